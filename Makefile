@@ -1,0 +1,99 @@
+# Tradekeel. `make help` lists what there is; every target sets up what it needs, on a machine with Python >= 3.11 and
+# nothing else. PYTHON=/path/to/python chooses the interpreter.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PY := $(BIN)/python
+CODE := daemon tools tests
+SETUP := pyproject.toml constraints.txt tools/setup_venv.sh
+CONFIG ?= config/demo.toml
+
+.PHONY: help
+help:  ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*##[ ]*/  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+# --- the environment: installed again only when what it is made from changed ------------------------------------------
+
+.venv/.installed-run: $(SETUP)
+	@sh tools/setup_venv.sh run
+
+.venv/.installed-dev: $(SETUP)
+	@sh tools/setup_venv.sh dev
+
+.PHONY: setup
+setup: .venv/.installed-dev  ## make .venv with everything, runtime and development
+
+# --- what a user runs -------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: .venv/.installed-run  ## install if needed, then trade the demo on paper (CONFIG=... for another file)
+	@exec $(BIN)/tradekeel run $(CONFIG)
+
+# --- what a developer runs --------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/.installed-dev  ## all tests, short rounds, no coverage (ARGS="-k word" to pick)
+	@$(PY) -m pytest -q $(ARGS)
+
+.PHONY: check
+check: .venv/.installed-dev format-check lint types imports determinism coverage  ## everything that must hold
+
+.PHONY: format-check
+format-check: .venv/.installed-dev
+	@echo "== format"
+	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "Run make format."; exit 1; }
+
+.PHONY: lint
+lint: .venv/.installed-dev  ## ruff
+	@echo "== lint"
+	@$(BIN)/ruff check --quiet $(CODE)
+
+.PHONY: types
+types: .venv/.installed-dev  ## mypy, strict
+	@echo "== types"
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: imports
+imports: .venv/.installed-dev  ## the import contract
+	@echo "== import contract"
+	@$(PY) -m tools.imports
+
+.PHONY: determinism
+determinism: .venv/.installed-dev  ## no clock, task, thread or random number outside the runtime
+	@echo "== determinism"
+	@$(PY) -m tools.determinism
+
+.PHONY: coverage
+coverage: .venv/.installed-dev  ## all tests with coverage, and its two gates
+	@echo "== tests with coverage"
+	@$(BIN)/coverage erase
+	@TRADEKEEL_PROFILE=$${TRADEKEEL_PROFILE:-ci} $(BIN)/coverage run -m pytest -q $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(PY) -m tools.coverage_gates
+
+.PHONY: bench
+bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick --only NAME --json")
+	@$(PY) -m tests.benchmarks.run $(ARGS)
+
+.PHONY: campaign
+campaign: .venv/.installed-dev  ## the long rounds: kills, scenarios, properties (TRADEKEEL_SEED=n to repeat)
+	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
+
+.PHONY: format
+format: .venv/.installed-dev  ## format the code and fix what lint can fix
+	@$(BIN)/ruff check --quiet --fix-only $(CODE)
+	@$(BIN)/ruff format --quiet $(CODE)
+
+.PHONY: constraints
+constraints:  ## renew constraints.txt with the newest versions that install together
+	@sh tools/renew_constraints.sh
+
+.PHONY: clean
+clean:  ## remove .venv, caches and builds (never a state directory)
+	@rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find daemon tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find daemon -name '*.egg-info' -type d -prune -exec rm -rf {} +
