@@ -1,0 +1,110 @@
+"""Instruments: what is traded, on which price and size grid, and in which currencies.
+
+``pip_size`` is the trade's own unit of price distance (0.0001 for most pairs, 0.01 for yen pairs); ``tick_size`` is the
+smallest step a price can take (0.00001 at most brokers), ``lot_step`` the smallest step of a quantity.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain.money import ONE, ZERO, Rounding, on_grid, round_to
+from tradekeel.errors import InputError
+
+
+class Instrument(Struct, frozen=True, kw_only=True):
+    """One tradable instrument. Prices are in ``quote`` per unit of ``base``; quantities in units of ``base``."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    pip_size: Decimal
+    lot_step: Decimal = ONE
+    quantity_min: Decimal = ONE
+    quantity_max: Decimal = Decimal(100_000_000)
+    margin_rate: Decimal = Decimal("0.0333")  # share of notional that one unit of exposure locks, 1/30 as a rule
+
+    def __post_init__(self) -> None:
+        for name in ("tick_size", "pip_size", "lot_step", "quantity_min", "quantity_max", "margin_rate"):
+            if getattr(self, name) <= ZERO:
+                raise InputError(f"instrument {self.symbol}: {name} must be above zero, found {getattr(self, name)}")
+        if not on_grid(self.pip_size, self.tick_size):
+            raise InputError(f"instrument {self.symbol}: pip_size must be a multiple of tick_size")
+        if self.quantity_min > self.quantity_max:
+            raise InputError(f"instrument {self.symbol}: quantity_min is above quantity_max")
+
+    @property
+    def price_digits(self) -> int:
+        """Decimal places of a price, for display."""
+        return max(0, -int(self.tick_size.normalize().as_tuple().exponent))
+
+    @property
+    def quantity_digits(self) -> int:
+        """Decimal places of a quantity, for display."""
+        return max(0, -int(self.lot_step.normalize().as_tuple().exponent))
+
+    def pips(self, distance: Decimal) -> Decimal:
+        """A price distance in pips, exact to a thousandth of a pip (display and strategy decisions)."""
+        return round_to(distance / self.pip_size, Decimal("0.001"), Rounding.DISPLAY)
+
+    def from_pips(self, pips: Decimal) -> Decimal:
+        """The price distance of so many pips, on the price grid."""
+        return round_to(pips * self.pip_size, self.tick_size, Rounding.PRICE_NEAREST)
+
+    def price(self, value: Decimal, rounding: Rounding = Rounding.PRICE_NEAREST) -> Decimal:
+        """``value`` on the price grid."""
+        return round_to(value, self.tick_size, rounding)
+
+    def quantity(self, value: Decimal) -> Decimal:
+        """``value`` on the size grid, rounded down."""
+        return round_to(value, self.lot_step, Rounding.SIZE)
+
+
+CURRENCY_DIGITS = {"JPY": 0, "KRW": 0, "HUF": 0, "BTC": 8, "ETH": 8, "USDT": 8, "USDC": 8}
+LEDGER_EXTRA_DIGITS = 2  # brokers book amounts finer than a coin (OANDA prints four decimals of a dollar)
+
+
+def ledger_step(currency: str) -> Decimal:
+    """The smallest amount that is booked in ``currency``: 0.0001 for dollars and euros, 0.01 for yen."""
+    digits = CURRENCY_DIGITS.get(currency, 2)
+    return Decimal(1).scaleb(-(digits if digits >= 8 else digits + LEDGER_EXTRA_DIGITS))
+
+
+def _pair(symbol: str) -> Instrument:
+    base, quote = symbol.split("_")
+    yen = quote in ("JPY", "HUF")
+    return Instrument(
+        symbol=symbol,
+        base=base,
+        quote=quote,
+        tick_size=Decimal("0.001") if yen else Decimal("0.00001"),
+        pip_size=Decimal("0.01") if yen else Decimal("0.0001"),
+    )
+
+
+_PAIRS = (
+    "EUR_USD GBP_USD AUD_USD NZD_USD USD_CAD USD_CHF USD_JPY EUR_GBP EUR_JPY EUR_CHF EUR_AUD EUR_CAD EUR_NZD "
+    "GBP_JPY GBP_CHF GBP_AUD GBP_CAD GBP_NZD AUD_JPY AUD_NZD AUD_CAD AUD_CHF NZD_JPY NZD_CAD NZD_CHF CAD_JPY "
+    "CAD_CHF CHF_JPY USD_SEK USD_NOK USD_DKK USD_SGD USD_HKD USD_MXN USD_ZAR USD_PLN USD_CZK USD_HUF USD_TRY"
+)
+_CRYPTO = {
+    "BTC_USDT": ("0.01", "0.00001", "0.00001"),
+    "ETH_USDT": ("0.01", "0.0001", "0.0001"),
+}
+CATALOGUE: dict[str, Instrument] = {symbol: _pair(symbol) for symbol in _PAIRS.split()} | {
+    symbol: Instrument(
+        symbol=symbol,
+        base=symbol.split("_")[0],
+        quote=symbol.split("_")[1],
+        tick_size=Decimal(tick),
+        pip_size=Decimal(tick),
+        lot_step=Decimal(lot),
+        quantity_min=Decimal(least),
+        margin_rate=ONE,
+    )
+    for symbol, (tick, lot, least) in _CRYPTO.items()
+}
+"""Instruments known without configuration: the usual FX pairs as brokers quote them, and two crypto pairs."""

@@ -1,0 +1,107 @@
+"""Exact money: one decimal context that refuses to lose a digit, and the few named places where rounding may happen.
+
+Everything in the ledger is a :class:`~decimal.Decimal`. Inside :func:`ledger` the context has 50 digits and traps
+``Inexact``: an operation that would drop a digit raises instead. Dividing and converting do drop digits, so they happen
+only through :func:`round_to` and :func:`divide`, each of which names a :class:`Rounding` and so says why and in whose favour.
+Contexts belong to a thread: code that computes money enters :func:`ledger` itself instead of trusting its caller.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Context, Decimal
+from enum import Enum
+
+from tradekeel.errors import InputError
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+PRECISION = 50
+_TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.FloatOperation]
+LEDGER = Context(prec=PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=[*_TRAPS, decimal.Inexact])
+_ROUNDING = Context(prec=PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=_TRAPS)
+
+AMOUNT_DIGITS_MAX = 30  # far beyond any account; keeps a product of two inside the context's 50 digits
+
+
+class Rounding(Enum):
+    """The named roundings. The value is decimal's mode; the comment is the reason."""
+
+    RELEASED_COST = decimal.ROUND_HALF_EVEN  # no bias over many partial closes; the remainder stays in the lot
+    CONVERSION = decimal.ROUND_HALF_EVEN + "#conversion"  # booked in the account's smallest unit, unbiased
+    FEE = decimal.ROUND_UP + "#fee"  # never understate a cost
+    SHARE = decimal.ROUND_DOWN + "#share"  # shares of one amount: rounded down, the last share takes the rest
+    SIZE = decimal.ROUND_DOWN + "#size"  # never ask for more than was decided
+    PRICE_NEAREST = decimal.ROUND_HALF_EVEN + "#price"  # a price on the grid, for display and for slippage
+    PRICE_DOWN = decimal.ROUND_FLOOR + "#price"  # a buy limit may not be dearer than decided
+    PRICE_UP = decimal.ROUND_CEILING + "#price"  # a sell limit may not be cheaper than decided
+    DISPLAY = decimal.ROUND_HALF_EVEN + "#display"  # averages and ratios for people; never stored, never summed
+
+    @property
+    def mode(self) -> str:
+        """decimal's name of the rounding mode."""
+        return self.value.split("#")[0]
+
+
+@contextmanager
+def ledger() -> Iterator[None]:
+    """Compute with 50 digits and no silent rounding until the block ends."""
+    before = decimal.getcontext()
+    decimal.setcontext(LEDGER.copy())
+    try:
+        yield
+    finally:
+        decimal.setcontext(before)
+
+
+def round_to(value: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
+    """``value`` as a whole multiple of ``step`` (> 0), rounded as named. The result is exact on the grid."""
+    steps = _ROUNDING.divide(value, step).to_integral_value(rounding.mode)
+    return _ROUNDING.multiply(steps, step) + ZERO
+
+
+def divide(numerator: Decimal, denominator: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
+    """``numerator / denominator`` on the grid of ``step``, rounded as named. Raises on a zero denominator."""
+    return round_to(_ROUNDING.divide(numerator, denominator), step, rounding)
+
+
+def on_grid(value: Decimal, step: Decimal) -> bool:
+    """Whether ``value`` is a whole multiple of ``step``."""
+    return not _ROUNDING.remainder(value, step)
+
+
+def share_out(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> list[Decimal]:
+    """Split ``amount`` in proportion to ``weights`` so that the shares sum to it exactly; the last takes the remainder.
+
+    ``weights`` are not negative and not all zero. Each share but the last is on the grid of ``step``.
+    """
+    total = sum(weights, ZERO)
+    shares: list[Decimal] = []
+    left = amount
+    for weight in weights[:-1]:
+        share = round_to(_ROUNDING.divide(_ROUNDING.multiply(amount, weight), total), step, Rounding.SHARE)
+        shares.append(share)
+        left = LEDGER.subtract(left, share)
+    shares.append(left)
+    return shares
+
+
+def parse_amount(text: str) -> Decimal:
+    """A finite decimal from text, exactly as written. Raises :class:`InputError` on anything else, never guesses."""
+    try:
+        value = Decimal(text)
+    except (decimal.InvalidOperation, ValueError, TypeError):
+        raise InputError(f"{text!r} is not a decimal number") from None
+    if not value.is_finite():
+        raise InputError(f"{text!r} is not a finite number")
+    if len(value.as_tuple().digits) > AMOUNT_DIGITS_MAX or abs(value.adjusted()) > AMOUNT_DIGITS_MAX:
+        raise InputError(f"{text!r} has more than {AMOUNT_DIGITS_MAX} digits")
+    return value
+
+
+def plain(value: Decimal) -> str:
+    """Fixed-point text that reads back as the same decimal, without an exponent and without a negative zero."""
+    return f"{value if value else abs(value):f}"

@@ -1,0 +1,137 @@
+"""Positions: the net of all fills, kept as exact cost and never as an average.
+
+A :class:`Lot` holds a quantity and what it cost. Closing a part releases a part of the cost, rounded once by name
+(:attr:`~tradekeel.domain.money.Rounding.RELEASED_COST`); the remainder stays in the lot, so that after the last unit is
+gone the sums of what was released and what was paid agree to the last digit. A netting account keeps one signed position an
+instrument; a hedging account keeps one position an opening order.
+
+Signs: a position's ``quantity`` is positive when long; ``cost`` is the signed money laid out (quantity times price), so
+unrealised profit is ``quantity * mark - cost`` for both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain.instruments import Instrument, ledger_step
+from tradekeel.domain.money import ONE, ZERO, Rounding, divide, ledger, round_to
+from tradekeel.domain.orders import Side
+from tradekeel.errors import Defect
+
+COST_STEP = Decimal("1e-12")
+"""Grid of released cost, in quote currency: finer than any venue books, coarse enough to stay readable."""
+
+RATE_STEP = Decimal("1e-10")
+"""Grid of conversion rates."""
+
+
+class Position(Struct, frozen=True, gc=False):
+    """A signed quantity of one instrument and its exact signed cost in quote currency."""
+
+    instrument: str
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    ref: str | None = None  # hedging accounts: the venue's id of this position
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Average entry price for display only; None when flat."""
+        if not self.quantity:
+            return None
+        return divide(self.cost, self.quantity, COST_STEP, Rounding.DISPLAY)
+
+    def unrealised(self, bid: Decimal, ask: Decimal) -> Decimal:
+        """Profit in quote currency if closed now: longs at the bid, shorts at the ask. Exact."""
+        with ledger():
+            return self.quantity * (bid if self.quantity > ZERO else ask) - self.cost
+
+    def apply(self, side: Side, quantity: Decimal, price: Decimal) -> Booking:
+        """Book one fill of ``quantity`` (> 0). A fill through zero closes the old side whole and opens the new one."""
+        if quantity <= ZERO:
+            raise Defect(f"a fill's quantity is above zero, found {quantity}")
+        with ledger():
+            signed = quantity * side.sign
+            held = self.quantity
+            if not held or (held > ZERO) == (signed > ZERO):
+                return Booking(self._with(held + signed, self.cost + signed * price), ZERO, ZERO, quantity)
+            closing = min(quantity, abs(held))
+            released = self.cost if closing == abs(held) else self._released(closing)
+            closed_signed = closing * side.sign  # the sign of the trade that closes
+            realised = -closed_signed * price - released
+            opening = quantity - closing
+            rest = opening * side.sign
+            if closing == abs(held):
+                after = self._with(rest, rest * price)
+            else:
+                after = self._with(held + closed_signed, self.cost - released)
+            return Booking(after, realised, closing, opening)
+
+    def _released(self, closing: Decimal) -> Decimal:
+        return divide(self.cost * closing, abs(self.quantity), COST_STEP, Rounding.RELEASED_COST)
+
+    def _with(self, quantity: Decimal, cost: Decimal) -> Position:
+        return Position(self.instrument, quantity, cost if quantity else ZERO, self.ref)
+
+
+class Booking(Struct, frozen=True, gc=False):
+    """What one fill did to a position: the position after, the profit realised in quote currency, and the split."""
+
+    position: Position
+    realised: Decimal
+    closed: Decimal
+    opened: Decimal
+
+
+class Quote(Struct, frozen=True, gc=False):
+    """The latest bid and ask of an instrument and when it was seen."""
+
+    bid: Decimal
+    ask: Decimal
+    ts_ns: int = 0
+
+
+def conversion_rate(currency: str, account_currency: str, quotes: Mapping[str, Quote]) -> Decimal | None:
+    """Account-currency value of one unit of ``currency`` at mid prices, or None where no known pair leads there.
+
+    Direct pairs, inverse pairs, and one step through a third currency are used, in that order.
+    """
+    if currency == account_currency:
+        return ONE
+    direct = _pair_rate(currency, account_currency, quotes)
+    if direct is not None:
+        return direct
+    for through in sorted({c for symbol in quotes for c in symbol.split("_")}):
+        first = _pair_rate(currency, through, quotes)
+        second = _pair_rate(through, account_currency, quotes)
+        if first is not None and second is not None:
+            return round_to(first * second, RATE_STEP, Rounding.CONVERSION)
+    return None
+
+
+def _pair_rate(base: str, quote: str, quotes: Mapping[str, Quote]) -> Decimal | None:
+    straight = quotes.get(f"{base}_{quote}")
+    if straight is not None:
+        return divide(straight.bid + straight.ask, Decimal(2), RATE_STEP, Rounding.CONVERSION)
+    inverse = quotes.get(f"{quote}_{base}")
+    if inverse is not None:
+        return divide(Decimal(2), inverse.bid + inverse.ask, RATE_STEP, Rounding.CONVERSION)
+    return None
+
+
+def convert(amount: Decimal, rate: Decimal, account_currency: str) -> Decimal:
+    """``amount`` at ``rate``, rounded to what is booked in the account's currency."""
+    return round_to(amount * rate, ledger_step(account_currency), Rounding.CONVERSION)
+
+
+def margin_required(instrument: Instrument, quantity: Decimal, price: Decimal, leverage: Decimal | None) -> Decimal:
+    """Margin in quote currency that ``quantity`` (absolute) locks: notional times the margin rate.
+
+    The account's ``leverage`` caps what the instrument offers: the rate used is the larger of the instrument's and 1/leverage.
+    """
+    rate = instrument.margin_rate
+    if leverage is not None:
+        rate = max(rate, divide(ONE, leverage, RATE_STEP, Rounding.FEE))
+    return abs(quantity) * price * rate

@@ -1,0 +1,351 @@
+"""The journal's words: every record type, and the rows that are projected from them.
+
+A record says what happened and carries everything needed to fold it again (see :mod:`tradekeel.domain.book`). Rows are the
+tables' entities: the latest version of an order, a trade, a signal and so on. A :class:`Group` is what is committed
+together or not at all.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.domain.messages import Fill, Signal, VenueTransaction
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import Order
+from tradekeel.domain.trades import Allocation, Trade
+
+CHECKPOINT_BYTES_MAX = 64 * 1024
+"""A strategy's saved state may not be larger: it is written with every decision."""
+
+
+class StrategyStatus(StrEnum):
+    """The life of a strategy."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Mode(StrEnum):
+    """What kind of run an execution is."""
+
+    LIVE = "live"
+    PAPER = "paper"
+    BACKTEST = "backtest"
+
+
+class Latch(StrEnum):
+    """What may be traded. Ordered by severity; each is durable and survives a restart."""
+
+    OPEN = "open"
+    PAUSED = "paused"  # no new entries
+    REDUCE_ONLY = "reduce_only"  # a risk limit tripped: no new exposure
+    HALTED = "halted"  # no orders at all until a person releases it
+
+
+# --- rows (projections) ----------------------------------------------------------------------------------------------
+
+
+class ExecutionRow(Struct, frozen=True, kw_only=True):
+    """One run of one strategy set on one account."""
+
+    execution: str
+    account: str
+    number: int
+    mode: Mode
+    venue: str
+    currency: str
+    status: str  # running, closed
+    config_fingerprint: str
+    data_fingerprint: str
+    opening_balance: Decimal
+    started_ns: int
+    closed_ns: int | None = None
+    close_reason: str = ""
+    latch: Latch = Latch.OPEN
+    latch_reason: str = ""
+    paused: bool = False
+
+
+class StrategyRow(Struct, frozen=True, kw_only=True):
+    """A configured strategy within an execution."""
+
+    execution: str
+    strategy: str
+    kind: str
+    status: StrategyStatus
+    status_reason: str = ""
+    instruments: tuple[str, ...]
+    parameters: dict[str, Any]
+    decisions: int = 0
+    updated_ns: int = 0
+
+
+class StrategyEvent(Struct, frozen=True, kw_only=True):
+    """A decision worth explaining: numbered per strategy."""
+
+    execution: str
+    strategy: str
+    sequence: int
+    type: str
+    ts_ns: int
+    data: dict[str, Any]
+
+
+class PerformanceSnapshot(Struct, frozen=True, kw_only=True):
+    """Figures of an account at a time; ratios are None where they are undefined."""
+
+    execution: str
+    ts_ns: int
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    win_rate: Decimal | None
+    pnl: Decimal
+    balance: Decimal
+    equity: Decimal
+    sharpe: Decimal | None
+    max_drawdown: Decimal
+    average_risk_reward: Decimal | None
+    session: str | None
+    parameter_mode: str | None
+
+
+class ParameterChange(Struct, frozen=True, kw_only=True):
+    """One changed parameter. ``changed_by`` is system_auto, learning_agent, manual or emergency."""
+
+    execution: str
+    ts_ns: int
+    strategy: str | None
+    name: str
+    old: str | None
+    new: str | None
+    parameter_mode: str | None = None
+    session: str | None = None
+    confidence_threshold: Decimal | None = None
+    min_risk_reward: Decimal | None = None
+    reason: str = ""
+    changed_by: str = "manual"
+
+
+class MetricsCheckpoint(Struct, frozen=True, kw_only=True):
+    """The performance tracker's saved state."""
+
+    execution: str
+    ts_ns: int
+    data: bytes
+
+
+class VenueCursor(Struct, frozen=True, kw_only=True):
+    """How far a venue's account record has been booked."""
+
+    execution: str
+    venue: str
+    sequence: int
+    updated_ns: int
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """A saved state: of a strategy (``owner`` its name) or of the account's book and monitor (``owner`` "#account").
+
+    ``inbox`` is the journal sequence that the state includes, ``position`` the feed position; CRC and sequence are added on writing.
+    """
+
+    execution: str
+    owner: str
+    position: int
+    inbox: int
+    ts_ns: int
+    version: int
+    state: bytes
+
+
+ACCOUNT_OWNER = "#account"
+
+Row = (
+    ExecutionRow | StrategyRow | Order | Fill | Trade | Signal | StrategyEvent | PerformanceSnapshot | ParameterChange | MetricsCheckpoint
+    | VenueCursor
+)  # fmt: skip
+
+
+# --- records (journal) -----------------------------------------------------------------------------------------------
+
+
+class _Record(Struct, frozen=True, kw_only=True):
+    ts_ns: int  # event time
+    stamp: int = 0  # where in the feed (messages.Stamp)
+    correlation_id: str = ""
+
+
+class ExecutionStarted(_Record, frozen=True, kw_only=True, tag="execution_started"):
+    """The first record of every execution."""
+
+    row: ExecutionRow
+
+
+class ExecutionClosed(_Record, frozen=True, kw_only=True, tag="execution_closed"):
+    """The last one."""
+
+    reason: str
+
+
+class DaemonStarted(_Record, frozen=True, kw_only=True, tag="daemon_started"):
+    """A process began to work on the execution (again). Not part of a comparison between runs."""
+
+    version: str
+    wall_ns: int
+    recovered_orders: int = 0
+    recovered_trades: int = 0
+
+
+class StrategyRegistered(_Record, frozen=True, kw_only=True, tag="strategy_registered"):
+    """A strategy belongs to the execution from here on, with these parameters."""
+
+    row: StrategyRow
+
+
+class StrategyStatusChanged(_Record, frozen=True, kw_only=True, tag="strategy_status_changed"):
+    """Active, paused, stopped, failed, and why."""
+
+    strategy: str
+    status: StrategyStatus
+    reason: str
+
+
+class DecisionTaken(_Record, frozen=True, kw_only=True, tag="decision_taken"):
+    """A strategy's decision as the executor decided it: intents and denials alike, with the trades that the entries would open."""
+
+    strategy: str
+    number: int
+    digest: str  # of the decision's content: the same number with another digest is a defect
+    position: int
+    inbox: int
+    signals: tuple[Signal, ...] = ()
+    orders: tuple[Order, ...] = ()  # INTENDED or DENIED
+    trades: tuple[Trade, ...] = ()
+    events: tuple[StrategyEvent, ...] = ()
+
+
+class OrdersIntended(_Record, frozen=True, kw_only=True, tag="orders_intended"):
+    """Orders that no strategy decided: exits of the monitor or a person, and renewals of never-sent orders."""
+
+    orders: tuple[Order, ...]
+    reason: str = ""
+
+
+class OrderChanged(_Record, frozen=True, kw_only=True, tag="order_changed"):
+    """Something happened to an order on our side of the wire: submit, lose, prove_not_sent, request_cancel, deny."""
+
+    client_order_id: str
+    event: str
+    reason: str = ""
+
+
+class VenueReported(_Record, frozen=True, kw_only=True, tag="venue_reported"):
+    """One entry of the venue's account record, booked. A fill carries its allocations; adopted trades are spelled out."""
+
+    transaction: VenueTransaction
+    allocations: tuple[Allocation, ...] = ()
+    adopted: Trade | None = None
+    reason: str | None = None  # close reason of the exit allocations
+    best: dict[str, Decimal] = {}  # trade id to best and worst price seen, where this closes a trade
+    worst: dict[str, Decimal] = {}
+
+
+class StopMoved(_Record, frozen=True, kw_only=True, tag="stop_moved"):
+    """A trade's stop tightened, or its target moved."""
+
+    trade_id: str
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    source: str  # trailing, strategy, manual, venue
+    best: Decimal | None = None
+    worst: Decimal | None = None
+
+
+class LatchChanged(_Record, frozen=True, kw_only=True, tag="latch_changed"):
+    """What may be traded changed: pause, resume, halt, reduce-only, release."""
+
+    paused: bool
+    latch: Latch
+    reason: str
+    by: str
+
+
+class ParameterChanged(_Record, frozen=True, kw_only=True, tag="parameter_changed"):
+    """A parameter changed by reload or by a person."""
+
+    change: ParameterChange
+
+
+class SnapshotTaken(_Record, frozen=True, kw_only=True, tag="snapshot_taken"):
+    """A performance snapshot on schedule."""
+
+    snapshot: PerformanceSnapshot
+
+
+class TickSampled(_Record, frozen=True, kw_only=True, tag="tick_sampled"):
+    """One tick out of many, for orientation when the journal is read by a person."""
+
+    instrument: str
+    position: int
+    bid: Decimal
+    ask: Decimal
+
+
+class Reconciled(_Record, frozen=True, kw_only=True, tag="reconciled"):
+    """Our books were compared with the venue's."""
+
+    balanced: bool
+    findings: tuple[str, ...] = ()
+    balance: Decimal = ZERO
+
+
+class Administered(_Record, frozen=True, kw_only=True, tag="administered"):
+    """Somebody wrote through a repository outside a daemon."""
+
+    action: str
+    rows: int
+    by: str
+
+
+Record = (
+    ExecutionStarted | ExecutionClosed | DaemonStarted | StrategyRegistered | StrategyStatusChanged | DecisionTaken | OrdersIntended
+    | OrderChanged | VenueReported | StopMoved | LatchChanged | ParameterChanged | SnapshotTaken | TickSampled | Reconciled
+    | Administered
+)  # fmt: skip
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """What is committed together or not at all: records in order, the rows they change, and the states saved with them."""
+
+    execution: str
+    records: tuple[Record, ...]
+    rows: tuple[Row, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """The record as it stands in the journal (msgpack, decimals as text)."""
+    return _ENCODER.encode(record)
+
+
+def decode_record(payload: bytes) -> Record:
+    """The record from the journal; raises ``msgspec.DecodeError`` or ``msgspec.ValidationError`` on anything else."""
+    return _DECODER.decode(payload)
+
+
+def record_type(record: Record) -> str:
+    """The tag under which a record type is journaled."""
+    return str(record.__struct_config__.tag)

@@ -1,0 +1,107 @@
+"""Quotes: a tick, a window of ticks as the feed hands them on, and the bars built from them.
+
+A feed numbers its ticks from 1 without a gap (``position``); a replayable feed gives the same tick the same position
+every time, which is what makes "resume where we were" exact. Ticks travel in windows: one message, many ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain.money import ZERO
+
+TWO = Decimal(2)
+
+
+class Tick(Struct, frozen=True, gc=False):
+    """A bid/ask quote of one instrument. ``ts_ns`` is UTC; sizes are units of base available at the quote, if known."""
+
+    instrument: str
+    ts_ns: int
+    bid: Decimal
+    ask: Decimal
+    position: int = 0
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
+
+    @property
+    def mid(self) -> Decimal:
+        """The middle of bid and ask."""
+        return (self.bid + self.ask) / TWO
+
+    @property
+    def spread(self) -> Decimal:
+        """Ask less bid."""
+        return self.ask - self.bid
+
+
+class Extremes(Struct, frozen=True, gc=False):
+    """The range that bid and ask covered over some ticks, so that no touched stop is missed."""
+
+    bid_low: Decimal
+    bid_high: Decimal
+    ask_low: Decimal
+    ask_high: Decimal
+    count: int = 1
+
+
+class Bar(Struct, frozen=True, gc=False):
+    """An OHLC aggregate of the mid price. ``end_ns`` is exclusive; ``position`` is that of the tick that completed it."""
+
+    instrument: str
+    timeframe: str  # "5s", "1m", "4h" for time bars, "100t" for tick bars
+    start_ns: int
+    end_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    ticks: int
+    position: int = 0
+    spread: Decimal = ZERO  # at the close
+
+
+class TickWindow(Struct, frozen=True):
+    """Consecutive ticks with consecutive positions. ``bars[i]`` are complete once ``ticks[i]`` is known: they come before it.
+
+    A time bar is complete when the first tick at or after its end arrives; a tick bar with its last tick (and then comes
+    before the following tick, or with the end of the feed).
+    """
+
+    ticks: Sequence[Tick]
+    bars: dict[int, tuple[Bar, ...]] = {}
+
+    @property
+    def first_position(self) -> int:
+        """Position of the first tick (a window is never empty)."""
+        return self.ticks[0].position
+
+    @property
+    def last_position(self) -> int:
+        """Position of the last tick."""
+        return self.ticks[-1].position
+
+    def extremes(self, start: int = 0, stop: int | None = None) -> dict[str, Extremes]:
+        """The range per instrument over ``ticks[start:stop]``."""
+        found: dict[str, list[Decimal]] = {}
+        counts: dict[str, int] = {}
+        for tick in self.ticks[start:stop]:
+            bid, ask = tick.bid, tick.ask
+            known = found.get(tick.instrument)
+            if known is None:
+                found[tick.instrument] = [bid, bid, ask, ask]
+                counts[tick.instrument] = 1
+                continue
+            counts[tick.instrument] += 1
+            if bid < known[0]:
+                known[0] = bid
+            elif bid > known[1]:
+                known[1] = bid
+            if ask < known[2]:
+                known[2] = ask
+            elif ask > known[3]:
+                known[3] = ask
+        return {symbol: Extremes(*four, counts[symbol]) for symbol, four in found.items()}
