@@ -60,7 +60,7 @@ types: .venv/.installed-dev  ## mypy, strict
 .PHONY: imports
 imports: .venv/.installed-dev  ## the import contract
 	@echo "== import contract"
-	@$(PY) -m tools.imports
+	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 
 .PHONY: determinism
 determinism: .venv/.installed-dev  ## no clock, task, thread or random number outside the runtime

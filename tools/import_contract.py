@@ -1,8 +1,8 @@
 """An import-linter contract that says what a part may import, instead of what it may not.
 
-The architecture is a table: each part, and what it may import. A list of what is forbidden would have to name every
-library in the world to say the same; this contract type reads the table's own form, so a row in `pyproject.toml` is a
-row of the table:
+The architecture is a table: each part, and what it may import. A list of what is forbidden would have to
+name every library in the world to say the same; this contract type reads the table's own form, so a row in
+`pyproject.toml` is a row of the table:
 
     [[tool.importlinter.contracts]]
     name = "runtime: anyio, errors"
@@ -10,8 +10,8 @@ row of the table:
     part = "tradekeel.runtime"
     may_import = ["anyio", "tradekeel.errors"]
 
-A part may always import the standard library, its own modules and the bare root package. Only direct imports are
-looked at: what a part reaches through its neighbours is the neighbours' row.
+A part may always import the standard library, its own modules and the bare root package. Only direct imports
+are looked at: what a part reaches through its neighbours is the neighbours' row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import override
+from typing import Any
 
 import grimp
 from importlinter import Contract, ContractCheck, fields, output
@@ -34,7 +34,33 @@ class Trespass:
     lines: tuple[int, ...]
 
 
-class AllowedImports(Contract):  # type: ignore[misc]  # the base class is untyped to mypy
+@dataclass(frozen=True)
+class Row:
+    """A row of the table, read: the part and what it may import."""
+
+    part: str
+    may_import: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    any_library: bool = False
+    alone: bool = False
+
+    def modules(self, graph: grimp.ImportGraph) -> set[str]:
+        """The part's modules in the graph; `alone` leaves out what lies below it."""
+        return {self.part} if self.alone else {self.part} | graph.find_descendants(self.part)
+
+    def allows(self, importer: str, imported: str) -> bool:
+        """Whether `importer`, a module of the part, may import `imported`."""
+        root = self.part.partition(".")[0]
+        if imported == root or (not self.alone and is_within(imported, self.part)):
+            return True
+        if imported in granted_to(importer, parse_libraries(self.libraries)):
+            return True
+        if not is_within(imported, root):
+            return self.any_library or imported in sys.stdlib_module_names or imported in self.may_import
+        return any(is_within(imported, allowed) for allowed in self.may_import)
+
+
+class AllowedImports(Contract):
     """`part` may import `may_import`, the standard library and itself; `libraries` go to single modules."""
 
     type_name = "allowed"
@@ -45,42 +71,37 @@ class AllowedImports(Contract):  # type: ignore[misc]  # the base class is untyp
     any_library = fields.BooleanField(default=False)
     alone = fields.BooleanField(default=False)
 
-    @override
     def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:
-        part = str(self.part)
-        if part not in graph.modules:
-            return ContractCheck(kept=True, warnings=[f"{part} does not exist yet."])
-        modules = {part} if self.alone else {part} | graph.find_descendants(part)
-        root = part.partition(".")[0]
-        granted = parse_libraries(self.libraries)
+        row = self._row()
+        if row.part not in graph.modules:
+            return ContractCheck(kept=True, warnings=[f"{row.part} does not exist yet."])
         trespasses = []
-        for importer in modules:
+        for importer in row.modules(graph):
             for imported in graph.find_modules_directly_imported_by(importer):
-                if imported == root or (not self.alone and is_within(imported, part)):
-                    continue
-                if self._is_allowed(imported, root) or imported in granted_to(importer, granted):
-                    continue
-                details = graph.get_import_details(importer=importer, imported=imported)
-                lines = tuple(sorted({detail["line_number"] for detail in details}))
-                trespasses.append(Trespass(importer, imported, lines))
+                if not row.allows(importer, imported):
+                    details = graph.get_import_details(importer=importer, imported=imported)
+                    lines = tuple(sorted({detail["line_number"] for detail in details}))
+                    trespasses.append(Trespass(importer, imported, lines))
         return ContractCheck(kept=not trespasses, metadata={"trespasses": sorted(trespasses)})
 
-    @override
     def render_broken_contract(self, check: ContractCheck) -> None:
         for trespass in check.metadata["trespasses"]:
-            lines = ", ".join(f"l.{line}" for line in trespass.lines)
-            output.print_error(f"{trespass.importer} may not import {trespass.imported} ({lines})", bold=False)
+            lines = ", ".join(f"line {line}" for line in trespass.lines)
+            said = f"{trespass.importer} may not import {trespass.imported} ({lines})"
+            output.print_error(said, bold=False)
+        row = self._row()
+        allowed = ", ".join(row.may_import) or "nothing but the standard library"
         output.new_line()
-        allowed = ", ".join(self.may_import) or "nothing but the standard library"
-        output.print(f"{self.part} may import: {allowed}.")
+        output.print(f"{row.part} may import: {allowed}.")
         output.print("Move the code to the part it belongs to, or pass the thing in: bootstrap wires.")
         output.new_line()
 
-    def _is_allowed(self, imported: str, root: str) -> bool:
-        if not is_within(imported, root):
-            top = imported.partition(".")[0]
-            return bool(self.any_library) or top in sys.stdlib_module_names or top in self.may_import
-        return any(is_within(imported, allowed) for allowed in self.may_import)
+    def _row(self) -> Row:
+        # import-linter replaces each field by what it parsed, which a type checker cannot see.
+        values: dict[str, Any] = {name: getattr(self, name) for name in Row.__dataclass_fields__}
+        values["may_import"] = tuple(values["may_import"])
+        values["libraries"] = tuple(values["libraries"])
+        return Row(**values)
 
 
 def is_within(module: str, package: str) -> bool:
@@ -89,7 +110,7 @@ def is_within(module: str, package: str) -> bool:
 
 
 def parse_libraries(lines: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Read "module: library, library" lines into what each module is granted; a line without a colon is a mistake."""
+    """Read lines "module: library, library" into what each module is granted; without a colon it is a mistake."""
     granted = {}
     for line in lines:
         module, colon, names = line.partition(":")

@@ -1,0 +1,128 @@
+"""What every test shares: the event loop, seeds, profiles, recorded data, and the folders that name a test's kind.
+
+Three profiles decide how long the rounds are: `dev` (`make test`), `ci` (`make check`) and `campaign`
+(`make campaign`), set with TRADEKEEL_PROFILE. In the first two a test's seed is a hash of its name, so that a run
+repeats itself; a campaign draws a new one each time. TRADEKEEL_SEED overrides both, and a failing test shows the
+seed it had.
+"""
+
+from __future__ import annotations
+
+import decimal
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+PROFILES = ("dev", "ci", "campaign")
+PROFILE = os.environ.get("TRADEKEEL_PROFILE", "dev")
+KIND_OF_FOLDER = {
+    "unit": "unit",
+    "integration": "integration",
+    "acceptance": "integration",
+    "scenarios": "scenario",
+    "simulation": "scenario",
+}
+
+# Deadlines are wall-clock time, and a busy machine is no bug: none.
+_COMMON: dict[str, Any] = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+settings.register_profile("dev", max_examples=40, derandomize=True, **_COMMON)
+settings.register_profile("ci", max_examples=150, derandomize=True, **_COMMON)
+settings.register_profile("campaign", max_examples=2_000, **_COMMON)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the profile; a name that does not exist stops the run."""
+    if PROFILE not in PROFILES:
+        raise pytest.UsageError(f"TRADEKEEL_PROFILE={PROFILE!r}: choose one of {', '.join(PROFILES)}")
+    if config.getoption("--hypothesis-profile", None) is None:
+        settings.load_profile(PROFILE)
+
+
+def pytest_report_header() -> str:
+    """Say at the top what this run was made of."""
+    seed = os.environ.get(
+        "TRADEKEEL_SEED", "of each test's name" if PROFILE != "campaign" else "new for each test"
+    )
+    return f"tradekeel: profile {PROFILE}, loop {os.environ.get('TRADEKEEL_LOOP', 'uvloop')}, seed {seed}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder, and those that read recorded data."""
+    for item in items:
+        try:
+            folder = item.path.relative_to(ROOT / "tests").parts[0]
+        except ValueError:
+            continue
+        if folder in KIND_OF_FOLDER:
+            item.add_marker(KIND_OF_FOLDER[folder])
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker("needs_data")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Coroutines run on what the daemon runs on: uvloop. TRADEKEEL_LOOP=asyncio takes the plain loop."""
+    loop = os.environ.get("TRADEKEEL_LOOP", "uvloop")
+    if loop not in {"uvloop", "asyncio"}:
+        raise pytest.UsageError(f"TRADEKEEL_LOOP={loop!r}: choose uvloop or asyncio")
+    return "asyncio", {"use_uvloop": loop == "uvloop"}
+
+
+@pytest.fixture(autouse=True)
+def _decimal_context_untouched() -> Iterator[None]:
+    """The decimal context belongs to the thread: a test, or code under test, that changes it must put it back."""
+    before = decimal.getcontext().copy()
+    yield
+    after = decimal.getcontext()
+    if _rules(after) != _rules(before):
+        decimal.setcontext(before)
+        pytest.fail(f"the thread's decimal context was changed and left so: {before} became {after}")
+
+
+def _rules(context: decimal.Context) -> tuple[Any, ...]:
+    # Flags are left out: they only say what happened, and every inexact display sets one.
+    traps = tuple(sorted(signal.__name__ for signal, on in context.traps.items() if on))
+    return context.prec, context.rounding, context.Emin, context.Emax, context.clamp, traps
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The number this test draws its chances from: printed, and repeated with TRADEKEEL_SEED."""
+    given = os.environ.get("TRADEKEEL_SEED")
+    if given is not None:
+        value = int(given)
+    elif PROFILE == "campaign":
+        value = secrets.randbelow(2**32)
+    else:
+        value = int.from_bytes(hashlib.blake2b(request.node.nodeid.encode(), digest_size=4).digest())
+    print(f"seed: TRADEKEEL_SEED={value}")
+    return value
+
+
+@pytest.fixture(scope="session")
+def profile() -> str:
+    """The profile's name, for tests that choose their rounds by it."""
+    return PROFILE
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of recorded market data: TRADEKEEL_DATA, or ../shared/data beside the repository."""
+    given = os.environ.get("TRADEKEEL_DATA")
+    folder = Path(given) if given else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        if given:
+            pytest.fail(f"TRADEKEEL_DATA={given} is not a folder")
+        pytest.skip(f"no recorded market data at {folder}: set TRADEKEEL_DATA to the folder that holds it")
+    return folder.resolve()
