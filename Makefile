@@ -45,7 +45,7 @@ check: .venv/.installed-dev format-check lint types imports determinism coverage
 .PHONY: format-check
 format-check: .venv/.installed-dev
 	@echo "== format"
-	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "Run make format."; exit 1; }
+	@$(BIN)/ruff format --check --quiet --output-format concise $(CODE) || { echo "Run make format."; exit 1; }
 
 .PHONY: lint
 lint: .venv/.installed-dev  ## ruff

@@ -12,7 +12,8 @@ that is no longer needed is an error too.
 
 Names are followed through imports and their aliases (`from time import monotonic as now`), through `getattr`
 and `import_module` with a literal name, and through plain references: handing `time.monotonic` to someone else
-is as much a reading of the clock as calling it. What the check cannot see is a name built at run time.
+is as much a reading of the clock as calling it. Annotations are free: an argument of the type `random.Random`
+is randomness handed in. What the check cannot see is a name built at run time.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ LOOP_GETTERS = frozenset({"asyncio.get_running_loop", "asyncio.get_event_loop", 
 LOOP_NAMES = frozenset({"loop", "_loop", "event_loop"})
 
 
+# Names that mean something without being imported. Any other name that no import brings is a variable.
+BUILTINS_READ = frozenset({"getattr", "hash", "__import__"})
+
+
 @dataclass(frozen=True, order=True)
 class Offence:
     """One forbidden use: where, what, and what to do instead."""
@@ -151,41 +156,68 @@ def forbidden(name: str) -> tuple[str, str] | None:
 
 
 class _Visitor(ast.NodeVisitor):
-    """Walks one module, keeping what each imported name stands for."""
+    """Walks one module, keeping what each imported name stands for.
+
+    Imports are judged at the end. A forbidden name that is used is told where it is used; one that is imported and
+    never used could be borrowed by another module, so its import is told; and one that only annotates (an argument
+    of the type `random.Random`) is what the design asks for: randomness handed in.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.offences: set[Offence] = set()
         self._meaning: dict[str, str] = {}
+        self._imported: dict[str, ast.AST] = {}
+        self._referenced: set[str] = set()
+        self._inside_annotation = False
         self._inside_hash_method = False
+
+    def finish(self) -> list[Offence]:
+        """Judge the imports that nothing refers to, and return every offence in order."""
+        for local, node in self._imported.items():
+            if local not in self._referenced:
+                self._judge(node, self._meaning[local])
+        return sorted(self.offences)
 
     def _report(self, node: ast.AST, uses: str, instead: str) -> None:
         self.offences.add(Offence(self.path, getattr(node, "lineno", 0), uses, instead))
 
     def _judge(self, node: ast.AST, name: str) -> None:
-        found = forbidden(name)
+        found = None if self._inside_annotation else forbidden(name)
         if found is not None:
             self._report(node, *found)
 
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            if alias.asname is None:
-                top = alias.name.partition(".")[0]
-                self._meaning[top] = top
-            else:
-                self._meaning[alias.asname] = alias.name
-            self._judge(node, alias.name)
+    def _import(self, node: ast.AST, local: str, meaning: str) -> None:
+        self._meaning[local] = meaning
+        self._imported[local] = node
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+    def learn(self, tree: ast.AST) -> None:
+        """Note every import of the module first: a function may use what is imported below it."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                self._learn_import(node)
+            elif isinstance(node, ast.ImportFrom):
+                self._learn_import_from(node)
+
+    def _learn_import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            top = alias.name.partition(".")[0]
+            if alias.asname is not None:
+                self._import(node, alias.asname, alias.name)
+                continue
+            self._import(node, top, top)
+            if "." in alias.name and forbidden(top) is None:
+                # `import anyio.to_thread` brings the name anyio, which is harmless, and a module, which is not.
+                self._judge(node, alias.name)
+
+    def _learn_import_from(self, node: ast.ImportFrom) -> None:
         if node.level or node.module is None:
             return
         for alias in node.names:
             if alias.name == "*":
                 self._judge_star(node, node.module)
-                continue
-            name = f"{node.module}.{alias.name}"
-            self._meaning[alias.asname or alias.name] = name
-            self._judge(node, name)
+            else:
+                self._import(node, alias.asname or alias.name, f"{node.module}.{alias.name}")
 
     def _judge_star(self, node: ast.AST, module: str) -> None:
         if forbidden(module) or any(name.startswith(module + ".") for name in FORBIDDEN):
@@ -195,11 +227,30 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in self._meaning:
+            self._referenced.add(node.id)
             self._judge(node, self._meaning[node.id])
+
+    def visit_arg(self, node: ast.arg) -> None:
+        self._visit_annotation(node.annotation)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self._visit_annotation(node.annotation)
+        for part in (node.target, node.value):
+            if part is not None:
+                self.visit(part)
+
+    def _visit_annotation(self, node: ast.expr | None) -> None:
+        if node is None:
+            return
+        was_inside = self._inside_annotation
+        self._inside_annotation = True
+        self.visit(node)
+        self._inside_annotation = was_inside
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         name = self._full_name(node)
         if name is not None and forbidden(name) is not None:
+            self._refer(node)
             self._judge(node, name)
             return
         if node.attr in FORBIDDEN_METHODS:
@@ -226,13 +277,28 @@ class _Visitor(ast.NodeVisitor):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         was_inside = self._inside_hash_method
         self._inside_hash_method = node.name == "__hash__"
-        self.generic_visit(node)
+        self._visit_function(node)
         self._inside_hash_method = was_inside
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_function(node)
+
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._visit_annotation(node.returns)
+        for part in (*node.decorator_list, node.args, *node.body):
+            self.visit(part)
+
+    def _refer(self, node: ast.expr) -> None:
+        """Remember that the imported name at the root of a dotted one is used."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        if isinstance(node, ast.Name):
+            self._referenced.add(node.id)
 
     def _full_name(self, node: ast.expr) -> str | None:
         """Return the dotted name that an expression stands for, aliases resolved; None for anything else."""
         if isinstance(node, ast.Name):
-            return self._meaning.get(node.id, node.id)
+            return self._meaning.get(node.id, node.id if node.id in BUILTINS_READ else None)
         if isinstance(node, ast.Attribute):
             owner = self._full_name(node.value)
             return None if owner is None else f"{owner}.{node.attr}"
@@ -249,8 +315,10 @@ class _Visitor(ast.NodeVisitor):
 def check_source(source: str, path: str) -> list[Offence]:
     """Return every offence in one module's source, in order. Raises SyntaxError if it is not Python."""
     visitor = _Visitor(path)
-    visitor.visit(ast.parse(source, filename=path))
-    return sorted(visitor.offences)
+    tree = ast.parse(source, filename=path)
+    visitor.learn(tree)
+    visitor.visit(tree)
+    return visitor.finish()
 
 
 def read_settings(pyproject: Path) -> Settings:

@@ -62,6 +62,11 @@ def uses(source: str) -> list[str]:
         ("from time import *", "from time import *"),
         ("from random import *", "from random import *"),
         ("def f():\n    import time\n    return time.time()", "time.time"),
+        ("def f():\n    return time.time()\nimport time", "time.time"),
+        ("async def f():\n    import time\n    return time.time()", "time.time"),
+        ("from random import Random\ndef f(chance: Random = Random()): ...", "random"),
+        ("from random import Random\nx: Random = Random(1)", "random"),
+        ("import random\n@random.choice\ndef f(): ...", "random"),
     ],
 )
 def test_a_forbidden_use_is_found(source: str, expected: str) -> None:
@@ -87,6 +92,11 @@ def test_a_forbidden_use_is_found(source: str, expected: str) -> None:
         "from . import random",
         "from .time import time\ntime()",
         "text = 'time.time()'  # time.time()",
+        "from random import Random\ndef f(chance: Random) -> Random:\n    return chance",
+        "import random\nasync def f(*, chance: random.Random | None = None) -> None: ...",
+        "import random\nclass A:\n    chance: random.Random",
+        "from random import Random\ndef f(random: Random):\n    return random.uniform(-1, 1)",
+        "def f(time):\n    return time.time",
         "from hashlib import *",
     ],
 )
