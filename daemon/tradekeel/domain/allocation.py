@@ -1,0 +1,80 @@
+"""Which trade does a unit of a fill belong to?
+
+An entry's fill opens its own trade. An exit's fill closes the trade that the exit was for. Whatever is left over (a flip, an overfill, a
+fill that a person or the venue caused) closes the instrument's open trades first in, first out, and what is left even then is a
+position nobody decided: it becomes an *adopted* trade, so that every unit of the net position belongs to exactly one trade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain.instruments import ledger_step
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.money import ZERO, ledger, share_out
+from tradekeel.domain.orders import Order, Purpose
+from tradekeel.domain.trades import Allocation, Trade, TradeSide, TradeStatus, split_fill
+
+
+class Allotment(Struct, frozen=True):
+    """The parts of one fill, and the trade to adopt for units that belong to none."""
+
+    parts: tuple[Allocation, ...]
+    adopted: Trade | None = None
+
+
+def allocate(fill: Fill, order: Order | None, trades: Iterable[Trade], execution: str, currency: str) -> Allotment:
+    """Allocate every unit of ``fill``. ``trades`` are the account's open ones, oldest first; ``order`` is ours or None."""
+    with ledger():
+        if order is not None and order.purpose is Purpose.ENTRY and order.trade_id is not None:
+            return Allotment((Allocation(trade_id=order.trade_id, quantity=fill.quantity, opens=True, fee=fill.fee),))
+        parts, left = split_fill(fill.quantity, _closable(fill, order, trades))
+        adopted = _adopt(fill, left, execution) if left > ZERO else None
+        quantities = [(trade_id, quantity, False) for trade_id, quantity in parts]
+        if adopted is not None:
+            quantities.append((adopted.trade_id, left, True))
+        fees = share_out(fill.fee, [quantity for _, quantity, _ in quantities], ledger_step(currency))
+        return Allotment(
+            tuple(
+                Allocation(trade_id=trade_id, quantity=quantity, opens=opens, fee=fee)
+                for (trade_id, quantity, opens), fee in zip(quantities, fees, strict=True)
+            ),
+            adopted,
+        )
+
+
+def _closable(fill: Fill, order: Order | None, trades: Iterable[Trade]) -> list[tuple[str, Decimal]]:
+    wanted = order.trade_id if order is not None else None
+    first: list[tuple[str, Decimal]] = []
+    rest: list[tuple[str, Decimal]] = []
+    for trade in trades:
+        if trade.symbol != fill.instrument or trade.side.entry_side is fill.side or trade.open_quantity <= ZERO:
+            continue
+        if trade.trade_id == wanted:
+            first.append((trade.trade_id, trade.open_quantity))
+        elif fill.position_ref is None or trade.position_ref == fill.position_ref:
+            rest.append((trade.trade_id, trade.open_quantity))
+    return first + rest
+
+
+def _adopt(fill: Fill, quantity: Decimal, execution: str) -> Trade:
+    return Trade(
+        trade_id=f"venue-{execution[:8]}-{fill.venue_sequence}",
+        signal_id=None,
+        execution=execution,
+        account=fill.account,
+        strategy=None,
+        venue=fill.venue,
+        symbol=fill.instrument,
+        side=TradeSide.of(fill.side),
+        status=TradeStatus.PENDING,
+        quantity=quantity,
+        entry_order_id=fill.client_order_id or f"venue:{fill.venue_order_id}",
+        position_ref=fill.position_ref,
+        tags=("adopted",),
+        created_ns=fill.ts_ns,
+        updated_ns=fill.ts_ns,
+    )
