@@ -40,7 +40,7 @@ class Stamp:
 # --- what a strategy may ask for -------------------------------------------------------------------------------------
 
 
-class Enter(Struct, frozen=True, tag="enter", kw_only=True):
+class Enter(Struct, frozen=True, tag="enter", tag_field="request", kw_only=True):
     """Open a trade. Distances and prices in quote currency; ``quantity`` in base units."""
 
     instrument: str
@@ -68,7 +68,7 @@ class Enter(Struct, frozen=True, tag="enter", kw_only=True):
     metadata: dict[str, Any] = {}  # JSON values, the strategy's own
 
 
-class Exit(Struct, frozen=True, tag="exit", kw_only=True):
+class Exit(Struct, frozen=True, tag="exit", tag_field="request", kw_only=True):
     """Close a trade, or with ``trade_id`` None the strategy's open trades of ``instrument`` first in, first out."""
 
     instrument: str
@@ -77,13 +77,13 @@ class Exit(Struct, frozen=True, tag="exit", kw_only=True):
     reason: str = "signal"
 
 
-class Cancel(Struct, frozen=True, tag="cancel", kw_only=True):
+class Cancel(Struct, frozen=True, tag="cancel", tag_field="request", kw_only=True):
     """Cancel a working order of the strategy."""
 
     client_order_id: str
 
 
-class MoveStop(Struct, frozen=True, tag="move_stop", kw_only=True):
+class MoveStop(Struct, frozen=True, tag="move_stop", tag_field="request", kw_only=True):
     """Tighten a trade's stop, or move its target. A stop that would loosen is refused."""
 
     trade_id: str
@@ -91,14 +91,14 @@ class MoveStop(Struct, frozen=True, tag="move_stop", kw_only=True):
     take_profit: Decimal | None = None
 
 
-class SetTimer(Struct, frozen=True, tag="set_timer", kw_only=True):
+class SetTimer(Struct, frozen=True, tag="set_timer", tag_field="request", kw_only=True):
     """Call ``on_timer(name)`` at the first moment from ``at_ns`` on; the same name set again replaces the timer."""
 
     name: str
     at_ns: int
 
 
-class Emit(Struct, frozen=True, tag="emit", kw_only=True):
+class Emit(Struct, frozen=True, tag="emit", tag_field="request", kw_only=True):
     """Record a strategy event: a decision worth explaining later. ``data`` holds JSON values and Decimals as text."""
 
     type: str
