@@ -1,0 +1,290 @@
+"""An actor: one owner of some state, one mailbox, one message at a time.
+
+Subclasses answer messages in :meth:`Actor.handle` and never await I/O there: what waits for the outside world
+is a child task (:meth:`Actor.spawn`) or a request (:meth:`Actor.request`) whose outcome comes back as a
+message. An exception that leaves a handler or a child task crashes the actor; its supervisor decides what
+happens then.
+
+The life of an incarnation: ``on_start`` → mail → (told to stop, or :meth:`Actor.finish`) → the mailbox is
+sealed, what it holds is drained → ``on_stop`` → child tasks are cancelled → resources are closed. A crash or
+a cancellation skips the drain and ``on_stop``, never the rest. A new incarnation is a new object with a new,
+empty mailbox; mail that the old one left, and requests it did not answer, are dead letters and fail at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVarTuple
+
+import anyio
+import anyio.abc
+
+from tradekeel.runtime.clock import Clock, move_on_after
+from tradekeel.runtime.deadletters import DeadLetter, DeadLetters
+from tradekeel.runtime.errors import ChildCancelled, MailboxFull
+from tradekeel.runtime.mailbox import Envelope, Lane, Mailbox, MailboxLimits
+from tradekeel.runtime.metrics import ActorMetrics, ActorState
+from tradekeel.runtime.reference import ActorRef
+from tradekeel.runtime.reply import Reply
+
+if TYPE_CHECKING:
+    from tradekeel.runtime.cell import Cell
+    from tradekeel.runtime.system import ActorSystem
+
+__all__ = ["Actor", "ActorRef", "DeadLetter", "DeadLetters", "Envelope", "Lane", "MailboxLimits", "Reply"]
+
+Ts = TypeVarTuple("Ts")
+
+
+class Actor:
+    """Base of all actors. Messages are Any here: each actor names its own vocabulary in its signatures.
+
+    The attributes are bound before ``on_start``; an ``__init__`` of a subclass takes what the actor needs
+    from outside and must not send mail.
+    """
+
+    mailbox_limits: MailboxLimits = MailboxLimits()
+    batch_max: int = 256
+
+    name: str
+    system: ActorSystem
+    clock: Clock
+    incarnation: int
+    ref: ActorRef
+    resources: AsyncExitStack  # what to close at the end, however it comes
+
+    _cell: Cell
+    _box: Mailbox
+    _metrics: ActorMetrics
+    _tasks: anyio.abc.TaskGroup
+    _gone = False
+    _position: int | None = None  # in the batch at hand; None where handle_batch is overridden
+    _requests_open = 0
+    _drain_until_s: float | None = None
+
+    # --- what subclasses write
+    # -----------------------------------------------------------------------------------
+
+    async def on_start(self) -> None:
+        """Get ready; mail that comes meanwhile waits. The actor counts as started when this returns."""
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        """Handle one message; ``reply`` is there when it is a request, and is answered now or later, once."""
+        raise NotImplementedError
+
+    async def handle_batch(self, envelopes: list[Envelope]) -> None:
+        """Handle a batch. This one handles message after message and serves control mail in between.
+
+        Overridden where a batch is cheaper than its messages; control mail then waits for the end of the
+        batch.
+        """
+        for position, (message, reply) in enumerate(envelopes):
+            self._position = position
+            if self._box.control_waits:
+                for urgent in self._box.take_control():
+                    self._metrics.handled += 1
+                    await self.handle(urgent.message, urgent.reply)
+            await self.handle(message, reply)
+
+    async def on_stop(self) -> None:
+        """End in order: everything that was in the mailbox is handled; child tasks still run."""
+
+    def settled(self) -> bool:
+        """Whether nothing is in flight whose outcome must come back before ``on_stop``.
+
+        A stopping actor waits for it, for at most half of its shutdown deadline. By default open requests
+        count.
+        """
+        return self._requests_open == 0
+
+    # --- what subclasses call
+    # ------------------------------------------------------------------------------------
+
+    def spawn(self, function: Callable[[*Ts], Awaitable[Any]], *args: *Ts, name: str | None = None) -> None:
+        """Start a child task; it is cancelled when the actor ends, and its exception crashes the actor."""
+        label = f"{self.name}/{name or getattr(function, '__name__', 'task')}"
+        self._tasks.start_soon(partial(self._guard, function, args, label), name=label)
+
+    def post(self, message: Any) -> None:
+        """Put what a child task found out into this actor's own mailbox; never waits, also accepted while stopping."""
+        if not self._gone:
+            self._box.put_result(message)
+
+    def request(
+        self,
+        to: ActorRef,
+        message: Any,
+        into: Callable[[Any], Any],
+        *,
+        timeout_s: float,
+        lane: Lane = Lane.RELIABLE,
+    ) -> None:
+        """Ask another actor without a task and without waiting: the answer comes back as the message
+        ``into(answer)``.
+
+        ``into`` gets the answer, or the exception where there is none (ActorDied, RequestTimeout, or what the
+        other actor failed it with). A place in this mailbox is reserved for each; MailboxFull when all are
+        taken.
+        """
+        limit = self.mailbox_limits.results_max
+        if self._requests_open + self._box.results_waiting >= limit:
+            raise MailboxFull(Lane.RESULTS.value, limit)
+        try:
+            asked = to.begin(message, timeout_s=timeout_s, lane=lane)
+        except Exception as error:  # noqa: BLE001 - not swallowed: it is the answer
+            self.post(into(error))
+            return
+        self._requests_open += 1
+        asked.future.add_done_callback(asked.close)
+        asked.future.add_done_callback(partial(self._answered, into))
+
+    def finish(self) -> None:
+        """End in order, by itself: the mailbox is drained, ``on_stop`` runs, and the ending counts as normal."""
+        self._seal()
+        self._cell.leave()
+
+    def waiting(self, reason: str, until_s: float) -> None:
+        """Tell the watchdog why this actor makes no progress, and until which monotonic time that is all right."""
+        self._metrics.waiting_reason = reason
+        self._metrics.waiting_until_s = until_s
+
+    # --- what the runtime calls
+    # ----------------------------------------------------------------------------------
+
+    async def run_in(self, cell: Cell) -> None:
+        self._cell = cell
+        self.resources = AsyncExitStack()
+        cell.system.register(self, cell)
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    await self._run()
+                except BaseException as error:
+                    self._leave(error)
+                    raise
+                self._leave(None)
+                self._tasks.cancel_scope.cancel()
+        finally:
+            await self._close_resources()
+
+    def request_stop(self, shutdown_s: float) -> None:
+        if self._metrics.state is ActorState.STARTING:
+            self._cell.cancel()  # a stop before the start is done saves nothing
+            return
+        self._drain_until_s = self.clock.monotonic() + shutdown_s / 2
+        self._seal()
+
+    def stop_budget_s(self, shutdown_s: float, grace_s: float) -> float:
+        return shutdown_s
+
+    def levels(self) -> int:
+        return 0
+
+    @property
+    def figures(self) -> ActorMetrics:
+        return self._metrics
+
+    @property
+    def mail_depth(self) -> int:
+        return self._box.depth
+
+    @property
+    def progress(self) -> int:
+        """A number that changes whenever something was handled."""
+        return self._metrics.handled + (self._position or 0)
+
+    # --- inside
+    # --------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        await self.on_start()
+        if self._metrics.state is ActorState.STARTING:
+            self._metrics.state = ActorState.RUNNING
+        self._cell.mark_started()
+        while batch := await self._next_batch():
+            await self._handle_timed(batch)
+        await self.on_stop()
+
+    async def _next_batch(self) -> list[Envelope]:
+        """The next batch; none left means that it is time for ``on_stop``."""
+        box = self._box
+        while True:
+            if batch := await box.receive(self.batch_max):
+                return batch
+            if box.sealed:
+                break
+        # Drained. What is still in flight may come back until the drain's deadline.
+        while not self.settled() and (left_s := self._drain_left_s()) > 0:
+            with move_on_after(self.clock, left_s):
+                if batch := await box.receive(self.batch_max, linger=True):
+                    return batch
+        return []
+
+    def _drain_left_s(self) -> float:
+        return 0.0 if self._drain_until_s is None else self._drain_until_s - self.clock.monotonic()
+
+    async def _handle_timed(self, batch: list[Envelope]) -> None:
+        metrics, box, monotonic = self._metrics, self._box, self.clock.monotonic
+        since_s = box.waiting_since_s
+        box.waiting_since_s = None
+        if since_s is None:
+            since_s = metrics.last_progress_s
+        metrics.busy_since_s = monotonic()
+        try:
+            await self.handle_batch(batch)
+        except BaseException:
+            self._bury_rest(batch)
+            raise
+        now_s = monotonic()
+        self._position = None
+        metrics.handled += len(batch)
+        metrics.batches += 1
+        metrics.busy_since_s = metrics.waiting_reason = None
+        metrics.last_progress_s = now_s
+        metrics.latency.add(now_s - since_s)
+
+    def _bury_rest(self, batch: list[Envelope]) -> None:
+        """What an unfinished batch leaves; all of it where the actor handles whole batches, which hide how far."""
+        done = -1 if self._position is None else self._position
+        for envelope in batch[done + 1 :]:
+            self.system.dead_letters.add(self.name, envelope.message, "the actor ended in the middle of a batch")
+
+    def _seal(self) -> None:
+        self._metrics.state = ActorState.STOPPING
+        for envelope in self._box.seal():
+            self.system.dead_letters.add(self.name, envelope.message, "the actor is stopping")
+
+    def _leave(self, error: BaseException | None) -> None:
+        """From here on nobody can reach this incarnation, however long its tasks take to end."""
+        if not self._gone:
+            self._gone = True
+            self.system.unregister(self)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            self._cell.leave(None if cancelled else error)
+
+    async def _guard(self, function: Callable[[*Ts], Awaitable[Any]], args: tuple[*Ts], label: str) -> None:
+        try:
+            await function(*args)
+        except asyncio.CancelledError as error:
+            if self._tasks.cancel_scope.cancel_called or self._cell.cancelled:
+                raise
+            # Cancelled by somebody else: a task that just vanished would be missed by nobody.
+            self._leave(failure := ChildCancelled(label))
+            raise failure from error
+        except Exception as error:
+            self._leave(error)
+            raise
+
+    def _answered(self, into: Callable[[Any], Any], future: asyncio.Future[Any]) -> None:
+        self._requests_open -= 1
+        error = None if future.cancelled() else future.exception()
+        if not self._gone and not future.cancelled():
+            self._box.put_result(into(future.result() if error is None else error))
+
+    async def _close_resources(self) -> None:
+        """Bounded: a resource that cannot be closed is given up, and what held it ends with the process."""
+        with anyio.CancelScope(shield=True), move_on_after(self.clock, self.system.grace_s / 2):
+            await self.resources.aclose()

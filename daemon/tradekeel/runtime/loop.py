@@ -1,0 +1,302 @@
+"""The event loop: how it is started and left, who watches that it turns, and the one way to a thread.
+
+With the clock this is the only module that starts bare tasks and threads; everybody else uses task groups,
+actors and :class:`BlockingWorker`. Two things need more than a task group gives:
+
+* A task group waits for its tasks for ever. A supervisor must be able to say that a child is lost and leave,
+  so children are tasks of their own (:func:`spawn`), and :func:`run` looks for whatever is left at the end:
+  nothing leaks silently.
+* A thread's work cannot be cancelled. A worker therefore finishes each call before it lets its caller go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, TypeVarTuple
+
+import anyio
+
+from tradekeel.runtime.errors import LeakedTasks, WorkerClosed
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
+
+#: The exit code of a process that ends itself because it cannot be trusted any more (sysexits: software
+#: error).
+EXIT_DEFECT = 70
+
+#: Tasks that nothing can end are kept here until the process is gone, so that they are not half destroyed
+#: before.
+_abandoned: list[asyncio.Task[Any]] = []
+
+
+def run(main: Callable[[*Ts], Awaitable[T]], *args: *Ts, use_uvloop: bool = True, leak_grace_s: float = 1.0) -> T:
+    """Run ``main`` on a fresh event loop and return its result.
+
+    Tasks that are left when ``main`` is done are cancelled and get ``leak_grace_s`` to end. If ``main``
+    returned, they raise :class:`LeakedTasks`; if it raised, its exception tells about them in a note. Tasks
+    that survive even that are abandoned: the loop is closed without them, and the caller should end the
+    process.
+    """
+
+    async def guarded() -> T:
+        try:
+            result = await main(*args)
+        except BaseException as error:
+            left, survivors = await _reap(leak_grace_s)
+            if survivors:
+                error.add_note(str(LeakedTasks(left, survivors)))
+            raise
+        left, survivors = await _reap(leak_grace_s)
+        if left:
+            raise LeakedTasks(left, survivors)
+        return result
+
+    return anyio.run(guarded, backend="asyncio", backend_options={"use_uvloop": use_uvloop})
+
+
+def spawn(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Start a task that belongs to no task group. For supervision only: its owner watches how it ends."""
+    return asyncio.get_running_loop().create_task(coroutine, name=name)
+
+
+async def _reap(grace_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Cancel every task but this one; returns the names of all that were left and of those that live on."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if not left:
+        return (), ()
+    for task in left:
+        task.cancel()
+    _, pending = await asyncio.wait(left, timeout=grace_s)
+    for task in pending:
+        # The loop's own shutdown would wait for them for ever. This is asyncio's documented extension
+        # interface.
+        asyncio._unregister_task(task)
+        _abandoned.append(task)
+    return _names(left), _names(pending)
+
+
+def _names(tasks: set[asyncio.Task[Any]]) -> tuple[str, ...]:
+    return tuple(sorted(task.get_name() for task in tasks))
+
+
+class Worker(Protocol):
+    """Runs blocking calls, one after the other."""
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    async def close(self) -> None: ...
+
+
+class InlineWorker:
+    """A worker without a thread, for simulated worlds: each call runs at once, on the event loop."""
+
+    def __init__(self, thread_init: Callable[[], object] | None = None) -> None:
+        self._closed = False
+        if thread_init is not None:
+            thread_init()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closed:
+            raise WorkerClosed("the worker is closed")
+        return function(*args, **kwargs)
+
+    async def close(self) -> None:
+        self._closed = True
+
+
+class _Job:
+    """One call on its way through the worker."""
+
+    __slots__ = ("done", "error", "result", "waiter", "work")
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+        self.done = False
+        self.result: Any = None  # whatever the call returns
+        self.error: BaseException | None = None
+        self.waiter: asyncio.Future[None] | None = None
+
+    def finish(self) -> None:
+        """On the event loop: let the caller go on."""
+        self.done = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class BlockingWorker:
+    """One thread for calls that block, in order, with one hop there and one back.
+
+    At most ``jobs_max`` calls are on their way; further callers wait their turn. A call cannot be abandoned
+    half-way: a cancelled caller is held until its call is done. ``thread_init`` runs once in the thread
+    before the first call. The thread is a daemon thread: one that hangs in the kernel does not keep a process
+    from ending.
+    """
+
+    def __init__(self, name: str, *, thread_init: Callable[[], object] | None = None, jobs_max: int = 64) -> None:
+        assert jobs_max >= 1
+        self._thread_init = thread_init
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._room = jobs_max
+        self._queued: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``function`` in the thread and return its result, or raise its exception."""
+        await self._take_room()
+        try:
+            if self._closed:
+                raise WorkerClosed(f"{self._thread.name} is closed")
+            job = _Job(lambda: function(*args, **kwargs))
+            await self._finish(job)
+        finally:
+            self._give_room()
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[no-any-return]  # a job holds any result; the function types it
+
+    async def close(self) -> None:
+        """Finish what is queued and end the thread; waits for both."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._loop is not None:
+            last = _Job(lambda: None)
+            await self._finish(last)
+            self._jobs.put(None)
+            self._thread.join()  # the thread has nothing left to do: it ends at once
+
+    async def _take_room(self) -> None:
+        if self._room > 0:
+            self._room -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queued.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_room()
+            raise
+
+    def _give_room(self) -> None:
+        """Hand this caller's room to the next one that waits."""
+        while self._queued:
+            turn = self._queued.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._room += 1
+
+    async def _finish(self, job: _Job) -> None:
+        """Queue the job and wait until it is done, whoever cancels."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread.start()
+        self._jobs.put(job)
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not job.done:
+                job.waiter = self._loop.create_future()
+                try:
+                    await job.waiter
+                except asyncio.CancelledError as error:  # cancelled past the shield, by Task.cancel()
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def _work(self) -> None:
+        assert self._loop is not None
+        init_error = self._initialise()
+        while (job := self._jobs.get()) is not None:
+            try:
+                if init_error is not None:
+                    raise init_error
+                job.result = job.work()
+            except BaseException as error:  # noqa: BLE001 - it is the caller's, and is raised there
+                job.error = error
+            try:
+                self._loop.call_soon_threadsafe(job.finish)
+            except RuntimeError:
+                return  # the loop was closed around us: nobody waits any more
+
+    def _initialise(self) -> BaseException | None:
+        try:
+            if self._thread_init is not None:
+                self._thread_init()
+        except BaseException as error:  # noqa: BLE001 - every call raises it, so its owner hears of it
+            return error
+        return None
+
+
+class LoopGuard:
+    """Watches from a thread that the event loop turns.
+
+    A task that computes or blocks without end stops every other task, supervisors and timers included; only a
+    thread can see it. ``on_blocked(seconds)`` is called in that thread once the loop has not turned for
+    ``limit_s``; by default it writes every stack to stderr and ends the process with :data:`EXIT_DEFECT`.
+    Time in which the whole process stood still (stopped, swapped out, a sleeping machine) hardly counts: the
+    thread stood still, too.
+    """
+
+    def __init__(self, limit_s: float, on_blocked: Callable[[float], object] | None = None) -> None:
+        assert limit_s > 0
+        self._limit_s = limit_s
+        self._step_s = limit_s / 8
+        self._on_blocked = on_blocked if on_blocked is not None else dump_stacks_and_exit
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="loop-guard", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._tick()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._thread.join()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        self._timer = asyncio.get_running_loop().call_later(self._step_s, self._tick)
+
+    def _watch(self) -> None:
+        seen, blocked_s, before_s = self._ticks, 0.0, time.monotonic()
+        while not self._stopped.wait(self._step_s):
+            now_s = time.monotonic()
+            blocked_s += min(now_s - before_s, 2 * self._step_s)
+            before_s = now_s
+            if self._ticks != seen:
+                seen, blocked_s = self._ticks, 0.0
+            elif blocked_s >= self._limit_s:
+                self._on_blocked(blocked_s)
+                blocked_s = 0.0
+
+
+def dump_stacks_and_exit(blocked_s: float) -> None:
+    """Say where every thread is and end the process at once: the loop that would end it in order does not turn."""
+    sys.stderr.write(f"the event loop has not turned for {blocked_s:.1f} s; the process ends\n")
+    faulthandler.dump_traceback(all_threads=True)
+    sys.stderr.flush()
+    os._exit(EXIT_DEFECT)

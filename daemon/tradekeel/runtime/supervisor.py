@@ -1,0 +1,392 @@
+"""Supervisors: they start children in order, restart them by the rules of :mod:`~tradekeel.runtime.restart`,
+stop them in reverse, and fail themselves when restarting does not help.
+
+A supervisor does one thing at a time, in one loop: bury who has ended, do what it was asked, start who is
+due. Where ours differs from OTP's, it is on purpose:
+
+* A start that fails counts as a failure of a running child: it is tried again within the intensity (OTP fails
+  the whole supervisor when it happens at first).
+* Children may have a back-off. Under ``rest_for_one`` and ``one_for_all`` those that come after a child in
+  back-off wait for it; under ``one_for_one`` nobody does. A supervisor is started once every child is, or
+  waits for a back-off.
+* A child that lives on after its cancellation cannot be replaced beside itself: :class:`StuckActor` goes
+  straight to the top, through every supervisor, and ends the process. Nobody is stopped in order on that way;
+  what was durable stays so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+
+from tradekeel.runtime.cell import Cell, Child, Waker
+from tradekeel.runtime.errors import (
+    ActorDied,
+    RestartsExhausted,
+    StartFailed,
+    StartTimeout,
+    StopFailed,
+    StuckActor,
+)
+from tradekeel.runtime.fault import Action, Fault
+from tradekeel.runtime.restart import (
+    Backoff,
+    Ending,
+    Intensity,
+    RestartType,
+    Strategy,
+    admit_restart,
+    affected,
+    backoff_delay_s,
+    failures_in_a_row,
+    should_restart,
+)
+
+if TYPE_CHECKING:
+    from tradekeel.runtime.system import ActorSystem
+
+RestartHook = Callable[[str, int, BaseException | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """How to start, restart and stop one child. ``factory`` makes a new actor or supervisor for each
+    incarnation.
+
+    ``start_timeout_s`` and ``shutdown_s`` are an actor's; a supervisor gets what its own children need, if
+    that is more (and all the time it wants to start: its children's limits bound it).
+    """
+
+    name: str
+    factory: Callable[[], Child]
+    restart: RestartType = RestartType.PERMANENT
+    shutdown_s: float = 5.0
+    backoff: Backoff | None = None
+    start_timeout_s: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        assert self.name, "a child has a name"
+        assert self.shutdown_s > 0, "a child has a shutdown deadline"
+
+
+class _State(Enum):
+    PENDING = "pending"  # to be started, at once or when its back-off is over
+    UP = "up"
+    DONE = "done"  # ended for good, or removed
+
+
+class _Slot:
+    """One place in the start order and who is in it."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.state = _State.PENDING
+        self.cell: Cell | None = None
+        self.not_before_s = 0.0
+        self.failures = 0  # in a row, for the back-off
+
+
+class Supervisor:
+    """A supervisor; itself a child of another one, or the root of a system."""
+
+    def __init__(
+        self,
+        name: str,
+        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        children: Sequence[ChildSpec] = (),
+        intensity: Intensity | None = None,
+        *,
+        on_restart: RestartHook | None = None,
+    ) -> None:
+        names = [spec.name for spec in children]
+        assert len(set(names)) == len(names), f"{name}: children need different names"
+        self.name = name
+        self.strategy = strategy
+        self.intensity = intensity if intensity is not None else Intensity()
+        self._slots = [_Slot(spec) for spec in children]
+        self._on_restart = on_restart
+        self._restarts_s: tuple[float, ...] = ()
+        self._stopping = False
+        self._live = False
+        self._commands: deque[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = deque()
+
+    # --- what others call
+    # ----------------------------------------------------------------------------------------
+
+    async def add_child(self, spec: ChildSpec) -> None:
+        """Start another child after the ones there are; raises StartFailed (and forgets it) if it does not start."""
+        await self._ask(partial(self._add, spec))
+
+    async def remove_child(self, name: str) -> None:
+        """Stop a child in order and forget it; raises LookupError if there is none of this name."""
+        await self._ask(partial(self._remove, name))
+
+    async def restart_child(self, name: str) -> None:
+        """Stop a child in order and start it again, outside of the intensity; it alone, whatever the
+        strategy.
+
+        Raises StartFailed if it does not start; it is then treated like any child that failed.
+        """
+        await self._ask(partial(self._restart, name))
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """The names of the children, in start order."""
+        return tuple(slot.spec.name for slot in self._slots)
+
+    # --- what the runtime calls
+    # ----------------------------------------------------------------------------------
+
+    async def run_in(self, cell: Cell) -> None:
+        self._system: ActorSystem = cell.system
+        self._clock = cell.system.clock
+        self._waker = Waker(self._clock)
+        self._system.supervisors[self.name] = self
+        self._live = True
+        try:
+            await self._supervise(cell)
+        except StuckActor:
+            raise
+        except BaseException:
+            await self._kill()
+            raise
+        finally:
+            self._live = False
+            self._system.supervisors.pop(self.name, None)
+            while self._commands:
+                _settle(self._commands.popleft()[1], ActorDied(self.name))
+
+    def request_stop(self, shutdown_s: float) -> None:
+        self._stopping = True
+        if self._live:
+            self._waker.poke()
+
+    def stop_budget_s(self, shutdown_s: float, grace_s: float) -> float:
+        budgets_s = [
+            child.stop_budget_s(slot.spec.shutdown_s, grace_s) + grace_s * (child.levels() + 1)
+            for slot in self._slots
+            if slot.cell is not None and (child := slot.cell.child) is not None
+        ]
+        return max(shutdown_s, sum(budgets_s) + grace_s)
+
+    def levels(self) -> int:
+        cells = [slot.cell.child for slot in self._slots if slot.cell is not None]
+        return 1 + max((child.levels() for child in cells if child is not None), default=0)
+
+    # --- the loop
+    # ------------------------------------------------------------------------------------------------
+
+    async def _supervise(self, cell: Cell) -> None:
+        while not self._stopping and self._next_to_start() is not None:
+            await self._round()
+        if not self._stopping:
+            cell.mark_started()
+        while not self._stopping:
+            if await self._waker.until(self._has_work, self._next_start_in_s()) or self._next_to_start():
+                await self._round()
+        if failures := await self._stop_slots(self._slots, Action.STOP):
+            raise StopFailed(self.name, failures)
+
+    def _has_work(self) -> bool:
+        left = any(slot.cell is not None and slot.cell.leaving for slot in self._slots)
+        return left or bool(self._commands) or self._stopping
+
+    async def _round(self) -> None:
+        """Bury who has ended, do what was asked, start who is due: one step of each, then look again."""
+        for slot in list(self._slots):
+            if slot.cell is not None and slot.cell.leaving and not self._stopping:
+                await self._bury(slot)
+        if self._commands and not self._stopping:
+            await self._obey(*self._commands.popleft())
+        if not self._stopping and (due := self._next_to_start()) is not None and not await self._start(due):
+            await self._bury(due)
+
+    def _next_to_start(self) -> _Slot | None:
+        """The first child that is due; where the order binds, nobody passes one that waits or has just failed."""
+        ordered = self.strategy is not Strategy.ONE_FOR_ONE
+        now_s = self._clock.monotonic()
+        for slot in self._slots:
+            if slot.state is _State.PENDING and slot.not_before_s <= now_s:
+                return slot
+            failed = slot.cell is not None and slot.cell.leaving
+            if ordered and (failed or slot.state is _State.PENDING):
+                return None
+        return None
+
+    def _next_start_in_s(self) -> float | None:
+        """How long until a back-off ends."""
+        waits_s = [slot.not_before_s for slot in self._slots if slot.state is _State.PENDING]
+        if not waits_s:
+            return None
+        next_s = min(waits_s) if self.strategy is Strategy.ONE_FOR_ONE else waits_s[0]
+        return max(0.0, next_s - self._clock.monotonic())
+
+    # --- one child
+    # -----------------------------------------------------------------------------------------------
+
+    async def _start(self, slot: _Slot) -> bool:
+        """Start a child; False if it failed at that. A stop that comes meanwhile ends the wait, not in failure."""
+        spec = slot.spec
+        cell = slot.cell = Cell(spec.name, spec.factory, self._system, self._waker)
+        slot.state = _State.UP
+        if await cell.start(spec.start_timeout_s, lambda: self._stopping):
+            return True
+        if cell.leaving:
+            return False
+        if self._stopping:
+            return True
+        assert spec.start_timeout_s is not None
+        cell.leave(StartTimeout(spec.name, spec.start_timeout_s))
+        cell.cancel()
+        await cell.expect_end()
+        return False
+
+    async def _bury(self, slot: _Slot) -> None:
+        """A child failed or finished: see it out, then restart it with whom it concerns, forget it, or give up."""
+        cell = await self._see_out(slot)
+        ending = cell.ending()
+        if not should_restart(slot.spec.restart, ending):
+            self._forget(slot, cell, ending)
+            return
+        now_s = self._clock.monotonic()
+        self._restarts_s, admitted = admit_restart(self._restarts_s, now_s, self.intensity)
+        if not admitted:
+            self._report(cell, ending, Action.ESCALATE)
+            await self._stop_slots(self._slots, Action.STOP)
+            limits = (self.intensity.restarts_max, self.intensity.period_s)
+            raise RestartsExhausted(self.name, slot.spec.name, *limits) from cell.error
+        delay_s = self._backoff_s(slot, cell, now_s)
+        slot.not_before_s = now_s + delay_s
+        self._report(cell, ending, Action.RESTART, delay_s)
+        concerned = [self._slots[i] for i in affected(self.strategy, self._slots.index(slot), len(self._slots))]
+        await self._stop_slots(concerned, Action.RESTART)
+        for other in concerned:
+            # OTP: a temporary child that goes down with a sibling stays down; whoever else was in the group
+            # comes up.
+            stays_down = other is not slot and other.spec.restart is RestartType.TEMPORARY
+            other.state = _State.DONE if stays_down else _State.PENDING
+
+    async def _see_out(self, slot: _Slot) -> Cell:
+        """Wait until a child that is leaving is gone; who does not go in time goes to the top."""
+        cell = slot.cell
+        assert cell is not None
+        if not cell.ended:
+            await cell.finish(slot.spec.shutdown_s)
+        slot.cell = None
+        if isinstance(cell.error, StuckActor):
+            raise cell.error
+        return cell
+
+    def _forget(self, slot: _Slot, cell: Cell, ending: Ending) -> None:
+        slot.state = _State.DONE
+        if slot.spec.restart is RestartType.TEMPORARY:
+            self._slots.remove(slot)
+        self._report(cell, ending, Action.FORGET)
+
+    def _backoff_s(self, slot: _Slot, cell: Cell, now_s: float) -> float:
+        backoff = slot.spec.backoff
+        if backoff is None:
+            return 0.0
+        lived_s = 0.0 if cell.ready_s is None else now_s - cell.ready_s
+        slot.failures = failures_in_a_row(backoff, slot.failures, lived_s)
+        return backoff_delay_s(backoff, slot.failures, self._system.random)
+
+    async def _stop_slots(self, slots: Sequence[_Slot], action: Action) -> tuple[tuple[str, BaseException], ...]:
+        """Stop children, the last started first; returns who failed at that, and with what."""
+        failures: list[tuple[str, BaseException]] = []
+        for slot in reversed(slots):
+            if slot.cell is None:
+                continue
+            if not slot.cell.ended:
+                await slot.cell.stop(slot.spec.shutdown_s)
+            cell = await self._see_out(slot)
+            slot.state = _State.DONE
+            if cell.error is not None:
+                failures.append((slot.spec.name, cell.error))
+                self._report(cell, Ending.ERROR, action)
+            elif cell.cancelled and cell.started:
+                self._report(cell, Ending.KILLED, action)
+        return tuple(failures)
+
+    async def _kill(self) -> None:
+        """This supervisor was cancelled or failed: cancel every child, and wait as long as the grace allows."""
+        cells = [slot.cell for slot in reversed(self._slots) if slot.cell is not None]
+        with anyio.CancelScope(shield=True):
+            for cell in cells:
+                cell.cancel()
+            for cell in cells:
+                await cell.expect_end()
+
+    def _report(self, cell: Cell, ending: Ending, action: Action, delay_s: float = 0.0) -> None:
+        fault = Fault(self.name, cell.name, cell.incarnation, ending, cell.error, action, delay_s)
+        self._system.on_fault(fault)
+        if action is Action.RESTART and self._on_restart is not None:
+            self._on_restart(cell.name, cell.incarnation, cell.error)
+
+    # --- what it was asked
+    # ---------------------------------------------------------------------------------------
+
+    async def _ask(self, action: Callable[[], Awaitable[None]]) -> None:
+        if not self._live or self._stopping:
+            raise ActorDied(self.name)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._commands.append((action, done))
+        self._waker.poke()
+        await done
+
+    async def _obey(self, action: Callable[[], Awaitable[None]], done: asyncio.Future[None]) -> None:
+        try:
+            await action()
+        except (StartFailed, LookupError) as error:
+            _settle(done, error)
+        except BaseException:
+            _settle(done, ActorDied(self.name, "it failed"))
+            raise
+        else:
+            _settle(done, None)
+
+    async def _add(self, spec: ChildSpec) -> None:
+        if spec.name in self.children:
+            raise LookupError(f"{self.name} has a child named {spec.name} already")
+        slot = _Slot(spec)
+        self._slots.append(slot)
+        if not await self._start(slot):
+            cell = await self._see_out(slot)
+            self._slots.remove(slot)
+            self._report(cell, cell.ending(), Action.FORGET)
+            raise StartFailed(spec.name, repr(cell.error)) from cell.error
+
+    async def _remove(self, name: str) -> None:
+        slot = self._find(name)
+        await self._stop_slots([slot], Action.STOP)
+        self._slots.remove(slot)
+
+    async def _restart(self, name: str) -> None:
+        slot = self._find(name)
+        await self._stop_slots([slot], Action.STOP)
+        if not await self._start(slot):
+            error = slot.cell.error if slot.cell is not None else None
+            await self._bury(slot)
+            raise StartFailed(name, repr(error)) from error
+
+    def _find(self, name: str) -> _Slot:
+        for slot in self._slots:
+            if slot.spec.name == name:
+                return slot
+        raise LookupError(f"{self.name} has no child named {name}")
+
+
+def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return  # whoever asked has gone
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
