@@ -26,7 +26,7 @@ category and action onto exactly one of them.
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum, IntEnum
+from enum import Enum, IntEnum, StrEnum
 
 
 class TradekeelError(Exception):

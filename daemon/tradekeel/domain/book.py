@@ -229,7 +229,9 @@ class Book:
             if trade is None:
                 continue
             if order.purpose is Purpose.ENTRY and order.renews is not None:
-                trade = structs.replace(trade, entry_order_id=order.client_order_id, version=trade.version + 1, updated_ns=now_ns)
+                trade = structs.replace(
+                    trade, entry_order_id=order.client_order_id, version=trade.version + 1, updated_ns=now_ns
+                )
             elif order.purpose is Purpose.EXIT and order.parent_id is None:
                 trade = trade_rules.move(trade, TradeEvent.CLAIM, now_ns)
             else:
@@ -270,7 +272,11 @@ class Book:
         rows: list[r.Row] = [after]
         trade = self.trades.get(after.trade_id) if after.trade_id is not None else None
         if trade is not None and not before.is_terminal:
-            rows.extend(self._entry_ended(trade, after, now_ns) if after.purpose is Purpose.ENTRY else self._exit_ended(trade, now_ns))
+            rows.extend(
+                self._entry_ended(trade, after, now_ns)
+                if after.purpose is Purpose.ENTRY
+                else self._exit_ended(trade, now_ns)
+            )
         return rows
 
     def _entry_ended(self, trade: Trade, order: Order, now_ns: int) -> list[r.Row]:
@@ -423,7 +429,9 @@ class Book:
             self.money, realised=self.money.realised + fill.realised, fees=self.money.fees + fill.fee
         )
 
-    def _allocate(self, record: r.VenueReported, fill: Fill, part: trade_rules.Allocation, order: Order | None) -> list[r.Row]:
+    def _allocate(
+        self, record: r.VenueReported, fill: Fill, part: trade_rules.Allocation, order: Order | None
+    ) -> list[r.Row]:
         trade = self.trade(part.trade_id)
         if trade is None:
             raise Defect(f"fill {fill.fill_id} is allocated to trade {part.trade_id}, which is not known")
@@ -431,7 +439,11 @@ class Book:
         if part.opens:
             return self._enter(record, fill, part, trade, order, ids)
         entry = self.orders.get(trade.entry_order_id)
-        extremes = {k: v[trade.trade_id] for k, v in (("best_price", record.best), ("worst_price", record.worst)) if trade.trade_id in v}
+        extremes = {
+            k: v[trade.trade_id]
+            for k, v in (("best_price", record.best), ("worst_price", record.worst))
+            if trade.trade_id in v
+        }
         slip = _slippage(order, fill, part.quantity)
         booking = ExitBooking(
             quantity=part.quantity,
@@ -453,7 +465,13 @@ class Book:
         return [after]
 
     def _enter(
-        self, record: r.VenueReported, fill: Fill, part: trade_rules.Allocation, trade: Trade, order: Order | None, ids: tuple[str, ...]
+        self,
+        record: r.VenueReported,
+        fill: Fill,
+        part: trade_rules.Allocation,
+        trade: Trade,
+        order: Order | None,
+        ids: tuple[str, ...],
     ) -> list[r.Row]:
         first = not trade.entered_quantity
         after = trade_rules.enter(
@@ -536,7 +554,12 @@ class Book:
         """The book from a checkpoint; raises ``msgspec`` errors on anything else."""
         state = _STATE_DECODER.decode(data)
         book = Book()
-        book.execution, book.sequence, book.stamp, book.cursor = state.execution, state.sequence, state.stamp, state.cursor
+        book.execution, book.sequence, book.stamp, book.cursor = (
+            state.execution,
+            state.sequence,
+            state.stamp,
+            state.cursor,
+        )
         book.money, book.trades_gross = state.money, state.trades_gross
         for order in state.orders:
             book._index(order)

@@ -104,4 +104,4 @@ def parse_amount(text: str) -> Decimal:
 
 def plain(value: Decimal) -> str:
     """Fixed-point text that reads back as the same decimal, without an exponent and without a negative zero."""
-    return f"{value if value else abs(value):f}"
+    return f"{value or abs(value):f}"

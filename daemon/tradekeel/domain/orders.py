@@ -182,7 +182,13 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     # Terminal states: repeated news changes nothing, late fills book.
     S.FILLED: {E.ACCEPT: S.FILLED, E.FILL: S.FILLED, E.REFUSE_CANCEL: S.FILLED, E.CANCEL: S.FILLED, E.EXPIRE: S.FILLED},
     S.CANCELED: {E.ACCEPT: S.CANCELED, E.FILL: S.CANCELED, E.REFUSE_CANCEL: S.CANCELED, E.CANCEL: S.CANCELED},
-    S.EXPIRED: {E.ACCEPT: S.EXPIRED, E.FILL: S.EXPIRED, E.REFUSE_CANCEL: S.EXPIRED, E.EXPIRE: S.EXPIRED, E.CANCEL: S.EXPIRED},
+    S.EXPIRED: {
+        E.ACCEPT: S.EXPIRED,
+        E.FILL: S.EXPIRED,
+        E.REFUSE_CANCEL: S.EXPIRED,
+        E.EXPIRE: S.EXPIRED,
+        E.CANCEL: S.EXPIRED,
+    },
     S.REJECTED: {E.REJECT: S.REJECTED, E.FILL: S.REJECTED, E.REFUSE_CANCEL: S.REJECTED},
     S.NOT_SENT: {E.FILL: S.NOT_SENT, E.PROVE_NOT_SENT: S.NOT_SENT, E.ACCEPT: S.NOT_SENT, E.CANCEL: S.NOT_SENT},
     S.DENIED: {E.FILL: S.DENIED},
@@ -298,7 +304,9 @@ def fill(order: Order, quantity: Decimal, price: Decimal, fee: Decimal, now_ns: 
         fees = order.fee + fee
     if filled >= order.quantity and status not in (S.NOT_SENT, S.DENIED, S.REJECTED):
         status = S.FILLED
-    return structs.replace(order, status=status, filled_quantity=filled, filled_value=value, fee=fees, updated_ns=now_ns)
+    return structs.replace(
+        order, status=status, filled_quantity=filled, filled_value=value, fee=fees, updated_ns=now_ns
+    )
 
 
 def contradicts_proof(before: Order, after: Order) -> str | None:
@@ -306,5 +314,7 @@ def contradicts_proof(before: Order, after: Order) -> str | None:
     if before.status in (S.NOT_SENT, S.DENIED, S.REJECTED):
         return f"order {after.client_order_id} was {before.status} and has a fill"
     if after.filled_quantity > after.quantity:
-        return f"order {after.client_order_id} is filled beyond its quantity: {after.filled_quantity} of {after.quantity}"
+        return (
+            f"order {after.client_order_id} is filled beyond its quantity: {after.filled_quantity} of {after.quantity}"
+        )
     return None

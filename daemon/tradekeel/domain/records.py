@@ -178,7 +178,7 @@ Row = (
 # --- records (journal) -----------------------------------------------------------------------------------------------
 
 
-class _Record(Struct, frozen=True, kw_only=True):
+class _Record(Struct, frozen=True, kw_only=True, tag_field="record"):
     ts_ns: int  # event time
     stamp: int = 0  # where in the feed (messages.Stamp)
     correlation_id: str = ""

@@ -260,7 +260,9 @@ def leave(trade: Trade, booking: ExitBooking, now_ns: int, **changes: object) ->
         value = booking.quantity * booking.price
         whole = booking.quantity == held
         released = (
-            trade.open_cost if whole else divide(trade.open_cost * booking.quantity, held, COST_STEP, Rounding.RELEASED_COST)
+            trade.open_cost
+            if whole
+            else divide(trade.open_cost * booking.quantity, held, COST_STEP, Rounding.RELEASED_COST)
         )
         gross = convert((value - released) * trade.side.sign, booking.rate, booking.account_currency)
         ids = trade.exit_order_ids
@@ -302,5 +304,3 @@ def split_fill(quantity: Decimal, closable: Sequence[tuple[str, Decimal]]) -> tu
             parts.append((trade_id, part))
             left -= part
     return parts, left
-
-
