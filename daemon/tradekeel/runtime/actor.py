@@ -27,7 +27,7 @@ from tradekeel.runtime.deadletters import DeadLetter, DeadLetters
 from tradekeel.runtime.errors import ChildCancelled, MailboxFull
 from tradekeel.runtime.mailbox import Envelope, Lane, Mailbox, MailboxLimits
 from tradekeel.runtime.metrics import ActorMetrics, ActorState
-from tradekeel.runtime.reference import ActorRef
+from tradekeel.runtime.reference import ActorRef, Request
 from tradekeel.runtime.reply import Reply
 
 if TYPE_CHECKING:
@@ -61,9 +61,11 @@ class Actor:
     _metrics: ActorMetrics
     _tasks: anyio.abc.TaskGroup
     _gone = False
-    _position: int | None = None  # in the batch at hand; None where handle_batch is overridden
-    _requests_open = 0
-    _drain_until_s: float | None = None
+    _position: int | None = None  # how many messages of a batch were begun; None where handle_batch is overridden
+    _drain_until_s: float
+    _requests: set[Request]
+    _child_scopes: dict[int, anyio.CancelScope]
+    _spawned = 0
 
     # --- what subclasses write
     # -----------------------------------------------------------------------------------
@@ -81,12 +83,13 @@ class Actor:
         Overridden where a batch is cheaper than its messages; control mail then waits for the end of the
         batch.
         """
-        for position, (message, reply) in enumerate(envelopes):
-            self._position = position
-            if self._box.control_waits:
-                for urgent in self._box.take_control():
-                    self._metrics.handled += 1
-                    await self.handle(urgent.message, urgent.reply)
+        self._position = 0
+        for message, reply in envelopes:
+            while self._box.control_waits:
+                urgent = self._box.pop_control()
+                await self.handle(urgent.message, urgent.reply)
+                self._metrics.handled += 1
+            self._position += 1
             await self.handle(message, reply)
 
     async def on_stop(self) -> None:
@@ -98,7 +101,7 @@ class Actor:
         A stopping actor waits for it, for at most half of its shutdown deadline. By default open requests
         count.
         """
-        return self._requests_open == 0
+        return not self._requests
 
     # --- what subclasses call
     # ------------------------------------------------------------------------------------
@@ -130,16 +133,15 @@ class Actor:
         taken.
         """
         limit = self.mailbox_limits.results_max
-        if self._requests_open + self._box.results_waiting >= limit:
+        if len(self._requests) + self._box.results_waiting >= limit:
             raise MailboxFull(Lane.RESULTS.value, limit)
         try:
             asked = to.begin(message, timeout_s=timeout_s, lane=lane)
         except Exception as error:  # noqa: BLE001 - not swallowed: it is the answer
             self.post(into(error))
             return
-        self._requests_open += 1
-        asked.future.add_done_callback(asked.close)
-        asked.future.add_done_callback(partial(self._answered, into))
+        self._requests.add(asked)
+        asked.future.add_done_callback(partial(self._answered, asked, into))
 
     def finish(self) -> None:
         """End in order, by itself: the mailbox is drained, ``on_stop`` runs, and the ending counts as normal."""
@@ -157,6 +159,8 @@ class Actor:
     async def run_in(self, cell: Cell) -> None:
         self._cell = cell
         self.resources = AsyncExitStack()
+        self._requests = set()
+        self._child_scopes = {}
         cell.system.register(self, cell)
         try:
             async with anyio.create_task_group() as self._tasks:
@@ -170,12 +174,19 @@ class Actor:
         finally:
             await self._close_resources()
 
-    def request_stop(self, shutdown_s: float) -> None:
+    def request_stop(self) -> None:
         if self._metrics.state is ActorState.STARTING:
             self._cell.cancel()  # a stop before the start is done saves nothing
-            return
-        self._drain_until_s = self.clock.monotonic() + shutdown_s / 2
-        self._seal()
+        else:
+            self._seal()
+
+    def before_cancel(self) -> None:
+        """Child tasks are cancelled in the order they were started, so that a run on a manual clock repeats itself.
+
+        A task group would cancel them in the order of their addresses.
+        """
+        for scope in list(self._child_scopes.values()):
+            scope.cancel()
 
     def stop_budget_s(self, shutdown_s: float, grace_s: float) -> float:
         return shutdown_s
@@ -217,14 +228,11 @@ class Actor:
             if box.sealed:
                 break
         # Drained. What is still in flight may come back until the drain's deadline.
-        while not self.settled() and (left_s := self._drain_left_s()) > 0:
+        while not self.settled() and (left_s := self._drain_until_s - self.clock.monotonic()) > 0:
             with move_on_after(self.clock, left_s):
                 if batch := await box.receive(self.batch_max, linger=True):
                     return batch
         return []
-
-    def _drain_left_s(self) -> float:
-        return 0.0 if self._drain_until_s is None else self._drain_until_s - self.clock.monotonic()
 
     async def _handle_timed(self, batch: list[Envelope]) -> None:
         metrics, box, monotonic = self._metrics, self._box, self.clock.monotonic
@@ -248,11 +256,13 @@ class Actor:
 
     def _bury_rest(self, batch: list[Envelope]) -> None:
         """What an unfinished batch leaves; all of it where the actor handles whole batches, which hide how far."""
-        done = -1 if self._position is None else self._position
-        for envelope in batch[done + 1 :]:
+        for envelope in batch[self._position or 0 :]:
             self.system.dead_letters.add(self.name, envelope.message, "the actor ended in the middle of a batch")
 
     def _seal(self) -> None:
+        if self._box.sealed:
+            return
+        self._drain_until_s = self.clock.monotonic() + self._cell.shutdown_s / 2
         self._metrics.state = ActorState.STOPPING
         for envelope in self._box.seal():
             self.system.dead_letters.add(self.name, envelope.message, "the actor is stopping")
@@ -262,14 +272,19 @@ class Actor:
         if not self._gone:
             self._gone = True
             self.system.unregister(self)
+            for asked in list(self._requests):
+                asked.close()  # nobody is here any more to hear the answer
+            self.before_cancel()
             cancelled = isinstance(error, asyncio.CancelledError)
             self._cell.leave(None if cancelled else error)
 
     async def _guard(self, function: Callable[[*Ts], Awaitable[Any]], args: tuple[*Ts], label: str) -> None:
+        self._spawned = number = self._spawned + 1
         try:
-            await function(*args)
+            with anyio.CancelScope() as self._child_scopes[number]:
+                await function(*args)
         except asyncio.CancelledError as error:
-            if self._tasks.cancel_scope.cancel_called or self._cell.cancelled:
+            if self._gone or self._cell.cancelled:
                 raise
             # Cancelled by somebody else: a task that just vanished would be missed by nobody.
             self._leave(failure := ChildCancelled(label))
@@ -277,9 +292,12 @@ class Actor:
         except Exception as error:
             self._leave(error)
             raise
+        finally:
+            self._child_scopes.pop(number, None)
 
-    def _answered(self, into: Callable[[Any], Any], future: asyncio.Future[Any]) -> None:
-        self._requests_open -= 1
+    def _answered(self, asked: Request, into: Callable[[Any], Any], future: asyncio.Future[Any]) -> None:
+        asked.close()
+        self._requests.discard(asked)
         error = None if future.cancelled() else future.exception()
         if not self._gone and not future.cancelled():
             self._box.put_result(into(future.result() if error is None else error))

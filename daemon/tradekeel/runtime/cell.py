@@ -29,8 +29,12 @@ class Child(Protocol):
         """Live; returns when the child has ended in order, raises when it failed."""
         ...
 
-    def request_stop(self, shutdown_s: float) -> None:
-        """Begin to end in order, within ``shutdown_s``."""
+    def request_stop(self) -> None:
+        """Begin to end in order."""
+        ...
+
+    def before_cancel(self) -> None:
+        """The cell is about to be cancelled: cancel own tasks first where their order matters."""
         ...
 
     def stop_budget_s(self, shutdown_s: float, grace_s: float) -> float:
@@ -66,8 +70,16 @@ class Waker:
 class Cell:
     """One incarnation of one child."""
 
-    def __init__(self, name: str, factory: Callable[[], Child], system: ActorSystem, waker: Waker) -> None:
+    def __init__(
+        self,
+        name: str,
+        factory: Callable[[], Child],
+        system: ActorSystem,
+        waker: Waker,
+        shutdown_s: float,
+    ) -> None:
         self.name = name
+        self.shutdown_s = shutdown_s
         self.system = system
         self.child: Child | None = None
         self.incarnation = 0
@@ -77,7 +89,6 @@ class Cell:
         self.stop_requested = False
         self.cancelled = False
         self.error: BaseException | None = None
-        self.shutdown_s = 0.0
         self.ready_s: float | None = None
         self._factory = factory
         self._waker = waker
@@ -99,6 +110,8 @@ class Cell:
         self._waker.poke()
 
     def cancel(self) -> None:
+        if not self.cancelled and self.child is not None:
+            self.child.before_cancel()
         self.cancelled = True
         self._scope.cancel()
 
@@ -111,19 +124,21 @@ class Cell:
         await self._waker.until(lambda: self.started or self.leaving or interrupted(), timeout_s)
         return self.started
 
-    async def stop(self, shutdown_s: float) -> None:
-        """Stop in order within the deadline, then by cancellation; :class:`StuckActor` if even that does not help."""
+    def request_stop(self) -> None:
         self.stop_requested = True
         if self.child is None:
             self.cancel()
         else:
-            self.child.request_stop(shutdown_s)
-        await self.finish(shutdown_s)
+            self.child.request_stop()
 
-    async def finish(self, shutdown_s: float) -> None:
+    async def stop(self) -> None:
+        """Stop in order within the deadline, then by cancellation; :class:`StuckActor` if even that does not help."""
+        self.request_stop()
+        await self.finish()
+
+    async def finish(self) -> None:
         """Wait for the end of a child that is on its way out; cancel it at its deadline."""
-        grace_s = self.system.grace_s
-        budget_s = shutdown_s if self.child is None else self.child.stop_budget_s(shutdown_s, grace_s)
+        budget_s = self.stop_budget_s()
         if not await self._waker.until(lambda: self.ended, budget_s):
             self.cancel()
             await self.expect_end(budget_s)
@@ -134,6 +149,11 @@ class Cell:
         grace_s = self.system.grace_s * (levels + 1)
         if not await self._waker.until(lambda: self.ended, grace_s):
             raise StuckActor(self.name, waited_s + grace_s)
+
+    def stop_budget_s(self) -> float:
+        if self.child is None:
+            return self.shutdown_s
+        return self.child.stop_budget_s(self.shutdown_s, self.system.grace_s)
 
     def ending(self) -> Ending:
         """How it ended, in the words of the restart rules."""

@@ -124,7 +124,7 @@ class Mailbox:
         """Queue as many of ``messages`` as there is room for, in order; returns how many those were."""
         if self._sealed or self._senders:
             return 0
-        room = self._reliable_max - len(self._reliable)
+        room = max(0, self._reliable_max - len(self._reliable))
         self._reliable.extend([Envelope(m) for m in (messages if len(messages) <= room else messages[:room])])
         if self._receiver is not None and self._reliable:
             self._wake(self._receiver)
@@ -203,11 +203,9 @@ class Mailbox:
             self._admit(self._reliable_max)
         return batch
 
-    def take_control(self) -> list[Envelope]:
-        """The control mail that waits now: an actor in the middle of a long batch serves it in between."""
-        batch = list(self._control)
-        self._control.clear()
-        return batch
+    def pop_control(self) -> Envelope:
+        """The first control mail that waits: an actor in the middle of a long batch serves it in between."""
+        return self._control.popleft()
 
     def wake(self) -> None:
         """Let a waiting :meth:`receive` return at once, with whatever there is."""

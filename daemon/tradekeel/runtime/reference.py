@@ -32,7 +32,7 @@ class Directory:
         self.dead_letters = dead_letters
 
 
-class _Request:
+class Request:
     """One question on its way: the future its asker waits for, and what to tidy up afterwards."""
 
     __slots__ = ("_box", "_reply", "_timer", "future")
@@ -43,9 +43,11 @@ class _Request:
         self._reply = reply
         self._timer = timer
 
-    def close(self, _: object = None) -> None:
+    def close(self) -> None:
+        """The answer came, or nobody waits for it any more: then mail that has not moved in is taken back."""
         self._timer.cancel()
-        if self._reply in self._box.unanswered:  # the asker gave up first
+        self.future.cancel()
+        if self._reply in self._box.unanswered:
             self._box.unanswered.discard(self._reply)
             self._box.withdraw(reply=self._reply)
 
@@ -87,10 +89,15 @@ class ActorRef:
     async def send_many(self, messages: list[Any]) -> int:
         """Send all of ``messages`` in order on the reliable lane; returns how many did not become dead letters."""
         box = self._directory.boxes.get(self.name)
-        sent = 0 if box is None else box.put_some(messages)
-        for message in messages[sent:] if sent else messages:
-            sent += await self.send(message)
-        return sent
+        at = delivered = 0 if box is None else box.put_some(messages)
+        while at < len(messages):
+            delivered += await self.send(messages[at])  # waits for room; then a whole batch may fit again
+            at += 1
+            box = self._directory.boxes.get(self.name)
+            if box is not None and at < len(messages):
+                moved = box.put_some(messages[at:])
+                at, delivered = at + moved, delivered + moved
+        return delivered
 
     def control(self, message: Any) -> bool:
         """Send on the control lane. Raises MailboxFull when it is full; False: it became a dead letter."""
@@ -125,7 +132,7 @@ class ActorRef:
         finally:
             request.close()
 
-    def begin(self, message: Any, *, timeout_s: float, lane: Lane = Lane.RELIABLE) -> _Request:
+    def begin(self, message: Any, *, timeout_s: float, lane: Lane = Lane.RELIABLE) -> Request:
         """Send a request without waiting; ``future`` gets the answer, and ``close`` must be called in the end."""
         box = self._directory.boxes.get(self.name)
         if box is None or box.sealed:
@@ -147,7 +154,7 @@ class ActorRef:
                 future.set_exception(RequestTimeout(self.name, type(message).__name__, timeout_s))
 
         clock = self._directory.clock
-        return _Request(future, box, reply, clock.call_at(clock.monotonic() + timeout_s, expire))
+        return Request(future, box, reply, clock.call_at(clock.monotonic() + timeout_s, expire))
 
     async def _send_slowly(self, box: Mailbox | None, message: Any) -> bool:
         if box is None or box.sealed:

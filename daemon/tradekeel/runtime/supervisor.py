@@ -19,14 +19,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
-from tradekeel.runtime.cell import Cell, Child, Waker
+from tradekeel.runtime.cell import Cell, Waker
+from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.errors import (
     ActorDied,
     RestartsExhausted,
@@ -37,7 +37,6 @@ from tradekeel.runtime.errors import (
 )
 from tradekeel.runtime.fault import Action, Fault
 from tradekeel.runtime.restart import (
-    Backoff,
     Ending,
     Intensity,
     RestartType,
@@ -52,28 +51,9 @@ from tradekeel.runtime.restart import (
 if TYPE_CHECKING:
     from tradekeel.runtime.system import ActorSystem
 
+__all__ = ["ChildSpec", "RestartHook", "Supervisor"]
+
 RestartHook = Callable[[str, int, BaseException | None], object]
-
-
-@dataclass(frozen=True, slots=True)
-class ChildSpec:
-    """How to start, restart and stop one child. ``factory`` makes a new actor or supervisor for each
-    incarnation.
-
-    ``start_timeout_s`` and ``shutdown_s`` are an actor's; a supervisor gets what its own children need, if
-    that is more (and all the time it wants to start: its children's limits bound it).
-    """
-
-    name: str
-    factory: Callable[[], Child]
-    restart: RestartType = RestartType.PERMANENT
-    shutdown_s: float = 5.0
-    backoff: Backoff | None = None
-    start_timeout_s: float | None = 30.0
-
-    def __post_init__(self) -> None:
-        assert self.name, "a child has a name"
-        assert self.shutdown_s > 0, "a child has a shutdown deadline"
 
 
 class _State(Enum):
@@ -115,6 +95,7 @@ class Supervisor:
         self._restarts_s: tuple[float, ...] = ()
         self._stopping = False
         self._live = False
+        self._used = False
         self._commands: deque[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = deque()
 
     # --- what others call
@@ -145,6 +126,8 @@ class Supervisor:
     # ----------------------------------------------------------------------------------
 
     async def run_in(self, cell: Cell) -> None:
+        assert not self._used, f"{self.name}: a factory makes a new supervisor each time"
+        self._used = True
         self._system: ActorSystem = cell.system
         self._clock = cell.system.clock
         self._waker = Waker(self._clock)
@@ -163,16 +146,17 @@ class Supervisor:
             while self._commands:
                 _settle(self._commands.popleft()[1], ActorDied(self.name))
 
-    def request_stop(self, shutdown_s: float) -> None:
+    def request_stop(self) -> None:
         self._stopping = True
         if self._live:
             self._waker.poke()
 
+    def before_cancel(self) -> None:
+        """Nothing: the order in which children are cancelled is settled when the cancellation arrives."""
+
     def stop_budget_s(self, shutdown_s: float, grace_s: float) -> float:
         budgets_s = [
-            child.stop_budget_s(slot.spec.shutdown_s, grace_s) + grace_s * (child.levels() + 1)
-            for slot in self._slots
-            if slot.cell is not None and (child := slot.cell.child) is not None
+            slot.cell.stop_budget_s() + grace_s * self.levels() for slot in self._slots if slot.cell is not None
         ]
         return max(shutdown_s, sum(budgets_s) + grace_s)
 
@@ -234,7 +218,7 @@ class Supervisor:
     async def _start(self, slot: _Slot) -> bool:
         """Start a child; False if it failed at that. A stop that comes meanwhile ends the wait, not in failure."""
         spec = slot.spec
-        cell = slot.cell = Cell(spec.name, spec.factory, self._system, self._waker)
+        cell = slot.cell = Cell(spec.name, spec.factory, self._system, self._waker, spec.shutdown_s)
         slot.state = _State.UP
         if await cell.start(spec.start_timeout_s, lambda: self._stopping):
             return True
@@ -278,7 +262,7 @@ class Supervisor:
         cell = slot.cell
         assert cell is not None
         if not cell.ended:
-            await cell.finish(slot.spec.shutdown_s)
+            await cell.finish()
         slot.cell = None
         if isinstance(cell.error, StuckActor):
             raise cell.error
@@ -305,7 +289,7 @@ class Supervisor:
             if slot.cell is None:
                 continue
             if not slot.cell.ended:
-                await slot.cell.stop(slot.spec.shutdown_s)
+                await slot.cell.stop()
             cell = await self._see_out(slot)
             slot.state = _State.DONE
             if cell.error is not None:
@@ -361,6 +345,8 @@ class Supervisor:
             cell = await self._see_out(slot)
             self._slots.remove(slot)
             self._report(cell, cell.ending(), Action.FORGET)
+            if cell.ending() is Ending.NORMAL:
+                return  # it had nothing to do and finished at once
             raise StartFailed(spec.name, repr(cell.error)) from cell.error
 
     async def _remove(self, name: str) -> None:

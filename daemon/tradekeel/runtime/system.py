@@ -57,7 +57,7 @@ class ActorSystem:
         """Run the tree until it is stopped; raises what its root fails with (RestartsExhausted, StuckActor, ...)."""
         assert self._root is None, "a system runs once"
         waker = Waker(self.clock)
-        cell = self._root = Cell(root.name, lambda: root, self, waker)
+        cell = self._root = Cell(root.name, lambda: root, self, waker, self.grace_s)
         try:
             if await cell.start(None, lambda: False):
                 self._ready.set()
@@ -84,11 +84,7 @@ class ActorSystem:
     def request_stop(self) -> None:
         """Begin to stop the tree in order. Actors call this one: waiting for one's own end never ends."""
         if self._root is not None and not self._root.stop_requested:
-            self._root.stop_requested = True
-            if self._root.child is not None:
-                self._root.child.request_stop(0.0)
-            else:
-                self._root.cancel()
+            self._root.request_stop()
 
     async def stop(self) -> None:
         """Stop the tree in order, children last started first, and wait until it is over."""
