@@ -1,0 +1,42 @@
+"""The configuration: one strict TOML file, overrides from the environment, secrets by reference.
+
+``load_config(path, environ, kinds)`` is the way in; it reports every problem at once. ``decode`` does the same for one table of a
+kind's own. Nothing is read at import.
+"""
+
+from tradekeel.config.config import Change, Config, diff
+from tradekeel.config.decode import decode
+from tradekeel.config.load import SYSTEM_FOLDER, SYSTEM_STATE, load_config
+from tradekeel.config.model import (
+    AccountConfig,
+    DaemonConfig,
+    FeedConfig,
+    InstrumentTable,
+    Kinds,
+    LoggingConfig,
+    StorageConfig,
+    StrategyConfig,
+)
+from tradekeel.config.secrets import Secret, Vault
+from tradekeel.errors import ConfigError
+
+__all__ = [
+    "SYSTEM_FOLDER",
+    "SYSTEM_STATE",
+    "AccountConfig",
+    "Change",
+    "Config",
+    "ConfigError",
+    "DaemonConfig",
+    "FeedConfig",
+    "InstrumentTable",
+    "Kinds",
+    "LoggingConfig",
+    "Secret",
+    "StorageConfig",
+    "StrategyConfig",
+    "Vault",
+    "decode",
+    "diff",
+    "load_config",
+]

@@ -1,0 +1,170 @@
+"""What a configuration file may hold, section by section; the Structs' annotations are the schema.
+
+``…Table`` is what stands in the file under one key. ``FeedConfig``, ``AccountConfig`` and ``StrategyConfig`` add the
+name, the tables that belong to a kind (of feed, venue, strategy) as they were written (``options``), and, once the kind is
+known, what they were decoded to (``settings``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from tradekeel.config.secrets import Secret
+from tradekeel.errors import InputError
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores, the first a letter or digit"
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+OneLine = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Symbol = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z")]
+Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z")]
+Positive = Annotated[Decimal, Meta(extra={"gt": 0})]
+
+Schedule = Annotated[float, Meta(ge=0, le=86_400)] | Annotated[str, Meta(pattern=r"\A\S+( +\S+){4}\Z", max_length=100)]
+"""Seconds between two runs (0: never), or a cron line of five fields in UTC."""
+
+
+class DaemonConfig(Struct, frozen=True, kw_only=True):
+    """The process."""
+
+    name: str = ""  # empty: the file's name without .toml
+    state_dir: str = ""  # empty: what the service manager gives, else var/NAME
+    on_stop: Literal["keep", "cancel_entries", "flatten"] = "keep"
+    on_feed_end: Literal["stop", "wait"] = "stop"
+    stop_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 20.0  # a stop that takes longer is forced
+    stall_limit_s: Annotated[float, Meta(ge=0.5, le=600)] = (
+        10.0  # an actor without progress for so long ends the process
+    )
+
+
+class LoggingConfig(Struct, frozen=True, kw_only=True):
+    """The log: to standard error, and to a file as well if one is named."""
+
+    level: Literal["trace", "debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+    file: OneLine | None = None
+    file_bytes_max: Annotated[int, Meta(ge=10_000, le=10_000_000_000)] = 50_000_000
+    files_kept: Annotated[int, Meta(ge=1, le=1_000)] = 5
+
+
+class StorageConfig(Struct, frozen=True, kw_only=True):
+    """The books on disk."""
+
+    checkpoint_every_s: Seconds = 5.0
+    snapshot_schedule: Schedule = 60.0  # performance snapshots
+    commit_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
+    backups_kept: Annotated[int, Meta(ge=1, le=100)] = 5
+    checkpoints_kept: Annotated[int, Meta(ge=1, le=100)] = 3
+    sample_ticks_every: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0  # journal one tick in so many; 0: none
+
+
+class FeedTable(Struct, frozen=True, kw_only=True):
+    """``[feeds.NAME]``; every other key belongs to the kind."""
+
+    kind: str
+
+
+class AccountTable(Struct, frozen=True, kw_only=True):
+    """``[accounts.NAME]``; the table named like the venue belongs to the venue."""
+
+    venue: str
+    feed: str
+    venue_account: OneLine | None = None  # None: the account's own name
+    currency: Currency = "USD"
+    balance: Positive = Decimal(100_000)  # what a paper account starts with
+    leverage: Annotated[Decimal, Meta(extra={"ge": 1, "le": 1000})] | None = None  # None: the instruments' margin rates
+    hedging: bool = False
+    exits: Literal["venue", "monitor"] = "venue"  # who keeps stops and targets
+    share_instruments: bool = False  # several strategies may trade one instrument
+    parameter_mode: OneLine | None = None
+    sync_schedule: Schedule = 60.0
+    token: Secret | None = None
+    risk: dict[str, Any] = field(default_factory=dict)
+
+
+class StrategyTable(Struct, frozen=True, kw_only=True):
+    """``[strategies.NAME]``."""
+
+    kind: OneLine
+    account: str
+    instruments: Annotated[tuple[Symbol, ...], Meta(min_length=1, max_length=256)]
+    enabled: bool = True
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+class InstrumentTable(Struct, frozen=True, kw_only=True):
+    """``[instruments.SYMBOL]``: what differs from the catalogue, or all of it for an instrument that is not in it."""
+
+    tick_size: Positive | None = None
+    pip_size: Positive | None = None
+    lot_step: Positive | None = None
+    quantity_min: Positive | None = None
+    quantity_max: Positive | None = None
+    margin_rate: Positive | None = None
+    base: Currency | None = None
+    quote: Currency | None = None
+
+    def __post_init__(self) -> None:
+        if self.quantity_min and self.quantity_max and self.quantity_min > self.quantity_max:
+            raise InputError(f"quantity_min {self.quantity_min} is above quantity_max {self.quantity_max}")
+
+
+class FileTables(Struct, frozen=True, kw_only=True):
+    """The whole file."""
+
+    daemon: DaemonConfig = DaemonConfig()
+    logging: LoggingConfig = LoggingConfig()
+    storage: StorageConfig = StorageConfig()
+    feeds: dict[str, FeedTable] = field(default_factory=dict)
+    accounts: dict[str, AccountTable] = field(default_factory=dict)
+    strategies: dict[str, StrategyTable] = field(default_factory=dict)
+    instruments: dict[str, InstrumentTable] = field(default_factory=dict)
+
+
+class FeedConfig(FeedTable, frozen=True, kw_only=True):
+    """A feed: ``options`` is its kind's own table as written, ``settings`` the same decoded."""
+
+    name: str
+    options: Mapping[str, Any]
+    settings: Any = None  # the kind's Struct; only the kind knows which
+
+
+class AccountConfig(AccountTable, frozen=True, kw_only=True):
+    """An account: ``options`` is its venue's own table as written, ``settings`` the same decoded; ``risk_settings`` the limits."""
+
+    name: str
+    options: Mapping[str, Any]
+    settings: Any = None  # the venue's Struct
+    risk_settings: Any = None  # the gate's Struct
+
+    @property
+    def account_at_venue(self) -> str:
+        """The venue's name of this account."""
+        return self.venue_account or self.name
+
+
+class StrategyConfig(StrategyTable, frozen=True, kw_only=True):
+    """A strategy: ``params`` as written, ``settings`` the same decoded."""
+
+    name: str
+    settings: Any = None  # the kind's Struct
+
+
+class Kinds(Struct, frozen=True, kw_only=True):
+    """The Structs of the tables that belong to a kind, so that their problems are found in the same pass.
+
+    ``strategies`` is asked with the kind as written and the folder of the file (a kind may be a file of the user's); it
+    raises :class:`InputError` for a kind that does not exist.
+    """
+
+    feeds: Mapping[str, type[Struct]]
+    venues: Mapping[str, type[Struct]]
+    strategies: Callable[[str, Path], type[Struct]]
+    risk: type[Struct]
