@@ -6,9 +6,7 @@ hold is in their Structs (:class:`~tradekeel.config.model.Kinds`).
 
 from __future__ import annotations
 
-import errno
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -33,13 +31,12 @@ from tradekeel.config.model import (
     StrategyConfig,
     StrategyTable,
 )
-from tradekeel.config.overrides import apply_overrides, toml_number
+from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.secrets import Vault
-from tradekeel.config.words import did_you_mean, found, join_path, nearest, quoted
+from tradekeel.config.source import read_table
+from tradekeel.config.words import did_you_mean, found, join_path, quoted
 from tradekeel.errors import ConfigError, InputError
 
-FILE_BYTES_MAX: Final = 1_000_000
-DEPTH_MAX: Final = 24  # tables and arrays in each other
 NAMED_MAX: Final = 256  # accounts, feeds, strategies, each
 PROBLEMS_SHOWN_MAX: Final = 60
 
@@ -93,78 +90,6 @@ def _shown(problems: list[str]) -> list[str]:
     if len(unique) <= PROBLEMS_SHOWN_MAX:
         return unique
     return [*unique[:PROBLEMS_SHOWN_MAX], f"… and {len(unique) - PROBLEMS_SHOWN_MAX} more problems"]
-
-
-# --- the file ------------------------------------------------------------------------------------------------------------
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """The file as TOML, numbers exact. Raises :class:`ConfigError`."""
-    text = _read_text(path)
-    try:
-        table = tomllib.loads(text, parse_float=toml_number)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"not TOML: {error}"], str(path)) from None
-    except (ValueError, RecursionError) as error:
-        why = "a number with too many digits" if isinstance(error, ValueError) else "nested too deeply"
-        raise ConfigError([f"not TOML that can be read: {why}"], str(path)) from None
-    if _depth(table) > DEPTH_MAX:
-        raise ConfigError([f"tables and arrays are nested deeper than {DEPTH_MAX}"], str(path))
-    return table
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigError([_unreadable(path, error)], str(path)) from None
-    if len(content) > FILE_BYTES_MAX:
-        raise ConfigError([f"larger than {FILE_BYTES_MAX} bytes: is this a configuration?"], str(path))
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ConfigError([f"not UTF-8 text (at line {line}); save it as UTF-8"], str(path)) from None
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    code = error.errno if isinstance(error, OSError) else None
-    if code == errno.ENOENT:
-        near = _nearest_file(path)
-        return "there is no such file" + (f"; did you mean {near}?" if near else "")
-    if code == errno.EISDIR:
-        files = sorted(entry.name for entry in path.iterdir() if entry.suffix == ".toml")[:5]
-        return "a folder, not a file" + (f"; it holds {', '.join(files)}" if files else "")
-    if code == errno.EACCES:
-        return f"may not be read by this user (uid {os.geteuid()})"
-    return f"cannot be read: {error}"
-
-
-def _nearest_file(path: Path) -> Path | None:
-    folder = path.parent
-    try:
-        names = [entry.name for entry in folder.iterdir() if entry.suffix == ".toml"][:1000]
-    except (OSError, ValueError):
-        return None
-    near = nearest(path.name, names)
-    if near is None and len(names) == 1:
-        near = names[0]
-    return folder / near if near else None
-
-
-def _depth(table: object) -> int:
-    """How deep tables and arrays are nested, found without recursion: dotted keys nest as deep as the file is long."""
-    depth, level = 0, [table]
-    while level:
-        depth += 1
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)  # type: ignore[attr-defined]  # lists
-            if isinstance(inner, dict | list)
-        ]
-    return depth
 
 
 # --- the tables ----------------------------------------------------------------------------------------------------------
@@ -299,40 +224,45 @@ class _Reader:
     # --- between the sections ------------------------------------------------------------------------------------------
 
     def _check_references(self, decoded: dict[str, Any]) -> None:
-        accounts: dict[str, AccountConfig] = decoded["accounts"]
-        feed_names = _names(self.table, "feeds")
-        account_names = _names(self.table, "accounts")
-        if not account_names:
+        # References are read as written: a table with a problem of its own still refers, and is still referred to.
+        feeds, accounts = _names(self.table, "feeds"), _names(self.table, "accounts")
+        if not accounts:
             self.decoder.problem("accounts", "there is no account; add [accounts.NAME] with venue and feed")
-        for account in accounts.values():
-            if account.feed not in feed_names:
-                self._dangling(f"accounts.{account.name}.feed", account.feed, feed_names, "feed")
-            if account.share_instruments and account.exits == "venue" and not account.hedging:
-                self.decoder.problem(
-                    f"accounts.{account.name}.exits",
-                    'found "venue", allowed with share_instruments: "monitor", because a stop at the venue closes the netted '
-                    "position of all strategies instead of one trade",
-                )
-        self._check_same_account(accounts)
-        strategies: dict[str, StrategyConfig] = decoded["strategies"]
-        for strategy in strategies.values():
-            if strategy.account not in account_names:
-                self._dangling(f"strategies.{strategy.name}.account", strategy.account, account_names, "account")
-        self._check_instruments(strategies, accounts)
+        self._check_names("accounts", "feed", feeds)
+        self._check_names("strategies", "account", accounts)
+        self._check_same_account()
+        self._check_exits(decoded["accounts"])
+        self._check_instruments(decoded["strategies"], decoded["accounts"])
         self._warn_about_unused(decoded)
 
-    def _dangling(self, path: str, name: str, names: list[str], what: str) -> None:
-        self.decoder.problem(path, f"there is no {what} {quoted(name)}; {did_you_mean(name, names, 'There are')}")
+    def _check_names(self, section: str, key: str, known: list[str]) -> None:
+        for name, table in _tables(self.table, section).items():
+            value = table.get(key)
+            if isinstance(value, str) and value not in known:
+                hint = did_you_mean(value, known, "There are") if known else f"add [{key}s.NAME]"
+                self.decoder.problem(f"{join_path(section, name)}.{key}", f"there is no {key} {quoted(value)}; {hint}")
 
-    def _check_same_account(self, accounts: Mapping[str, AccountConfig]) -> None:
+    def _check_same_account(self) -> None:
         seen: dict[tuple[str, str], str] = {}
-        for account in accounts.values():
-            first = seen.setdefault((account.venue, account.account_at_venue), account.name)
-            if first != account.name:
+        for name, table in _tables(self.table, "accounts").items():
+            venue, account = table.get("venue"), table.get("venue_account", name)
+            if not isinstance(venue, str) or not isinstance(account, str):
+                continue
+            first = seen.setdefault((venue, account), name)
+            if first != name:
                 self.decoder.problem(
-                    f"accounts.{account.name}",
-                    f"the same account as accounts.{first} ({account.venue}, {quoted(account.account_at_venue)}); "
+                    join_path("accounts", name),
+                    f"the same account as {join_path('accounts', first)} ({quoted(venue)}, {quoted(account)}); "
                     "two sets of books for one account can never agree",
+                )
+
+    def _check_exits(self, accounts: Mapping[str, AccountConfig]) -> None:
+        for account in accounts.values():
+            if account.share_instruments and account.exits == "venue" and not account.hedging:
+                self.decoder.problem(
+                    join_path("accounts", account.name) + ".exits",
+                    'found "venue", allowed with share_instruments: "monitor", because a stop at the venue would close '
+                    "the netted position of all strategies instead of one trade",
                 )
 
     def _check_instruments(
@@ -340,7 +270,7 @@ class _Reader:
     ) -> None:
         traders: dict[tuple[str, str], str] = {}
         for strategy in strategies.values():
-            path = f"strategies.{strategy.name}.instruments"
+            path = join_path("strategies", strategy.name) + ".instruments"
             twice = {symbol for symbol in strategy.instruments if strategy.instruments.count(symbol) > 1}
             if twice:
                 self.decoder.problem(path, f"named twice: {', '.join(map(quoted, sorted(twice)))}")
@@ -352,7 +282,7 @@ class _Reader:
                 if first != strategy.name:
                     self.decoder.problem(
                         path,
-                        f"{symbol} is traded on accounts.{account.name} by strategies.{first} already; set "
+                        f"{join_path('strategies', first)} trades {symbol} on {join_path('accounts', account.name)} already; set "
                         'share_instruments = true and exits = "monitor" there, or give it an account of its own',
                     )
 
@@ -371,10 +301,15 @@ def _fields(struct: msgspec.Struct) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 
-def _names(table: Mapping[str, Any], section: str) -> list[str]:
-    """Names as they stand in the file, also of tables that have problems of their own."""
+def _tables(table: Mapping[str, Any], section: str) -> dict[str, dict[str, Any]]:
+    """The tables of a section as they stand in the file, also those that have problems of their own."""
     tables = table.get(section, {})
-    return list(tables) if isinstance(tables, dict) else []
+    entries = tables.items() if isinstance(tables, dict) and len(tables) <= NAMED_MAX else ()
+    return {name: entry for name, entry in entries if isinstance(entry, dict)}
+
+
+def _names(table: Mapping[str, Any], section: str) -> list[str]:
+    return list(_tables(table, section))
 
 
 def _state_dir(daemon: DaemonConfig, source: Path, environ: Mapping[str, str]) -> Path:

@@ -22,12 +22,19 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores, the first a letter or digit"
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-OneLine = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
-Symbol = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z")]
-Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z")]
+OneLine = Annotated[
+    str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", description="a string of one line, 1 to 200 characters")
+]
+Symbol = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z", description="an instrument's symbol, like EUR_USD")
+]
+Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z", description="a currency in capitals, like USD")]
 Positive = Annotated[Decimal, Meta(extra={"gt": 0})]
 
-Schedule = Annotated[float, Meta(ge=0, le=86_400)] | Annotated[str, Meta(pattern=r"\A\S+( +\S+){4}\Z", max_length=100)]
+_CRON = Meta(pattern=r"\A\S{1,40}( +\S{1,40}){4}\Z", description='a cron line of five fields, like "*/5 * * * *"')
+_SECONDS_OR_NEVER = Meta(ge=0, le=86_400, description="seconds from 0 (never) to 86400")
+
+Schedule = Annotated[float, _SECONDS_OR_NEVER] | Annotated[str, _CRON]
 """Seconds between two runs (0: never), or a cron line of five fields in UTC."""
 
 
@@ -137,7 +144,7 @@ class FeedConfig(FeedTable, frozen=True, kw_only=True):
 
 
 class AccountConfig(AccountTable, frozen=True, kw_only=True):
-    """An account: ``options`` is its venue's own table as written, ``settings`` the same decoded; ``risk_settings`` the limits."""
+    """An account: ``options`` is its venue's own table as written, ``settings`` the same decoded, and so the risk."""
 
     name: str
     options: Mapping[str, Any]

@@ -102,7 +102,7 @@ def allowed(type_: Any, meta: Iterable[Meta] = ()) -> str:
         return " or ".join(allowed(member, bounds) for member in get_args(type_) if member is not NoneType)
     if origin in (list, tuple, set, frozenset, Sequence):
         items = [item for item in get_args(type_) if item is not Ellipsis]
-        return _limited("an array" + (f" of: {allowed(items[0])}" if items else ""), bounds)
+        return _limited("an array", bounds) + (f", each {allowed(items[0])}" if items else "")
     if origin in (dict, Mapping) or type_ is dict or (isinstance(type_, type) and issubclass(type_, Struct)):
         return "a table"
     if isinstance(type_, type) and issubclass(type_, Enum):
@@ -125,26 +125,38 @@ def _choice(value: object) -> str:
     return quoted(value) if isinstance(value, str) else str(value)
 
 
-_BOUND_WORDS = {
+def _limited(words: str, bounds: Iterable[Meta]) -> str:
+    limits: dict[str, Any] = {}
+    for meta in bounds:
+        if meta.description:
+            return meta.description  # the author's own words beat a pattern
+        limits |= {name: value for name in _BOUNDS if (value := bound(meta, name)) is not None}
+    phrases = [
+        *_range(limits.pop("ge", None), limits.pop("le", None), "", "from {} to {}"),
+        *_range(limits.pop("min_length", None), limits.pop("max_length", None), " long", "{} to {} long"),
+        *(_BOUNDS[name].format(value) for name, value in limits.items()),
+    ]
+    return f"{words} {', '.join(phrases)}" if phrases else words
+
+
+def _range(least: Any, most: Any, unit: str, both: str) -> list[str]:
+    if least is not None and most is not None:
+        return [both.format(least, most)]
+    if least is not None:
+        return [f"at least {least}{unit}"]
+    return [] if most is None else [f"at most {most}{unit}"]
+
+
+_BOUNDS = {
     "gt": "above {}",
     "ge": "at least {}",
     "lt": "below {}",
     "le": "at most {}",
     "multiple_of": "a multiple of {}",
-    "min_length": "at least {} long",
-    "max_length": "at most {} long",
+    "min_length": "",
+    "max_length": "",
     "pattern": "matching {}",
 }
-
-
-def _limited(words: str, bounds: Iterable[Meta]) -> str:
-    limits = [
-        phrase.format(value)
-        for meta in bounds
-        for name, phrase in _BOUND_WORDS.items()
-        if (value := bound(meta, name)) is not None
-    ]
-    return " ".join([words, ", ".join(limits)]) if limits else words
 
 
 def bound(meta: Meta, name: str) -> Any:
