@@ -79,7 +79,7 @@ class Watchdog:
         return self._stuck
 
     async def run(self, interval_s: float) -> None:
-        """Look for ever, once an interval; a stuck actor is noticed within the limit and one interval."""
+        """Look for ever, once an interval; a stuck actor is noticed within the limit and two intervals."""
         while True:
             self.look()
             await self._system.clock.sleep(interval_s)

@@ -147,7 +147,7 @@ async def test_settling_ends_although_somebody_never_comes_to_rest():
 
     async def restless() -> None:
         while True:
-            await asyncio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(restless)

@@ -55,9 +55,9 @@ class Twin:
                 batch.append(lane.pop(0))
         room = batch_max - len(batch)
         kept = min(len(self.latest), max(1, room // 4)) if room > 1 else 0
-        for _ in range(room - kept):
-            if self.reliable:
-                batch.append(self.reliable.pop(0))
+        moved = max(0, room - kept)
+        batch += self.reliable[:moved]
+        del self.reliable[:moved]
         while self.latest and len(batch) < batch_max:
             batch.append(self.latest.pop(0)[1])
         while self.senders and len(self.reliable) < LIMITS.reliable_max:
@@ -136,7 +136,8 @@ async def test_it_behaves_as_its_twin_whatever_happens(operations):
 
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=6), batch_max=st.integers(1, 10))
 async def test_every_senders_mail_arrives_whole_and_in_order_however_little_room_there_is(counts, batch_max):
-    box, received = mailbox(), []
+    box = mailbox()
+    received: list[Any] = []
 
     async def send(sender: int, count: int) -> None:
         for number in range(count):

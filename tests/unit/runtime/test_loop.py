@@ -1,0 +1,269 @@
+"""The loop is entered and left in one place, nothing leaks silently, threads finish what they began, and a loop that does not
+turn is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import decimal
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tradekeel.runtime import loop
+from tradekeel.runtime.errors import LeakedTasks, WorkerClosed
+from tradekeel.runtime.loop import EXIT_DEFECT, BlockingWorker, InlineWorker, LoopGuard, run, spawn
+
+SOURCES = Path(loop.__file__).parents[2]
+
+
+@pytest.mark.parametrize("use_uvloop", [True, False])
+def test_it_returns_what_main_returns(use_uvloop):
+    async def main(a: int, b: int) -> tuple[int, str]:
+        return a + b, type(asyncio.get_running_loop()).__module__
+
+    total, module = run(main, 1, 2, use_uvloop=use_uvloop)
+    assert total == 3
+    assert module.startswith("uvloop") is use_uvloop
+
+
+def test_it_raises_what_main_raises():
+    async def main() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run(main)
+
+
+def test_tasks_that_are_left_behind_are_named():
+    ended = []
+
+    async def forgotten() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+
+    async def main() -> None:
+        spawn(forgotten(), "forgotten one")
+        await asyncio.sleep(0)
+
+    with pytest.raises(LeakedTasks, match="forgotten one") as caught:
+        run(main)
+    assert ended == [True]
+    assert caught.value.survivors == ()
+
+
+def test_a_task_that_swallows_its_cancellation_is_named_and_does_not_keep_the_loop():
+    async def stubborn() -> None:
+        while True:
+            try:
+                await anyio.sleep_forever()
+            except asyncio.CancelledError:
+                continue
+
+    async def main() -> None:
+        spawn(stubborn(), "stubborn one")
+        await asyncio.sleep(0)
+
+    with pytest.raises(LeakedTasks, match="still running after cancellation: stubborn one") as caught:
+        run(main, leak_grace_s=0.01)
+    assert caught.value.survivors == ("stubborn one",)
+
+
+def test_what_main_raises_matters_more_than_what_it_leaves():
+    async def main() -> None:
+        spawn(anyio.sleep_forever(), "collateral")
+        await asyncio.sleep(0)
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run(main)
+
+
+# --- the worker ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_runs_calls_in_its_thread_in_order_with_its_own_thread_state():
+    def prepare() -> None:
+        decimal.getcontext().prec = 50
+
+    async with BlockingWorker("worker", thread_init=prepare) as worker:
+        seen: list[int] = []
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(worker.call, seen.append, number)
+        assert seen == list(range(20))
+        assert await worker.call(lambda: threading.current_thread().name) == "worker"
+        assert await worker.call(lambda: decimal.getcontext().prec) == 50
+        assert await worker.call(divmod, 7, 2) == (3, 1)
+
+
+async def test_what_a_call_raises_is_raised_where_it_was_made():
+    async with BlockingWorker("worker") as worker:
+        with pytest.raises(ZeroDivisionError):
+            await worker.call(divmod, 1, 0)
+        assert await worker.call(int, "7") == 7
+
+
+async def test_a_thread_that_could_not_be_prepared_does_no_work():
+    def prepare() -> None:
+        raise OSError("no")
+
+    worker = BlockingWorker("worker", thread_init=prepare)
+    with pytest.raises(OSError, match="no"):
+        await worker.call(int)
+    with pytest.raises(OSError, match="no"):
+        await worker.call(int)
+    await worker.close()
+
+
+@pytest.mark.parametrize("how", ["scope", "task"])
+async def test_a_call_cannot_be_abandoned_half_way(how):
+    async with BlockingWorker("worker") as worker:
+        go, finished = threading.Event(), []
+
+        def work() -> None:
+            go.wait()
+            finished.append("work")
+
+        async def caller() -> None:
+            try:
+                await worker.call(work)
+                await anyio.lowlevel.checkpoint()
+            except asyncio.CancelledError:
+                finished.append("caller")
+                raise
+
+        async with anyio.create_task_group() as tasks:
+            task = None
+            if how == "scope":
+                tasks.start_soon(caller)
+            else:
+                task = asyncio.get_running_loop().create_task(caller())
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if task is None:
+                tasks.cancel_scope.cancel()
+            else:
+                task.cancel()
+            asyncio.get_running_loop().call_soon(finished.append, "cancelled")
+            asyncio.get_running_loop().call_soon(go.set)
+            if task is not None:
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        assert finished == ["cancelled", "work", "caller"]
+
+
+async def test_only_so_many_calls_are_on_their_way_and_the_others_wait_their_turn():
+    async with BlockingWorker("worker", jobs_max=2) as worker:
+        go, seen = threading.Event(), []
+
+        def work(number: int) -> None:
+            go.wait()
+            seen.append(number)
+
+        async def caller(number: int, scope: anyio.CancelScope) -> None:
+            with scope:
+                await worker.call(work, number)
+
+        scopes = [anyio.CancelScope() for _ in range(6)]
+        async with anyio.create_task_group() as tasks:
+            for number, scope in enumerate(scopes):
+                tasks.start_soon(caller, number, scope)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            scopes[3].cancel()  # it never had its turn
+            await asyncio.sleep(0)
+            go.set()
+        assert seen == [0, 1, 2, 4, 5]
+
+
+async def test_a_closed_worker_takes_no_more_calls():
+    worker = BlockingWorker("worker")
+    await worker.call(int)
+    await worker.close()
+    await worker.close()
+    with pytest.raises(WorkerClosed):
+        await worker.call(int)
+    assert "worker" not in {thread.name for thread in threading.enumerate()}
+    unused = BlockingWorker("unused")
+    await unused.close()
+
+
+async def test_an_inline_worker_needs_no_thread():
+    prepared = []
+    worker = InlineWorker(lambda: prepared.append(True))
+    assert await worker.call(divmod, 7, 2) == (3, 1)
+    assert prepared == [True]
+    await worker.close()
+    with pytest.raises(WorkerClosed):
+        await worker.call(int)
+
+
+# --- the guard -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_blocked_loop_is_seen_from_outside_of_it():
+    seen, reported = threading.Event(), []
+
+    def on_blocked(blocked_s: float) -> None:
+        reported.append(blocked_s)
+        seen.set()
+
+    with LoopGuard(0.05, on_blocked):
+        seen.wait(timeout=30)  # blocks the loop, until the guard notices
+    assert reported[0] >= 0.05
+
+
+async def test_a_loop_that_turns_is_left_alone():
+    reported: list[float] = []
+    with LoopGuard(5.0, reported.append) as guard:
+        while guard._ticks < 3:  # three heartbeats of 5/8 s would be long: drive it by its own timer
+            guard._tick()
+            await asyncio.sleep(0)
+    assert reported == []
+
+
+BLOCKED = """
+import threading
+from tradekeel.runtime.loop import LoopGuard, run
+async def main():
+    with LoopGuard(0.05):
+        threading.Event().wait(60)
+run(main)
+"""
+
+
+def test_by_default_a_blocked_loop_ends_the_process_and_says_where_it_was():
+    result = subprocess.run(
+        [sys.executable, "-c", BLOCKED],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == EXIT_DEFECT
+    assert "the event loop has not turned for" in result.stderr
+    assert "in main" in result.stderr
+
+
+def test_a_worker_whose_loop_is_gone_ends_quietly():
+    threads: list[Any] = []
+
+    async def main() -> None:
+        worker = BlockingWorker("orphan")
+        await worker.call(int)
+        threads.append(worker)
+
+    run(main)
+    worker = threads[0]
+    worker._jobs.put(loop._Job(int))
+    worker._thread.join(timeout=30)
+    assert not worker._thread.is_alive()
