@@ -11,21 +11,23 @@ unrealised profit is ``quantity * mark - cost`` for both directions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument, ledger_step
-from tradekeel.domain.money import ONE, ZERO, Rounding, divide, ledger, round_to
+from tradekeel.domain.money import LEDGER, ONE, ZERO, Rounding, divide, ledger, round_to
 from tradekeel.domain.orders import Side
 from tradekeel.errors import Defect
 
 COST_STEP = Decimal("1e-12")
 """Grid of released cost, in quote currency: finer than any venue books, coarse enough to stay readable."""
 
-RATE_STEP = Decimal("1e-10")
-"""Grid of conversion rates."""
+RATE_STEP = Decimal("1e-14")
+"""Grid of conversion rates: a yen in bitcoin (about 6e-8) still has seven digits."""
+
+TWO = Decimal(2)
 
 
 class Position(Struct, frozen=True, gc=False):
@@ -93,37 +95,80 @@ class Quote(Struct, frozen=True, gc=False):
     ts_ns: int = 0
 
 
-def conversion_rate(currency: str, account_currency: str, quotes: Mapping[str, Quote]) -> Decimal | None:
-    """Account-currency value of one unit of ``currency`` at mid prices, or None where no known pair leads there.
+class Rate(Struct, frozen=True, gc=False):
+    """Account-currency value of one unit of a currency, and when its oldest quote was seen."""
 
-    Direct pairs, inverse pairs, and one step through a third currency are used, in that order.
+    value: Decimal
+    ts_ns: int = 0
+
+
+class Leg(Struct, frozen=True, gc=False):
+    """One pair on the way from a currency to another; ``inverse`` if it is quoted the other way round."""
+
+    symbol: str
+    inverse: bool
+
+
+def conversion_path(currency: str, account_currency: str, symbols: Iterable[str]) -> tuple[Leg, ...] | None:
+    """The pairs that lead from ``currency`` to the account's, or None. The same for the same symbols in any order.
+
+    Direct pairs, inverse pairs, and one step through a third currency are used, in that order; of several third currencies
+    the alphabetically first.
     """
+    known = set(symbols)
     if currency == account_currency:
-        return ONE
-    direct = _pair_rate(currency, account_currency, quotes)
+        return ()
+    direct = _leg(currency, account_currency, known)
     if direct is not None:
-        return direct
-    for through in sorted({c for symbol in quotes for c in symbol.split("_")}):
-        first = _pair_rate(currency, through, quotes)
-        second = _pair_rate(through, account_currency, quotes)
+        return (direct,)
+    for through in sorted({c for symbol in known for c in symbol.split("_")}):
+        first, second = _leg(currency, through, known), _leg(through, account_currency, known)
         if first is not None and second is not None:
-            return round_to(first * second, RATE_STEP, Rounding.CONVERSION)
+            return (first, second)
     return None
 
 
-def _pair_rate(base: str, quote: str, quotes: Mapping[str, Quote]) -> Decimal | None:
-    straight = quotes.get(f"{base}_{quote}")
-    if straight is not None:
-        return divide(straight.bid + straight.ask, Decimal(2), RATE_STEP, Rounding.CONVERSION)
-    inverse = quotes.get(f"{quote}_{base}")
-    if inverse is not None:
-        return divide(Decimal(2), inverse.bid + inverse.ask, RATE_STEP, Rounding.CONVERSION)
+def _leg(base: str, quote: str, symbols: set[str]) -> Leg | None:
+    if f"{base}_{quote}" in symbols:
+        return Leg(f"{base}_{quote}", inverse=False)
+    if f"{quote}_{base}" in symbols:
+        return Leg(f"{quote}_{base}", inverse=True)
     return None
+
+
+def rate_along(path: tuple[Leg, ...], quotes: Mapping[str, Quote]) -> Rate | None:
+    """The rate along ``path`` at mid prices, each leg and their product on the grid of rates; None if a quote is missing."""
+    value: Decimal | None = None
+    oldest: int | None = None
+    for leg in path:
+        quote = quotes.get(leg.symbol)
+        if quote is None:
+            return None
+        both = LEDGER.add(quote.bid, quote.ask)
+        step = (
+            divide(TWO, both, RATE_STEP, Rounding.CONVERSION)
+            if leg.inverse
+            else divide(both, TWO, RATE_STEP, Rounding.CONVERSION)
+        )
+        value = step if value is None else round_to(LEDGER.multiply(value, step), RATE_STEP, Rounding.CONVERSION)
+        oldest = quote.ts_ns if oldest is None else min(oldest, quote.ts_ns)
+    if value is None or oldest is None:
+        return Rate(ONE)  # the same currency: no quote is needed
+    return Rate(value, oldest)
+
+
+def conversion_rate(currency: str, account_currency: str, quotes: Mapping[str, Quote]) -> Decimal | None:
+    """Account-currency value of one unit of ``currency`` at mid prices, or None where no known pair leads there."""
+    path = conversion_path(currency, account_currency, quotes)
+    if path is None:
+        return None
+    rate = rate_along(path, quotes)
+    return None if rate is None else rate.value
 
 
 def convert(amount: Decimal, rate: Decimal, account_currency: str) -> Decimal:
     """``amount`` at ``rate``, rounded to what is booked in the account's currency."""
-    return round_to(amount * rate, ledger_step(account_currency), Rounding.CONVERSION)
+    return round_to(LEDGER.multiply(amount, rate), ledger_step(account_currency), Rounding.CONVERSION)
 
 
 def margin_required(instrument: Instrument, quantity: Decimal, price: Decimal, leverage: Decimal | None) -> Decimal:
@@ -134,4 +179,4 @@ def margin_required(instrument: Instrument, quantity: Decimal, price: Decimal, l
     rate = instrument.margin_rate
     if leverage is not None:
         rate = max(rate, divide(ONE, leverage, RATE_STEP, Rounding.FEE))
-    return abs(quantity) * price * rate
+    return LEDGER.multiply(LEDGER.multiply(LEDGER.abs(quantity), price), rate)
