@@ -73,7 +73,7 @@ class StrategyContext(Struct, frozen=True, kw_only=True):
     open_trades: tuple[Trade, ...] = ()  # this strategy's pending, open and closing trades, oldest first
     working_orders: tuple[Order, ...] = ()  # this strategy's orders that are not terminal
     paused: bool = False  # entries would be denied
-    warm: bool = True  # history since a gap suffices: entries are not denied for it
+    warm: bool = True  # what is_warm said last; while False, entries are denied
     execution: str = ""
     strategy: str = ""
     parameter_mode: str = ""
@@ -175,6 +175,11 @@ class Strategy(Generic[P, S]):
         """The state before the first event; by default ``State()``."""
         return self.State()  # type: ignore[return-value]  # State is the class that S names
 
+    def is_warm(self, state: S) -> bool:
+        """Whether the strategy has seen enough to enter. Asked after each step until it says yes, again after a gap;
+        while it says no, its entries are denied."""
+        return True
+
     def on_start(self, event: Started, state: S, context: StrategyContext) -> tuple[S, Sequence[Request]]:
         """First of all, also after a restart, with the state that was saved."""
         return state, NOTHING
@@ -241,9 +246,7 @@ def check_strategy_class(cls: type[AnyStrategy]) -> None:
                 f"(class {name}(Struct, frozen=True): ...)"
             )
         if not (isinstance(struct, type) and issubclass(struct, Struct)):
-            raise InputError(
-                f"{cls.__name__}.{name} must be a class derived from msgspec.Struct, found {struct!r}"
-            )
+            raise InputError(f"{cls.__name__}.{name} must be a class derived from msgspec.Struct, found {struct!r}")
         if not struct.__struct_config__.frozen:
             raise InputError(
                 f"{cls.__name__}.{name} is not frozen. Write `class {struct.__name__}(Struct, frozen=True)`: the same "
@@ -272,9 +275,7 @@ def _check_fields(cls: type[AnyStrategy], name: str, struct: type[Struct]) -> No
     except (TypeError, NameError) as error:
         raise InputError(f"{cls.__name__}.{name}: a field's type cannot be resolved: {error}") from None
     for path, problem in _problems(info, struct.__name__, set()):
-        raise InputError(
-            f"{cls.__name__}.{name}: {path} is {problem}. What a state holds must not change in place"
-        )
+        raise InputError(f"{cls.__name__}.{name}: {path} is {problem}. What a state holds must not change in place")
 
 
 def _problems(info: msgspec.inspect.Type, path: str, seen: set[type]) -> Iterator[tuple[str, str]]:
