@@ -1,7 +1,7 @@
 """What a service tells systemd about itself: one datagram a message, to the socket that $NOTIFY_SOCKET names.
 
-Nothing here raises for a message that cannot be sent and nothing blocks: ``send`` says whether it went, and whoever owns the service
-says it again with the next heartbeat. Protocol: sd_notify(3).
+Nothing here raises for a message that cannot be sent and nothing blocks: ``send`` says whether it went, and whoever owns
+the service says it again with the next heartbeat. Protocol: sd_notify(3).
 """
 
 from __future__ import annotations

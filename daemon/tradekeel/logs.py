@@ -1,0 +1,287 @@
+"""The log: text for a terminal, one line an event for a pipe or the journal, JSON on request; never a secret.
+
+Modules write ``from loguru import logger`` and log; nothing is set up at import. :func:`setup` is called once by whoever owns the
+process. Correlation ids and the like travel in loguru's extra (``logger.bind(correlation_id=…)``, ``logger.contextualize``)
+and are shown behind the message. What the standard library's logging and ``warnings`` say arrives here, too.
+
+Secrets are blanked out of the finished text, so it does not matter how one got into a message, a field or an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from loguru import logger
+
+if TYPE_CHECKING:
+    from loguru import Record
+
+REDACTED = "[secret]"
+MESSAGE_CHARACTERS_MAX = 16_384
+FRAMES_MAX = 12  # of a traceback that is folded into one line; the innermost ones
+
+# syslog priorities, which the journal reads from "<N>" at the start of a line.
+_PRIORITIES = {"TRACE": 7, "DEBUG": 7, "INFO": 6, "SUCCESS": 5, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+_LINE = "_line"  # the finished text on its way through loguru's formatter
+
+
+class LogSettings(Protocol):
+    """What the ``[logging]`` section says."""
+
+    @property
+    def level(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def file(self) -> str | None: ...
+    @property
+    def file_bytes_max(self) -> int: ...
+    @property
+    def files_kept(self) -> int: ...
+
+
+def setup(
+    settings: LogSettings,
+    stream: TextIO,
+    *,
+    under_systemd: bool = False,
+    secrets: Callable[[], Iterable[str]] = tuple,
+) -> Callable[[], None]:
+    """Log to ``stream`` and, if one is configured, to a file. Returns what undoes it.
+
+    ``secrets`` is asked for every line, so values fetched later are hidden from then on. Raises OSError if the file
+    cannot be opened.
+    """
+    level = settings.level.upper()
+    shape = settings.format
+    if shape == "auto":
+        shape = "terminal" if stream.isatty() and not under_systemd else "text"
+    hide = _Redactor(secrets)
+    logger.remove()
+    render = _Renderer(shape, hide, priorities=under_systemd and shape != "json")
+    # Our own exception text: loguru's would show the values of local variables, and a secret may be one of them.
+    common: dict[str, Any] = {"level": level, "backtrace": False, "diagnose": False, "colorize": False}
+    logger.add(_Stream(stream).write, format=render.template, **common)
+    if settings.file:
+        in_file = _Renderer("json" if shape == "json" else "text", hide)
+        logger.add(
+            settings.file,
+            format=in_file.template,
+            rotation=settings.file_bytes_max,
+            retention=settings.files_kept,
+            opener=_private,
+            encoding="utf-8",
+            **common,
+        )
+    return _take_over_standard_logging(level)
+
+
+def to_journal(environ: Mapping[str, str], fileno: int) -> bool:
+    """Whether this descriptor is the one that systemd connected to the journal ($JOURNAL_STREAM names its device and inode)."""
+    device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
+    if not (device.isascii() and device.isdigit() and inode.isascii() and inode.isdigit()):
+        return False
+    try:
+        status = os.fstat(fileno)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (int(device), int(inode))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+# --- secrets -----------------------------------------------------------------------------------------------------------
+
+
+class _Redactor:
+    """Replaces secrets in finished text, in every spelling that a log gives a string."""
+
+    def __init__(self, secrets: Callable[[], Iterable[str]]) -> None:
+        self._secrets = secrets
+        self._known: frozenset[str] = frozenset()
+        self._spellings: list[str] = []
+
+    def __call__(self, text: str) -> str:
+        current = frozenset(self._secrets())
+        if current != self._known:
+            self._known = current
+            spellings = {spelling for secret in current for spelling in _spellings(secret)}
+            # Longest first: of two secrets, one may be a part of the other.
+            self._spellings = sorted(spellings, key=len, reverse=True)
+        for spelling in self._spellings:
+            text = text.replace(spelling, REDACTED)
+        return text
+
+
+def _spellings(secret: str) -> set[str]:
+    spellings = {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+        _one_line(secret),
+        urllib.parse.quote(secret, safe="", errors="surrogateescape"),
+        urllib.parse.quote_plus(secret, errors="surrogateescape"),
+    }
+    return spellings - {""}
+
+
+# --- text --------------------------------------------------------------------------------------------------------------
+
+
+class _Renderer:
+    """Turns loguru's record into the finished line."""
+
+    def __init__(self, shape: str, hide: Callable[[str], str], *, priorities: bool = False) -> None:
+        self._render = {"terminal": _terminal, "text": _text, "json": _json}[shape]
+        self._hide = hide
+        self._priorities = priorities
+
+    def template(self, record: Record) -> str:
+        """loguru's formatter: it leaves the finished line in the record and says where it is."""
+        line = self._hide(self._render(record))
+        if self._priorities:
+            line = f"<{_PRIORITIES.get(record['level'].name, 6)}>{line}"
+        record["extra"][_LINE] = line.encode("utf-8", "backslashreplace").decode()
+        return f"{{extra[{_LINE}]}}\n"
+
+
+_COLOURS = {
+    "TRACE": "\x1b[2m",
+    "DEBUG": "\x1b[36m",
+    "INFO": "\x1b[1m",
+    "SUCCESS": "\x1b[32m",
+    "WARNING": "\x1b[33m",
+    "ERROR": "\x1b[31m",
+    "CRITICAL": "\x1b[41m",
+}
+_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+
+
+def _terminal(record: Record) -> str:
+    level = record["level"].name
+    mark = f"{_COLOURS.get(level, '')}{level:<8}{_RESET}"
+    message = _one_line(record["message"])
+    line = f"{record['time'].strftime('%H:%M:%S.%f')[:-3]} {mark} {message}{_DIM}{_extra(record)}{_RESET}"
+    exception = record["exception"]
+    if exception is None or exception.value is None:
+        return line
+    lines = "".join(traceback.format_exception(exception.value)).rstrip("\n").split("\n")
+    return "\n".join([line, *(_one_line(text) for text in lines)])
+
+
+def _text(record: Record) -> str:
+    stamp = record["time"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    exception = record["exception"]
+    cause = f" !! {_folded(exception.value)}" if exception and exception.value else ""
+    return f"{stamp} {record['level'].name} {_one_line(record['message'])}{_extra(record)}{cause}"
+
+
+def _json(record: Record) -> str:
+    exception = record["exception"]
+    fields: dict[str, Any] = {
+        "time": record["time"].astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "level": record["level"].name.lower(),
+        "message": record["message"][:MESSAGE_CHARACTERS_MAX],
+        "logger": record["name"],
+    }
+    for key, value in _fields(record).items():
+        fields[key if key not in fields else f"extra_{key}"] = value
+    if exception and exception.value:
+        fields["exception"] = "".join(traceback.format_exception(exception.value))[-MESSAGE_CHARACTERS_MAX:]
+    return json.dumps(fields, default=str, ensure_ascii=False)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    return {str(key): value for key, value in record["extra"].items() if key != _LINE}
+
+
+def _extra(record: Record) -> str:
+    return "".join(f" {_one_line(key)}={_word(value)}" for key, value in _fields(record).items())
+
+
+def _word(value: object) -> str:
+    """A value that can be cut out of the line again: in quotes if it has a space."""
+    text = _one_line(str(value))
+    return text if text and " " not in text and '"' not in text else json.dumps(text, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks and control characters: what somebody sends us cannot forge a line or move a cursor."""
+    cut = text if len(text) <= MESSAGE_CHARACTERS_MAX else text[:MESSAGE_CHARACTERS_MAX] + "…"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+
+
+def _folded(error: BaseException) -> str:
+    """An exception and where it came from in one line, innermost place first."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+    places = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames))
+    text = "".join(traceback.format_exception_only(error)).strip()
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    because = f" because of {type(cause).__name__}: {_one_line(str(cause))}" if cause else ""
+    return f"{_one_line(text)} (at {places or 'no place'}){because}"
+
+
+# --- where it goes -----------------------------------------------------------------------------------------------------
+
+
+class _Stream:
+    """Writes lines at once. A reader that is gone must not end a daemon with open positions: the stream is given up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+
+    def write(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except UnicodeEncodeError:
+            self._stream.write(line.encode("ascii", "backslashreplace").decode())
+            self._stream.flush()
+        except (OSError, ValueError):  # a broken pipe, a closed file
+            self._stream = None
+
+
+class _Intercept(logging.Handler):
+    """Hands what the standard library's logging says over to loguru, with the caller's place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level: str | int = record.levelname if record.levelname in _PRIORITIES else record.levelno
+        frame: FrameType | None = sys._getframe(1)
+        depth = 1
+        while frame is not None and frame.f_code.co_filename == logging.__file__:
+            frame, depth = frame.f_back, depth + 1
+        logger.opt(depth=depth, exception=record.exc_info).log(level, "{}", record.getMessage())
+
+
+def _take_over_standard_logging(level: str) -> Callable[[], None]:
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    handler = _Intercept()
+    root.handlers = [handler]
+    # Libraries are chatty below warnings; they may say more only where somebody asked for everything.
+    root.setLevel(logging.DEBUG if level in ("TRACE", "DEBUG") else logging.WARNING)
+    logging.captureWarnings(True)
+
+    def undo() -> None:
+        logger.remove()
+        logging.captureWarnings(False)
+        root.handlers = before[0]
+        root.setLevel(before[1])
+
+    return undo

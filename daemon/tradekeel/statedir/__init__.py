@@ -1,0 +1,18 @@
+"""The state directory: its layout and lock, files written whole or not at all, and commands to a running daemon."""
+
+from tradekeel.statedir.commands import Command, CommandFiles, CommandResult, Unreadable
+from tradekeel.statedir.files import explain, explained, remove_durably, write_atomically
+from tradekeel.statedir.layout import SCOPE_ALL, StateDir
+
+__all__ = [
+    "SCOPE_ALL",
+    "Command",
+    "CommandFiles",
+    "CommandResult",
+    "StateDir",
+    "Unreadable",
+    "explain",
+    "explained",
+    "remove_durably",
+    "write_atomically",
+]

@@ -1,0 +1,151 @@
+"""The state directory: who holds it, and what lies where.
+
+    books.db                    the journal and its tables
+    paper-ACCOUNT.db            the paper venue's own ledger of one account
+    lock                        held by the daemon; holds its process id
+    latches/SCOPE.json          a kill that only a person releases; SCOPE is an account, or "all"
+    commands/…json              what a person asked the running daemon for, in order
+    results/ID.json             what became of it
+    backups/                    copies of books.db from before a migration
+
+The lock is an open-file-description lock rather than flock(2): asking who holds it (F_OFD_GETLK) takes nothing, so a
+`tradekeel status` can never be what keeps a starting daemon out. The kernel drops it with the process, however that
+ends; the file stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+from tradekeel.errors import AlreadyRunning, StoreUnavailable
+from tradekeel.statedir.files import FILE_MODE, explain, explained
+
+DIRECTORY_MODE = 0o700
+SCOPE_ALL = "all"
+
+_FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
+
+
+class StateDir:
+    """One state directory. Creating the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    # --- what lies where ---------------------------------------------------------------------------------------------
+
+    @property
+    def books(self) -> Path:
+        """The database of journal and projections."""
+        return self.path / "books.db"
+
+    def paper_ledger(self, account: str) -> Path:
+        """The paper venue's ledger of an account. It is the exchange's file, not ours: `--fresh` alone removes it."""
+        return self.path / f"paper-{account}.db"
+
+    @property
+    def latches(self) -> Path:
+        """The folder of latch files."""
+        return self.path / "latches"
+
+    def latch(self, scope: str = SCOPE_ALL) -> Path:
+        """The latch file of an account, or of all of them."""
+        return self.latches / f"{scope}.json"
+
+    @property
+    def commands(self) -> Path:
+        """The folder where a person's commands arrive."""
+        return self.path / "commands"
+
+    @property
+    def results(self) -> Path:
+        """The folder of answers to commands."""
+        return self.path / "results"
+
+    @property
+    def backups(self) -> Path:
+        """The folder of copies made before migrations."""
+        return self.path / "backups"
+
+    # --- who holds it ------------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make the directory and its folders, for us alone. Raises :class:`StoreUnavailable`."""
+        with explained(self.path):
+            self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            for folder in (self.latches, self.commands, self.results, self.backups):
+                folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+    def lock(self) -> None:
+        """Take the directory for this process, until :meth:`release` or the process's end. Creates what is missing.
+
+        Raises :class:`AlreadyRunning` naming the process that has it, :class:`StoreUnavailable` if nobody could write here.
+        """
+        if self._lock is not None:
+            raise AlreadyRunning(f"this process holds {self.path} already")
+        self.create()
+        with explained(self.path / "lock"):
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        try:
+            self._take(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._lock = descriptor
+
+    def _take(self, descriptor: int) -> None:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise StoreUnavailable(explain(error, self.path / "lock")) from error
+            raise AlreadyRunning(
+                f"a daemon{_named(_read_pid(descriptor))} holds {self.path}: two would break the journal. "
+                "Stop it first (tradekeel stop), or give this one a state_dir of its own"
+            ) from None
+        with explained(self.path / "lock"):
+            os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
+            os.ftruncate(descriptor, 11)
+            os.fsync(descriptor)
+
+    def release(self) -> None:
+        """Give the directory back. Safe to call twice."""
+        if self._lock is not None:
+            with suppress(OSError):
+                os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    def holder(self) -> int | None:
+        """The process id of the daemon that holds this directory, None if none does. Takes nothing, changes nothing.
+
+        0 means that one does, but has not yet written who it is.
+        """
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreUnavailable(explain(error, self.path / "lock")) from error
+        try:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
+            kind = struct.unpack(_FLOCK, answer)[0]
+            return None if kind == fcntl.F_UNLCK else _read_pid(descriptor) or 0
+        finally:
+            os.close(descriptor)
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _named(pid: int | None) -> str:
+    return f" (process {pid})" if pid else ""
