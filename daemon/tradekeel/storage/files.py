@@ -1,0 +1,116 @@
+"""The file itself: connections with the right pragmas, whole copies, and SQLite's complaints in our words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from tradekeel.errors import StoreCorrupt, StoreError, StoreUnavailable
+
+BUSY_TIMEOUT_MS = 5_000
+"""How long a statement waits for somebody else's lock. There is one writer, so only a copy being made can hold one."""
+
+CACHE_KIB = 8 * 1024
+WAL_KEPT_BYTES_MAX = 64 * 1024 * 1024
+"""A write-ahead log that a long reader let grow is cut back to this."""
+
+COPY_PAGES = 1_024
+RESTORE = "Stop the daemon, put the newest file of the backups folder in its place, and run `tradekeel verify`."
+
+_CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and what there is in all."""
+
+
+def address(path: Path, mode: str) -> str:
+    """The URI of a file; spaces, question marks and the like in its name stay part of the name."""
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection that begins no transactions by itself. It may pass from thread to thread, one at a time."""
+    db = sqlite3.connect(
+        address(path, "ro" if read_only else "rwc"),
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_TIMEOUT_MS / 1_000,
+    )
+    if read_only:
+        db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def make_durable(db: sqlite3.Connection) -> None:
+    """Write-ahead log, every commit on the disk before it is acknowledged, references enforced."""
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"the file system allows no write-ahead log (journal mode stays {mode})")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES_MAX}")
+    db.execute("PRAGMA temp_store = MEMORY")
+
+
+def copy_database(source: sqlite3.Connection, target: Path, progress: Progress | None = None) -> None:
+    """A whole, consistent copy at ``target``, on the disk when this returns; a half-made one never bears the name.
+
+    A copy that exists already under that name is kept and an error raised. The source may be in use.
+    """
+    if target.exists():
+        raise StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+
+    def report(status: int, remaining: int, total: int) -> None:
+        if progress is not None:
+            progress(total - remaining, total)
+
+    try:
+        with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+            source.backup(copy, pages=COPY_PAGES, progress=report)
+            # One file is easier to carry about than three; the store turns the log on again.
+            copy.execute("PRAGMA journal_mode = DELETE")
+        sync(partial)
+        partial.rename(target)
+        sync(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Put a file's content, or a folder's list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def in_our_words(error: sqlite3.Error | OSError, path: Path, doing: str) -> StoreError:
+    """What SQLite or the system said, as the store error it means: what happened, where, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _CORRUPT_CODES:
+        return StoreCorrupt(f"{path} is damaged ({doing}: {error}). {RESTORE}")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnavailable(f"the disk is full ({doing} {path}: {error}). Free some space and start again.")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailable(f"{path} is in use by another program ({doing}: {error}). End it and start again.")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or isinstance(error, PermissionError):
+        return StoreUnavailable(
+            f"{path} cannot be written ({doing}: {error}). Its folder must be writable for this user, and not read-only."
+        )
+    if code == sqlite3.SQLITE_CANTOPEN or isinstance(error, FileNotFoundError):
+        return StoreUnavailable(
+            f"{path} cannot be opened ({doing}: {error}). Its folder must exist and be writable for this user."
+        )
+    return StoreUnavailable(
+        f"{path}: {doing} failed: {error}. Look at the disk (space, mount, errors in the kernel log)."
+    )

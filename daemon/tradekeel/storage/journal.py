@@ -1,0 +1,65 @@
+"""Reading the journal back: every row checked before anyone believes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from tradekeel.domain.records import Record, decode_record
+from tradekeel.errors import StoreCorrupt
+from tradekeel.storage.checksums import journal_crc
+from tradekeel.storage.files import RESTORE
+
+JournalRow = tuple[int, str, int, str, bytes, int]
+
+SELECT = (
+    "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal "
+    "WHERE execution = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+)
+
+
+def last_sequence(db: sqlite3.Connection, execution: str) -> int:
+    """The number of an execution's newest record, 0 if it has none."""
+    row = db.execute("SELECT max(sequence) FROM journal WHERE execution = ?", (execution,)).fetchone()
+    return row[0] or 0
+
+
+def read_records(
+    db: sqlite3.Connection, path: Path, execution: str, after: int, rows_max: int
+) -> list[tuple[int, Record]]:
+    """Records after ``after``, in order and without a gap, each with its number; StoreCorrupt where that cannot be."""
+    records: list[tuple[int, Record]] = []
+    expected = after
+    for row in db.execute(SELECT, (execution, after, rows_max)):
+        expected += 1
+        fault = fault_of(execution, expected, row)
+        if fault is not None:
+            raise StoreCorrupt(f"{path}: {fault}. {RESTORE}")
+        records.append((expected, decode_record(row[4])))
+    if not records and rows_max > 0:
+        last = last_sequence(db, execution)
+        if last < after:
+            raise StoreCorrupt(
+                f"{path}: the journal of execution {execution} ends at record {last}, but record {after} was written. {RESTORE}"
+            )
+    return records
+
+
+def fault_of(execution: str, expected: int, row: JournalRow) -> str | None:
+    """What is wrong with a journal row that should have the number ``expected``, or None; decodes nothing."""
+    sequence, type_, ts_ns, correlation_id, payload, crc = row
+    if sequence != expected:
+        return f"the journal of execution {execution} has a gap: record {expected} is missing (the next is {sequence})"
+    if journal_crc(execution, sequence, type_, ts_ns, correlation_id, payload) != crc:
+        return f"record {sequence} of execution {execution} is damaged (its checksum is off)"
+    return None
+
+
+def decoded(execution: str, row: JournalRow) -> Record | str:
+    """The record of a sound row, or what is wrong with its content."""
+    try:
+        return decode_record(row[4])
+    except msgspec.MsgspecError as error:
+        return f"record {row[0]} of execution {execution} cannot be decoded: {error}"

@@ -1,0 +1,197 @@
+"""Between a domain row and a table's row, exactly, in both directions.
+
+A :class:`Mapping` is made once for each row type from its table: which fields need encoding, in which order the values
+go to the driver, and which SQL writes them. The recorder works with these alone; SQLAlchemy is not on its path. A row
+keeps its identity for life (whose it is, what it trades, which way): a write that would give a known id another
+identity writes nothing, which the store takes for what it is, two different things under one id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import astuple
+from sqlalchemy import Table, and_
+from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.dml import Insert
+
+from tradekeel.domain.messages import Fill, Signal
+from tradekeel.domain.money import ledger
+from tradekeel.domain.orders import Order
+from tradekeel.domain.records import (
+    ExecutionRow,
+    MetricsCheckpoint,
+    ParameterChange,
+    PerformanceSnapshot,
+    Row,
+    StrategyEvent,
+    StrategyRow,
+    VenueCursor,
+)
+from tradekeel.domain.trades import Trade
+from tradekeel.storage import tables
+from tradekeel.storage.checksums import metrics_crc
+
+RowT = TypeVar("RowT", bound=Struct)
+Values = Sequence[Any]
+"""A table's row as the driver takes and gives it."""
+
+
+def _derived(trade: Trade) -> tuple[Decimal | None, ...]:
+    """What people want to read of a trade without computing; in the order of :data:`DERIVED`."""
+    with ledger():
+        return (
+            trade.entry_price,
+            trade.exit_price,
+            trade.pnl,
+            trade.pnl_percentage,
+            trade.r_multiple,
+            trade.risk_reward_ratio,
+        )
+
+
+DERIVED = ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "risk_reward_ratio")
+
+IDENTITY: dict[type[Struct], tuple[str, ...]] = {
+    ExecutionRow: ("account", "number", "mode", "venue", "currency", "started_ns"),
+    StrategyRow: (),
+    Signal: ("execution", "strategy", "symbol", "side", "generated_at_ns"),
+    Trade: ("execution", "account", "strategy", "venue", "symbol", "side", "created_ns"),
+    Order: (
+        "execution",
+        "account",
+        "strategy",
+        "instrument",
+        "side",
+        "type",
+        "purpose",
+        "decision",
+        "leg",
+        "created_ns",
+    ),
+    VenueCursor: (),
+}
+"""Rows that come again in newer versions, and the columns that stay. All other rows are written once, ever."""
+
+
+class Mapping(Generic[RowT]):
+    """One row type and its table."""
+
+    def __init__(self, row_type: type[RowT], table: Table) -> None:
+        self.row_type = row_type
+        self.table = table
+        self.fields = row_type.__struct_fields__
+        names = list(self.fields)
+        self._takes_execution = "execution" not in names
+        if self._takes_execution:
+            names.append("execution")
+        if row_type is Trade:
+            names.extend(DERIVED)
+        if row_type is MetricsCheckpoint:
+            names.append("crc")
+        self.columns = tuple(names)
+        self.key_columns = tuple(column.name for column in table.primary_key if column.name != "id")
+        self.versioned = row_type in IDENTITY
+        codecs = [(index, table.c[name].type) for index, name in enumerate(self.columns)]
+        self._encoders = tuple(
+            (index, cast("Callable[[Any], Any]", type_.encode)) for index, type_ in codecs if hasattr(type_, "encode")
+        )
+        self._decoders = tuple(
+            (index, cast("Callable[[Any], Any]", type_.decode))
+            for index, type_ in codecs
+            if hasattr(type_, "decode") and index < len(self.fields)
+        )
+        self.insert_sql = _sql(_upsert(self) if self.versioned else plain_insert(table), self.columns)
+        listed = ", ".join(f'"{name}"' for name in self.columns)
+        self.select_sql = f'SELECT {listed} FROM "{table.name}"'  # noqa: S608  # names of our own tables
+        self._key_of = _key_getter(self.fields, self.key_columns)
+
+    def key(self, row: RowT) -> tuple[Any, ...]:
+        """What makes a row the newer version of another; () where no row replaces another."""
+        return self._key_of(row)
+
+    def encode(self, row: RowT, execution: str) -> list[Any]:
+        """The values for the driver, in the order of :attr:`columns`. Raises ValueError or TypeError on what no column takes."""
+        values = list(astuple(row))
+        if self._takes_execution:
+            values.append(execution)
+        if isinstance(row, Trade):
+            values.extend(_derived(row))
+        elif isinstance(row, MetricsCheckpoint):
+            values.append(metrics_crc(row))
+        for index, encode in self._encoders:
+            value = values[index]
+            if value is not None:
+                values[index] = encode(value)
+        return values
+
+    def decode(self, values: Values) -> RowT:
+        """The row from the driver's values in the order of :attr:`columns`; columns beyond the row's fields are left out."""
+        decoded = list(values[: len(self.fields)])
+        for index, decode in self._decoders:
+            value = decoded[index]
+            if value is not None:
+                decoded[index] = decode(value)
+        return self.row_type(**dict(zip(self.fields, decoded, strict=True)))
+
+
+def _key_getter(fields: Sequence[str], names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if not names or not set(names) <= set(fields):
+        return lambda row: ()
+    return lambda row: tuple(getattr(row, name) for name in names)
+
+
+def _upsert(mapping: Mapping[Any]) -> Insert:
+    """Insert, or replace the changing columns of the same thing."""
+    table, fixed = mapping.table, IDENTITY[mapping.row_type]
+    statement = sqlite.insert(table)
+    changing = [name for name in mapping.columns if name not in fixed and name not in mapping.key_columns]
+    same = [table.c[name].is_not_distinct_from(statement.excluded[name]) for name in fixed]
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: statement.excluded[name] for name in changing},
+        where=and_(*same) if same else None,
+    )
+
+
+def _sql(statement: Insert, columns: Sequence[str]) -> str:
+    """The statement as text with one ? a column, in the order of ``columns``."""
+    ordered = statement.values(dict.fromkeys(columns))
+    compiled = ordered.compile(dialect=sqlite.dialect(), column_keys=list(columns))
+    if tuple(compiled.positiontup or ()) != tuple(columns):
+        raise AssertionError(f"{statement.table.name}: placeholders {compiled.positiontup} are not {columns}")
+    return str(compiled)
+
+
+@cache
+def mappings() -> dict[type[Struct], Mapping[Any]]:
+    """Every row type's mapping, in an order in which no row comes before one that it refers to."""
+    pairs: list[tuple[type[Struct], Table]] = [
+        (ExecutionRow, tables.executions),
+        (StrategyRow, tables.strategies),
+        (Signal, tables.signals),
+        (Trade, tables.trades),
+        (Order, tables.orders),
+        (Fill, tables.fills),
+        (StrategyEvent, tables.strategy_events),
+        (PerformanceSnapshot, tables.performance_snapshots),
+        (ParameterChange, tables.parameter_history),
+        (VenueCursor, tables.venue_cursors),
+        (MetricsCheckpoint, tables.metrics_checkpoints),
+    ]
+    return {row_type: Mapping(row_type, table) for row_type, table in pairs}
+
+
+def mapping_of(row_type: type[RowT]) -> Mapping[RowT]:
+    """The mapping of one row type."""
+    return mappings()[row_type]
+
+
+def execution_of(row: Row, group_execution: str) -> str:
+    """The execution that a row belongs to: its own word, or its group's where it has none (a fill)."""
+    return getattr(row, "execution", group_execution)

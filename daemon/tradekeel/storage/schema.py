@@ -1,0 +1,151 @@
+"""The file's version: told cheaply at every start, and raised with Alembic when it is behind.
+
+Comparing versions is one SELECT; Alembic, which costs memory and time, is imported only when something is to be done.
+A file that exists is copied before it is changed, all missing revisions are applied in one transaction, and each is
+written into ``schema_migrations`` by the same transaction. There is no way down in the product: going back means
+restoring the backup.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from tradekeel.errors import StoreCorrupt, StoreTooNew
+from tradekeel.storage.files import connect, copy_database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISIONS = ("0001",)
+"""Every revision this version knows, oldest first; a test holds them to the files in ``migrations/versions``."""
+
+HEAD = REVISIONS[-1]
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class MigrationApplied(Struct, frozen=True):
+    """One entry of the schema's own log."""
+
+    revision: str
+    from_revision: str | None  # None: the file was new
+    description: str
+    applied_ns: int
+    backup: str | None  # the copy made before it
+
+
+def version_of(db: sqlite3.Connection, path: Path) -> str | None:
+    """The revision a file is at, None for an empty one. StoreCorrupt if it is a database, but not one of ours."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return None
+    if "alembic_version" not in tables or "journal" not in tables:
+        raise StoreCorrupt(
+            f"{path} is a SQLite database, but not a Tradekeel store (no journal in it). Name another file in the "
+            "config, or move this one away."
+        )
+    row = db.execute("SELECT version_num FROM alembic_version").fetchone()
+    if row is None:
+        raise StoreCorrupt(
+            f"{path} does not say which version it has. Restore the newest file from its backups folder."
+        )
+    return str(row[0])
+
+
+def refuse_newer(version: str | None, path: Path, known: Sequence[str] = REVISIONS) -> None:
+    """StoreTooNew for a revision this program does not know."""
+    if version is not None and version not in known:
+        raise StoreTooNew(
+            f"{path} was written by a newer Tradekeel (schema {version}, this one knows up to {known[-1]}). "
+            "Install that version again, or restore a backup made before the upgrade."
+        )
+
+
+def backup_name(path: Path, version: str, now_ns: int) -> Path:
+    """Where the copy before a migration goes: ``backups/NAME-VERSION-TIME.db`` beside the file."""
+    when = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return path.parent / "backups" / f"{path.stem}-{version}-{when}.db"
+
+
+def upgrade(
+    path: Path, version: str | None, now_ns: int, *, versions: Path | None = None, target: str = "head"
+) -> list[MigrationApplied]:
+    """Bring the file from ``version`` to the newest revision, after a backup; returns what was applied, oldest first.
+
+    ``versions`` is a folder of revisions instead of the built-in one (tests). On any error the file stays as it was.
+    """
+    backup: Path | None = None
+    if version is not None:
+        backup = backup_name(path, version, now_ns)
+        with closing(connect(path)) as source:
+            copy_database(source, backup)
+    config = _config(versions)
+    config.attributes.update(now_ns=now_ns, backup=None if backup is None else backup.name)
+    with closing(connect(path)) as db:
+        # A rebuilt table would take its referring rows with it; references are checked before the commit instead.
+        db.execute("PRAGMA foreign_keys = OFF")
+        last = _last_logged(db)
+        _run(config, db, lambda script, revision: script._upgrade_revs(target, revision))
+        return _logged_after(db, last)
+
+
+def downgrade(path: Path, target: str, *, versions: Path | None = None) -> None:
+    """Go back to ``target``. For tests of revisions; the product restores the backup instead."""
+    with closing(connect(path)) as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        _run(_config(versions), db, lambda script, revision: script._downgrade_revs(target, revision))
+
+
+def history(path: Path) -> list[MigrationApplied]:
+    """The schema's log, oldest first."""
+    with closing(connect(path, read_only=True)) as db:
+        return _logged_after(db, 0)
+
+
+def _config(versions: Path | None) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(versions or MIGRATIONS / "versions").replace("%", "%%"))
+    return config
+
+
+def _run(config: Config, db: sqlite3.Connection, steps: Callable[[Any, Any], Any]) -> None:
+    """Run revisions on a connection of ours, in one transaction that we begin."""
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import StaticPool
+
+    script = ScriptDirectory.from_config(config)
+    engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        with EnvironmentContext(config, script, fn=lambda revision, _: steps(script, revision)):
+            script.run_env()
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise StoreCorrupt(f"the migration would leave rows without what they refer to: {tuple(broken)}")
+
+
+def _last_logged(db: sqlite3.Connection) -> int:
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone() is None:
+        return 0
+    return int(db.execute("SELECT coalesce(max(id), 0) FROM schema_migrations").fetchone()[0])
+
+
+def _logged_after(db: sqlite3.Connection, last: int) -> list[MigrationApplied]:
+    rows = db.execute(
+        "SELECT revision, from_revision, description, applied_ns, backup FROM schema_migrations WHERE id > ? ORDER BY id",
+        (last,),
+    )
+    return [MigrationApplied(*row) for row in rows]
