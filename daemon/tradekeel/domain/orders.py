@@ -10,10 +10,11 @@ intent without an answer makes it ``UNKNOWN``: a state in which the exposure is 
 lookup continues until the venue has told us. ``UNKNOWN`` leads everywhere because the truth may be anything.
 
 Two rules keep the books whole whatever arrives, and in whatever order. A late fill always books: a venue may report the
-cancel before the fill that preceded it, so terminal states accept ``FILL`` and stay what they are, unless the order is now
-complete, in which case it is ``FILLED``. And events that repeat what is known (an accept after a fill) change nothing. A fill
-of a ``NOT_SENT`` or ``DENIED`` order, or beyond the order's quantity, contradicts our proof: it is booked all the same (the venue's
-money is real) and the account is halted by whoever applies it.
+cancel before the fill that preceded it, so terminal states accept ``FILL`` and stay what they are, unless the order is
+now complete, in which case it is ``FILLED``. And events that repeat what is known (an accept after a fill) change
+nothing. A fill of a ``DENIED``, ``NOT_SENT`` or ``REJECTED`` order, or beyond the order's quantity, or any sign of life
+of a ``NOT_SENT`` one contradicts what we were sure of: it is booked all the same (the venue's money is real), the state
+stays, and the account is halted by whoever applies it (:func:`contradicts_proof`).
 
 ::
 
@@ -147,12 +148,14 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.CANCEL: S.CANCELED,
         E.EXPIRE: S.EXPIRED,
         E.REJECT: S.REJECTED,  # some venues accept the message and reject the order
+        E.REFUSE_CANCEL: S.ACCEPTED,  # of an amendment, or the second answer to a cancel that was asked for twice
         E.LOSE: S.UNKNOWN,
     },
     S.PARTIALLY_FILLED: {
         E.ACCEPT: S.PARTIALLY_FILLED,
         E.FILL: S.PARTIALLY_FILLED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
+        E.REFUSE_CANCEL: S.PARTIALLY_FILLED,
         E.CANCEL: S.CANCELED,
         E.EXPIRE: S.EXPIRED,
         E.LOSE: S.UNKNOWN,
@@ -161,7 +164,7 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.ACCEPT: S.CANCEL_REQUESTED,
         E.FILL: S.CANCEL_REQUESTED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
-        E.REFUSE_CANCEL: S.ACCEPTED,
+        E.REFUSE_CANCEL: S.ACCEPTED,  # UNKNOWN where nobody has accepted it yet: see apply
         E.CANCEL: S.CANCELED,
         E.EXPIRE: S.EXPIRED,
         E.REJECT: S.REJECTED,
@@ -190,7 +193,16 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.CANCEL: S.EXPIRED,
     },
     S.REJECTED: {E.REJECT: S.REJECTED, E.FILL: S.REJECTED, E.REFUSE_CANCEL: S.REJECTED},
-    S.NOT_SENT: {E.FILL: S.NOT_SENT, E.PROVE_NOT_SENT: S.NOT_SENT, E.ACCEPT: S.NOT_SENT, E.CANCEL: S.NOT_SENT},
+    # News of the venue's about an order that was proved unsent contradicts the proof: taken in, and halts the account.
+    S.NOT_SENT: {
+        E.FILL: S.NOT_SENT,
+        E.PROVE_NOT_SENT: S.NOT_SENT,
+        E.ACCEPT: S.NOT_SENT,
+        E.REJECT: S.NOT_SENT,
+        E.CANCEL: S.NOT_SENT,
+        E.EXPIRE: S.NOT_SENT,
+        E.REFUSE_CANCEL: S.NOT_SENT,
+    },
     S.DENIED: {E.FILL: S.DENIED},
 }
 
@@ -198,10 +210,10 @@ TERMINAL = frozenset({S.FILLED, S.CANCELED, S.EXPIRED, S.DENIED, S.REJECTED, S.N
 """States that no event but a late fill changes."""
 
 AT_VENUE = frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_REQUESTED})
-"""States in which the venue is known to hold the order."""
+"""States in which the venue holds the order; of CANCEL_REQUESTED only if it was accepted before: see :attr:`Order.in_doubt`."""
 
 IN_DOUBT = frozenset({S.INTENDED, S.SUBMITTED, S.UNKNOWN})
-"""States that a restart must ask the venue about."""
+"""States that a restart must ask the venue about; :attr:`Order.in_doubt` adds the one that takes a second look."""
 
 
 def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
@@ -280,16 +292,35 @@ class Order(Struct, frozen=True, kw_only=True):
         """Whether the order's life is over (late fills excepted)."""
         return self.status in TERMINAL
 
+    @property
+    def seen_at_venue(self) -> bool:
+        """Whether the venue has ever told us that it has the order."""
+        return self.venue_order_id is not None or self.filled_quantity > ZERO
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether only the venue can say what became of it. A cancel may have been asked for before anybody answered."""
+        if self.status is S.CANCEL_REQUESTED:
+            return not self.seen_at_venue
+        return self.status in IN_DOUBT
+
 
 def apply(order: Order, event: OrderEvent, now_ns: int, **changes: object) -> Order:
-    """The order after ``event`` (not FILL: see :func:`fill`). ``changes`` are further fields that the event sets."""
+    """The order after ``event`` (not FILL: see :func:`fill`). ``changes`` are further fields that the event sets.
+
+    Two things the table cannot know depend on the fills. An order that is accepted again, or whose cancel is refused, is
+    PARTIALLY_FILLED if it has fills; and if nobody has ever seen it at the venue, a refused cancel says nothing ("no such
+    order" is a refusal, too), so it is UNKNOWN. An order that was seen at the venue cannot be proved unsent.
+    """
     if event is OrderEvent.FILL:
         raise Defect("fills carry quantities: use fill()")
+    if event is OrderEvent.PROVE_NOT_SENT and order.seen_at_venue and not order.is_terminal:
+        raise IllegalTransition("order", order.status, event)
     status = next_status(order.status, event)
-    if event is OrderEvent.REFUSE_CANCEL and status is S.ACCEPTED and order.filled_quantity > ZERO:
+    if status is S.ACCEPTED and order.filled_quantity > ZERO:
         status = S.PARTIALLY_FILLED
-    if event is OrderEvent.ACCEPT and status is S.ACCEPTED and order.filled_quantity > ZERO:
-        status = S.PARTIALLY_FILLED
+    elif event is OrderEvent.REFUSE_CANCEL and status is S.ACCEPTED and not order.seen_at_venue:
+        status = S.UNKNOWN
     return structs.replace(order, status=status, updated_ns=now_ns, **changes)
 
 
@@ -310,11 +341,17 @@ def fill(order: Order, quantity: Decimal, price: Decimal, fee: Decimal, now_ns: 
 
 
 def contradicts_proof(before: Order, after: Order) -> str | None:
-    """Why a fill that was just booked must halt the account, or None: a fill of an order proved unsent, or an overfill."""
-    if before.status in (S.NOT_SENT, S.DENIED, S.REJECTED):
+    """Why news of the venue's that was just applied must halt the account, or None.
+
+    A fill of an order that was denied, rejected or proved unsent; a fill beyond the quantity; any sign of life of an order
+    that was proved unsent.
+    """
+    filled = after.filled_quantity > before.filled_quantity
+    if before.status in (S.NOT_SENT, S.DENIED, S.REJECTED) and filled:
         return f"order {after.client_order_id} was {before.status} and has a fill"
-    if after.filled_quantity > after.quantity:
-        return (
-            f"order {after.client_order_id} is filled beyond its quantity: {after.filled_quantity} of {after.quantity}"
-        )
+    if before.status is S.NOT_SENT and after.venue_order_id is not None:
+        return f"order {after.client_order_id} was {before.status} and the venue has it as {after.venue_order_id}"
+    if filled and after.filled_quantity > after.quantity:
+        done = f"{after.filled_quantity} of {after.quantity}"
+        return f"order {after.client_order_id} is filled beyond its quantity: {done}"
     return None
