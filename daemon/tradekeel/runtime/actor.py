@@ -71,7 +71,10 @@ class Actor:
     # -----------------------------------------------------------------------------------
 
     async def on_start(self) -> None:
-        """Get ready; mail that comes meanwhile waits. The actor counts as started when this returns."""
+        """Get ready; mail that comes meanwhile waits. The actor counts as started when this returns.
+
+        Whoever starts after this actor waits for it: what may take long, like a connection, is a child task.
+        """
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         """Handle one message; ``reply`` is there when it is a request, and is answered now or later, once."""
@@ -113,7 +116,9 @@ class Actor:
 
     def post(self, message: Any) -> None:
         """Put what a child task found out into this actor's own mailbox; never waits, also accepted while stopping."""
-        if not self._gone:
+        if self._gone:
+            self.system.dead_letters.add(self.name, message, "the actor has ended")
+        else:
             self._box.put_result(message)
 
     def request(
@@ -298,9 +303,14 @@ class Actor:
     def _answered(self, asked: Request, into: Callable[[Any], Any], future: asyncio.Future[Any]) -> None:
         asked.close()
         self._requests.discard(asked)
-        error = None if future.cancelled() else future.exception()
-        if not self._gone and not future.cancelled():
-            self._box.put_result(into(future.result() if error is None else error))
+        if future.cancelled() or self._gone:
+            return  # nobody is here any more to hear the answer
+        error = future.exception()
+        try:
+            self._box.put_answer(into(future.result() if error is None else error))
+        except Exception as failure:  # noqa: BLE001 - not swallowed: nobody awaits a callback, so the actor fails here
+            self._leave(failure)
+            self._cell.cancel()
 
     async def _close_resources(self) -> None:
         """Bounded: a resource that cannot be closed is given up, and what held it ends with the process."""

@@ -162,9 +162,9 @@ class Cell:
             return Ending.STOPPED
         if not self.started:
             return Ending.START_FAILED
-        if self.cancelled or isinstance(self.error, ChildCancelled):
-            return Ending.KILLED
-        return Ending.NORMAL if self.error is None else Ending.ERROR
+        if self.error is not None and not isinstance(self.error, ChildCancelled):
+            return Ending.ERROR
+        return Ending.KILLED if self.cancelled or self.error is not None else Ending.NORMAL
 
     async def _live(self) -> None:
         try:

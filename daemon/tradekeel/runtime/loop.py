@@ -81,6 +81,8 @@ async def _reap(grace_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
         # The loop's own shutdown would wait for them for ever. This is asyncio's documented extension
         # interface.
         asyncio._unregister_task(task)
+        # It is pending when the interpreter drops it, and that has been reported already.
+        setattr(task, "_log_destroy_pending", False)  # noqa: B010 - typeshed does not know it
         _abandoned.append(task)
     return _names(left), _names(pending)
 

@@ -159,6 +159,11 @@ class Mailbox:
         """Queue what the owner's own request or child task brought back; accepted until the mailbox is closed."""
         self._put_bounded(self._results, Envelope(message), Lane.RESULTS, self._limits.results_max)
 
+    def put_answer(self, message: Any) -> None:
+        """Queue the answer to a request of the owner's: its place was reserved when the request was made."""
+        self._results.append(Envelope(message))
+        self.wake()
+
     def put_latest(self, key: Hashable, message: Any, merge: Callable[[Any, Any], Any] | None = None) -> None:
         """Put into the key's slot. A value that still waits there is replaced, or merged by ``merge(old, new)``."""
         waiting = self._latest.get(key)

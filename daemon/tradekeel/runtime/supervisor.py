@@ -189,8 +189,10 @@ class Supervisor:
                 await self._bury(slot)
         if self._commands and not self._stopping:
             await self._obey(*self._commands.popleft())
-        if not self._stopping and (due := self._next_to_start()) is not None and not await self._start(due):
-            await self._bury(due)
+        if not self._stopping and (due := self._next_to_start()) is not None:
+            started = await self._start(due)
+            if not started and not self._stopping:
+                await self._bury(due)
 
     def _next_to_start(self) -> _Slot | None:
         """The first child that is due; where the order binds, nobody passes one that waits or has just failed."""

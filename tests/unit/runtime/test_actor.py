@@ -475,6 +475,50 @@ async def test_open_requests_are_bounded_by_the_places_reserved_for_their_answer
         assert all(reply.expired for reply in actor.kept), "the one who asked has died: nobody waits"
 
 
+async def test_an_answer_that_cannot_be_understood_crashes_who_asked():
+    class Confused(Diarist):
+        async def handle(self, message: Any, reply: Reply | None) -> None:
+            self.request(self.system.ref("b"), "ping", self.misread, timeout_s=1)
+
+        def misread(self, answer: Any) -> Any:
+            raise Boom(answer)
+
+    async with world(tree(Confused, Diarist)) as w:
+        await w.system.ref("a").send("go")
+        await w.clock.settle()
+        assert repr(w.faults[0].error) == "Boom(('b', 1))"
+        assert w.faults[0].ending is Ending.ERROR
+        assert w.alive() == {"a": 2, "b": 1}
+
+
+async def test_what_a_task_brings_back_to_a_dead_actor_is_a_dead_letter():
+    class Poster(Diarist):
+        async def on_start(self) -> None:
+            self.spawn(self.fetch)
+
+        async def fetch(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.post("too late")
+
+    async with world(tree(Poster)) as w:
+        await w.stop()
+        assert [letter.message for letter in w.system.dead_letters.last] == ["too late"]
+
+
+async def test_an_actor_may_stop_the_system_it_lives_in():
+    class Stopper(Diarist):
+        async def handle(self, message: Any, reply: Reply | None) -> None:
+            self.system.request_stop()
+
+    async with world(tree(Stopper, Diarist)) as w:
+        await w.system.ref("a").send("stop")
+        await w.clock.settle()
+        assert w.over
+        assert w.diary[2:] == ["b stops", "a stops"]
+
+
 async def test_resources_are_closed_however_the_actor_ends():
     class Owner(Diarist):
         async def on_start(self) -> None:

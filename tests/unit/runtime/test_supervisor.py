@@ -504,6 +504,50 @@ async def test_a_child_that_outlives_its_cancellation_fails_the_whole_system(mes
     await clock.settle()
 
 
+async def test_a_child_that_swallows_a_cancellation_once_is_cancelled_again():
+    class Slippery(Diarist):
+        async def handle(self, message: Any, reply: Reply | None) -> None:
+            try:
+                await anyio.sleep_forever()
+            except asyncio.CancelledError:
+                self.note("slips away")
+            await anyio.sleep_forever()
+
+    def root(this: World) -> Supervisor:
+        return Supervisor("root", children=[ChildSpec("a", lambda: Slippery(this), shutdown_s=2)])
+
+    async with world(root) as w:
+        await w.system.ref("a").send("x")
+        await w.clock.settle()
+        await w.stop()
+        assert (w.outcome, w.diary) == (None, ["a starts", "a slips away"])
+
+
+async def test_a_supervisor_that_fails_itself_leaves_no_child_behind():
+    def broken(*_: Any) -> None:
+        raise KeyError("the log")
+
+    async with world(flat("ab", on_restart=broken)) as w:
+        await w.system.ref("a").send("boom")
+        await w.clock.settle()
+        assert isinstance(w.outcome, KeyError)
+        assert w.alive() == {}
+
+
+async def test_a_start_that_fails_while_the_system_stops_is_told_and_not_tried_again():
+    class FailsLate(Diarist):
+        async def on_start(self) -> None:
+            self.system.request_stop()
+            raise Boom
+
+    def root(this: World) -> Supervisor:
+        return Supervisor("root", children=[*diarists(this, "a"), ChildSpec("b", lambda: FailsLate(this))])
+
+    async with world(root) as w:
+        assert isinstance(w.outcome, StopFailed)
+        assert w.diary == ["a starts", "a stops"]
+
+
 def test_a_stuck_child_does_not_keep_the_loop_from_being_left():
     async def main() -> None:
         clock = ManualClock()
