@@ -10,8 +10,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tradekeel.domain.money import ONE, ZERO, Rounding, on_grid, round_to
+from tradekeel.domain.money import LEDGER, ONE, ZERO, Rounding, divide, on_grid, round_to
 from tradekeel.errors import InputError
+
+PIPS_STEP = Decimal("0.001")
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
@@ -29,8 +31,9 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("tick_size", "pip_size", "lot_step", "quantity_min", "quantity_max", "margin_rate"):
-            if getattr(self, name) <= ZERO:
-                raise InputError(f"instrument {self.symbol}: {name} must be above zero, found {getattr(self, name)}")
+            value: Decimal = getattr(self, name)
+            if not (value.is_finite() and value > ZERO):
+                raise InputError(f"instrument {self.symbol}: {name} must be above zero, found {value}")
         if not on_grid(self.pip_size, self.tick_size):
             raise InputError(f"instrument {self.symbol}: pip_size must be a multiple of tick_size")
         if self.quantity_min > self.quantity_max:
@@ -48,11 +51,11 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     def pips(self, distance: Decimal) -> Decimal:
         """A price distance in pips, exact to a thousandth of a pip (display and strategy decisions)."""
-        return round_to(distance / self.pip_size, Decimal("0.001"), Rounding.DISPLAY)
+        return divide(distance, self.pip_size, PIPS_STEP, Rounding.DISPLAY)
 
     def from_pips(self, pips: Decimal) -> Decimal:
         """The price distance of so many pips, on the price grid."""
-        return round_to(pips * self.pip_size, self.tick_size, Rounding.PRICE_NEAREST)
+        return round_to(LEDGER.multiply(pips, self.pip_size), self.tick_size, Rounding.PRICE_NEAREST)
 
     def price(self, value: Decimal, rounding: Rounding = Rounding.PRICE_NEAREST) -> Decimal:
         """``value`` on the price grid."""

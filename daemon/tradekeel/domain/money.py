@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from decimal import Context, Decimal
 from enum import Enum
 
-from tradekeel.errors import InputError
+from tradekeel.errors import Defect, InputError
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -22,9 +22,11 @@ ONE = Decimal(1)
 PRECISION = 50
 _TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.FloatOperation]
 LEDGER = Context(prec=PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=[*_TRAPS, decimal.Inexact])
-_ROUNDING = Context(prec=PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=_TRAPS)
+# Twice the digits for what is rounded at once: no quotient of two ledger amounts comes so close to the middle of two steps
+# that cutting it here could decide the rounding after it.
+_ROUNDING = Context(prec=2 * PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=_TRAPS)
 
-AMOUNT_DIGITS_MAX = 30  # far beyond any account; keeps a product of two inside the context's 50 digits
+AMOUNT_DIGITS_MAX = 25  # far beyond any account; keeps a product of two inside the context's 50 digits
 
 
 class Rounding(Enum):
@@ -40,10 +42,9 @@ class Rounding(Enum):
     PRICE_UP = decimal.ROUND_CEILING + "#price"  # a sell limit may not be cheaper than decided
     DISPLAY = decimal.ROUND_HALF_EVEN + "#display"  # averages and ratios for people; never stored, never summed
 
-    @property
-    def mode(self) -> str:
-        """decimal's name of the rounding mode."""
-        return self.value.split("#")[0]
+    def __init__(self, name: str) -> None:
+        self.mode = name.partition("#")[0]
+        """decimal's name of the rounding mode; what follows a # only keeps the reasons apart."""
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def ledger() -> Iterator[None]:
 def round_to(value: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
     """``value`` as a whole multiple of ``step`` (> 0), rounded as named. The result is exact on the grid."""
     steps = _ROUNDING.divide(value, step).to_integral_value(rounding.mode)
-    return _ROUNDING.multiply(steps, step) + ZERO
+    return _ROUNDING.add(_ROUNDING.multiply(steps, step), ZERO)  # never a negative zero
 
 
 def divide(numerator: Decimal, denominator: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
@@ -78,7 +79,11 @@ def share_out(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> lis
 
     ``weights`` are not negative and not all zero. Each share but the last is on the grid of ``step``.
     """
-    total = sum(weights, ZERO)
+    if not any(weights) or min(weights) < ZERO:
+        raise Defect(f"{amount} cannot be shared out by the weights {', '.join(map(str, weights)) or 'of nobody'}")
+    total = ZERO
+    for weight in weights:
+        total = LEDGER.add(total, weight)
     shares: list[Decimal] = []
     left = amount
     for weight in weights[:-1]:
@@ -98,7 +103,7 @@ def parse_amount(text: str) -> Decimal:
     if not value.is_finite():
         raise InputError(f"{text!r} is not a finite number")
     if len(value.as_tuple().digits) > AMOUNT_DIGITS_MAX or abs(value.adjusted()) > AMOUNT_DIGITS_MAX:
-        raise InputError(f"{text!r} has more than {AMOUNT_DIGITS_MAX} digits")
+        raise InputError(f"{text!r} has more than {AMOUNT_DIGITS_MAX} digits, or is as large or small as that")
     return value
 
 

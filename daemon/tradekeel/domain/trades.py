@@ -1,9 +1,9 @@
 """Trades: round trips. One entry order opens a trade, exits close it, and every unit of every fill is allocated to one.
 
-A trade is ``PENDING`` from the moment its entry is decided, ``OPEN`` from the first fill, ``CLOSING`` while an exit holds the
-claim on it, ``CLOSED`` when nothing of it is left and its entry cannot fill any more, ``FAILED`` when its entry ended without a fill.
-Profit is computed from allocations: what was paid for the closed part (released cost) against what it brought, converted at the
-rate the venue booked on the closing fill.
+A trade is ``PENDING`` from the moment its entry is decided, ``OPEN`` from the first fill, ``CLOSING`` while an exit holds
+the claim on it, ``CLOSED`` when nothing of it is left and its entry cannot fill any more, ``FAILED`` when its entry ended
+without a fill. Profit is computed from allocations: what was paid for the closed part (released cost) against what it
+brought, converted at the rate the venue booked on the closing fill.
 """
 
 from __future__ import annotations
