@@ -34,7 +34,7 @@ from tradekeel.config.model import (
 from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.secrets import Vault
 from tradekeel.config.source import read_table
-from tradekeel.config.words import did_you_mean, found, join_path, quoted
+from tradekeel.config.words import did_you_mean, found, join_path, quoted, shown_path
 from tradekeel.errors import ConfigError, InputError
 
 NAMED_MAX: Final = 256  # accounts, feeds, strategies, each
@@ -65,18 +65,19 @@ def load_config(
     reader = _Reader(table, source, Decoder(problems, vault, origins, source.parent))
     tables = reader.tables(kinds)
     if problems or tables is None:
-        raise ConfigError(_shown(problems), str(source))
+        raise ConfigError(_shown(problems), shown_path(source))
     values = flat_values(tables)
+    state_dir = _state_dir(tables["daemon"], source, environ)
     return Config(
         source=source,
         daemon=tables["daemon"],
-        logging=tables["logging"],
+        logging=_in_state_dir(tables["logging"], state_dir),
         storage=tables["storage"],
         feeds=tables["feeds"],
         accounts=tables["accounts"],
         strategies=tables["strategies"],
         instruments=tables["instruments"],
-        state_dir=_state_dir(tables["daemon"], source, environ),
+        state_dir=state_dir,
         warnings=tuple(reader.warnings),
         raw=table,
         values=values,
@@ -328,3 +329,8 @@ def _state_dir(daemon: DaemonConfig, source: Path, environ: Mapping[str, str]) -
     if folder == SYSTEM_FOLDER:
         return SYSTEM_STATE / source.stem
     return Path(os.path.normpath(folder / (written or Path("var", daemon.name))))
+
+
+def _in_state_dir(logging: LoggingConfig, state_dir: Path) -> LoggingConfig:
+    """A log file belongs to the state: the one place where a sandboxed daemon may write."""
+    return logging if logging.file is None else msgspec.structs.replace(logging, file=str(state_dir / logging.file))

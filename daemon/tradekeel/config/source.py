@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tradekeel.config.overrides import toml_number
-from tradekeel.config.words import nearest
+from tradekeel.config.words import nearest, shown_path
 from tradekeel.errors import ConfigError
 
 FILE_BYTES_MAX: Final = 1_000_000
 DEPTH_MAX: Final = 24  # tables and arrays in each other
+NAMES_MAX: Final = 1_000  # file names among which the nearest is looked for
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -22,12 +23,12 @@ def read_table(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(text, parse_float=toml_number)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"not TOML: {error}"], str(path)) from None
+        raise ConfigError([f"not TOML: {error}"], shown_path(path)) from None
     except (ValueError, RecursionError) as error:
         why = "a number with too many digits" if isinstance(error, ValueError) else "nested too deeply"
-        raise ConfigError([f"not TOML that can be read: {why}"], str(path)) from None
+        raise ConfigError([f"not TOML that can be read: {why}"], shown_path(path)) from None
     if _depth(table) > DEPTH_MAX:
-        raise ConfigError([f"tables and arrays are nested deeper than {DEPTH_MAX}"], str(path))
+        raise ConfigError([f"tables and arrays are nested deeper than {DEPTH_MAX}"], shown_path(path))
     return table
 
 
@@ -36,14 +37,14 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        raise ConfigError([_unreadable(path, error)], str(path)) from None
+        raise ConfigError([_unreadable(path, error)], shown_path(path)) from None
     if len(content) > FILE_BYTES_MAX:
-        raise ConfigError([f"larger than {FILE_BYTES_MAX} bytes: is this a configuration?"], str(path))
+        raise ConfigError([f"larger than {FILE_BYTES_MAX} bytes: is this a configuration?"], shown_path(path))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ConfigError([f"not UTF-8 text (at line {line}); save it as UTF-8"], str(path)) from None
+        raise ConfigError([f"not UTF-8 text (at line {line}); save it as UTF-8"], shown_path(path)) from None
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -52,23 +53,26 @@ def _unreadable(path: Path, error: Exception) -> str:
         near = _nearest_file(path)
         return "there is no such file" + (f"; did you mean {near}?" if near else "")
     if code == errno.EISDIR:
-        files = sorted(entry.name for entry in path.iterdir() if entry.suffix == ".toml")[:5]
-        return "a folder, not a file" + (f"; it holds {', '.join(files)}" if files else "")
+        files = sorted(_toml_names(path))[:5]
+        return "this is a folder, not a file" + (f"; it holds {', '.join(files)}" if files else "")
     if code == errno.EACCES:
         return f"may not be read by this user (uid {os.geteuid()})"
     return f"cannot be read: {error}"
 
 
-def _nearest_file(path: Path) -> Path | None:
-    folder = path.parent
-    try:
-        names = [entry.name for entry in folder.iterdir() if entry.suffix == ".toml"][:1000]
-    except (OSError, ValueError):
-        return None
+def _nearest_file(path: Path) -> str | None:
+    names = _toml_names(path.parent)
     near = nearest(path.name, names)
     if near is None and len(names) == 1:
         near = names[0]
-    return folder / near if near else None
+    return shown_path(path.parent / near) if near else None
+
+
+def _toml_names(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir() if entry.suffix == ".toml"][:NAMES_MAX]
+    except (OSError, ValueError):
+        return []
 
 
 def _depth(table: object) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -38,6 +39,12 @@ def quoted(text: str) -> str:
         text = text[: FOUND_CHARACTERS_MAX - 1] + "…"
     shown = json.dumps(text, ensure_ascii=False)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+def shown_path(path: Path) -> str:
+    """A path as it is, or quoted if it would upset a terminal."""
+    text = str(path)
+    return text if text.isprintable() else quoted(text)
 
 
 def found(value: object) -> str:
