@@ -134,7 +134,7 @@ class Decoder:
         except ConfigError as error:
             for sentence in error.problems:
                 self.problem(path, sentence)
-        except InputError as error:
+        except (InputError, ValueError) as error:  # ValueError is what msgspec's own decoders expect of a Struct
             self.problem(path, str(error))
         except InvalidOperation:
             self.problem(path, "these numbers cannot be computed with")
@@ -344,21 +344,35 @@ def _takes_tables(type_: Any) -> bool:
 
 def _within(value: Any, bounds: list[Meta]) -> bool:
     """Whether a value keeps every bound. Text and arrays are measured by their length."""
-    for meta in bounds:
-        limits = {name: bound(meta, name) for name in ("gt", "ge", "lt", "le", "multiple_of")}
-        if isinstance(value, Decimal):
-            # 0.1 as a float is not the 0.1 that was meant: bounds of decimals go through their text.
-            limits = {name: None if limit is None else Decimal(str(limit)) for name, limit in limits.items()}
-        checks = (
-            limits["gt"] is None or value > limits["gt"],
-            limits["ge"] is None or value >= limits["ge"],
-            limits["lt"] is None or value < limits["lt"],
-            limits["le"] is None or value <= limits["le"],
-            limits["multiple_of"] is None or value % limits["multiple_of"] == 0,
-            meta.min_length is None or len(value) >= meta.min_length,
-            meta.max_length is None or len(value) <= meta.max_length,
-            meta.pattern is None or re.search(meta.pattern, value) is not None,
+    return all(_keeps(value, meta) for meta in bounds)
+
+
+def _keeps(value: Any, meta: Meta) -> bool:
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = _exact(value)
+        return all(
+            holds(number, _exact(limit))
+            for name, holds in _NUMBER_CHECKS.items()
+            if (limit := bound(meta, name)) is not None
         )
-        if not all(checks):
-            return False
+    if isinstance(value, str | list):
+        return (
+            (meta.min_length is None or len(value) >= meta.min_length)
+            and (meta.max_length is None or len(value) <= meta.max_length)
+            and (meta.pattern is None or not isinstance(value, str) or re.search(meta.pattern, value) is not None)
+        )
     return True
+
+
+def _exact(number: Any) -> Decimal:
+    # A bound of 0.1 means the 0.1 that was written, not the float beside it.
+    return number if isinstance(number, Decimal) else Decimal(str(number))
+
+
+_NUMBER_CHECKS: dict[str, Callable[[Decimal, Decimal], bool]] = {
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+    "multiple_of": lambda number, step: number % step == 0,
+}

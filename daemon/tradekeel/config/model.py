@@ -23,16 +23,19 @@ NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 OneLine = Annotated[
-    str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", description="a string of one line, 1 to 200 characters")
+    str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", extra={"allowed": "a string of one line, 1 to 200 characters"})
 ]
 Symbol = Annotated[
-    str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z", description="an instrument's symbol, like EUR_USD")
+    str,
+    Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z", extra={"allowed": "an instrument's symbol, like EUR_USD"}),
 ]
-Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z", description="a currency in capitals, like USD")]
+Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z", extra={"allowed": "a currency in capitals, like USD"})]
 Positive = Annotated[Decimal, Meta(extra={"gt": 0})]
 
-_CRON = Meta(pattern=r"\A\S{1,40}( +\S{1,40}){4}\Z", description='a cron line of five fields, like "*/5 * * * *"')
-_SECONDS_OR_NEVER = Meta(ge=0, le=86_400, description="seconds from 0 (never) to 86400")
+_CRON = Meta(
+    pattern=r"\A\S{1,40}( +\S{1,40}){4}\Z", extra={"allowed": 'a cron line of five fields, like "*/5 * * * *"'}
+)
+_SECONDS_OR_NEVER = Meta(ge=0, le=86_400, extra={"allowed": "seconds from 0 (never) to 86400"})
 
 Schedule = Annotated[float, _SECONDS_OR_NEVER] | Annotated[str, _CRON]
 """Seconds between two runs (0: never), or a cron line of five fields in UTC."""

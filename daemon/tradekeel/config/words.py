@@ -135,8 +135,8 @@ def _choice(value: object) -> str:
 def _limited(words: str, bounds: Iterable[Meta]) -> str:
     limits: dict[str, Any] = {}
     for meta in bounds:
-        if meta.description:
-            return meta.description  # the author's own words beat a pattern
+        if meta.extra and "allowed" in meta.extra:
+            return str(meta.extra["allowed"])  # the author's own words beat a pattern
         limits |= {name: value for name in _BOUNDS if (value := bound(meta, name)) is not None}
     phrases = [
         *_range(limits.pop("ge", None), limits.pop("le", None), "", "from {} to {}"),
@@ -167,6 +167,11 @@ _BOUNDS = {
 
 
 def bound(meta: Meta, name: str) -> Any:
-    """One bound of a Meta. Decimals carry theirs in ``extra``, because msgspec admits bounds on its own numbers only."""
+    """One bound of a Meta. Decimals carry theirs in ``extra``, because msgspec admits bounds on its own numbers only:
+    ``extra={"gt": 0}`` or ``extra={"bounds": {"gt": "0"}}``.
+    """
     value = getattr(meta, name)
-    return value if value is not None or not meta.extra else meta.extra.get(name)
+    if value is not None or not meta.extra:
+        return value
+    inner = meta.extra.get("bounds")
+    return inner[name] if isinstance(inner, Mapping) and name in inner else meta.extra.get(name)
