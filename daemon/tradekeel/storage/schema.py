@@ -40,9 +40,12 @@ class MigrationApplied(Struct, frozen=True):
     backup: str | None  # the copy made before it
 
 
-def version_of(db: sqlite3.Connection, path: Path) -> str | None:
-    """The revision a file is at, None for an empty one. StoreCorrupt if it is a database, but not one of ours."""
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+def version_of(execute: Callable[[str], Any], path: Path) -> str | None:
+    """The revision a file is at, None for an empty one. StoreCorrupt if it is a database, but not one of ours.
+
+    ``execute`` runs a statement on whatever connection there is and gives its rows.
+    """
+    tables = {name for (name,) in execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return None
     if "alembic_version" not in tables or "journal" not in tables:
@@ -50,7 +53,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> str | None:
             f"{path} is a SQLite database, but not a Tradekeel store (no journal in it). Name another file in the "
             "config, or move this one away."
         )
-    row = db.execute("SELECT version_num FROM alembic_version").fetchone()
+    row = execute("SELECT version_num FROM alembic_version").fetchone()
     if row is None:
         raise StoreCorrupt(
             f"{path} does not say which version it has. Restore the newest file from its backups folder."

@@ -291,7 +291,7 @@ def _refused(group: Group, error: Exception) -> GroupRefused:
 
 
 def _make_ready(db: sqlite3.Connection, path: Path, now_ns: int) -> list[MigrationApplied]:
-    version = schema.version_of(db, path)
+    version = schema.version_of(db.execute, path)
     schema.refuse_newer(version, path)
     make_durable(db)
     if version is not None:

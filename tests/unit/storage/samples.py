@@ -30,7 +30,7 @@ def execution(name: str = RUN, number: int = 1, account: str = "paper-1", **chan
         status="running",
         config_fingerprint="c0ffee",
         data_fingerprint="da7a",
-        opening_balance=Decimal("10000"),
+        opening_balance=Decimal(10000),
         started_ns=START_NS,
     )
     return structs.replace(row, **changes)
@@ -79,7 +79,7 @@ def trade(number: int = 1, run: str = RUN, **changes: Any) -> Trade:
         venue="paper",
         symbol="EUR_USD",
         side=TradeSide.LONG,
-        quantity=Decimal("1000"),
+        quantity=Decimal(1000),
         stop_loss=Decimal("1.39000"),
         initial_stop_loss=Decimal("1.39000"),
         session="LONDON",
@@ -103,7 +103,7 @@ def order(number: int = 1, run: str = RUN, **changes: Any) -> Order:
         side=Side.BUY,
         type=OrderType.MARKET,
         purpose=Purpose.ENTRY,
-        quantity=Decimal("1000"),
+        quantity=Decimal(1000),
         trade_id=f"tr{run}-{number}",
         signal_id=f"sg{run}-{number}",
         decision=number,
@@ -121,11 +121,11 @@ def fill(number: int = 1, run: str = RUN, **changes: Any) -> Fill:
         venue="paper",
         instrument="EUR_USD",
         side=Side.BUY,
-        quantity=Decimal("1000"),
+        quantity=Decimal(1000),
         price=Decimal("1.39215"),
         fee=Decimal("0.0500"),
-        realised=Decimal("0"),
-        rate=Decimal("1"),
+        realised=Decimal(0),
+        rate=Decimal(1),
         liquidity=Liquidity.TAKER,
         ts_ns=START_NS + number * SECOND + 5,
         venue_order_id=f"v{number}",
@@ -177,7 +177,7 @@ class Desk:
         return r.Group(execution=self.run, records=records, rows=rows, checkpoints=checkpoints)
 
     def opening(self) -> r.Group:
-        deposit = VenueTransaction(sequence=1, kind=TransactionKind.DEPOSITED, ts_ns=START_NS, amount=Decimal("10000"))
+        deposit = VenueTransaction(sequence=1, kind=TransactionKind.DEPOSITED, ts_ns=START_NS, amount=Decimal(10000))
         return self.group(
             r.ExecutionStarted(ts_ns=START_NS, row=execution(self.run, self.number, self.account)),
             r.StrategyRegistered(ts_ns=START_NS, row=strategy(self.run)),
@@ -220,6 +220,6 @@ class Desk:
             fill=fill(number, self.run, account=self.account),
         )
         part = Allocation(
-            trade_id=f"tr{self.run}-{number}", quantity=Decimal("1000"), opens=True, fee=Decimal("0.0500")
+            trade_id=f"tr{self.run}-{number}", quantity=Decimal(1000), opens=True, fee=Decimal("0.0500")
         )
         return self.group(r.VenueReported(ts_ns=news.ts_ns, transaction=news, allocations=(part,)))

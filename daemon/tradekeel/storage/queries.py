@@ -1,0 +1,347 @@
+"""The reading side: what the command line and reports ask, answered without disturbing a running daemon.
+
+A :class:`Reader` opens the file read-only, holds no transaction between two questions, and never writes, checkpoints or migrates.
+Answers are the domain's rows, newest first. Sums are computed here, in Decimal: the database would add floats.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from tradekeel.domain.messages import Fill, Signal
+from tradekeel.domain.money import ZERO, ledger
+from tradekeel.domain.orders import Order
+from tradekeel.domain.positions import Position
+from tradekeel.domain.records import (
+    ExecutionRow,
+    ParameterChange,
+    PerformanceSnapshot,
+    Record,
+    StrategyEvent,
+    StrategyRow,
+    VenueCursor,
+)
+from tradekeel.domain.trades import Trade, TradeStatus
+from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
+from tradekeel.storage import schema, tables
+from tradekeel.storage.files import BUSY_TIMEOUT_MS, RESTORE, address, in_our_words
+from tradekeel.storage.journal import decoded, fault_of
+from tradekeel.storage.rows import mapping_of
+
+ROWS_DEFAULT = 100
+CHUNK_ROWS = 5_000
+"""Rows read in one go where a whole table is walked: between two chunks the daemon's log may be cut back."""
+
+RowT = TypeVar("RowT", bound=Struct)
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which rows. What is None does not narrow; times are ``since_ns <= t < until_ns``; ``status`` may be several words."""
+
+    execution: str | None = None
+    account: str | None = None
+    strategy: str | None = None
+    instrument: str | None = None
+    status: str | tuple[str, ...] | None = None
+    session: str | None = None
+    pattern_type: str | None = None
+    type: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    limit: int | None = ROWS_DEFAULT
+    offset: int = 0
+
+
+EVERYTHING = Filter()
+
+
+class JournalEntry(Struct, frozen=True):
+    """One journal record as it stands in the books."""
+
+    execution: str
+    sequence: int
+    type: str
+    ts_ns: int
+    correlation_id: str
+    record: Record
+
+
+class StoreStats(Struct, frozen=True, kw_only=True):
+    """An execution in figures. ``pnl`` is the realised profit of all its trades, exactly."""
+
+    execution: str
+    journal_records: int
+    orders: dict[str, int]  # by status
+    trades: dict[str, int]
+    signals: dict[str, int]
+    fills: int
+    pnl: Decimal
+    fees: Decimal
+
+
+class _Listing(Struct, frozen=True):
+    """How one kind of row is listed."""
+
+    row_type: type[Struct]
+    time: str
+    tie: tuple[str, ...]  # what comes first among rows of one moment
+    columns: dict[str, str] = {}  # words of Filter that are called something else in this table
+
+
+_LISTINGS: dict[type[Struct], _Listing] = {
+    listing.row_type: listing
+    for listing in (
+        _Listing(ExecutionRow, "started_ns", ("number", "execution")),
+        _Listing(StrategyRow, "updated_ns", ("strategy", "execution")),
+        _Listing(Order, "created_ns", ("decision", "leg", "client_order_id")),
+        _Listing(Trade, "created_ns", ("trade_id",), {"instrument": "symbol"}),
+        _Listing(Signal, "generated_at_ns", ("signal_id",), {"instrument": "symbol", "status": "execution_status"}),
+        _Listing(Fill, "ts_ns", ("id",)),
+        _Listing(StrategyEvent, "ts_ns", ("sequence", "strategy", "execution")),
+        _Listing(PerformanceSnapshot, "ts_ns", ("id",)),
+        _Listing(ParameterChange, "ts_ns", ("id",)),
+        _Listing(VenueCursor, "updated_ns", ("venue", "execution")),
+    )
+}
+
+
+class Reader:
+    """Reads one file; use as ``async with Reader(path) as books``.
+
+    Raises StoreUnavailable where there is nothing to read yet, StoreTooNew or StoreCorrupt as the store does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine: AsyncEngine | None = None
+
+    async def __aenter__(self) -> Self:
+        if not self.path.exists():
+            raise StoreUnavailable(
+                f"there is no database at {self.path} yet: start the daemon with `tradekeel run` first"
+            )
+        # One connection, in its own thread: questions come one after another.
+        self._engine = create_async_engine("sqlite+aiosqlite://", async_creator=self._connect, poolclass=StaticPool)
+        try:
+            await self._check_version()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(
+            address(self.path, "ro"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1_000
+        )
+        await connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[AsyncConnection]:
+        if self._engine is None:
+            raise StoreUnavailable(f"{self.path} is not open: use `async with Reader(path)`")
+        try:
+            async with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error):
+                raise in_our_words(error.orig, self.path, "reading it") from error
+            raise
+        except (sqlite3.Error, OSError) as error:
+            raise in_our_words(error, self.path, "reading it") from error
+
+    async def _check_version(self) -> None:
+        async with self._asking() as db:
+            version = await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.path))
+        schema.refuse_newer(version, self.path)
+        if version != schema.HEAD:
+            raise StoreUnavailable(
+                f"{self.path} has schema {version}, this version needs {schema.HEAD}: start the daemon, or run "
+                "`tradekeel db upgrade`"
+            )
+
+    # --- lists ---------------------------------------------------------------------------------------------------------
+
+    async def executions(self, which: Filter = EVERYTHING) -> list[ExecutionRow]:
+        """Executions by their start."""
+        return await self._list(ExecutionRow, which)
+
+    async def strategies(self, which: Filter = EVERYTHING) -> list[StrategyRow]:
+        """Strategies by their last decision."""
+        return await self._list(StrategyRow, which)
+
+    async def orders(self, which: Filter = EVERYTHING) -> list[Order]:
+        """Orders by their creation."""
+        return await self._list(Order, which)
+
+    async def trades(self, which: Filter = EVERYTHING) -> list[Trade]:
+        """Trades by the decision that wanted them."""
+        return await self._list(Trade, which)
+
+    async def signals(self, which: Filter = EVERYTHING) -> list[Signal]:
+        """Signals by their generation."""
+        return await self._list(Signal, which)
+
+    async def fills(self, which: Filter = EVERYTHING) -> list[Fill]:
+        """Fills by the venue's time. ``strategy`` narrows to the fills of its orders."""
+        return await self._list(Fill, which)
+
+    async def events(self, which: Filter = EVERYTHING) -> list[StrategyEvent]:
+        """What strategies had to say about their decisions."""
+        return await self._list(StrategyEvent, which)
+
+    async def snapshots(self, which: Filter = EVERYTHING) -> list[PerformanceSnapshot]:
+        """Performance snapshots."""
+        return await self._list(PerformanceSnapshot, which)
+
+    async def parameter_history(self, which: Filter = EVERYTHING) -> list[ParameterChange]:
+        """Changed parameters."""
+        return await self._list(ParameterChange, which)
+
+    async def cursors(self, which: Filter = EVERYTHING) -> list[VenueCursor]:
+        """How far each venue's record is booked."""
+        return await self._list(VenueCursor, which)
+
+    async def _list(self, row_type: type[RowT], which: Filter) -> list[RowT]:
+        listing, table = _LISTINGS[row_type], mapping_of(row_type).table
+        names = row_type.__struct_fields__
+        statement = select(*(table.c[name] for name in names)).where(*_conditions(listing, table, which))
+        order = [table.c[listing.time].desc(), *(table.c[name].desc() for name in listing.tie)]
+        statement = statement.order_by(*order).limit(which.limit).offset(which.offset)
+        async with self._asking() as db:
+            return [row_type(**dict(row)) for row in (await db.execute(statement)).mappings()]
+
+    # --- one execution -------------------------------------------------------------------------------------------------
+
+    async def execution(self, account: str | None = None) -> ExecutionRow | None:
+        """The newest execution, of an account or of all: what is meant where none is named."""
+        found = await self.executions(Filter(account=account, limit=1))
+        return found[0] if found else None
+
+    async def positions(self, execution: str, *, flat: bool = False) -> list[Position]:
+        """The positions of an execution, computed from its fills; ``flat`` includes those that are closed again."""
+        held: dict[tuple[str, str], Position] = {}
+        async for fill in self._fills_in_order(execution):
+            key = (fill.instrument, fill.position_ref or "")
+            position = held.get(key) or Position(fill.instrument, ref=fill.position_ref)
+            held[key] = position.apply(fill.side, fill.quantity, fill.price).position
+        return [position for _, position in sorted(held.items()) if flat or position.quantity]
+
+    async def _fills_in_order(self, execution: str) -> AsyncIterator[Fill]:
+        """All fills as they were booked."""
+        table = tables.fills
+        columns = [table.c[name] for name in Fill.__struct_fields__]
+        last = 0
+        while True:
+            statement = (
+                select(table.c.id, *columns)
+                .where(table.c.execution == execution, table.c.id > last)
+                .order_by(table.c.id)
+                .limit(CHUNK_ROWS)
+            )
+            async with self._asking() as db:
+                rows = (await db.execute(statement)).all()
+            for row in rows:
+                yield Fill(**dict(zip(Fill.__struct_fields__, row[1:], strict=True)))
+            if len(rows) < CHUNK_ROWS:
+                return
+            last = rows[-1][0]
+
+    async def journal(
+        self, execution: str, *, after: int = 0, before: int | None = None, limit: int = ROWS_DEFAULT
+    ) -> list[JournalEntry]:
+        """A page of the journal, ascending: what follows record ``after``, or the last records before ``before``."""
+        table = tables.journal
+        statement = select(table).where(table.c.execution == execution).limit(limit)
+        if before is None:
+            statement = statement.where(table.c.sequence > after).order_by(table.c.sequence)
+        else:
+            statement = statement.where(table.c.sequence < before).order_by(table.c.sequence.desc())
+        async with self._asking() as db:
+            rows = [tuple(row) for row in (await db.execute(statement)).all()]
+        if before is not None:
+            rows.reverse()
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: tuple[Any, ...]) -> JournalEntry:
+        execution, sequence, type_, ts_ns, correlation_id, _, _ = row
+        record = decoded(execution, row[1:])
+        fault = fault_of(execution, sequence, row[1:]) or (record if isinstance(record, str) else None)
+        if fault is not None or isinstance(record, str):
+            raise StoreCorrupt(f"{self.path}: {fault}. {RESTORE}")
+        return JournalEntry(execution, sequence, type_, ts_ns, correlation_id, record)
+
+    async def stats(self, execution: str) -> StoreStats:
+        """An execution in figures."""
+        trades = tables.trades
+        sums = select(trades.c.gross_pnl, trades.c.entry_fee, trades.c.exit_fee, trades.c.financing).where(
+            trades.c.execution == execution, trades.c.status != TradeStatus.PENDING
+        )
+        async with self._asking() as db:
+            pnl = fees = ZERO
+            with ledger():
+                for gross, entry_fee, exit_fee, financing in await db.execute(sums):
+                    pnl += gross - entry_fee - exit_fee + financing
+                    fees += entry_fee + exit_fee
+            records = select(func.max(tables.journal.c.sequence)).where(tables.journal.c.execution == execution)
+            fills = select(func.count()).select_from(tables.fills).where(tables.fills.c.execution == execution)
+            return StoreStats(
+                execution=execution,
+                journal_records=(await db.execute(records)).scalar() or 0,
+                orders=await _count(db, tables.orders, "status", execution),
+                trades=await _count(db, trades, "status", execution),
+                signals=await _count(db, tables.signals, "execution_status", execution),
+                fills=(await db.execute(fills)).scalar_one(),
+                pnl=pnl,
+                fees=fees,
+            )
+
+
+async def _count(db: AsyncConnection, table: Table, column: str, execution: str) -> dict[str, int]:
+    counted: Select[Any] = (
+        select(table.c[column], func.count()).where(table.c.execution == execution).group_by(table.c[column])
+    )
+    return dict(Counter({str(word): count for word, count in await db.execute(counted)}))
+
+
+def _conditions(listing: _Listing, table: Table, which: Filter) -> Iterable[ColumnElement[bool]]:
+    """The WHERE of a filter. InputError for a word that this kind of row does not know."""
+    time = table.c[listing.time]
+    if which.since_ns is not None:
+        yield time >= which.since_ns
+    if which.until_ns is not None:
+        yield time < which.until_ns
+    for word in ("execution", "account", "strategy", "instrument", "status", "session", "pattern_type", "type"):
+        wanted = getattr(which, word)
+        if wanted is None:
+            continue
+        name = listing.columns.get(word, word)
+        words = wanted if isinstance(wanted, tuple) else (wanted,)
+        if name in table.c:
+            yield table.c[name].in_(words)
+        elif word == "account":
+            runs = select(tables.executions.c.execution).where(tables.executions.c.account.in_(words))
+            yield table.c.execution.in_(runs)
+        elif word == "strategy" and listing.row_type is Fill:
+            ours = select(tables.orders.c.client_order_id).where(tables.orders.c.strategy.in_(words))
+            yield table.c.client_order_id.in_(ours)
+        else:
+            raise InputError(f"{table.name} cannot be narrowed by {word}")

@@ -1,0 +1,336 @@
+"""Proof that the books agree with themselves.
+
+``verify`` reads everything once, in one consistent read transaction that does not stop a running daemon: the structure of the
+file, every reference, every checksum, every number of every journal. Then it folds each journal with the same code that the
+daemon books with (:mod:`tradekeel.domain.book`) and compares what comes out with the tables, row by row and column by column.
+
+While it runs, the write-ahead log of a busy daemon cannot be cut back; it grows until the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.domain.book import Book
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.records import Checkpoint, MetricsCheckpoint, Record, record_type
+from tradekeel.errors import StoreUnavailable, TradekeelError
+from tradekeel.storage import schema
+from tradekeel.storage.checksums import checkpoint_crc, metrics_crc
+from tradekeel.storage.files import connect, in_our_words
+from tradekeel.storage.journal import JournalRow, decoded, fault_of, last_sequence
+from tradekeel.storage.rows import Mapping, mappings
+
+FINDINGS_MAX = 200
+"""Findings that are spelled out; the rest is counted. One lost record can show in thousands of rows."""
+
+REPORT_ROWS = 10_000
+"""How often progress is told, in journal records."""
+
+_FOLD_ERRORS = (TradekeelError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+"""What a fold raises on a record that does not follow from those before it."""
+
+_COMPARED_BY: dict[type[Struct], tuple[str, ...]] = {
+    Fill: ("account", "instrument", "venue_order_id", "fill_id"),
+}
+
+VerifyProgress = Callable[[str, int, int], None]
+"""Called with the name of the step, what is done of it and what there is in all."""
+
+
+class Difference(Struct, frozen=True):
+    """One column of one row that is not what the journal says. ``column`` "" means the whole row."""
+
+    table: str
+    key: str
+    column: str
+    expected: str | None  # None: the row should not be there, or the column should be empty
+    found: str | None
+
+    def __str__(self) -> str:
+        if not self.column:
+            return (
+                f"{self.table} {self.key}: {'is missing' if self.found is None else 'follows from no journal record'}"
+            )
+        return f"{self.table} {self.key}: {self.column} is {self.found}, the journal says {self.expected}"
+
+
+class Verdict(Struct, frozen=True):
+    """What was found. ``problems`` are about the file and the journal, ``differences`` about the tables."""
+
+    path: str
+    executions: int
+    records: int
+    rows: int
+    problems: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    left_off: int  # further findings beyond those spelled out
+
+    @property
+    def ok(self) -> bool:
+        """Whether the books agree with themselves."""
+        return not self.problems and not self.differences
+
+    def lines(self) -> list[str]:
+        """The verdict as sentences."""
+        read = f"{self.records} journal records and {self.rows} rows of {self.executions} executions read"
+        if self.ok:
+            return [f"{self.path}: {read}; everything agrees"]
+        found = [*self.problems, *(str(difference) for difference in self.differences)]
+        more = [f"and {self.left_off} more"] if self.left_off else []
+        return [f"{self.path}: {read}; the books do not agree", *found, *more]
+
+
+class _Findings:
+    """Collects what is wrong, within bounds."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.differences: list[Difference] = []
+        self.left_off = 0
+        self.records = 0
+        self.rows = 0
+
+    def _has_room(self) -> bool:
+        room = len(self.problems) + len(self.differences) < FINDINGS_MAX
+        self.left_off += not room
+        return room
+
+    def problem(self, text: str) -> None:
+        if self._has_room():
+            self.problems.append(text)
+
+    def differs(self, table: str, key: Any, column: str, expected: Any, found: Any) -> None:
+        if self._has_room():
+            self.differences.append(Difference(table, _shown(key), column, _shown(expected), _shown(found)))
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, tuple):
+        return "/".join(str(part) for part in value)
+    return str(value)
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Nobody is watching."""
+
+
+def verify(path: Path, progress: VerifyProgress = _silent) -> Verdict:
+    """Check everything. Damage is a verdict, not an error.
+
+    Raises StoreUnavailable where there is no file to read, StoreTooNew for a file of a newer version, StoreCorrupt for
+    one that is not a store at all.
+    """
+    if not path.exists():
+        raise StoreUnavailable(f"there is no database at {path} yet: start the daemon with `tradekeel run` first")
+    findings = _Findings()
+    executions: list[str] = []
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            db.execute("BEGIN")
+            version = schema.version_of(db.execute, path)
+            schema.refuse_newer(version, path)
+            if version != schema.HEAD:
+                raise StoreUnavailable(
+                    f"{path} has schema {version}, this version needs {schema.HEAD}: run `tradekeel db upgrade` first"
+                )
+            _check_file(db, findings, progress)
+            executions = _executions(db)
+            for number, execution in enumerate(executions, start=1):
+                _check_execution(db, execution, findings, progress)
+                _check_saved_states(db, execution, findings)
+                progress("executions", number, len(executions))
+    except (sqlite3.Error, OSError) as error:
+        findings.problem(str(in_our_words(error, path, "verifying it")))
+    return Verdict(
+        str(path),
+        len(executions),
+        findings.records,
+        findings.rows,
+        tuple(findings.problems),
+        tuple(findings.differences),
+        findings.left_off,
+    )
+
+
+def _check_file(db: sqlite3.Connection, findings: _Findings, progress: VerifyProgress) -> None:
+    progress("file", 0, 2)
+    for (text,) in db.execute(f"PRAGMA integrity_check({FINDINGS_MAX})"):
+        if text != "ok":
+            findings.problem(f"the file is damaged: {text}")
+    progress("file", 1, 2)
+    for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
+        findings.problem(f"{table}, row {rowid}: what it refers to in {parent} does not exist")
+    progress("file", 2, 2)
+
+
+def _executions(db: sqlite3.Connection) -> list[str]:
+    """Everything that has a journal or a row, without reading the whole journal for it."""
+    found = {name for (name,) in db.execute("SELECT execution FROM executions")}
+    name = ""
+    while True:
+        name = db.execute("SELECT min(execution) FROM journal WHERE execution > ?", (name,)).fetchone()[0]
+        if name is None:
+            return sorted(found)
+        found.add(name)
+
+
+# --- the journal and its fold ----------------------------------------------------------------------------------------
+
+
+def _check_execution(db: sqlite3.Connection, execution: str, findings: _Findings, progress: VerifyProgress) -> None:
+    expected = _Expected(execution)
+    total = last_sequence(db, execution)
+    is_sound = True
+    for record in _sound_records(db, execution, findings, total, progress):
+        if record is None:
+            is_sound = False
+        elif is_sound:
+            try:
+                expected.fold(record)
+            except _FOLD_ERRORS as error:
+                is_sound = False
+                findings.problem(
+                    f"record {expected.records + 1} of execution {execution} does not follow from those before it: {error}"
+                )
+    if is_sound:
+        for mapping in mappings().values():
+            if mapping.row_type is not MetricsCheckpoint:
+                _compare(db, execution, mapping, expected, findings)
+    else:
+        findings.problem(f"the tables of execution {execution} were not compared, because its journal is damaged")
+
+
+def _sound_records(
+    db: sqlite3.Connection, execution: str, findings: _Findings, total: int, progress: VerifyProgress
+) -> Iterator[Record | None]:
+    """Every record in order; None in the place of one that is damaged or missing."""
+    expected = 0
+    rows: Iterator[JournalRow] = db.execute(
+        "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? ORDER BY sequence",
+        (execution,),
+    )
+    for row in rows:
+        expected += 1
+        findings.records += 1
+        record = _record_of(execution, expected, row)
+        if isinstance(record, str):
+            findings.problem(record)
+            expected = row[0]
+            yield None
+        else:
+            yield record
+        if findings.records % REPORT_ROWS == 0:
+            progress(f"journal of {execution}", expected, total)
+    progress(f"journal of {execution}", expected, total)
+
+
+def _record_of(execution: str, expected: int, row: JournalRow) -> Record | str:
+    fault = fault_of(execution, expected, row)
+    if fault is not None:
+        return fault
+    record = decoded(execution, row)
+    if isinstance(record, str):
+        return record
+    if (row[1], row[2], row[3]) != (record_type(record), record.ts_ns, record.correlation_id):
+        return f"record {expected} of execution {execution}: its columns and its content disagree"
+    return record
+
+
+class _Expected:
+    """The rows that follow from an execution's journal."""
+
+    def __init__(self, execution: str) -> None:
+        self.execution = execution
+        self.records = 0
+        self._book = Book()
+        self._rows: dict[type[Struct], dict[tuple[Any, ...], Any]] = {row_type: {} for row_type in mappings()}
+
+    def fold(self, record: Record) -> None:
+        for row in self._book.apply(record):
+            row_type = type(row)
+            rows = self._rows[row_type]
+            names = compared_by(mappings()[row_type])
+            key = tuple(getattr(row, name) for name in names) if names else (len(rows) + 1,)
+            rows[key] = row
+        self.records += 1
+
+    def take(self, mapping: Mapping[Any]) -> dict[tuple[Any, ...], Any]:
+        return self._rows[mapping.row_type]
+
+
+def compared_by(mapping: Mapping[Any]) -> tuple[str, ...]:
+    """The columns by which a row is found again; () where only the order of writing tells."""
+    return _COMPARED_BY.get(mapping.row_type, mapping.key_columns)
+
+
+def _compare(
+    db: sqlite3.Connection, execution: str, mapping: Mapping[Any], expected: _Expected, findings: _Findings
+) -> None:
+    table = mapping.table.name
+    wanted = expected.take(mapping)
+    names = compared_by(mapping)
+    places = [mapping.columns.index(name) for name in names]
+    order = "" if names else " ORDER BY id"
+    for number, found in enumerate(
+        db.execute(f"{mapping.select_sql} WHERE execution = ?{order}", (execution,)), start=1
+    ):
+        findings.rows += 1
+        key = tuple(found[place] for place in places) if names else (number,)
+        row = wanted.pop(key, None)
+        if row is None:
+            findings.differs(table, key, "", None, "")
+        else:
+            _compare_values(mapping, key, mapping.encode(row, execution), found, findings)
+    for key in wanted:
+        findings.differs(table, key, "", "", None)
+
+
+def _compare_values(
+    mapping: Mapping[Any], key: tuple[Any, ...], expected: Sequence[Any], found: Sequence[Any], findings: _Findings
+) -> None:
+    if tuple(expected) == tuple(found):
+        return
+    for column, should, is_ in zip(mapping.columns, expected, found, strict=True):
+        if should != is_:
+            findings.differs(mapping.table.name, key, column, should, is_)
+
+
+# --- saved states ----------------------------------------------------------------------------------------------------
+
+
+def _check_saved_states(db: sqlite3.Connection, execution: str, findings: _Findings) -> None:
+    last = last_sequence(db, execution)
+    for owner, sequence, position, inbox, ts_ns, version, state, crc in db.execute(
+        "SELECT owner, sequence, position, inbox, ts_ns, version, state, crc FROM checkpoints WHERE execution = ?",
+        (execution,),
+    ):
+        findings.rows += 1
+        saved = Checkpoint(
+            execution=execution,
+            owner=owner,
+            position=position,
+            inbox=inbox,
+            ts_ns=ts_ns,
+            version=version,
+            state=state,
+        )
+        where = f"the checkpoint of {owner} at record {sequence} of execution {execution}"
+        if checkpoint_crc(saved, sequence) != crc:
+            findings.problem(f"{where} is damaged (its checksum is off)")
+        elif max(sequence, inbox) > last:
+            findings.problem(f"{where} is ahead of the journal, which ends at record {last}")
+    for ts_ns, data, crc in db.execute(
+        "SELECT ts_ns, data, crc FROM metrics_checkpoints WHERE execution = ?", (execution,)
+    ):
+        findings.rows += 1
+        if metrics_crc(MetricsCheckpoint(execution=execution, ts_ns=ts_ns, data=data)) != crc:
+            findings.problem(f"the metrics saved at {ts_ns} in execution {execution} are damaged (the checksum is off)")
