@@ -32,7 +32,7 @@ from tradekeel.strategies.base import (
 )
 from tradekeel.strategies.desk import NANOSECONDS, Desk, after_fill, after_order, leave, leave_again
 from tradekeel.strategies.parameters import about, check_timeframe
-from tradekeel.strategies.routing import cover, route
+from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.turning import RETRY_EXIT_S, SignalParameters, turn
 
 BARS_MAX = 500
@@ -69,10 +69,9 @@ class Candle(Struct, frozen=True, gc=False):
     close: Decimal
 
 
-class DonchianState(Struct, frozen=True):
+class DonchianState(Routed, frozen=True, gc=False):
     """State of one instrument; ``others`` are those of the other ones."""
 
-    instrument: str = ""
     others: tuple[DonchianState, ...] = ()
     alert: bool = False  # something is to be done at the next tick
     candles: tuple[Candle, ...] = ()

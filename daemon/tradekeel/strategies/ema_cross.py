@@ -31,7 +31,7 @@ from tradekeel.strategies.base import (
 )
 from tradekeel.strategies.desk import NANOSECONDS, Desk, after_fill, after_order, leave_again
 from tradekeel.strategies.parameters import about, check_timeframe
-from tradekeel.strategies.routing import cover, route
+from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.turning import RETRY_EXIT_S, SignalParameters, turn
 
 
@@ -69,10 +69,9 @@ class Following(Struct, frozen=True, gc=False):
     alert: bool = False  # something is to be done at the next tick: a signal, or an exit again
 
 
-class EmaState(Struct, frozen=True):
+class EmaState(Routed, frozen=True, gc=False):
     """State of one instrument; ``others`` are those of the other ones. The averages hold bid + ask."""
 
-    instrument: str = ""
     others: tuple[EmaState, ...] = ()
     fast: float = 0.0
     slow: float = 0.0
@@ -117,11 +116,19 @@ class EmaCross(Strategy[EmaCrossParameters, EmaState]):
         """Average, compare, and follow what is to be followed."""
         if tick.instrument != state.instrument:
             return route(state, tick.instrument, lambda part: self.on_tick(tick, part, context))
-        if self._on_ticks:
-            state = self._average(float(tick.bid + tick.ask), state)
-        if state.following.alert:
-            return self._act(tick, state, context)
-        return state, NOTHING
+        if not self._on_ticks:
+            return self._act(tick, state, context) if state.following.alert else (state, NOTHING)
+        price = float(tick.bid + tick.ask)
+        count, fast, slow, before = state.count, state.fast, state.slow, state.above
+        if not count:
+            return self._average(price, state), NOTHING
+        # From here on this is _average, spelled out: a call less a tick.
+        fast += self._fast_share * (price - fast)
+        slow += self._slow_share * (price - slow)
+        above = 1 if fast > slow else -1 if fast < slow else before
+        following = state.following if above == before else self._crossed(state, above)
+        state = EmaState(state.instrument, state.others, fast, slow, count + 1, above, following)
+        return self._act(tick, state, context) if following.alert else (state, NOTHING)
 
     def on_bar(self, bar: Bar, state: EmaState, context: StrategyContext) -> Result:
         """Average the close; the tick that completed the bar comes next and is acted upon."""
@@ -150,12 +157,15 @@ class EmaCross(Strategy[EmaCrossParameters, EmaState]):
             fast, slow = state.fast, state.slow
             fast += self._fast_share * (price - fast)
             slow += self._slow_share * (price - slow)
-        before = state.above
-        above = 1 if fast > slow else -1 if fast < slow else before
-        following = state.following
-        if above != before and before and count > self._needed:
-            following = Following(following.desk, above, following.followed_ns, True)
+        above = 1 if fast > slow else -1 if fast < slow else state.above
+        following = state.following if above == state.above else self._crossed(state, above)
         return EmaState(state.instrument, state.others, fast, slow, count, above, following)
+
+    def _crossed(self, state: EmaState, above: int) -> Following:
+        """A cross is a signal once enough prices were seen; the first difference of the two is none."""
+        if not state.above or state.count < self._needed:
+            return state.following
+        return Following(state.following.desk, above, state.following.followed_ns, True)
 
     def _act(self, tick: Tick, state: EmaState, context: StrategyContext) -> Result:
         desk, signal, followed_ns, _ = structs.astuple(state.following)

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Cancel, Emit, Enter, Request
@@ -54,7 +54,7 @@ from tradekeel.strategies.desk import (
     marks,
 )
 from tradekeel.strategies.parameters import Parameters, about
-from tradekeel.strategies.routing import cover, route
+from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.volatility import Window
 
 UNITS_STEP = Decimal("1e-8")
@@ -138,10 +138,9 @@ class FloorParameters(Parameters, frozen=True, kw_only=True):
         return first
 
 
-class FloorState(Struct, frozen=True):
+class FloorState(Routed, frozen=True, gc=False):
     """State of one instrument; ``others`` are those of the other ones."""
 
-    instrument: str = ""
     others: tuple[FloorState, ...] = ()
     window: Window = Window()
     locked: bool = False
@@ -242,7 +241,7 @@ class FloorStrategy(Strategy[FloorParameters, FloorState]):
         if not state.window.is_full(self.params.volatility_window_s):
             return 0
         moved = tick.bid + tick.ask - state.window.oldest()
-        if abs(moved) < 2 * instrument.from_pips(self.params.momentum_pips):  # of bid + ask, twice the mid
+        if abs(moved) < 2 * self.params.momentum_pips * instrument.pip_size:  # of bid + ask, twice the mid
             return 0
         return 1 if moved > ZERO else -1
 

@@ -7,24 +7,19 @@ instrument, the usual case, that costs a comparison a tick.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from tradekeel.domain.messages import Request
 from tradekeel.strategies.base import NOTHING
 
 
-class Routed(Protocol):
-    """A state that belongs to one instrument and carries those of the others."""
+class Routed(Struct, frozen=True, gc=False):
+    """A state that belongs to one instrument and carries those of the others, which have no others."""
 
-    @property
-    def instrument(self) -> str:
-        """Whose state this is."""
-
-    @property
-    def others(self) -> tuple[Any, ...]:
-        """The states of the other instruments, which have no others."""
+    instrument: str = ""
+    others: tuple[Any, ...] = ()
 
 
 R = TypeVar("R", bound=Routed)
@@ -32,7 +27,7 @@ R = TypeVar("R", bound=Routed)
 
 def cover(state: R, instruments: Iterable[str], blank: Callable[[str], R]) -> R:
     """The state with a place for each of ``instruments``; what is there stays, also of instruments no longer traded."""
-    parts = {part.instrument: part for part in (state, *state.others) if part.instrument}
+    parts: dict[str, R] = {part.instrument: part for part in (state, *state.others) if part.instrument}
     for symbol in instruments:
         if symbol not in parts:
             parts[symbol] = blank(symbol)
