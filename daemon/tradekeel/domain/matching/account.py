@@ -1,0 +1,300 @@
+"""The account at the venue: what it holds, what it is worth, and its gap-free record.
+
+Everything that changes the account passes through :meth:`VenueAccount.note`, which numbers the entry and writes the
+balance after it. So the balance is at every entry what the entries say: deposits + realised + financing - fees, to
+the last digit.
+
+Methods that compute money are called inside the ledger's decimal context by the matcher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.matching.costs import commission_due, commission_raw, financing
+from tradekeel.domain.matching.margin import Margin
+from tradekeel.domain.matching.rates import Converter
+from tradekeel.domain.matching.terms import PaperAccount, PaperSettings
+from tradekeel.domain.matching.working import WorkingOrder
+from tradekeel.domain.messages import Fill, Liquidity, TransactionKind, VenueTransaction
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import Side
+from tradekeel.domain.positions import Position, convert
+from tradekeel.domain.ticks import Tick
+
+PositionKey = tuple[str, str | None]
+
+
+class Sums(Struct, frozen=True):
+    """The account's booked amounts in its currency."""
+
+    deposits: Decimal = ZERO
+    realised: Decimal = ZERO
+    financing: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    @property
+    def balance(self) -> Decimal:
+        """Deposits + realised + financing - fees. Exact inside the ledger's context."""
+        return self.deposits + self.realised + self.financing - self.fees
+
+
+class Execution(Struct, frozen=True):
+    """One execution about to be booked."""
+
+    instrument: Instrument
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    liquidity: Liquidity
+    ref: str | None  # hedging: the position that it opens or reduces
+
+
+class VenueAccount:
+    """Positions, sums, quotes and the record. Positions without quantity do not exist."""
+
+    def __init__(self, terms: PaperAccount, instruments: Mapping[str, Instrument], settings: PaperSettings) -> None:
+        self.terms = terms
+        self.instruments = instruments
+        self.settings = settings
+        self.sums = Sums()
+        self.positions: dict[PositionKey, Position] = {}
+        self.marks: dict[str, Tick] = {}
+        self.sequence = 0
+        self.position = 0  # of the last tick seen
+        self.ts_ns = 0  # event time: never runs backwards
+        self.converter = Converter(terms.currency, settings.conversion_rates)
+        self.margin = Margin(instruments, self.converter, terms.leverage, settings.margin_call_level)
+        self.entries: list[VenueTransaction] = []  # of the call that is going on
+        self.changed_positions: set[PositionKey] = set()  # since they were last asked for
+        self.version = 0  # of everything that the margin level depends on, the quotes apart
+
+    # --- the record
+    # ----------------------------------------------------------------------------------------------------
+
+    def note(
+        self,
+        kind: TransactionKind,
+        *,
+        client_order_id: str | None = None,
+        venue_order_id: str | None = None,
+        instrument: str | None = None,
+        quantity: Decimal | None = None,
+        price: Decimal | None = None,
+        fill: Fill | None = None,
+        amount: Decimal = ZERO,
+        reason: str = "",
+    ) -> VenueTransaction:
+        """Write the next entry of the record."""
+        self.sequence += 1
+        entry = VenueTransaction(
+            sequence=self.sequence,
+            kind=kind,
+            ts_ns=self.ts_ns,
+            position=self.position,
+            client_order_id=client_order_id,
+            venue_order_id=venue_order_id,
+            instrument=instrument,
+            quantity=quantity,
+            price=price,
+            fill=fill,
+            amount=amount,
+            reason=reason,
+            balance=self.sums.balance,
+        )
+        self.entries.append(entry)
+        return entry
+
+    def take_entries(self) -> list[VenueTransaction]:
+        """The entries written since this was last called."""
+        entries, self.entries = self.entries, []
+        return entries
+
+    @property
+    def next_id(self) -> str:
+        """The venue's id for an order that the next entry creates: the entry's number, as at many venues."""
+        return str(self.sequence + 1)
+
+    # --- quotes
+    # --------------------------------------------------------------------------------------------------------
+
+    def reach(self, tick: Tick) -> None:
+        """Be at a tick's place in the feed and time; its quote is not known yet."""
+        self.position = tick.position
+        if tick.ts_ns > self.ts_ns:
+            self.ts_ns = tick.ts_ns
+
+    def see(self, tick: Tick) -> None:
+        """Take a tick as its instrument's mark, and be at its place and time."""
+        if tick.instrument not in self.marks:
+            self.converter.learn(tick.instrument)
+            self.version += 1
+        self.marks[tick.instrument] = tick
+        self.position = tick.position
+        if tick.ts_ns > self.ts_ns:
+            self.ts_ns = tick.ts_ns
+
+    def has_rate(self, instrument: Instrument) -> bool:
+        """Whether amounts of the instrument can be converted into the account's currency."""
+        return self.converter.path(instrument.quote) is not None
+
+    # --- money
+    # ---------------------------------------------------------------------------------------------------------
+
+    def deposit(self, amount: Decimal) -> None:
+        """Money comes in (or leaves, below zero)."""
+        sums = self.sums
+        self._set(Sums(sums.deposits + amount, sums.realised, sums.financing, sums.fees))
+        self.note(TransactionKind.DEPOSITED, amount=amount)
+
+    def held(self, symbol: str, ref: str | None) -> Decimal:
+        """The signed quantity of a position, zero where there is none."""
+        position = self.positions.get((symbol, ref))
+        return ZERO if position is None else position.quantity
+
+    def closable(self, side: Side, symbol: str, ref: str | None) -> Decimal:
+        """How much an order on ``side`` can take off a position; zero if it would add to it."""
+        held = self.held(symbol, ref)
+        return abs(held) if held and (held > ZERO) != (side is Side.BUY) else ZERO
+
+    def figures(self) -> tuple[Decimal, Decimal]:
+        """Unrealised profit and margin used at the last marks, in account currency."""
+        return self.margin.figures(self.marks)
+
+    def affords(self, execution: Execution) -> bool:
+        """Whether equity, less the commission, covers the margin that the account would use after an execution.
+
+        What reduces a position is always affordable.
+        """
+        symbol = execution.instrument.symbol
+        held = self.held(symbol, execution.ref)
+        after = held + execution.quantity * execution.side.sign
+        if abs(after) <= abs(held) and held * after >= ZERO:
+            return True
+        rate = self.margin.rate_of(symbol, self.marks)
+        mark = self.marks[symbol]
+        unrealised, used = self.figures()
+        exposure = self.margin.exposures.get(symbol)
+        before = exposure.long + exposure.short if exposure is not None else ZERO
+        used += self.margin.needed(symbol, before - abs(held) + abs(after), mark, rate)
+        used -= self.margin.needed(symbol, before, mark, rate)
+        model = self.settings.commission
+        raw = commission_raw(model, execution.quantity, execution.price, rate, execution.liquidity)
+        fee = commission_due(model, raw, self.terms.currency)
+        return self.sums.balance + unrealised - fee >= used
+
+    def book(self, execution: Execution, order: WorkingOrder | None, reason: str = "") -> Position:
+        """Book an execution of ``order``, or of the venue's own (None); returns the position after it."""
+        symbol = execution.instrument.symbol
+        key = (symbol, execution.ref)
+        before = self.positions.get(key)
+        booking = (before or Position(symbol, ref=execution.ref)).apply(
+            execution.side, execution.quantity, execution.price
+        )
+        rate = self.margin.rate_of(symbol, self.marks)
+        realised = convert(booking.realised, rate, self.terms.currency) if booking.closed else ZERO
+        fee = self._charge(execution, order, rate)
+        sums = self.sums
+        self._set(Sums(sums.deposits, sums.realised + realised, sums.financing, sums.fees + fee))
+        self._hold(key, before, booking.position)
+        number = self.sequence + 1
+        client_order_id = None if order is None else order.client_order_id
+        venue_order_id = str(number) if order is None else order.venue_order_id
+        fill = Fill(
+            fill_id=str(number),
+            account=self.terms.account,
+            venue=self.terms.venue,
+            instrument=symbol,
+            side=execution.side,
+            quantity=execution.quantity,
+            price=execution.price,
+            fee=fee,
+            realised=realised,
+            rate=rate,
+            liquidity=execution.liquidity,
+            ts_ns=self.ts_ns,
+            venue_order_id=venue_order_id,
+            client_order_id=client_order_id,
+            venue_sequence=number,
+            position_ref=execution.ref,
+        )
+        self.note(
+            TransactionKind.ORDER_FILLED,
+            client_order_id=client_order_id,
+            venue_order_id=venue_order_id,
+            instrument=symbol,
+            quantity=execution.quantity,
+            price=execution.price,
+            fill=fill,
+            reason=reason,
+        )
+        return booking.position
+
+    def finance(self, nights: int) -> None:
+        """Book one rollover on every position whose instrument has a rate, at the last marks."""
+        for key in self.sorted_positions():
+            position = self.positions[key]
+            terms = self.settings.financing.get(position.instrument)
+            if terms is None:
+                continue
+            mark = self.marks[position.instrument]
+            rate = self.margin.rate_of(position.instrument, self.marks)
+            instrument = self.instruments[position.instrument]
+            amount = financing(terms, instrument, position, mark, nights, rate, self.terms.currency)
+            sums = self.sums
+            self._set(Sums(sums.deposits, sums.realised, sums.financing + amount, sums.fees))
+            self.note(
+                TransactionKind.FINANCED,
+                venue_order_id=position.ref,
+                instrument=position.instrument,
+                quantity=position.quantity,
+                amount=amount,
+                reason=f"{nights} night" if nights == 1 else f"{nights} nights",
+            )
+
+    def sorted_positions(self) -> list[PositionKey]:
+        """The open positions, by instrument and age: an order that a restart does not change."""
+        return sorted(self.positions, key=lambda key: (key[0], len(key[1] or ""), key[1] or ""))
+
+    def is_financed(self) -> bool:
+        """Whether any open position has a financing rate."""
+        rates = self.settings.financing
+        return bool(rates) and any(symbol in rates for symbol in self.margin.exposures)
+
+    def restore(self, positions: tuple[Position, ...], marks: tuple[Tick, ...]) -> None:
+        """Take up saved positions and quotes."""
+        for mark in marks:
+            self.converter.learn(mark.instrument)
+            self.marks[mark.instrument] = mark
+        for position in positions:
+            self._hold((position.instrument, position.ref), None, position)
+        self.changed_positions.clear()
+
+    def _set(self, sums: Sums) -> None:
+        self.sums = sums
+        self.version += 1
+
+    def _hold(self, key: PositionKey, before: Position | None, after: Position) -> None:
+        self.margin.replace(before, after)
+        self.changed_positions.add(key)
+        self.version += 1
+        if after.quantity:
+            self.positions[key] = after
+        else:
+            self.positions.pop(key, None)
+
+    def _charge(self, execution: Execution, order: WorkingOrder | None, rate: Decimal) -> Decimal:
+        """The commission of this execution; the minimum and the rounding are the order's, not the execution's."""
+        model = self.settings.commission
+        raw = commission_raw(model, execution.quantity, execution.price, rate, execution.liquidity)
+        if order is None:
+            return commission_due(model, raw, self.terms.currency)
+        order.fee_raw += raw
+        due = commission_due(model, order.fee_raw, self.terms.currency)
+        fee = due - order.fee
+        order.fee = due
+        return fee

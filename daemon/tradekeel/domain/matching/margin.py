@@ -1,0 +1,169 @@
+"""What the positions tie up and are worth: unrealised profit, margin used, and how far prices may run before a margin call.
+
+Positions are added up per instrument and direction, so that the figures cost the same for one position or ten
+thousand. For the look-ahead there is the *guard*: a range of prices around the last quotes inside which the margin
+level certainly holds, whatever the quotes do. A tick inside it need not be checked; one outside is checked exactly
+and, if all is well, becomes the middle of the next guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.matching.rates import Converter, Range
+from tradekeel.domain.money import ONE, ZERO, Rounding, round_to
+from tradekeel.domain.positions import Position, convert, margin_required
+from tradekeel.domain.ticks import TWO, Tick
+from tradekeel.errors import Defect
+
+GUARD_WIDTHS = tuple(Decimal(w) for w in ("0.2", "0.1", "0.05", "0.02", "0.01", "0.005", "0.002", "0.001", "0.0005"))
+"""Shares of the price by which a guard reaches up and down, widest first. If none holds, every tick is checked."""
+
+
+class Exposure(Struct):
+    """All positions of one instrument: units held long and short (as a positive number), and their signed costs."""
+
+    long: Decimal = ZERO
+    long_cost: Decimal = ZERO
+    short: Decimal = ZERO
+    short_cost: Decimal = ZERO
+
+    def add(self, position: Position, sign: int) -> None:
+        """Count a position in (+1) or out (-1)."""
+        if position.quantity > ZERO:
+            self.long += position.quantity * sign
+            self.long_cost += position.cost * sign
+        else:
+            self.short -= position.quantity * sign
+            self.short_cost += position.cost * sign
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing is held."""
+        return not self.long and not self.short
+
+    def worth(self, bid: Decimal, ask: Decimal) -> Decimal:
+        """Unrealised profit in quote currency: longs at the bid, shorts at the ask."""
+        return self.long * bid - self.long_cost - self.short * ask - self.short_cost
+
+
+class Margin:
+    """The exposures of an account, and the figures that follow from them and the quotes."""
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        converter: Converter,
+        leverage: Decimal | None,
+        call_level: Decimal | None,
+    ) -> None:
+        self._instruments = instruments
+        self._converter = converter
+        self._leverage = leverage
+        self._call_level = call_level
+        self._shares: dict[str, Decimal] = {}
+        self.exposures: dict[str, Exposure] = {}
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a margin call can come at all."""
+        return self._call_level is not None and bool(self.exposures)
+
+    def replace(self, before: Position | None, after: Position | None) -> None:
+        """A position changed. Called inside the ledger's decimal context."""
+        symbol = (before or after or _nothing()).instrument
+        exposure = self.exposures.setdefault(symbol, Exposure())
+        if before is not None:
+            exposure.add(before, -1)
+        if after is not None and after.quantity:
+            exposure.add(after, +1)
+        if exposure.is_flat:
+            del self.exposures[symbol]
+
+    def figures(self, marks: Mapping[str, Tick]) -> tuple[Decimal, Decimal]:
+        """Unrealised profit and margin used in account currency, at ``marks``."""
+        unrealised = used = ZERO
+        for symbol, exposure in self.exposures.items():
+            mark = marks[symbol]
+            rate = self.rate_of(symbol, marks)
+            unrealised += convert(exposure.worth(mark.bid, mark.ask), rate, self._converter.currency)
+            used += self.needed(symbol, exposure.long + exposure.short, mark, rate)
+        return unrealised, used
+
+    def needed(self, symbol: str, quantity: Decimal, mark: Tick, rate: Decimal) -> Decimal:
+        """Margin in account currency for ``quantity`` at the middle of ``mark``."""
+        return convert(self._share(symbol) * quantity * (mark.bid + mark.ask) / TWO, rate, self._converter.currency)
+
+    def rate_of(self, symbol: str, marks: Mapping[str, Tick]) -> Decimal:
+        """The rate from an instrument's quote currency into the account's. Orders without one are not accepted."""
+        rate = self._converter.rate(self._instruments[symbol].quote, marks)
+        if rate is None:
+            raise Defect(f"no conversion for {symbol}, in which there is a position or an order")
+        return rate
+
+    def is_called(self, balance: Decimal, marks: Mapping[str, Tick]) -> bool:
+        """Whether equity is at or below the call level of the margin used."""
+        if self._call_level is None or not self.exposures:
+            return False
+        unrealised, used = self.figures(marks)
+        return balance + unrealised <= self._call_level * used
+
+    def guard(self, balance: Decimal, marks: Mapping[str, Tick]) -> dict[str, Range]:
+        """Ranges of the quotes that matter inside which no margin call can come; a single price where there is no room."""
+        if not self.is_watched:
+            return {}
+        symbols = set(self.exposures)
+        for symbol in self.exposures:
+            symbols.update(self._converter.path(self._instruments[symbol].quote) or ())
+        quoted = {symbol: marks[symbol] for symbol in symbols if symbol in marks}
+        for width in GUARD_WIDTHS:
+            ranges = {symbol: _around(mark, width) for symbol, mark in quoted.items()}
+            if self._holds(balance, ranges):
+                return ranges
+        return {symbol: _around(mark, ZERO) for symbol, mark in quoted.items()}
+
+    def _holds(self, balance: Decimal, ranges: Mapping[str, Range]) -> bool:
+        """Whether equity stays above the call level for any quotes within ``ranges``."""
+        assert self._call_level is not None
+        currency = self._converter.currency
+        equity, used = balance, ZERO
+        for symbol, exposure in self.exposures.items():
+            bid_low, _, _, ask_high = bounds = ranges[symbol]
+            rate_low, rate_high = self._converter.rate_range(self._instruments[symbol].quote, ranges)
+            worth = exposure.worth(bid_low, ask_high)
+            equity += convert(worth, rate_high if worth < ZERO else rate_low, currency)
+            middle = (bounds[1] + ask_high) / TWO
+            used += convert(self._share(symbol) * (exposure.long + exposure.short) * middle, rate_high, currency)
+        return equity > self._call_level * used
+
+    def _share(self, symbol: str) -> Decimal:
+        """The share of notional that a unit locks."""
+        if symbol not in self._shares:
+            self._shares[symbol] = margin_required(self._instruments[symbol], ONE, ONE, self._leverage)
+        return self._shares[symbol]
+
+
+def _around(mark: Tick, width: Decimal) -> Range:
+    """The quotes from ``width`` below to ``width`` above, in steps fine enough for any price."""
+    low, high = ONE - width, ONE + width
+    return (
+        _short(mark.bid * low, Rounding.PRICE_UP),
+        _short(mark.bid * high, Rounding.PRICE_DOWN),
+        _short(mark.ask * low, Rounding.PRICE_UP),
+        _short(mark.ask * high, Rounding.PRICE_DOWN),
+    )
+
+
+_GUARD_STEP = Decimal("1e-12")
+
+
+def _short(value: Decimal, rounding: Rounding) -> Decimal:
+    return round_to(value, _GUARD_STEP, rounding)
+
+
+def _nothing() -> Position:
+    raise Defect("neither a position before nor one after was given")
