@@ -319,7 +319,7 @@ def apply(order: Order, event: OrderEvent, now_ns: int, **changes: object) -> Or
     status = next_status(order.status, event)
     if status is S.ACCEPTED and order.filled_quantity > ZERO:
         status = S.PARTIALLY_FILLED
-    elif event is OrderEvent.REFUSE_CANCEL and status is S.ACCEPTED and not order.seen_at_venue:
+    elif event is OrderEvent.REFUSE_CANCEL and order.status is S.CANCEL_REQUESTED and order.in_doubt:
         status = S.UNKNOWN
     return structs.replace(order, status=status, updated_ns=now_ns, **changes)
 
