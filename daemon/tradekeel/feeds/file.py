@@ -1,0 +1,173 @@
+"""The file feed: recorded quotes from files, a folder or a pattern, of one instrument or several merged by time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.errors import InputError
+from tradekeel.feeds.context import FeedContext
+from tradekeel.feeds.files import DataFile, fingerprint, locate
+from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
+from tradekeel.feeds.merge import MergedFiles
+from tradekeel.feeds.pace import MAX, Pacer, parse_speed
+from tradekeel.feeds.replay import ReplayFeed
+from tradekeel.feeds.rows import BadRows, Judge, Limits, Tally
+from tradekeel.feeds.stream import FileStream
+from tradekeel.feeds.times import time_reader
+from tradekeel.feeds.zones import parse_instant, parse_zone
+from tradekeel.ports import FeedInfo
+
+NS_PER_S = 1_000_000_000
+
+ColumnNumber = Annotated[int, Meta(ge=1, le=1_000)]
+ColumnName = Annotated[str, Meta(min_length=1)]
+
+
+class CsvColumns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a CSV file keeps what: a name of its header, or a number that counts from 1. Other columns are ignored."""
+
+    time: ColumnNumber | ColumnName = "time"
+    bid: ColumnNumber | ColumnName = "bid"
+    ask: ColumnNumber | ColumnName = "ask"
+    bid_size: ColumnNumber | ColumnName | None = None
+    ask_size: ColumnNumber | ColumnName | None = None
+    date: ColumnNumber | ColumnName | None = None  # where it stands apart; it is joined with the time by a space
+
+
+class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What can be set for ``kind = "file"``: ``path`` and ``instrument``, or ``instruments`` with a path each."""
+
+    path: str | None = None
+    instrument: str | None = None
+    instruments: dict[str, str] = {}
+    format: Literal["csv", "quote", "minute"] = "csv"
+    columns: CsvColumns = CsvColumns()
+    header: bool = True
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
+    decimal_mark: Literal[".", ","] = "."
+    time_format: str = "iso"
+    time_zone: str = "UTC"
+    start: str | None = None
+    end: str | None = None
+    gap_s: Decimal | None = Decimal(600)
+    gap_on_weekends: bool = False
+    bad_rows: BadRows = BadRows()
+    speed: str | int | float = MAX
+    wait_max_s: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.instruments) == (self.path is not None or self.instrument is not None):
+            raise ValueError("give path and instrument, or the table instruments with a path for each")
+        if not self.instruments and (not self.path or not self.instrument):
+            raise ValueError("path and instrument are both needed")
+        if self.gap_s is not None and self.gap_s <= 0:
+            raise ValueError("gap_s must be above zero; leave it out for the default")
+        if self.wait_max_s is not None and self.wait_max_s <= 0:
+            raise ValueError("wait_max_s must be above zero")
+        if self.delimiter in {'"', "\n", "\r", "_"}:
+            raise ValueError('delimiter cannot be a quote, an underscore or a line end; write "\\t" for a tab')
+        if self.format == "csv" and self.delimiter == self.decimal_mark:
+            raise ValueError("delimiter and decimal_mark cannot be the same")
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The path of each instrument, in order."""
+        return self.instruments or {str(self.instrument): str(self.path)}
+
+
+def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
+    """Build the feed: find and fingerprint its files. Raises :class:`InputError` where the settings and the files do not fit."""
+    files = {symbol: locate(path, context.base) for symbol, path in settings.paths.items()}
+    streams = {
+        symbol: _stream(settings, found, _instrument(symbol, context.instruments)) for symbol, found in files.items()
+    }
+    speed = parse_speed(settings.speed)
+    wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
+    info = FeedInfo(
+        name=context.name,
+        instruments=tuple(streams),
+        replayable=True,
+        fingerprint=_fingerprint(settings, files, streams),
+        total_bytes=sum(stream.bytes_total for stream in streams.values()),
+    )
+    return ReplayFeed(
+        info,
+        MergedFiles(streams),
+        timeframes=context.timeframes,
+        sleeper=context.sleeper,
+        pacer=None if speed is None else Pacer(speed, context.sleeper, wait_max_s),
+    )
+
+
+def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instrument) -> FileStream:
+    start_ns, end_ns = (None if text is None else parse_instant(text) for text in (settings.start, settings.end))
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise InputError(f"start {settings.start} is not before end {settings.end}")
+    limits = Limits(
+        tick_size=instrument.tick_size,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        gap_ns=None if settings.gap_s is None else int(settings.gap_s * NS_PER_S),
+        gap_on_weekends=settings.gap_on_weekends,
+    )
+    csv = settings.format == "csv"
+    layout = _layout(settings)
+    if layout.times.needs_date:
+        for file in files:
+            if file.day is None:
+                raise InputError(
+                    f"{file.name}: times are milliseconds since midnight, so the file's name must hold the date, "
+                    'such as "20140508_quote.zip"'
+                )
+    return FileStream(
+        files,
+        layout,
+        Judge(limits, Tally(settings.bad_rows)),
+        delimiter=settings.delimiter if csv else ",",
+        header=settings.header and csv,
+    )
+
+
+def _layout(settings: FileFeedSettings) -> Layout:
+    zone = parse_zone(settings.time_zone)
+    since_midnight = time_reader("ms_since_midnight", zone)
+    if settings.format == "minute":
+        return MinuteLayout(since_midnight)
+    if settings.format == "quote":
+        return QuoteLayout(since_midnight, Columns(0, 1, 2), width=3)
+    c = settings.columns
+    columns = Columns(*(_from_zero(column) for column in (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.date)))  # type: ignore[arg-type]
+    return QuoteLayout(time_reader(settings.time_format, zone), columns, width=None, decimal_mark=settings.decimal_mark)
+
+
+def _from_zero(column: int | str | None) -> int | str | None:
+    return column - 1 if isinstance(column, int) else column
+
+
+def _instrument(symbol: str, known: Mapping[str, Instrument]) -> Instrument:
+    instrument = known.get(symbol) or CATALOGUE.get(symbol)
+    if instrument is None:
+        raise InputError(
+            f"instrument {symbol!r} is not known: define it under [instruments.{symbol}], or use one of the catalogue"
+        )
+    return instrument
+
+
+_NOT_TICKS = {"path", "instrument", "instruments", "speed", "wait_max_s"}
+
+
+def _fingerprint(
+    settings: FileFeedSettings, files: Mapping[str, list[DataFile]], streams: Mapping[str, FileStream]
+) -> str:
+    """A hash of all bytes and of every option that changes ticks; the files' place on the disk does not."""
+    options = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in _NOT_TICKS}
+    sizes = {symbol: str(stream.judge.limits.tick_size) for symbol, stream in streams.items()}
+    everything = [file for found in files.values() for file in found]
+    counts = {symbol: len(found) for symbol, found in files.items()}
+    return fingerprint(everything, msgspec.json.encode([options, sizes, counts], order="sorted"))

@@ -1,0 +1,162 @@
+"""The feed around a source of recorded or computed ticks: positions, windows, bars, pace, and going back.
+
+A source yields ticks in blocks and can be asked to begin anew at or before a position; everything else that
+:class:`~tradekeel.ports.Feed` promises is here, once, for all of them. After going back, windows hold the same ticks and the
+same bars as the first time: the source begins early enough for every bar that is open at the position to be built
+from its first tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from tradekeel.domain.bars import BarSet, Origin
+from tradekeel.domain.ticks import Bar, Tick, TickWindow
+from tradekeel.errors import InputError
+from tradekeel.feeds.pace import Pacer, Sleeper
+from tradekeel.ports import FeedInfo
+
+
+class Start(Struct, frozen=True):
+    """Where a source begins: the next tick is ``position + 1``; ``origins`` tells per instrument what came before."""
+
+    position: int
+    origins: Mapping[str, Origin]
+
+
+class Source(Protocol):
+    """Where a replay's ticks come from."""
+
+    def seek(self, after: int, timeframes: Mapping[str, Sequence[str]]) -> Start:
+        """Begin anew at ``after`` or before it, early enough that all bars are right by then."""
+        ...
+
+    def read(self) -> list[Tick]:
+        """The next ticks, with their positions; empty at the end. Raises :class:`InputError`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+    def counts(self) -> dict[str, int]:
+        """Rows by kind."""
+        ...
+
+    def progress(self) -> float | None:
+        """Share of the data that has been read, if known."""
+        ...
+
+
+class ReplayFeed:
+    """A feed of a replayable source. Satisfies :class:`~tradekeel.ports.Feed`."""
+
+    def __init__(
+        self,
+        info: FeedInfo,
+        source: Source,
+        *,
+        timeframes: Mapping[str, Sequence[str]],
+        sleeper: Sleeper,
+        pacer: Pacer | None = None,
+    ) -> None:
+        """``pacer`` None hands out ticks as fast as they are taken."""
+        self.info = info
+        self._source = source
+        self._timeframes = {symbol: tuple(texts) for symbol, texts in timeframes.items() if texts}
+        self._sleeper = sleeper
+        self._pacer = pacer
+        self._bars = BarSet(self._timeframes)
+        self._buffer: list[Tick] = []
+        self._at = 0  # the next tick to deliver, in the buffer
+        self._position = 0  # of the last tick delivered
+        self._ended = False
+        self._failure: InputError | None = None
+        self._total = info.total
+        self._opened = False
+
+    async def open(self, after: int) -> None:
+        """Be ready to deliver from position ``after + 1``. Raises :class:`InputError` if the feed is not that long."""
+        assert after >= 0, "positions count from 1"
+        self._buffer, self._at, self._ended, self._failure = [], 0, False, None
+        if self._pacer is not None:
+            self._pacer.reset()
+        start = self._source.seek(after, self._timeframes)
+        assert start.position <= after
+        self._bars = BarSet(self._timeframes, start.origins)
+        self._position = start.position
+        self._opened = True
+        while self._position < after:
+            self._refill(1)
+            if self._failure is not None:
+                raise self._failure
+            count = min(after - self._position, len(self._buffer) - self._at)
+            if not count:
+                raise InputError(
+                    f"feed {self.info.name} has only {self._position:,} ticks, but {after:,} were taken from it before: "
+                    "has its data been changed?"
+                )
+            self._take(count)
+            await self._sleeper.sleep(0)  # a long way to go must not keep others from running
+
+    async def next_window(self, ticks_max: int) -> TickWindow | None:
+        """The next ticks, at most ``ticks_max``; None at the end. Raises :class:`InputError` where the data is refused."""
+        assert ticks_max >= 1, "a window is never empty"
+        assert self._opened, "open the feed first"
+        self._refill(1 if self._pacer is not None else ticks_max)
+        stop = min(len(self._buffer), self._at + ticks_max)
+        if stop == self._at:
+            if self._failure is not None:
+                raise self._failure
+            return None
+        if self._pacer is not None:
+            stop = await self._pacer.due(self._buffer, self._at, stop)
+        ticks, bars = self._take(stop - self._at)
+        self._refill(1)
+        if self._ended and self._at == len(self._buffer) and (last := self._bars.finish()):
+            bars = {**bars, len(ticks): last}
+        return TickWindow(ticks, bars)
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        self._source.close()
+        self._buffer, self._at, self._opened = [], 0, False
+
+    def quality(self) -> dict[str, int]:
+        """Rows read and ticks delivered, and every kind of bad row with what was done about it."""
+        return {"ticks": self._position, **self._source.counts()}
+
+    def progress(self) -> float | None:
+        """Share of the feed delivered, 0 to 1, if known."""
+        if self._total is not None:
+            return self._position / self._total if self._total else 1.0
+        return self._source.progress()
+
+    def _take(self, count: int) -> tuple[list[Tick], dict[int, tuple[Bar, ...]]]:
+        """The next ticks of the buffer, delivered, and their bars."""
+        ticks = self._buffer[self._at : self._at + count]
+        self._at += count
+        self._position = ticks[-1].position
+        return ticks, self._bars.fill(ticks) if self._bars else {}
+
+    def _refill(self, wanted: int) -> None:
+        """Have so many ticks in the buffer, if there are any more. What goes wrong waits until the ticks before it are out."""
+        while len(self._buffer) - self._at < wanted and not self._ended and self._failure is None:
+            try:
+                more = self._source.read()
+            except InputError as error:
+                self._failure = error
+                return
+            if not more:
+                self._ended = True
+                self._total = _last_position(self._buffer, self._position)
+                return
+            self._buffer = self._buffer[self._at :] + more if self._at < len(self._buffer) else more
+            self._at = 0
+
+
+def _last_position(buffer: Sequence[Tick], position: int) -> int:
+    """How many ticks there are, once the last has been read."""
+    return buffer[-1].position if buffer else position
