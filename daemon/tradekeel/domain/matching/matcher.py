@@ -171,9 +171,15 @@ class Matcher:
             positions=tuple(self._account.positions[key] for key in self._account.sorted_positions()),
         )
 
+    @property
     def has_moved(self) -> bool:
         """Whether the feed's position has changed since changes were last taken."""
         return self._account.position != self._saved_position
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything but the feed's position and the marks has changed since changes were last taken."""
+        return bool(self._untaken or self._account.changed_positions or self._orders.has_changed)
 
     def take_changes(self) -> Changes:
         """What changed since this was last called; applied in order, changes add up to :meth:`state`."""

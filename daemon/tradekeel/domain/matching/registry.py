@@ -117,6 +117,11 @@ class Registry:
             heappop(self._expiries)
         return self._expiries[0][0] if self._expiries else NEVER_NS
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether any order changed since changes were last taken."""
+        return bool(self._changed)
+
     def take_changed(self) -> tuple[WorkingOrder, ...]:
         """Orders that changed since this was last called, in the order in which they first did."""
         changed = tuple(self._changed.values())
