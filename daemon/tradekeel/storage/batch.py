@@ -145,7 +145,7 @@ def _write_rows(db: sqlite3.Connection, mapping: Mapping[Any], rows: Sequence[tu
     encode = mapping.encode
     cursor = db.executemany(mapping.insert_sql, [encode(row, execution) for row, execution in rows])
     if cursor.rowcount != len(rows):
-        # An upsert that finds another thing under the same key changes nothing.
+        # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
         keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
         raise Refusal(
             f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"

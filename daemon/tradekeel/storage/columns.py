@@ -34,7 +34,7 @@ Identity = BigInteger().with_variant(Integer(), "sqlite")
 Blob = LargeBinary
 
 
-class _Coded(TypeDecorator[Any]):
+class Coded(TypeDecorator[Any]):
     """A column whose values pass through ``encode`` and ``decode``; None stays NULL."""
 
     impl: Any = Text
@@ -55,10 +55,16 @@ class _Coded(TypeDecorator[Any]):
 
 
 def money_text(value: Decimal) -> str:
-    """Fixed-point text that reads back as the same number. Raises ValueError on what is not a number."""
-    if not value.is_finite():
-        raise ValueError(f"{value} is not an amount")
-    return plain(value)
+    """Fixed-point text that reads back as the same number. Raises ValueError on what is not a number.
+
+    Nearly always that is what ``str`` says; it is asked first because a busy recorder writes half a million amounts a second.
+    """
+    text = str(value)
+    if "E" in text or text[-1] > "9" or (text[0] == "-" and not value):
+        if not value.is_finite():
+            raise ValueError(f"{value} is not an amount")
+        return plain(value)
+    return text
 
 
 def json_text(value: Any) -> str:
@@ -66,7 +72,7 @@ def json_text(value: Any) -> str:
     return _JSON_ENCODER.encode(value).decode()
 
 
-class Money(_Coded):
+class Money(Coded):
     """An exact decimal as fixed-point text: the database's own numbers are floats or round."""
 
     cache_ok = True
@@ -75,7 +81,12 @@ class Money(_Coded):
         super().__init__(money_text, Decimal)
 
 
-class Json(_Coded):
+def texts_text(value: tuple[str, ...]) -> str:
+    """A JSON list of texts."""
+    return json_text(value) if value else "[]"
+
+
+class Json(Coded):
     """JSON values as text."""
 
     cache_ok = True
@@ -84,16 +95,16 @@ class Json(_Coded):
         super().__init__(json_text, msgspec.json.decode)
 
 
-class Texts(_Coded):
+class Texts(Coded):
     """A tuple of texts, as a JSON list."""
 
     cache_ok = True
 
     def __init__(self) -> None:
-        super().__init__(json_text, _TEXTS_DECODER.decode)
+        super().__init__(texts_text, _TEXTS_DECODER.decode)
 
 
-class Flag(_Coded):
+class Flag(Coded):
     """Yes or no as 1 or 0."""
 
     impl: Any = Integer
@@ -103,7 +114,7 @@ class Flag(_Coded):
         super().__init__(int, bool)
 
 
-class Choice(_Coded):
+class Choice(Coded):
     """One of an enumeration's words, as text. The words themselves are held by a check of the table."""
 
     cache_ok = True

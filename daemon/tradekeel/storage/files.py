@@ -18,6 +18,10 @@ CACHE_KIB = 8 * 1024
 WAL_KEPT_BYTES_MAX = 64 * 1024 * 1024
 """A write-ahead log that a long reader let grow is cut back to this."""
 
+CHECKPOINT_PAGES = 4_000
+"""The log is folded back into the file every so many pages (16 MB): rarely enough to stay out of nearly every commit's way,
+and pages that many commits touch are written back once."""
+
 COPY_PAGES = 1_024
 RESTORE = "Stop the daemon, put the newest file of the backups folder in its place, and run `tradekeel verify`."
 
@@ -54,6 +58,7 @@ def make_durable(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES_MAX}")
     db.execute("PRAGMA temp_store = MEMORY")
 

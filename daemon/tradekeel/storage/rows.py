@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -21,7 +22,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.dml import Insert
 
 from tradekeel.domain.messages import Fill, Signal
-from tradekeel.domain.money import ledger
+from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order
 from tradekeel.domain.records import (
     ExecutionRow,
@@ -36,6 +37,7 @@ from tradekeel.domain.records import (
 from tradekeel.domain.trades import Trade
 from tradekeel.storage import tables
 from tradekeel.storage.checksums import metrics_crc
+from tradekeel.storage.columns import Coded, Money, money_text
 
 RowT = TypeVar("RowT", bound=Struct)
 Values = Sequence[Any]
@@ -45,14 +47,12 @@ Values = Sequence[Any]
 def _derived(trade: Trade) -> tuple[Decimal | None, ...]:
     """What people want to read of a trade without computing; in the order of :data:`DERIVED`."""
     with ledger():
-        return (
-            trade.entry_price,
-            trade.exit_price,
-            trade.pnl,
-            trade.pnl_percentage,
-            trade.r_multiple,
-            trade.risk_reward_ratio,
-        )
+        if not trade.entered_quantity:
+            return (None, None, trade.pnl, None, None, None)
+        planned = trade.risk_reward_ratio if trade.take_profit is not None else None
+        if not trade.exited_quantity:
+            return (trade.entry_price, None, trade.pnl, None, None, planned)
+        return (trade.entry_price, trade.exit_price, trade.pnl, trade.pnl_percentage, trade.r_multiple, planned)
 
 
 DERIVED = ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "risk_reward_ratio")
@@ -97,23 +97,16 @@ class Mapping(Generic[RowT]):
         self.columns = tuple(names)
         self.key_columns = tuple(column.name for column in table.primary_key if column.name != "id")
         self.versioned = row_type in IDENTITY
-        codecs = [(index, table.c[name].type) for index, name in enumerate(self.columns)]
-        self._encoders = tuple(
-            (index, cast("Callable[[Any], Any]", type_.encode)) for index, type_ in codecs if hasattr(type_, "encode")
-        )
-        self._decoders = tuple(
-            (index, cast("Callable[[Any], Any]", type_.decode))
-            for index, type_ in codecs
-            if hasattr(type_, "decode") and index < len(self.fields)
-        )
+        types = [table.c[name].type for name in self.columns]
+        self._money = tuple(index for index, type_ in enumerate(types) if isinstance(type_, Money))
+        coded = [(index, type_) for index, type_ in enumerate(types) if isinstance(type_, Coded)]
+        self._encoders = tuple((index, type_.encode) for index, type_ in coded if not isinstance(type_, Money))
+        self._decoders = tuple((index, type_.decode) for index, type_ in coded if index < len(self.fields))
         self.insert_sql = _sql(_upsert(self) if self.versioned else plain_insert(table), self.columns)
         listed = ", ".join(f'"{name}"' for name in self.columns)
         self.select_sql = f'SELECT {listed} FROM "{table.name}"'  # noqa: S608  # names of our own tables
-        self._key_of = _key_getter(self.fields, self.key_columns)
-
-    def key(self, row: RowT) -> tuple[Any, ...]:
-        """What makes a row the newer version of another; () where no row replaces another."""
-        return self._key_of(row)
+        # What makes a row the newer version of another. Rows that are written once have no need for it.
+        self.key: Callable[[RowT], Any] = attrgetter(*self.key_columns) if self.versioned else _no_key
 
     def encode(self, row: RowT, execution: str) -> list[Any]:
         """The values for the driver, in the order of :attr:`columns`. Raises ValueError or TypeError on what no column takes."""
@@ -124,6 +117,12 @@ class Mapping(Generic[RowT]):
             values.extend(_derived(row))
         elif isinstance(row, MetricsCheckpoint):
             values.append(metrics_crc(row))
+        for index in self._money:
+            value = values[index]
+            if value is ZERO:
+                values[index] = "0"  # what most amounts of a young trade are
+            elif value is not None:
+                values[index] = money_text(value)
         for index, encode in self._encoders:
             value = values[index]
             if value is not None:
@@ -140,10 +139,8 @@ class Mapping(Generic[RowT]):
         return self.row_type(**dict(zip(self.fields, decoded, strict=True)))
 
 
-def _key_getter(fields: Sequence[str], names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    if not names or not set(names) <= set(fields):
-        return lambda row: ()
-    return lambda row: tuple(getattr(row, name) for name in names)
+def _no_key(row: Struct) -> Any:
+    raise AssertionError(f"{type(row).__name__} rows are written once and never replaced")
 
 
 def _upsert(mapping: Mapping[Any]) -> Insert:

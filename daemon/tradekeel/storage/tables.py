@@ -287,7 +287,6 @@ trades = Table(
     Index(None, "status", "created_ns"),
     Index(None, "session", "created_ns"),
     Index(None, "pattern_type", "created_ns"),
-    Index(None, "signal_id"),
 )
 
 orders = Table(
@@ -353,7 +352,6 @@ orders = Table(
     Index(None, "status", "created_ns"),
     Index(None, "strategy", "created_ns"),
     Index(None, "instrument", "created_ns"),
-    Index(None, "trade_id"),
 )
 
 fills = Table(

@@ -410,7 +410,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_trades_execution_created_ns"), "trades", ["execution", "created_ns"], unique=False)
     op.create_index(op.f("ix_trades_pattern_type_created_ns"), "trades", ["pattern_type", "created_ns"], unique=False)
     op.create_index(op.f("ix_trades_session_created_ns"), "trades", ["session", "created_ns"], unique=False)
-    op.create_index(op.f("ix_trades_signal_id"), "trades", ["signal_id"], unique=False)
     op.create_index(op.f("ix_trades_status_created_ns"), "trades", ["status", "created_ns"], unique=False)
     op.create_index(op.f("ix_trades_strategy_created_ns"), "trades", ["strategy", "created_ns"], unique=False)
     op.create_index(op.f("ix_trades_symbol_entry_time_ns"), "trades", ["symbol", "entry_time_ns"], unique=False)
@@ -498,7 +497,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_orders_instrument_created_ns"), "orders", ["instrument", "created_ns"], unique=False)
     op.create_index(op.f("ix_orders_status_created_ns"), "orders", ["status", "created_ns"], unique=False)
     op.create_index(op.f("ix_orders_strategy_created_ns"), "orders", ["strategy", "created_ns"], unique=False)
-    op.create_index(op.f("ix_orders_trade_id"), "orders", ["trade_id"], unique=False)
     if op.get_bind().dialect.name == "sqlite":
         for statement in JOURNAL_TRIGGERS:
             op.execute(statement)
@@ -506,7 +504,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them all."""
-    op.drop_index(op.f("ix_orders_trade_id"), table_name="orders")
     op.drop_index(op.f("ix_orders_strategy_created_ns"), table_name="orders")
     op.drop_index(op.f("ix_orders_status_created_ns"), table_name="orders")
     op.drop_index(op.f("ix_orders_instrument_created_ns"), table_name="orders")
@@ -515,7 +512,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_trades_symbol_entry_time_ns"), table_name="trades")
     op.drop_index(op.f("ix_trades_strategy_created_ns"), table_name="trades")
     op.drop_index(op.f("ix_trades_status_created_ns"), table_name="trades")
-    op.drop_index(op.f("ix_trades_signal_id"), table_name="trades")
     op.drop_index(op.f("ix_trades_session_created_ns"), table_name="trades")
     op.drop_index(op.f("ix_trades_pattern_type_created_ns"), table_name="trades")
     op.drop_index(op.f("ix_trades_execution_created_ns"), table_name="trades")
