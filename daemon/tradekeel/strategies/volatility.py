@@ -53,8 +53,9 @@ class Window(Struct, frozen=True, gc=False):
         return (self.highest - self.lowest) * HUNDRED > percent * self.lowest
 
     def percent(self) -> Decimal:
-        """The range in percent of the lowest price, for display."""
-        return divide((self.highest - self.lowest) * HUNDRED, self.lowest, PERCENT_STEP, Rounding.DISPLAY)
+        """The range in percent of the lowest price, for display: always four digits."""
+        percent = divide((self.highest - self.lowest) * HUNDRED, self.lowest, PERCENT_STEP, Rounding.DISPLAY)
+        return percent.quantize(PERCENT_STEP)
 
     def oldest(self) -> Decimal:
         """bid + ask at the beginning of the window."""
