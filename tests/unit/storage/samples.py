@@ -219,7 +219,5 @@ class Desk:
             ts_ns=START_NS + number * SECOND + 5,
             fill=fill(number, self.run, account=self.account),
         )
-        part = Allocation(
-            trade_id=f"tr{self.run}-{number}", quantity=Decimal(1000), opens=True, fee=Decimal("0.0500")
-        )
+        part = Allocation(trade_id=f"tr{self.run}-{number}", quantity=Decimal(1000), opens=True, fee=Decimal("0.0500"))
         return self.group(r.VenueReported(ts_ns=news.ts_ns, transaction=news, allocations=(part,)))

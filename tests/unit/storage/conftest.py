@@ -1,0 +1,32 @@
+"""What the storage tests share: a store in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.storage import samples
+from tradekeel.storage.store import Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the books are; a name that no URI would survive unquoted."""
+    return tmp_path / "the books #1?.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """An open, empty store."""
+    with Store.open(path, now_ns=samples.START_NS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(store: Store) -> samples.Desk:
+    """An execution that has begun, as the daemon begins it."""
+    begun = samples.Desk()
+    store.commit([begun.opening()])
+    return begun

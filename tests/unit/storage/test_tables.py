@@ -1,0 +1,271 @@
+"""The tables hold what the domain says, and refuse what it forbids."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.storage import samples as s
+from tradekeel.domain import records as r
+from tradekeel.domain.messages import SignalStatus
+from tradekeel.domain.orders import OrderStatus
+from tradekeel.domain.records import Row
+from tradekeel.domain.trades import CloseReason, TradeStatus
+from tradekeel.errors import GroupRefused
+from tradekeel.storage import tables
+from tradekeel.storage.rows import DERIVED, mappings
+from tradekeel.storage.store import Store
+
+
+@pytest.fixture
+def db(desk: s.Desk, store: Store, path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection beside the store, as a person with a tool would have one."""
+    store.commit([desk.decision(), desk.filled(1)])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        yield connection
+
+
+EXTRA = {
+    "fills": {"id", "execution"},
+    "trades": set(DERIVED),
+    "performance_snapshots": {"id"},
+    "parameter_history": {"id"},
+    "metrics_checkpoints": {"id", "crc"},
+}
+
+
+@pytest.mark.parametrize("row_type", list(mappings()), ids=lambda row_type: row_type.__name__)
+def test_every_field_of_a_row_is_a_column_of_its_name(row_type):
+    mapping = mappings()[row_type]
+    columns = {column.name for column in mapping.table.columns}
+    assert columns == set(row_type.__struct_fields__) | EXTRA.get(mapping.table.name, set())
+
+
+def test_every_row_type_of_the_domain_has_a_table():
+    assert set(mappings()) == set(Row.__args__)
+
+
+def test_tables_are_written_in_an_order_that_their_references_allow():
+    order = [mapping.table.name for mapping in mappings().values()]
+    for mapping in mappings().values():
+        for key in mapping.table.foreign_keys:
+            assert order.index(key.column.table.name) <= order.index(mapping.table.name)
+
+
+def test_no_amount_is_a_float_column():
+    for table in tables.metadata.tables.values():
+        for column in table.columns:
+            kind = column.type.compile(dialect=sqlite_dialect())
+            assert kind in {"TEXT", "BIGINT", "INTEGER", "BLOB"}, f"{table.name}.{column.name} is {kind}"
+
+
+def sqlite_dialect() -> Any:
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.dialect()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE journal SET type = 'x'", "DELETE FROM journal"])
+def test_the_journal_is_append_only(db, statement):
+    with pytest.raises(sqlite3.IntegrityError, match="append only"):
+        db.execute(statement)
+
+
+# Rows whose column is set to something that nobody may store, and the rule that says no.
+FORBIDDEN = [
+    ("orders", "status", "asleep", "ck_orders_status_word"),
+    ("orders", "side", "hold", "ck_orders_side_word"),
+    ("orders", "type", "iceberg", "ck_orders_type_word"),
+    ("orders", "purpose", "fun", "ck_orders_purpose_word"),
+    ("orders", "time_in_force", "later", "ck_orders_time_in_force_word"),
+    ("orders", "close_reason", "a bad feeling", "ck_orders_close_reason_word"),
+    ("orders", "quantity", "-1", "ck_orders_quantity_not_negative"),
+    ("orders", "filled_quantity", "-0.5", "ck_orders_filled_quantity_not_negative|ck_orders_filled_some"),
+    ("orders", "filled_quantity", "0", "ck_orders_filled_some"),
+    ("orders", "reduce_only", 2, "ck_orders_reduce_only_flag"),
+    ("orders", "client_order_id", "", "ck_orders_client_order_id_not_empty"),
+    ("orders", "attempt", -1, "ck_orders_attempt_not_negative"),
+    ("orders", "trade_id", "nowhere", "FOREIGN KEY"),
+    ("orders", "signal_id", "nowhere", "FOREIGN KEY"),
+    ("orders", "parent_id", "nowhere", "FOREIGN KEY"),
+    ("orders", "strategy", "nobody", "FOREIGN KEY"),
+    ("orders", "execution", "never", "FOREIGN KEY"),
+    ("orders", "account", None, "NOT NULL"),
+    ("trades", "status", "HALF", "ck_trades_status_word"),
+    ("trades", "status", "CLOSED", "ck_trades_closed_why"),
+    ("trades", "side", "SIDEWAYS", "ck_trades_side_word"),
+    ("trades", "exit_reason", "guessed", "ck_trades_exit_reason_word"),
+    ("trades", "liquidity", "gas", "ck_trades_liquidity_word"),
+    ("trades", "quantity", "0", "ck_trades_quantity_positive"),
+    ("trades", "entered_quantity", "-1", "ck_trades_entered_quantity_not_negative"),
+    ("trades", "exited_quantity", "-1", "ck_trades_exited_quantity_not_negative"),
+    ("trades", "margin", "-0.01", "ck_trades_margin_not_negative"),
+    ("trades", "entry_time_ns", None, "ck_trades_entered_when"),
+    ("trades", "exits_at_venue", 7, "ck_trades_exits_at_venue_flag"),
+    ("trades", "trade_id", "", "ck_trades_trade_id_not_empty"),
+    ("trades", "signal_id", "nowhere", "FOREIGN KEY"),
+    ("trades", "strategy", "nobody", "FOREIGN KEY"),
+    ("fills", "side", "hold", "ck_fills_side_word"),
+    ("fills", "liquidity", "gas", "ck_fills_liquidity_word"),
+    ("fills", "quantity", "0.00", "ck_fills_quantity_positive"),
+    ("fills", "quantity", "-3", "ck_fills_quantity_positive"),
+    ("fills", "fill_id", "", "ck_fills_fill_id_not_empty"),
+    ("fills", "execution", "never", "FOREIGN KEY"),
+    ("signals", "side", "hold", "ck_signals_side_word"),
+    ("signals", "execution_status", "maybe", "ck_signals_execution_status_word|ck_signals_executed_agrees"),
+    ("signals", "executed", 0, "ck_signals_executed_agrees"),
+    ("signals", "strategy", "nobody", "FOREIGN KEY"),
+    ("strategies", "status", "tired", "ck_strategies_status_word"),
+    ("strategies", "decisions", -1, "ck_strategies_decisions_not_negative"),
+    ("strategies", "execution", "never", "FOREIGN KEY"),
+    ("strategy_events", "sequence", 0, "ck_strategy_events_sequence_from_one"),
+    ("strategy_events", "strategy", "nobody", "FOREIGN KEY"),
+    ("executions", "status", "resting", "ck_executions_status_word"),
+    ("executions", "status", "closed", "ck_executions_closed_when"),
+    ("executions", "mode", "dream", "ck_executions_mode_word"),
+    ("executions", "latch", "ajar", "ck_executions_latch_word"),
+    ("executions", "number", 0, "ck_executions_number_from_one"),
+    ("venue_cursors", "sequence", -1, "ck_venue_cursors_sequence_not_negative"),
+    ("checkpoints", "owner", "", "ck_checkpoints_owner_not_empty"),
+    ("checkpoints", "inbox", -1, "ck_checkpoints_numbers_not_negative"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value", "rule"), FORBIDDEN)
+def test_the_database_itself_refuses(db, table, column, value, rule):
+    with pytest.raises(sqlite3.IntegrityError, match=rule):
+        db.execute(f"UPDATE {table} SET {column} = ?", (value,))
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        (
+            s.execution(name="exec-2", number=1, status="closed", closed_ns=1),
+            "UNIQUE constraint failed: executions.account, executions.number",
+        ),
+        (s.execution(name="exec-2", number=2), "UNIQUE constraint failed: executions.account"),
+        (s.fill(1), "UNIQUE constraint failed: fills"),
+        (
+            r.ParameterChange(execution=s.RUN, ts_ns=1, strategy=None, name="x", old=None, new="1", changed_by="cat"),
+            "word",
+        ),
+        (
+            r.PerformanceSnapshot(
+                execution=s.RUN,
+                ts_ns=1,
+                total_trades=1,
+                winning_trades=1,
+                losing_trades=1,
+                win_rate=None,
+                pnl=Decimal(0),
+                balance=Decimal(0),
+                equity=Decimal(0),
+                sharpe=None,
+                max_drawdown=Decimal(0),
+                average_risk_reward=None,
+                session=None,
+                parameter_mode=None,
+            ),
+            "trades_add_up",
+        ),
+    ],
+    ids=[
+        "execution number twice",
+        "two unfinished executions",
+        "fill twice",
+        "changed by whom",
+        "more won than traded",
+    ],
+)
+def test_a_row_that_breaks_a_rule_comes_back(desk, store, row, rule):
+    store.commit([desk.decision(), desk.filled(1)])
+    [refused] = store.commit([s.group(s.noted(), rows=(row,))])
+    assert isinstance(refused, GroupRefused)
+    assert rule in str(refused)
+
+
+def test_the_same_fill_id_on_another_order_is_another_fill(desk, store):
+    store.commit([desk.decision(), desk.filled(1)])
+    [written] = store.commit([s.group(s.noted(), rows=(s.fill(1, venue_order_id="v2"),))])
+    assert not isinstance(written, GroupRefused)
+
+
+def test_backtests_of_one_account_may_run_side_by_side(desk, store):
+    rows = tuple(s.execution(name=f"b{n}", number=n, account="test", mode=r.Mode.BACKTEST) for n in (1, 2))
+    [written] = store.commit([s.group(s.noted(), rows=rows)])
+    assert not isinstance(written, GroupRefused)
+
+
+def test_a_denied_order_may_hold_the_nonsense_that_was_asked_for(desk, store):
+    store.commit([desk.decision()])
+    nonsense = s.order(7, quantity=Decimal(-5), status=OrderStatus.DENIED, trade_id=None, signal_id=None)
+    [written] = store.commit([s.group(s.noted(), rows=(nonsense,))])
+    assert not isinstance(written, GroupRefused)
+
+
+def test_a_strategys_state_has_a_largest_size_and_the_accounts_book_has_none(desk, store):
+    large = b"x" * (r.CHECKPOINT_BYTES_MAX + 1)
+    refused, written = store.commit(
+        [
+            s.group(checkpoints=(s.checkpoint(state=large),)),
+            s.group(checkpoints=(s.checkpoint(owner=r.ACCOUNT_OWNER, state=large),)),
+        ]
+    )
+    assert isinstance(refused, GroupRefused)
+    assert not isinstance(written, GroupRefused)
+
+
+def test_what_people_want_to_read_of_a_trade_stands_in_its_row(desk, store, db):
+    [row] = db.execute(f"SELECT {', '.join(DERIVED)} FROM trades").fetchall()
+    assert row == ("1.39215", None, "-0.0500", None, None, None)
+
+
+READINGS = [
+    ("SELECT * FROM trades WHERE symbol = ? AND entry_time_ns > ?", "ix_trades_symbol_entry_time_ns"),
+    ("SELECT * FROM trades WHERE session = ?", "ix_trades_session_created_ns"),
+    ("SELECT * FROM trades WHERE pattern_type = ?", "ix_trades_pattern_type_created_ns"),
+    ("SELECT * FROM trades WHERE strategy = ? ORDER BY created_ns DESC", "ix_trades_strategy_created_ns"),
+    ("SELECT * FROM trades WHERE status = ? ORDER BY created_ns DESC", "ix_trades_status_created_ns"),
+    ("SELECT * FROM trades WHERE execution = ? ORDER BY created_ns DESC", "ix_trades_execution_created_ns"),
+    ("SELECT * FROM signals WHERE execution = ? ORDER BY generated_at_ns DESC", "ix_signals_execution_generated_at_ns"),
+    ("SELECT * FROM orders WHERE status = ? ORDER BY created_ns DESC", "ix_orders_status_created_ns"),
+    ("SELECT * FROM orders WHERE strategy = ? ORDER BY created_ns DESC", "ix_orders_strategy_created_ns"),
+    ("SELECT * FROM orders WHERE instrument = ? ORDER BY created_ns DESC", "ix_orders_instrument_created_ns"),
+    ("SELECT * FROM orders WHERE execution = ? ORDER BY created_ns DESC", "ix_orders_execution_created_ns"),
+    ("SELECT * FROM fills WHERE client_order_id = ?", "ix_fills_client_order_id"),
+    ("SELECT * FROM fills WHERE execution = ? ORDER BY ts_ns DESC", "ix_fills_execution_ts_ns"),
+    (
+        "SELECT * FROM performance_snapshots WHERE execution = ? ORDER BY ts_ns DESC",
+        "ix_performance_snapshots_execution_ts_ns",
+    ),
+    ("SELECT * FROM strategy_events WHERE execution = ? AND strategy = ? ORDER BY sequence", "pk|autoindex|PRIMARY"),
+    ("SELECT max(sequence) FROM journal WHERE execution = ?", "PRIMARY KEY"),
+]
+
+
+@pytest.mark.parametrize(("question", "index"), READINGS)
+def test_a_reading_command_finds_its_index(db, question, index):
+    plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {question}", ("?",) * question.count("?")))
+    assert any(name in plan for name in index.split("|")), plan
+    assert "TEMP B-TREE" not in plan
+    assert "SCAN" not in plan
+
+
+def test_statuses_of_the_domain_all_fit(desk, store):
+    store.commit([desk.decision(), desk.filled(1)])
+    rows: list[Row] = [s.order(1, status=status, filled_quantity=Decimal(1)) for status in OrderStatus]
+    rows += [s.signal(1, execution_status=x, executed=x is SignalStatus.EXECUTED) for x in SignalStatus]
+    rows += [s.trade(1, status=x, entry_time_ns=1, exit_time_ns=2, exit_reason=CloseReason.TIME) for x in TradeStatus]
+    rows += [s.strategy(status=x) for x in r.StrategyStatus]
+    rows += [s.execution(latch=x) for x in r.Latch]
+    for row in rows:
+        [written] = store.commit([s.group(rows=(row,))])
+        assert not isinstance(written, GroupRefused), row
