@@ -50,7 +50,7 @@ class Desk(Struct, frozen=True, gc=False):
     in_flight: int = 0  # the attempt whose entry order is not over; 0 for none
     held: tuple[Held, ...] = ()
     enter_from_ns: int = 0  # no entry before, after one was refused
-    leave_again_ns: int = 0  # exits that failed are asked for again from then on; 0 for none
+    leave_again_ns: int = 0  # from then on exits are due that failed, or that a late fill made necessary; 0 for none
 
     @property
     def units(self) -> Decimal:
@@ -104,7 +104,7 @@ def after_fill(desk: Desk, event: FillEvent) -> Settled:
         trade_id=trade.trade_id,
         leaving=before.leaving and not event.opens,  # the exit that was asked for is too small now
     )
-    again_ns = event.ts_ns if before.leaving and event.opens else desk.leave_again_ns
+    again_ns = max(event.ts_ns, 1) if before.out and event.opens else desk.leave_again_ns
     in_flight = 0 if number == desk.in_flight and _entry_over(event) else desk.in_flight
     over = trade.status is TradeStatus.CLOSED or (entry.quantity <= ZERO and in_flight != number)
     held = _without(desk, number) if over else _with(desk, entry)
@@ -139,7 +139,7 @@ def leave(
 ) -> tuple[Desk, tuple[Request, ...]]:
     """Ask for the exit of everything held (of one direction, or of one attempt) that is not being left already.
 
-    What is in flight without a fill is marked, too: it is left as soon as it fills (see :func:`leave_again`).
+    What is in flight without a fill is marked, too: once it fills, ``leave_again_ns`` says that its exit is due.
     """
     held = tuple(
         structs.replace(h, out=reason) if not h.out and sign in (0, h.sign) and attempt in (0, h.attempt) else h
