@@ -15,15 +15,13 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from tradekeel.domain.money import parse_amount
 from tradekeel.errors import InputError
-from tradekeel.feeds.rows import BadRow, Quotes, RowKind
+from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind
 from tradekeel.feeds.times import TimeReader
 from tradekeel.feeds.zones import BadTime
 
 T = TypeVar("T")
 
 PRICES_MAX = 200_000  # distinct texts remembered; prices of a day are some thousand
-
-Row = tuple[int, Decimal, Decimal, Decimal | None, Decimal | None]
 
 
 class Numbers(dict[str, Decimal]):

@@ -4,8 +4,8 @@ A row that is not as it should be is never silently used: it is counted under it
 kind. ``drop`` leaves it out, ``fix`` mends it in the one sensible way, ``accept`` uses it as it is, ``fail`` stops with its
 file and line. Rows are judged in the order of :class:`RowKind`; a row that is dropped or fails is judged no further.
 
-Clean data is judged a block at a time by C loops (:meth:`Judge.all_clean`); a block in which anything is wrong is judged
-row by row (:meth:`Judge.sift`), by the same rules.
+Clean data is judged a block at a time by C loops (:meth:`Judge.all_clean`). In a block in which anything is wrong, the rows
+that may be wrong are judged one by one (:meth:`Judge.sift`), by the same rules.
 """
 
 from __future__ import annotations
@@ -52,14 +52,13 @@ class BadRows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     negative: Literal["drop", "fail"] = "drop"
     outside: Literal["drop", "fail"] = "drop"
     out_of_order: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: the time of the row before
-    duplicate: Literal["drop", "accept", "fail"] = "drop"
+    duplicate: Literal["drop", "accept", "fail"] = "accept"  # a quote that is said twice is harmless
     crossed: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: bid and ask change places
     zero_spread: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: one tick size wider on each side
     gap: Literal["accept", "fail"] = "accept"
 
 
 _DONE = {"drop": "dropped", "fix": "fixed", "accept": "accepted"}
-BADNESS = tuple(f"{kind}_{done}" for kind in RowKind for done in _DONE.values())
 
 
 class BadRow(Exception):
@@ -86,19 +85,22 @@ class Quotes(NamedTuple):
 
 
 class Tally:
-    """Applies the policies to bad rows and counts them."""
+    """The policies, and the count of what they did."""
 
     def __init__(self, policies: BadRows) -> None:
         self.policies: dict[str, str] = asdict(policies)
         self.counts: Counter[str] = Counter()
+        self._keys = {kind: f"{kind}_{_DONE.get(policy, policy)}" for kind, policy in self.policies.items()}
 
-    def judge(self, kind: RowKind, where: str, found: str) -> str:
-        """Count one bad row; what to do with it. Raises :class:`InputError` where the policy is ``fail``."""
-        policy = self.policies[kind]
-        if policy == "fail":
-            raise InputError(f'{where}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
-        self.counts[f"{kind}_{_DONE[policy]}"] += 1
-        return policy
+    def judge(self, kind: RowKind) -> str:
+        """Count one bad row; what to do with it."""
+        self.counts[self._keys[kind]] += 1
+        return self.policies[kind]
+
+
+def refusal(kind: RowKind, file: str, line: int, found: str) -> InputError:
+    """The error for a row whose policy is ``fail``."""
+    return InputError(f'{file}, line {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
 
 
 class Limits(NamedTuple):
@@ -111,15 +113,17 @@ class Limits(NamedTuple):
     gap_on_weekends: bool = False
 
 
+Row = tuple[int, Decimal, Decimal, Decimal | None, Decimal | None]
+"""Time, bid, ask, and the sizes of both."""
+
+NO_ROW: Row = (-1, ZERO, ZERO, None, None)
+
+
 class Memory(NamedTuple):
     """What judging needs to know of the rows before: all there is to save for going on at the same place."""
 
     latest_ns: int = -1
-    bid: Decimal = ZERO
-    ask: Decimal = ZERO
-    bid_size: Decimal | None = None
-    ask_size: Decimal | None = None
-    row_ns: int = -1
+    row: Row = NO_ROW  # the last one that was used, as it stood in the file
 
 
 class Judge:
@@ -128,43 +132,51 @@ class Judge:
     def __init__(self, limits: Limits, tally: Tally) -> None:
         self.limits = limits
         self.tally = tally
-        self.memory = Memory()
+        self._latest_ns = -1
+        self._row = NO_ROW
+        self._file = ""
+
+    @property
+    def memory(self) -> Memory:
+        """What is known of the rows so far."""
+        return Memory(self._latest_ns, self._row)
+
+    def recall(self, memory: Memory) -> None:
+        """Go on from what was known at another time."""
+        self._latest_ns, self._row = memory
 
     def all_clean(self, quotes: Quotes) -> bool:
         """Whether nothing at all is wrong with a block of quotes; if so they count as seen."""
-        times_ns, bids, asks, bid_sizes, ask_sizes = quotes
-        limits, memory = self.limits, self.memory
-        first_ns, last_ns = times_ns[0], times_ns[-1]
-        if first_ns < memory.latest_ns or min(bids) <= ZERO or not all(map(lt, bids, asks)):
+        times_ns, bids, asks = quotes[:3]
+        if not self._in_time(quotes) or not all(map(lt, bids, asks)):
             return False
-        if not all(map(lt, times_ns, islice(times_ns, 1, None))) or first_ns == memory.latest_ns:
-            if not all(map(le, times_ns, islice(times_ns, 1, None))):
-                return False
-            rows = [(memory.row_ns, *memory[1:5]), *_rows(quotes)]
+        rising = all(map(lt, times_ns, islice(times_ns, 1, None))) and times_ns[0] > self._latest_ns
+        if not rising:
+            rows = [self._row, *_rows(quotes)]
             if any(map(eq, rows, islice(rows, 1, None))):
                 return False
-        if limits.start_ns is not None and first_ns < limits.start_ns:
-            return False
-        if limits.end_ns is not None and last_ns >= limits.end_ns:
-            return False
-        if limits.gap_ns is not None and self._any_gap(times_ns, limits.gap_ns):
-            return False
-        if any(
-            min((s for s in sizes if s is not None), default=ZERO) < ZERO for sizes in (bid_sizes, ask_sizes) if sizes
-        ):
-            return False
-        self.memory = Memory(
-            last_ns,
-            bids[-1],
-            asks[-1],
-            bid_sizes[-1] if bid_sizes else None,
-            ask_sizes[-1] if ask_sizes else None,
-            last_ns,
-        )
+        self._latest_ns = times_ns[-1]
+        self._row = _rows(quotes.part(-1))[0]
         return True
 
+    def _in_time(self, quotes: Quotes) -> bool:
+        """Whether a block is in order, within start and end, without a gap, and without a negative number."""
+        times_ns, bids, asks, bid_sizes, ask_sizes = quotes
+        limits = self.limits
+        return (
+            times_ns[0] >= self._latest_ns
+            and min(bids) > ZERO
+            and min(asks) > ZERO
+            and all(map(le, times_ns, islice(times_ns, 1, None)))
+            and (limits.start_ns is None or times_ns[0] >= limits.start_ns)
+            and (limits.end_ns is None or times_ns[-1] < limits.end_ns)
+            and (limits.gap_ns is None or not self._any_gap(times_ns, limits.gap_ns))
+            and (bid_sizes is None or min(size or ZERO for size in bid_sizes) >= ZERO)
+            and (ask_sizes is None or min(size or ZERO for size in ask_sizes) >= ZERO)
+        )
+
     def _any_gap(self, times_ns: Sequence[int], gap_ns: int) -> bool:
-        before_ns = self.memory.latest_ns if self.memory.latest_ns >= 0 else times_ns[0]
+        before_ns = self._latest_ns if self._latest_ns >= 0 else times_ns[0]
         if times_ns[-1] - before_ns <= gap_ns:
             return False
         if times_ns[0] - before_ns > gap_ns:
@@ -172,71 +184,113 @@ class Judge:
         return any(map(gt, map(sub, islice(times_ns, 1, None), times_ns), repeat(gap_ns)))
 
     def sift(self, quotes: Quotes, lines: Sequence[int], file: str) -> Quotes:
-        """The quotes that are to be used, each judged by itself; ``lines`` are their line numbers in ``file``."""
-        kept = [
-            quote
-            for line, row in zip(lines, _rows(quotes), strict=True)
-            if (quote := self._one(row, f"{file}, line {line}")) is not None
-        ]
-        columns = list(zip(*kept, strict=True)) if kept else [(), (), (), (), ()]
-        sized = quotes.bid_sizes is not None
-        return Quotes(columns[0], columns[1], columns[2], columns[3] if sized else None, columns[4] if sized else None)
+        """The quotes that are to be used; ``lines`` are their line numbers in ``file``."""
+        self._file = file
+        rows = _rows(quotes)
+        kept: list[Row] = []
+        passed = 0
+        for index in self._suspects(quotes, rows):
+            if index > passed:
+                kept += rows[passed:index]
+                self._latest_ns, self._row = rows[index - 1][0], rows[index - 1]
+            row = self._one(rows[index], lines[index])
+            if row is not None:
+                kept.append(row)
+            passed = index + 1
+        if passed < len(rows):
+            kept += rows[passed:]
+            self._latest_ns, self._row = rows[-1][0], rows[-1]
+        return quotes_of(kept)
 
-    def _one(self, row: _Row, where: str) -> _Row | None:
+    def _suspects(self, quotes: Quotes, rows: Sequence[Row]) -> Sequence[int]:
+        """The rows that must be looked at one by one: those that look wrong, and the one after each, whose neighbour may go."""
+        if not self._in_time(quotes):
+            return range(len(rows))
+        wrong = {0}
+        wrong.update(i for i, (bid, ask) in enumerate(zip(quotes.bids, quotes.asks, strict=True)) if bid >= ask)
+        wrong.update(i for i, same in enumerate(map(eq, rows, islice(rows, 1, None)), start=1) if same)
+        wrong.update([i + 1 for i in wrong if i + 1 < len(rows)])
+        return sorted(wrong)
+
+    def _one(self, row: Row, line: int) -> Row | None:
         ts_ns, bid, ask, bid_size, ask_size = row
-        limits, memory, judge = self.limits, self.memory, self.tally.judge
+        limits = self.limits
         if bid <= ZERO or ask <= ZERO or (bid_size or ZERO) < ZERO or (ask_size or ZERO) < ZERO:
-            judge(RowKind.NEGATIVE, where, f"bid {bid}, ask {ask}, sizes {bid_size} and {ask_size}")
+            self._policy(RowKind.NEGATIVE, row, line)
             return None
-        if (limits.start_ns is not None and ts_ns < limits.start_ns) or (
-            limits.end_ns is not None and ts_ns >= limits.end_ns
-        ):
-            judge(RowKind.OUTSIDE, where, "a time before start, or not before end")
+        if limits.start_ns is not None and ts_ns < limits.start_ns:
+            self._policy(RowKind.OUTSIDE, row, line)
             return None
-        if ts_ns < memory.latest_ns:
-            late_ms = (memory.latest_ns - ts_ns) / 1e6
-            policy = judge(RowKind.OUT_OF_ORDER, where, f"{late_ms:,.3f} ms before an earlier row")
+        if limits.end_ns is not None and ts_ns >= limits.end_ns:
+            self._policy(RowKind.OUTSIDE, row, line)
+            return None
+        if ts_ns < self._latest_ns:
+            policy = self._policy(RowKind.OUT_OF_ORDER, row, line)
             if policy == "drop":
                 return None
             if policy == "fix":
-                ts_ns = memory.latest_ns
-        if row == (memory.row_ns, *memory[1:5]) and (
-            judge(RowKind.DUPLICATE, where, f"the same time, bid {bid} and ask {ask} as before") == "drop"
-        ):
+                ts_ns = self._latest_ns
+        if row == self._row and self._policy(RowKind.DUPLICATE, row, line) == "drop":
             return None
         if bid >= ask:
-            mended = self._spread(bid, ask, where)
+            mended = self._spread(row, line)
             if mended is None:
                 return None
             bid, ask = mended
-        if limits.gap_ns is not None and memory.latest_ns >= 0 and ts_ns - memory.latest_ns > limits.gap_ns:
-            self._gap(ts_ns, limits.gap_ns, where)
-        self.memory = Memory(max(ts_ns, memory.latest_ns), row[1], row[2], bid_size, ask_size, row[0])
+        if limits.gap_ns is not None and self._silent_ns(ts_ns, limits.gap_ns) > limits.gap_ns:
+            self._policy(RowKind.GAP, row, line)
+        self._latest_ns, self._row = max(ts_ns, self._latest_ns), row
         return ts_ns, bid, ask, bid_size, ask_size
 
-    def _spread(self, bid: Decimal, ask: Decimal, where: str) -> tuple[Decimal, Decimal] | None:
+    def _spread(self, row: Row, line: int) -> tuple[Decimal, Decimal] | None:
         """Bid and ask to use where bid is not below ask; None to drop them."""
-        if bid > ask:
-            policy = self.tally.judge(RowKind.CROSSED, where, f"bid {bid} is above ask {ask}")
-            return None if policy == "drop" else (ask, bid) if policy == "fix" else (bid, ask)
-        policy = self.tally.judge(RowKind.ZERO_SPREAD, where, f"bid and ask are both {bid}")
-        if policy == "fix":
-            step = self.limits.tick_size
-            return (bid - step if bid > step else bid), ask + step
-        return (bid, ask) if policy == "accept" else None
+        bid, ask = row[1], row[2]
+        crossed = bid > ask
+        policy = self._policy(RowKind.CROSSED if crossed else RowKind.ZERO_SPREAD, row, line)
+        if policy == "drop":
+            return None
+        if policy == "accept":
+            return bid, ask
+        if crossed:
+            return ask, bid
+        step = self.limits.tick_size
+        return (bid - step if bid > step else bid), ask + step
 
-    def _gap(self, ts_ns: int, gap_ns: int, where: str) -> None:
-        silent_ns = ts_ns - self.memory.latest_ns
-        if not self.limits.gap_on_weekends:
-            silent_ns -= closed_ns_between(self.memory.latest_ns, ts_ns)
-        if silent_ns > gap_ns:
-            self.tally.judge(RowKind.GAP, where, f"{silent_ns / 1e9:,.3f} s of open market without a row")
+    def _silent_ns(self, ts_ns: int, gap_ns: int) -> int:
+        """How long the open market was silent before ``ts_ns``; weekends are looked up only where it matters."""
+        silent_ns = ts_ns - self._latest_ns if self._latest_ns >= 0 else 0
+        if silent_ns > gap_ns and not self.limits.gap_on_weekends:
+            silent_ns -= closed_ns_between(self._latest_ns, ts_ns)
+        return silent_ns
+
+    def _policy(self, kind: RowKind, row: Row, line: int) -> str:
+        """Count a bad row; what to do with it. Raises :class:`InputError` where that is to stop."""
+        policy = self.tally.judge(kind)
+        if policy == "fail":
+            raise refusal(kind, self._file, line, self._found(kind, row))
+        return policy
+
+    def _found(self, kind: RowKind, row: Row) -> str:
+        ts_ns, bid, ask, bid_size, ask_size = row
+        if kind is RowKind.OUTSIDE:
+            return "the time is before start, or not before end"
+        if kind is RowKind.OUT_OF_ORDER:
+            return f"{(self._latest_ns - ts_ns) / 1e9:,.6f} s before an earlier row"
+        if kind is RowKind.GAP:
+            return f"{(ts_ns - self._latest_ns) / 1e9:,.3f} s after the row before"
+        sizes = "" if bid_size is None and ask_size is None else f", sizes {bid_size} and {ask_size}"
+        return f"bid {bid}, ask {ask}{sizes}"
 
 
-_Row = tuple[int, Decimal, Decimal, Decimal | None, Decimal | None]
+def quotes_of(rows: Sequence[Row]) -> Quotes:
+    """Rows as columns."""
+    if not rows:
+        return Quotes((), (), ())
+    times_ns, bids, asks, bid_sizes, ask_sizes = zip(*rows, strict=True)
+    return Quotes(times_ns, bids, asks, bid_sizes, ask_sizes)
 
 
-def _rows(quotes: Quotes) -> list[_Row]:
+def _rows(quotes: Quotes) -> list[Row]:
     times_ns, bids, asks, bid_sizes, ask_sizes = quotes
     unsized: list[Decimal | None] = [None] * len(times_ns)
     return list(zip(times_ns, bids, asks, bid_sizes or unsized, ask_sizes or unsized, strict=True))

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from tradekeel.errors import InputError
 from tradekeel.feeds.files import DataFile, TextReader
-from tradekeel.feeds.layouts import Layout, Row
-from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, RowKind
+from tradekeel.feeds.layouts import Layout
+from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, Row, RowKind, quotes_of, refusal
 from tradekeel.feeds.zones import BadTime
 
 UNREADABLE_MAX = 1_000  # so many rows, and not one that could be read: the format is wrong, not the data
@@ -68,7 +68,7 @@ class FileStream:
         """Go to where so many quotes have been delivered."""
         mark = max((mark for mark in self._marks if mark.quotes <= quotes), key=lambda mark: mark.file)
         self.close()
-        self.judge.memory = mark.memory
+        self.judge.recall(mark.memory)
         self._counts.clear()
         self._counts.update(mark.counts)
         self._blocks = self._read_files(mark, quotes - mark.quotes)
@@ -162,7 +162,7 @@ class FileStream:
             parsed, lines = self._one_by_one(body, line, file)
             if not parsed:
                 return None
-            quotes = Quotes(*zip(*parsed, strict=True))
+            quotes = quotes_of(parsed)
         else:
             rows, each = len(quotes.times_ns) // self.layout.quotes_per_row, self.layout.quotes_per_row
             self._counts["rows"] += rows
@@ -204,7 +204,9 @@ class FileStream:
                 rows, complaint = [], bad
             if complaint is not None:
                 self._first_complaint = self._first_complaint or f"{file}, line {number}: {complaint.found}"
-                policy = self.judge.tally.judge(complaint.kind, f"{file}, line {number}", complaint.found)
+                policy = self.judge.tally.judge(complaint.kind)
+                if policy == "fail":
+                    raise refusal(complaint.kind, file, number, complaint.found)
                 if policy == "drop":
                     continue
             parsed += rows
