@@ -506,6 +506,15 @@ class Book:
         self.trades[after.trade_id] = after
         return [after]
 
+    def _excursion(self, record: r.ExcursionSeen) -> list[r.Row]:
+        trade = self.closed.get(record.trade_id)
+        if trade is None:
+            return []  # it was closed so long ago that it is history
+        changes = {k: v for k, v in (("best_price", record.best), ("worst_price", record.worst)) if v is not None}
+        after = structs.replace(trade, version=trade.version + 1, **changes)
+        self.closed[after.trade_id] = after
+        return [after]
+
     def _parameter(self, record: r.ParameterChanged) -> list[r.Row]:
         return [record.change]
 
@@ -607,6 +616,7 @@ _HANDLERS = cast(
         r.OrderChanged: Book._order_changed,
         r.VenueReported: Book._reported,
         r.StopMoved: Book._stop_moved,
+        r.ExcursionSeen: Book._excursion,
         r.LatchChanged: Book._latch,
         r.ParameterChanged: Book._parameter,
         r.SnapshotTaken: Book._snapshot,

@@ -270,6 +270,14 @@ class StopMoved(_Record, frozen=True, kw_only=True, tag="stop_moved"):
     worst: Decimal | None = None
 
 
+class ExcursionSeen(_Record, frozen=True, kw_only=True, tag="excursion_seen"):
+    """The best and worst price of a trade that was already closed when they became known (after a restart)."""
+
+    trade_id: str
+    best: Decimal | None
+    worst: Decimal | None
+
+
 class LatchChanged(_Record, frozen=True, kw_only=True, tag="latch_changed"):
     """What may be traded changed: pause, resume, halt, reduce-only, release."""
 
@@ -318,7 +326,7 @@ class Administered(_Record, frozen=True, kw_only=True, tag="administered"):
 
 Record = (
     ExecutionStarted | ExecutionClosed | DaemonStarted | StrategyRegistered | StrategyStatusChanged | DecisionTaken | OrdersIntended
-    | OrderChanged | VenueReported | StopMoved | LatchChanged | ParameterChanged | SnapshotTaken | TickSampled | Reconciled
+    | OrderChanged | VenueReported | StopMoved | ExcursionSeen | LatchChanged | ParameterChanged | SnapshotTaken | TickSampled | Reconciled
     | Administered
 )  # fmt: skip
 

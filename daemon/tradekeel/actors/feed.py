@@ -1,0 +1,371 @@
+"""The feed: conducts one sequence of ticks through an account, as described in docs/architecture.md.
+
+The conductor is the only part that knows the order of events at a tick: *venue match → fills → monitor → strategists in config order → gate → commit →
+venue accept → next tick*. It asks everybody how far it is quiet, lets the strategists run that far in one go, and where something
+happens goes tick by tick. With a venue that does not match our ticks it does the same without waiting for the venue's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+from msgspec import Struct
+
+from tradekeel.domain.messages import Stamp
+from tradekeel.domain.monitor import last_quotes
+from tradekeel.domain.protocol import (
+    AskSession,
+    CloseExecution,
+    Confirm,
+    Cut,
+    EndWorking,
+    EquitySeen,
+    FeedEnded,
+    FeedProgress,
+    JournalReached,
+    MatchTick,
+    Note,
+    QuietUntil,
+    Reached,
+    Run,
+    Save,
+    See,
+    SessionState,
+    Settle,
+    Stand,
+    StopFeed,
+    StopStrategy,
+    TicksPassed,
+    VenuePassed,
+    WatchTick,
+    Where,
+)
+from tradekeel.domain.records import Checkpoint, TickSampled
+from tradekeel.domain.ticks import TickWindow
+from tradekeel.errors import Defect
+from tradekeel.ports import Feed as Source
+from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.faults import point
+
+ASK_TIMEOUT_S = 120.0
+ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
+ROUNDS_MAX = 1_000
+"""Decisions in a row at one tick, each an answer to the news of the one before: beyond this it is a loop, not trading."""
+RESTART_WAIT_S = 0.01
+RESTART_WAITS_MAX = 3_000
+
+
+class ConductorSettings(Struct, frozen=True, kw_only=True):
+    """How an account's ticks are conducted."""
+
+    account: str
+    lockstep: bool  # the venue matches our ticks, and time waits for us
+    window_ticks_max: int = 512
+    cut_every_s: float = 5.0
+    cut_entries_max: int = 4_000
+    sample_ticks_every: int = 0
+    needs_equity: bool = False
+    stop_at_end: bool = True
+
+
+class _StrategistGone(Exception):
+    """A strategist died while it was asked: it comes back further behind."""
+
+
+class Feed(Actor):
+    """See the module."""
+
+    def __init__(
+        self,
+        settings: ConductorSettings,
+        make_source: Callable[[], Source],
+        *,
+        session: ActorRef,
+        executor: ActorRef,
+        monitor: ActorRef,
+        strategists: Sequence[ActorRef],
+        control: ActorRef,
+    ) -> None:
+        self.settings = settings
+        self._make_source = make_source
+        self._session, self._executor, self._monitor, self._control = session, executor, monitor, control
+        self._strategists = tuple(strategists)
+        self._journal_to = 0
+        self._last_cut_s = 0.0
+        self._last_cut_sequence = 0
+        self._frontier = 0
+        self._at = 0
+        self._last_ns = 0
+        self._stopping: tuple[StopFeed, Reply | None] | None = None
+        self._waiting: anyio.CancelScope | None = None
+        self._reached_to = 0
+
+    async def on_start(self) -> None:
+        self._source = self._make_source()
+        self.resources.push_async_callback(self._source.close)
+        self.spawn(self._conduct)
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        match message:
+            case JournalReached(sequence):
+                self._journal_to = max(self._journal_to, sequence)
+            case StopFeed():
+                self._stopping = (message, reply)
+                if self._waiting is not None:
+                    self._waiting.cancel()
+            case _:
+                raise TypeError(f"the feed does not know {type(message).__name__}")
+
+    # --- the whole way ---------------------------------------------------------------------------------------------------
+
+    async def _conduct(self) -> None:
+        while True:
+            await self._go_to_lowest_position()
+            try:
+                ended = await self._drive()
+                if ended:
+                    await self._end()
+                else:
+                    await self._stop()
+                return
+            except _StrategistGone:
+                continue  # it is back at its last saved position: the feed goes back there, too
+
+    async def _go_to_lowest_position(self) -> None:
+        stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
+        lowest = min(stand.position for stand in stands)
+        self._frontier = max(stand.frontier for stand in stands)
+        if self.settings.lockstep:
+            state = await self._executor_side(self._session, AskSession())
+            assert isinstance(state, SessionState)
+            lowest = min(lowest, state.position)
+        elif not self._source.info.replayable:
+            lowest = max(lowest, self._frontier)
+        self._journal_to = await self._executor_side(self._executor, Settle(0))
+        self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
+        self._at = lowest
+        point("feed.open")
+        await self._source.open(lowest)
+
+    async def _where(self, ref: ActorRef) -> Stand:
+        for _ in range(RESTART_WAITS_MAX):
+            try:
+                stand = await ref.ask(Where(), timeout_s=ATTACH_TIMEOUT_S)
+            except ActorError:
+                await self.clock.sleep(RESTART_WAIT_S)  # between two incarnations
+                continue
+            assert isinstance(stand, Stand)
+            return stand
+        raise Defect(f"{ref.name} did not come back")
+
+    async def _drive(self) -> bool:
+        """Conduct windows until the feed ends (True) or a stop is asked for (False)."""
+        while not self._told_to_stop():
+            window = await self._next_window()
+            if window is None:
+                return not self._told_to_stop()
+            await self._conduct_window(window)
+            self._at, self._last_ns = window.last_position, window.ticks[-1].ts_ns
+            self._tell_progress()
+            await self._sample(window)
+            await self._cut_if_due()
+        return False
+
+    def _told_to_stop(self) -> bool:
+        return self._stopping is not None
+
+    async def _next_window(self) -> TickWindow | None:
+        window: TickWindow | None = None
+        with anyio.CancelScope() as scope:
+            self._waiting = scope
+            window = await self._source.next_window(self.settings.window_ticks_max)
+        self._waiting = None
+        return window
+
+    # --- one window ------------------------------------------------------------------------------------------------------
+
+    async def _conduct_window(self, window: TickWindow) -> None:
+        index, count, first = 0, len(window.ticks), window.first_position
+        while index < count:
+            stop = count
+            if first <= self._frontier <= window.last_position and index <= self._frontier - first:
+                stop = self._frontier - first + 1  # a restart begins to add to the past exactly here
+            acts = stop
+            if self.settings.lockstep:
+                acts = await self._executor_side(self._session, QuietUntil(window, index, stop))
+            calm = await self._executor_side(self._monitor, QuietUntil(window, index, acts, self._journal_to))
+            if calm > index:
+                index = await self._quiet_ticks(window, index, calm)
+            else:
+                await self._loud_tick(window, index, venue_acts=acts == index and self.settings.lockstep)
+                index += 1
+
+    async def _quiet_ticks(self, window: TickWindow, index: int, calm: int) -> int:
+        until = Stamp.after(window.ticks[calm - 1].position)
+        target, decided = await self._run_all(window, until)
+        done = min(calm, max(index, (target - 1) // 2 - window.first_position + 1))
+        if done > index:
+            await self._pass(window, index, done)
+        if decided or target < until:
+            await self._agree(window, target)
+        return done
+
+    async def _loud_tick(self, window: TickWindow, index: int, *, venue_acts: bool) -> None:
+        tick = window.ticks[index]
+        before, after = Stamp.before(tick.position), Stamp.after(tick.position)
+        extremes = window.extremes(index, index + 1)
+        await self._executor.send(See(tick.position, before, last_quotes(window, index, index + 1), extremes))
+        if venue_acts:
+            self._heard(await self._executor_side(self._executor, MatchTick(window, index)))
+        elif self.settings.lockstep:
+            await self._session.send(VenuePassed(window, index + 1))
+        asked = await self._executor_side(self._monitor, WatchTick(window, index, self._journal_to))
+        if asked:
+            await self._settle(before)
+        await self._catch_up(window, before)
+        await self._catch_up(window, after)
+
+    async def _catch_up(self, window: TickWindow, until: int) -> None:
+        """Bring all strategists to ``until``, with all that their decisions on the way lead to."""
+        for _ in range(ROUNDS_MAX):
+            target, decided = await self._run_all(window, until)
+            if not decided and target >= until:
+                return
+            await self._agree(window, target)
+        raise Defect(
+            f"no end to the decisions at tick {Stamp.position(until)}: a strategy answers its own orders for ever"
+        )
+
+    async def _agree(self, window: TickWindow, target: int) -> None:
+        """All strategists stand at ``target``; decisions go out in config order, and everything settles."""
+        sent = False
+        for ref in self._strategists:
+            sent = await self._strategist(ref, Confirm(window, target)) or sent
+        if sent:
+            await self._settle(target)
+            await self._catch_up(window, target)
+
+    async def _run_all(self, window: TickWindow, until: int) -> tuple[int, bool]:
+        """How far all strategists can go together, and whether any of them decides there."""
+        target, decided = until, False
+        for ref in self._strategists:
+            reached = await self._strategist(ref, Run(window, target, self._journal_to))
+            assert isinstance(reached, Reached)
+            if reached.stamp < target:
+                target, decided = reached.stamp, reached.decided
+            elif reached.stamp == target and reached.decided:
+                decided = True
+        return target, decided
+
+    async def _pass(self, window: TickWindow, start: int, stop: int) -> None:
+        extremes = window.extremes(start, stop)
+        passed = TicksPassed(window, start, stop, extremes)
+        equity: EquitySeen | None = None
+        if self.settings.needs_equity:
+            equity = await self._executor_side(self._monitor, passed)
+        else:
+            await self._monitor.send(passed)
+        last = window.ticks[stop - 1].position
+        await self._executor.send(See(last, Stamp.after(last), last_quotes(window, start, stop), extremes, equity))
+        if self.settings.lockstep:
+            await self._session.send(VenuePassed(window, stop))
+
+    async def _settle(self, stamp: int) -> None:
+        if self.settings.lockstep:
+            self._heard(await self._executor_side(self._executor, Settle(stamp)))
+
+    def _heard(self, sequence: int) -> None:
+        self._journal_to = max(self._journal_to, sequence)
+
+    async def _strategist(self, ref: ActorRef, message: Any) -> Any:
+        try:
+            return await ref.ask(message, timeout_s=ASK_TIMEOUT_S)
+        except ActorError as error:
+            raise _StrategistGone(ref.name) from error
+
+    async def _executor_side(self, ref: ActorRef, message: Any) -> Any:
+        """Session, executor and monitor restart the feed with them, so a failure here is this incarnation's end."""
+        return await ref.ask(message, timeout_s=ASK_TIMEOUT_S)
+
+    # --- in between ------------------------------------------------------------------------------------------------------
+
+    def _tell_progress(self) -> None:
+        info = self._source.info
+        progress = FeedProgress(
+            self.settings.account,
+            self._at,
+            info.total,
+            self._source.progress(),
+            self._last_ns,
+            self._source.quality(),
+        )
+        self._control.latest(("feed", self.settings.account), progress)
+
+    async def _sample(self, window: TickWindow) -> None:
+        every = self.settings.sample_ticks_every
+        if not every:
+            return
+        first = -(-window.first_position // every) * every
+        for position in range(first, window.last_position + 1, every):
+            tick = window.ticks[position - window.first_position]
+            record = TickSampled(
+                ts_ns=tick.ts_ns, instrument=tick.instrument, position=position, bid=tick.bid, ask=tick.ask
+            )
+            await self._executor.send(Note(record))
+
+    async def _cut_if_due(self) -> None:
+        now_s = self.clock.monotonic()
+        many = self._journal_to - self._last_cut_sequence >= self.settings.cut_entries_max
+        if many or now_s - self._last_cut_s >= self.settings.cut_every_s:
+            await self._cut()
+
+    async def _cut(self) -> None:
+        """A consistent cut: everybody's state at one stamp, in one transaction."""
+        await self._settle(Stamp.after(self._at))
+        saved: list[Checkpoint] = []
+        for ref in self._strategists:
+            checkpoint = await self._strategist(ref, Save())
+            if checkpoint is not None:
+                saved.append(checkpoint)
+        monitor = await self._executor_side(self._monitor, Save())
+        point("feed.before_cut")
+        self._heard(
+            await self._executor_side(self._executor, Cut(self._at, self._last_ns, tuple(saved), monitor))
+        )
+        point("feed.after_cut")
+        self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
+
+    # --- the end ---------------------------------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        assert self._stopping is not None
+        message, reply = self._stopping
+        await self._stop_strategies(message.reason)
+        if message.on_stop != "keep":
+            what = "entries" if message.on_stop == "cancel_entries" else "flatten"
+            await self._executor_side(self._executor, EndWorking(what, message.reason, self._last_ns))
+        await self._cut()
+        if reply is not None:
+            reply.send(True)
+
+    async def _stop_strategies(self, reason: str) -> None:
+        stamp = Stamp.after(self._at)
+        for ref in self._strategists:
+            await self._strategist(ref, StopStrategy(self._last_ns, reason))
+        await self._settle(stamp)
+
+    async def _end(self) -> None:
+        """The feed has ended: drain, expire what works, close the execution."""
+        if self.settings.stop_at_end:
+            await self._stop_strategies("the feed has ended")
+            point("feed.ending")
+            await self._executor_side(self._executor, EndWorking("all", "the feed has ended", self._last_ns))
+            await self._cut()
+            await self._executor_side(self._executor, CloseExecution("the feed has ended", self._last_ns))
+        self._tell_progress()
+        self._control.latest(
+            ("feed-ended", self.settings.account), FeedEnded(self.settings.account, "the feed has ended")
+        )

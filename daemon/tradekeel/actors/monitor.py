@@ -1,0 +1,121 @@
+"""The monitor: the shell around :class:`~tradekeel.domain.monitor.MonitorCore`.
+
+It answers the conductor's question how far it is quiet, and sends what it wants closed to the executor before it answers that a tick is
+done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tradekeel.domain.messages import Stamp
+from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.protocol import (
+    Attach,
+    Attached,
+    ExitTrades,
+    Note,
+    QuietUntil,
+    ReadEntries,
+    Save,
+    Stand,
+    TakeSnapshot,
+    TicksPassed,
+    TrailStop,
+    TripRisk,
+    WatchTick,
+    Where,
+)
+from tradekeel.domain.records import SnapshotTaken
+from tradekeel.runtime.actor import Actor, ActorRef, Reply
+
+ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
+ASK_TIMEOUT_S = 60.0
+
+
+class Monitor(Actor):
+    """See the module."""
+
+    def __init__(
+        self,
+        make_core: Callable[[Attached], MonitorCore],
+        executor: ActorRef,
+        parameter_mode: str | None,
+        replayable: bool,
+    ) -> None:
+        self._make_core = make_core
+        self._executor = executor
+        self._parameter_mode = parameter_mode
+        self._replayable = replayable
+        self._core: MonitorCore | None = None
+        self._early: list[tuple[Any, Reply | None]] = []
+
+    async def on_start(self) -> None:
+        self.request(self._executor, Attach(None), lambda answer: answer, timeout_s=ATTACH_TIMEOUT_S)
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, Attached):
+            await self._attached(message)
+        elif self._core is None:
+            self._early.append((message, reply))  # the conductor asks one question at a time, so these are few
+        else:
+            await self._handle(self._core, message, reply)
+
+    async def _attached(self, attached: Attached) -> None:
+        self._execution = attached.execution
+        self._last_ns, self._frontier = attached.ts_ns, attached.frontier
+        self._core = self._make_core(attached)
+        self._core.deliver(attached.entries)
+        early, self._early = self._early, []
+        for message, reply in early:
+            await self._handle(self._core, message, reply)
+
+    async def _handle(self, core: MonitorCore, message: Any, reply: Reply | None) -> None:
+        match message:
+            case QuietUntil(window, start, stop, journal_to):
+                assert reply is not None
+                await self._read(core, journal_to)
+                reply.send(core.quiet_until(window, start, stop))
+            case TicksPassed(window, start, stop, extremes):
+                self._last_ns = max(self._last_ns, window.ticks[stop - 1].ts_ns)
+                seen = core.passed(window, start, stop, extremes)
+                if reply is not None:
+                    reply.send(seen)
+            case WatchTick():
+                assert reply is not None
+                await self._read(core, message.journal_to)
+                reply.send(await self._watch(core, message))
+            case Save():
+                assert reply is not None
+                reply.send(core.save())
+            case Where():
+                assert reply is not None
+                reply.send(Stand(core.position, self._frontier))
+            case TakeSnapshot():
+                ts_ns = self._last_ns if self._replayable else self.clock.now_ns()
+                snapshot = core.snapshot(self._execution, ts_ns, self._parameter_mode)
+                await self._executor.send(Note(SnapshotTaken(ts_ns=ts_ns, snapshot=snapshot)))
+            case _:
+                raise TypeError(f"the monitor does not know {type(message).__name__}")
+
+    async def _read(self, core: MonitorCore, journal_to: int) -> None:
+        known = core.news[-1].sequence if core.news else core.view.inbox
+        if known < journal_to:
+            core.deliver(await self._executor.ask(ReadEntries(known), timeout_s=ASK_TIMEOUT_S))
+
+    async def _watch(self, core: MonitorCore, message: WatchTick) -> bool:
+        tick = message.window.ticks[message.index]
+        self._last_ns = max(self._last_ns, tick.ts_ns)
+        stamp = Stamp.before(tick.position)
+        seen = core.at(tick)
+        for move in seen.moves:
+            await self._executor.send(TrailStop(move.trade_id, move.stop, move.best, tick.ts_ns, stamp))
+        if seen.trip is not None:
+            await self._executor.send(TripRisk(seen.trip.latch, seen.trip.sentence, tick.ts_ns, stamp))
+        if seen.exits:
+            wishes = tuple((exit_.trade_id, exit_.reason.value) for exit_ in seen.exits)
+            await self._executor.send(ExitTrades(wishes, "monitor", tick.ts_ns, stamp))
+        return bool(seen)

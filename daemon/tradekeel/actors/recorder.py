@@ -1,0 +1,118 @@
+"""The recorder: the one writer of the books.
+
+Groups that arrive while a commit is under way are committed together by the next one (group commit): the disk sets the pace, and the batch
+grows with the load. An answer means durable. A group that a constraint refuses goes back to its sender alone; an I/O error fails the
+batch and this actor, and with it the process: after a failed fsync nothing in memory can be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from tradekeel.domain.protocol import Commit, LoadAccount, LoadedAccount
+from tradekeel.domain.records import Group
+from tradekeel.errors import GroupRefused
+from tradekeel.runtime.actor import Actor, Envelope, MailboxLimits, Reply
+from tradekeel.runtime.loop import Worker
+
+
+class Written(Protocol):
+    """Where a committed group stands in its journal."""
+
+    @property
+    def last(self) -> int:
+        """Sequence of its last record."""
+
+
+class Books(Protocol):
+    """What the recorder needs of a store; every method blocks and runs on the recorder's own thread."""
+
+    def commit(self, groups: Sequence[Group]) -> Sequence[Any]:
+        """Make groups durable in one transaction: for each its place in the journal, or GroupRefused."""
+
+    def load(self, account: str) -> LoadedAccount:
+        """Everything that an account needs to go on."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class _Done(Struct, frozen=True):
+    """A commit came back."""
+
+    replies: tuple[Reply | None, ...]
+    results: tuple[Any, ...]
+
+
+class Recorder(Actor):
+    """See the module."""
+
+    mailbox_limits = MailboxLimits(reliable_max=4_096)
+    batch_max = 4_096
+
+    def __init__(self, open_books: Callable[[], Books], worker: Worker, groups_max: int) -> None:
+        self._open_books = open_books
+        self._worker = worker
+        self._groups_max = groups_max
+        self._waiting: list[tuple[Group, Reply | None]] = []
+        self._busy = False
+        self._books: Books | None = None
+
+    async def on_start(self) -> None:
+        self._books = await self._worker.call(self._open_books)
+        self.resources.push_async_callback(self._close)
+
+    async def _close(self) -> None:
+        if self._books is not None:
+            await self._worker.call(self._books.close)
+
+    async def handle_batch(self, envelopes: list[Envelope]) -> None:
+        """All groups of a batch of mail go into one transaction."""
+        for message, reply in envelopes:
+            await self.handle(message, reply)
+        if self._waiting and not self._busy:
+            self._begin()
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        match message:
+            case Commit(group):
+                self._waiting.append((group, reply))
+            case _Done(replies, results):
+                self._busy = False
+                self._answer(replies, results)
+            case LoadAccount(account):
+                assert reply is not None
+                self.spawn(self._load, account, reply)
+            case _:
+                raise TypeError(f"the recorder does not know {type(message).__name__}")
+
+    def _begin(self) -> None:
+        batch, self._waiting = self._waiting[: self._groups_max], self._waiting[self._groups_max :]
+        self._busy = True
+        self.spawn(self._commit, tuple(batch), name="commit")
+
+    async def _commit(self, batch: tuple[tuple[Group, Reply | None], ...]) -> None:
+        assert self._books is not None
+        results = await self._worker.call(self._books.commit, [group for group, _ in batch])
+        self.post(_Done(tuple(reply for _, reply in batch), tuple(results)))
+
+    @staticmethod
+    def _answer(replies: tuple[Reply | None, ...], results: tuple[Any, ...]) -> None:
+        for reply, result in zip(replies, results, strict=True):
+            if reply is None:
+                if isinstance(result, GroupRefused):
+                    raise result  # nobody waits for the answer: the defect must not pass unseen
+            elif isinstance(result, GroupRefused):
+                reply.fail(result)
+            else:
+                reply.send(result)
+
+    async def _load(self, account: str, reply: Reply) -> None:
+        assert self._books is not None
+        reply.send(await self._worker.call(self._books.load, account))
+
+    def settled(self) -> bool:
+        return not self._busy and not self._waiting and super().settled()

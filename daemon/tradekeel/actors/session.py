@@ -1,0 +1,271 @@
+"""The venue session: the connection, the last check before the wire, and the venue's news.
+
+Requests are performed one after the other, in the order in which the executor released them. The last check runs in the synchronous step
+that hands the bytes over: a pause or a halt that came a moment ago stops the request there, and then it is *certain* that nothing was
+sent. Everything else that goes wrong is either certain (the venue refused, or could not be reached) or unknown; nothing is tried again.
+
+The session belongs to no executor incarnation: work of an earlier one that has not begun is dropped, and what is on the wire is waited for
+before anything is looked up for the new one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.domain.effects import AmendOrder, CancelOrder, LookUpOrder, PlaceOrder, VenueAsk
+from tradekeel.domain.messages import VenueTransaction
+from tradekeel.domain.money import parse_amount
+from tradekeel.domain.protocol import (
+    AskSession,
+    MatchTick,
+    Outcome,
+    OutcomeKind,
+    Perform,
+    Performed,
+    QuietUntil,
+    Reconcile,
+    SessionState,
+    SetLatch,
+    VenuePassed,
+    VenueSide,
+)
+from tradekeel.domain.records import Latch
+from tradekeel.errors import OutcomeUnknown, VenueRefused, VenueUnreachable
+from tradekeel.ports import TickMatcher, Venue
+from tradekeel.runtime.actor import Actor, MailboxLimits, Reply
+from tradekeel.runtime.clock import Clock
+from tradekeel.runtime.faults import point
+from tradekeel.runtime.restart import Backoff, backoff_delay_s
+
+CONNECT_BACKOFF = Backoff(initial_s=0.2, factor=2.0, max_s=30.0)
+NEWS_ROWS_MAX = 1_000
+
+
+class _Next(Struct, frozen=True):
+    """The piece of work in hand is done."""
+
+
+class _Connected(Struct, frozen=True):
+    """An attempt to connect ended: empty when it worked, else why not."""
+
+    why: str
+
+
+class _Held(VenueUnreachable):
+    """Our own last check said no; nothing was sent."""
+
+
+Work = tuple[int, Callable[[], Any], Reply]
+
+
+class Session(Actor):
+    """See the module."""
+
+    mailbox_limits = MailboxLimits(reliable_max=1_024)
+
+    def __init__(self, make_venue: Callable[[], Venue], deadline_clock: Clock | None) -> None:
+        self._make_venue = make_venue
+        self._deadline_clock = deadline_clock  # None in replay: event time does not pass while we work
+        self._venue: Venue | None = None
+        self._connected = False
+        self._why = "not connected yet"
+        self._failures = 0
+        self._epoch = 0
+        self._paused = False
+        self._latch = Latch.OPEN
+        self._queue: deque[Work] = deque()
+        self._busy = False
+
+    async def on_start(self) -> None:
+        self._venue = self._make_venue()
+        self.resources.push_async_callback(self._venue.close)
+        await self._connect()
+
+    async def _connect(self) -> None:
+        assert self._venue is not None
+        try:
+            await self._venue.connect()
+        except VenueUnreachable as error:
+            self._why = str(error)
+            self._failures += 1
+            self.spawn(self._connect_later)
+            return
+        self._connected, self._why, self._failures = True, "", 0
+
+    async def _connect_later(self) -> None:
+        await self.clock.sleep(backoff_delay_s(CONNECT_BACKOFF, self._failures, self.system.random))
+        self.post(_Connected("again"))
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        match message:
+            case QuietUntil(window, start, stop):
+                assert reply is not None
+                matcher = self._matcher()
+                reply.send(stop if matcher is None else min(stop, matcher.quiet_until(window, start)))
+            case VenuePassed():
+                self._enqueue(self._epoch, lambda: self._pass(message), None)
+            case MatchTick():
+                self._enqueue(self._epoch, lambda: self._match(message), reply)
+            case Perform(epoch=epoch):
+                self._begin_epoch(epoch)
+                self._enqueue(epoch, lambda: self._perform(message), reply)
+            case Reconcile(epoch=epoch):
+                self._begin_epoch(epoch)
+                self._enqueue(epoch, lambda: self._read_everything(message), reply)
+            case SetLatch(paused, latch):
+                self._paused, self._latch = paused, latch
+            case AskSession():
+                assert reply is not None
+                position = getattr(self._venue, "position", 0)
+                reply.send(SessionState(self._connected, self._why, position))
+            case _Next():
+                self._busy = False
+            case _Connected():
+                self.spawn(self._connect)
+            case _:
+                raise TypeError(f"the session does not know {type(message).__name__}")
+        self._start_next()
+
+    def _matcher(self) -> TickMatcher | None:
+        venue = self._venue
+        return (
+            venue if venue is not None and venue.capabilities.matches_ticks and isinstance(venue, TickMatcher) else None
+        )
+
+    # --- one thing at a time ---------------------------------------------------------------------------------------------
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """A new executor incarnation: what an older one asked for and has not begun is dropped."""
+        if epoch <= self._epoch:
+            return
+        self._epoch = epoch
+        kept: deque[Work] = deque()
+        for work in self._queue:
+            if work[0] < epoch and work[2] is not None:
+                work[2].fail(VenueUnreachable("dropped: the executor that asked has been restarted"))
+            else:
+                kept.append(work)
+        self._queue = kept
+
+    def _enqueue(self, epoch: int, work: Callable[[], Any], reply: Reply | None) -> None:
+        self._queue.append((epoch, work, reply))  # type: ignore[arg-type]  # no reply: nobody waits for this one
+
+    def _start_next(self) -> None:
+        if self._queue and not self._busy:
+            self._busy = True
+            _, work, reply = self._queue.popleft()
+            self.spawn(self._work, work, reply, name="work")
+
+    async def _work(self, work: Callable[[], Any], reply: Reply | None) -> None:
+        try:
+            answer = await work()
+        except (VenueUnreachable, OutcomeUnknown) as error:
+            if reply is not None:
+                reply.fail(error)
+        else:
+            if reply is not None:
+                reply.send(answer)
+        self.post(_Next())
+
+    # --- the work --------------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Venue:
+        if self._venue is None or not self._connected:
+            raise VenueUnreachable(self._why)
+        return self._venue
+
+    async def _pass(self, message: VenuePassed) -> None:
+        matcher = self._matcher()
+        if matcher is not None:
+            await matcher.advance(message.window, message.stop)
+
+    async def _match(self, message: MatchTick) -> Performed:
+        matcher = self._matcher()
+        if matcher is not None:
+            point("session.match.before")
+            await matcher.match(message.window, message.index)
+            point("session.match.after")
+        return Performed((), await self._news(self._ready(), message.cursor))
+
+    async def _news(self, venue: Venue, cursor: int) -> Sequence[VenueTransaction]:
+        news: list[VenueTransaction] = []
+        while True:
+            page = await venue.transactions(news[-1].sequence if news else cursor, NEWS_ROWS_MAX)
+            news.extend(page)
+            if len(page) < NEWS_ROWS_MAX:
+                return news
+
+    async def _perform(self, message: Perform) -> Performed:
+        outcomes: list[Outcome] = []
+        for ask in message.asks:
+            outcome = await self._perform_one(ask)
+            if outcome is not None:
+                outcomes.append(outcome)
+        try:
+            news = await self._news(self._ready(), message.cursor)
+        except (VenueUnreachable, OutcomeUnknown):
+            news = ()  # what was asked has an outcome all the same; the news is read the next time
+        return Performed(tuple(outcomes), news)
+
+    async def _perform_one(self, ask: VenueAsk) -> Outcome | None:
+        """One request and how it ended; None where the end comes as news and nothing can be lost."""
+        match ask:
+            case PlaceOrder():
+                return await self._place(ask)
+            case CancelOrder(client_id):
+                await self._send(client_id, lambda venue: venue.cancel(client_id, self._check_message))
+                point("session.cancel.after")
+            case AmendOrder(client_id, price):
+                level = parse_amount(price)
+                await self._send(client_id, lambda venue: venue.amend(client_id, level, self._check_message))
+            case LookUpOrder():
+                raise TypeError("lookups go to sync")
+        return None
+
+    async def _place(self, ask: PlaceOrder) -> Outcome:
+        request = ask.request
+
+        def check() -> None:
+            self._check(ask.adds_exposure, ask.deadline_ns)
+            point("session.place.on_the_wire")
+
+        point("session.place.before")
+        outcome = await self._send(request.client_order_id, lambda venue: venue.place(request, check))
+        point("session.place.after")
+        return outcome
+
+    async def _send(self, client_id: str, call: Callable[[Venue], Any]) -> Outcome:
+        try:
+            await call(self._ready())
+        except VenueUnreachable as error:
+            return Outcome(client_id, OutcomeKind.NOT_SENT, str(error))
+        except VenueRefused as error:
+            return Outcome(client_id, OutcomeKind.REFUSED, str(error))
+        except OutcomeUnknown as error:
+            return Outcome(client_id, OutcomeKind.UNKNOWN, str(error))
+        return Outcome(client_id, OutcomeKind.ANSWERED)
+
+    def _check(self, adds_exposure: bool, deadline_ns: int | None) -> None:
+        """The last look before the bytes leave, in the same synchronous step."""
+        if self._latch is Latch.HALTED:
+            raise _Held("held back: the account is halted")
+        if adds_exposure and (self._paused or self._latch is not Latch.OPEN):
+            raise _Held("held back: no new entries while the account is paused or reduce-only")
+        if deadline_ns is not None and self._deadline_clock is not None and self._deadline_clock.now_ns() > deadline_ns:
+            raise _Held("held back: it could not be sent in time")
+
+    def _check_message(self) -> None:
+        """Cancels and amends take risk away: nothing of ours holds them back."""
+
+    async def _read_everything(self, message: Reconcile) -> VenueSide:
+        venue = self._ready()
+        news = await self._news(venue, message.cursor)
+        orders = {client_id: await venue.order(client_id) for client_id in message.wanted}
+        return VenueSide(news, orders, await venue.open_orders(), await venue.positions(), await venue.balance())
+
+    def settled(self) -> bool:
+        return not self._busy and not self._queue and super().settled()

@@ -1,0 +1,206 @@
+"""A strategist: the shell around one strategy's core.
+
+A strategy that throws crashes its actor once; the supervisor starts it again from its last saved state. If it throws at the same
+position again it is marked FAILED for good: from then on this actor only keeps step, so the others trade on, and the exits of its
+trades go on with whoever keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from tradekeel.domain.messages import Decision
+from tradekeel.domain.protocol import (
+    Attach,
+    Attached,
+    Confirm,
+    Decide,
+    FailStrategy,
+    Reached,
+    ReadEntries,
+    Run,
+    Save,
+    Stand,
+    StopStrategy,
+    Where,
+)
+from tradekeel.domain.records import Checkpoint, StrategyStatus
+from tradekeel.domain.ticks import TickWindow
+from tradekeel.domain.view import Entry, View
+from tradekeel.errors import InputError, TradekeelError
+from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.faults import point
+
+ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
+ASK_TIMEOUT_S = 60.0
+NOWHERE = 2**62  # a strategist that has failed holds nobody back
+
+
+class Core(Protocol):
+    """What the shell needs of :class:`tradekeel.strategies.core.StrategistCore`."""
+
+    view: View
+    stamp: int
+    position: int
+    last_tick_ns: int
+    held: Decision | None
+
+    @property
+    def read_to(self) -> int:
+        """Journal sequence up to which entries were delivered."""
+
+    @property
+    def state_version(self) -> int:
+        """Version of the strategy's State."""
+
+    def start(self, ts_ns: int, gap_ns: int = 0) -> bool:
+        """``on_start``."""
+
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Queue journal entries."""
+
+    def run(self, window: TickWindow | None, until: int) -> int:
+        """Go ahead to a stamp."""
+
+    def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
+        """Agree on a stamp."""
+
+    def stop(self, ts_ns: int, reason: str) -> Decision | None:
+        """``on_stop``."""
+
+    def save(self) -> bytes:
+        """The state for a checkpoint."""
+
+
+class Failures:
+    """Where a strategy threw before; outlives the actor's incarnations, not the process."""
+
+    def __init__(self) -> None:
+        self.position: int | None = None
+
+
+class Strategist(Actor):
+    """See the module."""
+
+    def __init__(
+        self, strategy: str, make_core: Callable[[Attached], Core], executor: ActorRef, failures: Failures
+    ) -> None:
+        self._strategy = strategy
+        self._make_core = make_core
+        self._executor = executor
+        self._failures = failures
+        self._core: Core | None = None
+        self._inert = False
+        self._early: list[tuple[Any, Reply | None]] = []
+
+    async def on_start(self) -> None:
+        self.request(self._executor, Attach(self._strategy), lambda answer: answer, timeout_s=ATTACH_TIMEOUT_S)
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, Attached):
+            await self._attached(message)
+        elif self._core is None and not self._inert:
+            self._early.append((message, reply))  # the conductor asks one question at a time, so these are few
+        else:
+            await self._guarded(message, reply)
+
+    async def _attached(self, attached: Attached) -> None:
+        self._execution = attached.execution
+        self._frontier = attached.frontier
+        if attached.view.status is StrategyStatus.FAILED:
+            self._inert = True
+        else:
+            try:
+                self._core = core = self._make_core(attached)
+                core.deliver(attached.entries)
+                core.start(attached.ts_ns)
+            except InputError as error:
+                await self._fail(str(error))
+            except Exception as error:
+                await self._threw(error, attached.position)
+        early, self._early = self._early, []
+        for message, reply in early:
+            await self._guarded(message, reply)
+
+    async def _guarded(self, message: Any, reply: Reply | None) -> None:
+        assert reply is not None
+        core = self._core
+        if self._inert or core is None:
+            reply.send(self._keeping_step(message))
+            return
+        try:
+            answer = await self._handle(core, message)
+        except InputError as error:
+            await self._fail(str(error))
+            answer = self._keeping_step(message)
+        except TradekeelError:
+            raise  # ours, not the strategy's
+        except Exception as error:
+            await self._threw(error, core.position)
+            answer = self._keeping_step(message)
+        reply.send(answer)
+
+    async def _handle(self, core: Core, message: Any) -> Any:
+        match message:
+            case Run(window, until, journal_to):
+                if core.read_to < journal_to:
+                    core.deliver(await self._executor.ask(ReadEntries(core.read_to), timeout_s=ASK_TIMEOUT_S))
+                stamp = core.run(window, until)
+                return Reached(stamp, core.held is not None)
+            case Confirm(window, stamp):
+                decision = core.confirm(window, stamp)
+                return await self._decide(decision)
+            case Save():
+                return self._checkpoint(core)
+            case Where():
+                return Stand(core.position, self._frontier)
+            case StopStrategy(ts_ns, reason):
+                return await self._decide(core.stop(ts_ns, reason))
+            case _:
+                raise TypeError(f"a strategist does not know {type(message).__name__}")
+
+    async def _decide(self, decision: Decision | None) -> bool:
+        if decision is None:
+            return False
+        point("strategist.before_decide")
+        await self._executor.ask(Decide(decision), timeout_s=ASK_TIMEOUT_S)
+        return True
+
+    def _checkpoint(self, core: Core) -> Checkpoint:
+        return Checkpoint(
+            execution=self._execution,
+            owner=self._strategy,
+            position=core.position,
+            inbox=core.view.inbox,
+            ts_ns=core.last_tick_ns,
+            version=core.state_version,
+            state=core.save(),
+        )
+
+    async def _threw(self, error: Exception, position: int) -> None:
+        """First time: crash, and start again from what is saved. The same position again: it will never get past it."""
+        if self._failures.position == position:
+            await self._fail(f"it threw twice at tick {position}: {type(error).__name__}: {error}")
+            return
+        self._failures.position = position
+        raise error
+
+    async def _fail(self, reason: str) -> None:
+        self._inert, self._core = True, None
+        message = FailStrategy(self._strategy, StrategyStatus.FAILED, reason)
+        await self._executor.ask(message, timeout_s=ASK_TIMEOUT_S)
+
+    def _keeping_step(self, message: Any) -> Any:
+        """The answers of a strategist that does nothing any more."""
+        match message:
+            case Run(until=until):
+                return Reached(until, decided=False)
+            case Save():
+                return None
+            case Where():
+                return Stand(NOWHERE, self._frontier)
+            case _:
+                return False

@@ -1,0 +1,59 @@
+"""What a core gives back: records and rows to make durable, and requests to perform once they are."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tradekeel.domain.messages import OrderRequest
+from tradekeel.domain.records import Checkpoint, Group
+from tradekeel.domain.view import Entry
+
+
+class PlaceOrder(Struct, frozen=True, tag=True):
+    """Send one order, attached exits included. Checked once more in the step that writes to the wire."""
+
+    request: OrderRequest
+    adds_exposure: bool
+    deadline_ns: int | None = None
+
+
+class CancelOrder(Struct, frozen=True, tag=True):
+    """Ask the venue to cancel. Asking twice is harmless."""
+
+    client_order_id: str
+
+
+class AmendOrder(Struct, frozen=True, tag=True):
+    """Move the price of a working order that the venue keeps for us. Asking twice is harmless."""
+
+    client_order_id: str
+    price: str  # decimal text
+
+
+class LookUpOrder(Struct, frozen=True, tag=True):
+    """Find out what became of an order in doubt."""
+
+    client_order_id: str
+
+
+VenueAsk = PlaceOrder | CancelOrder | AmendOrder | LookUpOrder
+
+
+class Effects(Struct, frozen=True):
+    """One step's outcome. Nothing in ``requests`` happens before everything else is durable."""
+
+    entries: tuple[Entry, ...] = ()  # records with the numbers they will have and the rows they change
+    checkpoints: tuple[Checkpoint, ...] = ()
+    requests: tuple[VenueAsk, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.checkpoints or self.requests)
+
+    def group(self, execution: str) -> Group:
+        """What is committed together."""
+        return Group(
+            execution=execution,
+            records=tuple(entry.record for entry in self.entries),
+            rows=tuple(row for entry in self.entries for row in entry.rows),
+            checkpoints=self.checkpoints,
+        )

@@ -1,0 +1,290 @@
+"""From what is wanted to what would be sent: signals, orders and trades, with derived ids and nothing decided yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct, structs
+
+from tradekeel.domain import ids
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.messages import Decision, Enter, OrderRequest, Signal
+from tradekeel.domain.orders import AttachedExit, Order, OrderType, Purpose, Side
+from tradekeel.domain.positions import Quote
+from tradekeel.domain.trades import Trade, TradeSide
+
+ATTEMPTS_MAX = 16
+"""How often one decision may be renewed after a proof that its order never arrived; each needs a crash of its own."""
+
+
+class AccountTerms(Struct, frozen=True, kw_only=True):
+    """What an account's orders have in common."""
+
+    account: str
+    venue: str
+    currency: str
+    instruments: Mapping[str, Instrument]
+    exits_at_venue: bool  # attached stops and targets go to the venue; otherwise the monitor keeps them
+    hedging: bool = False
+    leverage: Decimal | None = None
+    parameter_mode: str | None = None
+    replayable: bool = True  # the feed gives the same ticks again, and waits for us
+    send_within_ns: int | None = None  # live: an entry that could not be sent by then is not sent at all
+
+
+class Bracket(Struct, frozen=True):
+    """An entry with all that belongs to it."""
+
+    signal: Signal
+    trade: Trade
+    entry: Order
+    attached: tuple[Order, ...]
+
+
+def bracket(
+    enter: Enter,
+    leg: int,
+    decision: Decision,
+    execution: str,
+    terms: AccountTerms,
+    quote: Quote | None,
+    session: str | None,
+) -> Bracket:
+    """The signal, trade and orders that an :class:`~tradekeel.domain.messages.Enter` stands for. Pure construction."""
+    instrument = terms.instruments[enter.instrument]
+    key = (execution, decision.strategy, decision.number, leg)
+    correlation = ids.signal_id(*key)
+    seen = None if quote is None else (quote.ask if enter.side is Side.BUY else quote.bid)
+    wanted = enter.price if enter.price is not None else (enter.stop_price if enter.stop_price is not None else seen)
+    trail = _trail(enter, instrument, wanted)
+    entry = Order(
+        client_order_id=ids.client_order_id(*key),
+        execution=execution,
+        account=terms.account,
+        strategy=decision.strategy,
+        instrument=enter.instrument,
+        side=enter.side,
+        type=enter.type,
+        purpose=Purpose.ENTRY,
+        quantity=enter.quantity,
+        time_in_force=enter.time_in_force,
+        price=enter.price,
+        stop_price=enter.stop_price,
+        expire_at_ns=enter.expire_at_ns,
+        trade_id=ids.trade_id(*key),
+        signal_id=correlation,
+        decision=decision.number,
+        leg=leg,
+        correlation_id=correlation,
+        reference_price=seen,
+        created_ns=decision.ts_ns,
+        updated_ns=decision.ts_ns,
+        deadline_ns=None if terms.send_within_ns is None else decision.ts_ns + terms.send_within_ns,
+        stamp=decision.stamp,
+    )
+    signal = Signal(
+        signal_id=correlation,
+        execution=execution,
+        strategy=decision.strategy,
+        symbol=enter.instrument,
+        timeframe=enter.timeframe,
+        side=enter.side,
+        confidence=enter.confidence,
+        entry_price=wanted,
+        stop_loss=enter.stop_loss,
+        take_profit=enter.take_profit,
+        session=session,
+        pattern_type=enter.pattern_type,
+        generated_at_ns=decision.ts_ns,
+        rl_state_key=enter.rl_state_key,
+        rl_action_key=enter.rl_action_key,
+        trade_id=entry.trade_id,
+    )
+    attached = _attached(entry, enter, trail) if terms.exits_at_venue else ()
+    return Bracket(signal, _trade(enter, entry, terms, trail, session, bool(attached)), entry, attached)
+
+
+def _trail(enter: Enter, instrument: Instrument, price: Decimal | None) -> Decimal | None:
+    if enter.trailing_distance is not None:
+        return instrument.price(enter.trailing_distance)
+    if enter.trailing_percent is None or price is None:
+        return None
+    return max(instrument.price(price * enter.trailing_percent / 100), instrument.tick_size)
+
+
+def _trade(
+    enter: Enter, entry: Order, terms: AccountTerms, trail: Decimal | None, session: str | None, at_venue: bool
+) -> Trade:
+    if entry.trade_id is None:
+        raise AssertionError("an entry always names its trade")
+    return Trade(
+        trade_id=entry.trade_id,
+        signal_id=entry.signal_id,
+        execution=entry.execution,
+        account=entry.account,
+        strategy=entry.strategy,
+        venue=terms.venue,
+        symbol=entry.instrument,
+        side=TradeSide.of(entry.side),
+        quantity=entry.quantity,
+        leverage=terms.leverage,
+        stop_loss=enter.stop_loss,
+        initial_stop_loss=enter.stop_loss,
+        take_profit=enter.take_profit,
+        trailing_distance=trail,
+        trailing_percent=enter.trailing_percent,
+        exit_at_ns=enter.exit_at_ns,
+        session=session,
+        timeframe=enter.timeframe,
+        pattern_type=enter.pattern_type,
+        model=enter.model,
+        confidence_score=enter.confidence,
+        meta_strategy_id=enter.meta_strategy_id,
+        regime=enter.regime,
+        rl_state_key=enter.rl_state_key,
+        rl_action_key=enter.rl_action_key,
+        entry_order_id=entry.client_order_id,
+        correlation_id=entry.correlation_id,
+        parameter_mode=terms.parameter_mode,
+        tags=enter.tags,
+        metadata=enter.metadata,
+        exits_at_venue=at_venue,
+        created_ns=entry.created_ns,
+        updated_ns=entry.created_ns,
+    )
+
+
+def _attached(entry: Order, enter: Enter, trail: Decimal | None) -> tuple[Order, ...]:
+    wishes: list[tuple[OrderType, str, Decimal]] = []
+    if enter.stop_loss is not None:
+        wishes.append((OrderType.STOP, "stop_loss", enter.stop_loss))
+    if enter.take_profit is not None:
+        wishes.append((OrderType.LIMIT, "take_profit", enter.take_profit))
+    if trail is not None:
+        wishes.append((OrderType.TRAILING_STOP, "trailing_stop", trail))
+    return tuple(_child(entry, number, *wish) for number, wish in enumerate(wishes, start=1))
+
+
+def _child(entry: Order, number: int, type_: OrderType, reason: str, level: Decimal) -> Order:
+    leg = entry.leg * 10 + number
+    return Order(
+        client_order_id=ids.client_order_id(
+            entry.execution, f"{entry.strategy}/attached", entry.decision, leg, entry.attempt
+        ),
+        execution=entry.execution,
+        account=entry.account,
+        strategy=entry.strategy,
+        instrument=entry.instrument,
+        side=entry.side.opposite,
+        type=type_,
+        purpose=Purpose.EXIT,
+        quantity=entry.quantity,
+        price=level if type_ is OrderType.LIMIT else None,
+        stop_price=level if type_ is OrderType.STOP else None,
+        trail_distance=level if type_ is OrderType.TRAILING_STOP else None,
+        reduce_only=True,
+        trade_id=entry.trade_id,
+        parent_id=entry.client_order_id,
+        oco_group=entry.client_order_id,
+        close_reason=reason,
+        decision=entry.decision,
+        leg=leg,
+        attempt=entry.attempt,
+        correlation_id=entry.correlation_id,
+        created_ns=entry.created_ns,
+        updated_ns=entry.created_ns,
+        stamp=entry.stamp,
+    )
+
+
+class ExitWish(Struct, frozen=True, kw_only=True):
+    """An exit somebody wants: which trade, how much of it, why, and who asks."""
+
+    trade: Trade
+    quantity: Decimal
+    reason: str
+    source: str  # strategy, monitor, operator
+    decider: str  # part of the id: the strategy's name, or "#account"
+    number: int
+    leg: int
+    ts_ns: int
+    stamp: int
+    reference_price: Decimal | None
+    reduce_only: bool
+    after_cancel_of: tuple[str, ...]
+
+
+def exit_order(wish: ExitWish, execution: str) -> Order:
+    """The market order that closes a part of a trade."""
+    trade = wish.trade
+    return Order(
+        client_order_id=ids.client_order_id(execution, wish.decider, wish.number, wish.leg),
+        execution=execution,
+        account=trade.account,
+        strategy=trade.strategy,
+        instrument=trade.symbol,
+        side=trade.side.entry_side.opposite,
+        type=OrderType.MARKET,
+        purpose=Purpose.EXIT,
+        quantity=wish.quantity,
+        reduce_only=wish.reduce_only,
+        position_ref=trade.position_ref,
+        trade_id=trade.trade_id,
+        after_cancel_of=wish.after_cancel_of,
+        close_reason=wish.reason,
+        source=wish.source,
+        decision=wish.number,
+        leg=wish.leg,
+        correlation_id=trade.correlation_id,
+        reference_price=wish.reference_price,
+        created_ns=wish.ts_ns,
+        updated_ns=wish.ts_ns,
+        stamp=wish.stamp,
+    )
+
+
+def renewed(order: Order, now_ns: int, parent: Order | None = None) -> Order:
+    """The same decision as a new order with a new id: only after a proof that ``order`` never arrived."""
+    attempt = order.attempt + 1
+    return structs.replace(
+        order,
+        client_order_id=ids.derived_id("tk", order.client_order_id, "renewed", attempt),
+        attempt=attempt,
+        renews=order.client_order_id,
+        parent_id=order.parent_id if parent is None else parent.client_order_id,
+        oco_group=order.oco_group if parent is None else parent.client_order_id,
+        status=type(order.status).INTENDED,
+        status_reason="",
+        submitted_ns=None,
+        created_ns=now_ns,
+        updated_ns=now_ns,
+    )
+
+
+def order_request(order: Order, attached: tuple[Order, ...] = ()) -> OrderRequest:
+    """What goes over the wire for an order."""
+    return OrderRequest(
+        client_order_id=order.client_order_id,
+        instrument=order.instrument,
+        side=order.side,
+        type=order.type,
+        quantity=order.quantity,
+        time_in_force=order.time_in_force,
+        price=order.price,
+        stop_price=order.stop_price,
+        expire_at_ns=order.expire_at_ns,
+        reduce_only=order.reduce_only,
+        position_ref=order.position_ref,
+        attached=tuple(
+            AttachedExit(
+                client_order_id=child.client_order_id,
+                type=child.type,
+                price=child.price,
+                stop_price=child.stop_price,
+                trail_distance=child.trail_distance,
+            )
+            for child in attached
+        ),
+        correlation_id=order.correlation_id,
+    )

@@ -1,0 +1,231 @@
+"""The monitor's core: exits that we keep, equity, loss limits, performance; fed by ticks, told of trades by the journal.
+
+Like a strategist it follows the journal by stamp, so after a restart it walks through its past the same way: an exit that it asked for then is
+in the journal, and the trade is closing by the time its tick comes round again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.domain import records as r
+from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.messages import Stamp, TransactionKind
+from tradekeel.domain.money import ledger
+from tradekeel.domain.performance import PerformanceTracker, TrackerState
+from tradekeel.domain.positions import Quote
+from tradekeel.domain.protocol import EquitySeen
+from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.risk_losses import Marks, RiskMonitor, RiskState, Trip
+from tradekeel.domain.sessions import session_at
+from tradekeel.domain.ticks import Extremes, Tick, TickWindow
+from tradekeel.domain.trades import Trade, TradeStatus
+from tradekeel.domain.view import Entry, View
+from tradekeel.errors import Defect
+
+class MonitorState(Struct, kw_only=True):
+    """What a cut keeps of the monitor."""
+
+    position: int
+    stamp: int
+    best: dict[str, Decimal]
+    quotes: dict[str, Quote]
+    risk: RiskState
+    tracker: TrackerState
+
+
+class Watched(Struct, frozen=True):
+    """What one tick made the monitor ask for."""
+
+    exits: tuple[ExitAction, ...] = ()
+    moves: tuple[StopMove, ...] = ()
+    trip: Trip | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.exits or self.moves or self.trip is not None)
+
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_DECODER = msgspec.msgpack.Decoder(MonitorState)
+
+
+class MonitorCore:
+    """See the module. ``view`` is the account as of the saved state's inbox."""
+
+    def __init__(self, view: View, instruments: Mapping[str, Instrument], currency: str, limits: RiskLimits, saved: bytes | None) -> None:
+        self.view = view
+        self.limits = limits
+        self.news: deque[Entry] = deque()
+        self.watch = ExitWatch()
+        self.marks = Marks(instruments, currency)
+        state = _DECODER.decode(saved) if saved else None
+        self.position = state.position if state else 0
+        self.stamp = state.stamp if state else 0
+        self.quotes: dict[str, Quote] = dict(state.quotes) if state else {}
+        self.risk = RiskMonitor(limits, state.risk if state else None)
+        self.tracker = PerformanceTracker(state.tracker if state else None)
+        self.watch.best.update(state.best if state else {})
+        self.watch.changed(view.trades.values())
+
+    # --- news ------------------------------------------------------------------------------------------------------------
+
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Queue journal entries, in order."""
+        last = self.news[-1].sequence if self.news else self.view.inbox
+        for entry in entries:
+            if entry.sequence <= last:
+                continue
+            if entry.sequence != last + 1:
+                raise Defect(f"monitor: journal entry {entry.sequence} follows {last}")
+            self.news.append(entry)
+            last = entry.sequence
+
+    def follow(self, stamp: int) -> None:
+        """Take over all queued news up to ``stamp``."""
+        news = self.news
+        while news and news[0].record.stamp <= stamp:
+            entry = news.popleft()
+            before = self.view.latch
+            self.view.follow(entry)
+            self._take(entry, before)
+        self.stamp = max(self.stamp, stamp)
+
+    def _take(self, entry: Entry, latch_before: r.Latch) -> None:
+        trades = [row for row in entry.rows if isinstance(row, Trade)]
+        if trades:
+            self.watch.changed(trades)
+            for trade in trades:
+                if trade.status is TradeStatus.CLOSED:
+                    self.tracker.closed(trade)
+        record = entry.record
+        if isinstance(record, r.VenueReported) and record.transaction.kind is TransactionKind.DEPOSITED:
+            self.risk.moved_funds(record.transaction.amount)
+        if isinstance(record, r.LatchChanged) and latch_before is not r.Latch.OPEN and record.latch is r.Latch.OPEN:
+            equity = self.equity()
+            if equity is not None:
+                self.risk.rearm(equity, record.ts_ns)
+
+    def _next_news_index(self, window: TickWindow, stop: int) -> int:
+        """Ticks before this index may pass before the next queued news is due."""
+        if not self.news:
+            return stop
+        due = self.news[0].record.stamp
+        position = Stamp.position(due) + (due % 2)  # news behind tick q comes before tick q + 1
+        return max(0, min(stop, position - window.first_position))
+
+    # --- ticks -----------------------------------------------------------------------------------------------------------
+
+    def quiet_until(self, window: TickWindow, start: int, stop: int) -> int:
+        """The first index in ``[start, stop)`` at which the monitor acts, or must be told news first; else ``stop``."""
+        start = max(start, min(stop, self.position + 1 - window.first_position))
+        if start >= stop:
+            return stop
+        self.follow(Stamp.before(window.ticks[start].position))
+        stop = max(start, self._next_news_index(window, stop))
+        if start >= stop:
+            return start
+        stop = self.watch.quiet_until(window, start, stop)
+        if start >= stop or not self.limits.needs_equity:
+            return stop
+        return self._equity_quiet(window, start, stop)
+
+    def _equity_quiet(self, window: TickWindow, start: int, stop: int) -> int:
+        """The longest prefix that is vouched for, found by halving: a limit or a new day is near at most now and then."""
+        with ledger():
+            while start < stop:
+                bounds = self.marks.equity_range(
+                    self.view.balance, self.view.positions.values(), self.quotes, window.extremes(start, stop)
+                )
+                if bounds is not None and self.risk.quiet(bounds, window.ticks[stop - 1].ts_ns):
+                    return stop
+                stop = start + (stop - start) // 2
+        return start
+
+    def passed(self, window: TickWindow, start: int, stop: int, extremes: Mapping[str, Extremes]) -> EquitySeen | None:
+        """The ticks in ``[start, stop)`` went by quietly."""
+        start = max(start, self.position + 1 - window.first_position)
+        if start >= stop:
+            return self.seen()
+        bounds = None
+        if self.limits.needs_equity:
+            with ledger():
+                bounds = self.marks.equity_range(self.view.balance, self.view.positions.values(), self.quotes, extremes)
+        self.quotes.update(last_quotes(window, start, stop))
+        self.position = window.ticks[stop - 1].position
+        self.stamp = max(self.stamp, Stamp.before(self.position))
+        self.tracker.passed(stop - start)
+        if bounds is not None:
+            equity = self.equity()
+            if equity is not None:
+                self.risk.skip(bounds, equity)
+        return self.seen()
+
+    def at(self, tick: Tick) -> Watched:
+        """One tick that is not quiet."""
+        self.follow(Stamp.before(tick.position))
+        if tick.position <= self.position:
+            return Watched()
+        self.position = tick.position
+        self.quotes[tick.instrument] = Quote(tick.bid, tick.ask, tick.ts_ns)
+        self.tracker.passed(1)
+        exits, moves = self.watch.at(tick)
+        trip = None
+        if self.limits.needs_equity:
+            equity = self.equity()
+            trip = self.risk.observe(equity, tick.ts_ns) if equity is not None else None
+        return Watched(tuple(exits), tuple(moves), trip)
+
+    # --- figures ---------------------------------------------------------------------------------------------------------
+
+    def equity(self) -> Decimal | None:
+        """Balance and unrealised profit at the latest quotes; None where a price or rate is missing."""
+        with ledger():
+            return self.marks.equity(self.view.balance, self.view.positions.values(), self.quotes)
+
+    def seen(self) -> EquitySeen | None:
+        """What the gate's loss limits are measured on, if any is set."""
+        if not self.limits.needs_equity:
+            return None
+        state = self.risk.state
+        if state.last_equity is None or state.day_start_equity is None or state.peak_equity is None:
+            return None
+        return EquitySeen(state.last_equity, state.day_start_equity, state.peak_equity)
+
+    def snapshot(self, execution: str, ts_ns: int, parameter_mode: str | None) -> r.PerformanceSnapshot:
+        """The account's figures now."""
+        equity = self.equity()
+        balance = self.view.balance
+        self.tracker.sample(equity if equity is not None else balance, ts_ns)
+        return self.tracker.snapshot(
+            execution, ts_ns, balance=balance, equity=equity, session=session_at(ts_ns), parameter_mode=parameter_mode
+        )
+
+    def save(self) -> bytes:
+        """The state for a cut."""
+        return _ENCODER.encode(
+            MonitorState(
+                position=self.position,
+                stamp=self.stamp,
+                best=self.watch.best,
+                quotes=self.quotes,
+                risk=self.risk.state,
+                tracker=self.tracker.state,
+            )
+        )
+
+
+def last_quotes(window: TickWindow, start: int, stop: int) -> dict[str, Quote]:
+    """The last quote of each instrument in ``[start, stop)``."""
+    found: dict[str, Quote] = {}
+    last = window.ticks[stop - 1]
+    found[last.instrument] = Quote(last.bid, last.ask, last.ts_ns)
+    for tick in window.ticks[start:stop]:
+        if tick.instrument != last.instrument:
+            found[tick.instrument] = Quote(tick.bid, tick.ask, tick.ts_ns)
+    return found

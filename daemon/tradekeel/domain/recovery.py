@@ -1,0 +1,72 @@
+"""Going on after a restart: the last readable cut, the journal's tail folded over it, and the views that followers had.
+
+A *cut* is the account's book, the monitor and every strategy saved at one stamp. Strategies also save with each decision, so their
+inbox may be further than the cut's; the fold passes each of these inboxes on its way and takes the view as it was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.domain.book import Book
+from tradekeel.domain.memory import PriceMemory
+from tradekeel.domain.records import Record
+from tradekeel.domain.risk_rates import RateState
+from tradekeel.domain.view import Entry, View
+
+
+class AccountState(Struct, kw_only=True):
+    """What a cut holds of the account itself."""
+
+    book: bytes
+    monitor: bytes
+    memories: dict[str, PriceMemory]
+    rates: RateState | None
+    position: int
+    ts_ns: int
+
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_DECODER = msgspec.msgpack.Decoder(AccountState)
+
+
+def encode_account_state(state: AccountState) -> bytes:
+    """The account's part of a cut as bytes."""
+    return _ENCODER.encode(state)
+
+
+def decode_account_state(data: bytes) -> AccountState:
+    """The account's part of a cut; raises ``msgspec`` errors on anything else."""
+    return _DECODER.decode(data)
+
+
+class Recovered(Struct):
+    """The book as of the last record, and every entry since the cut."""
+
+    book: Book
+    entries: list[Entry]
+
+
+def fold(book: Book, journal: Iterable[tuple[int, Record]]) -> Recovered:
+    """Fold ``journal`` over ``book`` (as of the cut, or empty); entries that it includes already are skipped."""
+    entries: list[Entry] = []
+    for sequence, record in journal:
+        if sequence <= book.sequence:
+            continue
+        rows = tuple(book.apply(record, sequence))
+        entries.append(Entry(sequence, record, rows))
+    return Recovered(book, entries)
+
+
+def view_at(cut: bytes | None, entries: Iterable[Entry], strategy: str | None, inbox: int) -> View:
+    """The view that ``strategy`` (None: the monitor) had at ``inbox``: the cut's book, folded up to there."""
+    book = Book.load(cut) if cut is not None else Book()
+    for entry in entries:
+        if entry.sequence > inbox:
+            break
+        if entry.sequence > book.sequence:
+            book.apply(entry.record, entry.sequence)
+    return View.of(book, strategy)

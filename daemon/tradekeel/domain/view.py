@@ -1,0 +1,123 @@
+"""What a follower of the journal keeps: the account as it stood at one journal entry.
+
+Strategists and the monitor do not own the books. They read journal entries from their own cursor and keep a light view: the open
+trades and live orders that concern them, positions, balance, latches. An entry comes with the rows it changed, so following costs a few
+dictionary writes; a view is always *as of* its inbox, which is what lets a strategy be replayed exactly.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.domain import records as r
+from tradekeel.domain.book import Book
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import Order
+from tradekeel.domain.positions import Position
+from tradekeel.domain.trades import Trade
+
+
+class Entry(Struct, frozen=True):
+    """One durable journal record, its number, and the rows that it changed."""
+
+    sequence: int
+    record: r.Record
+    rows: tuple[r.Row, ...] = ()
+
+
+class View(Struct):
+    """See the module. ``strategy`` None follows the whole account."""
+
+    strategy: str | None
+    inbox: int = 0
+    balance: Decimal = ZERO
+    paused: bool = False
+    latch: r.Latch = r.Latch.OPEN
+    status: r.StrategyStatus = r.StrategyStatus.ACTIVE
+    decisions: int = 0
+    trades: dict[str, Trade] = {}
+    orders: dict[str, Order] = {}
+    positions: dict[tuple[str, str | None], Position] = {}
+    renewed: set[str] = set()  # never-sent orders whose decision was taken again: no news for the strategy
+
+    @staticmethod
+    def of(book: Book, strategy: str | None) -> View:
+        """The view at the book's present sequence."""
+        row = book.execution
+        line = book.strategies.get(strategy) if strategy is not None else None
+        view = View(
+            strategy=strategy,
+            inbox=book.sequence,
+            balance=book.money.balance,
+            trades={k: t for k, t in book.trades.items() if strategy is None or t.strategy == strategy},
+            orders={k: o for k, o in book.orders.items() if strategy is None or o.strategy == strategy},
+            positions=dict(book.positions),
+        )
+        if row is not None:
+            view.paused, view.latch = row.paused, row.latch
+        if line is not None:
+            view.status, view.decisions = line.row.status, line.row.decisions
+        return view
+
+    def follow(self, entry: Entry) -> None:
+        """Move on by one entry."""
+        self.inbox = entry.sequence
+        record = entry.record
+        if isinstance(record, r.VenueReported):
+            self._money(record)
+        elif isinstance(record, r.OrdersIntended):
+            self.renewed.update(o.renews for o in record.orders if o.renews is not None)
+        for row in entry.rows:
+            kind = type(row)
+            if kind is Order:
+                self._order(row)  # type: ignore[arg-type]  # narrowed by the exact class
+            elif kind is Trade:
+                self._trade(row)  # type: ignore[arg-type]
+            elif isinstance(row, r.ExecutionRow):
+                self.paused, self.latch = row.paused, row.latch
+            elif isinstance(row, r.StrategyRow) and row.strategy == self.strategy:
+                self.status, self.decisions = row.status, row.decisions
+
+    def _order(self, order: Order) -> None:
+        if self.strategy is not None and order.strategy != self.strategy:
+            return
+        if order.is_terminal:
+            self.orders.pop(order.client_order_id, None)
+        else:
+            self.orders[order.client_order_id] = order
+
+    def _trade(self, trade: Trade) -> None:
+        if self.strategy is not None and trade.strategy != self.strategy:
+            return
+        if trade.is_open:
+            self.trades[trade.trade_id] = trade
+        else:
+            self.trades.pop(trade.trade_id, None)
+
+    def _money(self, record: r.VenueReported) -> None:
+        news = record.transaction
+        if news.balance is not None:
+            self.balance = news.balance
+        fill = news.fill
+        if fill is None:
+            return
+        key = (fill.instrument, fill.position_ref)
+        held = self.positions.get(key) or Position(fill.instrument, ref=fill.position_ref)
+        after = held.apply(fill.side, fill.quantity, fill.price).position
+        if after.quantity:
+            self.positions[key] = after
+        else:
+            self.positions.pop(key, None)
+
+    def net_positions(self) -> dict[str, Position]:
+        """Net position an instrument: the sum over references on a hedging account."""
+        net: dict[str, Position] = {}
+        for (symbol, _), held in self.positions.items():
+            known = net.get(symbol)
+            if known is None:
+                net[symbol] = Position(symbol, held.quantity, held.cost)
+            else:
+                net[symbol] = Position(symbol, known.quantity + held.quantity, known.cost + held.cost)
+        return net

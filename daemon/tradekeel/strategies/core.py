@@ -1,0 +1,465 @@
+"""The strategist's core: runs one strategy over news and ticks in their one order, and stops at every decision.
+
+The order is that of stamps (:class:`~tradekeel.domain.messages.Stamp`): news that belongs before tick p, the tick p itself, news that
+belongs after it. Live, news arrives as it happens; after a restart it is queued and delivered between the same two ticks as the
+first time, so the strategy takes the same way through its past.
+
+A run goes ahead only as far as it is sure of: it ends at the first decision, or where queued news is due. The conductor may then say
+that somebody else decided earlier (:meth:`StrategistCore.confirm`); the core puts itself back to where the run began and runs again up to there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.domain import records as r
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.messages import Decision, Request, SetTimer, Stamp, TransactionKind
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
+from tradekeel.domain.ticks import Bar, Tick, TickWindow
+from tradekeel.domain.trades import Trade
+from tradekeel.domain.view import Entry, View
+from tradekeel.errors import Defect, InputError
+from tradekeel.strategies.base import (
+    AnyStrategy,
+    FillEvent,
+    OrderUpdate,
+    Paused,
+    Resumed,
+    Started,
+    Stopped,
+    StrategyContext,
+    TimerFired,
+    overrides,
+)
+
+NEVER_NS = 2**63 - 1
+Outcome = tuple[Any, Sequence[Request]]
+
+
+class ExecutionState(Struct, frozen=True, kw_only=True):
+    """Everything a strategist needs to go on: what is saved with each decision and at each checkpoint."""
+
+    strategy_state: bytes  # msgpack of the strategy's State
+    state_version: int
+    stamp: int
+    position: int
+    inbox: int
+    decisions: int
+    timers: dict[str, int] = {}
+    started: bool = False
+    warm: bool = True
+    ticks_processed: int = 0
+    last_tick_ns: int = 0
+    current_balance: Decimal
+    open_positions: dict[str, Decimal] = {}
+    metrics: dict[str, int] = {}
+
+
+class StrategySettings(Struct, frozen=True, kw_only=True):
+    """What the configuration says about one strategy."""
+
+    name: str
+    execution: str
+    instruments: Mapping[str, Instrument]
+    parameter_mode: str = ""
+
+
+class _Base(Struct):
+    """Where a run began, to go back to."""
+
+    stamp: int
+    position: int
+    state: Any
+    timers: dict[str, int]
+    ticks: int
+    last_tick_ns: int
+
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_DECODER = msgspec.msgpack.Decoder(ExecutionState)
+
+
+def decode_execution_state(data: bytes) -> ExecutionState:
+    """The saved state; raises ``msgspec`` errors on anything else."""
+    return _DECODER.decode(data)
+
+
+class StrategistCore:
+    """See the module. One instance per incarnation of a strategist."""
+
+    def __init__(
+        self, strategy: AnyStrategy, settings: StrategySettings, view: View, saved: ExecutionState | None
+    ) -> None:
+        self.strategy = strategy
+        self.settings = settings
+        self.view = view
+        self._timeframes = frozenset(strategy.timeframes())
+        self._wants_ticks = overrides(strategy, "on_tick")
+        self._state_decoder = msgspec.msgpack.Decoder(strategy.State)
+        self.news: deque[Entry] = deque()
+        self.held: Decision | None = None
+        self._contexts: dict[str, StrategyContext] = {}
+        self._dirty = True
+        self._restore(saved)
+        self._base = self._snapshot()
+
+    def _restore(self, saved: ExecutionState | None) -> None:
+        self.decisions = self.view.decisions
+        if saved is None:
+            self.state: Any = self.strategy.initial_state()
+            self.stamp = self.position = self.ticks_processed = self.last_tick_ns = 0
+            self.timers: dict[str, int] = {}
+            self.started, self.warm = False, True
+            self.metrics: dict[str, int] = {}
+            return
+        if saved.state_version != self.strategy.state_version:
+            raise InputError(
+                f"strategy {self.settings.name}: its saved state has version {saved.state_version}, "
+                f"the code has {self.strategy.state_version}"
+            )
+        try:
+            self.state = self._state_decoder.decode(saved.strategy_state)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise InputError(
+                f"strategy {self.settings.name}: its saved state does not fit its State: {error}"
+            ) from error
+        self.stamp, self.position = saved.stamp, saved.position
+        self.decisions = saved.decisions
+        self.timers = dict(saved.timers)
+        self.started, self.warm = saved.started, saved.warm
+        self.ticks_processed, self.last_tick_ns = saved.ticks_processed, saved.last_tick_ns
+        self.metrics = dict(saved.metrics)
+
+    @property
+    def read_to(self) -> int:
+        """Journal sequence up to which entries were delivered."""
+        return self.news[-1].sequence if self.news else self.view.inbox
+
+    @property
+    def state_version(self) -> int:
+        """Version of the strategy's State."""
+        return self.strategy.state_version
+
+    # --- running -------------------------------------------------------------------------------------------------------
+
+    def start(self, ts_ns: int, gap_ns: int = 0) -> bool:
+        """``on_start``; True if it decided something (held until confirmed)."""
+        event = Started(ts_ns=ts_ns, resumed=self.started, gap_ns=gap_ns)
+        self.started = True
+        return self._handle(self.strategy.on_start(event, self.state, self._context(None)), ts_ns, self.stamp)
+
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Queue journal entries, in order; they are handled when their stamp is due."""
+        last = self.read_to
+        for entry in entries:
+            if entry.sequence <= last:
+                continue
+            if entry.sequence != last + 1:
+                raise Defect(f"strategist {self.settings.name}: journal entry {entry.sequence} follows {last}")
+            self.news.append(entry)
+            last = entry.sequence
+
+    def run(self, window: TickWindow | None, until: int) -> int:
+        """Go ahead to stamp ``until`` at the most; returns the stamp reached. A decision, if any, is in :attr:`held`.
+
+        It stops earlier at a decision, and after the tick that queued news is due behind: then everybody is brought there first.
+        """
+        if self.held is not None:
+            return self.stamp
+        self._take_news(min(until, Stamp.before(self.position + 1)))
+        self._base = self._snapshot()
+        if self.held is None:
+            self._take_ticks(window, min(until, self._next_news_stamp()))
+        if self.held is None and self._next_news_stamp() > until:
+            self.stamp = max(self.stamp, until)
+        return self.stamp
+
+    def _next_news_stamp(self) -> int:
+        return self.news[0].record.stamp if self.news else NEVER_NS
+
+    def _take_news(self, due: int) -> None:
+        while self.news and self.news[0].record.stamp <= due:
+            entry = self.news.popleft()
+            paused = self.view.paused
+            self.view.follow(entry)
+            self._dirty = True
+            self.stamp = max(self.stamp, entry.record.stamp)
+            for handle, event in self._events(entry, paused):
+                self._handle(
+                    handle(event, self.state, self._context(_instrument_of(event))),
+                    entry.record.ts_ns,
+                    self.stamp,
+                    more=True,
+                )
+            if self.held is not None:
+                return
+
+    def _take_ticks(self, window: TickWindow | None, until: int) -> None:
+        """Ticks whose own stamp is not beyond ``until``: tick p for ``after(p)``, tick p - 1 for ``before(p)``."""
+        if window is None:
+            return
+        first = window.first_position
+        last = min(window.last_position, (until - 1) // 2)
+        start = max(self.position + 1, first) - first
+        stop = last - first + 1
+        if start >= stop:
+            return
+        index = self._tick_loop(window, start, stop)
+        self.position = first + index - 1
+        self.stamp = Stamp.after(self.position)
+
+    def _tick_loop(self, window: TickWindow, start: int, stop: int) -> int:
+        """Run ticks until the first decision; returns the index after the last one consumed."""
+        contexts = self._all_contexts()
+        on_tick, state, ticks = self.strategy.on_tick, self.state, window.ticks
+        bars = window.bars if self._timeframes else {}
+        due = min(self.timers.values(), default=NEVER_NS)
+        seen = 0
+        for index in range(start, stop):
+            tick = ticks[index]
+            context = contexts.get(tick.instrument)
+            if tick.ts_ns >= due or index in bars:
+                self.state = state
+                self._account_ticks(seen, tick.ts_ns)
+                seen = 0
+                self._step_slowly(tick, bars.get(index, ()), context)
+                if self.held is not None:
+                    return index + 1
+                state, due = self.state, min(self.timers.values(), default=NEVER_NS)
+                continue
+            if context is None:
+                continue
+            seen += 1
+            state, requests = on_tick(tick, state, context)
+            if requests:
+                self.state = state
+                self._account_ticks(seen, tick.ts_ns)
+                seen = 0
+                self.position = tick.position
+                if self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position)):
+                    return index + 1
+                due = min(self.timers.values(), default=NEVER_NS)
+        self.state = state
+        self._account_ticks(seen, ticks[stop - 1].ts_ns)
+        return stop
+
+    def _account_ticks(self, seen: int, ts_ns: int) -> None:
+        self.ticks_processed += seen
+        if seen:
+            self.last_tick_ns = ts_ns
+
+    def _step_slowly(self, tick: Tick, bars: Sequence[Bar], context: StrategyContext | None) -> None:
+        """One tick with everything that may come with it: timers first, then bars, then the tick, as one decision."""
+        self.position = tick.position
+        stamp = Stamp.after(tick.position)
+        for name in sorted(n for n, at in self.timers.items() if at <= tick.ts_ns):
+            fired = TimerFired(name=name, ts_ns=self.timers.pop(name))
+            self._handle(self.strategy.on_timer(fired, self.state, self._context(None)), tick.ts_ns, stamp, more=True)
+        for bar in bars:
+            if bar.instrument in self.settings.instruments and bar.timeframe in self._timeframes:
+                outcome = self.strategy.on_bar(bar, self.state, self._context(bar.instrument))
+                self._handle(outcome, tick.ts_ns, stamp, more=True)
+        if context is not None:
+            self._account_ticks(1, tick.ts_ns)
+            if self._wants_ticks:
+                self._handle(self.strategy.on_tick(tick, self.state, context), tick.ts_ns, stamp, more=True)
+
+    def _handle(self, outcome: Outcome, ts_ns: int, stamp: int, *, more: bool = False) -> bool:
+        """Take over a handler's outcome; requests become (or, with ``more``, join) the held decision."""
+        self.state, requests = outcome
+        if not requests:
+            return False
+        kept = []
+        for request in requests:
+            if isinstance(request, SetTimer):
+                self.timers[request.name] = request.at_ns
+            else:
+                kept.append(request)
+        if not kept:
+            return False
+        if self.held is None:
+            self.decisions += 1
+            before: tuple[Request, ...] = ()
+        elif more:
+            before = self.held.requests
+        else:
+            raise Defect(f"strategist {self.settings.name} decided again before its decision was confirmed")
+        self.stamp = max(self.stamp, stamp)
+        self.held = Decision(
+            strategy=self.settings.name,
+            number=self.decisions,
+            position=self.position,
+            inbox=self.view.inbox,
+            stamp=self.stamp,
+            ts_ns=ts_ns,
+            requests=(*before, *kept),
+            state=b"",
+            state_version=self.strategy.state_version,
+        )
+        return True
+
+    # --- agreeing with the others ----------------------------------------------------------------------------------------
+
+    def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
+        """Everybody stands at ``stamp``: come back to it if this strategy ran further; returns its decision there, if any."""
+        if self.stamp > stamp and self._base.stamp <= stamp and self._base.position < self.position:
+            self._rewind(window, stamp)
+        decision = self.held
+        if decision is None or decision.stamp > stamp:
+            return None
+        self.held = None
+        self._base = self._snapshot()
+        return msgspec.structs.replace(decision, state=self.save())
+
+    def _rewind(self, window: TickWindow | None, stamp: int) -> None:
+        base = self._base
+        if self.held is not None:
+            self.held = None
+            self.decisions -= 1
+        self.stamp, self.position, self.state = base.stamp, base.position, base.state
+        self.timers, self.ticks_processed, self.last_tick_ns = dict(base.timers), base.ticks, base.last_tick_ns
+        self._take_ticks(window, stamp)
+        if self.held is not None:
+            raise InputError(f"strategy {self.settings.name} decided differently when it was run again: it is not pure")
+        self.stamp = max(self.stamp, stamp)
+
+    def _snapshot(self) -> _Base:
+        return _Base(self.stamp, self.position, self.state, dict(self.timers), self.ticks_processed, self.last_tick_ns)
+
+    def stop(self, ts_ns: int, reason: str) -> Decision | None:
+        """``on_stop``; returns a last decision, if the strategy takes one."""
+        self._handle(
+            self.strategy.on_stop(Stopped(ts_ns=ts_ns, reason=reason), self.state, self._context(None)),
+            ts_ns,
+            self.stamp,
+        )
+        decision, self.held = self.held, None
+        return None if decision is None else msgspec.structs.replace(decision, state=self.save())
+
+    def save(self) -> bytes:
+        """The state as it is now (:class:`ExecutionState`, msgpack). Refuses one that is larger than a checkpoint may be."""
+        data = _ENCODER.encode(
+            ExecutionState(
+                strategy_state=_ENCODER.encode(self.state),
+                state_version=self.strategy.state_version,
+                stamp=self.stamp,
+                position=self.position,
+                inbox=self.view.inbox,
+                decisions=self.decisions,
+                timers=self.timers,
+                started=self.started,
+                warm=self.warm,
+                ticks_processed=self.ticks_processed,
+                last_tick_ns=self.last_tick_ns,
+                current_balance=self.view.balance,
+                open_positions={symbol: p.quantity for symbol, p in self.view.net_positions().items()},
+                metrics=self.metrics,
+            )
+        )
+        if len(data) > r.CHECKPOINT_BYTES_MAX:
+            raise InputError(
+                f"strategy {self.settings.name}: its state takes {len(data)} bytes, at most {r.CHECKPOINT_BYTES_MAX} are allowed; "
+                "keep less history in State"
+            )
+        return data
+
+    # --- context and events ----------------------------------------------------------------------------------------------
+
+    def _all_contexts(self) -> dict[str, StrategyContext]:
+        if self._dirty:
+            view, settings = self.view, self.settings
+            positions = view.net_positions()
+            trades, orders = tuple(view.trades.values()), tuple(view.orders.values())
+            self._contexts = {
+                symbol: StrategyContext(
+                    balance=view.balance,
+                    open_positions=positions,
+                    instrument=instrument,
+                    pip_size=instrument.pip_size,
+                    instruments=settings.instruments,
+                    open_trades=trades,
+                    working_orders=orders,
+                    paused=view.paused,
+                    warm=self.warm,
+                    execution=settings.execution,
+                    strategy=settings.name,
+                    parameter_mode=settings.parameter_mode,
+                )
+                for symbol, instrument in settings.instruments.items()
+            }
+            self._dirty = False
+        return self._contexts
+
+    def _context(self, symbol: str | None) -> StrategyContext:
+        contexts = self._all_contexts()
+        found = contexts.get(symbol) if symbol is not None else None
+        return found if found is not None else next(iter(contexts.values()))
+
+    def _events(self, entry: Entry, paused_before: bool) -> list[tuple[Callable[..., Outcome], Any]]:
+        record, name, strategy = entry.record, self.settings.name, self.strategy
+        if isinstance(record, r.VenueReported):
+            if record.transaction.kind is TransactionKind.ORDER_FILLED:
+                return [(strategy.on_fill, e) for e in _fills(entry, record, name)]
+            word = _NEWS_WORDS.get(record.transaction.kind)
+            return [(strategy.on_order, e) for e in _updates(entry, record.transaction.reason, word, name)]
+        if isinstance(record, r.OrderChanged):
+            word = _CHANGE_WORDS.get(record.event)
+            if record.client_order_id in self.view.renewed:
+                return []
+            return [(strategy.on_order, e) for e in _updates(entry, record.reason, word, name)]
+        if isinstance(record, r.DecisionTaken) and record.strategy == name:
+            return [
+                (strategy.on_order, OrderUpdate(order=o, event="denied", reason=o.status_reason, ts_ns=record.ts_ns))
+                for o in record.orders
+                if o.status is OrderStatus.DENIED
+            ]
+        if isinstance(record, r.LatchChanged) and record.paused is not paused_before:
+            if record.paused:
+                return [(strategy.on_pause, Paused(ts_ns=record.ts_ns, reason=record.reason))]
+            return [(strategy.on_resume, Resumed(ts_ns=record.ts_ns, reason=record.reason))]
+        return []
+
+
+def _instrument_of(event: Any) -> str | None:
+    if isinstance(event, FillEvent):
+        return event.trade.symbol
+    return event.order.instrument if isinstance(event, OrderUpdate) else None
+
+
+def _fills(entry: Entry, record: r.VenueReported, name: str) -> list[FillEvent]:
+    trades = {row.trade_id: row for row in entry.rows if isinstance(row, Trade)}
+    order = next((row for row in entry.rows if isinstance(row, Order)), None)
+    fill = record.transaction.fill
+    if fill is None:
+        return []
+    return [
+        FillEvent(fill=fill, order=order, trade=trade, opens=part.opens, quantity=part.quantity, ts_ns=record.ts_ns)
+        for part in record.allocations
+        if (trade := trades.get(part.trade_id)) is not None and trade.strategy == name
+    ]
+
+
+def _updates(entry: Entry, reason: str, word: str | None, name: str) -> list[OrderUpdate]:
+    if word is None:
+        return []
+    return [
+        OrderUpdate(order=row, event=word, reason=reason, ts_ns=entry.record.ts_ns)
+        for row in entry.rows
+        if isinstance(row, Order) and row.strategy == name
+    ]
+
+
+_NEWS_WORDS = {
+    TransactionKind.ORDER_ACCEPTED: "accepted",
+    TransactionKind.ORDER_REJECTED: "rejected",
+    TransactionKind.ORDER_CANCELED: "canceled",
+    TransactionKind.ORDER_EXPIRED: "expired",
+}
+_CHANGE_WORDS = {OrderEvent.LOSE.value: "unknown", OrderEvent.PROVE_NOT_SENT.value: "not_sent"}
