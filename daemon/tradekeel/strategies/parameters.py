@@ -1,9 +1,9 @@
-"""Parameters of a strategy: typed, bounded, described; read from the configuration with every problem found at once.
+"""Parameters of a strategy: typed, bounded, described.
 
 Bounds and descriptions stand beside the field: ``units: Annotated[Decimal, about("size of a trade", gt=0)]``. They
 hold however the parameters are made, from a file or in code, and `tradekeel strategies` prints them. msgspec's own
-bounds (``Meta(gt=...)``) cannot be put on a Decimal and are checked on decoding only; :func:`about` has neither limit.
-Both are understood.
+bounds (``Meta(gt=...)``) cannot be put on a Decimal and are checked on decoding only; :func:`about` puts them where the
+configuration's reader finds them, too. Both are understood. Reading them from a file is the configuration's business.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
 from tradekeel.errors import InputError
 
-Number = int | Decimal | str
+Number = int | Decimal
 
 _WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 _NAMES: dict[Any, str] = {
@@ -47,8 +47,8 @@ def about(
 ) -> Meta:
     """What a parameter means and what it may be; for ``Annotated``. ``unit`` is shown beside the value."""
     bounds = {"gt": gt, "ge": ge, "lt": lt, "le": le}
-    given = {word: str(value) for word, value in bounds.items() if value is not None}
-    return Meta(description=description, extra={"bounds": given, "unit": unit})
+    given: dict[str, Number | str] = {word: value for word, value in bounds.items() if value is not None}
+    return Meta(description=description, extra=given | {"unit": unit})
 
 
 class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,8 +121,10 @@ def _spec(field: msgspec.structs.FieldInfo, hint: Any) -> ParameterSpec:
     unit = description = ""
     for meta in metas:
         extra = meta.extra or {}
-        own = {word: getattr(meta, word) for word in _WORDS if getattr(meta, word) is not None}
-        bounds |= {word: Decimal(str(value)) for word, value in (own | extra.get("bounds", {})).items()}
+        for word in _WORDS:
+            bound = extra.get(word, getattr(meta, word))
+            if bound is not None:
+                bounds[word] = Decimal(str(bound))
         unit = extra.get("unit", "") or unit
         description = meta.description or description
     default = field.default
@@ -158,53 +160,6 @@ def type_in_words(hint: Any) -> str:
     if origin in (Union, type(int | str)):
         return " or ".join(type_in_words(part) for part in parts if part is not type(None))
     return _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-# --- reading them from a configuration -------------------------------------------------------------------------------
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: the parameter ("" for a rule between several) and a sentence about it."""
-
-    key: str
-    message: str
-
-
-def read_parameters(params: type[Struct], values: Mapping[str, Any]) -> tuple[Struct | None, list[Problem]]:
-    """The parameters from plain values (as TOML gives them), or every problem found in them.
-
-    A decimal may be given as an integer, a float or text; a float is taken by its shortest form, so 0.1 is 0.1.
-    """
-    known = {spec.name: spec for spec in specs(params)}
-    problems = [Problem(key, _unknown(key, known)) for key in values if key not in known]
-    for name, spec in known.items():
-        if name in values:
-            problem = _wrong(spec, values[name])
-        else:
-            problem = f"is missing ({spec.type}: {spec.description})" if spec.required else None
-        if problem:
-            problems.append(Problem(name, f"{name} {problem}"))
-    if problems:
-        return None, problems
-    try:
-        return msgspec.convert(dict(values), params), []
-    except (InputError, msgspec.ValidationError) as error:
-        return None, [Problem("", str(error))]
-
-
-def _wrong(spec: ParameterSpec, value: Any) -> str | None:
-    try:
-        converted = msgspec.convert(value, spec.annotation)
-    except msgspec.ValidationError:
-        allowed = f", {spec.allowed}" if spec.allowed else ""
-        return f"must be {spec.type}{allowed}, found {value!r}"
-    return spec.problem(converted)
-
-
-def _unknown(key: str, known: Mapping[str, ParameterSpec]) -> str:
-    guess = nearest(key, list(known))
-    meant = f"did you mean {guess}?" if guess else f"known are {', '.join(known) or 'none'}"
-    return f"{key} is no parameter of this strategy: {meant}"
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:

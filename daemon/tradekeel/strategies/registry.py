@@ -13,19 +13,17 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.errors import ConfigError, InputError
+from tradekeel.errors import InputError
 from tradekeel.strategies.base import AnyStrategy, Strategy, check_strategy_class
 from tradekeel.strategies.donchian import DonchianBreakout
 from tradekeel.strategies.ema_cross import EmaCross
 from tradekeel.strategies.floor import FloorStrategy
-from tradekeel.strategies.parameters import ParameterSpec, nearest, read_parameters, specs
+from tradekeel.strategies.parameters import ParameterSpec, nearest, specs
 
 BUILT_IN: dict[str, type[AnyStrategy]] = {cls.kind: cls for cls in (FloorStrategy, EmaCross, DonchianBreakout)}
 """The strategies that come with Tradekeel, by their kind."""
@@ -65,15 +63,6 @@ def load_strategy_class(kind: str, base_dir: Path) -> type[AnyStrategy]:
     except InputError as error:
         raise InputError(f"{path}, line {_line_of(cls)}: {error}") from None
     return cls
-
-
-def build_strategy(kind: str, values: Mapping[str, Any], base_dir: Path) -> AnyStrategy:
-    """A strategy with its parameters; raises :class:`~tradekeel.errors.ConfigError` with every problem found in them."""
-    cls = load_strategy_class(kind, base_dir)
-    params, problems = read_parameters(cls.Params, values)
-    if params is None:
-        raise ConfigError([problem.message for problem in problems], kind)
-    return cls(params)
 
 
 def _unknown_kind(kind: str) -> str:

@@ -122,7 +122,9 @@ class Market:
         self.trades[trade.trade_id] = trade
         self.orders[order.client_order_id] = order
 
-    def tick(self, bid: str | Decimal, ask: str | Decimal, *, at_s: int | None = None, symbol: str = "") -> list[Request]:
+    def tick(
+        self, bid: str | Decimal, ask: str | Decimal, *, at_s: int | None = None, symbol: str = ""
+    ) -> list[Request]:
         """One tick, in the order of a replay: fills first, then the strategy; returns what it asked for on the tick."""
         self.now_ns = self.now_ns + SECOND if at_s is None else at_s * SECOND
         return self.feed(Tick(symbol or next(iter(self.instruments)), self.now_ns, Decimal(bid), Decimal(ask)))
@@ -145,7 +147,7 @@ class Market:
 
     def match(self, tick: Tick) -> None:
         """Attached targets and stops of trades that were open before this tick."""
-        for trade in [t for t in self.trades.values() if t.is_open and t.open_quantity > ZERO]:
+        for trade in self.open:
             if trade.symbol != tick.instrument:
                 continue
             long = trade.side is TradeSide.LONG
@@ -216,9 +218,7 @@ class Market:
             self.trades[trade.trade_id] = t.move(trade, t.TradeEvent.FAIL, self.now_ns)
         elif order.is_terminal and trade.is_open and trade.open_quantity == ZERO:
             self.trades[trade.trade_id] = t.move(trade, t.TradeEvent.CLOSE, self.now_ns)
-        return self.call(
-            self.strategy.on_order, OrderUpdate(order=order, event=word, reason=reason, ts_ns=self.now_ns)
-        )
+        return self.call(self.strategy.on_order, OrderUpdate(order=order, event=word, reason=reason, ts_ns=self.now_ns))
 
     def fail_exit(self, trade_id: str, word: str = "rejected") -> list[Request]:
         """An exit that the strategy asked for came to nothing."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.strategies.driver import CATALOGUE, SECOND, D, Market, data_of, enters, events, exits
+from tests.unit.strategies.driver import SECOND, D, Market, data_of, enters, events, exits
+from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.orders import OrderEvent, Side
 from tradekeel.domain.ticks import Bar
 from tradekeel.errors import InputError
@@ -91,7 +92,7 @@ def test_a_close_beyond_the_exit_channel_leaves_without_entering():
     bar(m, 102, "100.5", "100.9")  # lowest of the two before it: 101
     requests = m.tick("100.8", "100.9")
     assert events(requests) == ["channel_exit"]
-    assert [(exit.trade_id, exit.reason) for exit in exits(requests)] == [("T1", "signal")]
+    assert [(out.trade_id, out.reason) for out in exits(requests)] == [("T1", "signal")]
     assert enters(requests) == []
 
 
@@ -137,7 +138,7 @@ def test_an_entry_that_fills_after_its_exit_signal_is_left():
     assert m.tick("99.8", "99.9") == []  # nothing held yet; it is to be left when it fills
     assert not m.state.signal
     m.fill("O1", "103.6")
-    assert [exit.trade_id for exit in exits(m.tick("99.8", "99.9"))] == ["T1"]
+    assert [out.trade_id for out in exits(m.tick("99.8", "99.9"))] == ["T1"]
 
 
 def test_other_bars_and_instruments_change_nothing():

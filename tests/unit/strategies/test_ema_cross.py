@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.unit.strategies.driver import (
-    CATALOGUE,
     EUR_USD,
     SECOND,
     D,
@@ -17,6 +16,7 @@ from tests.unit.strategies.driver import (
     events,
     exits,
 )
+from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import Enter, Exit
 from tradekeel.domain.orders import OrderEvent, Side
 from tradekeel.domain.ticks import Bar
@@ -181,8 +181,8 @@ def test_a_failed_exit_is_asked_for_again():
     m.fill("O1", "104.5")
     assert len(exits(mid(m, 90))) == 1
     m.fail_exit("T1")
-    again = [exit for _ in range(6) for exit in exits(mid(m, 90))]
-    assert [exit.trade_id for exit in again] == ["T1"]
+    again = [out for _ in range(6) for out in exits(mid(m, 90))]
+    assert [out.trade_id for out in again] == ["T1"]
 
 
 def test_paused_it_leaves_and_does_not_enter():
@@ -218,7 +218,7 @@ def test_after_a_long_gap_the_averages_begin_anew_and_trades_are_kept():
     assert (m.state.count, m.state.above, m.strategy.is_warm(m.state)) == (0, 0, False)
     assert mid(m, 100) + mid(m, 102) == []  # no signal in the new warm-up
     requests = mid(m, 90)
-    assert [exit.trade_id for exit in exits(requests)] == ["T1"]
+    assert [out.trade_id for out in exits(requests)] == ["T1"]
 
 
 def test_two_instruments_are_averaged_apart():

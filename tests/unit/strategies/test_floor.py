@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.unit.strategies.driver import (
-    CATALOGUE,
     EUR_USD,
     SECOND,
     D,
@@ -19,6 +18,7 @@ from tests.unit.strategies.driver import (
     events,
     exits,
 )
+from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import Emit
 from tradekeel.domain.orders import OrderEvent, Side
 from tradekeel.domain.trades import CloseReason
@@ -123,7 +123,7 @@ def test_a_short_cycle_is_the_mirror_image():
     assert m.tick("1.10230", "1.10249") == []
     requests = m.tick("1.10230", "1.10250")  # ask 15 pips above the upper layer's 1.10100
     assert events(requests) == ["floor_stop"]
-    assert [exit.reason for exit in exits(requests)] == ["stop_loss", "stop_loss"]
+    assert [out.reason for out in exits(requests)] == ["stop_loss", "stop_loss"]
 
 
 def test_a_yen_pair_counts_its_own_pips():
@@ -274,7 +274,7 @@ def test_the_floor_closes_every_layer_and_the_next_cycle_waits():
     assert data_of(requests, "floor_stop") == {
         "instrument": "EUR_USD", "cycle": 1, "bid": "1.09760", "ask": "1.09770", "floor": "1.09760", "layers": 2,
     }  # fmt: skip
-    assert [(exit.trade_id, exit.reason) for exit in exits(requests)] == [("T1", "stop_loss"), ("T2", "stop_loss")]
+    assert [(out.trade_id, out.reason) for out in exits(requests)] == [("T1", "stop_loss"), ("T2", "stop_loss")]
     assert data_of(m.log, "cycle_closed")["stopped"] is True
     assert [trade.exit_reason for trade in m.trades.values()] == [CloseReason.STOP_LOSS] * 2
     assert m.tick("1.09760", "1.09770", at_s=162) == []
@@ -288,10 +288,10 @@ def test_the_floor_catches_an_entry_in_flight_as_soon_as_it_fills():
     m.tick("1.09900", "1.09910")  # layer 1 is in flight
     requests = m.tick("1.09700", "1.09710")
     assert events(requests) == ["floor_stop"]
-    assert [exit.trade_id for exit in exits(requests)] == ["T1"]
+    assert [out.trade_id for out in exits(requests)] == ["T1"]
     assert [cancel.client_order_id for cancel in cancels(requests)] == ["O2"]
     late = m.fill("O2", "1.09910")  # the cancel came too late
-    assert [(exit.trade_id, exit.reason) for exit in exits(late)] == [("T2", "stop_loss")]
+    assert [(out.trade_id, out.reason) for out in exits(late)] == [("T2", "stop_loss")]
     m.close("T1", "1.09700", CloseReason.STOP_LOSS)
     assert "cycle_closed" in events(m.close("T2", "1.09700", CloseReason.STOP_LOSS))
 
@@ -403,7 +403,7 @@ def test_a_fill_after_the_end_that_does_not_fit_is_left_at_once():
     m.tick("1.10000", "1.10010")
     m.fill("O2", "1.10010")  # the cycle has its one layer
     requests = m.fill("O1", "1.10010")
-    assert [exit.trade_id for exit in exits(requests)] == ["T1"]
+    assert [out.trade_id for out in exits(requests)] == ["T1"]
     assert events(m.close("T1", "1.10000", CloseReason.SIGNAL)) == ["layer_closed"]
     assert [held.trade_id for held in m.state.desk.held] == ["T2"]
 
