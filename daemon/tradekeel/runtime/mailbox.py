@@ -113,7 +113,8 @@ class Mailbox:
 
     def put(self, message: Any, reply: Reply | None = None) -> bool:
         """Queue on the reliable lane if there is room; False means that the caller has to wait for it."""
-        if self._sealed or self._senders or len(self._reliable) >= self._reliable_max:
+        # Senders only ever wait behind a full lane: whatever leaves it lets them move in at once. So nobody passes them.
+        if self._sealed or len(self._reliable) >= self._reliable_max:
             return False
         self._reliable.append(Envelope(message, reply))
         if self._receiver is not None:
@@ -122,7 +123,7 @@ class Mailbox:
 
     def put_some(self, messages: list[Any]) -> int:
         """Queue as many of ``messages`` as there is room for, in order; returns how many those were."""
-        if self._sealed or self._senders:
+        if self._sealed:
             return 0
         room = max(0, self._reliable_max - len(self._reliable))
         self._reliable.extend([Envelope(m) for m in (messages if len(messages) <= room else messages[:room])])
