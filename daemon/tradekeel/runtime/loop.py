@@ -263,13 +263,13 @@ class LoopGuard:
         self._limit_s = limit_s
         self._step_s = limit_s / 8
         self._on_blocked = on_blocked if on_blocked is not None else dump_stacks_and_exit
-        self._ticks = 0
+        self._beats = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop-guard", daemon=True)
 
     def __enter__(self) -> Self:
-        self._tick()
+        self._beat()
         self._thread.start()
         return self
 
@@ -279,18 +279,18 @@ class LoopGuard:
             self._timer.cancel()
         self._thread.join()
 
-    def _tick(self) -> None:
-        self._ticks += 1
-        self._timer = asyncio.get_running_loop().call_later(self._step_s, self._tick)
+    def _beat(self) -> None:
+        self._beats += 1
+        self._timer = asyncio.get_running_loop().call_later(self._step_s, self._beat)
 
     def _watch(self) -> None:
-        seen, blocked_s, before_s = self._ticks, 0.0, time.monotonic()
+        seen, blocked_s, before_s = self._beats, 0.0, time.monotonic()
         while not self._stopped.wait(self._step_s):
             now_s = time.monotonic()
             blocked_s += min(now_s - before_s, 2 * self._step_s)
             before_s = now_s
-            if self._ticks != seen:
-                seen, blocked_s = self._ticks, 0.0
+            if self._beats != seen:
+                seen, blocked_s = self._beats, 0.0
             elif blocked_s >= self._limit_s:
                 self._on_blocked(blocked_s)
                 blocked_s = 0.0

@@ -1,16 +1,13 @@
 """A mailbox: bounded lanes, each with a named overflow policy, read in batches by one receiver.
 
-============  =============================
-=================================================================== lane          when it is full
-what it is for
-============  =============================
-=================================================================== ``control``   raises to the sender
-commands that must not wait behind work; always served first ``results``   raises to the sender           what
-the actor's own requests and child tasks bring back ``reliable``  the sender waits               work; nothing
-is dropped, the order is kept ``latest``    newer replaces older, counted  values of which only the newest
-matters, one slot a key
-============  =============================
-===================================================================
+============  =============================  =============================================================
+lane          when it is full                what it is for
+============  =============================  =============================================================
+``control``   raises to the sender           commands that must not wait behind work; always served first
+``results``   raises to the sender           what the actor's own requests and child tasks bring back
+``reliable``  the sender waits               work; nothing is dropped, the order is kept
+``latest``    newer replaces older, counted  values of which only the newest matters, one slot a key
+============  =============================  =============================================================
 
 Within a lane mail is first in, first out (a replaced value keeps its place in the queue). A batch holds
 control mail first, then results, then reliable mail, then the latest values; while both of the last two wait,
@@ -113,7 +110,7 @@ class Mailbox:
 
     def put(self, message: Any, reply: Reply | None = None) -> bool:
         """Queue on the reliable lane if there is room; False means that the caller has to wait for it."""
-        # Senders only ever wait behind a full lane: whatever leaves it lets them move in at once. So nobody passes them.
+        # Senders only ever wait behind a full lane, and move in when something leaves it: so nobody passes them.
         if self._sealed or len(self._reliable) >= self._reliable_max:
             return False
         self._reliable.append(Envelope(message, reply))

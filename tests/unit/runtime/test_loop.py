@@ -224,8 +224,8 @@ async def test_a_blocked_loop_is_seen_from_outside_of_it():
 async def test_a_loop_that_turns_is_left_alone():
     reported: list[float] = []
     with LoopGuard(5.0, reported.append) as guard:
-        while guard._ticks < 3:  # three heartbeats of 5/8 s would be long: drive it by its own timer
-            guard._tick()
+        while guard._beats < 3:  # three heartbeats of 5/8 s would be long: drive it by its own timer
+            guard._beat()
             await asyncio.sleep(0)
     assert reported == []
 
