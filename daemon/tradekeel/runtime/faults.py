@@ -4,16 +4,13 @@ Code marks the moments that matter with ``point("name")``. Unarmed, that is one 
 process it starts through the environment (:func:`arm_from_environment`, which the program calls, so that
 nothing is read at import), or arms its own process for the length of a ``with`` block (:func:`armed`).
 
-====================  =================
-====================================================================== variable              example
-effect
-====================  =================
-====================================================================== TRADEKEEL_KILL_AT     ``written:3``
-SIGKILL to this process at the third pass of the point TRADEKEEL_FAIL_AT     ``written:3``
-:class:`InjectedFault` at the third pass TRADEKEEL_POINTS_TO   ``/tmp/points``    append the point's name to
-this file at every pass, before anything else
-====================  =================
-======================================================================
+===================  ===============  ==============================================================
+variable             example          effect
+===================  ===============  ==============================================================
+TRADEKEEL_KILL_AT    ``written:3``    SIGKILL to this process at the third pass of the point
+TRADEKEEL_FAIL_AT    ``written:3``    :class:`InjectedFault` at the third pass
+TRADEKEEL_POINTS_TO  ``/tmp/points``  append the point's name to this file at every pass, before the rest
+===================  ===============  ==============================================================
 
 ``KILL_AT`` and ``FAIL_AT`` take several, separated by commas. The file is written with one unbuffered
 ``write`` a pass, so that it tells the truth after a SIGKILL, from every thread.

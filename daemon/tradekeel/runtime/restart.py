@@ -7,14 +7,13 @@ A supervisor asks four questions, and each has its function here:
 * which siblings go down and up with it?  :func:`affected`
 * how long to wait before the next try?  :func:`backoff_delay_s`
 
-========= ========== ============ ====== ========= ============
-type      normal     error        killed start     stopped
-                                         failed    by its supervisor
-========= ========== ============ ====== ========= ============
-permanent restart    restart      restart restart  no
-transient no         restart      restart restart  no
-temporary no         no           no     no        no
-========= ========== ============ ====== ========= ============
+=========  =======  =======  =======  ============  =========================
+type       normal   error    killed   start failed  stopped by its supervisor
+=========  =======  =======  =======  ============  =========================
+permanent  restart  restart  restart  restart       no
+transient  no       restart  restart  restart       no
+temporary  no       no       no       no            no
+=========  =======  =======  =======  ============  =========================
 
 ``killed`` is what OTP calls it: cancelled by somebody else than the supervisor, or cancelled because the
 child's own stop took longer than its shutdown deadline.
