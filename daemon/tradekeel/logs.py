@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REDACTED = "[secret]"
 MESSAGE_CHARACTERS_MAX = 16_384
+ESCAPES_MAX = 3  # escapes inside each other in which a secret is still found
 FRAMES_MAX = 12  # of a traceback that is folded into one line; the innermost ones
 
 # syslog priorities, which the journal reads from "<N>" at the start of a line.
@@ -125,15 +126,18 @@ class _Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
+    """A secret as it may stand in a line: as it is, in a URL, and escaped up to three times (the repr of a dictionary in a
+    JSON string). For a secret of plain letters these are all the same.
+    """
     spellings = {
         secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        repr(secret)[1:-1],
-        _one_line(secret),
         urllib.parse.quote(secret, safe="", errors="surrogateescape"),
         urllib.parse.quote_plus(secret, errors="surrogateescape"),
     }
+    newest = spellings
+    for _ in range(ESCAPES_MAX):
+        newest = {escape(spelling) for spelling in newest for escape in _ESCAPES} - spellings
+        spellings |= newest
     return spellings - {""}
 
 
@@ -223,6 +227,15 @@ def _one_line(text: str) -> str:
     if cut.isprintable():
         return cut
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+
+
+_ESCAPES: tuple[Callable[[str], str], ...] = (
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: repr(text)[1:-1],
+    lambda text: repr(text + "'\"")[1:-4],  # as a part of a text that has both quotes
+    _one_line,
+)
 
 
 def _folded(error: BaseException) -> str:

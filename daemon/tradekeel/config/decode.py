@@ -227,7 +227,7 @@ class Decoder:
         if len(value) > ITEMS_MAX:
             return self.problem(path, f"found {len(value)} entries, allowed: at most {ITEMS_MAX}")
         arguments = get_args(type_)
-        if build is tuple and arguments and arguments[-1] is not Ellipsis:
+        if get_origin(type_) is tuple and arguments and arguments[-1] is not Ellipsis:
             if len(value) != len(arguments):
                 return self.problem(path, f"found an array of {len(value)}, allowed: {len(arguments)} entries")
             types = list(arguments)

@@ -67,7 +67,7 @@ def load_config(
     if problems or tables is None:
         raise ConfigError(_shown(problems), shown_path(source))
     values = flat_values(tables)
-    state_dir = _state_dir(tables["daemon"], source, environ)
+    state_dir = state_dir_of(tables["daemon"], source, environ)
     return Config(
         source=source,
         daemon=tables["daemon"],
@@ -227,7 +227,7 @@ class _Reader:
     def _check_references(self, decoded: dict[str, Any]) -> None:
         # References are read as written: a table with a problem of its own still refers, and is still referred to.
         feeds, accounts = _names(self.table, "feeds"), _names(self.table, "accounts")
-        if not accounts:
+        if not accounts and isinstance(self.table.get("accounts", {}), dict):
             self.decoder.problem("accounts", "there is no account; add [accounts.NAME] with venue and feed")
         self._check_names("accounts", "feed", feeds)
         self._check_names("strategies", "account", accounts)
@@ -240,7 +240,7 @@ class _Reader:
         for name, table in _tables(self.table, section).items():
             value = table.get(key)
             if isinstance(value, str) and value not in known:
-                hint = did_you_mean(value, known, "There are") if known else f"add [{key}s.NAME]"
+                hint = did_you_mean(value, known, "there are") if known else f"add [{key}s.NAME]"
                 self.decoder.problem(f"{join_path(section, name)}.{key}", f"there is no {key} {quoted(value)}; {hint}")
 
     def _check_same_account(self) -> None:
@@ -313,7 +313,7 @@ def _names(table: Mapping[str, Any], section: str) -> list[str]:
     return list(_tables(table, section))
 
 
-def _state_dir(daemon: DaemonConfig, source: Path, environ: Mapping[str, str]) -> Path:
+def state_dir_of(daemon: DaemonConfig, source: Path, environ: Mapping[str, str]) -> Path:
     """Where the state is kept.
 
     An absolute ``state_dir`` is taken as it is. Otherwise a service gets the directory that its manager made for it, and

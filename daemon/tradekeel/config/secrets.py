@@ -132,7 +132,7 @@ def _reference(value: object) -> tuple[str, str]:
     source, name = next(iter(value.items()))
     if source not in SOURCES:
         raise InputError(
-            f"unknown place for a secret, {quoted(str(source))}: {did_you_mean(str(source), SOURCES, 'Places')}"
+            f"unknown place for a secret, {quoted(str(source))}: {did_you_mean(str(source), SOURCES, 'places')}"
         )
     if not isinstance(name, str) or "\0" in name:
         raise InputError(f"{source} takes a string")

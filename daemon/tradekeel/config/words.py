@@ -84,7 +84,7 @@ def plain_key(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def did_you_mean(word: str, known: Iterable[str], what: str = "Known keys") -> str:
+def did_you_mean(word: str, known: Iterable[str], what: str = "known keys") -> str:
     """The end of a sentence about an unknown word: the nearest known one, or all of them."""
     names = sorted(known)
     near = nearest(word, names)

@@ -1,0 +1,141 @@
+"""One daemon a state directory, however the last one ended; and messages that say what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tradekeel.errors import AlreadyRunning, StoreUnavailable
+from tradekeel.statedir import StateDir
+
+HOLD = """
+import sys
+from pathlib import Path
+from tradekeel.statedir import StateDir
+StateDir(Path(sys.argv[1])).lock()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def held_by_a_process(path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_it_is_made_for_us_alone(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "a" / "b")
+    state.create()
+    for folder in (state.path, state.latches, state.commands, state.results, state.backups):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    state.create()
+
+
+def test_each_thing_has_its_place(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    assert state.books == tmp_path / "books.db"
+    assert state.paper_ledger("paper-1") == tmp_path / "paper-paper-1.db"
+    assert state.latch() == tmp_path / "latches" / "all.json"
+    assert state.latch("paper-1") == tmp_path / "latches" / "paper-1.json"
+
+
+def test_the_second_one_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    first, second = StateDir(tmp_path), StateDir(tmp_path)
+    first.lock()
+    assert second.holder() == os.getpid()
+    with pytest.raises(AlreadyRunning, match=rf"\(process {os.getpid()}\) holds .*tradekeel stop"):
+        second.lock()
+    with pytest.raises(AlreadyRunning, match="this process holds"):
+        first.lock()
+    first.release()
+    first.release()
+    assert second.holder() is None
+    second.lock()
+    second.release()
+
+
+def test_a_daemon_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    process = held_by_a_process(tmp_path)
+    state = StateDir(tmp_path)
+    assert state.holder() == process.pid
+    with pytest.raises(AlreadyRunning, match=f"process {process.pid}"):
+        state.lock()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert state.holder() is None
+    state.lock()
+    assert state.holder() == os.getpid()
+    state.release()
+
+
+def test_asking_who_holds_it_takes_nothing_and_creates_nothing(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "none")
+    assert state.holder() is None
+    assert not state.path.exists()
+    state.lock()
+    state.release()
+    asked = StateDir(state.path)
+    for _ in range(100):
+        assert asked.holder() is None
+        state.lock()
+        state.release()
+
+
+def test_a_holder_that_has_not_yet_written_who_it_is_is_zero(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.lock()
+    os.truncate(tmp_path / "lock", 0)
+    assert StateDir(tmp_path).holder() == 0
+    with pytest.raises(AlreadyRunning, match="a daemon holds"):
+        StateDir(tmp_path).lock()
+    state.release()
+
+
+def test_a_file_where_the_directory_should_be_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StoreUnavailable, match="a file is where a folder should be"):
+        StateDir(tmp_path / "state").lock()
+    with pytest.raises(StoreUnavailable, match="a file is where a folder should be"):
+        StateDir(tmp_path / "state" / "inner").lock()
+    with pytest.raises(StoreUnavailable, match="a file is where a folder should be"):
+        StateDir(tmp_path / "state").holder()
+
+
+def test_a_link_instead_of_the_lock_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match="a symbolic link"):
+        StateDir(tmp_path).lock()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_a_directory_of_somebody_else_names_the_owner(tmp_path: Path) -> None:
+    # The attempt is another user's, in a process of its own: rights are the process's, not the test's.
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    code = (
+        "import os, sys; from pathlib import Path; from tradekeel.statedir import StateDir; os.setgid(12345); os.setuid(12345)\n"
+        "try: StateDir(Path(sys.argv[1])).lock()\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "state")], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("StoreUnavailable ")
+    assert "this user may not write there: chown the directory" in result.stdout
+    assert "belongs to uid 0, mode 0755; we are uid 12345)" in result.stdout
+
+
+def test_a_read_only_file_system_is_explained() -> None:
+    # /proc refuses every new directory, also root's.
+    with pytest.raises(StoreUnavailable, match=r"set daemon\.state_dir|check the disk"):
+        StateDir(Path("/proc/tradekeel-state")).lock()
