@@ -102,7 +102,9 @@ class Desk:
         """One tick happens; returns what it did."""
         return self._told(self.matcher.on_tick(self.next_tick(quote, symbol, **more)))
 
-    def place(self, client_order_id: str, side: str, quantity: object, type_: str = "market", **fields: Any) -> list[str]:
+    def place(
+        self, client_order_id: str, side: str, quantity: object, type_: str = "market", **fields: Any
+    ) -> list[str]:
         """Place an order; returns what the venue answered."""
         return self._told(self.matcher.place(request(client_order_id, side, quantity, type_, **fields)))
 

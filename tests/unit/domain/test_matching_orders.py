@@ -147,7 +147,10 @@ class TestTimeInForce:
         desk = Desk()
         desk.place("a", "buy", 1000, "stop", stop_price="1.10050", tif="ioc")
         assert desk.tick("1.10000/1.10010") == []
-        assert desk.tick("1.10040/1.10050", ask_size=1) == ["a buy 1 at 1.10050 taker", "a canceled 999 (ioc_remainder)"]
+        assert desk.tick("1.10040/1.10050", ask_size=1) == [
+            "a buy 1 at 1.10050 taker",
+            "a canceled 999 (ioc_remainder)",
+        ]
 
     def test_gtd_expires_before_matching_at_the_first_tick_from_then_on(self):
         desk = Desk()

@@ -118,7 +118,7 @@ class Margin:
             return {}
         symbols = set(self.exposures)
         for symbol in self.exposures:
-            symbols.update(self._converter.path(self._instruments[symbol].quote) or ())
+            symbols.update(leg.symbol for leg in self._converter.path(self._instruments[symbol].quote) or ())
         quoted = {symbol: marks[symbol] for symbol in symbols if symbol in marks}
         for width in GUARD_WIDTHS:
             ranges = {symbol: _around(mark, width) for symbol, mark in quoted.items()}

@@ -352,8 +352,7 @@ class Matcher:
         self, entry: WorkingOrder, attached: tuple[AttachedExit, ...], state: OrderState
     ) -> list[WorkingOrder]:
         """The exits of an entry, stops first: where a tick meets both, the worse case is taken."""
-        named = list(zip(entry.children, attached, strict=True))
-        named.sort(key=lambda pair: pair[1].type is OrderType.LIMIT)
+        stops_first = sorted(attached, key=lambda exit_: exit_.type is OrderType.LIMIT)
         return [
             WorkingOrder(
                 venue_order_id=child_id,
@@ -375,7 +374,7 @@ class Matcher:
                 siblings=tuple(other for other in entry.children if other != child_id),
                 correlation_id=entry.correlation_id,
             )
-            for child_id, exit_ in named
+            for child_id, exit_ in zip(entry.children, stops_first, strict=True)
         ]
 
     def _amend_refusal(self, order: WorkingOrder | None, price: Decimal) -> Refusal | None:

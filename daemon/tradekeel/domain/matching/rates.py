@@ -1,8 +1,7 @@
-"""Conversion into the account's currency from the quotes that the venue has seen, and how far it can move.
+"""Conversion into the account's currency from the quotes that the venue has seen, and how far a rate can move.
 
-Exact rates come from :func:`~tradekeel.domain.positions.conversion_rate`. What is added here is the path: which pairs
-a rate is made of. It lets the venue look at two quotes instead of all, and bound a rate when all it knows of the
-quotes is their range.
+The rates themselves are those of :mod:`~tradekeel.domain.positions`. What is added here is that paths are kept, and
+that a rate can be bounded when all that is known of the quotes is their range.
 """
 
 from __future__ import annotations
@@ -11,32 +10,33 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from tradekeel.domain.money import ONE, Rounding, round_to
-from tradekeel.domain.positions import RATE_STEP, Quote, conversion_rate
+from tradekeel.domain.positions import RATE_STEP, Leg, Quote, conversion_path, rate_along
 from tradekeel.domain.ticks import Tick
+from tradekeel.errors import Defect
 
 Range = tuple[Decimal, Decimal, Decimal, Decimal]
 """Lowest and highest bid, lowest and highest ask."""
 
 
 class Converter:
-    """Rates from any currency into the account's."""
+    """Rates from any currency into the account's. A fixed rate holds until its pair is seen in the feed."""
 
     def __init__(self, currency: str, fixed: Mapping[str, Decimal]) -> None:
         self.currency = currency
         self._fixed = {symbol: Quote(rate, rate) for symbol, rate in fixed.items()}
         self._symbols = set(self._fixed)
-        self._paths: dict[str, tuple[str, ...] | None] = {currency: ()}
+        self._paths: dict[str, tuple[Leg, ...] | None] = {}
 
     def learn(self, symbol: str) -> None:
         """A pair is quoted from now on."""
         if symbol not in self._symbols:
             self._symbols.add(symbol)
-            self._paths = {self.currency: ()}
+            self._paths.clear()
 
-    def path(self, currency: str) -> tuple[str, ...] | None:
-        """The one or two pairs that a rate is made of, none for the account's own currency; None where no rate is known."""
+    def path(self, currency: str) -> tuple[Leg, ...] | None:
+        """The pairs that lead from ``currency`` to the account's, or None."""
         if currency not in self._paths:
-            self._paths[currency] = self._find(currency)
+            self._paths[currency] = conversion_path(currency, self.currency, self._symbols)
         return self._paths[currency]
 
     def rate(self, currency: str, marks: Mapping[str, Tick]) -> Decimal | None:
@@ -46,23 +46,24 @@ class Converter:
             return None
         if not path:
             return ONE
-        return conversion_rate(currency, self.currency, {symbol: self._quote(symbol, marks) for symbol in path})
+        found = rate_along(path, {leg.symbol: self._quote(leg.symbol, marks) for leg in path})
+        return None if found is None else found.value
 
     def rate_range(self, currency: str, ranges: Mapping[str, Range]) -> tuple[Decimal, Decimal]:
-        """The lowest and highest rate while the pairs of its path stay in their ranges. The path must exist."""
+        """The lowest and highest rate while the pairs of its path, which must exist, stay in their ranges.
+
+        A pair without a range stands at its fixed rate.
+        """
         low = high = ONE
-        have = currency
-        for symbol in self.path(currency) or ():
-            base, quote = symbol.split("_")
-            towards = quote if have == base else base
-            bounds = ranges.get(symbol)
+        for leg in self.path(currency) or ():
+            bounds = ranges.get(leg.symbol)
             if bounds is None:
-                fixed = self._fixed[symbol]
-                bounds = (fixed.bid, fixed.bid, fixed.ask, fixed.ask)
-            ends = [conversion_rate(have, towards, {symbol: Quote(bounds[i], bounds[i + 2])}) or ONE for i in (0, 1)]
+                ends = [_along(leg, self._fixed[leg.symbol])]
+            else:
+                bid_low, bid_high, ask_low, ask_high = bounds
+                ends = [_along(leg, Quote(bid_low, ask_low)), _along(leg, Quote(bid_high, ask_high))]
             low *= min(ends)
             high *= max(ends)
-            have = towards
         return (
             round_to(low, RATE_STEP, Rounding.CONVERSION),
             round_to(high, RATE_STEP, Rounding.CONVERSION),
@@ -72,18 +73,9 @@ class Converter:
         mark = marks.get(symbol)
         return self._fixed[symbol] if mark is None else Quote(mark.bid, mark.ask, mark.ts_ns)
 
-    def _find(self, currency: str) -> tuple[str, ...] | None:
-        direct = self._pair(currency, self.currency)
-        if direct is not None:
-            return (direct,)
-        for through in sorted({name for symbol in self._symbols for name in symbol.split("_")}):
-            first, second = self._pair(currency, through), self._pair(through, self.currency)
-            if first is not None and second is not None:
-                return (first, second)
-        return None
 
-    def _pair(self, one: str, other: str) -> str | None:
-        for symbol in (f"{one}_{other}", f"{other}_{one}"):
-            if symbol in self._symbols:
-                return symbol
-        return None
+def _along(leg: Leg, quote: Quote) -> Decimal:
+    found = rate_along((leg,), {leg.symbol: quote})
+    if found is None:
+        raise Defect(f"no rate along {leg.symbol}, which is quoted")
+    return found.value
