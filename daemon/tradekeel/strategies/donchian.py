@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct, structs
 
+from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Emit, Request
 from tradekeel.domain.money import ZERO, Rounding, divide, plain
@@ -31,7 +32,7 @@ from tradekeel.strategies.base import (
     StrategyContext,
 )
 from tradekeel.strategies.desk import NANOSECONDS, Desk, after_fill, after_order, leave, leave_again
-from tradekeel.strategies.parameters import about, check_timeframe
+from tradekeel.strategies.parameters import about
 from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.turning import RETRY_EXIT_S, SignalParameters, turn
 
@@ -51,7 +52,7 @@ class DonchianParameters(SignalParameters, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Leaving at a wider channel than one entered at would never happen before the opposite signal."""
-        check_timeframe("timeframe", self.timeframe)
+        parse_timeframe(self.timeframe)
         if self.exit_bars > self.entry_bars:
             raise InputError(f"exit_bars ({self.exit_bars}) must not be above entry_bars ({self.entry_bars})")
 

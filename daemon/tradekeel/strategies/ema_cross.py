@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct, structs
 
+from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Emit, Request
 from tradekeel.domain.money import ZERO
@@ -30,7 +31,7 @@ from tradekeel.strategies.base import (
     StrategyContext,
 )
 from tradekeel.strategies.desk import NANOSECONDS, Desk, after_fill, after_order, leave_again
-from tradekeel.strategies.parameters import about, check_timeframe
+from tradekeel.strategies.parameters import about
 from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.turning import RETRY_EXIT_S, SignalParameters, turn
 
@@ -52,7 +53,7 @@ class EmaCrossParameters(SignalParameters, frozen=True, kw_only=True):
         if self.fast >= self.slow:
             raise InputError(f"fast ({self.fast}) must be below slow ({self.slow})")
         if self.timeframe:
-            check_timeframe("timeframe", self.timeframe)
+            parse_timeframe(self.timeframe)
 
     @property
     def prices_needed(self) -> int:

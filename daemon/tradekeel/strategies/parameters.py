@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
@@ -32,8 +31,6 @@ _NAMES: dict[Any, str] = {
     bool: "true or false",
     type(None): "none",
 }
-TIMEFRAME = re.compile(r"[1-9][0-9]{0,5}[smhdt]")
-"""A bar's length: seconds, minutes, hours, days, or ticks."""
 
 
 def about(
@@ -159,16 +156,10 @@ def type_in_words(hint: Any) -> str:
         return "one of " + ", ".join(str(part) for part in parts)
     if origin in (Union, type(int | str)):
         return " or ".join(type_in_words(part) for part in parts if part is not type(None))
-    return _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+    return str(hint) if origin is not None else _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The known word that ``word`` was probably meant to be."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return close[0] if close else None
-
-
-def check_timeframe(name: str, value: str) -> None:
-    """Raise unless ``value`` is a bar's length as feeds build them."""
-    if not TIMEFRAME.fullmatch(value):
-        raise InputError(f"{name} must be a bar's length like 5s, 1m, 4h, 1d or 100t, found {value!r}")

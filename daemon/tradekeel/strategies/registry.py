@@ -95,7 +95,9 @@ def _import_file(path: Path) -> ModuleType:
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # what an import is
     except SyntaxError as error:
         del sys.modules[name]
-        raise InputError(f"{error.filename}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from None
+        where = f"{error.filename or path}" + (f", line {error.lineno}" if error.lineno else "")
+        shown = f": {error.text.strip()}" if error.text else ""
+        raise InputError(f"{where}: {error.msg}{shown}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a user's file raises on import is told
         del sys.modules[name]
         raise InputError(_import_problem(error, path)) from None

@@ -169,7 +169,7 @@ def test_it_keeps_no_more_bars_than_it_needs():
     ("values", "words"),
     [
         ({"entry_bars": 5, "exit_bars": 6}, "exit_bars .6. must not be above entry_bars .5."),
-        ({"timeframe": ""}, "timeframe must be a bar's length"),
+        ({"timeframe": ""}, "timeframe .*: allowed are time bars"),
         ({"entry_bars": 501}, "entry_bars must be at least 1, at most 500"),
     ],
 )

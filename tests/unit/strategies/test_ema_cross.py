@@ -235,7 +235,7 @@ def test_two_instruments_are_averaged_apart():
     ("values", "words"),
     [
         ({"fast": 10, "slow": 10}, "fast .10. must be below slow .10."),
-        ({"timeframe": "1 minute"}, "timeframe must be a bar's length"),
+        ({"timeframe": "1 minute"}, "timeframe .*: allowed are time bars"),
         ({"units": D(-1)}, "units must be above 0"),
     ],
 )
