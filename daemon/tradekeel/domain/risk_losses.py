@@ -108,7 +108,7 @@ class Marks:
         quotes: Mapping[str, Quote],
         extremes: Mapping[str, Extremes],
     ) -> EquityRange | None:
-        """Bounds of the equity while prices stayed within ``extremes``; instruments not in it stayed at ``quotes``."""
+        """Bounds of the equity while prices went from ``quotes``, which stood before, through ``extremes``."""
         low = high = balance
         moved: set[tuple[str, bool]] = set()  # (instrument, whether it is the bid): what the equity moved with
         for position in positions:
@@ -135,11 +135,18 @@ class Marks:
 
 
 def _covered(symbol: str, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes]) -> Extremes | None:
-    known = extremes.get(symbol)
-    if known is not None:
+    quote, known = quotes.get(symbol), extremes.get(symbol)
+    if quote is None:
         return known
-    quote = quotes.get(symbol)
-    return None if quote is None else Extremes(quote.bid, quote.bid, quote.ask, quote.ask)
+    if known is None:
+        return Extremes(quote.bid, quote.bid, quote.ask, quote.ask)
+    # The standing quote counts until the instrument's first tick, while others have moved already.
+    return Extremes(
+        min(known.bid_low, quote.bid),
+        max(known.bid_high, quote.bid),
+        min(known.ask_low, quote.ask),
+        max(known.ask_high, quote.ask),
+    )
 
 
 def _rate_range(

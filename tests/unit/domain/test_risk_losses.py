@@ -1,0 +1,265 @@
+"""Loss limits: the trading day, the peak, trips, and the bounds that let quiet ticks pass unseen."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, quote
+from tradekeel.domain.instruments import CATALOGUE
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.positions import Position, Quote
+from tradekeel.domain.records import Latch
+from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.risk_losses import EquityRange, Marks, RiskMonitor, RiskState, Trip
+from tradekeel.domain.risk_view import DenialCode
+from tradekeel.domain.ticks import Tick, TickWindow
+
+HOUR_NS = 3_600 * SECOND_NS
+ROLL_NS = NOON_NS + 9 * HOUR_NS  # 17:00 in New York, in summer
+DAILY = RiskLimits(daily_loss_max=dec(500))
+PEAK = RiskLimits(drawdown_max=dec(500))
+PERCENT = RiskLimits(drawdown_max_percent=dec(10))
+
+
+def watch(limits: RiskLimits, *observations: tuple[int | str, int]) -> tuple[RiskMonitor, list[DenialCode | None]]:
+    monitor = RiskMonitor(limits)
+    trips = [monitor.observe(dec(equity), ts_ns) for equity, ts_ns in observations]
+    return monitor, [None if trip is None else trip.code for trip in trips]
+
+
+class TestTheDailyLoss:
+    def test_trips_when_it_is_reached(self):
+        _, trips = watch(DAILY, (10_000, NOON_NS), ("9500.01", NOON_NS + 1), (9_500, NOON_NS + 2))
+        assert trips == [None, None, DenialCode.DAILY_LOSS_MAX]
+
+    def test_says_what_becomes_of_the_account(self):
+        monitor = RiskMonitor(RiskLimits(daily_loss_max=dec(500), on_trip="halt"))
+        monitor.observe(dec(10_000), NOON_NS)
+        assert monitor.observe(dec(9_400), NOON_NS + 1) == Trip(
+            DenialCode.DAILY_LOSS_MAX,
+            Latch.HALTED,
+            "the loss of this trading day is 600, allowed are 500",
+            "600",
+            "500",
+            NOON_NS + 1,
+        )
+        assert RiskMonitor(DAILY)._latch is Latch.REDUCE_ONLY
+
+    def test_trips_once_a_day(self):
+        observed = [(10_000, NOON_NS), (9_400, NOON_NS + 1), (9_300, NOON_NS + 2), (9_300, ROLL_NS)]
+        _, trips = watch(DAILY, *observed, (8_800, ROLL_NS + 1))
+        assert trips == [None, DenialCode.DAILY_LOSS_MAX, None, None, DenialCode.DAILY_LOSS_MAX]
+
+    def test_begins_anew_at_five_in_new_york(self):
+        monitor, trips = watch(DAILY, (10_000, NOON_NS), (9_600, ROLL_NS - 1), (9_200, ROLL_NS))
+        assert trips == [None, None, None]
+        assert (monitor.state.day, monitor.state.day_start_equity) == (date(2014, 5, 9), dec(9_600))
+
+    def test_counts_a_gap_over_the_roll_as_a_loss_of_the_new_day(self):
+        _, trips = watch(DAILY, (10_000, NOON_NS), (9_400, ROLL_NS + 50 * HOUR_NS))
+        assert trips == [None, DenialCode.DAILY_LOSS_MAX]
+
+    def test_does_not_begin_a_day_again_when_the_clock_steps_back(self):
+        monitor, _ = watch(DAILY, (10_000, ROLL_NS), (9_900, ROLL_NS - HOUR_NS), (9_800, ROLL_NS + 1))
+        assert monitor.state.day_start_equity == dec(10_000)
+
+
+class TestTheDrawdown:
+    def test_counts_from_the_highest_equity(self):
+        _, trips = watch(PEAK, (10_000, NOON_NS), (10_400, NOON_NS), (9_901, NOON_NS), (9_900, NOON_NS))
+        assert trips == [None, None, None, DenialCode.DRAWDOWN_MAX]
+
+    def test_counts_over_days(self):
+        _, trips = watch(PEAK, (10_000, NOON_NS), (9_700, ROLL_NS), (9_500, ROLL_NS + 1))
+        assert trips == [None, None, DenialCode.DRAWDOWN_MAX]
+
+    def test_in_percent_of_the_peak(self):
+        _, trips = watch(PERCENT, (10_000, NOON_NS), ("9000.01", NOON_NS), (9_000, NOON_NS))
+        assert trips == [None, None, DenialCode.DRAWDOWN_MAX_PERCENT]
+
+    def test_each_limit_trips_once(self):
+        limits = RiskLimits(daily_loss_max=dec(500), drawdown_max=dec(600), drawdown_max_percent=dec(7))
+        observed = [(10_000, NOON_NS), (9_000, NOON_NS), (9_000, NOON_NS), (9_000, NOON_NS), (1, NOON_NS)]
+        _, trips = watch(limits, *observed)
+        assert trips == [
+            None,
+            DenialCode.DAILY_LOSS_MAX,
+            DenialCode.DRAWDOWN_MAX,
+            DenialCode.DRAWDOWN_MAX_PERCENT,
+            None,
+        ]
+
+
+class TestTheMonitor:
+    def test_without_limits_only_keeps_the_marks(self):
+        monitor, trips = watch(RiskLimits(), (10_000, NOON_NS), (1, NOON_NS))
+        assert trips == [None, None]
+        assert (monitor.state.peak_equity, monitor.state.last_equity) == (dec(10_000), dec(1))
+
+    def test_measures_anew_after_a_release(self):
+        monitor, _ = watch(PEAK, (10_000, NOON_NS), (9_400, NOON_NS))
+        monitor.rearm(dec(9_400), NOON_NS)
+        assert monitor.observe(dec(9_000), NOON_NS) is None
+        trip = monitor.observe(dec(8_900), NOON_NS)
+        assert trip is not None
+        assert trip.found == "500"
+
+    def test_takes_a_deposit_for_neither_profit_nor_loss(self):
+        monitor, _ = watch(PEAK, (10_000, NOON_NS))
+        monitor.moved_funds(dec(-3_000))
+        assert monitor.observe(dec("6500.01"), NOON_NS) is None
+        assert monitor.observe(dec(6_500), NOON_NS) is not None
+        assert monitor.state.day_start_equity == dec(7_000)
+
+    def test_a_deposit_before_anything_was_seen_is_the_beginning(self):
+        monitor = RiskMonitor(PEAK)
+        monitor.moved_funds(dec(10_000))
+        assert monitor.state == RiskState()
+
+    def test_goes_on_from_its_saved_state(self):
+        monitor, _ = watch(DAILY, (10_000, NOON_NS), (9_400, NOON_NS))
+        saved = msgspec.msgpack.encode(monitor.state)
+        again = RiskMonitor(DAILY, msgspec.msgpack.decode(saved, type=RiskState))
+        assert again.state == monitor.state
+        assert again.observe(dec(9_300), NOON_NS + 1) is None  # it has tripped already
+        assert again.observe(dec(8_800), ROLL_NS) is not None
+
+
+class TestQuietTicks:
+    def started(self, limits: RiskLimits) -> RiskMonitor:
+        return watch(limits, (10_000, NOON_NS))[0]
+
+    @pytest.mark.parametrize(
+        ("low", "high", "attained", "quiet"),
+        [
+            (9_501, 10_000, False, True),
+            (9_500, 10_000, False, False),  # the low may trip
+            (9_600, 10_001, False, False),  # a new peak that may never have been: look at each tick
+            (9_600, 10_001, True, True),
+            (9_600, 10_100, True, False),  # from the new peak the low would trip
+        ],
+    )
+    def test_are_those_in_which_even_the_worst_case_trips_nothing(self, low, high, attained, quiet):
+        bounds = EquityRange(dec(low), dec(high), attained)
+        assert self.started(PEAK).quiet(bounds, NOON_NS + 1) is quiet
+
+    @pytest.mark.parametrize("limits", [RiskLimits(), DAILY])
+    def test_end_with_the_day(self, limits):
+        monitor = self.started(limits)
+        bounds = EquityRange(dec(9_999), dec(10_000), attained=True)
+        assert monitor.quiet(bounds, ROLL_NS - 1)
+        assert not monitor.quiet(bounds, ROLL_NS)
+
+    def test_are_none_before_the_first_observation(self):
+        assert not RiskMonitor(PEAK, RiskState(day_ends_ns=ROLL_NS)).quiet(
+            EquityRange(ZERO, ZERO, attained=True), NOON_NS
+        )
+
+    def test_leave_the_peak_and_the_last_equity_behind(self):
+        monitor = self.started(PEAK)
+        monitor.skip(EquityRange(dec(9_900), dec(10_050), attained=True), dec(9_950))
+        assert (monitor.state.peak_equity, monitor.state.last_equity) == (dec(10_050), dec(9_950))
+        monitor.skip(EquityRange(dec(9_900), dec(10_060), attained=False), dec(9_950))
+        assert monitor.state.peak_equity == dec(10_050)
+
+    def test_of_an_account_that_was_never_seen_begin_with_their_peak(self):
+        monitor = RiskMonitor(PEAK)
+        monitor.skip(EquityRange(dec(1), dec(2), attained=True), dec(1))
+        assert monitor.state.peak_equity == dec(2)
+
+
+SYMBOLS = ("EUR_USD", "USD_JPY", "EUR_JPY")
+INSTRUMENTS = {symbol: CATALOGUE[symbol] for symbol in SYMBOLS}
+bases = {"EUR_USD": 110_000, "USD_JPY": 100_000, "EUR_JPY": 110_000}
+ticks = st.lists(
+    st.tuples(st.sampled_from(SYMBOLS), st.integers(-300, 300), st.integers(1, 30)), min_size=1, max_size=25
+)
+holdings = st.dictionaries(st.sampled_from(SYMBOLS), st.integers(-50_000, 50_000).filter(bool), max_size=3)
+
+
+def priced(symbol: str, offset: int, spread: int) -> tuple[Decimal, Decimal]:
+    grid = CATALOGUE[symbol].tick_size
+    return (bases[symbol] + offset) * grid, (bases[symbol] + offset + spread) * grid
+
+
+class TestMarks:
+    marks = Marks(INSTRUMENTS, "USD")
+
+    def test_are_balance_and_profit_in_the_accounts_currency(self):
+        quotes = {"EUR_USD": quote("1.2", "1.3"), "USD_JPY": quote("99", "101")}
+        held = [Position("EUR_USD", dec(10), dec(11)), Position("USD_JPY", dec(-10), dec(-1000))]
+        assert self.marks.equity(dec(100), held, quotes) == dec("100.9")  # +1 dollar, -10 yen at 0.01
+
+    def test_of_nothing_are_the_balance(self):
+        assert self.marks.equity(dec(100), [], {}) == dec(100)
+        assert self.marks.equity_range(dec(100), [], {}, {}) == EquityRange(dec(100), dec(100), attained=True)
+
+    @pytest.mark.parametrize(
+        ("position", "quotes"),
+        [
+            (Position("EUR_USD", dec(1), dec(1)), {}),
+            (Position("USD_JPY", dec(1), dec(1)), {}),
+            (Position("EUR_JPY", dec(1), dec(1)), {"EUR_JPY": quote("110", "110")}),
+            (Position("AUD_NZD", dec(1), dec(1)), {"AUD_NZD": quote("1", "1")}),
+        ],
+    )
+    def test_are_none_where_a_price_or_a_rate_is_missing(self, position, quotes):
+        assert self.marks.equity(dec(100), [position], quotes) is None
+        assert self.marks.equity_range(dec(100), [position], quotes, {}) is None
+
+    def test_are_none_where_no_pair_leads_to_the_accounts_currency(self):
+        marks = Marks({"AUD_NZD": CATALOGUE["AUD_NZD"]}, "USD")
+        assert marks.equity(dec(1), [Position("AUD_NZD", dec(1), dec(1))], {"AUD_NZD": quote("1", "1")}) is None
+
+    @given(holdings, ticks)
+    def test_bounds_hold_at_every_tick_to_the_last_digit(self, held, moves):
+        positions = [Position(s, dec(q), dec(q) * priced(s, 0, 10)[0]) for s, q in held.items()]
+        quotes = {symbol: Quote(*priced(symbol, 0, 10)) for symbol in SYMBOLS}
+        all_ticks = [Tick(s, n, *priced(s, offset, spread), n) for n, (s, offset, spread) in enumerate(moves, start=1)]
+        before = dict(quotes)
+        bounds = self.marks.equity_range(dec(10_000), positions, before, TickWindow(all_ticks).extremes())
+        assert bounds is not None
+        seen = []
+        for tick in all_ticks:
+            quotes[tick.instrument] = Quote(tick.bid, tick.ask)
+            equity = self.marks.equity(dec(10_000), positions, quotes)
+            assert equity is not None
+            assert bounds.low <= equity <= bounds.high
+            seen.append(equity)
+        if bounds.attained:
+            opening = self.marks.equity(dec(10_000), positions, before)
+            assert opening is not None
+            assert (bounds.low, bounds.high) == (min(*seen, opening), max(*seen, opening))
+
+    @given(holdings, ticks, st.integers(100, 400))
+    def test_ticks_that_are_skipped_as_quiet_leave_what_watching_each_would(self, held, moves, limit):
+        limits = RiskLimits(drawdown_max=dec(limit), daily_loss_max=dec(limit))
+        positions = [Position(s, dec(q), dec(q) * priced(s, 0, 10)[0]) for s, q in held.items()]
+        quotes = {symbol: Quote(*priced(symbol, 0, 10)) for symbol in SYMBOLS}
+        each, leaping = RiskMonitor(limits), RiskMonitor(limits)
+        for monitor in (each, leaping):
+            opening = self.marks.equity(dec(10_000), positions, quotes)
+            assert opening is not None
+            monitor.observe(opening, NOON_NS)
+        before = dict(quotes)
+        all_ticks = [Tick(s, NOON_NS + n, *priced(s, o, w), n) for n, (s, o, w) in enumerate(moves, start=1)]
+        trips = []
+        for tick in all_ticks:
+            quotes[tick.instrument] = Quote(tick.bid, tick.ask)
+            equity = self.marks.equity(dec(10_000), positions, quotes)
+            assert equity is not None
+            trips.append(each.observe(equity, tick.ts_ns))
+        bounds = self.marks.equity_range(dec(10_000), positions, before, TickWindow(all_ticks).extremes())
+        assert bounds is not None
+        if leaping.quiet(bounds, NOON_NS + len(moves)):
+            assert trips == [None] * len(trips)
+            last = self.marks.equity(dec(10_000), positions, quotes)
+            assert last is not None
+            leaping.skip(bounds, last)
+            assert leaping.state == each.state
