@@ -27,6 +27,8 @@ RESTORE = "Stop the daemon, put the newest file of the backups folder in its pla
 
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
+_UNREADABLE_TEXT = "Could not decode to UTF-8"  # the driver's own complaint: it has no code
+
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is in all."""
 
@@ -45,9 +47,15 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_MS / 1_000,
     )
+    db.text_factory = _as_it_stands
     if read_only:
         db.execute("PRAGMA query_only = ON")
     return db
+
+
+def _as_it_stands(text: bytes) -> str:
+    """Text with its damage in it, so that whoever checks the row can name it; the driver would only complain about the file."""
+    return text.decode("utf-8", "surrogateescape")
 
 
 def make_durable(db: sqlite3.Connection) -> None:
@@ -102,7 +110,7 @@ def sync(path: Path) -> None:
 def in_our_words(error: sqlite3.Error | OSError, path: Path, doing: str) -> StoreError:
     """What SQLite or the system said, as the store error it means: what happened, where, and what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _CORRUPT_CODES:
+    if code in _CORRUPT_CODES or _UNREADABLE_TEXT in str(error):
         return StoreCorrupt(f"{path} is damaged ({doing}: {error}). {RESTORE}")
     if code == sqlite3.SQLITE_FULL:
         return StoreUnavailable(f"the disk is full ({doing} {path}: {error}). Free some space and start again.")

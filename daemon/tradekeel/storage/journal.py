@@ -38,13 +38,18 @@ def read_records(
         if fault is not None:
             raise StoreCorrupt(f"{path}: {fault}. {RESTORE}")
         records.append((expected, decode_record(row[4])))
-    if not records and rows_max > 0:
+    if len(records) < rows_max:
+        # Damage in a key ends the walk early: the walk must have come to the very last record.
         last = last_sequence(db, execution)
-        if last < after:
-            raise StoreCorrupt(
-                f"{path}: the journal of execution {execution} ends at record {last}, but record {after} was written. {RESTORE}"
-            )
+        if last != expected:
+            raise StoreCorrupt(f"{path}: {_ends_early(execution, expected, last)}. {RESTORE}")
     return records
+
+
+def _ends_early(execution: str, expected: int, last: int) -> str:
+    if last < expected:
+        return f"the journal of execution {execution} ends at record {last}, but record {expected} was written"
+    return f"the journal of execution {execution} has a gap: record {expected + 1} is missing (the last is {last})"
 
 
 def fault_of(execution: str, expected: int, row: JournalRow) -> str | None:

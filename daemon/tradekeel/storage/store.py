@@ -302,7 +302,11 @@ def _make_ready(db: sqlite3.Connection, path: Path, now_ns: int) -> list[Migrati
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    """What can be checked at every start without reading everything: structure while it is small, and each journal's last row."""
+    """What can be checked at every start without reading everything.
+
+    That is the structure while the file is small, and of each unfinished journal that its last record is sound and that no
+    checkpoint is ahead of it.
+    """
     pages, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
     if pages * size <= CHECKED_AT_START_BYTES_MAX:
         found = [str(text) for (text,) in db.execute("PRAGMA quick_check(3)")]
@@ -313,3 +317,5 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         if last == 0:
             raise StoreCorrupt(f"{path}: execution {execution} has no journal. {RESTORE}")
         read_records(db, path, execution, last - 1, 1)
+        saved = db.execute("SELECT max(max(sequence, inbox)) FROM checkpoints WHERE execution = ?", (execution,))
+        read_records(db, path, execution, max(last, saved.fetchone()[0] or 0), 1)
