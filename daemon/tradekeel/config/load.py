@@ -183,6 +183,8 @@ class _Reader:
             if own and not kinds and not isinstance(options, dict):
                 self.decoder.problem(join_path(path, own), f"found {found(options)}, allowed: a table")
             if head is not INVALID:
+                if head.share_instruments and not head.hedging and "exits" not in table:
+                    head = msgspec.structs.replace(head, exits="monitor")
                 accounts[name] = AccountConfig(
                     **_fields(head), name=name, options=options, settings=settings, risk_settings=risk
                 )
@@ -284,7 +286,7 @@ class _Reader:
                     self.decoder.problem(
                         path,
                         f"{join_path('strategies', first)} trades {symbol} on {join_path('accounts', account.name)} already; set "
-                        'share_instruments = true and exits = "monitor" there, or give it an account of its own',
+                        "share_instruments = true there, or give it an account of its own",
                     )
 
     def _warn_about_unused(self, decoded: dict[str, Any]) -> None:

@@ -91,7 +91,9 @@ class AccountTable(Struct, frozen=True, kw_only=True):
     balance: Positive = Decimal(100_000)  # what a paper account starts with
     leverage: Annotated[Decimal, Meta(extra={"ge": 1, "le": 1000})] | None = None  # None: the instruments' margin rates
     hedging: bool = False
-    exits: Literal["venue", "monitor"] = "venue"  # who keeps stops and targets
+    exits: Literal["venue", "monitor"] = (
+        "venue"  # who keeps stops and targets; where instruments are shared: the monitor
+    )
     share_instruments: bool = False  # several strategies may trade one instrument
     parameter_mode: OneLine | None = None
     sync_schedule: Schedule = 60.0

@@ -110,7 +110,7 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
         ("[feeds]\nx = 1\n" + GOOD, "feeds.x: found 1 (an integer), allowed: a table"),
         (changed("[accounts.paper-1.paper]\nlatency_ms = 20", ""), ""),
         (
-            changed('feed = "market"', 'feed = "market"\nshare_instruments = true'),
+            changed('feed = "market"', 'feed = "market"\nshare_instruments = true\nexits = "venue"'),
             'accounts.paper-1.exits: found "venue", allowed with share_instruments: "monitor"',
         ),
         (
@@ -143,6 +143,12 @@ def test_what_is_wrong_between_the_sections_is_said(tmp_path: Path, text: str, p
         return
     (found,) = problems(tmp_path, text)
     assert found.startswith(problem)
+
+
+def test_where_instruments_are_shared_the_monitor_keeps_the_exits(tmp_path: Path) -> None:
+    shared = load(tmp_path, changed('feed = "market"', 'feed = "market"\nshare_instruments = true'))
+    assert shared.accounts["paper-1"].exits == "monitor"
+    assert load(tmp_path).accounts["paper-1"].exits == "venue"
 
 
 @pytest.mark.parametrize("where", ["share_instruments = true\nexits = 'monitor'", "hedging = true"])
