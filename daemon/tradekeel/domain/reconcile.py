@@ -141,7 +141,7 @@ POLICY: dict[FindingKind, Rule] = {
     _K.ORDER_ENDED_BUT_WORKING: Rule(_R.HALT, _W.HALT),
     # We had proof that it never arrived, and it did.
     _K.ORDER_DISPROVES: Rule(_R.HALT, _W.HALT),
-    # In doubt with us, working there: now we know.
+    # In doubt with us, working there: now we know. Where the record has gaps, its fills are fetched with it.
     _K.ORDER_ARRIVED: Rule(_R.ADOPT, _W.REDUCE_ONLY),
     # In doubt with us, not working there: it may have filled, ended, or never arrived.
     _K.ORDER_IN_DOUBT: Rule(_R.LOOK_UP, _W.REDUCE_ONLY),
@@ -212,11 +212,11 @@ def _sequence(kind: FindingKind, what: str, ours: OurSide, theirs: TheirSide) ->
 
 def _orders_there(ours: OurSide, theirs: TheirSide) -> list[Finding]:
     """What the venue has working."""
-    findings = [_order_there(order, ours) for order in theirs.orders]
+    findings = [_order_there(order, ours, theirs) for order in theirs.orders]
     return [finding for finding in findings if finding is not None]
 
 
-def _order_there(there: VenueOrder, ours: OurSide) -> Finding | None:
+def _order_there(there: VenueOrder, ours: OurSide, theirs: TheirSide) -> Finding | None:
     client_id = there.client_order_id
     state = f"{there.state}, {plain(there.filled_quantity)} of {plain(there.quantity)} filled"
     here = ours.orders.get(client_id) if client_id is not None else None
@@ -226,12 +226,20 @@ def _order_there(there: VenueOrder, ours: OurSide) -> Finding | None:
         what = f"order {client_id or there.venue_order_id} in {there.instrument}"
         known = "not known" if ended is None else str(ended)
         return Finding(kind=kind, what=what, ours=known, theirs=state, client_order_id=client_id, venue_order=there)
-    kind = FindingKind.ORDER_ARRIVED if here.in_doubt else FindingKind.ORDER_QUANTITY
-    if kind is FindingKind.ORDER_QUANTITY and here.filled_quantity == there.filled_quantity:
+    if _misses_fills(here, there, theirs):
+        kind = FindingKind.ORDER_QUANTITY
+    elif here.in_doubt:
+        kind = FindingKind.ORDER_ARRIVED
+    else:
         return None
     booked = f"{here.status}, {plain(here.filled_quantity)} of {plain(here.quantity)} filled"
     what = f"order {client_id} in {there.instrument}"
     return Finding(kind=kind, what=what, ours=booked, theirs=state, client_order_id=client_id, venue_order=there)
+
+
+def _misses_fills(here: Order, there: VenueOrder, theirs: TheirSide) -> bool:
+    """Whether fills are missing here that should have been booked: a record with gaps may not have told us, in doubt."""
+    return here.filled_quantity != there.filled_quantity and (theirs.gap_free or not here.in_doubt)
 
 
 def _kind_of_stranger(client_id: str | None, ended: OrderStatus | None) -> FindingKind:
@@ -257,7 +265,7 @@ def _orders_here(ours: OurSide, theirs: TheirSide) -> list[Finding]:
             answer, there = "not among its working orders", None
         else:
             there = theirs.looked_up[client_id]
-            kind, answer = _answered(order, there)
+            kind, answer = _answered(order, there, theirs)
         status = str(order.status)
         findings.append(
             Finding(kind=kind, what=what, ours=status, theirs=answer, client_order_id=client_id, venue_order=there)
@@ -265,12 +273,12 @@ def _orders_here(ours: OurSide, theirs: TheirSide) -> list[Finding]:
     return findings
 
 
-def _answered(order: Order, there: VenueOrder | None) -> tuple[FindingKind, str]:
+def _answered(order: Order, there: VenueOrder | None, theirs: TheirSide) -> tuple[FindingKind, str]:
     if there is None:
         kind = FindingKind.ORDER_IN_DOUBT if order.in_doubt else FindingKind.ORDER_MISSING
         return kind, "not known to it"
     answer = f"{there.state}, {plain(there.filled_quantity)} of {plain(there.quantity)} filled"
-    if there.filled_quantity != order.filled_quantity:
+    if _misses_fills(order, there, theirs):
         return FindingKind.ORDER_QUANTITY, answer
     if there.state == "working":
         return FindingKind.ORDER_ARRIVED, answer
