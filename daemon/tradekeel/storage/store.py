@@ -32,6 +32,8 @@ from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.rows import mapping_of, mappings
 from tradekeel.storage.schema import MigrationApplied
 
+__all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Written"]
+
 CHECKPOINTS_KEPT = 5
 """Saved states that stay for each owner, so that a damaged one leaves others to fall back on."""
 

@@ -1,0 +1,213 @@
+"""Migrations make exactly the tables that the code believes in, and change files that hold data without losing any of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from tests.unit.storage import samples as s
+from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.storage import schema, tables
+from tradekeel.storage.schema import MigrationApplied
+from tradekeel.storage.store import Store
+from tradekeel.storage.verify import verify
+
+NOW_NS = 1_700_000_000_000_000_000
+NOW = "20231114T221320Z"
+
+ADD_A_COLUMN = '''"""Trades get a colour"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("trades", sa.Column("colour", sa.Text(), nullable=True))
+    op.execute("UPDATE trades SET colour = 'blue'")
+    with op.batch_alter_table("fills") as fills:  # rebuilds the table
+        fills.alter_column("venue", new_column_name="market")
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("fills") as fills:
+        fills.alter_column("market", new_column_name="venue")
+    op.drop_column("trades", "colour")
+'''
+
+PAINT = "    op.execute(\"UPDATE trades SET colour = 'blue'\")\n"
+FAIL_HALFWAY = ADD_A_COLUMN.replace(PAINT, PAINT + '    op.execute("SELECT nonsense")\n')
+LOSE_A_PARENT = ADD_A_COLUMN.replace(PAINT, '    op.execute("DELETE FROM signals")\n')
+assert ADD_A_COLUMN not in (FAIL_HALFWAY, LOSE_A_PARENT)
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Path:
+    """The real revisions, and room for more."""
+    folder = tmp_path / "versions"
+    shutil.copytree(schema.MIGRATIONS / "versions", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def books(path: Path) -> Path:
+    """Books with a trade in them."""
+    desk = s.Desk()
+    with Store.open(path, now_ns=NOW_NS) as store:
+        store.commit([desk.opening(), desk.decision(), desk.filled(1)])
+    return path
+
+
+def dump(path: Path, *but: str) -> dict[str, list[tuple]]:
+    with closing(sqlite3.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in names if name not in but}
+
+
+def structure(path: Path) -> dict[str, list[str]]:
+    """What SQLite was told, whatever the order of the rules within a table."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
+        return {name: sorted(re.sub(r",$", "", line.strip()) for line in sql.splitlines()) for name, sql in rows}
+
+
+# --- migrations and tables -------------------------------------------------------------------------------------------
+
+
+def test_migrations_make_the_tables_that_alembic_expects(books):
+    engine = create_engine(
+        f"sqlite:///{books}".replace("?", "%3F"), creator=lambda: sqlite3.connect(books), poolclass=NullPool
+    )
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_migrations_make_the_tables_word_for_word(books, tmp_path):
+    """Alembic does not compare checks, partial indexes and triggers; SQLite remembers them all."""
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(tmp_path / "direct.db"), poolclass=NullPool)
+    tables.metadata.create_all(engine)
+    assert structure(books) == structure(tmp_path / "direct.db")
+
+
+def test_the_known_revisions_are_the_files(versions):
+    script = ScriptDirectory.from_config(schema._config(None))
+    found = [revision.revision for revision in script.walk_revisions()]
+    assert tuple(reversed(found)) == schema.REVISIONS
+    assert script.get_heads() == [schema.HEAD]
+
+
+# --- at the start ----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_file_is_made_by_migrations_and_the_log_says_so(path):
+    made = MigrationApplied("0001", None, "The first tables", NOW_NS, None)
+    with Store.open(path, now_ns=NOW_NS) as store:
+        assert store.migrations == (made,)
+    assert schema.history(path) == [made]
+    assert not (path.parent / "backups").exists(), "there was nothing to copy"
+
+
+def test_a_current_file_is_left_as_it_is(books):
+    with Store.open(books, now_ns=NOW_NS + 1) as store:
+        assert store.migrations == ()
+    assert len(schema.history(books)) == 1
+
+
+def test_alembic_is_not_even_imported_for_a_current_file(books):
+    code = (
+        "import sys; from pathlib import Path; from tradekeel.storage.store import Store\n"
+        "Store.open(Path(sys.argv[1]), now_ns=0).close()\n"
+        "print([name for name in ('alembic', 'aiosqlite', 'sqlalchemy.ext.asyncio', 'mako') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, str(books)], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_an_empty_file_is_a_new_one(path):
+    path.touch()
+    with Store.open(path, now_ns=NOW_NS) as store:
+        assert len(store.migrations) == 1
+
+
+# --- a later revision ------------------------------------------------------------------------------------------------
+
+
+def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions):
+    before = dump(books, "alembic_version", "schema_migrations")
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+
+    [applied] = schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    copy = f"{books.stem}-0001-{NOW}.db"
+    assert applied == MigrationApplied("0002", "0001", "Trades get a colour", NOW_NS, copy)
+
+    after = dump(books, "alembic_version", "schema_migrations")
+    assert [row[-1] for row in after.pop("trades")] == ["blue"]
+    trades = before.pop("trades")
+    assert after == before
+    with pytest.raises(StoreTooNew):
+        Store.open(books, now_ns=NOW_NS)
+
+    schema.downgrade(books, "0001", versions=versions)
+    assert dump(books, "alembic_version", "schema_migrations") == before | {"trades": trades}
+    assert verify(books).ok
+
+
+def test_the_backup_is_the_file_as_it_was(books, versions):
+    before = dump(books)
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    backup = schema.backup_name(books, "0001", NOW_NS)
+    assert dump(backup) == before
+    assert verify(backup).ok
+
+
+def test_a_revision_that_fails_changes_nothing(books, versions):
+    before = dump(books), structure(books)
+    (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
+    with pytest.raises(OperationalError):
+        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    assert (dump(books), structure(books)) == before
+    with Store.open(books, now_ns=NOW_NS) as store:
+        assert store.last_sequence(s.RUN) == 5
+
+
+def test_a_revision_that_would_break_references_changes_nothing(books, versions):
+    before = dump(books)
+    (versions / "r0002_colour.py").write_text(LOSE_A_PARENT)
+    with pytest.raises(StoreCorrupt, match="without what they refer to"):
+        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    assert dump(books) == before
+
+
+def test_without_a_backup_there_is_no_migration(books, versions):
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    taken = schema.backup_name(books, "0001", NOW_NS)
+    taken.parent.mkdir()
+    taken.write_text("an earlier copy")
+    with pytest.raises(StoreUnavailable, match="never overwritten"):
+        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    assert len(schema.history(books)) == 1
+    assert taken.read_text() == "an earlier copy"
+
+
+def test_the_first_revision_can_be_taken_back_too(path):
+    Store.open(path, now_ns=NOW_NS).close()
+    schema.downgrade(path, "base")
+    assert set(dump(path)) == {"alembic_version"}
