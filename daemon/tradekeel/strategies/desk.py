@@ -106,7 +106,7 @@ def after_fill(desk: Desk, event: FillEvent) -> Settled:
     )
     again_ns = max(event.ts_ns, 1) if before.out and event.opens else desk.leave_again_ns
     in_flight = 0 if number == desk.in_flight and _entry_over(event) else desk.in_flight
-    over = trade.status is TradeStatus.CLOSED or (entry.quantity <= ZERO and in_flight != number)
+    over = trade.status is TradeStatus.CLOSED
     held = _without(desk, number) if over else _with(desk, entry)
     after = structs.replace(desk, in_flight=in_flight, held=held, leave_again_ns=again_ns)
     return Settled(after, entry, closed=over, late=late)

@@ -296,6 +296,16 @@ def test_the_floor_catches_an_entry_in_flight_as_soon_as_it_fills():
     assert "cycle_closed" in events(m.close("T2", "1.09700", CloseReason.STOP_LOSS))
 
 
+def test_what_fills_after_the_exit_was_asked_for_gets_an_exit_of_its_own():
+    m = market(auto=False, floor_stop_pips=D(15))
+    m.tick("1.10000", "1.10010")
+    m.fill("O1", "1.10010", D(400))
+    assert [out.trade_id for out in exits(m.tick("1.09860", "1.09870"))] == ["T1"]
+    m.exits_wanted.clear()
+    assert [out.trade_id for out in exits(m.fill("O1", "1.10010", D(600)))] == ["T1"]
+    assert m.tick("1.09860", "1.09870") == []
+
+
 def test_a_failed_exit_is_asked_for_again_after_a_while():
     m = market(auto=False, floor_stop_pips=D(15), retry_delay_s=30)
     m.tick("1.10000", "1.10010", at_s=1)
