@@ -1,0 +1,271 @@
+"""Performance: the figures equal a dumb recomputation over the whole history, and what is undefined is None."""
+
+from __future__ import annotations
+
+import statistics
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, trade
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.performance import PerformanceState, PerformanceTracker
+from tradekeel.domain.records import MetricsCheckpoint, PerformanceSnapshot
+from tradekeel.domain.trades import Trade, TradeStatus
+from tradekeel.errors import Defect
+
+DAY_NS = 86_400 * SECOND_NS
+equities = st.decimals(min_value=1, max_value=10**6, places=2)
+profits = st.decimals(min_value=-1000, max_value=1000, places=4)
+
+
+def closed(pnl: Decimal | str | int, **fields: Any) -> Trade:
+    known: dict[str, Any] = {"status": TradeStatus.CLOSED, "gross_pnl": Decimal(pnl)}
+    return trade(**(known | fields))
+
+
+def days(*equity: Decimal | int) -> PerformanceTracker:
+    """A tracker that saw one equity a day, at noon."""
+    tracker = PerformanceTracker()
+    for number, value in enumerate(equity):
+        tracker.equity_observed(Decimal(value), NOON_NS + number * DAY_NS)
+    return tracker
+
+
+class TestBeforeAnythingHappened:
+    def test_everything_that_is_undefined_is_none(self):
+        tracker = PerformanceTracker()
+        assert tracker.win_rate is tracker.sharpe is tracker.average_risk_reward is None
+        assert tracker.max_drawdown_percent is None
+        assert tracker.snapshot("e1", 5).equity == ZERO
+
+    def test_one_day_has_no_sharpe_ratio_and_neither_have_two_that_are_alike(self):
+        assert days(100).sharpe is None
+        assert days(100, 110).sharpe is None  # one finished day
+        assert days(100, 100, 100).sharpe is None
+        assert days(100, 100, 110, 110).sharpe is not None
+
+
+class TestTrades:
+    def test_are_counted_by_what_they_brought(self):
+        tracker = PerformanceTracker()
+        for pnl in ("10", "-4", "0", "5"):
+            tracker.trade_closed(closed(pnl))
+        sums = tracker.state.trades
+        assert (sums.total, sums.winning, sums.losing, sums.pnl) == (4, 2, 1, dec(11))
+        assert tracker.win_rate == dec("0.5")
+
+    def test_count_net_of_fees_and_financing(self):
+        tracker = PerformanceTracker()
+        tracker.trade_closed(closed(3, entry_fee=dec(2), exit_fee=dec(2), financing=dec("-0.5")))
+        assert (tracker.state.trades.pnl, tracker.state.trades.losing) == (dec("-1.5"), 1)
+
+    def test_without_a_stop_or_target_do_not_move_the_average_risk_reward(self):
+        tracker = PerformanceTracker()
+        shape = {"entered_quantity": dec(1), "entry_value": dec("1.1"), "initial_stop_loss": dec("1.0")}
+        tracker.trade_closed(closed(1, **shape, take_profit=dec("1.3")))
+        tracker.trade_closed(closed(1, **shape, take_profit=dec("1.2")))
+        tracker.trade_closed(closed(1))
+        assert tracker.average_risk_reward == dec("1.5")
+
+    def test_that_a_late_fill_reopened_are_taken_back(self):
+        tracker = PerformanceTracker()
+        tracker.trade_closed(closed(7))
+        before = tracker.save()
+        again = closed("-3.1", trade_id="t2")
+        tracker.trade_closed(again)
+        tracker.trade_reopened(again)
+        assert tracker.state == PerformanceTracker.load(before).state
+
+    @pytest.mark.parametrize("status", [s for s in TradeStatus if s is not TradeStatus.CLOSED])
+    def test_that_are_not_closed_are_a_defect(self, status):
+        with pytest.raises(Defect, match="only closed trades are counted"):
+            PerformanceTracker().trade_closed(trade(status=status))
+
+    @given(st.lists(profits, max_size=30), st.randoms(use_true_random=False))
+    def test_give_the_same_figures_in_whatever_order_they_close(self, results, random):
+        shuffled = list(results)
+        random.shuffle(shuffled)
+        one, other = PerformanceTracker(), PerformanceTracker()
+        for pnl in results:
+            one.trade_closed(closed(pnl))
+        for pnl in shuffled:
+            other.trade_closed(closed(pnl))
+        assert one.state == other.state
+        assert one.state.trades.pnl == sum(results, ZERO)
+        assert one.state.trades.winning == sum(p > 0 for p in results)
+        assert one.state.trades.losing == sum(p < 0 for p in results)
+
+
+class TestTheDrawdown:
+    @given(st.lists(equities, min_size=1, max_size=40))
+    def test_is_the_largest_fall_from_an_earlier_peak(self, seen):
+        tracker = PerformanceTracker()
+        for number, equity in enumerate(seen):
+            tracker.equity_observed(equity, NOON_NS + number)
+        falls = [max(seen[: i + 1]) - equity for i, equity in enumerate(seen)]
+        assert tracker.state.max_drawdown == max(falls)
+        assert tracker.state.peak_equity == max(seen)
+        worst = falls.index(max(falls))
+        expected = Fraction(falls[worst]) / Fraction(max(seen[: worst + 1])) * 100
+        found = tracker.max_drawdown_percent
+        assert found is not None
+        assert abs(Fraction(found) - expected) <= Fraction("0.0000005")
+
+    def test_is_not_made_by_a_withdrawal(self):
+        tracker = days(1000)
+        tracker.funds_moved(dec(-600))
+        tracker.equity_observed(dec(400), NOON_NS + 1)
+        assert tracker.state.max_drawdown == 0
+        tracker.equity_observed(dec(390), NOON_NS + 2)
+        assert (tracker.state.max_drawdown, tracker.max_drawdown_percent) == (dec(10), dec("2.5"))
+
+    def test_of_a_rising_account_is_zero(self):
+        assert days(1, 2, 3).max_drawdown_percent == 0
+
+    def test_a_deposit_before_any_equity_was_seen_is_the_beginning(self):
+        tracker = PerformanceTracker()
+        tracker.funds_moved(dec(1000))
+        tracker.equity_observed(dec(1000), NOON_NS)
+        assert tracker.state.peak_equity == dec(1000)
+
+
+class TestTheSharpeRatio:
+    @given(st.lists(st.integers(9_000, 11_000), min_size=4, max_size=30))
+    def test_equals_the_textbook_over_finished_days(self, seen):
+        tracker = days(*seen)
+        # a day is worth what it ended on, and begins with what the day before ended on
+        returns = [0.0, *[after / before - 1 for before, after in pairwise(seen[:-1])]]
+        spread = statistics.stdev(returns)
+        if tracker.sharpe is None:
+            assert spread < 1e-9
+        else:
+            assert float(tracker.sharpe) == pytest.approx(statistics.fmean(returns) / spread * 252**0.5, abs=2e-5)
+
+    def test_has_the_sign_of_the_mean(self):
+        falling, rising = days(1000, 990, 970, 960, 0), days(1000, 1010, 1030, 1040, 0)
+        assert falling.sharpe is not None
+        assert rising.sharpe is not None
+        assert falling.sharpe < 0 < rising.sharpe
+
+    def test_does_not_take_a_deposit_for_a_return(self):
+        with_deposit, without = PerformanceTracker(), PerformanceTracker()
+        for tracker, deposit in ((with_deposit, 500), (without, 0)):
+            tracker.equity_observed(dec(1000), NOON_NS)
+            tracker.equity_observed(dec(1000), NOON_NS + DAY_NS)
+            if deposit:
+                tracker.funds_moved(dec(deposit))
+            tracker.equity_observed(dec(1100 + deposit), NOON_NS + DAY_NS + 1)
+            tracker.equity_observed(dec(1100 + deposit), NOON_NS + 2 * DAY_NS)
+        assert with_deposit.sharpe == without.sharpe
+        assert with_deposit.sharpe is not None
+
+    def test_of_markets_that_never_rest_has_more_days_a_year(self):
+        week, always = days(100, 101, 103, 102), days(100, 101, 103, 102)
+        always.days_a_year = 365
+        assert week.sharpe is not None
+        assert always.sharpe is not None
+        assert always.sharpe / week.sharpe == pytest.approx((Decimal(365) / 252).sqrt(), abs=Decimal("1e-5"))
+
+    def test_days_that_begin_with_nothing_have_no_return(self):
+        assert days(0, 100, 100, 100).state.returns.count == 1  # the last day is not over
+
+    def test_of_wild_returns_is_still_a_figure(self):
+        assert days(dec("0.0001"), dec(10**9), dec("0.0001"), dec(10**9), 5).sharpe is not None
+
+
+class TestTheState:
+    events = st.lists(
+        st.one_of(
+            st.tuples(st.just("tick"), st.integers(1, 500)),
+            st.tuples(st.just("equity"), equities),
+            st.tuples(st.just("trade"), profits),
+            st.tuples(st.just("funds"), profits),
+            st.tuples(st.just("balance"), equities),
+            st.tuples(st.just("hours"), st.integers(1, 40)),
+        ),
+        max_size=40,
+    )
+
+    @staticmethod
+    def tell(tracker: PerformanceTracker, event: tuple[str, Any], now_ns: int) -> int:
+        kind, value = event
+        if kind == "tick":
+            tracker.ticks_processed(value)
+        elif kind == "equity":
+            tracker.equity_observed(value, now_ns)
+        elif kind == "trade":
+            tracker.trade_closed(closed(value))
+        elif kind == "funds":
+            tracker.funds_moved(value)
+        elif kind == "balance":
+            tracker.balance_changed(value)
+        else:
+            return now_ns + int(value) * 3_600 * SECOND_NS
+        return now_ns
+
+    @given(events, st.integers(0, 40))
+    def test_saved_and_loaded_anywhere_goes_on_as_if_nothing_happened(self, sequence, cut):
+        through, now_ns = PerformanceTracker(), NOON_NS
+        for event in sequence:
+            now_ns = self.tell(through, event, now_ns)
+        broken, now_ns = PerformanceTracker(), NOON_NS
+        for number, event in enumerate(sequence):
+            if number == cut:
+                broken = PerformanceTracker.load(broken.save())
+            now_ns = self.tell(broken, event, now_ns)
+        assert broken.save() == through.save()
+        assert broken.snapshot("e1", now_ns) == through.snapshot("e1", now_ns)
+
+    def test_is_refused_if_it_is_something_else(self):
+        with pytest.raises(msgspec.DecodeError):
+            PerformanceTracker.load(b"\x81")
+
+    def test_becomes_a_row(self):
+        tracker = days(100)
+        assert tracker.checkpoint("e1", 9) == MetricsCheckpoint(execution="e1", ts_ns=9, data=tracker.save())
+
+    def test_is_small_however_long_the_history(self):
+        tracker = PerformanceTracker()
+        for number in range(400):
+            tracker.equity_observed(dec(1000) + number % 7, NOON_NS + number * DAY_NS)
+            tracker.trade_closed(closed("1.2345"))
+            tracker.ticks_processed()
+        assert len(tracker.save()) < 1_000
+        assert tracker.state.ticks == 400
+
+
+def test_a_snapshot_is_a_row_of_all_figures():
+    tracker = PerformanceTracker(PerformanceState())
+    tracker.balance_changed(dec(1010))
+    tracker.equity_observed(dec(1020), NOON_NS)
+    tracker.equity_observed(dec(1005), NOON_NS + 1)
+    tracker.trade_closed(closed(10))
+    assert tracker.snapshot("e1", NOON_NS, "LONDON", "calm") == PerformanceSnapshot(
+        execution="e1",
+        ts_ns=NOON_NS,
+        total_trades=1,
+        winning_trades=1,
+        losing_trades=0,
+        win_rate=dec(1),
+        pnl=dec(10),
+        balance=dec(1010),
+        equity=dec(1005),
+        sharpe=None,
+        max_drawdown=dec(15),
+        average_risk_reward=None,
+        session="LONDON",
+        parameter_mode="calm",
+    )
+
+
+def test_equity_of_an_account_without_marks_is_its_balance():
+    tracker = PerformanceTracker()
+    tracker.balance_changed(dec(7))
+    assert tracker.snapshot("e1", NOON_NS).equity == dec(7)
