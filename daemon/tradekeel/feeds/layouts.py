@@ -102,7 +102,11 @@ class QuoteLayout:
         self._at = _Places(0, 1, 2, None, None, None)
 
     def bind(self, header: Sequence[str] | None, file: str) -> int:
-        names = None if header is None else {name.strip().lower(): i for i, name in reversed(list(enumerate(header)))}
+        names: dict[str, int] | None = None
+        if header is not None:
+            names = {}
+            for place, name in enumerate(header):
+                names.setdefault(name.strip().lower(), place)
         self._at = _Places(*(_place(wanted, names, file) for wanted in self._wanted))  # type: ignore[arg-type]
         return max(place for place in self._at if place is not None) + 1
 

@@ -1,0 +1,158 @@
+"""Speed: ticks come when they are due on the clock that was handed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.unit.feeds.reading import HEADER, build, csv_feed, write
+from tradekeel.domain.ticks import TickWindow
+from tradekeel.errors import InputError
+from tradekeel.feeds.pace import parse_speed
+from tradekeel.ports import Feed
+from tradekeel.runtime.clock import ManualClock
+
+SECONDS = (0, 1, 2, 10, 11, 30)
+
+
+def paced(folder: Path, clock: ManualClock, **settings: Any) -> Feed:
+    rows = "".join(f"2014-05-08T00:00:{second:02d}Z,1.1,1.2\n" for second in SECONDS)
+    path = write(folder / "q.csv", HEADER + rows)
+    return build("file", {"path": str(path), "instrument": "EUR_USD", **settings}, clock=clock)
+
+
+class Reader:
+    """Takes windows as they come, and notes when and what."""
+
+    def __init__(self, feed: Feed, clock: ManualClock) -> None:
+        self.feed = feed
+        self.clock = clock
+        self.seen: list[tuple[float, list[int]]] = []
+        self.ended = False
+
+    async def run(self) -> None:
+        while (window := await self.feed.next_window(100)) is not None:
+            self.seen.append((round(self.clock.monotonic(), 6), positions(window)))
+        self.ended = True
+
+
+def positions(window: TickWindow) -> list[int]:
+    return [tick.position for tick in window.ticks]
+
+
+@pytest.mark.parametrize(("speed", "factor"), [(1, 1.0), (10, 0.1), ("2.5", 0.4), (0.5, 2.0)])
+async def test_a_multiple_of_real_time(tmp_path, speed, factor):
+    clock = ManualClock()
+    feed = paced(tmp_path, clock, speed=speed)
+    await feed.open(0)
+    reader = Reader(feed, clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader.run)
+        await clock.advance(60)
+    assert reader.seen == [(round(second * factor, 6), [n]) for n, second in enumerate(SECONDS, start=1)]
+    assert reader.ended
+
+
+async def test_at_speed_max_nobody_waits(tmp_path):
+    feed = paced(tmp_path, ManualClock(), speed="max")
+    await feed.open(0)
+    window = await feed.next_window(100)
+    assert window is not None
+    assert positions(window) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_slow_reader_finds_all_that_is_due_in_one_window(tmp_path):
+    clock = ManualClock()
+    feed = paced(tmp_path, clock, speed=1)
+    await feed.open(0)
+    first = await feed.next_window(100)
+    await clock.advance(10)
+    late = await feed.next_window(100)
+    assert first is not None
+    assert late is not None
+    assert (positions(first), positions(late)) == ([1], [2, 3, 4])
+
+
+async def test_a_window_is_never_larger_than_was_asked_for(tmp_path):
+    clock = ManualClock()
+    feed = paced(tmp_path, clock, speed=1)
+    await feed.open(0)
+    await feed.next_window(1)
+    await clock.advance(60)
+    window = await feed.next_window(2)
+    assert window is not None
+    assert positions(window) == [2, 3]
+
+
+async def test_a_wait_that_is_cancelled_loses_nothing(tmp_path):
+    clock = ManualClock()
+    feed = paced(tmp_path, clock, speed=1)
+    await feed.open(2)
+    await feed.next_window(1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(feed.next_window, 100)
+        await clock.settle()
+        tasks.cancel_scope.cancel()
+    await clock.advance(8)
+    window = await feed.next_window(100)
+    assert window is not None
+    assert positions(window) == [4]
+
+
+async def test_after_going_back_the_first_tick_is_due_at_once(tmp_path):
+    clock = ManualClock()
+    feed = paced(tmp_path, clock, speed=1)
+    await feed.open(5)
+    assert await feed.next_window(1) is not None
+    await feed.open(3)
+    window = await feed.next_window(100)
+    assert window is not None
+    assert (clock.monotonic(), positions(window)) == (0.0, [4])
+
+
+async def test_long_waits_can_be_cut_short(tmp_path):
+    clock = ManualClock()
+    feed = paced(tmp_path, clock, speed=1, wait_max_s=3)
+    await feed.open(0)
+    reader = Reader(feed, clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader.run)
+        await clock.advance(60)
+    assert reader.seen == [(0, [1]), (1, [2]), (2, [3]), (5, [4]), (6, [5]), (9, [6])]
+
+
+async def test_a_live_market_is_stamped_with_the_clock_and_goes_on_where_it_was(tmp_path):
+    clock = ManualClock(start_ns=1_700_000_000_000_000_000)
+    feed = build("synthetic", {"instruments": ["EUR_USD"], "live": True, "interval_ms": 1000}, clock=clock)
+    assert (feed.info.replayable, feed.info.fingerprint, feed.info.total, feed.progress()) == (False, "", None, None)
+    await feed.open(0)
+    reader = Reader(feed, clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader.run)
+        await clock.advance(30)
+        tasks.cancel_scope.cancel()
+    times = [at for at, _ in reader.seen]
+    assert [n for _, taken in reader.seen for n in taken] == list(range(1, len(times) + 1))
+    assert 29 <= len(times) <= 31
+    await clock.advance(100)
+    after = reader.seen[-1][1][-1]
+    await feed.open(after)
+    window = await feed.next_window(1)
+    assert window is not None
+    assert window.first_position == after + 1
+    assert 0 <= window.ticks[0].ts_ns - clock.now_ns() < 1_000_000_000
+
+
+@pytest.mark.parametrize("speed", ["", "fast", "MAX", 0, -1, "nan", "inf", 1e9])
+def test_a_speed_that_is_none_is_refused_and_says_what_is_allowed(speed):
+    with pytest.raises(InputError, match='allowed are "max" and multiples of real time'):
+        parse_speed(speed)
+
+
+async def test_a_feed_must_be_opened_first(tmp_path):
+    feed = csv_feed(write(tmp_path / "q.csv", HEADER))
+    with pytest.raises(AssertionError):
+        await feed.next_window(1)
