@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.make import NOON_NS, dec, quote
 from tradekeel.domain.instruments import CATALOGUE
-from tradekeel.domain.money import ONE, ZERO
+from tradekeel.domain.money import ONE, ZERO, share_out
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import (
     COST_STEP,
@@ -142,14 +142,15 @@ class TestAnySequenceOfFills:
             coarse = booked(fills)
         assert coarse == booked(fills)
 
-    @given(st.lists(st.tuples(quantities, prices), min_size=1, max_size=10), st.data())
-    def test_closed_in_whatever_parts_has_realised_what_it_brought(self, entries, data):
+    @given(
+        st.lists(st.tuples(quantities, prices), min_size=1, max_size=8),
+        st.lists(st.tuples(st.integers(1, 1000), prices), min_size=1, max_size=8),
+    )
+    def test_closed_in_whatever_parts_has_realised_what_it_brought(self, entries, exits):
         fills = [(Side.BUY, q, p) for q, p in entries]
-        left = sum((q for q, _ in entries), ZERO)
-        while left:
-            part = min(left, data.draw(quantities))
-            fills.append((Side.SELL, part, data.draw(prices)))
-            left -= part
+        held = sum((q for q, _ in entries), ZERO)
+        parts = share_out(held, [Decimal(weight) for weight, _ in exits], dec("0.000001"))
+        fills += [(Side.SELL, q, p) for q, (_, p) in zip(parts, exits, strict=True)]
         position, bookings = booked(fills)
         assert position == Position("EUR_USD")
         cash = -exact(Fraction(q) * Fraction(p) * side.sign for side, q, p in fills)
