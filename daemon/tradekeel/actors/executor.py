@@ -465,6 +465,9 @@ class Executor(Actor):
         if not self.core.ready:
             self._take(self.core.recover(self._now()))
             point("executor.reconcile.recovering")
+        if self.core.ready and self._book.cursor > answer.balance.last_sequence and self._rounds < RECONCILE_ROUNDS_MAX:
+            self._reconcile()  # we have booked news since the venue was asked: its answer is old, not wrong
+            return
         findings = compare(self._our_side(), self._their_side(answer))
         if any(f.resolution is Resolution.READ_ON for f in findings) and self._rounds < RECONCILE_ROUNDS_MAX:
             self._reconcile()
@@ -582,6 +585,10 @@ class Executor(Actor):
         reply.send(tuple(found))
 
     def _cut(self, message: Cut, reply: Reply | None) -> None:
+        assert reply is not None
+        if self._book.sequence != message.sequence:
+            reply.send(0)
+            return
         state = AccountState(
             book=self._book.save(),
             monitor=message.monitor,
@@ -600,8 +607,7 @@ class Executor(Actor):
             state=encode_account_state(state),
         )
         self._take(Effects(checkpoints=(own, *message.checkpoints)))
-        if reply is not None:
-            self._settling.append(reply)
+        self._settling.append(reply)
 
     # --- the monitor, people, the end ------------------------------------------------------------------------------------
 
@@ -715,7 +721,7 @@ class Executor(Actor):
         )
 
     def settled(self) -> bool:
-        return not self._unacknowledged and super().settled()
+        return not self._unacknowledged  # lookups may go on for days, and their answers are found again after a restart
 
     _HANDLERS: ClassVar[dict[type, Callable[[Any, Any, Reply | None], None]]] = {
         Decide: _decide,

@@ -54,6 +54,8 @@ ASK_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
 ROUNDS_MAX = 1_000
 """Decisions in a row at one tick, each an answer to the news of the one before: beyond this it is a loop, not trading."""
+CUT_ATTEMPTS_MAX = 10
+"""A record that arrives from outside (a snapshot, a command) while a cut is being made makes it begin again."""
 RESTART_WAIT_S = 0.01
 RESTART_WAITS_MAX = 3_000
 
@@ -228,7 +230,7 @@ class Feed(Actor):
         await self._catch_up(window, before)
         await self._catch_up(window, after)
 
-    async def _catch_up(self, window: TickWindow, until: int) -> None:
+    async def _catch_up(self, window: TickWindow | None, until: int) -> None:
         """Bring all strategists to ``until``, with all that their decisions on the way lead to."""
         for _ in range(ROUNDS_MAX):
             target, decided = await self._run_all(window, until)
@@ -239,7 +241,7 @@ class Feed(Actor):
             f"no end to the decisions at tick {Stamp.position(until)}: a strategy answers its own orders for ever"
         )
 
-    async def _agree(self, window: TickWindow, target: int) -> None:
+    async def _agree(self, window: TickWindow | None, target: int) -> None:
         """All strategists stand at ``target``; decisions go out in config order, and everything settles."""
         sent = False
         for ref in self._strategists:
@@ -248,7 +250,7 @@ class Feed(Actor):
             await self._settle(target)
             await self._catch_up(window, target)
 
-    async def _run_all(self, window: TickWindow, until: int) -> tuple[int, bool]:
+    async def _run_all(self, window: TickWindow | None, until: int) -> tuple[int, bool]:
         """How far all strategists can go together, and whether any of them decides there."""
         target, decided = until, False
         for ref in self._strategists:
@@ -323,19 +325,20 @@ class Feed(Actor):
             await self._cut()
 
     async def _cut(self) -> None:
-        """A consistent cut: everybody's state at one stamp, in one transaction."""
-        await self._settle(Stamp.after(self._at))
-        saved: list[Checkpoint] = []
-        for ref in self._strategists:
-            checkpoint = await self._strategist(ref, Save())
-            if checkpoint is not None:
-                saved.append(checkpoint)
-        monitor = await self._executor_side(self._monitor, Save())
-        point("feed.before_cut")
-        self._heard(
-            await self._executor_side(self._executor, Cut(self._at, self._last_ns, tuple(saved), monitor))
-        )
-        point("feed.after_cut")
+        """A consistent cut: everybody's state at one stamp and one journal sequence, in one transaction."""
+        stamp = Stamp.after(self._at)
+        for _ in range(CUT_ATTEMPTS_MAX):
+            await self._settle(stamp)
+            await self._catch_up(None, stamp)
+            save = Save(self._journal_to, stamp)
+            states = [await self._strategist(ref, save) for ref in self._strategists]
+            monitor = await self._executor_side(self._monitor, save)
+            saved = tuple(state for state in states if isinstance(state, Checkpoint))
+            point("feed.before_cut")
+            cut = Cut(self._journal_to, self._at, self._last_ns, saved, monitor)
+            if await self._executor_side(self._executor, cut):
+                point("feed.after_cut")
+                break
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
 
     # --- the end ---------------------------------------------------------------------------------------------------------

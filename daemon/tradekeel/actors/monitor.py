@@ -27,7 +27,6 @@ from tradekeel.domain.protocol import (
     WatchTick,
     Where,
 )
-from tradekeel.domain.records import SnapshotTaken
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
@@ -52,7 +51,11 @@ class Monitor(Actor):
         self._early: list[tuple[Any, Reply | None]] = []
 
     async def on_start(self) -> None:
+        # The answer may take as long as the venue is away; a stop does not wait for it (see settled).
         self.request(self._executor, Attach(None), lambda answer: answer, timeout_s=ATTACH_TIMEOUT_S)
+
+    def settled(self) -> bool:
+        return True
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         if isinstance(message, Exception):
@@ -88,16 +91,17 @@ class Monitor(Actor):
                 assert reply is not None
                 await self._read(core, message.journal_to)
                 reply.send(await self._watch(core, message))
-            case Save():
+            case Save(journal_to, stamp):
                 assert reply is not None
+                await self._read(core, journal_to)
+                core.follow(stamp)
                 reply.send(core.save())
             case Where():
                 assert reply is not None
                 reply.send(Stand(core.position, self._frontier))
             case TakeSnapshot():
                 ts_ns = self._last_ns if self._replayable else self.clock.now_ns()
-                snapshot = core.snapshot(self._execution, ts_ns, self._parameter_mode)
-                await self._executor.send(Note(SnapshotTaken(ts_ns=ts_ns, snapshot=snapshot)))
+                await self._executor.send(Note(core.snapshot(self._execution, ts_ns, self._parameter_mode)))
             case _:
                 raise TypeError(f"the monitor does not know {type(message).__name__}")
 

@@ -95,7 +95,11 @@ class Strategist(Actor):
         self._early: list[tuple[Any, Reply | None]] = []
 
     async def on_start(self) -> None:
+        # The answer may take as long as the venue is away; a stop does not wait for it (see settled).
         self.request(self._executor, Attach(self._strategy), lambda answer: answer, timeout_s=ATTACH_TIMEOUT_S)
+
+    def settled(self) -> bool:
+        return True
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         if isinstance(message, Exception):

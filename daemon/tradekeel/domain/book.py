@@ -519,7 +519,7 @@ class Book:
         return [record.change]
 
     def _snapshot(self, record: r.SnapshotTaken) -> list[r.Row]:
-        return [record.snapshot]
+        return [record.snapshot] if record.metrics is None else [record.snapshot, record.metrics]
 
     def _noted(self, record: r.Record) -> list[r.Row]:
         return []

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.domain import records as r
 from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
 from tradekeel.domain.money import ledger
-from tradekeel.domain.performance import PerformanceTracker, TrackerState
+from tradekeel.domain.performance import PerformanceState, PerformanceTracker
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen
 from tradekeel.domain.risk_limits import RiskLimits
@@ -29,6 +29,7 @@ from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect
 
+
 class MonitorState(Struct, kw_only=True):
     """What a cut keeps of the monitor."""
 
@@ -37,7 +38,7 @@ class MonitorState(Struct, kw_only=True):
     best: dict[str, Decimal]
     quotes: dict[str, Quote]
     risk: RiskState
-    tracker: TrackerState
+    tracker: PerformanceState
 
 
 class Watched(Struct, frozen=True):
@@ -58,7 +59,9 @@ _DECODER = msgspec.msgpack.Decoder(MonitorState)
 class MonitorCore:
     """See the module. ``view`` is the account as of the saved state's inbox."""
 
-    def __init__(self, view: View, instruments: Mapping[str, Instrument], currency: str, limits: RiskLimits, saved: bytes | None) -> None:
+    def __init__(
+        self, view: View, instruments: Mapping[str, Instrument], currency: str, limits: RiskLimits, saved: bytes | None
+    ) -> None:
         self.view = view
         self.limits = limits
         self.news: deque[Entry] = deque()
@@ -102,14 +105,28 @@ class MonitorCore:
             self.watch.changed(trades)
             for trade in trades:
                 if trade.status is TradeStatus.CLOSED:
-                    self.tracker.closed(trade)
+                    self.tracker.trade_closed(trade)
         record = entry.record
-        if isinstance(record, r.VenueReported) and record.transaction.kind is TransactionKind.DEPOSITED:
-            self.risk.moved_funds(record.transaction.amount)
+        if isinstance(record, r.VenueReported):
+            self._take_money(record)
         if isinstance(record, r.LatchChanged) and latch_before is not r.Latch.OPEN and record.latch is r.Latch.OPEN:
             equity = self.equity()
             if equity is not None:
                 self.risk.rearm(equity, record.ts_ns)
+
+    def _take_money(self, record: r.VenueReported) -> None:
+        news = record.transaction
+        if news.kind is TransactionKind.DEPOSITED:
+            self.risk.moved_funds(news.amount)
+            self.tracker.funds_moved(news.amount)
+        self.tracker.balance_changed(self.view.balance)
+        if news.kind in (TransactionKind.ORDER_FILLED, TransactionKind.FINANCED):
+            self._observe(record.ts_ns)
+
+    def _observe(self, ts_ns: int) -> None:
+        equity = self.equity()
+        if equity is not None:
+            self.tracker.equity_observed(equity, ts_ns)
 
     def _next_news_index(self, window: TickWindow, stop: int) -> int:
         """Ticks before this index may pass before the next queued news is due."""
@@ -130,10 +147,19 @@ class MonitorCore:
         stop = max(start, self._next_news_index(window, stop))
         if start >= stop:
             return start
+        stop = self._until_day_ends(window, start, stop)
         stop = self.watch.quiet_until(window, start, stop)
         if start >= stop or not self.limits.needs_equity:
             return stop
         return self._equity_quiet(window, start, stop)
+
+    def _until_day_ends(self, window: TickWindow, start: int, stop: int) -> int:
+        """A trading day's first tick is looked at by itself: daily returns are measured there."""
+        ends_ns = self.tracker.state.returns.day_ends_ns
+        ticks = window.ticks
+        if not ends_ns or ticks[stop - 1].ts_ns < ends_ns:
+            return stop
+        return next(index for index in range(start, stop) if ticks[index].ts_ns >= ends_ns)
 
     def _equity_quiet(self, window: TickWindow, start: int, stop: int) -> int:
         """The longest prefix that is vouched for, found by halving: a limit or a new day is near at most now and then."""
@@ -159,7 +185,7 @@ class MonitorCore:
         self.quotes.update(last_quotes(window, start, stop))
         self.position = window.ticks[stop - 1].position
         self.stamp = max(self.stamp, Stamp.before(self.position))
-        self.tracker.passed(stop - start)
+        self.tracker.ticks_processed(stop - start)
         if bounds is not None:
             equity = self.equity()
             if equity is not None:
@@ -173,7 +199,9 @@ class MonitorCore:
             return Watched()
         self.position = tick.position
         self.quotes[tick.instrument] = Quote(tick.bid, tick.ask, tick.ts_ns)
-        self.tracker.passed(1)
+        self.tracker.ticks_processed()
+        if self.tracker.state.returns.day_ends_ns and tick.ts_ns >= self.tracker.state.returns.day_ends_ns:
+            self._observe(tick.ts_ns)
         exits, moves = self.watch.at(tick)
         trip = None
         if self.limits.needs_equity:
@@ -197,14 +225,14 @@ class MonitorCore:
             return None
         return EquitySeen(state.last_equity, state.day_start_equity, state.peak_equity)
 
-    def snapshot(self, execution: str, ts_ns: int, parameter_mode: str | None) -> r.PerformanceSnapshot:
-        """The account's figures now."""
+    def snapshot(self, execution: str, ts_ns: int, parameter_mode: str | None) -> r.SnapshotTaken:
+        """The account's figures now. Taking one changes none of them."""
+        session = session_at(ts_ns)
+        figures = self.tracker.snapshot(execution, ts_ns, session, parameter_mode)
         equity = self.equity()
-        balance = self.view.balance
-        self.tracker.sample(equity if equity is not None else balance, ts_ns)
-        return self.tracker.snapshot(
-            execution, ts_ns, balance=balance, equity=equity, session=session_at(ts_ns), parameter_mode=parameter_mode
-        )
+        if equity is not None:
+            figures = structs.replace(figures, equity=equity)
+        return r.SnapshotTaken(ts_ns=ts_ns, snapshot=figures, metrics=self.tracker.checkpoint(execution, ts_ns))
 
     def save(self) -> bytes:
         """The state for a cut."""

@@ -44,7 +44,10 @@ class Confirm(Struct, frozen=True):
 
 
 class Save(Struct, frozen=True):
-    """Answer with a :class:`~tradekeel.domain.records.Checkpoint` of the state as it is (None: nothing to save)."""
+    """Take over the journal up to ``journal_to``, and answer with the state: a Checkpoint, or the monitor's bytes."""
+
+    journal_to: int
+    stamp: int
 
 
 class Where(Struct, frozen=True):
@@ -144,8 +147,12 @@ class Settle(Struct, frozen=True):
 
 
 class Cut(Struct, frozen=True):
-    """Save a consistent cut: these states, and the account's own. Answer when durable."""
+    """Save a consistent cut: these states, all as of journal ``sequence``, and the account's own.
 
+    Answer: the sequence when it is durable, or 0 if the journal has moved on meanwhile and nothing was saved.
+    """
+
+    sequence: int
     position: int
     ts_ns: int
     checkpoints: tuple[Checkpoint, ...]

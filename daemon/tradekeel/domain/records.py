@@ -297,6 +297,7 @@ class SnapshotTaken(_Record, frozen=True, kw_only=True, tag="snapshot_taken"):
     """A performance snapshot on schedule."""
 
     snapshot: PerformanceSnapshot
+    metrics: MetricsCheckpoint | None = None
 
 
 class TickSampled(_Record, frozen=True, kw_only=True, tag="tick_sampled"):

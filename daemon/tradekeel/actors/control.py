@@ -1,0 +1,365 @@
+"""Control: where people and the service manager meet the daemon.
+
+Signals and command files come in; systemd is told READY, STATUS, WATCHDOG, RELOADING and STOPPING; a status file is kept for whoever looks.
+Control decides nothing about trading: a command goes to the executor of each account it is for.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from loguru import logger
+from msgspec import Struct
+
+from tradekeel.domain.protocol import (
+    AccountCommand,
+    AccountReady,
+    AccountStatus,
+    Alert,
+    Command,
+    Describe,
+    FeedEnded,
+    FeedProgress,
+    StopFeed,
+)
+from tradekeel.runtime.actor import Actor, ActorRef, Lane, MailboxLimits, Reply
+from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.watchdog import Watchdog
+
+ASK_TIMEOUT_S = 10.0
+STATUS_EVERY_S = 1.0
+LOOK_EVERY_S = 0.25
+"""How often the command folder is looked at without being told: a signal says "look now", this covers a lost one."""
+
+
+class Notify(Protocol):
+    """systemd's notification socket."""
+
+    def ready(self, status: str = "") -> bool:
+        """READY=1."""
+
+    def status(self, text: str) -> bool:
+        """STATUS=."""
+
+    def watchdog(self) -> bool:
+        """WATCHDOG=1."""
+
+    def reloading(self, monotonic_us: int) -> bool:
+        """RELOADING=1."""
+
+    def stopping(self, status: str = "") -> bool:
+        """STOPPING=1."""
+
+    def extend_timeout(self, seconds: float) -> bool:
+        """EXTEND_TIMEOUT_USEC=."""
+
+
+class AskedFor(Struct, frozen=True):
+    """One command of a person, wherever it came from."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class CommandDesk(Protocol):
+    """The folder of command files and the latch files."""
+
+    def pending(self) -> Sequence[AskedFor]:
+        """Commands that wait, oldest first."""
+
+    def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
+        """Write what became of one."""
+
+    def hold(self, scope: str, reason: str) -> None:
+        """Write the latch file of an account, or of all."""
+
+    def let_go(self, scope: str) -> None:
+        """Remove it."""
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Write the status file."""
+
+
+class AccountRefs(Struct, frozen=True):
+    """How to reach one account."""
+
+    account: str
+    executor: ActorRef
+    feed: ActorRef
+
+
+class ControlSettings(Struct, frozen=True, kw_only=True):
+    """What control needs to know."""
+
+    name: str
+    on_stop: str
+    stop_at_feed_end: bool
+    stop_timeout_s: float
+    watchdog_every_s: float
+    start_extend_s: float = 30.0
+
+
+class SignalArrived(Struct, frozen=True):
+    """A signal was delivered to the process."""
+
+    number: int
+
+
+class _Look(Struct, frozen=True):
+    """Look at the command folder."""
+
+
+class Control(Actor):
+    """See the module. ``reload`` reads the file again and applies it; it raises with a sentence when nothing was changed."""
+
+    mailbox_limits = MailboxLimits(latest_keys_max=65_536)
+
+    def __init__(
+        self,
+        settings: ControlSettings,
+        accounts: Sequence[AccountRefs],
+        desk: CommandDesk,
+        notify: Notify,
+        reload: Callable[[], Awaitable[str]],
+        status_of_process: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.settings = settings
+        self._accounts = {refs.account: refs for refs in accounts}
+        self._desk, self._notify = desk, notify
+        self._reload = reload
+        self._status_of_process = status_of_process
+        self._ready: dict[str, AccountReady] = {}
+        self._progress: dict[str, FeedProgress] = {}
+        self._ended: set[str] = set()
+        self._alerts: list[str] = []
+        self._told_ready = False
+        self._stopping = False
+        self.halted = False
+        self.mismatch = False
+
+    async def on_start(self) -> None:
+        self.watchdog = Watchdog(self.system, self.settings.watchdog_every_s * 2)
+        self.spawn(self._keep_watch)
+        self.spawn(self._keep_looking)
+        self.spawn(self._keep_status)
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        match message:
+            case SignalArrived(number):
+                await self._signal(signal.Signals(number))
+            case AccountReady():
+                self._account_ready(message)
+            case FeedProgress(account=account):
+                self._progress[account] = message
+            case FeedEnded():
+                self._feed_ended(message)
+            case Alert():
+                self._alert(message)
+            case _Look():
+                self._look()
+            case _:
+                raise TypeError(f"control does not know {type(message).__name__}")
+
+    # --- signals and commands --------------------------------------------------------------------------------------------
+
+    async def _signal(self, number: signal.Signals) -> None:
+        logger.info("signal {}", number.name)
+        match number:
+            case signal.SIGTERM | signal.SIGINT:
+                self.begin_stop(f"signal {number.name}")
+            case signal.SIGUSR1:
+                self.spawn(self._tell_all, Command.PAUSE, "signal SIGUSR1")
+            case signal.SIGUSR2:
+                self.spawn(self._tell_all, Command.RESUME, "signal SIGUSR2")
+            case signal.SIGHUP:
+                self.spawn(self._reload_now, None)
+            case _:
+                self._look()
+
+    def _look(self) -> None:
+        for asked in self._desk.pending():
+            self.spawn(self._obey, asked)
+
+    async def _obey(self, asked: AskedFor) -> None:
+        logger.info("command {} {}", asked.name, dict(asked.arguments))
+        match asked.name:
+            case "stop":
+                self._desk.answer(asked, True, "stopping")
+                self.begin_stop("command")
+                return
+            case "reload":
+                await self._reload_now(asked)
+                return
+        try:
+            command = Command(asked.name)
+        except ValueError:
+            known = ", ".join([c.value for c in Command] + ["reload", "stop"])
+            self._desk.answer(asked, False, f"unknown command {asked.name!r}; known are {known}")
+            return
+        self._desk.answer(asked, *await self._command(command, asked.arguments))
+
+    async def _command(self, command: Command, arguments: Mapping[str, Any]) -> tuple[bool, str]:
+        account = arguments.get("account")
+        if account is not None and account not in self._accounts:
+            return False, f"there is no account {account!r}; accounts are {', '.join(self._accounts)}"
+        reason, by = str(arguments.get("reason") or "by command"), str(arguments.get("by") or "operator")
+        if command is Command.KILL:
+            self._desk.hold(account or "all", reason)
+        if command is Command.RELEASE:
+            self._desk.let_go(account or "all")
+        message = AccountCommand(
+            command,
+            by,
+            reason,
+            client_order_id=str(arguments.get("order") or ""),
+            outcome=str(arguments.get("outcome") or ""),
+        )
+        said = [await self._tell(self._accounts[name], message) for name in ([account] if account else self._accounts)]
+        return all(ok for ok, _ in said), "; ".join(text for _, text in said)
+
+    async def _tell_all(self, command: Command, reason: str) -> None:
+        _, said = await self._command(command, {"reason": reason, "by": "signal"})
+        logger.info("{}", said)
+
+    async def _tell(self, refs: AccountRefs, message: AccountCommand) -> tuple[bool, str]:
+        try:
+            return True, await refs.executor.ask(message, timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
+        except ActorError as error:
+            return False, f"{refs.account} did not take it: {error}"
+
+    async def _reload_now(self, asked: AskedFor | None) -> None:
+        self._notify.reloading(int(self.clock.monotonic() * 1_000_000))
+        try:
+            said = await self._reload()
+        except Exception as error:  # whatever is wrong with the file, the old configuration stays whole
+            logger.error("reload refused, the old configuration stays in force: {}", error)
+            ok, said = False, f"refused, the old configuration stays in force: {error}"
+        else:
+            logger.info("reloaded: {}", said)
+            ok = True
+        finally:
+            self._notify.ready(self._status_line())
+        if asked is not None:
+            self._desk.answer(asked, ok, said)
+
+    # --- the accounts ----------------------------------------------------------------------------------------------------
+
+    def _account_ready(self, ready: AccountReady) -> None:
+        before = self._ready.get(ready.account)
+        self._ready[ready.account] = ready
+        if not ready.trading and "do not match" in ready.why:
+            self.mismatch = True
+        if before is None or before.trading is not ready.trading:
+            log = logger.bind(account=ready.account)
+            if ready.trading:
+                log.info("{} is reconciled and trading", ready.account)
+            else:
+                log.warning("{} is not trading: {}", ready.account, ready.why)
+        if len(self._ready) == len(self._accounts) and not self._told_ready:
+            self._told_ready = True
+            self._notify.ready(self._status_line())
+
+    def _feed_ended(self, ended: FeedEnded) -> None:
+        self._ended.add(ended.account)
+        logger.bind(account=ended.account).info("the feed of {} has ended", ended.account)
+        if self.settings.stop_at_feed_end and len(self._ended) == len(self._accounts):
+            self._stopping = True
+            self._notify.stopping("the feeds have ended")
+            self.system.request_stop()
+
+    def _alert(self, alert: Alert) -> None:
+        self._alerts.append(alert.text)
+        del self._alerts[:-20]
+        if alert.severity == "critical":
+            self.halted = True
+        logger.bind(account=alert.account).log("ERROR" if alert.severity == "critical" else "WARNING", "{}", alert.text)
+
+    # --- stopping --------------------------------------------------------------------------------------------------------
+
+    def begin_stop(self, reason: str) -> None:
+        """Stop in order. A second request is the process's own business (see runtime/signals.py)."""
+        if self._stopping:
+            return
+        self._stopping = True
+        logger.info("stopping: {}", reason)
+        self._notify.stopping(f"stopping: {reason}")
+        self.spawn(self._stop_in_order, reason)
+
+    async def _stop_in_order(self, reason: str) -> None:
+        for refs in self._accounts.values():
+            ready = self._ready.get(refs.account)
+            if ready is None or not ready.trading:
+                continue  # before recovery is done there is nothing to save
+            try:
+                await refs.feed.ask(StopFeed(reason, self.settings.on_stop), timeout_s=self.settings.stop_timeout_s)
+            except ActorError as error:
+                logger.warning("{} did not stop in order, its last saved state stands: {}", refs.account, error)
+        self.system.request_stop()
+
+    # --- keeping others informed -----------------------------------------------------------------------------------------
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await self.clock.sleep(self.settings.watchdog_every_s)
+            self.watchdog.look()
+            if self.watchdog.healthy():
+                self._notify.watchdog()
+            if not self._told_ready:
+                self._notify.extend_timeout(self.settings.start_extend_s)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            self._look()
+            await self.clock.sleep(LOOK_EVERY_S)
+
+    async def _keep_status(self) -> None:
+        while True:
+            await self.clock.sleep(STATUS_EVERY_S)
+            await self.publish_status()
+
+    async def publish_status(self) -> None:
+        """Tell systemd a line, and write the status file."""
+        if self._told_ready and not self._stopping:
+            self._notify.status(self._status_line())
+        self._desk.write_status(await self.describe())
+
+    async def describe(self) -> dict[str, Any]:
+        """Everything there is to say about this process, as JSON values."""
+        accounts: dict[str, Any] = {}
+        for name, refs in self._accounts.items():
+            try:
+                status = await refs.executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
+            except ActorError as error:
+                accounts[name] = {"state": f"no answer: {error}"}
+                continue
+            assert isinstance(status, AccountStatus)
+            accounts[name] = {field: getattr(status, field) for field in status.__struct_fields__}
+        return {
+            "name": self.settings.name,
+            "ready": self._told_ready,
+            "stopping": self._stopping,
+            "healthy": self.watchdog.healthy(),
+            "accounts": accounts,
+            "feeds": {
+                name: {
+                    "position": p.position,
+                    "total": p.total,
+                    "share": p.share,
+                    "ts_ns": p.ts_ns,
+                    "quality": dict(p.quality),
+                }
+                for name, p in self._progress.items()
+            },
+            "alerts": list(self._alerts),
+            **self._status_of_process(),
+        }
+
+    def _status_line(self) -> str:
+        trading = sum(1 for r in self._ready.values() if r.trading)
+        parts = [f"{trading} of {len(self._accounts)} accounts trading"]
+        parts.extend(f"{name}: {r.why}" for name, r in self._ready.items() if not r.trading)
+        parts.extend(f"{name} at tick {p.position}" for name, p in self._progress.items())
+        return "; ".join(parts)

@@ -1,0 +1,359 @@
+"""Builds the tree of actors for a plan, as drawn in docs/architecture.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from loguru import logger
+from msgspec import Struct
+
+from tradekeel import __version__
+from tradekeel.actors.control import AccountRefs, Control, ControlSettings
+from tradekeel.actors.executor import Executor, ExecutorSettings
+from tradekeel.actors.feed import ConductorSettings, Feed
+from tradekeel.actors.monitor import Monitor
+from tradekeel.actors.recorder import Recorder
+from tradekeel.actors.scheduler import Job, Scheduler
+from tradekeel.actors.session import Session
+from tradekeel.actors.strategist import Failures, Strategist
+from tradekeel.actors.sync import Sync
+from tradekeel.bootstrap.desk import Desk
+from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
+from tradekeel.bootstrap.schedule import trigger_of
+from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
+from tradekeel.domain.records import Mode, StrategyRow, StrategyStatus
+from tradekeel.domain.risk import RiskGate
+from tradekeel.feeds import FEEDS, FeedContext
+from tradekeel.ports import Feed as Source
+from tradekeel.runtime.childspec import ChildSpec
+from tradekeel.runtime.clock import Clock, new_id
+from tradekeel.runtime.faults import point
+from tradekeel.runtime.loop import BlockingWorker
+from tradekeel.runtime.notify import Notifier
+from tradekeel.runtime.restart import Intensity, RestartType, Strategy
+from tradekeel.runtime.supervisor import Supervisor
+from tradekeel.runtime.system import ActorSystem
+from tradekeel.statedir import StateDir
+from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.store import Store
+from tradekeel.strategies.core import StrategistCore, StrategySettings, decode_execution_state
+from tradekeel.venues.paper import PaperVenue
+
+ACCOUNT_RESTARTS = Intensity(5, 60.0)
+STRATEGIST_RESTARTS = Intensity(100, 60.0)
+ROOT_RESTARTS = Intensity(0, 1.0)
+"""The recorder and control have no second chance: when one fails, the process ends and starts again from disk."""
+
+
+@dataclasses.dataclass(slots=True)
+class House:
+    """Everything that a running daemon consists of."""
+
+    plan: Plan
+    system: ActorSystem
+    root: Supervisor
+    control: Control | None
+    workers: list[BlockingWorker]
+    fingerprints: Mapping[str, str]
+
+
+class Names(Struct, frozen=True):
+    """What the actors of an account are called."""
+
+    account: str
+
+    def of(self, part: str) -> str:
+        """The directory name of one part."""
+        return f"{self.account}/{part}"
+
+
+class Builder:
+    """Builds one house. Nothing is opened before its actor starts."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        statedir: StateDir,
+        system: ActorSystem,
+        notify: Notifier,
+        reload: Callable[[], Awaitable[str]],
+    ) -> None:
+        self.plan = plan
+        self.statedir = statedir
+        self.system = system
+        self.notify = notify
+        self.reload = reload
+        self.workers: list[BlockingWorker] = []
+        self.fingerprints: dict[str, str] = {}
+        self.runs: dict[str, int] = {}
+
+    def build(self) -> House:
+        """The whole tree, root first."""
+        for account in self.plan.accounts:
+            self.fingerprints[account.config.name] = self._source(account).info.fingerprint
+        children = [
+            ChildSpec("recorder", self._recorder, shutdown_s=10.0),
+            ChildSpec("control", self._control, shutdown_s=5.0),
+        ]
+        children.extend(
+            ChildSpec(account.config.name, partial(self._account, account), start_timeout_s=None)
+            for account in self.plan.accounts
+        )
+        jobs = self._jobs()
+        if jobs:
+            children.append(ChildSpec("scheduler", partial(Scheduler, jobs)))
+        root = Supervisor("root", Strategy.ONE_FOR_ALL, children, ROOT_RESTARTS)
+        return House(self.plan, self.system, root, None, self.workers, self.fingerprints)
+
+    # --- root ------------------------------------------------------------------------------------------------------------
+
+    def _recorder(self) -> Recorder:
+        worker = self._worker("recorder")
+        storage = self.plan.config.storage
+        strategies = {a.config.name: tuple(s.config.name for s in a.strategies) for a in self.plan.accounts}
+
+        def open_books() -> AccountBooks:
+            store = Store.open(
+                self.statedir.books,
+                now_ns=self.system.clock.now_ns(),
+                point=point,
+                checkpoints_kept=storage.checkpoints_kept,
+            )
+            for migration in store.migrations:
+                logger.info("the books were migrated: {}", migration)
+            return AccountBooks(store, strategies)
+
+        return Recorder(open_books, worker, storage.commit_rows_max)
+
+    def _worker(self, name: str) -> BlockingWorker:
+        worker = BlockingWorker(name)
+        self.workers.append(worker)
+        return worker
+
+    def _control(self) -> Control:
+        daemon = self.plan.config.daemon
+        settings = ControlSettings(
+            name=daemon.name,
+            on_stop=daemon.on_stop,
+            stop_at_feed_end=daemon.on_feed_end == "stop",
+            stop_timeout_s=daemon.stop_timeout_s,
+            watchdog_every_s=daemon.stall_limit_s / 2,
+        )
+        accounts = [
+            AccountRefs(
+                a.config.name,
+                self.system.ref(Names(a.config.name).of("executor")),
+                self.system.ref(Names(a.config.name).of("feed")),
+            )
+            for a in self.plan.accounts
+        ]
+        return Control(settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status)
+
+    def _process_status(self) -> Mapping[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "ts_ns": self.system.clock.now_ns(),
+            "config": str(self.plan.config.source),
+            "actors": {
+                name: {
+                    "state": snap.state.value,
+                    "mail": snap.mail_depth,
+                    "mail_max": snap.mail_high_water,
+                    "handled": snap.handled,
+                    "replaced": snap.replaced,
+                    "restarts": snap.restarts,
+                    "latency_p50_us": round(snap.latency_p50_s * 1e6),
+                    "latency_p99_us": round(snap.latency_p99_s * 1e6),
+                }
+                for name, snap in self.system.snapshot().items()
+            },
+            "dead_letters": self.system.dead_letters.total,
+        }
+
+    def _jobs(self) -> list[Job]:
+        jobs: list[Job] = []
+        for account in self.plan.accounts:
+            names = Names(account.config.name)
+            snapshot = trigger_of(self.plan.config.storage.snapshot_schedule)
+            if snapshot is not None:
+                jobs.append(Job(names.of("snapshot"), snapshot, self.system.ref(names.of("monitor")), TakeSnapshot()))
+            sync = trigger_of(account.config.sync_schedule)
+            if sync is not None:
+                jobs.append(Job(names.of("sync"), sync, self.system.ref(names.of("executor")), ReconcileNow()))
+        return jobs
+
+    # --- one account -----------------------------------------------------------------------------------------------------
+
+    def _account(self, account: AccountPlan) -> Supervisor:
+        names = Names(account.config.name)
+        ref = lambda part: self.system.ref(names.of(part))
+        failures = {s.config.name: Failures() for s in account.strategies}
+        strategists = [
+            ChildSpec(
+                names.of(f"strategist/{s.config.name}"),
+                partial(self._strategist, account, s, failures[s.config.name]),
+                restart=RestartType.PERMANENT,
+            )
+            for s in account.strategies
+        ]
+        children = [
+            ChildSpec(names.of("session"), partial(self._session, account), start_timeout_s=None),
+            ChildSpec(names.of("sync"), lambda: Sync(ref("session"), self._venue_capabilities(account))),
+            ChildSpec(names.of("executor"), partial(self._executor, account), start_timeout_s=None, shutdown_s=10.0),
+            ChildSpec(names.of("monitor"), partial(self._monitor, account)),
+            ChildSpec(
+                names.of("strategists"),
+                lambda: Supervisor(names.of("strategists"), Strategy.ONE_FOR_ONE, strategists, STRATEGIST_RESTARTS),
+            ),
+            ChildSpec(names.of("feed"), partial(self._feed, account)),
+        ]
+        return Supervisor(account.config.name, Strategy.REST_FOR_ONE, children, ACCOUNT_RESTARTS)
+
+    def _session(self, account: AccountPlan) -> Session:
+        worker = self._worker(f"paper {account.config.name}")
+
+        def make() -> PaperVenue:
+            return PaperVenue(
+                self.statedir.paper_ledger(account.config.account_at_venue),
+                account.paper,
+                self._instruments(account),
+                account.settings,
+                run=worker.call,
+                point=point,
+                opened_ns=0,
+            )
+
+        return Session(make, None if self._source(account).info.replayable else self.system.clock)
+
+    def _venue_capabilities(self, account: AccountPlan) -> Any:
+        worker = _NoWorker()
+        venue = PaperVenue(
+            self.statedir.paper_ledger(account.config.account_at_venue),
+            account.paper,
+            self._instruments(account),
+            account.settings,
+            run=worker.call,
+        )
+        return venue.capabilities
+
+    def _executor(self, account: AccountPlan) -> Executor:
+        names = Names(account.config.name)
+        info = self._source(account).info
+        terms = AccountTerms(
+            account=account.config.name,
+            venue="paper",
+            currency=account.config.currency,
+            instruments=self._instruments(account),
+            exits_at_venue=account.exits_at_venue,
+            hedging=account.config.hedging,
+            leverage=account.config.leverage,
+            parameter_mode=account.config.parameter_mode,
+            replayable=True,
+        )
+        settings = ExecutorSettings(
+            terms=terms,
+            mode=Mode.PAPER,
+            config_fingerprint=self.plan.config.fingerprint,
+            data_fingerprint=info.fingerprint,
+            strategies=tuple(_strategy_row(s) for s in account.strategies),
+            version=__version__,
+            make_execution_id=new_id,
+            halted_by=partial(Desk(self.statedir).held, account.config.name),
+        )
+        return Executor(
+            settings,
+            lambda rates: RiskGate(account.limits, rates),
+            recorder=self.system.ref("recorder"),
+            session=self.system.ref(names.of("session")),
+            sync=self.system.ref(names.of("sync")),
+            control=self.system.ref("control"),
+            feed=self.system.ref(names.of("feed")),
+        )
+
+    def _monitor(self, account: AccountPlan) -> Monitor:
+        def make(attached: Attached) -> MonitorCore:
+            instruments = self._instruments(account)
+            return MonitorCore(attached.view, instruments, account.config.currency, account.limits, attached.saved)
+
+        executor = self.system.ref(Names(account.config.name).of("executor"))
+        return Monitor(make, executor, account.config.parameter_mode, replayable=True)
+
+    def _strategist(self, account: AccountPlan, strategy: StrategyPlan, failures: Failures) -> Strategist:
+        def make(attached: Attached) -> StrategistCore:
+            settings = StrategySettings(
+                name=strategy.config.name,
+                execution=attached.execution,
+                instruments={s: self.plan.instruments[s] for s in strategy.config.instruments},
+                parameter_mode=account.config.parameter_mode or "",
+            )
+            saved = decode_execution_state(attached.saved) if attached.saved else None
+            return StrategistCore(strategy.make(), settings, attached.view, saved)
+
+        executor = self.system.ref(Names(account.config.name).of("executor"))
+        return Strategist(strategy.config.name, make, executor, failures)
+
+    def _feed(self, account: AccountPlan) -> Feed:
+        names = Names(account.config.name)
+        storage = self.plan.config.storage
+        settings = ConductorSettings(
+            account=account.config.name,
+            lockstep=True,
+            cut_every_s=storage.checkpoint_every_s,
+            sample_ticks_every=storage.sample_ticks_every,
+            needs_equity=account.limits.needs_equity,
+            stop_at_end=self.plan.config.daemon.on_feed_end == "stop",
+        )
+        strategists = [self.system.ref(names.of(f"strategist/{s.config.name}")) for s in account.strategies]
+        return Feed(
+            settings,
+            partial(self._source, account),
+            session=self.system.ref(names.of("session")),
+            executor=self.system.ref(names.of("executor")),
+            monitor=self.system.ref(names.of("monitor")),
+            strategists=strategists,
+            control=self.system.ref("control"),
+        )
+
+    def _source(self, account: AccountPlan) -> Source:
+        feed = self.plan.config.feeds[account.config.feed]
+        timeframes: dict[str, tuple[str, ...]] = {}
+        for strategy in account.strategies:
+            wanted = strategy.make().timeframes()
+            for symbol in strategy.config.instruments:
+                timeframes[symbol] = tuple(dict.fromkeys((*timeframes.get(symbol, ()), *wanted)))
+        clock: Clock = self.system.clock
+        context = FeedContext(feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes)
+        return FEEDS[feed.kind].build(feed.settings, context)
+
+    def _instruments(self, account: AccountPlan) -> dict[str, Any]:
+        return account_instruments(account, self._source(account).info.instruments, self.plan.instruments)
+
+
+class _NoWorker:
+    """For a venue that is only asked what it can do."""
+
+    async def call(self, *_: Any) -> Any:
+        raise AssertionError("nothing is run here")
+
+
+def _strategy_row(strategy: StrategyPlan) -> StrategyRow:
+    config = strategy.config
+    return StrategyRow(
+        execution="",
+        strategy=config.name,
+        kind=config.kind,
+        status=StrategyStatus.ACTIVE,
+        instruments=config.instruments,
+        parameters={name: _plain(getattr(strategy.params, name)) for name in strategy.params.__struct_fields__},
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | bool | float) else str(value)

@@ -1,0 +1,82 @@
+"""What an account needs from the store to go on after a restart.
+
+The newest readable cut is taken that is not newer than any strategy's newest readable state: from there the journal leads everybody to
+the present. Without such a cut the journal is folded from its first record; it is slower and just as right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tradekeel.domain.book import Book
+from tradekeel.domain.protocol import LoadedAccount
+from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, Group, Record, StrategyStatus
+from tradekeel.domain.recovery import decode_account_state
+from tradekeel.storage.store import CommitResult, Store
+
+JOURNAL_PAGE_ROWS = 10_000
+_DEAD = (StrategyStatus.FAILED, StrategyStatus.STOPPED)
+
+
+class AccountBooks:
+    """The store as the recorder sees it."""
+
+    def __init__(self, store: Store, strategies: dict[str, tuple[str, ...]]) -> None:
+        self.store = store
+        self._strategies = strategies  # by account
+
+    def commit(self, groups: Sequence[Group]) -> Sequence[CommitResult]:
+        """Make groups durable in one transaction."""
+        return self.store.commit(groups)
+
+    def load(self, account: str) -> LoadedAccount:
+        """See the module."""
+        row = self.store.open_execution(account)
+        if row is None:
+            return LoadedAccount(None, self.store.next_number(account), None, (), {})
+        execution = row.execution
+        notes: list[str] = []
+        cuts = self._readable_cuts(execution, notes)
+        dead = _dead_strategies(cuts[0]) if cuts else frozenset()
+        saved: dict[str, Checkpoint] = {}
+        for strategy in self._strategies.get(account, ()):
+            history = self.store.load_checkpoints(execution, strategy)
+            notes.extend(history.notes)
+            if history.saved:
+                saved[strategy] = history.saved[0].checkpoint
+        oldest = min((c.inbox for name, c in saved.items() if name not in dead), default=None)
+        cut = next((c for c in cuts if oldest is None or c.inbox <= oldest), None)
+        journal = self._journal(execution, cut.inbox if cut is not None else 0)
+        return LoadedAccount(execution, row.number, cut, journal, saved, tuple(notes))
+
+    def _readable_cuts(self, execution: str, notes: list[str]) -> list[Checkpoint]:
+        history = self.store.load_checkpoints(execution, ACCOUNT_OWNER)
+        notes.extend(history.notes)
+        readable: list[Checkpoint] = []
+        for _, checkpoint in history.saved:
+            try:
+                Book.load(decode_account_state(checkpoint.state).book)
+            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                notes.append(f"the cut at journal record {checkpoint.inbox} cannot be read and is left out: {error}")
+                continue
+            readable.append(checkpoint)
+        return readable
+
+    def _journal(self, execution: str, after: int) -> list[tuple[int, Record]]:
+        journal: list[tuple[int, Record]] = []
+        while True:
+            page = self.store.read_journal(execution, journal[-1][0] if journal else after, JOURNAL_PAGE_ROWS)
+            journal.extend(page)
+            if len(page) < JOURNAL_PAGE_ROWS:
+                return journal
+
+    def close(self) -> None:
+        """Close the file."""
+        self.store.close()
+
+
+def _dead_strategies(cut: Checkpoint) -> frozenset[str]:
+    book = Book.load(decode_account_state(cut.state).book)
+    return frozenset(name for name, line in book.strategies.items() if line.row.status in _DEAD)
