@@ -149,7 +149,7 @@ class TestAnySequenceOfFills:
     def test_closed_in_whatever_parts_has_realised_what_it_brought(self, entries, exits):
         fills = [(Side.BUY, q, p) for q, p in entries]
         held = sum((q for q, _ in entries), ZERO)
-        parts = share_out(held, [Decimal(weight) for weight, _ in exits], dec("0.000001"))
+        parts = share_out(held, [Decimal(weight) for weight, _ in exits], dec("1e-12"))
         fills += [(Side.SELL, q, p) for q, (_, p) in zip(parts, exits, strict=True)]
         position, bookings = booked(fills)
         assert position == Position("EUR_USD")
