@@ -127,6 +127,18 @@ def render(executable: Path = USUAL_EXECUTABLE) -> str:
     return TEMPLATE.format(executable=text)
 
 
+def tell_systemd(command: Sequence[str]) -> None:
+    """Run one command of systemd's. Raises :class:`InputError` that says how it went."""
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603  # our own words, no shell
+    except FileNotFoundError:
+        raise InputError(f"there is no {command[0]} here: is this a machine with systemd?") from None
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{' '.join(command)} did not end within 60 s") from None
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{' '.join(command)} failed: {error.stderr.strip()}") from None
+
+
 def install(
     config: Path,
     name: str,
@@ -134,7 +146,7 @@ def install(
     *,
     check: Callable[[Path], object],
     root: Path = Path("/"),
-    run: Callable[[Sequence[str]], object] | None = None,
+    run: Callable[[Sequence[str]], object] = tell_systemd,
 ) -> list[str]:
     """Put the configuration and the unit in place and tell systemd. Returns what was done and what to do next, in lines.
 
@@ -161,7 +173,7 @@ def install(
         raise InputError(f"{error.filename}: this needs root: sudo tradekeel systemd install …") from None
     except OSError as error:
         raise InputError(f"{error.filename or target}: {error.strerror}") from None
-    (run or _run)(["systemctl", "daemon-reload"])
+    run(["systemctl", "daemon-reload"])
     return [
         f"wrote {target}",
         f"wrote {unit_path}",
@@ -197,14 +209,3 @@ def _write(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-
-
-def _run(command: Sequence[str]) -> None:
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603  # our own words, no shell
-    except FileNotFoundError:
-        raise InputError(f"there is no {command[0]} here: is this a machine with systemd?") from None
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{' '.join(command)} did not end within 60 s") from None
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"{' '.join(command)} failed: {error.stderr.strip()}") from None

@@ -6,8 +6,10 @@ The container is made by a script that TRADEKEEL_SYSTEMD_BOX names: `create ROOT
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 TRADEKEEL = "/opt/tradekeel/bin/tradekeel"
 POLL_S = 0.05
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "daemon/tradekeel")
 
 LIVE = """\
 [daemon]
@@ -85,8 +88,13 @@ class Box:
         for old in self.wheels.glob("tradekeel-*.whl"):
             old.unlink()
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        own = [*pip, "wheel", "--no-deps", "--wheel-dir", str(self.wheels), str(REPOSITORY)]
-        subprocess.run(own, check=True, capture_output=True, timeout=600)
+        with tempfile.TemporaryDirectory() as folder:  # a build leaves things behind beside its sources
+            for item in SOURCES:
+                source, copy = REPOSITORY / item, Path(folder, item)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+            own = [*pip, "wheel", "--no-deps", "--wheel-dir", str(self.wheels), folder]
+            subprocess.run(own, check=True, capture_output=True, timeout=600)
         (wheel,) = self.wheels.glob("tradekeel-*.whl")
         libraries = [
             *pip, "download", "--only-binary", ":all:", "--dest", str(self.wheels), "--find-links", str(self.wheels),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tradekeel.errors import ExitCode, InputError
-from tradekeel.systemd_unit import UNIT_NAME, USUAL_EXECUTABLE, install, render
+from tradekeel.systemd_unit import UNIT_NAME, USUAL_EXECUTABLE, install, render, tell_systemd
 
 ROOT = Path(__file__).parents[2]
 EXPOSURE_MAX = 1.5
@@ -159,9 +162,30 @@ def test_a_missing_file_and_a_blocked_place_are_said(machine: Machine) -> None:
         machine.install()
 
 
-def test_a_machine_without_systemd_is_said(machine: Machine) -> None:
-    def run(command: Sequence[str]) -> None:
-        raise InputError(f"there is no {command[0]} here")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["tradekeel-no-such-program"], "there is no tradekeel-no-such-program here: is this a machine with systemd?"),
+        (["sh", "-c", "echo not booted >&2; exit 1"], "failed: not booted"),
+    ],
+)
+def test_a_machine_without_a_running_systemd_is_said(command: Sequence[str], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        tell_systemd(command)
+    tell_systemd(["true"])
 
-    with pytest.raises(InputError, match="there is no systemctl"):
-        install(machine.config, "demo", USUAL_EXECUTABLE, check=lambda path: None, root=machine.root, run=run)
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_without_root_it_says_that_root_is_needed(machine: Machine) -> None:
+    for folder in (machine.config.parent, *machine.config.parent.parents[:2]):
+        folder.chmod(0o755)
+    code = (
+        "import os, sys; from pathlib import Path; from tradekeel.systemd_unit import install\n"
+        "os.setgid(12345); os.setuid(12345)\n"
+        "try: install(Path(sys.argv[1]), 'demo', Path('/usr/bin/tradekeel'), check=print, root=Path(sys.argv[2]))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    command = [sys.executable, "-c", code, str(machine.config), str(machine.root)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("InputError ")
+    assert "this needs root: sudo tradekeel systemd install" in said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -208,12 +210,19 @@ def test_a_byte_order_mark_and_windows_lines_are_harmless(tmp_path: Path) -> Non
     assert load_config(path, {}).daemon.name == "demo"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
 def test_a_file_of_somebody_else_names_the_user(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
     path = written(tmp_path)
-    path.chmod(0)
-    with pytest.raises(ConfigError, match=f"may not be read by this user \\(uid {os.geteuid()}\\)"):
-        load_config(path, {})
+    path.chmod(0o600)
+    code = (
+        "import os, sys; from tradekeel.config import load_config; os.setgid(12345); os.setuid(12345)\n"
+        "try: load_config(sys.argv[1], {})\n"
+        "except Exception as error: print(error.problems)"
+    )
+    said = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+    assert said == "['may not be read by this user (uid 12345)']\n"
 
 
 @pytest.mark.parametrize(
@@ -296,6 +305,25 @@ def test_the_fingerprint_is_of_what_is_meant_not_of_how_it_is_written(tmp_path: 
     with_default = changed("max_layers = 5", 'max_layers = 5\npips = "10"')
     assert load(tmp_path, with_default, kinds=KINDS).fingerprint == plain
     assert load(tmp_path, changed("max_layers = 5", "max_layers = 6"), kinds=KINDS).fingerprint != plain
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("[1, 2.0]", "[1.0, 2]", True),
+        ("[1, 2]", "[2, 1]", False),
+        ("[{ a = 1, b = true }]", "[{ b = true, a = 1.0 }]", True),
+        ("[{ a = 1 }]", "[{ a = 2 }]", False),
+        ("1979-05-27", "1979-05-27", True),
+        ("1979-05-27", "1979-05-28", False),
+        ("true", "1", False),
+        ('"1"', "1", False),
+        ("123456789012345678901234567890123456789012", "0x1_6ace_42c2_0fa2_f2a1_6ee5_ba3b_2db8_a52", False),
+    ],
+)
+def test_the_fingerprint_tells_values_apart_by_what_they_mean(tmp_path: Path, one: str, other: str, same: bool) -> None:
+    prints = {load(tmp_path, changed("seed = 7", f"seed = {value}")).fingerprint for value in (one, other)}
+    assert (len(prints) == 1) == same
 
 
 def test_a_secret_counts_by_its_reference_only(tmp_path: Path) -> None:
