@@ -153,7 +153,7 @@ def test_ema_cross_is_always_in_the_market_on_the_side_of_its_last_signal(ticks:
 
 
 def test_donchian_trades_breakouts_of_bars(ticks: list[Tick]):
-    m = Market(DonchianBreakout(DonchianBreakout.Params(timeframe="1m", entry_bars=10, exit_bars=5)))
+    m = Market(DonchianBreakout(DonchianBreakout.Params(timeframe="1m", entry_bars=5, exit_bars=3)))
     for tick, bar in with_bars(ticks, "1m"):
         if bar is not None:
             m.bar(bar)
