@@ -83,6 +83,12 @@ class TickMatcher(Protocol):
     that resumes earlier does no harm.
     """
 
+    position: int
+    """The last tick that it has durably seen, when it was connected; afterwards the last it has seen."""
+
+    async def begin(self, run: str) -> None:
+        """A run of the feed begins, or goes on: in another run positions count anew and nothing is working."""
+
     def quiet_until(self, window: TickWindow, start: int) -> int:
         """First index from ``start`` at which this venue would do anything, or ``len(window.ticks)``.
 

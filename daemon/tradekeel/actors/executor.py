@@ -22,6 +22,7 @@ from tradekeel.domain.effects import Effects, LookUpOrder, VenueAsk
 from tradekeel.domain.execution import Equity, ExecutorCore
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Stamp
+from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import IN_DOUBT, OrderStatus
 from tradekeel.domain.protocol import (
     AccountCommand,
@@ -77,7 +78,14 @@ from tradekeel.domain.records import (
     StrategyStatus,
     StrategyStatusChanged,
 )
-from tradekeel.domain.recovery import AccountState, decode_account_state, encode_account_state, fold, view_at
+from tradekeel.domain.recovery import (
+    AccountState,
+    decode_account_state,
+    encode_account_state,
+    fold,
+    opening_of,
+    view_at,
+)
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.view import Entry
 from tradekeel.errors import Defect, OutcomeUnknown, VenueUnreachable
@@ -182,7 +190,7 @@ class Executor(Actor):
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
         self.core.memories = self._memories
         if self._book.execution is None:
-            self._begin_execution(loaded.next_number)
+            self._begin_execution(loaded)
         elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
             raise Defect("the feed's data changed")  # refused with a clear error before anything was started
         self._register_strategies()
@@ -230,22 +238,24 @@ class Executor(Actor):
         ]
         return tuple((trades + orders)[:5])
 
-    def _begin_execution(self, number: int) -> None:
+    def _begin_execution(self, loaded: LoadedAccount) -> None:
         settings = self.settings
+        execution = settings.make_execution_id()
+        opening = None if loaded.previous is None else opening_of(loaded.previous, execution)
         row = ExecutionRow(
-            execution=settings.make_execution_id(),
+            execution=execution,
             account=self.terms.account,
-            number=number,
+            number=loaded.next_number,
             mode=settings.mode,
             venue=self.terms.venue,
             currency=self.terms.currency,
             status="running",
             config_fingerprint=settings.config_fingerprint,
             data_fingerprint=settings.data_fingerprint,
-            opening_balance=self._book.money.balance,
+            opening_balance=ZERO if opening is None else opening.balance,
             started_ns=self.clock.now_ns(),
         )
-        self._commit_record(ExecutionStarted(ts_ns=self._now(), row=row))
+        self._commit_record(ExecutionStarted(ts_ns=self._now(), row=row, opening=opening))
 
     def _register_strategies(self) -> None:
         execution = self._book.execution_id
@@ -292,6 +302,7 @@ class Executor(Actor):
         decision = message.decision
         self._last_ns = max(self._last_ns, decision.ts_ns)
         now = decision.ts_ns if self.terms.replayable else self.clock.now_ns()
+        point("executor.decide.before")
         self._take(self.core.decide(decision, now))
         if reply is not None:
             reply.send(True)
@@ -389,11 +400,13 @@ class Executor(Actor):
             if isinstance(ask, LookUpOrder):
                 self._look_up(ask.client_order_id)
         if wire:
+            point("executor.send.before")
             self._asked += 1
             question = Perform(self.incarnation, wire, self._book.cursor)
             self.request(self._session, question, partial(_Done, wire), timeout_s=VENUE_TIMEOUT_S)
 
     def _look_up(self, client_order_id: str) -> None:
+        point("executor.lookup.before")
         self._asked += 1
         order = self._book.orders.get(client_order_id)
         left_by = self.clock.now_ns() if order is None or order.deadline_ns is None else order.deadline_ns
@@ -416,6 +429,7 @@ class Executor(Actor):
             elif outcome.kind is OutcomeKind.REFUSED:
                 self._take(self.core.refused(outcome.client_order_id, outcome.reason, self._now()))
             elif outcome.kind is OutcomeKind.UNKNOWN:
+                point("executor.lost.before")
                 self._take(self.core.lost(outcome.client_order_id, outcome.reason, self._now()))
 
     def _looked(self, message: _Looked, _: Reply | None) -> None:
@@ -425,7 +439,9 @@ class Executor(Actor):
             raise answer  # sync never gives up: if it is gone, this incarnation has to start anew
         assert isinstance(answer, LookedUp)
         self._news(Performed((), answer.transactions))
+        point("executor.lookup.after")
         if answer.never_arrived:
+            point("executor.renew.before")
             self._take(self.core.not_sent(answer.client_order_id, answer.reason, self._now(), never_arrived=True))
         elif not answer.found:
             self._alert("warning", f"order {answer.client_order_id}: {answer.reason} (tradekeel resolve)")
@@ -445,7 +461,7 @@ class Executor(Actor):
 
     def _reconcile(self) -> None:
         wanted = tuple(o.client_order_id for o in self._book.orders.values() if o.parent_id is None)
-        question = Reconcile(self.incarnation, self._book.cursor, wanted)
+        question = Reconcile(self.incarnation, self._book.cursor, wanted, self._book.execution_id)
         self._asked += 1
         self._rounds += 1
         self.request(self._sync, question, _Read, timeout_s=VENUE_TIMEOUT_S)
@@ -521,6 +537,7 @@ class Executor(Actor):
             reason = "; ".join(str(f) for f in halting)
             self._take(self.core.latch(Latch.HALTED, f"the books do not match: {reason}", "reconcile", self._now()))
             self._alert("critical", f"the books do not match the venue's: {reason}")
+        point("executor.reconcile.after")
         self.core.ready = True
         self._state = "trading" if not halting else "halted: the books do not match"
         self._announce(not halting, "" if not halting else "the books do not match")
@@ -614,11 +631,13 @@ class Executor(Actor):
     def _exit(self, message: ExitTrades, reply: Reply | None) -> None:
         self._last_ns = max(self._last_ns, message.ts_ns)
         self.core.at(message.stamp)
+        point("executor.exit.before")
         self._take(self.core.exit_trades(message.wishes, message.source, self._now()))
 
     def _trail(self, message: TrailStop, reply: Reply | None) -> None:
         self._last_ns = max(self._last_ns, message.ts_ns)
         self.core.at(message.stamp)
+        point("executor.trail.before")
         self._take(self.core.move_stop(message.trade_id, message.stop, message.best, None, self._now()))
 
     def _trip(self, message: TripRisk, reply: Reply | None) -> None:
@@ -654,6 +673,7 @@ class Executor(Actor):
             self._settling.append(reply)
 
     def _close(self, message: CloseExecution, reply: Reply | None) -> None:
+        point("executor.close.before")
         self._commit_record(ExecutionClosed(ts_ns=self._now(), stamp=self.core.stamp, reason=message.reason))
         if reply is not None:
             self._settling.append(reply)

@@ -191,6 +191,8 @@ class Feed(Actor):
 
     async def _conduct_window(self, window: TickWindow) -> None:
         index, count, first = 0, len(window.ticks), window.first_position
+        if first <= self._frontier:
+            point("feed.rewinding")
         while index < count:
             stop = count
             if first <= self._frontier <= window.last_position and index <= self._frontier - first:
@@ -366,8 +368,10 @@ class Feed(Actor):
             await self._stop_strategies("the feed has ended")
             point("feed.ending")
             await self._executor_side(self._executor, EndWorking("all", "the feed has ended", self._last_ns))
+            point("feed.ending.drained")
             await self._cut()
             await self._executor_side(self._executor, CloseExecution("the feed has ended", self._last_ns))
+            point("feed.ending.closed")
         self._tell_progress()
         self._control.latest(
             ("feed-ended", self.settings.account), FeedEnded(self.settings.account, "the feed has ended")

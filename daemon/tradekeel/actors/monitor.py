@@ -28,6 +28,7 @@ from tradekeel.domain.protocol import (
     Where,
 )
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.faults import point
 
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
 ASK_TIMEOUT_S = 60.0
@@ -72,6 +73,7 @@ class Monitor(Actor):
         self._last_ns, self._frontier = attached.ts_ns, attached.frontier
         self._core = self._make_core(attached)
         self._core.deliver(attached.entries)
+        point("monitor.attached")
         early, self._early = self._early, []
         for message, reply in early:
             await self._handle(self._core, message, reply)

@@ -217,11 +217,14 @@ class Session(Actor):
             case PlaceOrder():
                 return await self._place(ask)
             case CancelOrder(client_id):
+                point("session.cancel.before")
                 await self._send(client_id, lambda venue: venue.cancel(client_id, self._check_message))
                 point("session.cancel.after")
             case AmendOrder(client_id, price):
                 level = parse_amount(price)
+                point("session.amend.before")
                 await self._send(client_id, lambda venue: venue.amend(client_id, level, self._check_message))
+                point("session.amend.after")
             case LookUpOrder():
                 raise TypeError("lookups go to sync")
         return None
@@ -263,6 +266,10 @@ class Session(Actor):
 
     async def _read_everything(self, message: Reconcile) -> VenueSide:
         venue = self._ready()
+        point("session.read.before")
+        matcher = self._matcher()
+        if matcher is not None and message.run is not None:
+            await matcher.begin(message.run)
         news = await self._news(venue, message.cursor)
         orders = {client_id: await venue.order(client_id) for client_id in message.wanted}
         return VenueSide(news, orders, await venue.open_orders(), await venue.positions(), await venue.balance())

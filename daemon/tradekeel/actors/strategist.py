@@ -120,6 +120,7 @@ class Strategist(Actor):
             try:
                 self._core = core = self._make_core(attached)
                 core.deliver(attached.entries)
+                point("strategist.attached")
                 core.start(attached.ts_ns)
             except InputError as error:
                 await self._fail(str(error))

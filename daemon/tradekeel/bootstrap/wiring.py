@@ -21,6 +21,7 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
+from tradekeel.bootstrap.checks import refuse_changed_data
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
@@ -97,6 +98,7 @@ class Builder:
         """The whole tree, root first."""
         for account in self.plan.accounts:
             self.fingerprints[account.config.name] = self._source(account).info.fingerprint
+        refuse_changed_data(self.statedir.books, self.fingerprints, str(self.plan.config.source))
         children = [
             ChildSpec("recorder", self._recorder, shutdown_s=10.0),
             ChildSpec("control", self._control, shutdown_s=5.0),

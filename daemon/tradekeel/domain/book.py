@@ -160,7 +160,14 @@ class Book:
 
     def _started(self, record: r.ExecutionStarted) -> list[r.Row]:
         self.execution = record.row
-        return [record.row]
+        opening = record.opening
+        if opening is None:
+            return [record.row]
+        self.cursor = opening.cursor
+        self.money = Money(deposits=opening.balance)
+        self.positions = {(p.instrument, p.ref): p for p in opening.positions}
+        self.trades = {t.trade_id: t for t in opening.trades}
+        return [record.row, *opening.trades]
 
     def _change_execution(self, **changes: Any) -> list[r.Row]:
         if self.execution is None:

@@ -404,12 +404,7 @@ class ExecutorCore:
             parent = self.book.orders.get(order.parent_id)
             if parent is not None and parent.status is OrderStatus.INTENDED:
                 return  # it goes with its parent
-        if order.status in (
-            OrderStatus.ACCEPTED,
-            OrderStatus.PARTIALLY_FILLED,
-            OrderStatus.SUBMITTED,
-            OrderStatus.UNKNOWN,
-        ):
+        if order.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
             self._change(step, order, OrderEvent.REQUEST_CANCEL, reason, now_ns)
         step.ask(CancelOrder(client_order_id))
 

@@ -124,6 +124,7 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.SUBMIT: S.SUBMITTED,
         E.PROVE_NOT_SENT: S.NOT_SENT,
         E.LOSE: S.UNKNOWN,
+        E.REFUSE_CANCEL: S.INTENDED,  # of a cancel that overtook it, or that was for an order never sent
         # a venue's stream may be faster than the reply to the request itself
         E.ACCEPT: S.ACCEPTED,
         E.REJECT: S.REJECTED,
@@ -132,6 +133,7 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.EXPIRE: S.EXPIRED,
     },
     S.SUBMITTED: {
+        E.REFUSE_CANCEL: S.SUBMITTED,
         E.ACCEPT: S.ACCEPTED,
         E.REJECT: S.REJECTED,
         E.FILL: S.PARTIALLY_FILLED,
@@ -143,6 +145,7 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     },
     S.ACCEPTED: {
         E.ACCEPT: S.ACCEPTED,
+        E.REFUSE_CANCEL: S.ACCEPTED,  # of an amend: the order stays as it was
         E.FILL: S.PARTIALLY_FILLED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
         E.CANCEL: S.CANCELED,
@@ -153,6 +156,7 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     },
     S.PARTIALLY_FILLED: {
         E.ACCEPT: S.PARTIALLY_FILLED,
+        E.REFUSE_CANCEL: S.PARTIALLY_FILLED,
         E.FILL: S.PARTIALLY_FILLED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
         E.REFUSE_CANCEL: S.PARTIALLY_FILLED,

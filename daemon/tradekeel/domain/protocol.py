@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from tradekeel.domain.book import Book
 from tradekeel.domain.effects import VenueAsk
 from tradekeel.domain.messages import Decision, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.positions import Quote
@@ -376,6 +377,7 @@ class Reconcile(Struct, frozen=True):
     epoch: int
     cursor: int
     wanted: tuple[str, ...]  # client ids in doubt, or working here
+    run: str | None = None  # for a venue that is driven by our feed: the run that begins, or goes on
 
 
 class VenueSide(Struct, frozen=True):
@@ -431,6 +433,7 @@ class LoadedAccount(Struct, frozen=True):
     journal: Sequence[tuple[int, Record]]
     saved: Mapping[str, Checkpoint]
     notes: tuple[str, ...] = ()
+    previous: Book | None = None  # without an unfinished execution: the last one's books as they were closed
 
 
 # --- anybody → control -------------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from msgspec import Struct
 from tradekeel.domain.messages import Fill, Signal, VenueTransaction
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order
+from tradekeel.domain.positions import Position
 from tradekeel.domain.trades import Allocation, Trade
 
 CHECKPOINT_BYTES_MAX = 64 * 1024
@@ -184,10 +185,20 @@ class _Record(Struct, frozen=True, kw_only=True, tag_field="record"):
     correlation_id: str = ""
 
 
+class Opening(Struct, frozen=True, kw_only=True):
+    """What an execution takes over from the one before it on the same account."""
+
+    cursor: int  # the venue's record has been booked up to here
+    balance: Decimal
+    positions: tuple[Position, ...]
+    trades: tuple[Trade, ...]  # still open; their exits are kept by the monitor from here on
+
+
 class ExecutionStarted(_Record, frozen=True, kw_only=True, tag="execution_started"):
     """The first record of every execution."""
 
     row: ExecutionRow
+    opening: Opening | None = None
 
 
 class ExecutionClosed(_Record, frozen=True, kw_only=True, tag="execution_closed"):

@@ -12,9 +12,12 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
+from tradekeel.domain.ids import derived_id
 from tradekeel.domain.memory import PriceMemory
-from tradekeel.domain.records import Record
+from tradekeel.domain.records import Opening, Record
+from tradekeel.domain.money import ZERO
 from tradekeel.domain.risk_rates import RateState
+from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry, View
 
 
@@ -70,3 +73,46 @@ def view_at(cut: bytes | None, entries: Iterable[Entry], strategy: str | None, i
         if entry.sequence > book.sequence:
             book.apply(entry.record, entry.sequence)
     return View.of(book, strategy)
+
+
+def opening_of(previous: Book, execution: str) -> Opening:
+    """What a new execution takes over from the books of the last one: balance, positions, and the trades that are open.
+
+    The trades get ids of their own, because a trade belongs to one execution; what they have realised so far stays with the old ones.
+    """
+    carried = []
+    for trade in previous.trades.values():
+        if not trade.open_quantity:
+            continue
+        carried.append(
+            msgspec.structs.replace(
+                trade,
+                trade_id=derived_id("tr", execution, trade.trade_id),
+                execution=execution,
+                signal_id=None,
+                strategy=trade.strategy,
+                status=TradeStatus.OPEN,
+                quantity=trade.open_quantity,
+                entered_quantity=trade.open_quantity,
+                entry_value=trade.open_cost,
+                exited_quantity=ZERO,
+                exit_value=ZERO,
+                gross_pnl=ZERO,
+                entry_fee=ZERO,
+                exit_fee=ZERO,
+                financing=ZERO,
+                exit_time_ns=None,
+                exit_reason=None,
+                exit_order_ids=(),
+                exits_at_venue=False,
+                entry_position=0,
+                tags=(*trade.tags, "carried"),
+                version=0,
+            )
+        )
+    return Opening(
+        cursor=previous.cursor,
+        balance=previous.money.balance,
+        positions=tuple(previous.positions.values()),
+        trades=tuple(carried),
+    )

@@ -13,7 +13,7 @@ import msgspec
 from tradekeel.domain.book import Book
 from tradekeel.domain.protocol import LoadedAccount
 from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, Group, Record, StrategyStatus
-from tradekeel.domain.recovery import decode_account_state
+from tradekeel.domain.recovery import decode_account_state, fold
 from tradekeel.storage.store import CommitResult, Store
 
 JOURNAL_PAGE_ROWS = 10_000
@@ -35,7 +35,9 @@ class AccountBooks:
         """See the module."""
         row = self.store.open_execution(account)
         if row is None:
-            return LoadedAccount(None, self.store.next_number(account), None, (), {})
+            return LoadedAccount(
+                None, self.store.next_number(account), None, (), {}, previous=self._last_books(account)
+            )
         execution = row.execution
         notes: list[str] = []
         cuts = self._readable_cuts(execution, notes)
@@ -50,6 +52,16 @@ class AccountBooks:
         cut = next((c for c in cuts if oldest is None or c.inbox <= oldest), None)
         journal = self._journal(execution, cut.inbox if cut is not None else 0)
         return LoadedAccount(execution, row.number, cut, journal, saved, tuple(notes))
+
+    def _last_books(self, account: str) -> Book | None:
+        """The books of the account's last execution, as they were closed."""
+        executions = self.store.executions(account)
+        if not executions:
+            return None
+        last = executions[-1].execution
+        cuts = self._readable_cuts(last, [])
+        book = Book.load(decode_account_state(cuts[0].state).book) if cuts else Book()
+        return fold(book, self._journal(last, book.sequence)).book
 
     def _readable_cuts(self, execution: str, notes: list[str]) -> list[Checkpoint]:
         history = self.store.load_checkpoints(execution, ACCOUNT_OWNER)

@@ -62,6 +62,8 @@ class Matcher:
         self._ahead = LookAhead(self._account, self._orders)
         self._untaken: list[VenueTransaction] = []
         self._saved_position = 0
+        self._run = ""
+        self._run_changed = False
         if state is not None:
             self._restore(state)
 
@@ -75,6 +77,18 @@ class Matcher:
         self._account.ts_ns = ts_ns
         with ledger():
             self._account.deposit(self._account.terms.deposit)
+        return self._done()
+
+    def begin(self, run: str) -> list[VenueTransaction]:
+        """A run of a feed begins, or goes on. In another run positions and event time count anew, and no order is working."""
+        if run == self._run:
+            return []
+        with ledger():
+            for order in self._orders.in_priority():
+                if order.is_open:
+                    self._floor.end(order, OrderState.CANCELED, Ending.CLIENT_REQUEST)
+        self._run, self._run_changed = run, True
+        self._account.position = self._account.ts_ns = 0
         return self._done()
 
     def place(self, request: OrderRequest) -> list[VenueTransaction]:
@@ -179,7 +193,8 @@ class Matcher:
     @property
     def has_changes(self) -> bool:
         """Whether anything but the feed's position and the marks has changed since changes were last taken."""
-        return bool(self._untaken or self._account.changed_positions or self._orders.has_changed)
+        changed = self._untaken or self._account.changed_positions or self._orders.has_changed
+        return bool(changed) or self._run_changed
 
     def take_changes(self) -> Changes:
         """What changed since this was last called; applied in order, changes add up to :meth:`state`."""
@@ -187,6 +202,7 @@ class Matcher:
         keys = sorted(account.changed_positions, key=lambda key: (key[0], key[1] or ""))
         account.changed_positions.clear()
         self._saved_position = account.position
+        self._run_changed = False
         entries, self._untaken = self._untaken, []
         return Changes(
             transactions=tuple(entries),
@@ -421,6 +437,7 @@ class Matcher:
             rank=self._orders.rank,
             sums=account.sums,
             marks=tuple(account.marks[symbol] for symbol in sorted(account.marks)),
+            run=self._run,
         )
 
     def _restore(self, state: MatcherState) -> None:
@@ -428,6 +445,7 @@ class Matcher:
         self._account.sequence = standing.sequence
         self._account.position = self._saved_position = standing.position
         self._account.ts_ns = standing.ts_ns
+        self._run = standing.run
         self._account.sums = standing.sums
         self._orders.rank = standing.rank
         with ledger():

@@ -26,6 +26,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     rank: int = 0
     sums: Sums = Sums()
     marks: tuple[Tick, ...] = ()
+    run: str = ""  # which run of a feed the position counts in
 
 
 class MatcherState(Struct, frozen=True, kw_only=True):

@@ -183,6 +183,13 @@ class PaperVenue:
     # --- ticks
     # ---------------------------------------------------------------------------------------------------------
 
+    async def begin(self, run: str) -> None:
+        """A run of a feed begins, or goes on: see :meth:`Matcher.begin`."""
+        matcher = self._ready()
+        matcher.begin(run)
+        if matcher.has_changes:
+            await self._save("begin", matcher)
+
     def quiet_until(self, window: TickWindow, start: int) -> int:
         """First index from ``start`` at which this venue may do anything, or ``len(window.ticks)``."""
         return self._ready().quiet_until(window, start)
