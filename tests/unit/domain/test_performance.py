@@ -155,16 +155,16 @@ class TestTheSharpeRatio:
         assert falling.sharpe < 0 < rising.sharpe
 
     def test_does_not_take_a_deposit_for_a_return(self):
-        with_deposit, without = PerformanceTracker(), PerformanceTracker()
-        for tracker, deposit in ((with_deposit, 500), (without, 0)):
-            tracker.equity_observed(dec(1000), NOON_NS)
-            tracker.equity_observed(dec(1000), NOON_NS + DAY_NS)
-            if deposit:
-                tracker.funds_moved(dec(deposit))
-            tracker.equity_observed(dec(1100 + deposit), NOON_NS + DAY_NS + 1)
-            tracker.equity_observed(dec(1100 + deposit), NOON_NS + 2 * DAY_NS)
-        assert with_deposit.sharpe == without.sharpe
-        assert with_deposit.sharpe is not None
+        with_deposit = PerformanceTracker()
+        with_deposit.equity_observed(dec(1000), NOON_NS)
+        with_deposit.equity_observed(dec(1100), NOON_NS + DAY_NS)
+        with_deposit.funds_moved(dec(1100))
+        with_deposit.equity_observed(dec(2200), NOON_NS + DAY_NS + 1)
+        with_deposit.equity_observed(dec(2640), NOON_NS + 2 * DAY_NS)
+        with_deposit.equity_observed(dec(2640), NOON_NS + 3 * DAY_NS)
+        without = days(1000, 1100, 1320, 1320)
+        assert [with_deposit.state.returns.total, without.state.returns.total] == [dec("0.3"), dec("0.3")]
+        assert with_deposit.sharpe == without.sharpe is not None
 
     def test_of_markets_that_never_rest_has_more_days_a_year(self):
         week, always = days(100, 101, 103, 102), days(100, 101, 103, 102)

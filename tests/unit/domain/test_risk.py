@@ -313,6 +313,8 @@ class TestTheWorstCase:
         other = order(client_order_id="c", side=Side.SELL, quantity=dec(5))
         assert pending_of([stop, target, other])["EUR_USD"] == Pending(sell=dec(1005))
         assert pending_of([target, stop, other])["EUR_USD"] == Pending(sell=dec(1005))
+        again = order(client_order_id="d", purpose=Purpose.EXIT, side=Side.SELL, oco_group="g")
+        assert pending_of([target, stop, again])["EUR_USD"] == Pending(sell=dec(1000))
 
     def test_exits_of_an_entry_that_has_not_filled_can_close_nothing(self):
         entry = order(status=OrderStatus.UNKNOWN)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, quote
 from tradekeel.domain.instruments import CATALOGUE
@@ -18,7 +19,7 @@ from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_losses import EquityRange, Marks, RiskMonitor, RiskState, Trip
 from tradekeel.domain.risk_view import DenialCode
-from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 
 HOUR_NS = 3_600 * SECOND_NS
 ROLL_NS = NOON_NS + 9 * HOUR_NS  # 17:00 in New York, in summer
@@ -188,6 +189,11 @@ def priced(symbol: str, offset: int, spread: int) -> tuple[Decimal, Decimal]:
     return (bases[symbol] + offset) * grid, (bases[symbol] + offset + spread) * grid
 
 
+def around(symbol: str) -> Extremes:
+    (bid_low, ask_low), (bid_high, ask_high) = priced(symbol, -5, 10), priced(symbol, 5, 10)
+    return Extremes(bid_low, bid_high, ask_low, ask_high)
+
+
 class TestMarks:
     marks = Marks(INSTRUMENTS, "USD")
 
@@ -216,6 +222,40 @@ class TestMarks:
     def test_are_none_where_no_pair_leads_to_the_accounts_currency(self):
         marks = Marks({"AUD_NZD": CATALOGUE["AUD_NZD"]}, "USD")
         assert marks.equity(dec(1), [Position("AUD_NZD", dec(1), dec(1))], {"AUD_NZD": quote("1", "1")}) is None
+
+    @pytest.mark.parametrize(
+        ("held", "moved", "attained"),
+        [
+            ({"EUR_USD": 10}, ["EUR_USD"], True),
+            ({"EUR_USD": 10}, ["USD_JPY"], True),
+            ({"EUR_USD": 10, "USD_JPY": 10}, ["EUR_USD"], True),
+            ({"EUR_USD": 10, "USD_JPY": 10}, ["EUR_USD", "USD_JPY"], False),
+            ({"USD_JPY": 10}, ["USD_JPY"], False),  # its profit in yen moves, and so does the yen
+            ({"EUR_JPY": 10}, ["USD_JPY"], False),
+        ],
+    )
+    def test_are_known_to_have_been_reached_only_if_one_price_moved(self, held, moved, attained):
+        positions = [Position(s, dec(q), ZERO) for s, q in held.items()]
+        quotes = {symbol: Quote(*priced(symbol, 0, 10)) for symbol in SYMBOLS}
+        extremes = {symbol: around(symbol) for symbol in moved}
+        bounds = self.marks.equity_range(ZERO, positions, quotes, extremes)
+        assert bounds is not None
+        assert bounds.attained is attained
+
+    def test_of_a_long_and_a_short_in_one_instrument_are_never_both_reached(self):
+        held = [Position("EUR_USD", dec(10), ZERO, "p1"), Position("EUR_USD", dec(-5), ZERO, "p2")]
+        extremes = {"EUR_USD": Extremes(dec("1.0"), dec("1.2"), dec("1.1"), dec("1.3"))}
+        bounds = self.marks.equity_range(ZERO, held, {}, extremes)
+        assert bounds == EquityRange(dec("3.5"), dec("6.5"), attained=False)
+
+    def test_take_the_worse_end_of_every_pair_on_the_way_to_the_accounts_currency(self):
+        gold = structs.replace(CATALOGUE["EUR_GBP"], symbol="XAU_GBP", base="XAU")
+        pairs = {"XAU_GBP": gold, "GBP_USD": CATALOGUE["GBP_USD"], "EUR_USD": CATALOGUE["EUR_USD"]}
+        extremes = {s: Extremes(dec(1), dec(2), dec(1), dec(2)) for s in ("GBP_USD", "EUR_USD")}
+        bounds = Marks(pairs, "EUR").equity_range(
+            ZERO, [Position("XAU_GBP", dec(1), ZERO)], {"XAU_GBP": quote("10", "10")}, extremes
+        )
+        assert bounds == EquityRange(dec(5), dec(20), attained=False)  # 10 pounds at 1/2 and at 2/1
 
     @given(holdings, ticks)
     def test_bounds_hold_at_every_tick_to_the_last_digit(self, held, moves):
