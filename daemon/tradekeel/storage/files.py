@@ -98,6 +98,21 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
         partial.unlink(missing_ok=True)
 
 
+def back_up(path: Path, target: Path, progress: Progress | None = None) -> None:
+    """Copy the books at ``path`` to ``target`` beside a running daemon: the view of one moment, and nobody waits for it.
+
+    Raises StoreUnavailable or StoreCorrupt; a file at ``target`` is never replaced.
+    """
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            # Held until the copy is whole: without it, every commit of the daemon would make the copy begin anew.
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            copy_database(db, target, progress)
+    except (sqlite3.Error, OSError) as error:
+        raise in_our_words(error, path, f"copying it to {target}") from error
+
+
 def sync(path: Path) -> None:
     """Put a file's content, or a folder's list of names, on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -1,7 +1,7 @@
 """What an account needs from the store to go on after a restart.
 
-The newest readable cut is taken that is not newer than any strategy's newest readable state: from there the journal leads everybody to
-the present. Without such a cut the journal is folded from its first record; it is slower and just as right.
+The newest readable cut is taken that is not newer than any strategy's newest readable state: from there the journal
+leads everybody to the present. Without such a cut the journal is folded from its first record; it is slower and just as right.
 """
 
 from __future__ import annotations

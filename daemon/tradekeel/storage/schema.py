@@ -8,6 +8,7 @@ restoring the backup.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -74,6 +75,15 @@ def backup_name(path: Path, version: str, now_ns: int) -> Path:
     """Where the copy before a migration goes: ``backups/NAME-VERSION-TIME.db`` beside the file."""
     when = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
     return path.parent / "backups" / f"{path.stem}-{version}-{when}.db"
+
+
+def forget_old_backups(path: Path, kept: int) -> None:
+    """Delete all but the newest ``kept`` copies made before migrations; other files of the folder are not ours."""
+    made = re.compile(re.escape(path.stem) + r"-.+-(\d{8}T\d{6}Z)\.db")
+    folder = path.parent / "backups"
+    named = [(found[1], file) for file in folder.iterdir() if (found := made.fullmatch(file.name))]
+    for _, file in sorted(named, reverse=True)[kept:]:
+        file.unlink()
 
 
 def upgrade(

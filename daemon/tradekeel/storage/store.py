@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -36,6 +36,9 @@ __all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Wri
 
 CHECKPOINTS_KEPT = 5
 """Saved states that stay for each owner, so that a damaged one leaves others to fall back on."""
+
+BACKUPS_KEPT = 5
+"""Copies made before migrations that stay in the backups folder."""
 
 CHECKED_AT_START_BYTES_MAX = 4 * 1024 * 1024
 """A file up to this size has its structure checked at every start; a larger one when it is verified."""
@@ -77,10 +80,19 @@ class Store:
         self._unpruned: dict[tuple[str, str], int] = {}
 
     @classmethod
-    def open(cls, path: Path, *, now_ns: int, point: Point = _noop, checkpoints_kept: int = CHECKPOINTS_KEPT) -> Store:
+    def open(
+        cls,
+        path: Path,
+        *,
+        now_ns: int,
+        point: Point = _noop,
+        checkpoints_kept: int = CHECKPOINTS_KEPT,
+        backups_kept: int = BACKUPS_KEPT,
+    ) -> Store:
         """Open or make the file, check it, and bring its schema up to date after a backup.
 
-        Raises StoreUnavailable (cannot be opened or written), StoreCorrupt (damaged, or not ours) or StoreTooNew.
+        ``now_ns`` is UTC and names that backup. Raises StoreUnavailable (cannot be opened or written), StoreCorrupt
+        (damaged, or not ours) or StoreTooNew.
         """
         is_new = not path.exists()
         try:
@@ -89,6 +101,8 @@ class Store:
             raise in_our_words(error, path, "opening it") from error
         try:
             migrations = _make_ready(db, path, now_ns)
+            if any(migration.backup is not None for migration in migrations):
+                schema.forget_old_backups(path, max(backups_kept, 1))
             if is_new:
                 sync(path.parent)  # the file's name is as durable as its content
         except BaseException as error:
@@ -100,7 +114,15 @@ class Store:
         return cls(db, path, migrations, point, checkpoints_kept)
 
     def close(self) -> None:
-        """Let go of the file. A store that failed is only let go of, never written once more."""
+        """Let go of the file. A store that failed is only let go of: nothing is written any more, and its log stays."""
+        if self._poison is None:
+            self._db.close()
+            return
+        # SQLite folds the log into the file when the last connection is closed. On a disk that has just failed, the log
+        # may be the only good copy: a connection that cannot write goes last.
+        with suppress(sqlite3.Error), closing(connect(self.path, read_only=True)) as last:
+            last.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._db.close()
         self._db.close()
 
     def __enter__(self) -> Self:

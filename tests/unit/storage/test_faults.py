@@ -123,8 +123,9 @@ def test_a_full_disk_is_called_by_its_name(tiny_disk, tmp_path):
 
 
 @pytest.fixture
-def finished(path: Path) -> Path:
+def finished(path: Path, empty_books: Path) -> Path:
     """Books of twenty decisions, closed."""
+    shutil.copy(empty_books, path)
     desk = s.Desk()
     with Store.open(path, now_ns=s.START_NS) as store:
         store.commit([desk.opening()])

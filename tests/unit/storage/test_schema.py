@@ -207,6 +207,19 @@ def test_without_a_backup_there_is_no_migration(books, versions):
     assert taken.read_text() == "an earlier copy"
 
 
+def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
+    folder = schema.backup_name(books, "0001", NOW_NS).parent
+    folder.mkdir()
+    ours = [
+        schema.backup_name(books, version, NOW_NS + n * s.SECOND) for n, version in enumerate(("0002", "0001", "0003"))
+    ]
+    others = [folder / "mine.db", folder / f"other-0001-{NOW}.db", folder / f"{books.stem}-0001-{NOW}.db.partial"]
+    for file in (*ours, *others):
+        file.touch()
+    schema.forget_old_backups(books, 2)
+    assert set(folder.iterdir()) == {*ours[1:], *others}
+
+
 def test_the_first_revision_can_be_taken_back_too(path):
     Store.open(path, now_ns=NOW_NS).close()
     schema.downgrade(path, "base")

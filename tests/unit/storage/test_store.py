@@ -13,6 +13,7 @@ from tests.unit.storage import samples as s
 from tradekeel.domain import records as r
 from tradekeel.domain.orders import OrderStatus, Side
 from tradekeel.errors import GroupRefused, StoreCorrupt, StoreUnavailable
+from tradekeel.storage.files import back_up
 from tradekeel.storage.store import Store, Written
 from tradekeel.storage.verify import verify
 
@@ -194,6 +195,20 @@ def test_a_full_disk_fails_the_whole_batch_and_the_store_for_good(store, desk, p
         assert again.commit([s.group(s.noted())]) == [Written(4, 4)]
 
 
+def test_a_store_that_failed_leaves_file_and_log_as_they_are(store, desk, path):
+    store.commit([desk.decision()])
+    fill_up(store)
+    with pytest.raises(StoreUnavailable):
+        store.commit([s.group(checkpoints=(s.checkpoint(owner=r.ACCOUNT_OWNER, state=b"x" * 10**6),))])
+    log = path.with_name(path.name + "-wal")
+    before = path.read_bytes(), log.read_bytes()
+    store.close()
+    assert (path.read_bytes(), log.read_bytes()) == before
+    with Store.open(path, now_ns=s.START_NS) as again:
+        assert again.last_sequence(s.RUN) == 4
+    assert not log.exists(), "a sound store folds its log into the file when it is closed"
+
+
 def test_a_defect_in_the_middle_poisons_too(path):
     def stop(name: str) -> None:
         raise Stop(name)
@@ -350,6 +365,30 @@ def test_a_backup_is_a_whole_store(store, desk, tmp_path):
     ]
     with Store.open(target, now_ns=s.START_NS) as copy:
         assert copy.last_sequence(s.RUN) == 4
+
+
+def test_a_backup_beside_a_running_daemon_is_the_view_of_one_moment(store, desk, path, tmp_path):
+    state = b"x" * 60_000
+    store.commit([s.group(s.noted(n), checkpoints=(s.checkpoint(n, f"owner {n}", state=state),)) for n in range(200)])
+    steps: list[tuple[int, int]] = []
+
+    def commit_more(done: int, total: int) -> None:
+        steps.append((done, total))
+        store.commit([desk.decision()])
+
+    back_up(path, tmp_path / "copy.db", commit_more)
+    assert len(steps) > 1
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps}), "it never began anew"
+    assert store.last_sequence(s.RUN) == 203 + len(steps)
+    with Store.open(tmp_path / "copy.db", now_ns=s.START_NS) as copy:
+        assert copy.last_sequence(s.RUN) == 203
+    assert verify(tmp_path / "copy.db").ok
+
+
+def test_a_backup_of_nothing_says_so(path, tmp_path):
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        back_up(path, tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
 
 
 def test_a_backup_never_replaces_a_file(store, desk, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
@@ -37,9 +38,11 @@ SNAPSHOT = r.PerformanceSnapshot(
 CHANGE = r.ParameterChange(execution=s.RUN, ts_ns=s.START_NS, strategy=s.STRATEGY, name="max_layers", old="5", new="3")
 
 
-@pytest.fixture
-def books(path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(empty_books: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two executions with a little of everything."""
+    path = tmp_path_factory.mktemp("verify") / "books.db"
+    shutil.copy(empty_books, path)
     first, second = s.Desk(), s.Desk("exec-2", account="paper-2")
     with Store.open(path, now_ns=s.START_NS) as store:
         for desk in (first, second):
@@ -52,6 +55,13 @@ def books(path: Path) -> Path:
                 s.group(rows=(r.MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=b"figures"),)),
             ]
         )
+    return path
+
+
+@pytest.fixture
+def books(original: Path, path: Path) -> Path:
+    """A copy to damage."""
+    shutil.copy(original, path)
     return path
 
 
