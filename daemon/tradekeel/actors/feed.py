@@ -34,6 +34,7 @@ from tradekeel.domain.protocol import (
     See,
     SessionState,
     Settle,
+    NOWHERE,
     Stand,
     StopFeed,
     StopStrategy,
@@ -138,14 +139,14 @@ class Feed(Actor):
 
     async def _go_to_lowest_position(self) -> None:
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
-        lowest = min(stand.position for stand in stands)
+        positions = [stand.position for stand in stands if stand.position != NOWHERE]
         self._frontier = max(stand.frontier for stand in stands)
         if self.settings.lockstep:
             state = await self._executor_side(self._session, AskSession())
             assert isinstance(state, SessionState)
-            lowest = min(lowest, state.position)
-        elif not self._source.info.replayable:
-            lowest = max(lowest, self._frontier)
+            positions.append(state.position)
+        # What a live feed has missed is gone: its positions go on behind everything that anybody has seen.
+        lowest = min(positions) if self._source.info.replayable else max(*positions, self._frontier)
         self._journal_to = await self._executor_side(self._executor, Settle(0))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
         self._at = lowest

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tradekeel.domain.messages import Decision
 from tradekeel.domain.protocol import (
+    NOWHERE,
     Attach,
     Attached,
     Confirm,
@@ -34,7 +35,6 @@ from tradekeel.runtime.faults import point
 
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
 ASK_TIMEOUT_S = 60.0
-NOWHERE = 2**62  # a strategist that has failed holds nobody back
 
 
 class Core(Protocol):
@@ -84,12 +84,13 @@ class Strategist(Actor):
     """See the module."""
 
     def __init__(
-        self, strategy: str, make_core: Callable[[Attached], Core], executor: ActorRef, failures: Failures
+        self, strategy: str, make_core: Callable[[Attached], Core], executor: ActorRef, failures: Failures, *, replayable: bool
     ) -> None:
         self._strategy = strategy
         self._make_core = make_core
         self._executor = executor
         self._failures = failures
+        self._replayable = replayable
         self._core: Core | None = None
         self._inert = False
         self._early: list[tuple[Any, Reply | None]] = []
@@ -121,7 +122,7 @@ class Strategist(Actor):
                 self._core = core = self._make_core(attached)
                 core.deliver(attached.entries)
                 point("strategist.attached")
-                core.start(attached.ts_ns)
+                core.start(*self._now(attached))
             except InputError as error:
                 await self._fail(str(error))
             except Exception as error:
@@ -129,6 +130,13 @@ class Strategist(Actor):
         early, self._early = self._early, []
         for message, reply in early:
             await self._guarded(message, reply)
+
+    def _now(self, attached: Attached) -> tuple[int, int]:
+        """Event time, and how long a live feed went unseen."""
+        if self._replayable or not attached.saved:
+            return attached.ts_ns, 0
+        now_ns = self.clock.now_ns()
+        return now_ns, max(0, now_ns - attached.ts_ns)
 
     async def _guarded(self, message: Any, reply: Reply | None) -> None:
         assert reply is not None

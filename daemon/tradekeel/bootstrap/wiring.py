@@ -207,7 +207,7 @@ class Builder:
         ]
         children = [
             ChildSpec(names.of("session"), partial(self._session, account), start_timeout_s=None),
-            ChildSpec(names.of("sync"), lambda: Sync(ref("session"), self._venue_capabilities(account))),
+            ChildSpec(names.of("sync"), lambda: Sync(self.system.ref(names.of("session")), self._venue_capabilities(account))),
             ChildSpec(names.of("executor"), partial(self._executor, account), start_timeout_s=None, shutdown_s=10.0),
             ChildSpec(names.of("monitor"), partial(self._monitor, account)),
             ChildSpec(
@@ -257,7 +257,7 @@ class Builder:
             hedging=account.config.hedging,
             leverage=account.config.leverage,
             parameter_mode=account.config.parameter_mode,
-            replayable=True,
+            replayable=info.replayable,
         )
         settings = ExecutorSettings(
             terms=terms,
@@ -285,7 +285,7 @@ class Builder:
             return MonitorCore(attached.view, instruments, account.config.currency, account.limits, attached.saved)
 
         executor = self.system.ref(Names(account.config.name).of("executor"))
-        return Monitor(make, executor, account.config.parameter_mode, replayable=True)
+        return Monitor(make, executor, account.config.parameter_mode, replayable=self._source(account).info.replayable)
 
     def _strategist(self, account: AccountPlan, strategy: StrategyPlan, failures: Failures) -> Strategist:
         def make(attached: Attached) -> StrategistCore:
@@ -299,7 +299,8 @@ class Builder:
             return StrategistCore(strategy.make(), settings, attached.view, saved)
 
         executor = self.system.ref(Names(account.config.name).of("executor"))
-        return Strategist(strategy.config.name, make, executor, failures)
+        replayable = self._source(account).info.replayable
+        return Strategist(strategy.config.name, make, executor, failures, replayable=replayable)
 
     def _feed(self, account: AccountPlan) -> Feed:
         names = Names(account.config.name)

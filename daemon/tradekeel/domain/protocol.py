@@ -51,6 +51,10 @@ class Save(Struct, frozen=True):
     stamp: int
 
 
+NOWHERE = 2**62
+"""The position of a strategist that has failed: it holds nobody back."""
+
+
 class Where(Struct, frozen=True):
     """Answer with :class:`Stand`, once attached."""
 

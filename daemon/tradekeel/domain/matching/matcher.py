@@ -156,7 +156,8 @@ class Matcher:
     def advance(self, window: TickWindow, stop: int) -> None:
         """All ticks of the window before ``stop`` have passed quietly."""
         start = max(0, self._account.position - window.first_position + 1)
-        for tick in window.ticks[start:stop]:
+        latest = {tick.instrument: tick for tick in window.ticks[start:stop]}
+        for tick in sorted(latest.values(), key=lambda tick: tick.position):
             self._account.see(tick)
 
     # --- state
