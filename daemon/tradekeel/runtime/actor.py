@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import anyio
 import anyio.abc
 
+from tradekeel.runtime import faults
 from tradekeel.runtime.clock import Clock, move_on_after
 from tradekeel.runtime.deadletters import DeadLetter, DeadLetters
 from tradekeel.runtime.errors import ChildCancelled, MailboxFull
@@ -247,6 +248,9 @@ class Actor:
             since_s = metrics.last_progress_s
         metrics.busy_since_s = monotonic()
         try:
+            if faults.is_armed():
+                for envelope in batch:
+                    faults.point(f"{self.name}:{type(envelope.message).__name__}")
             await self.handle_batch(batch)
         except BaseException:
             self._bury_rest(batch)
