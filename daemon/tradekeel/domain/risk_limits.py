@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.risk_signals import SignalFilter
@@ -33,40 +33,45 @@ BOUNDS: dict[str, Decimal] = {
 """The most that each limit may be set to; each must be above zero."""
 
 
+def _bounded(name: str) -> Meta:
+    """The bounds of a limit for whoever reads it from a file: in ``extra``, since msgspec bounds its own numbers only."""
+    return Meta(extra={"gt": 0, "le": BOUNDS[name]})
+
+
 class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an account may do. Amounts are in account currency, quantities in units of base."""
 
     instruments: tuple[str, ...] | None = None
     """Allow-list; absent: every instrument the account is configured for."""
-    quantity_max: Decimal | None = None
+    quantity_max: Annotated[Decimal, _bounded("quantity_max")] | None = None
     """Units per order."""
-    notional_max: Decimal | None = None
+    notional_max: Annotated[Decimal, _bounded("notional_max")] | None = None
     """Value per order."""
-    position_max: Decimal | None = None
+    position_max: Annotated[Decimal, _bounded("position_max")] | None = None
     """Units per instrument and direction: the net, plus everything that may still fill on the order's side."""
-    position_notional_max: Decimal | None = None
+    position_notional_max: Annotated[Decimal, _bounded("position_notional_max")] | None = None
     """The same, in value."""
-    exposure_max: Decimal | None = None
+    exposure_max: Annotated[Decimal, _bounded("exposure_max")] | None = None
     """Gross value of all instruments' worst-case positions."""
-    price_collar_pips: Decimal | None = None
+    price_collar_pips: Annotated[Decimal, _bounded("price_collar_pips")] | None = None
     """How far a limit, a stop, or the price the decision saw may be from the quote."""
-    orders_per_second: int | None = None
+    orders_per_second: Annotated[int, _bounded("orders_per_second")] | None = None
     """Orders in any second; exits count and are never denied for it."""
-    orders_per_minute: int | None = None
+    orders_per_minute: Annotated[int, _bounded("orders_per_minute")] | None = None
     """Orders in any minute; exits count and are never denied for it."""
-    messages_per_second: int | None = None
+    messages_per_second: Annotated[int, _bounded("messages_per_second")] | None = None
     """Hard: orders, cancels and amends in any second; exits are held to it, too."""
-    open_orders_max: int | None = None
+    open_orders_max: Annotated[int, _bounded("open_orders_max")] | None = None
     """Orders that are not ended, the checked one included."""
-    daily_loss_max: Decimal | None = None
+    daily_loss_max: Annotated[Decimal, _bounded("daily_loss_max")] | None = None
     """Loss of equity since the trading day began (17:00 New York)."""
-    drawdown_max: Decimal | None = None
+    drawdown_max: Annotated[Decimal, _bounded("drawdown_max")] | None = None
     """Loss of equity since its peak."""
-    drawdown_max_percent: Decimal | None = None
+    drawdown_max_percent: Annotated[Decimal, _bounded("drawdown_max_percent")] | None = None
     """Loss of equity since its peak, in percent of the peak."""
-    price_age_max_s: Decimal = Decimal(60)
+    price_age_max_s: Annotated[Decimal, _bounded("price_age_max_s")] = Decimal(60)
     """An instrument's quote older than this is stale and denies entries."""
-    rate_age_max_s: Decimal = Decimal(3_600)
+    rate_age_max_s: Annotated[Decimal, _bounded("rate_age_max_s")] = Decimal(3_600)
     """A conversion rate older than this is stale and denies entries that need it."""
     on_trip: Literal["reduce_only", "halt"] = "reduce_only"
     """What a tripped daily loss or drawdown does to the account."""

@@ -9,8 +9,9 @@ entry is denied.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tradekeel.domain.money import ONE, ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import Side
@@ -24,9 +25,9 @@ RISK_REWARD_STEP = Decimal("0.000001")
 class SignalRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a signal must reach; None leaves the figure to the next less specific rule."""
 
-    confidence_threshold: Decimal | None = None
+    confidence_threshold: Annotated[Decimal, Meta(extra={"ge": 0, "le": ONE})] | None = None
     """Least confidence, 0 to 1."""
-    min_risk_reward: Decimal | None = None
+    min_risk_reward: Annotated[Decimal, Meta(extra={"ge": 0, "le": RISK_REWARD_MOST})] | None = None
     """Least distance to the target over distance to the stop, both from the entry price."""
 
     def __post_init__(self) -> None:
