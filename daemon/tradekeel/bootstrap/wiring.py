@@ -126,6 +126,7 @@ class Builder:
                 now_ns=self.system.clock.now_ns(),
                 point=point,
                 checkpoints_kept=storage.checkpoints_kept,
+                backups_kept=storage.backups_kept,
             )
             for migration in store.migrations:
                 logger.info("the books were migrated: {}", migration)

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from tradekeel.domain.ids import derived_id
 from tradekeel.domain.instruments import ledger_step
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.money import ZERO, ledger, share_out
@@ -62,7 +63,7 @@ def _closable(fill: Fill, order: Order | None, trades: Iterable[Trade]) -> list[
 
 def _adopt(fill: Fill, quantity: Decimal, execution: str) -> Trade:
     return Trade(
-        trade_id=f"venue-{execution[:8]}-{fill.venue_sequence}",
+        trade_id=derived_id("tr", execution, "adopted", fill.venue_sequence),
         signal_id=None,
         execution=execution,
         account=fill.account,

@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.messages import Decision, Request, SetTimer, Stamp, TransactionKind
+from tradekeel.domain.messages import Decision, Enter, Exit, MoveStop, Request, SetTimer, Stamp, TransactionKind
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.domain.trades import Trade
+from tradekeel.domain.trades import CloseReason, Trade
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
 from tradekeel.strategies.base import (
@@ -281,6 +281,7 @@ class StrategistCore:
             if isinstance(request, SetTimer):
                 self.timers[request.name] = request.at_ns
             else:
+                check_request(request, self.settings)
                 kept.append(request)
         if not kept:
             return False
@@ -425,6 +426,40 @@ class StrategistCore:
                 return [(strategy.on_pause, Paused(ts_ns=record.ts_ns, reason=record.reason))]
             return [(strategy.on_resume, Resumed(ts_ns=record.ts_ns, reason=record.reason))]
         return []
+
+
+def check_request(request: Request, settings: StrategySettings) -> None:
+    """Refuse what no gate could decide about: InputError says what is wrong with the request."""
+    who = f"strategy {settings.name}"
+    if isinstance(request, Enter | Exit) and request.instrument not in settings.instruments:
+        known = ", ".join(settings.instruments)
+        raise InputError(f"{who} asks for {request.instrument!r}, which is not among its instruments: {known}")
+    for field in _AMOUNTS.get(type(request), ()):
+        value = getattr(request, field)
+        if value is not None and not (isinstance(value, Decimal) and value.is_finite() and value > 0):
+            raise InputError(f"{who} asks with {field} = {value!r}: it must be a Decimal above zero")
+    if isinstance(request, Exit) and request.reason not in _REASONS:
+        raise InputError(f"{who} gives the exit reason {request.reason!r}: known are {', '.join(sorted(_REASONS))}")
+    try:
+        _ENCODER.encode(request)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{who} asks with a value that cannot be written down: {error}") from error
+
+
+_AMOUNTS: dict[type, tuple[str, ...]] = {
+    Enter: (
+        "quantity",
+        "price",
+        "stop_price",
+        "stop_loss",
+        "take_profit",
+        "trailing_distance",
+        "trailing_percent",
+    ),
+    Exit: ("quantity",),
+    MoveStop: ("stop_loss", "take_profit"),
+}
+_REASONS = frozenset(reason.value for reason in CloseReason)
 
 
 def _instrument_of(event: Any) -> str | None:
