@@ -199,6 +199,12 @@ class TestSeveralInstruments:
         assert feed.info.instruments == ("NZD_USD", "EUR_USD")
         assert feed.quality() == {"rows": 6, "ticks": 6}
 
+    async def test_ties_are_settled_across_files_too(self, tmp_path):
+        for folder, name, bid in (("e", "1", 1), ("e", "2", 2), ("n", "1", 3)):
+            write(tmp_path / folder / f"{name}.csv", HEADER + f"2014-05-08T00:00:01Z,{bid},9\n")
+        feed = build("file", {"instruments": {"EUR_USD": "e", "NZD_USD": "n"}}, base=tmp_path)
+        assert [str(t.bid) for t in await ticks_of(feed)] == ["1", "2", "3"]
+
     @given(st.lists(st.lists(st.lists(st.integers(0, 60), max_size=6), max_size=4), min_size=1, max_size=3), st.data())
     async def test_merging_is_a_stable_sort(self, tmp_path_factory, streams, data):
         folder = tmp_path_factory.mktemp("merge")

@@ -173,6 +173,20 @@ class TestDirt:
         assert len(await ticks_of(feed)) == 2
         assert feed.quality()["columns_dropped"] == 2
 
+    async def test_whole_numbers_in_the_wrong_columns_are_not_taken_for_right_ones(self, tmp_path):
+        text = "time,bid,ask,note\n10,100,101\n11,5,102,103,7\n12,100,101,9\n"
+        feed = csv_feed(write(tmp_path / "q.csv", text), time_format="epoch_s")
+        assert [tick.ts_ns for tick in await ticks_of(feed)] == [12 * 10**9]
+        assert feed.quality()["columns_dropped"] == 2
+
+    @pytest.mark.parametrize("time", ["1_0", "١٢"])
+    async def test_a_time_in_digits_that_only_python_reads_is_a_bad_time(self, tmp_path, time):
+        feed = csv_feed(
+            write(tmp_path / "q.csv", HEADER + f"9,1.1,1.2\n{time},1.1,1.2\n13,1.1,1.2\n"), time_format="epoch_s"
+        )
+        assert [tick.ts_ns // 10**9 for tick in await ticks_of(feed)] == [9, 13]
+        assert feed.quality()["time_dropped"] == 1
+
     async def test_bytes_that_are_no_text_cost_their_row_only(self, tmp_path):
         text = (HEADER + ROW.format(1)).encode() + b"\xff\xfe\x80,1.1,1.2\n" + ROW.format(2).encode()
         feed = csv_feed(write(tmp_path / "q.csv", text))

@@ -7,6 +7,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.feeds.reading import HEADER, build, csv_feed, write
 from tradekeel.domain.ticks import TickWindow
@@ -122,6 +124,26 @@ async def test_long_waits_can_be_cut_short(tmp_path):
         tasks.start_soon(reader.run)
         await clock.advance(60)
     assert reader.seen == [(0, [1]), (1, [2]), (2, [3]), (5, [4]), (6, [5]), (9, [6])]
+
+
+@given(st.lists(st.integers(0, 10**10), min_size=1, max_size=20), st.sampled_from([0.3, 0.7, 1, 3, 7, 1e5]))
+async def test_no_tick_is_late_lost_or_far_too_early_at_odd_speeds(tmp_path_factory, gaps_ns, speed):
+    times_ns = [1_399_507_200_000_000_000 + sum(gaps_ns[: n + 1]) for n in range(len(gaps_ns))]
+    rows = "".join(f"{ts_ns},1.1,1.2\n" for ts_ns in times_ns)
+    path = write(tmp_path_factory.mktemp("pace") / "q.csv", HEADER + rows)
+    clock = ManualClock()
+    settings = {"path": str(path), "instrument": "EUR_USD", "time_format": "epoch_ns", "speed": speed}
+    feed = build("file", settings, clock=clock)
+    await feed.open(0)
+    reader = Reader(feed, clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reader.run)
+        while await clock.advance_to_next():
+            pass
+    assert [n for _, taken in reader.seen for n in taken] == list(range(1, len(times_ns) + 1))
+    for at, taken in reader.seen:
+        due = [(times_ns[n - 1] - times_ns[0]) / 1e9 / speed for n in taken]
+        assert due[-1] == pytest.approx(at, abs=2e-6)
 
 
 async def test_a_live_market_is_stamped_with_the_clock_and_goes_on_where_it_was(tmp_path):

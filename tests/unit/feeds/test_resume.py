@@ -143,6 +143,17 @@ async def test_a_position_beyond_the_end_is_refused(tmp_path, make: Make):
     assert await read(feed, total) == ([], [])
 
 
+async def test_the_day_bar_that_a_weekend_left_open_is_whole_when_the_market_opens_again(tmp_path):
+    before_close = 2 * 64 * 256  # seconds, and ticks: the market closes where a block ends
+    settings = {"instruments": ["EUR_USD"], "ticks": before_close + 300, "interval_ms": 1_000}
+    settings["start"] = "2024-01-05T12:53:52Z"
+    frames = {"EUR_USD": ("1d",)}
+    ticks, bars = await read(build("synthetic", settings, timeframes=frames))
+    assert ticks[before_close].ts_ns - ticks[before_close - 1].ts_ns > 47 * 3_600 * 10**9
+    assert [(at, bar.ticks) for at, bar in bars] == [(before_close + 1, before_close)]
+    assert (await read(build("synthetic", settings, timeframes=frames), before_close))[1] == bars
+
+
 async def test_what_was_good_before_a_row_that_stops_the_feed_is_delivered_every_time(tmp_path):
     write(tmp_path / "1.csv", _rows(0, 20, 1, 110_000).replace("nonsense\n", ""))
     write(tmp_path / "2.csv", HEADER + "2014-05-06T00:00:00Z,1.3,1.2\n")

@@ -102,6 +102,11 @@ class TestPolicies:
         assert len(await ticks_of(feed)) == 2
         assert feed.quality() == {"rows": 2, "ticks": 2, "out_of_order_accepted": 1, "crossed_fixed": 1}
 
+    async def test_a_repeated_quote_is_found_across_a_row_that_was_dropped(self, tmp_path):
+        feed = feed_of(tmp_path, GOOD + at(1, "1.10012", "1.10010") + GOOD, bad_rows={"duplicate": "drop"})
+        assert len(await ticks_of(feed)) == 1
+        assert feed.quality() == {"rows": 3, "ticks": 1, "crossed_dropped": 1, "duplicate_dropped": 1}
+
 
 class TestNumbers:
     @pytest.mark.parametrize(
@@ -171,10 +176,10 @@ class TestStartAndEnd:
 
 ROWS = st.lists(
     st.tuples(
-        st.integers(-3, 40),  # seconds since the row before
-        st.integers(-2, 9),  # bid
-        st.integers(-1, 2),  # spread
-        st.sampled_from([None, Decimal(-1), Decimal(0), Decimal(5)]),
+        st.sampled_from([0, 0, 0, 0, 1, 1, 1, 40, -2]),  # seconds since the row before
+        st.sampled_from([5, 5, 5, 5, 6, 6, -2]),  # bid
+        st.sampled_from([1, 1, 1, 1, 0, -1]),  # spread
+        st.sampled_from([None, None, None, Decimal(0), Decimal(5), Decimal(-1)]),
     ),
     max_size=40,
 )
@@ -185,7 +190,12 @@ POLICIES = st.builds(
     crossed=st.sampled_from(["drop", "fix", "accept"]),
     zero_spread=st.sampled_from(["drop", "fix", "accept"]),
 )
-LIMITS = Limits(Decimal(1), start_ns=BASE + 3 * S, end_ns=BASE + 200 * S, gap_ns=30 * S, gap_on_weekends=True)
+LIMITS = st.sampled_from(
+    [
+        Limits(Decimal(1)),
+        Limits(Decimal(1), start_ns=BASE + 1 * S, end_ns=BASE + 90 * S, gap_ns=30 * S, gap_on_weekends=True),
+    ]
+)
 
 
 def rows_of(steps: Sequence[tuple[int, int, int, Decimal | None]], sized: bool) -> list[Row]:
@@ -197,17 +207,17 @@ def rows_of(steps: Sequence[tuple[int, int, int, Decimal | None]], sized: bool) 
     return rows
 
 
-def one_by_one(rows: Sequence[Row], policies: BadRows) -> tuple[list[Row], dict[str, int]]:
+def one_by_one(rows: Sequence[Row], limits: Limits, policies: BadRows) -> tuple[list[Row], dict[str, int]]:
     """The rules, row by row, without any of the shortcuts."""
-    judge = Judge(LIMITS, Tally(policies))
+    judge = Judge(limits, Tally(policies))
     kept = [row for given in rows if (row := judge._one(given, 1)) is not None]
     return kept, dict(judge.tally.counts)
 
 
-@given(ROWS, POLICIES, st.lists(st.integers(1, 15), max_size=8), st.booleans())
-def test_blocks_are_judged_as_their_rows_are_however_they_are_cut(steps, policies, cuts, sized):
+@given(ROWS, LIMITS, POLICIES, st.lists(st.integers(1, 15), max_size=8), st.booleans())
+def test_blocks_are_judged_as_their_rows_are_however_they_are_cut(steps, limits, policies, cuts, sized):
     rows = rows_of(steps, sized)
-    judge = Judge(LIMITS, Tally(policies))
+    judge = Judge(limits, Tally(policies))
     kept: list[Row] = []
     at_row = 0
     for cut in [*cuts, len(rows)]:
@@ -219,7 +229,7 @@ def test_blocks_are_judged_as_their_rows_are_however_they_are_cut(steps, policie
         if not judge.all_clean(columns):
             columns = judge.sift(columns, range(1, len(block) + 1), "file")
         kept += list(zip(*quotes_of_all(columns), strict=True))
-    assert (kept, dict(judge.tally.counts)) == one_by_one(rows, policies)
+    assert (kept, dict(judge.tally.counts)) == one_by_one(rows, limits, policies)
 
 
 def quotes_of_all(columns: Quotes) -> list[Sequence[Any]]:
@@ -227,14 +237,14 @@ def quotes_of_all(columns: Quotes) -> list[Sequence[Any]]:
     return [columns.times_ns, columns.bids, columns.asks, columns.bid_sizes or none, columns.ask_sizes or none]
 
 
-@given(ROWS, POLICIES, st.integers(0, 40))
-def test_judging_goes_on_from_its_memory(steps, policies, cut):
+@given(ROWS, LIMITS, POLICIES, st.integers(0, 40))
+def test_judging_goes_on_from_its_memory(steps, limits, policies, cut):
     rows = rows_of(steps, sized=False)
-    whole = Judge(LIMITS, Tally(policies))
+    whole = Judge(limits, Tally(policies))
     first = whole.sift(quotes_of(rows[:cut]), range(cut), "file") if rows[:cut] else Quotes((), (), ())
-    second = Judge(LIMITS, Tally(policies))
+    second = Judge(limits, Tally(policies))
     second.recall(whole.memory)
     if rows[cut:]:
         rest = second.sift(quotes_of(rows[cut:]), range(len(rows)), "file")
-        again = Judge(LIMITS, Tally(policies)).sift(quotes_of(rows), range(len(rows)), "file")
+        again = Judge(limits, Tally(policies)).sift(quotes_of(rows), range(len(rows)), "file")
         assert [*first.times_ns, *rest.times_ns] == list(again.times_ns)
