@@ -1,7 +1,8 @@
 """Control: where people and the service manager meet the daemon.
 
-Signals and command files come in; systemd is told READY, STATUS, WATCHDOG, RELOADING and STOPPING; a status file is kept for whoever looks.
-Control decides nothing about trading: a command goes to the executor of each account it is for.
+Signals and command files come in; systemd is told READY, STATUS, WATCHDOG, RELOADING and STOPPING; a status file is
+kept for whoever looks. Control decides nothing about trading: a command goes to the executor of each account it is
+for.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.watchdog import Watchdog
 
 ASK_TIMEOUT_S = 10.0
+ALERTS_KEPT_MAX = 20
+OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
+"""What a person may say has become of an order that nobody else can tell."""
 STATUS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.25
 """How often the command folder is looked at without being told: a signal says "look now", this covers a lost one."""
@@ -99,13 +103,38 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     stop_at_feed_end: bool
     stop_timeout_s: float
     watchdog_every_s: float
+    books: str = ""  # which backend and where, for the log
     start_extend_s: float = 30.0
+
+
+class Pace(Struct):
+    """How fast an account's ticks have gone: a stretch of the feed, and the time it took (monotonic seconds)."""
+
+    from_position: int
+    from_s: float
+    progress: FeedProgress | None = None
+    at_s: float = 0.0
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of the stretch."""
+        return 0 if self.progress is None else self.progress.position - self.from_position
+
+    @property
+    def ticks_per_s(self) -> float | None:
+        """Their rate; None before there is one."""
+        passed_s = self.at_s - self.from_s
+        return self.ticks / passed_s if passed_s > 0 and self.ticks > 0 else None
 
 
 class SignalArrived(Struct, frozen=True):
     """A signal was delivered to the process."""
 
     number: int
+
+
+class DescribeProcess(Struct, frozen=True):
+    """Answer with everything there is to say about this process, as :meth:`Control.describe` does."""
 
 
 class _Look(Struct, frozen=True):
@@ -137,8 +166,7 @@ class Control(Actor):
         self._alerts: list[str] = []
         self._told_ready = False
         self._stopping = False
-        self.halted = False
-        self.mismatch = False
+        self.pace: dict[str, Pace] = {}
 
     async def on_start(self) -> None:
         self.watchdog = Watchdog(self.system, self.settings.watchdog_every_s * 2)
@@ -152,8 +180,11 @@ class Control(Actor):
                 await self._signal(signal.Signals(number))
             case AccountReady():
                 self._account_ready(message)
-            case FeedProgress(account=account):
-                self._progress[account] = message
+            case FeedProgress():
+                self._feed_progress(message)
+            case DescribeProcess():
+                assert reply is not None
+                self.spawn(self._describe_to, reply)
             case FeedEnded():
                 self._feed_ended(message)
             case Alert():
@@ -206,18 +237,20 @@ class Control(Actor):
         if account is not None and account not in self._accounts:
             return False, f"there is no account {account!r}; accounts are {', '.join(self._accounts)}"
         reason, by = str(arguments.get("reason") or "by command"), str(arguments.get("by") or "operator")
-        if command is Command.KILL:
-            self._desk.hold(account or "all", reason)
+        order, outcome = str(arguments.get("order") or ""), str(arguments.get("outcome") or "")
+        if command is Command.RESOLVE and outcome not in OUTCOMES:
+            return False, f"{outcome!r} is no outcome; an unknown order can be {', '.join(OUTCOMES)}"
+        message = AccountCommand(command, by, reason, client_order_id=order, outcome=outcome)
         if command is Command.RELEASE:
             self._desk.let_go(account or "all")
-        message = AccountCommand(
-            command,
-            by,
-            reason,
-            client_order_id=str(arguments.get("order") or ""),
-            outcome=str(arguments.get("outcome") or ""),
-        )
-        said = [await self._tell(self._accounts[name], message) for name in ([account] if account else self._accounts)]
+        names = [account] if account else list(self._accounts)
+        try:
+            said = [await self._tell(self._accounts[name], message) for name in names]
+        finally:
+            if command is Command.KILL:  # in memory first, which is quicker; then for the processes to come
+                self._desk.hold(account or "all", reason)
+        if command is Command.RESOLVE:
+            return _resolved(said)
         return all(ok for ok, _ in said), "; ".join(text for _, text in said)
 
     async def _tell_all(self, command: Command, reason: str) -> None:
@@ -250,10 +283,11 @@ class Control(Actor):
     def _account_ready(self, ready: AccountReady) -> None:
         before = self._ready.get(ready.account)
         self._ready[ready.account] = ready
-        if not ready.trading and "do not match" in ready.why:
-            self.mismatch = True
+        log = logger.bind(account=ready.account)
+        if before is None:
+            self.pace[ready.account] = Pace(0, self.clock.monotonic())
+            self._log_recovery(ready)
         if before is None or before.trading is not ready.trading:
-            log = logger.bind(account=ready.account)
             if ready.trading:
                 log.info("{} is reconciled and trading", ready.account)
             else:
@@ -261,6 +295,27 @@ class Control(Actor):
         if len(self._ready) == len(self._accounts) and not self._told_ready:
             self._told_ready = True
             self._notify.ready(self._status_line())
+
+    def _log_recovery(self, ready: AccountReady) -> None:
+        """What was found on the disk, the first five of it by name."""
+        logger.bind(account=ready.account).info(
+            "{}: recovered {} orders and {} trades from {}",
+            ready.account,
+            ready.recovered_orders,
+            ready.recovered_trades,
+            self.settings.books,
+        )
+        for line in ready.first_five:
+            logger.bind(account=ready.account).info("recovered {}", line)
+
+    def _feed_progress(self, progress: FeedProgress) -> None:
+        before = self._progress.get(progress.account)
+        self._progress[progress.account] = progress
+        pace = self.pace.setdefault(progress.account, Pace(0, self.clock.monotonic()))
+        if before is None and progress.share != 1.0:
+            # Where the feed went on from is not known, so the stretch begins here (unless this is all there will be).
+            pace.from_position, pace.from_s = progress.position, self.clock.monotonic()
+        pace.progress, pace.at_s = progress, self.clock.monotonic()
 
     def _feed_ended(self, ended: FeedEnded) -> None:
         self._ended.add(ended.account)
@@ -272,9 +327,7 @@ class Control(Actor):
 
     def _alert(self, alert: Alert) -> None:
         self._alerts.append(alert.text)
-        del self._alerts[:-20]
-        if alert.severity == "critical":
-            self.halted = True
+        del self._alerts[:-ALERTS_KEPT_MAX]
         logger.bind(account=alert.account).log("ERROR" if alert.severity == "critical" else "WARNING", "{}", alert.text)
 
     # --- stopping --------------------------------------------------------------------------------------------------------
@@ -326,6 +379,9 @@ class Control(Actor):
             self._notify.status(self._status_line())
         self._desk.write_status(await self.describe())
 
+    async def _describe_to(self, reply: Reply) -> None:
+        reply.send(await self.describe())
+
     async def describe(self) -> dict[str, Any]:
         """Everything there is to say about this process, as JSON values."""
         accounts: dict[str, Any] = {}
@@ -337,6 +393,7 @@ class Control(Actor):
                 continue
             assert isinstance(status, AccountStatus)
             accounts[name] = {field: getattr(status, field) for field in status.__struct_fields__}
+        rates = {name: pace.ticks_per_s for name, pace in self.pace.items()}
         return {
             "name": self.settings.name,
             "ready": self._told_ready,
@@ -349,7 +406,9 @@ class Control(Actor):
                     "total": p.total,
                     "share": p.share,
                     "ts_ns": p.ts_ns,
+                    "ticks_per_s": None if (rate := rates.get(name)) is None else round(rate, 1),
                     "quality": dict(p.quality),
+                    "ended": name in self._ended,
                 }
                 for name, p in self._progress.items()
             },
@@ -363,3 +422,9 @@ class Control(Actor):
         parts.extend(f"{name}: {r.why}" for name, r in self._ready.items() if not r.trading)
         parts.extend(f"{name} at tick {p.position}" for name, p in self._progress.items())
         return "; ".join(parts)
+
+
+def _resolved(said: Sequence[tuple[bool, str]]) -> tuple[bool, str]:
+    """One account had the order, the others say that they do not know it."""
+    done = [text for ok, text in said if ok and not text.startswith("nothing done")]
+    return (True, "; ".join(done)) if done else (False, "; ".join(text for _, text in said))

@@ -1,10 +1,10 @@
 """The executor: the shell around :class:`~tradekeel.domain.execution.ExecutorCore`.
 
-The core runs ahead of the disk; what it asks for waits here until its records are durable, and then goes out in order. Followers (monitor and
-strategists) read the durable entries from here by their own cursor.
+The core runs ahead of the disk; what it asks for waits here until its records are durable, and then goes out in
+order. Followers (monitor and strategists) read the durable entries from here by their own cursor.
 
-Nothing that the executor awaits sits in its mail loop: commits, venue requests and lookups are requests whose answers come back as
-mail.
+Nothing that the executor awaits sits in its mail loop: commits, venue requests and lookups are requests whose answers
+come back as mail.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The feed: conducts one sequence of ticks through an account, as described in docs/architecture.md.
 
-The conductor is the only part that knows the order of events at a tick: *venue match → fills → monitor → strategists in config order → gate → commit →
-venue accept → next tick*. It asks everybody how far it is quiet, lets the strategists run that far in one go, and where something
-happens goes tick by tick. With a venue that does not match our ticks it does the same without waiting for the venue's answers.
+The conductor is the only part that knows the order of events at a tick: *venue match → fills → monitor → strategists
+in config order → gate → commit → venue accept → next tick*. It asks everybody how far it is quiet, lets the
+strategists run that far in one go, and where something happens goes tick by tick. With a venue that does not match
+our ticks it does the same without waiting for the venue's answers.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import anyio
 from msgspec import Struct
 
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.monitor import last_quotes
 from tradekeel.domain.protocol import (
+    NOWHERE,
     AskSession,
     CloseExecution,
     Confirm,
@@ -34,7 +35,6 @@ from tradekeel.domain.protocol import (
     See,
     SessionState,
     Settle,
-    NOWHERE,
     Stand,
     StopFeed,
     StopStrategy,
@@ -50,6 +50,7 @@ from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.faults import point
+from tradekeel.runtime.interrupt import Interruptible
 
 ASK_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
@@ -103,7 +104,7 @@ class Feed(Actor):
         self._at = 0
         self._last_ns = 0
         self._stopping: tuple[StopFeed, Reply | None] | None = None
-        self._waiting: anyio.CancelScope | None = None
+        self._waiting = Interruptible()
         self._reached_to = 0
 
     async def on_start(self) -> None:
@@ -117,8 +118,7 @@ class Feed(Actor):
                 self._journal_to = max(self._journal_to, sequence)
             case StopFeed():
                 self._stopping = (message, reply)
-                if self._waiting is not None:
-                    self._waiting.cancel()
+                self._waiting.interrupt()
             case _:
                 raise TypeError(f"the feed does not know {type(message).__name__}")
 
@@ -167,7 +167,7 @@ class Feed(Actor):
     async def _drive(self) -> bool:
         """Conduct windows until the feed ends (True) or a stop is asked for (False)."""
         while not self._told_to_stop():
-            window = await self._next_window()
+            window = await self._waiting.wait(self._source.next_window, self.settings.window_ticks_max)
             if window is None:
                 return not self._told_to_stop()
             await self._conduct_window(window)
@@ -179,14 +179,6 @@ class Feed(Actor):
 
     def _told_to_stop(self) -> bool:
         return self._stopping is not None
-
-    async def _next_window(self) -> TickWindow | None:
-        window: TickWindow | None = None
-        with anyio.CancelScope() as scope:
-            self._waiting = scope
-            window = await self._source.next_window(self.settings.window_ticks_max)
-        self._waiting = None
-        return window
 
     # --- one window ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The monitor: the shell around :class:`~tradekeel.domain.monitor.MonitorCore`.
 
-It answers the conductor's question how far it is quiet, and sends what it wants closed to the executor before it answers that a tick is
-done.
+It answers the conductor's question how far it is quiet, and sends what it wants closed to the executor before it
+answers that a tick is done.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The recorder: the one writer of the books.
 
-Groups that arrive while a commit is under way are committed together by the next one (group commit): the disk sets the pace, and the batch
-grows with the load. An answer means durable. A group that a constraint refuses goes back to its sender alone; an I/O error fails the
-batch and this actor, and with it the process: after a failed fsync nothing in memory can be trusted.
+Groups that arrive while a commit is under way are committed together by the next one (group commit): the disk sets
+the pace, and the batch grows with the load. An answer means durable. A group that a constraint refuses goes back to
+its sender alone; an I/O error fails the batch and this actor, and with it the process: after a failed fsync nothing
+in memory can be trusted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The scheduler: sends messages on a schedule. APScheduler supplies the triggers; the time is our clock's.
 
-A trigger says when to fire next, given the last time and now; nothing of APScheduler that reads a clock is used. A job that was missed while
-the daemon was down is not made up for.
+A trigger says when to fire next, given the last time and now; nothing of APScheduler that reads a clock is used. A
+job that was missed while the daemon was down is not made up for.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The venue session: the connection, the last check before the wire, and the venue's news.
 
-Requests are performed one after the other, in the order in which the executor released them. The last check runs in the synchronous step
-that hands the bytes over: a pause or a halt that came a moment ago stops the request there, and then it is *certain* that nothing was
-sent. Everything else that goes wrong is either certain (the venue refused, or could not be reached) or unknown; nothing is tried again.
+Requests are performed one after the other, in the order in which the executor released them. The last check runs in
+the synchronous step that hands the bytes over: a pause or a halt that came a moment ago stops the request there, and
+then it is *certain* that nothing was sent. Everything else that goes wrong is either certain (the venue refused, or
+could not be reached) or unknown; nothing is tried again.
 
-The session belongs to no executor incarnation: work of an earlier one that has not begun is dropped, and what is on the wire is waited for
-before anything is looked up for the new one.
+The session belongs to no executor incarnation: work of an earlier one that has not begun is dropped, and what is on
+the wire is waited for before anything is looked up for the new one.
 """
 
 from __future__ import annotations

@@ -84,7 +84,13 @@ class Strategist(Actor):
     """See the module."""
 
     def __init__(
-        self, strategy: str, make_core: Callable[[Attached], Core], executor: ActorRef, failures: Failures, *, replayable: bool
+        self,
+        strategy: str,
+        make_core: Callable[[Attached], Core],
+        executor: ActorRef,
+        failures: Failures,
+        *,
+        replayable: bool,
     ) -> None:
         self._strategy = strategy
         self._make_core = make_core
@@ -125,7 +131,7 @@ class Strategist(Actor):
                 core.start(*self._now(attached))
             except InputError as error:
                 await self._fail(str(error))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the strategy's own; it is counted, and raised the first time
                 await self._threw(error, attached.position)
         early, self._early = self._early, []
         for message, reply in early:
@@ -151,7 +157,7 @@ class Strategist(Actor):
             answer = self._keeping_step(message)
         except TradekeelError:
             raise  # ours, not the strategy's
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the strategy's own; it is counted, and raised the first time
             await self._threw(error, core.position)
             answer = self._keeping_step(message)
         reply.send(answer)

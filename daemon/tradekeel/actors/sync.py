@@ -1,8 +1,8 @@
 """Sync: fetches what the venue says, again and again where that is needed, and hands it to the executor, which applies it.
 
-It answers two questions. *What is the venue's side?* asked once at the start of every executor incarnation, and on a schedule. *What became of
-this order?* asked for every order in doubt, until the venue knows it, it is proved that it never arrived, or only a person can tell
-(:mod:`tradekeel.domain.evidence`).
+It answers two questions. *What is the venue's side?* asked once at the start of every executor incarnation, and on a
+schedule. *What became of this order?* asked for every order in doubt, until the venue knows it, it is proved that it
+never arrived, or only a person can tell (:mod:`tradekeel.domain.evidence`).
 """
 
 from __future__ import annotations

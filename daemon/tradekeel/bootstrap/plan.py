@@ -98,11 +98,11 @@ def _account(
     for strategy in config.strategies.values():
         if strategy.account != account.name or not strategy.enabled:
             continue
-        for symbol in strategy.instruments:
-            if symbol not in instruments:
-                problems.append(
-                    f"strategies.{strategy.name}.instruments: {symbol} is not known; describe it under [instruments.{symbol}]"
-                )
+        problems.extend(
+            f"strategies.{strategy.name}.instruments: {symbol} is not known; describe it under [instruments.{symbol}]"
+            for symbol in strategy.instruments
+            if symbol not in instruments
+        )
         cls = load_strategy_class(strategy.kind, config.folder)
         strategies.append(StrategyPlan(config=strategy, cls=cls, params=strategy.settings))
     shared = _shared_instruments(strategies)

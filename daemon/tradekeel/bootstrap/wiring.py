@@ -208,7 +208,9 @@ class Builder:
         ]
         children = [
             ChildSpec(names.of("session"), partial(self._session, account), start_timeout_s=None),
-            ChildSpec(names.of("sync"), lambda: Sync(self.system.ref(names.of("session")), self._venue_capabilities(account))),
+            ChildSpec(
+                names.of("sync"), lambda: Sync(self.system.ref(names.of("session")), self._venue_capabilities(account))
+            ),
             ChildSpec(names.of("executor"), partial(self._executor, account), start_timeout_s=None, shutdown_s=10.0),
             ChildSpec(names.of("monitor"), partial(self._monitor, account)),
             ChildSpec(

@@ -1,8 +1,9 @@
 """Which trade does a unit of a fill belong to?
 
-An entry's fill opens its own trade. An exit's fill closes the trade that the exit was for. Whatever is left over (a flip, an overfill, a
-fill that a person or the venue caused) closes the instrument's open trades first in, first out, and what is left even then is a
-position nobody decided: it becomes an *adopted* trade, so that every unit of the net position belongs to exactly one trade.
+An entry's fill opens its own trade. An exit's fill closes the trade that the exit was for. Whatever is left over (a
+flip, an overfill, a fill that a person or the venue caused) closes the instrument's open trades first in, first out,
+and what is left even then is a position nobody decided: it becomes an *adopted* trade, so that every unit of the net
+position belongs to exactly one trade.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The books of one execution: a fold of its journal, and nothing else.
 
-:meth:`Book.apply` is the only thing that changes a book. It takes one journal record and returns the rows that changed, which are the
-projections. The executor applies what it decides, recovery applies what it reads, ``verify`` applies everything from the first
-record on and compares: all three run this code, so they cannot drift apart.
+:meth:`Book.apply` is the only thing that changes a book. It takes one journal record and returns the rows that
+changed, which are the projections. The executor applies what it decides, recovery applies what it reads, ``verify``
+applies everything from the first record on and compares: all three run this code, so they cannot drift apart.
 
-The book keeps what may still change: live orders, open trades, and a bounded tail of ended ones for late fills. Its size follows the open
-business, not the history.
+The book keeps what may still change: live orders, open trades, and a bounded tail of ended ones for late fills. Its
+size follows the open business, not the history.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 from msgspec import Struct, structs
@@ -531,7 +531,7 @@ class Book:
     def _noted(self, record: r.Record) -> list[r.Row]:
         return []
 
-    _NEWS = {
+    _NEWS: ClassVar[dict[TransactionKind, Callable[[Book, r.VenueReported, VenueTransaction], list[r.Row]]]] = {
         TransactionKind.DEPOSITED: _deposited,
         TransactionKind.ORDER_ACCEPTED: _order_news,
         TransactionKind.ORDER_REJECTED: _order_news,

@@ -1,12 +1,13 @@
 """The executor's core: decisions become intents, venue news becomes books, and every doubt becomes a question.
 
-One instance owns the book of one account. Each public method is one step: it decides, applies its records to the book at once (the core runs
-ahead of the disk), and returns :class:`~tradekeel.domain.effects.Effects`. The shell makes records, rows and checkpoints durable in one
-transaction and only then performs the requests, in order.
+One instance owns the book of one account. Each public method is one step: it decides, applies its records to the book
+at once (the core runs ahead of the disk), and returns :class:`~tradekeel.domain.effects.Effects`. The shell makes
+records, rows and checkpoints durable in one transaction and only then performs the requests, in order.
 
-Three parties may want out of one trade: its strategy, the monitor, a person. The first takes the claim: what a later one may ask for is
-what is held less what live, unsent and unknown exits may already take (:meth:`Book.closable`). Protective orders that the venue
-holds are cancelled first, and their end is confirmed before the exit takes their place.
+Three parties may want out of one trade: its strategy, the monitor, a person. The first takes the claim: what a later
+one may ask for is what is held less what live, unsent and unknown exits may already take (:meth:`Book.closable`).
+Protective orders that the venue holds are cancelled first, and their end is confirmed before the exit takes their
+place.
 """
 
 from __future__ import annotations
@@ -127,9 +128,7 @@ class ExecutorCore:
 
     # --- the market ----------------------------------------------------------------------------------------------------
 
-    def see(
-        self, position: int, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes], now_ns: int
-    ) -> Effects:
+    def see(self, position: int, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes], now_ns: int) -> Effects:
         """Ticks up to ``position`` have passed everybody: the latest quotes, and the range that was covered."""
         self.quotes.update(quotes)
         for symbol, covered in extremes.items():
@@ -437,7 +436,10 @@ class ExecutorCore:
     # --- exits of the monitor and of people ------------------------------------------------------------------------------
 
     def exit_trades(self, wishes: Sequence[tuple[str, str]], source: str, now_ns: int) -> Effects:
-        """Close trades whole, (trade id, reason) each, for the monitor or a person. Trades that are claimed already are left alone."""
+        """Close trades whole, (trade id, reason) each, for the monitor or a person.
+
+        Trades that are claimed already are left alone.
+        """
         step = Step(self.book)
         with ledger():
             self._exit_all(step, wishes, source, now_ns)

@@ -1,12 +1,12 @@
 """The exits that we keep ourselves: stop-loss, take-profit, trailing stop and time, per trade, from every tick.
 
-A long trade is closed at the bid, so its stop triggers when the bid is at or below it and its target when the bid is at or above; a short
-one mirrors that with the ask. A trailing stop follows the best closing price at its distance and never loosens. Where stop and target are
-touched by one tick the stop is taken: the worse case is the honest one.
+A long trade is closed at the bid, so its stop triggers when the bid is at or below it and its target when the bid is
+at or above; a short one mirrors that with the ask. A trailing stop follows the best closing price at its distance and
+never loosens. Where stop and target are touched by one tick the stop is taken: the worse case is the honest one.
 
-:class:`ExitWatch` answers two questions. *Until where is it quiet?* It keeps, per instrument, the nearest level of each kind over all
-trades, so that a window of ticks is cleared with a handful of comparisons against its extremes. *What happens at this tick?* Only then are trades
-looked at one by one.
+:class:`ExitWatch` answers two questions. *Until where is it quiet?* It keeps, per instrument, the nearest level of
+each kind over all trades, so that a window of ticks is cleared with a handful of comparisons against its extremes.
+*What happens at this tick?* Only then are trades looked at one by one.
 """
 
 from __future__ import annotations
@@ -182,10 +182,9 @@ class ExitWatch:
 
     def _stop_reason(self, trade: Trade, stop: Decimal) -> CloseReason:
         best = self.best.get(trade.trade_id)
-        if best is not None and trade.trailing_distance is not None:
-            if stop == best - trade.trailing_distance * trade.side.sign:
-                return CloseReason.TRAILING_STOP
-        return CloseReason.STOP_LOSS
+        distance = trade.trailing_distance
+        trailed = best is not None and distance is not None and stop == best - distance * trade.side.sign
+        return CloseReason.TRAILING_STOP if trailed else CloseReason.STOP_LOSS
 
     def _trail(self, trade: Trade, tick: Tick) -> StopMove | None:
         if not _trails(trade):

@@ -250,7 +250,10 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
 
 
 class VenueOrder(Struct, frozen=True, kw_only=True):
-    """A venue's answer to "what is this order": found orders only; ``state`` is working, filled, canceled, expired or rejected."""
+    """A venue's answer to "what is this order":
+
+    found orders only; ``state`` is working, filled, canceled, expired or rejected.
+    """
 
     client_order_id: str | None
     venue_order_id: str

@@ -1,7 +1,7 @@
 """The monitor's core: exits that we keep, equity, loss limits, performance; fed by ticks, told of trades by the journal.
 
-Like a strategist it follows the journal by stamp, so after a restart it walks through its past the same way: an exit that it asked for then is
-in the journal, and the trade is closing by the time its tick comes round again.
+Like a strategist it follows the journal by stamp, so after a restart it walks through its past the same way: an exit
+that it asked for then is in the journal, and the trade is closing by the time its tick comes round again.
 """
 
 from __future__ import annotations

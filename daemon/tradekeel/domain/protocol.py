@@ -38,7 +38,10 @@ class Reached(Struct, frozen=True):
 
 
 class Confirm(Struct, frozen=True):
-    """Everybody stands at ``stamp``: go back to it if need be, and hand a decision taken there to the executor. Answer: whether one was."""
+    """Everybody stands at ``stamp``:
+
+    go back to it if need be, and hand a decision taken there to the executor. Answer: whether one was.
+    """
 
     window: TickWindow | None
     stamp: int
@@ -185,7 +188,8 @@ class NoteTick(Struct, frozen=True):
     record: Record
 
 
-# --- followers → executor --------------------------------------------------------------------------------------------------------
+# --- followers → executor
+# --------------------------------------------------------------------------------------------------------
 
 
 class Attach(Struct, frozen=True):
@@ -261,7 +265,8 @@ class Note(Struct, frozen=True):
     record: Record
 
 
-# --- people → executor (control lane) --------------------------------------------------------------------------------------------
+# --- people → executor (control lane)
+# --------------------------------------------------------------------------------------------
 
 
 class Command(StrEnum):
@@ -310,11 +315,15 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     strategies: dict[str, str]
 
 
-# --- executor → session --------------------------------------------------------------------------------------------------------------
+# --- executor → session
+# --------------------------------------------------------------------------------------------------------------
 
 
 class Perform(Struct, frozen=True):
-    """Do these, in order, for executor incarnation ``epoch``; then read the venue's record after ``cursor``. Answer: :class:`Performed`."""
+    """Do these, in order, for executor incarnation ``epoch``; then read the venue's record after ``cursor``.
+
+    Answer: :class:`Performed`.
+    """
 
     epoch: int
     asks: tuple[VenueAsk, ...]
@@ -372,7 +381,8 @@ class AskSession(Struct, frozen=True):
     """Answer with :class:`SessionState`."""
 
 
-# --- executor → sync -----------------------------------------------------------------------------------------------------------------
+# --- executor → sync
+# -----------------------------------------------------------------------------------------------------------------
 
 
 class Reconcile(Struct, frozen=True):
@@ -404,7 +414,7 @@ class LookUp(Struct, frozen=True):
 
 
 class LookedUp(Struct, frozen=True):
-    """Either the venue knows it (then its news is in ``transactions``), or it is proved that it never arrived, or nobody can tell."""
+    """The venue knows it (then its news is in ``transactions``), or it is proved that it never arrived, or nobody can tell."""
 
     client_order_id: str
     found: bool
@@ -413,7 +423,8 @@ class LookedUp(Struct, frozen=True):
     transactions: Sequence[VenueTransaction]
 
 
-# --- anybody → recorder ----------------------------------------------------------------------------------------------------------------
+# --- anybody → recorder
+# ----------------------------------------------------------------------------------------------------------------
 
 
 class Commit(Struct, frozen=True):
@@ -429,7 +440,7 @@ class LoadAccount(Struct, frozen=True):
 
 
 class LoadedAccount(Struct, frozen=True):
-    """The unfinished execution's last cut, the journal after it, and the latest states; or what the next execution starts from."""
+    """The unfinished execution's last cut, the journal after it, and the latest states; or where the next one starts."""
 
     execution: str | None
     next_number: int
@@ -440,7 +451,8 @@ class LoadedAccount(Struct, frozen=True):
     previous: Book | None = None  # without an unfinished execution: the last one's books as they were closed
 
 
-# --- anybody → control -------------------------------------------------------------------------------------------------------------------
+# --- anybody → control
+# -------------------------------------------------------------------------------------------------------------------
 
 
 class AccountReady(Struct, frozen=True):

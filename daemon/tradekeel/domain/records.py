@@ -156,7 +156,8 @@ class VenueCursor(Struct, frozen=True, kw_only=True):
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """A saved state: of a strategy (``owner`` its name) or of the account's book and monitor (``owner`` "#account").
 
-    ``inbox`` is the journal sequence that the state includes, ``position`` the feed position; CRC and sequence are added on writing.
+    ``inbox`` is the journal sequence that the state includes, ``position`` the feed position; CRC and sequence are
+    added on writing.
     """
 
     execution: str
@@ -171,9 +172,18 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 ACCOUNT_OWNER = "#account"
 
 Row = (
-    ExecutionRow | StrategyRow | Order | Fill | Trade | Signal | StrategyEvent | PerformanceSnapshot | ParameterChange | MetricsCheckpoint
+    ExecutionRow
+    | StrategyRow
+    | Order
+    | Fill
+    | Trade
+    | Signal
+    | StrategyEvent
+    | PerformanceSnapshot
+    | ParameterChange
+    | MetricsCheckpoint
     | VenueCursor
-)  # fmt: skip
+)
 
 
 # --- records (journal) -----------------------------------------------------------------------------------------------
@@ -231,7 +241,10 @@ class StrategyStatusChanged(_Record, frozen=True, kw_only=True, tag="strategy_st
 
 
 class DecisionTaken(_Record, frozen=True, kw_only=True, tag="decision_taken"):
-    """A strategy's decision as the executor decided it: intents and denials alike, with the trades that the entries would open."""
+    """A strategy's decision as the executor decided it:
+
+    intents and denials alike, with the trades that the entries would open.
+    """
 
     strategy: str
     number: int
@@ -337,10 +350,24 @@ class Administered(_Record, frozen=True, kw_only=True, tag="administered"):
 
 
 Record = (
-    ExecutionStarted | ExecutionClosed | DaemonStarted | StrategyRegistered | StrategyStatusChanged | DecisionTaken | OrdersIntended
-    | OrderChanged | VenueReported | StopMoved | ExcursionSeen | LatchChanged | ParameterChanged | SnapshotTaken | TickSampled | Reconciled
+    ExecutionStarted
+    | ExecutionClosed
+    | DaemonStarted
+    | StrategyRegistered
+    | StrategyStatusChanged
+    | DecisionTaken
+    | OrdersIntended
+    | OrderChanged
+    | VenueReported
+    | StopMoved
+    | ExcursionSeen
+    | LatchChanged
+    | ParameterChanged
+    | SnapshotTaken
+    | TickSampled
+    | Reconciled
     | Administered
-)  # fmt: skip
+)
 
 
 class Group(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Going on after a restart: the last readable cut, the journal's tail folded over it, and the views that followers had.
 
-A *cut* is the account's book, the monitor and every strategy saved at one stamp. Strategies also save with each decision, so their
-inbox may be further than the cut's; the fold passes each of these inboxes on its way and takes the view as it was there.
+A *cut* is the account's book, the monitor and every strategy saved at one stamp. Strategies also save with each
+decision, so their inbox may be further than the cut's; the fold passes each of these inboxes on its way and takes the
+view as it was there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from msgspec import Struct
 from tradekeel.domain.book import Book
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.memory import PriceMemory
-from tradekeel.domain.records import Opening, Record
 from tradekeel.domain.money import ZERO
+from tradekeel.domain.records import Opening, Record
 from tradekeel.domain.risk_rates import RateState
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry, View
@@ -78,7 +79,8 @@ def view_at(cut: bytes | None, entries: Iterable[Entry], strategy: str | None, i
 def opening_of(previous: Book, execution: str) -> Opening:
     """What a new execution takes over from the books of the last one: balance, positions, and the trades that are open.
 
-    The trades get ids of their own, because a trade belongs to one execution; what they have realised so far stays with the old ones.
+    The trades get ids of their own, because a trade belongs to one execution; what they have realised so far stays
+    with the old ones.
     """
     carried = []
     for trade in previous.trades.values():

@@ -1,8 +1,9 @@
 """What a follower of the journal keeps: the account as it stood at one journal entry.
 
-Strategists and the monitor do not own the books. They read journal entries from their own cursor and keep a light view: the open
-trades and live orders that concern them, positions, balance, latches. An entry comes with the rows it changed, so following costs a few
-dictionary writes; a view is always *as of* its inbox, which is what lets a strategy be replayed exactly.
+Strategists and the monitor do not own the books. They read journal entries from their own cursor and keep a light
+view: the open trades and live orders that concern them, positions, balance, latches. An entry comes with the rows it
+changed, so following costs a few dictionary writes; a view is always *as of* its inbox, which is what lets a strategy
+be replayed exactly.
 """
 
 from __future__ import annotations

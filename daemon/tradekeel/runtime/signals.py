@@ -1,8 +1,8 @@
 """Signals: caught from the first moment of the process, delivered once there is somebody to act on them.
 
-A signal that comes while modules are still being imported must neither kill the process in the middle of something nor get lost. So the
-handlers are installed before anything heavy is imported, signals that nobody takes yet are kept, and the second request to stop ends
-the process at once wherever it is: everything that matters is on the disk.
+A signal that comes while modules are still being imported must neither kill the process in the middle of something
+nor get lost. So the handlers are installed before anything heavy is imported, signals that nobody takes yet are kept,
+and the second request to stop ends the process at once wherever it is: everything that matters is on the disk.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The strategist's core: runs one strategy over news and ticks in their one order, and stops at every decision.
 
-The order is that of stamps (:class:`~tradekeel.domain.messages.Stamp`): news that belongs before tick p, the tick p itself, news that
-belongs after it. Live, news arrives as it happens; after a restart it is queued and delivered between the same two ticks as the
-first time, so the strategy takes the same way through its past.
+The order is that of stamps (:class:`~tradekeel.domain.messages.Stamp`): news that belongs before tick p, the tick p
+itself, news that belongs after it. Live, news arrives as it happens; after a restart it is queued and delivered
+between the same two ticks as the first time, so the strategy takes the same way through its past.
 
-A run goes ahead only as far as it is sure of: it ends at the first decision, or where queued news is due. The conductor may then say
-that somebody else decided earlier (:meth:`StrategistCore.confirm`); the core puts itself back to where the run began and runs again up to there.
+A run goes ahead only as far as it is sure of: it ends at the first decision, or where queued news is due. The
+conductor may then say that somebody else decided earlier (:meth:`StrategistCore.confirm`); the core puts itself back
+to where the run began and runs again up to there.
 """
 
 from __future__ import annotations
@@ -175,11 +176,15 @@ class StrategistCore:
             return self.stamp
         self._take_news(min(until, Stamp.before(self.position + 1)))
         self._base = self._snapshot()
-        if self.held is None:
+        if self._undecided:
             self._take_ticks(window, min(until, self._next_news_stamp()))
-        if self.held is None and self._next_news_stamp() > until:
+        if self._undecided and self._next_news_stamp() > until:
             self.stamp = max(self.stamp, until)
         return self.stamp
+
+    @property
+    def _undecided(self) -> bool:
+        return self.held is None
 
     def _next_news_stamp(self) -> int:
         return self.news[0].record.stamp if self.news else NEVER_NS

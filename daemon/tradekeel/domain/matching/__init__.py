@@ -17,6 +17,7 @@
 The rules themselves are told in docs/paper.md.
 """
 
+from tradekeel.domain.matching.account import by_age
 from tradekeel.domain.matching.matcher import Matcher, describe
 from tradekeel.domain.matching.rules import Ending, Refusal
 from tradekeel.domain.matching.state import Changes, MatcherState, Standing
@@ -37,5 +38,6 @@ __all__ = [
     "Slippage",
     "Standing",
     "WorkingOrder",
+    "by_age",
     "describe",
 ]

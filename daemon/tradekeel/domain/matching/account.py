@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching.costs import commission_due, commission_raw, financing
@@ -27,6 +27,12 @@ from tradekeel.domain.positions import Position, convert
 from tradekeel.domain.ticks import Tick
 
 PositionKey = tuple[str, str | None]
+
+
+def by_age(key: PositionKey) -> tuple[str, int, str]:
+    """Sorts positions by instrument and age: ids are numbers as text, so the shorter is the older."""
+    symbol, ref = key
+    return symbol, len(ref or ""), ref or ""
 
 
 class Sums(Struct, frozen=True):
@@ -137,6 +143,16 @@ class VenueAccount:
         self.position = tick.position
         if tick.ts_ns > self.ts_ns:
             self.ts_ns = tick.ts_ns
+
+    def start_over(self) -> None:
+        """Another run of a feed: places and times count anew. Marks that open positions need are kept, as if from before it."""
+        needed = self.margin.symbols()
+        self.position = self.ts_ns = 0
+        self.marks = {
+            symbol: structs.replace(mark, position=0) for symbol, mark in self.marks.items() if symbol in needed
+        }
+        self.converter.forget(self.marks)
+        self.version += 1
 
     def has_rate(self, instrument: Instrument) -> bool:
         """Whether amounts of the instrument can be converted into the account's currency."""
@@ -258,7 +274,7 @@ class VenueAccount:
 
     def sorted_positions(self) -> list[PositionKey]:
         """The open positions, by instrument and age: an order that a restart does not change."""
-        return sorted(self.positions, key=lambda key: (key[0], len(key[1] or ""), key[1] or ""))
+        return sorted(self.positions, key=by_age)
 
     def is_financed(self) -> bool:
         """Whether any open position has a financing rate."""

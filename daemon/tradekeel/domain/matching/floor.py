@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.matching.account import Execution, PositionKey, VenueAccount
+from tradekeel.domain.matching.account import Execution, PositionKey, VenueAccount, by_age
 from tradekeel.domain.matching.costs import taken_price
 from tradekeel.domain.matching.registry import Registry
 from tradekeel.domain.matching.rules import Ending, Refusal
@@ -74,7 +74,8 @@ class Floor:
         account = self._account
         before_ns = account.ts_ns
         account.reach(tick)
-        if account.is_financed() and account.ts_ns > before_ns:
+        # Without a time before it (the first tick of a run) no night has passed that anybody could know of.
+        if before_ns and account.ts_ns > before_ns and account.is_financed():
             for roll in rollovers_between(before_ns, account.ts_ns):
                 account.finance(roll.nights)
         for order in self._orders.take_expired(account.ts_ns):
@@ -252,7 +253,7 @@ class Floor:
 
     def _sweep(self) -> None:
         """Cancel the reduce-only orders of moved positions that have nothing left to reduce."""
-        for key in sorted(self._moved, key=lambda k: (k[0], len(k[1] or ""), k[1] or "")):
+        for key in sorted(self._moved, key=by_age):
             for side in Side:
                 if self._account.closable(side, *key):
                     continue

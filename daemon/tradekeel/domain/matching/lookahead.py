@@ -42,7 +42,7 @@ class LookAhead:
         self._event_ns = NEVER_NS
         self._guard: dict[str, Range] = {}
         self._guard_version = -1
-        self._roll_ns = 0
+        self._rolled_ns = self._roll_ns = 0  # from a time on, this is the next rollover
         self._window: TickWindow | None = None
         self._blocks: list[_Block | None] = []
 
@@ -169,8 +169,8 @@ class LookAhead:
         account = self._account
         self._event_ns = self._orders.next_expiry_ns
         if account.is_financed():
-            if self._roll_ns <= account.ts_ns:
-                self._roll_ns = next_rollover(account.ts_ns).ts_ns
+            if not self._rolled_ns <= account.ts_ns < self._roll_ns:
+                self._rolled_ns, self._roll_ns = account.ts_ns, next_rollover(account.ts_ns).ts_ns
             self._event_ns = min(self._event_ns, self._roll_ns)
         if self._guard_version != account.version or not self._inside_guard():
             with ledger():

@@ -112,14 +112,18 @@ class Margin:
         unrealised, used = self.figures(marks)
         return balance + unrealised <= self._call_level * used
 
+    def symbols(self) -> set[str]:
+        """The pairs whose quotes the figures depend on."""
+        symbols = set(self.exposures)
+        for symbol in self.exposures:
+            symbols.update(leg.symbol for leg in self._converter.path(self._instruments[symbol].quote) or ())
+        return symbols
+
     def guard(self, balance: Decimal, marks: Mapping[str, Tick]) -> dict[str, Range]:
         """Ranges of the quotes that matter inside which no margin call can come; a single price where there is no room."""
         if not self.is_watched:
             return {}
-        symbols = set(self.exposures)
-        for symbol in self.exposures:
-            symbols.update(leg.symbol for leg in self._converter.path(self._instruments[symbol].quote) or ())
-        quoted = {symbol: marks[symbol] for symbol in symbols if symbol in marks}
+        quoted = {symbol: marks[symbol] for symbol in self.symbols() if symbol in marks}
         for width in GUARD_WIDTHS:
             ranges = {symbol: _around(mark, width) for symbol, mark in quoted.items()}
             if self._holds(balance, ranges):

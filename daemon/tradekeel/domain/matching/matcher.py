@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.matching.account import Execution, VenueAccount
+from tradekeel.domain.matching.account import Execution, VenueAccount, by_age
 from tradekeel.domain.matching.chance import happens
 from tradekeel.domain.matching.costs import latency_ns, taken_price
 from tradekeel.domain.matching.floor import Floor
@@ -80,15 +80,20 @@ class Matcher:
         return self._done()
 
     def begin(self, run: str) -> list[VenueTransaction]:
-        """A run of a feed begins, or goes on. In another run positions and event time count anew, and no order is working."""
+        """A run of a feed begins, or goes on (the same ``run``: nothing happens).
+
+        In another run positions and event time count anew. Orders that still worked are canceled, and of the quotes
+        only those are kept that the open positions need to be worth something.
+        """
         if run == self._run:
             return []
         with ledger():
             for order in self._orders.in_priority():
                 if order.is_open:
-                    self._floor.end(order, OrderState.CANCELED, Ending.CLIENT_REQUEST)
+                    self._floor.end(order, OrderState.CANCELED, Ending.RUN_ENDED)
+            if self._run:
+                self._account.start_over()
         self._run, self._run_changed = run, True
-        self._account.position = self._account.ts_ns = 0
         return self._done()
 
     def place(self, request: OrderRequest) -> list[VenueTransaction]:
@@ -200,7 +205,7 @@ class Matcher:
     def take_changes(self) -> Changes:
         """What changed since this was last called; applied in order, changes add up to :meth:`state`."""
         account = self._account
-        keys = sorted(account.changed_positions, key=lambda key: (key[0], key[1] or ""))
+        keys = sorted(account.changed_positions, key=by_age)
         account.changed_positions.clear()
         self._saved_position = account.position
         self._run_changed = False

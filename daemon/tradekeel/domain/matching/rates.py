@@ -6,7 +6,7 @@ that a rate can be bounded when all that is known of the quotes is their range.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from tradekeel.domain.money import ONE, Rounding, round_to
@@ -32,6 +32,11 @@ class Converter:
         if symbol not in self._symbols:
             self._symbols.add(symbol)
             self._paths.clear()
+
+    def forget(self, kept: Iterable[str]) -> None:
+        """Only the pairs in ``kept``, and the fixed rates, are quoted any more."""
+        self._symbols = set(self._fixed) | set(kept)
+        self._paths.clear()
 
     def path(self, currency: str) -> tuple[Leg, ...] | None:
         """The pairs that lead from ``currency`` to the account's, or None."""

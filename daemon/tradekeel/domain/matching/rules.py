@@ -59,6 +59,7 @@ class Ending(StrEnum):
     NOTHING_TO_REDUCE = "nothing_to_reduce"
     MARGIN_CALL = "margin_call"
     GTD = "gtd"
+    RUN_ENDED = "run_ended"  # the feed begins another run
 
 
 def form_refusal(request: OrderRequest, instrument: Instrument | None, now_ns: int) -> Refusal | None:
