@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 from tradekeel.domain.instruments import CATALOGUE
@@ -11,6 +11,7 @@ from tradekeel.domain.messages import OrderRequest, TransactionKind, VenueTransa
 from tradekeel.domain.orders import AttachedExit, OrderType, Side, TimeInForce
 from tradekeel.domain.ticks import Tick
 
+D = Decimal
 NS = 1_000_000_000
 START_S = 1_400_000_000  # Tuesday 2014-05-13 16:53:20 UTC
 EUR = "EUR_USD"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal as D
+from typing import ClassVar
 
 import pytest
 
-from tests.unit.domain.matching_desk import NS, START_S, Desk, stop
+from tests.unit.domain.matching_desk import NS, START_S, D, Desk, stop
 from tradekeel.domain.matching import Commission, FinancingRate, Slippage
 from tradekeel.domain.messages import TransactionKind
 
@@ -26,7 +26,7 @@ class TestProfit:
         round_trip(desk)
         fill = desk.record[-1].fill
         assert fill is not None
-        assert (fill.realised, fill.fee, fill.rate) == (D("0.9"), 0, 1)
+        assert (fill.realised, fill.fee, fill.rate) == (D("0.9"), D(0), D(1))
         assert desk.record[-1].balance == D("10000.9")
 
     def test_of_a_short_is_booked_with_the_closing_fill(self):
@@ -42,9 +42,9 @@ class TestProfit:
         desk.tick("1.10100/1.10110")
         fill = desk.record[-1].fill
         assert fill is not None
-        assert (fill.quantity, fill.realised) == (3000, D("0.9"))
+        assert (fill.quantity, fill.realised) == (D(3000), D("0.9"))
         (position,) = desk.matcher.positions()
-        assert (position.quantity, position.cost) == (-2000, D("-2202"))
+        assert (position.quantity, position.cost) == (D(-2000), D(-2202))
 
     def test_not_yet_realised_is_worth_what_closing_now_would_bring(self):
         desk = Desk()
@@ -52,7 +52,7 @@ class TestProfit:
         desk.tick("1.10000/1.10010")
         desk.tick("1.10050/1.10070")
         balance = desk.matcher.balance()
-        assert (balance.balance, balance.unrealised, balance.equity) == (10000, D("0.4"), D("10000.4"))
+        assert (balance.balance, balance.unrealised, balance.equity) == (D(10000), D("0.4"), D("10000.4"))
 
     def test_in_another_currency_is_converted_at_the_mid_of_the_tick_and_the_rate_is_told(self):
         desk = Desk(quote=None)
@@ -189,7 +189,7 @@ def at(moment: str) -> float:
 
 
 class TestFinancing:
-    RATES = {"EUR_USD": FinancingRate(long=D("-3.65"), short=D("1.825"))}
+    RATES: ClassVar = {"EUR_USD": FinancingRate(long=D("-3.65"), short=D("1.825"))}
 
     def long(self, desk: Desk, quantity: int = 1000) -> None:
         desk.place("in", "buy" if quantity > 0 else "sell", abs(quantity))

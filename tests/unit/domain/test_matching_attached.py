@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
-from tests.unit.domain.matching_desk import NS, START_S, Desk, stop, target, trailing
+from tests.unit.domain.matching_desk import NS, START_S, D, Desk, stop, target, trailing
 
 
-def bracket(desk: Desk, **fields: object) -> list[str]:
+def bracket(desk: Desk, **fields: Any) -> list[str]:
     """A market entry of 1000 with a stop at 1.09900 and a target at 1.10200."""
     return desk.place("e", "buy", 1000, attached=(stop("sl", "1.09900"), target("tp", "1.10200")), **fields)
 
@@ -189,7 +189,7 @@ def test_a_waiting_exit_can_be_asked_for_but_is_not_working():
     bracket(desk)
     found = desk.matcher.order("sl")
     assert found is not None
-    assert (found.state, found.venue_order_id, found.filled_quantity) == ("working", "2-1", 0)
+    assert (found.state, found.venue_order_id, found.filled_quantity) == ("working", "2-1", D(0))
     assert [order.client_order_id for order in desk.matcher.open_orders()] == ["e"]
 
 
@@ -255,7 +255,7 @@ class TestHedging:
         desk.tick("1.10000/1.10010")
         assert [(p.ref, p.quantity, p.cost) for p in desk.matcher.positions()] == [
             ("2", D(1000), D("1100.1")),
-            ("3", D(-500), D("-550")),
+            ("3", D(-500), D(-550)),
         ]
 
     def test_an_exit_names_its_position_and_cannot_take_more(self):
@@ -265,7 +265,7 @@ class TestHedging:
         desk.tick("1.10000/1.10010")
         desk.place("out", "sell", 700, position_ref="3")
         assert desk.tick("1.10000/1.10010") == ["out sell 500 at 1.10000 taker", "out canceled 200 (nothing_to_reduce)"]
-        assert [(p.ref, p.quantity) for p in desk.matcher.positions()] == [("2", 1000)]
+        assert [(p.ref, p.quantity) for p in desk.matcher.positions()] == [("2", D(1000))]
         fill = desk.record[-2].fill
         assert fill is not None
         assert fill.position_ref == "3"

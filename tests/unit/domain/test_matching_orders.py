@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.domain.matching_desk import NS, START_S, Desk
+from tests.unit.domain.matching_desk import NS, START_S, D, Desk
 
 
 def test_a_market_order_is_accepted_at_once_and_fills_at_the_next_tick():
@@ -322,7 +322,12 @@ def test_orders_are_described_with_what_has_filled():
     desk.tick("1.10000/1.10010", ask_size=300)
     order = desk.matcher.order("a")
     assert order is not None
-    assert (order.state, order.quantity, order.filled_quantity, order.venue_order_id) == ("working", 1000, 300, "2")
+    assert (order.state, order.quantity, order.filled_quantity, order.venue_order_id) == (
+        "working",
+        D(1000),
+        D(300),
+        "2",
+    )
     assert desk.matcher.open_orders() == [order]
     desk.tick("1.10000/1.10010")
     assert desk.matcher.order("a") is None

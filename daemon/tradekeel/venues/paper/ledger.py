@@ -24,7 +24,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from tradekeel.domain.matching import Changes, MatcherState, PaperAccount, Standing, WorkingOrder
+from tradekeel.domain.matching import Changes, MatcherState, PaperAccount, Standing, WorkingOrder, by_age
 from tradekeel.domain.messages import VenueTransaction
 from tradekeel.domain.positions import Position
 from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew, StoreUnavailable
@@ -112,8 +112,7 @@ class PaperLedger:
         self._batches_queued = 0
         self._batches_durable = 0
 
-    # --- opening and closing
-    # -------------------------------------------------------------------------------------------
+    # --- opening and closing ---------------------------------------------------------------------------------------
 
     def open(self) -> MatcherState | None:
         """Open the file, making it if it is not there, and read the account's state; None if the account is new.
@@ -189,13 +188,13 @@ class PaperLedger:
             return None
         rows = connection.execute("SELECT venue_order_id, payload, crc FROM orders WHERE open = 1")
         orders = [self._decoded(_orders, payload, crc, f"order {key}") for key, payload, crc in rows]
-        rows = connection.execute("SELECT instrument, payload, crc FROM positions ORDER BY instrument, ref")
+        rows = connection.execute("SELECT instrument, payload, crc FROM positions")
         positions = [self._decoded(_positions, payload, crc, f"position {key}") for key, payload, crc in rows]
         orders.sort(key=lambda order: order.rank)
+        positions.sort(key=lambda position: by_age((position.instrument, position.ref)))
         return MatcherState(standing=standing, orders=tuple(orders), positions=tuple(positions))
 
-    # --- writing
-    # -------------------------------------------------------------------------------------------------------
+    # --- writing ---------------------------------------------------------------------------------------------------
 
     def queue(self, label: str, changes: Changes) -> None:
         """Hand over what was changed by one act; the next :meth:`flush` writes it."""
@@ -246,8 +245,7 @@ class PaperLedger:
         if batch.closed:
             connection.executemany(_DROP_POSITION, batch.closed)
 
-    # --- reading
-    # -------------------------------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------------------------
 
     def entries(self, after: int, rows_max: int) -> list[VenueTransaction]:
         """The record after entry ``after``, ascending, at most ``rows_max`` entries."""

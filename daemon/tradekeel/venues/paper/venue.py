@@ -67,8 +67,7 @@ class PaperVenue:
         self._tail: deque[VenueTransaction] = deque(maxlen=TAIL_ENTRIES_MAX)
         self._failure = "it is not connected"
 
-    # --- connection
-    # ----------------------------------------------------------------------------------------------------
+    # --- connection ------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
         """Open the ledger; a new one gets the deposit as its first entry.
@@ -106,11 +105,10 @@ class PaperVenue:
 
     @property
     def position(self) -> int:
-        """The last tick of the feed that this venue has seen; after a connect, the last that it has durably seen."""
-        return self._ready().position
+        """The last tick of the feed that it has seen, and just after a connect durably; zero while it is not connected."""
+        return 0 if self._matcher is None else self._matcher.position
 
-    # --- orders
-    # --------------------------------------------------------------------------------------------------------
+    # --- orders ----------------------------------------------------------------------------------------------------
 
     async def place(self, request: OrderRequest, last_check: LastCheck) -> None:
         """Take or reject one order; the answer is in the record when this returns.
@@ -141,8 +139,7 @@ class PaperVenue:
         matcher.amend(client_order_id, price)
         await self._send("amend", matcher, client_order_id)
 
-    # --- questions
-    # -----------------------------------------------------------------------------------------------------
+    # --- questions -------------------------------------------------------------------------------------------------
 
     async def transactions(self, after: int, rows_max: int = 1000) -> Sequence[VenueTransaction]:
         """The durable record after entry ``after``."""
@@ -180,8 +177,7 @@ class PaperVenue:
         await self._settle()
         return self._ready().balance()
 
-    # --- ticks
-    # ---------------------------------------------------------------------------------------------------------
+    # --- ticks -----------------------------------------------------------------------------------------------------
 
     async def begin(self, run: str) -> None:
         """A run of a feed begins, or goes on: see :meth:`Matcher.begin`."""
@@ -206,8 +202,7 @@ class PaperVenue:
         """All ticks before ``stop`` have passed quietly. Durable with the next act or :meth:`checkpoint`."""
         self._ready().advance(window, stop)
 
-    # --- inside
-    # --------------------------------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------------------------
 
     def _ready(self) -> Matcher:
         if self._matcher is None:
