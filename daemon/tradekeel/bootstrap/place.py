@@ -1,0 +1,126 @@
+"""Which daemon a command is for: a configuration file, a name under systemd, a state directory, or the only one there is.
+
+A command must reach its daemon although the configuration was broken meanwhile (that is when somebody wants to stop
+it), so only what says where the state lies is read here, and nothing else is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.config import SYSTEM_FOLDER, ConfigError, DaemonConfig
+from tradekeel.config.load import state_dir_of
+from tradekeel.config.overrides import apply_overrides
+from tradekeel.config.source import read_table
+from tradekeel.errors import InputError, StoreUnavailable
+from tradekeel.statedir import StateDir
+
+DEFAULT_VARIABLE = "TRADEKEEL_CONFIG"
+SEARCHED = (Path(), Path("config"))
+FOUND_MAX = 100  # configuration files that are looked at in one folder
+HOW = "name its configuration file, its name under systemd, or its state directory with --state"
+
+
+class Place(Struct, frozen=True):
+    """Where one daemon lives."""
+
+    state_dir: Path
+    config: Path | None  # None: only the state directory was named
+
+    @property
+    def statedir(self) -> StateDir:
+        """Its state directory."""
+        return StateDir(self.state_dir)
+
+    @property
+    def pid(self) -> int | None:
+        """The running daemon's process id (0: it runs, and has not said), None without one."""
+        return self.statedir.holder()
+
+    def __str__(self) -> str:
+        return str(self.config or self.state_dir)
+
+
+def find_place(target: str | None, state: Path | None, environ: Mapping[str, str]) -> Place:
+    """The daemon that is meant. Raises InputError, or ConfigError for a file that does not even say where its state lies."""
+    if state is not None:
+        if target is not None:
+            raise InputError(f"name either {target} or --state, not both")
+        return Place(state.absolute(), None)
+    chosen = target or environ.get(DEFAULT_VARIABLE)
+    if chosen:
+        return place_of(config_path(chosen), environ)
+    return _only_one(environ)
+
+
+def config_path(target: str) -> Path:
+    """A path as it is; a bare name is a service's: /etc/tradekeel/NAME.toml."""
+    path = Path(target)
+    is_name = "/" not in target and not target.endswith(".toml")
+    if is_name and not path.is_file():
+        service = SYSTEM_FOLDER / f"{target}.toml"
+        if not service.is_file():
+            raise InputError(f"there is neither a file {target} nor a service {target} ({service}); {HOW}")
+        return service
+    return path
+
+
+def place_of(path: Path, environ: Mapping[str, str]) -> Place:
+    """The place that a configuration file describes."""
+    table = read_table(path)
+    apply_overrides(table, environ, [])
+    daemon = table.get("daemon", {})
+    words = {key: daemon[key] for key in ("name", "state_dir") if isinstance(daemon, dict) and key in daemon}
+    try:
+        config = msgspec.convert(words, DaemonConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError([f"daemon: {error}"], str(path)) from None
+    named = msgspec.structs.replace(config, name=config.name or path.stem)
+    return Place(state_dir_of(named, path, environ), path.absolute())
+
+
+def _only_one(environ: Mapping[str, str]) -> Place:
+    """The one whose daemon runs, or else the one that has books, or else the only file there is."""
+    places = list(_candidates(environ))
+    for is_it in (lambda p: p.pid is not None, lambda p: p.statedir.books.exists(), lambda p: True):
+        chosen = [place for place in places if is_it(place)]
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            listed = ", ".join(str(place) for place in chosen[:8])
+            raise InputError(f"several daemons could be meant ({listed}): {HOW}")
+    raise InputError(f"which daemon? There is no configuration file here; {HOW}, or set ${DEFAULT_VARIABLE}")
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[Place]:
+    seen: set[Path] = set()
+    for folder in (*SEARCHED, SYSTEM_FOLDER):
+        for path in _toml_files(folder):
+            try:
+                place = place_of(path, environ)
+                place.pid  # noqa: B018  # may be somebody else's, unreadable for us: then it is not meant
+            except (InputError, StoreUnavailable):
+                continue
+            if place.state_dir not in seen:
+                seen.add(place.state_dir)
+                yield place
+
+
+def _toml_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".toml" and _is_config(path))[:FOUND_MAX]
+    except OSError:
+        return []
+
+
+def _is_config(path: Path) -> bool:
+    """Other tools' TOML files lie about, too."""
+    try:
+        table = read_table(path)
+    except ConfigError:
+        return False
+    return isinstance(table.get("accounts"), dict) and isinstance(table.get("feeds"), dict)
