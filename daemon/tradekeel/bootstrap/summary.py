@@ -1,0 +1,180 @@
+"""What a run came to: trades, profit, fees, and how many rows of the feed were bad, read from the books that it left.
+
+Sums are computed in Decimal, from columns alone: a stop must not wait for whole trades to be built.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.domain.money import ZERO, Rounding, divide, ledger
+from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
+from tradekeel.errors import ExitCode, StoreCorrupt
+from tradekeel.storage.files import connect, in_our_words
+from tradekeel.storage.journal import decoded
+from tradekeel.storage.rows import mapping_of
+
+BY_RISK, BY_RECONCILIATION = "risk", "reconcile"
+RATE_STEP = Decimal("0.0001")
+
+
+class AccountSummary(Struct, frozen=True, kw_only=True):
+    """One account's execution in figures, in its currency."""
+
+    account: str
+    execution: str
+    number: int
+    status: str
+    currency: str
+    orders: int
+    trades_open: int
+    trades_closed: int
+    trades_won: int
+    win_rate: Decimal | None  # of the closed ones, 0 to 1
+    pnl: Decimal  # realised by trades, after fees and financing
+    fees: Decimal
+    financing: Decimal
+    balance: Decimal
+    attribution: Decimal  # realised by the account less realised by its trades: what netting booked differently
+    paused: bool
+    latch: str
+    latch_reason: str
+    latched_by: str
+
+
+class FeedSummary(Struct, frozen=True, kw_only=True):
+    """What an account's feed delivered in this process."""
+
+    account: str
+    position: int
+    ticks: int
+    ticks_per_s: float | None
+    quality: Mapping[str, int]
+
+    @property
+    def bad_rows(self) -> dict[str, int]:
+        """Rows that were not used as they stood, by kind and what was done about them."""
+        return {kind: count for kind, count in self.quality.items() if kind not in ("rows", "ticks", "files") and count}
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """A run of the daemon."""
+
+    accounts: tuple[AccountSummary, ...] = ()
+    feeds: tuple[FeedSummary, ...] = ()
+    duration_s: float = 0.0
+
+    @property
+    def code(self) -> ExitCode:
+        """What the state of the accounts says to whoever started the daemon."""
+        by = {account.latched_by for account in self.accounts if account.latch != Latch.OPEN}
+        if BY_RECONCILIATION in by:
+            return ExitCode.BOOKS_DO_NOT_MATCH
+        return ExitCode.HALTED_BY_RISK if BY_RISK in by else ExitCode.DONE
+
+
+def read_summaries(books: Path, accounts: Iterable[str] | None = None) -> tuple[AccountSummary, ...]:
+    """The newest execution of each account in figures; of those named, or of all. Raises StoreError."""
+    try:
+        with closing(connect(books, read_only=True)) as db:
+            rows = newest_executions(db)
+            wanted = None if accounts is None else set(accounts)
+            return tuple(_summary(db, row) for row in rows if wanted is None or row.account in wanted)
+    except (sqlite3.Error, OSError) as error:
+        raise in_our_words(error, books, "reading it") from error
+
+
+def newest_executions(db: sqlite3.Connection) -> list[ExecutionRow]:
+    """The newest execution of each account, by account."""
+    mapping = mapping_of(ExecutionRow)
+    newest: dict[str, ExecutionRow] = {}
+    for values in db.execute(f"{mapping.select_sql} WHERE mode <> 'backtest' ORDER BY account, number"):
+        row = mapping.decode(values)
+        newest[row.account] = row
+    return list(newest.values())
+
+
+def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
+    gross = fees = financing = pnl = realised = ZERO
+    closed = won = opened = 0
+    columns = "status, gross_pnl, entry_fee, exit_fee, financing"
+    with ledger():
+        for status, *amounts in db.execute(f"SELECT {columns} FROM trades WHERE execution = ?", (row.execution,)):  # noqa: S608
+            trade_gross, entry_fee, exit_fee, trade_financing = map(Decimal, amounts)
+            trade_pnl = trade_gross - entry_fee - exit_fee + trade_financing
+            gross, pnl = gross + trade_gross, pnl + trade_pnl
+            fees, financing = fees + entry_fee + exit_fee, financing + trade_financing
+            closed += status == "CLOSED"
+            won += status == "CLOSED" and trade_pnl > ZERO
+            opened += status in ("OPEN", "CLOSING")
+        for (amount,) in db.execute("SELECT realised FROM fills WHERE execution = ?", (row.execution,)):
+            realised += Decimal(amount)
+    orders = db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
+    return AccountSummary(
+        account=row.account,
+        execution=row.execution,
+        number=row.number,
+        status=row.status,
+        currency=row.currency,
+        orders=orders,
+        trades_open=opened,
+        trades_closed=closed,
+        trades_won=won,
+        win_rate=divide(Decimal(won), Decimal(closed), RATE_STEP, Rounding.DISPLAY) if closed else None,
+        pnl=pnl,
+        fees=fees,
+        financing=financing,
+        balance=balance_of(db, row),
+        attribution=realised - gross,
+        paused=row.paused,
+        latch=row.latch.value,
+        latch_reason=row.latch_reason,
+        latched_by=_latched_by(db, row),
+    )
+
+
+def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
+    """The balance after the last of the venue's entries that is booked."""
+    record = last_record(db, row.execution, VenueReported)
+    if isinstance(record, VenueReported) and record.transaction.balance is not None:
+        return record.transaction.balance
+    return row.opening_balance
+
+
+def _latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
+    if row.latch is Latch.OPEN:
+        return ""
+    record = last_record(db, row.execution, LatchChanged)
+    return record.by if isinstance(record, LatchChanged) else ""
+
+
+def opening_record(db: sqlite3.Connection, execution: str) -> ExecutionStarted | None:
+    """The first record of an execution."""
+    record = _record(db, execution, "AND sequence = ?", (1,))
+    return record if isinstance(record, ExecutionStarted) else None
+
+
+def last_record(db: sqlite3.Connection, execution: str, kind: type[Struct]) -> Record | None:
+    """The newest journal record of one type."""
+    return _record(db, execution, "AND type = ?", (str(kind.__struct_config__.tag),))
+
+
+def _record(db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any]) -> Record | None:
+    row = db.execute(
+        "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal "  # noqa: S608  # our own words
+        f"WHERE execution = ? {condition} ORDER BY sequence DESC LIMIT 1",
+        (execution, *values),
+    ).fetchone()
+    if row is None:
+        return None
+    record = decoded(execution, row)
+    if isinstance(record, str):
+        raise StoreCorrupt(record)
+    return record
