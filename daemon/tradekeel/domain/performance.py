@@ -141,19 +141,18 @@ class PerformanceTracker:
                 sums.risk_reward_sum += times * ratio
 
     def _roll_day(self, equity: Decimal, ts_ns: int) -> None:
-        """The trading day of ``ts_ns`` begins; the one before ended on the last equity that was seen in it."""
-        state, returns = self.state, self.state.returns
-        last = state.equity
-        if returns.day is not None and last is not None and returns.day_start_equity > ZERO:
+        """A trading day begins with ``equity``, the first seen in it, which is also what the day before came to."""
+        returns = self.state.returns
+        if returns.day is not None and returns.day_start_equity > ZERO:
             with ledger():
-                earned = last - returns.day_deposits - returns.day_start_equity
+                earned = equity - returns.day_deposits - returns.day_start_equity
                 gain = divide(earned, returns.day_start_equity, RETURN_STEP, Rounding.DISPLAY)
                 returns.count += 1
                 returns.total += gain
                 returns.squares += gain * gain
         returns.day = trading_day(ts_ns)
         returns.day_ends_ns = trading_day_start_ns(returns.day + timedelta(days=1))
-        returns.day_start_equity = last if last is not None else equity
+        returns.day_start_equity = equity
         returns.day_deposits = ZERO
 
     # --- figures ---------------------------------------------------------------------------------------------------------
@@ -174,10 +173,11 @@ class PerformanceTracker:
     def sharpe(self) -> Decimal | None:
         """Annualised Sharpe ratio of daily returns; None before two days are over, or if all days were the same.
 
-        ``mean(r) / stdev(r) * sqrt(days a year)``, where ``r`` is a finished trading day's return on its opening equity,
-        deposits excluded, ``stdev`` the sample deviation (n - 1), and the riskless rate is zero. W. F. Sharpe, "The
-        Sharpe Ratio", Journal of Portfolio Management 21 (1994); the square root assumes independent days (A. Lo, "The
-        Statistics of Sharpe Ratios", Financial Analysts Journal 58, 2002). Days without observations are no days.
+        ``mean(r) / stdev(r) * sqrt(days a year)``, where ``r`` is a finished trading day's return, deposits excluded, from
+        the first equity seen in it to the first seen in the next, ``stdev`` the sample deviation (n - 1), and the riskless
+        rate is zero. W. F. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994); the square root assumes
+        independent days (A. Lo, "The Statistics of Sharpe Ratios", Financial Analysts Journal 58, 2002). Days without
+        observations are no days.
         """
         sums = self.state.returns
         if sums.count < 2:

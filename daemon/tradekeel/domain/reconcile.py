@@ -142,24 +142,27 @@ POLICY: dict[FindingKind, Rule] = {
     # We had proof that it never arrived, and it did.
     _K.ORDER_DISPROVES: Rule(_R.HALT, _W.HALT),
     # In doubt with us, working there: now we know. Where the record has gaps, its fills are fetched with it.
-    _K.ORDER_ARRIVED: Rule(_R.ADOPT, _W.REDUCE_ONLY),
+    _K.ORDER_ARRIVED: Rule(_R.ADOPT, _W.RETRY),
     # In doubt with us, not working there: it may have filled, ended, or never arrived.
-    _K.ORDER_IN_DOUBT: Rule(_R.LOOK_UP, _W.REDUCE_ONLY),
+    _K.ORDER_IN_DOUBT: Rule(_R.LOOK_UP, _W.RETRY),
     # The lookup told us its end, which its record has not (yet): booked as the venue says.
-    _K.ORDER_ENDED_THERE: Rule(_R.ADOPT, _W.REDUCE_ONLY),
+    _K.ORDER_ENDED_THERE: Rule(_R.ADOPT, _W.RETRY),
     # Working with us, and the venue does not have it.
-    _K.ORDER_MISSING: Rule(_R.MAKE_UNKNOWN, _W.REDUCE_ONLY),
+    _K.ORDER_MISSING: Rule(_R.MAKE_UNKNOWN, _W.RETRY),
     # More or less of it is filled there than here, with all news booked.
     _K.ORDER_QUANTITY: Rule(_R.HALT, _W.HALT),
     # What orders in doubt may have done explains it: their answers come first.
-    _K.POSITION_IN_DOUBT: Rule(_R.LOOK_UP, _W.REDUCE_ONLY),
+    _K.POSITION_IN_DOUBT: Rule(_R.LOOK_UP, _W.RETRY),
     # A position where our books are flat, at a venue whose record may have left it out.
-    _K.POSITION_FOREIGN: Rule(_R.ADOPT, _W.REDUCE_ONLY),
+    _K.POSITION_FOREIGN: Rule(_R.ADOPT, _W.DEGRADE),
     _K.POSITION_DIFFERS: Rule(_R.HALT, _W.HALT),
-    _K.BALANCE_IN_DOUBT: Rule(_R.LOOK_UP, _W.REDUCE_ONLY),
+    _K.BALANCE_IN_DOUBT: Rule(_R.LOOK_UP, _W.RETRY),
     _K.BALANCE_DIFFERS: Rule(_R.HALT, _W.HALT),
 }
-"""What follows from each finding: nothing is matched by closing or opening positions, ever."""
+"""What follows from each finding: nothing is matched by closing or opening positions, ever.
+
+What is in doubt is looked up again and again (RETRY) and trading goes on: its exposure is frozen, and the risk gate counts it.
+"""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -330,5 +333,5 @@ def _balance(ours: OurSide, theirs: TheirSide) -> list[Finding]:
 
 
 def balanced(findings: Iterable[Finding]) -> bool:
-    """Whether trading may go on as if nothing was found: nothing, or only what degrades."""
-    return all(finding.word is FailureWord.DEGRADE for finding in findings)
+    """Whether trading may go on: nothing halts, and no news is waiting to be booked first."""
+    return all(finding.resolution not in (Resolution.HALT, Resolution.READ_ON) for finding in findings)

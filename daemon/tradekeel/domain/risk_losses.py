@@ -67,11 +67,15 @@ def _percent(part: Decimal, whole: Decimal) -> Decimal:
 
 
 class EquityRange(Struct, frozen=True, gc=False):
-    """Bounds of the equity over some ticks. ``attained``: both really occurred, so ``high`` may become the peak."""
+    """Bounds of the equity over some ticks, and what it was before the first of them.
+
+    ``attained``: both bounds really occurred, so ``high`` may become the peak.
+    """
 
     low: Decimal
     high: Decimal
     attained: bool
+    standing: Decimal | None
 
 
 class Marks:
@@ -109,9 +113,10 @@ class Marks:
         extremes: Mapping[str, Extremes],
     ) -> EquityRange | None:
         """Bounds of the equity while prices went from ``quotes``, which stood before, through ``extremes``."""
+        held = tuple(positions)
         low = high = balance
         moved: set[tuple[str, bool]] = set()  # (instrument, whether it is the bid): what the equity moved with
-        for position in positions:
+        for position in held:
             path = self._path(position)
             covered = _covered(position.instrument, quotes, extremes)
             rates = _rate_range(path, quotes, extremes) if path is not None else None
@@ -127,7 +132,7 @@ class Marks:
             if rates[0] != rates[1]:
                 moved.add(("rate", position.quantity > ZERO))
                 moved.add(("rate", position.quantity <= ZERO))
-        return EquityRange(low, high, len(moved) <= 1)
+        return EquityRange(low, high, len(moved) <= 1, self.equity(balance, held, quotes))
 
     def _path(self, position: Position) -> tuple[Leg, ...] | None:
         instrument = self.instruments.get(position.instrument)
@@ -212,12 +217,18 @@ class RiskMonitor:
         return self._first_trip(equity, ts_ns)
 
     def quiet(self, bounds: EquityRange, last_ns: int) -> bool:
-        """Whether no tick up to ``last_ns`` can have changed anything but the last equity: then only :meth:`skip` them."""
+        """Whether no tick up to ``last_ns`` can have changed anything but the last equity: then only :meth:`skip` them.
+
+        Never right after a booking: the equity that stands then was not observed at any tick, and must not become a peak
+        or not depending on how ticks are batched. The next tick is observed by itself.
+        """
         state = self.state
         if not self.limits.needs_equity:
             return last_ns < state.day_ends_ns
         peak = state.peak_equity
-        if last_ns >= state.day_ends_ns or peak is None or (bounds.high > peak and not bounds.attained):
+        if last_ns >= state.day_ends_ns or peak is None or bounds.standing != state.last_equity:
+            return False
+        if bounds.high > peak and not bounds.attained:
             return False
         denial = find_loss(self._watched, bounds.low, state.day_start_equity, max(peak, bounds.high))
         return denial is None

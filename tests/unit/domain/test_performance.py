@@ -49,7 +49,7 @@ class TestBeforeAnythingHappened:
         assert days(100).sharpe is None
         assert days(100, 110).sharpe is None  # one finished day
         assert days(100, 100, 100).sharpe is None
-        assert days(100, 100, 110, 110).sharpe is not None
+        assert days(100, 100, 110).sharpe is not None
 
 
 class TestTrades:
@@ -140,8 +140,7 @@ class TestTheSharpeRatio:
     @given(st.lists(st.integers(9_000, 11_000), min_size=4, max_size=30))
     def test_equals_the_textbook_over_finished_days(self, seen):
         tracker = days(*seen)
-        # a day is worth what it ended on, and begins with what the day before ended on
-        returns = [0.0, *[after / before - 1 for before, after in pairwise(seen[:-1])]]
+        returns = [after / before - 1 for before, after in pairwise(seen)]
         spread = statistics.stdev(returns)
         if tracker.sharpe is None:
             assert spread < 1e-9
@@ -149,7 +148,7 @@ class TestTheSharpeRatio:
             assert float(tracker.sharpe) == pytest.approx(statistics.fmean(returns) / spread * 252**0.5, abs=2e-5)
 
     def test_has_the_sign_of_the_mean(self):
-        falling, rising = days(1000, 990, 970, 960, 0), days(1000, 1010, 1030, 1040, 0)
+        falling, rising = days(1000, 990, 970, 960), days(1000, 1010, 1030, 1040)
         assert falling.sharpe is not None
         assert rising.sharpe is not None
         assert falling.sharpe < 0 < rising.sharpe
@@ -160,11 +159,17 @@ class TestTheSharpeRatio:
         with_deposit.equity_observed(dec(1100), NOON_NS + DAY_NS)
         with_deposit.funds_moved(dec(1100))
         with_deposit.equity_observed(dec(2200), NOON_NS + DAY_NS + 1)
-        with_deposit.equity_observed(dec(2640), NOON_NS + 2 * DAY_NS)
-        with_deposit.equity_observed(dec(2640), NOON_NS + 3 * DAY_NS)
-        without = days(1000, 1100, 1320, 1320)
+        with_deposit.equity_observed(dec(2420), NOON_NS + 2 * DAY_NS)  # 220 on 1100: the day began before the deposit
+        without = days(1000, 1100, 1320)
         assert [with_deposit.state.returns.total, without.state.returns.total] == [dec("0.3"), dec("0.3")]
         assert with_deposit.sharpe == without.sharpe is not None
+
+    def test_counts_a_day_from_its_first_equity_to_the_next_days(self):
+        tracker = days(1000)
+        for number, equity in enumerate((900, 1300, 1100), start=1):
+            tracker.equity_observed(dec(equity), NOON_NS + number)
+        tracker.equity_observed(dec(1200), NOON_NS + DAY_NS)
+        assert (tracker.state.returns.count, tracker.state.returns.total) == (1, dec("0.2"))
 
     def test_of_markets_that_never_rest_has_more_days_a_year(self):
         week, always = days(100, 101, 103, 102), days(100, 101, 103, 102)
@@ -174,7 +179,7 @@ class TestTheSharpeRatio:
         assert always.sharpe / week.sharpe == pytest.approx((Decimal(365) / 252).sqrt(), abs=Decimal("1e-5"))
 
     def test_days_that_begin_with_nothing_have_no_return(self):
-        assert days(0, 100, 100, 100).state.returns.count == 1  # the last day is not over
+        assert days(0, 100, 100).state.returns.count == 1
 
     def test_of_wild_returns_is_still_a_figure(self):
         assert days(dec("0.0001"), dec(10**9), dec("0.0001"), dec(10**9), 5).sharpe is not None

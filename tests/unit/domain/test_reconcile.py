@@ -226,14 +226,15 @@ class TestThePolicy:
         rule = POLICY[kind]
         assert (rule.resolution is Resolution.HALT) == (rule.word is FailureWord.HALT)
 
-    def test_whatever_is_in_doubt_lets_nothing_but_exits_through(self):
+    def test_whatever_is_in_doubt_is_asked_for_again(self):
         for kind in FindingKind:
             if POLICY[kind].resolution in (Resolution.LOOK_UP, Resolution.MAKE_UNKNOWN):
-                assert POLICY[kind].word is FailureWord.REDUCE_ONLY
+                assert POLICY[kind].word is FailureWord.RETRY
 
-    def test_trading_goes_on_with_a_strangers_order_and_with_nothing_else(self):
-        fine = [k for k in FindingKind if balanced([Finding(kind=k, what="", ours="", theirs="")])]
-        assert fine == [K.ORDER_FOREIGN]
+    @pytest.mark.parametrize("kind", FindingKind)
+    def test_trading_goes_on_unless_something_halts_or_news_is_waiting(self, kind):
+        found = [Finding(kind=kind, what="", ours="", theirs="")]
+        assert balanced(found) is (POLICY[kind].word is not FailureWord.HALT and kind is not K.BEHIND)
         assert balanced([])
 
 

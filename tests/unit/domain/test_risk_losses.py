@@ -147,31 +147,36 @@ class TestQuietTicks:
         ],
     )
     def test_are_those_in_which_even_the_worst_case_trips_nothing(self, low, high, attained, quiet):
-        bounds = EquityRange(dec(low), dec(high), attained)
+        bounds = EquityRange(dec(low), dec(high), attained, dec(10_000))
         assert self.started(PEAK).quiet(bounds, NOON_NS + 1) is quiet
 
     @pytest.mark.parametrize("limits", [RiskLimits(), DAILY])
     def test_end_with_the_day(self, limits):
         monitor = self.started(limits)
-        bounds = EquityRange(dec(9_999), dec(10_000), attained=True)
+        bounds = EquityRange(dec(9_999), dec(10_000), attained=True, standing=dec(10_000))
         assert monitor.quiet(bounds, ROLL_NS - 1)
         assert not monitor.quiet(bounds, ROLL_NS)
 
+    @pytest.mark.parametrize("standing", [None, dec(9_999)])
+    def test_do_not_begin_before_what_was_booked_is_observed_once(self, standing):
+        bounds = EquityRange(dec(9_990), dec(9_999), attained=True, standing=standing)
+        assert not self.started(PEAK).quiet(bounds, NOON_NS + 1)
+
     def test_are_none_before_the_first_observation(self):
         assert not RiskMonitor(PEAK, RiskState(day_ends_ns=ROLL_NS)).quiet(
-            EquityRange(ZERO, ZERO, attained=True), NOON_NS
+            EquityRange(ZERO, ZERO, attained=True, standing=None), NOON_NS
         )
 
     def test_leave_the_peak_and_the_last_equity_behind(self):
         monitor = self.started(PEAK)
-        monitor.skip(EquityRange(dec(9_900), dec(10_050), attained=True), dec(9_950))
+        monitor.skip(EquityRange(dec(9_900), dec(10_050), attained=True, standing=dec(10_000)), dec(9_950))
         assert (monitor.state.peak_equity, monitor.state.last_equity) == (dec(10_050), dec(9_950))
-        monitor.skip(EquityRange(dec(9_900), dec(10_060), attained=False), dec(9_950))
+        monitor.skip(EquityRange(dec(9_900), dec(10_060), attained=False, standing=dec(9_950)), dec(9_950))
         assert monitor.state.peak_equity == dec(10_050)
 
     def test_of_an_account_that_was_never_seen_begin_with_their_peak(self):
         monitor = RiskMonitor(PEAK)
-        monitor.skip(EquityRange(dec(1), dec(2), attained=True), dec(1))
+        monitor.skip(EquityRange(dec(1), dec(2), attained=True, standing=None), dec(1))
         assert monitor.state.peak_equity == dec(2)
 
 
@@ -181,7 +186,10 @@ bases = {"EUR_USD": 110_000, "USD_JPY": 100_000, "EUR_JPY": 110_000}
 ticks = st.lists(
     st.tuples(st.sampled_from(SYMBOLS), st.integers(-300, 300), st.integers(1, 30)), min_size=1, max_size=25
 )
-holdings = st.dictionaries(st.sampled_from(SYMBOLS), st.integers(-50_000, 50_000).filter(bool), max_size=3)
+holdings = st.one_of(
+    st.dictionaries(st.sampled_from(SYMBOLS), st.integers(-50_000, 50_000).filter(bool), max_size=3),
+    st.fixed_dictionaries({"EUR_USD": st.integers(1, 50_000)}),  # whose best equity is really reached
+)
 
 
 def priced(symbol: str, offset: int, spread: int) -> tuple[Decimal, Decimal]:
@@ -204,7 +212,9 @@ class TestMarks:
 
     def test_of_nothing_are_the_balance(self):
         assert self.marks.equity(dec(100), [], {}) == dec(100)
-        assert self.marks.equity_range(dec(100), [], {}, {}) == EquityRange(dec(100), dec(100), attained=True)
+        assert self.marks.equity_range(dec(100), [], {}, {}) == EquityRange(
+            dec(100), dec(100), attained=True, standing=dec(100)
+        )
 
     @pytest.mark.parametrize(
         ("position", "quotes"),
@@ -246,7 +256,7 @@ class TestMarks:
         held = [Position("EUR_USD", dec(10), ZERO, "p1"), Position("EUR_USD", dec(-5), ZERO, "p2")]
         extremes = {"EUR_USD": Extremes(dec("1.0"), dec("1.2"), dec("1.1"), dec("1.3"))}
         bounds = self.marks.equity_range(ZERO, held, {}, extremes)
-        assert bounds == EquityRange(dec("3.5"), dec("6.5"), attained=False)
+        assert bounds == EquityRange(dec("3.5"), dec("6.5"), attained=False, standing=None)
 
     def test_take_the_worse_end_of_every_pair_on_the_way_to_the_accounts_currency(self):
         gold = structs.replace(CATALOGUE["EUR_GBP"], symbol="XAU_GBP", base="XAU")
@@ -255,7 +265,7 @@ class TestMarks:
         bounds = Marks(pairs, "EUR").equity_range(
             ZERO, [Position("XAU_GBP", dec(1), ZERO)], {"XAU_GBP": quote("10", "10")}, extremes
         )
-        assert bounds == EquityRange(dec(5), dec(20), attained=False)  # 10 pounds at 1/2 and at 2/1
+        assert bounds == EquityRange(dec(5), dec(20), attained=False, standing=None)  # 10 pounds at 1/2 and at 2/1
 
     @given(holdings, ticks)
     def test_bounds_hold_at_every_tick_to_the_last_digit(self, held, moves):
@@ -277,29 +287,58 @@ class TestMarks:
             assert opening is not None
             assert (bounds.low, bounds.high) == (min(*seen, opening), max(*seen, opening))
 
-    @given(holdings, ticks, st.integers(100, 400))
-    def test_ticks_that_are_skipped_as_quiet_leave_what_watching_each_would(self, held, moves, limit):
+    @given(holdings, ticks, st.integers(50, 400), st.integers(1, 12), st.lists(st.integers(-40, 40), max_size=25))
+    def test_ticks_skipped_in_whatever_windows_leave_what_watching_each_would(self, held, moves, limit, size, bookings):
+        """Bookings change the balance between two ticks: ``bookings[n]`` after the n-th."""
         limits = RiskLimits(drawdown_max=dec(limit), daily_loss_max=dec(limit))
         positions = [Position(s, dec(q), dec(q) * priced(s, 0, 10)[0]) for s, q in held.items()]
-        quotes = {symbol: Quote(*priced(symbol, 0, 10)) for symbol in SYMBOLS}
-        each, leaping = RiskMonitor(limits), RiskMonitor(limits)
-        for monitor in (each, leaping):
-            opening = self.marks.equity(dec(10_000), positions, quotes)
-            assert opening is not None
-            monitor.observe(opening, NOON_NS)
-        before = dict(quotes)
         all_ticks = [Tick(s, NOON_NS + n, *priced(s, o, w), n) for n, (s, o, w) in enumerate(moves, start=1)]
-        trips = []
-        for tick in all_ticks:
-            quotes[tick.instrument] = Quote(tick.bid, tick.ask)
-            equity = self.marks.equity(dec(10_000), positions, quotes)
-            assert equity is not None
-            trips.append(each.observe(equity, tick.ts_ns))
-        bounds = self.marks.equity_range(dec(10_000), positions, before, TickWindow(all_ticks).extremes())
+        booked = [*bookings, *[0] * len(all_ticks)][: len(all_ticks)]
+        each = Watch(self.marks, limits, positions)
+        for tick, amount in zip(all_ticks, booked, strict=True):
+            each.at(tick)
+            each.balance += amount
+        leaping = Watch(self.marks, limits, positions)
+        index = 0
+        while index < len(all_ticks):
+            stop = min(index + size, len(all_ticks))
+            # a window ends where something is booked, as the conductor ends it
+            stop = next((n + 1 for n in range(index, stop) if booked[n]), stop)
+            if not leaping.leap(all_ticks[index:stop]):
+                stop = index + 1
+                leaping.at(all_ticks[index])
+            leaping.balance += booked[stop - 1]
+            index = stop
+        assert leaping.trips == each.trips
+        assert leaping.monitor.state == each.monitor.state
+
+
+class Watch:
+    """A monitor with quotes and a balance, told of ticks one by one or by the window."""
+
+    def __init__(self, marks: Marks, limits: RiskLimits, positions: list[Position]) -> None:
+        self.marks, self.positions, self.balance = marks, positions, dec(10_000)
+        self.quotes = {symbol: Quote(*priced(symbol, 0, 10)) for symbol in SYMBOLS}
+        self.monitor = RiskMonitor(limits)
+        self.trips: list[Trip] = []
+        self.monitor.observe(self.equity(), NOON_NS)
+
+    def equity(self) -> Decimal:
+        equity = self.marks.equity(self.balance, self.positions, self.quotes)
+        assert equity is not None
+        return equity
+
+    def at(self, tick: Tick) -> None:
+        self.quotes[tick.instrument] = Quote(tick.bid, tick.ask)
+        trip = self.monitor.observe(self.equity(), tick.ts_ns)
+        if trip is not None:
+            self.trips.append(trip)
+
+    def leap(self, ticks: list[Tick]) -> bool:
+        bounds = self.marks.equity_range(self.balance, self.positions, self.quotes, TickWindow(ticks).extremes())
         assert bounds is not None
-        if leaping.quiet(bounds, NOON_NS + len(moves)):
-            assert trips == [None] * len(trips)
-            last = self.marks.equity(dec(10_000), positions, quotes)
-            assert last is not None
-            leaping.skip(bounds, last)
-            assert leaping.state == each.state
+        if not self.monitor.quiet(bounds, ticks[-1].ts_ns):
+            return False
+        self.quotes.update({tick.instrument: Quote(tick.bid, tick.ask) for tick in ticks})
+        self.monitor.skip(bounds, self.equity())
+        return True
