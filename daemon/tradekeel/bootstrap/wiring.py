@@ -59,7 +59,6 @@ class House:
     plan: Plan
     system: ActorSystem
     root: Supervisor
-    control: Control | None
     workers: list[BlockingWorker]
     fingerprints: Mapping[str, str]
 
@@ -92,7 +91,7 @@ class Builder:
         self.reload = reload
         self.workers: list[BlockingWorker] = []
         self.fingerprints: dict[str, str] = {}
-        self.runs: dict[str, int] = {}
+        self.control: Control | None = None  # the one that lives, or lived last
 
     def build(self) -> House:
         """The whole tree, root first."""
@@ -104,14 +103,12 @@ class Builder:
             ChildSpec("control", self._control, shutdown_s=5.0),
         ]
         children.extend(
-            ChildSpec(account.config.name, partial(self._account, account), start_timeout_s=None)
+            ChildSpec(account.config.name, partial(self._account, account.config.name), start_timeout_s=None)
             for account in self.plan.accounts
         )
-        jobs = self._jobs()
-        if jobs:
-            children.append(ChildSpec("scheduler", partial(Scheduler, jobs)))
+        children.append(ChildSpec("scheduler", lambda: Scheduler(self._jobs())))
         root = Supervisor("root", Strategy.ONE_FOR_ALL, children, ROOT_RESTARTS)
-        return House(self.plan, self.system, root, None, self.workers, self.fingerprints)
+        return House(self.plan, self.system, root, self.workers, self.fingerprints)
 
     # --- root ------------------------------------------------------------------------------------------------------------
 
@@ -139,15 +136,20 @@ class Builder:
         self.workers.append(worker)
         return worker
 
-    def _control(self) -> Control:
+    def control_settings(self) -> ControlSettings:
+        """What the plan in force says about control."""
         daemon = self.plan.config.daemon
-        settings = ControlSettings(
+        return ControlSettings(
             name=daemon.name,
             on_stop=daemon.on_stop,
             stop_at_feed_end=daemon.on_feed_end == "stop",
             stop_timeout_s=daemon.stop_timeout_s,
             watchdog_every_s=daemon.stall_limit_s / 2,
+            books=f"sqlite {self.statedir.books}",
         )
+
+    def _control(self) -> Control:
+        settings = self.control_settings()
         accounts = [
             AccountRefs(
                 a.config.name,
@@ -156,7 +158,8 @@ class Builder:
             )
             for a in self.plan.accounts
         ]
-        return Control(settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status)
+        self.control = Control(settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status)
+        return self.control
 
     def _process_status(self) -> Mapping[str, Any]:
         return {
@@ -194,9 +197,9 @@ class Builder:
 
     # --- one account -----------------------------------------------------------------------------------------------------
 
-    def _account(self, account: AccountPlan) -> Supervisor:
-        names = Names(account.config.name)
-        ref = lambda part: self.system.ref(names.of(part))
+    def _account(self, name: str) -> Supervisor:
+        account = next(a for a in self.plan.accounts if a.config.name == name)  # the plan in force now: a reload changes it
+        names = Names(name)
         failures = {s.config.name: Failures() for s in account.strategies}
         strategists = [
             ChildSpec(
@@ -208,9 +211,7 @@ class Builder:
         ]
         children = [
             ChildSpec(names.of("session"), partial(self._session, account), start_timeout_s=None),
-            ChildSpec(
-                names.of("sync"), lambda: Sync(self.system.ref(names.of("session")), self._venue_capabilities(account))
-            ),
+            ChildSpec(names.of("sync"), partial(self._sync, account)),
             ChildSpec(names.of("executor"), partial(self._executor, account), start_timeout_s=None, shutdown_s=10.0),
             ChildSpec(names.of("monitor"), partial(self._monitor, account)),
             ChildSpec(
@@ -224,29 +225,22 @@ class Builder:
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
 
-        def make() -> PaperVenue:
-            return PaperVenue(
-                self.statedir.paper_ledger(account.config.account_at_venue),
-                account.paper,
-                self._instruments(account),
-                account.settings,
-                run=worker.call,
-                point=point,
-                opened_ns=0,
-            )
+        deadlines = None if self._source(account).info.replayable else self.system.clock
+        return Session(partial(self._make_venue, account, worker), deadlines)
 
-        return Session(make, None if self._source(account).info.replayable else self.system.clock)
-
-    def _venue_capabilities(self, account: AccountPlan) -> Any:
-        worker = _NoWorker()
-        venue = PaperVenue(
+    def _make_venue(self, account: AccountPlan, worker: BlockingWorker | _NoWorker) -> PaperVenue:
+        return PaperVenue(
             self.statedir.paper_ledger(account.config.account_at_venue),
             account.paper,
             self._instruments(account),
             account.settings,
             run=worker.call,
+            point=point,
         )
-        return venue.capabilities
+
+    def _sync(self, account: AccountPlan) -> Sync:
+        session = self.system.ref(Names(account.config.name).of("session"))
+        return Sync(session, self._make_venue(account, _NoWorker()).capabilities)
 
     def _executor(self, account: AccountPlan) -> Executor:
         names = Names(account.config.name)
