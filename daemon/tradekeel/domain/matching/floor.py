@@ -254,7 +254,7 @@ class Floor:
     def _sweep(self) -> None:
         """Cancel the reduce-only orders of moved positions that have nothing left to reduce."""
         for key in sorted(self._moved, key=by_age):
-            for side in Side:
+            for side in (Side.BUY, Side.SELL):
                 if self._account.closable(side, *key):
                     continue
                 for order in self._orders.reducers(key, side):

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching.rates import Converter, Range
-from tradekeel.domain.money import ONE, ZERO, Rounding, round_to
+from tradekeel.domain.money import ONE, ZERO
 from tradekeel.domain.positions import Position, convert, margin_required
 from tradekeel.domain.ticks import TWO, Tick
 from tradekeel.errors import Defect
@@ -96,6 +96,8 @@ class Margin:
 
     def needed(self, symbol: str, quantity: Decimal, mark: Tick, rate: Decimal) -> Decimal:
         """Margin in account currency for ``quantity`` at the middle of ``mark``."""
+        if not quantity:
+            return ZERO
         return convert(self._share(symbol) * quantity * (mark.bid + mark.ask) / TWO, rate, self._converter.currency)
 
     def rate_of(self, symbol: str, marks: Mapping[str, Tick]) -> Decimal:
@@ -152,21 +154,9 @@ class Margin:
 
 
 def _around(mark: Tick, width: Decimal) -> Range:
-    """The quotes from ``width`` below to ``width`` above, in steps fine enough for any price."""
+    """The quotes from ``width`` below to ``width`` above."""
     low, high = ONE - width, ONE + width
-    return (
-        _short(mark.bid * low, Rounding.PRICE_UP),
-        _short(mark.bid * high, Rounding.PRICE_DOWN),
-        _short(mark.ask * low, Rounding.PRICE_UP),
-        _short(mark.ask * high, Rounding.PRICE_DOWN),
-    )
-
-
-_GUARD_STEP = Decimal("1e-12")
-
-
-def _short(value: Decimal, rounding: Rounding) -> Decimal:
-    return round_to(value, _GUARD_STEP, rounding)
+    return mark.bid * low, mark.bid * high, mark.ask * low, mark.ask * high
 
 
 def _nothing() -> Position:

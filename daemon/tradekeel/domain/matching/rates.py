@@ -59,8 +59,11 @@ class Converter:
 
         A pair without a range stands at its fixed rate.
         """
+        path = self.path(currency)
         low = high = ONE
-        for leg in self.path(currency) or ():
+        if not path:
+            return low, high
+        for leg in path:
             bounds = ranges.get(leg.symbol)
             if bounds is None:
                 ends = [_along(leg, self._fixed[leg.symbol])]

@@ -41,6 +41,7 @@ class Levels(Struct, gc=False):
         )
 
 
+_WHENS = tuple(When)  # walking an enum costs more than walking a tuple
 _FALLS = (When.BID_FALLS, When.ASK_FALLS)
 _Entry = tuple[Decimal | int, str]  # falling keys are negated: the highest comes first
 
@@ -49,7 +50,7 @@ class TriggerBook:
     """The working orders of one instrument by what touches them."""
 
     def __init__(self) -> None:
-        self._heaps: tuple[list[_Entry], ...] = tuple([] for _ in When)
+        self._heaps: tuple[list[_Entry], ...] = tuple([] for _ in _WHENS)
         self._current: dict[str, tuple[Trigger, ...]] = {}
         self._levels: Levels | None = None
 
@@ -74,13 +75,11 @@ class TriggerBook:
     def take_touched(self, bid: Decimal, ask: Decimal, ts_ns: int) -> set[str]:
         """The orders that a tick touches; they are not watched for any more until they are put back."""
         found: set[str] = set()
-        limits = (bid, bid, ask, ask, ts_ns)
-        for when in When:
+        low_bid, low_ask = bid.copy_negate(), ask.copy_negate()
+        # In the order of When; of falling keys the negated are compared: -key <= -bid is key >= bid.
+        reaches: tuple[Decimal | int, ...] = (low_bid, bid, low_ask, ask, ts_ns)
+        for when, reach in zip(_WHENS, reaches, strict=True):
             heap = self._heaps[when]
-            reach: Decimal | int = limits[when]
-            if when in _FALLS:
-                # -key <= -bid is key >= bid: the falling price has reached the key
-                reach = _negated(reach)
             while heap and heap[0][0] <= reach:
                 key, order = heappop(heap)
                 if self._is_current(when, key, order):
@@ -93,19 +92,14 @@ class TriggerBook:
     def levels(self) -> Levels:
         """The nearest prices and time at which any order is touched."""
         if self._levels is None:
-            levels = Levels()
-            tops = [self._top(when) for when in When]
-            if (key := tops[When.BID_FALLS]) is not None:
-                levels.bid_low = Decimal(_negated(key))
-            if (key := tops[When.BID_RISES]) is not None:
-                levels.bid_high = Decimal(key)
-            if (key := tops[When.ASK_FALLS]) is not None:
-                levels.ask_low = Decimal(_negated(key))
-            if (key := tops[When.ASK_RISES]) is not None:
-                levels.ask_high = Decimal(key)
-            if (key := tops[When.DUE]) is not None:
-                levels.due_ns = int(key)
-            self._levels = levels
+            bid_low, bid_high, ask_low, ask_high, due_ns = (self._top(when) for when in _WHENS)
+            self._levels = Levels(
+                LOWEST if bid_low is None else Decimal(_negated(bid_low)),
+                HIGHEST if bid_high is None else Decimal(bid_high),
+                LOWEST if ask_low is None else Decimal(_negated(ask_low)),
+                HIGHEST if ask_high is None else Decimal(ask_high),
+                NEVER_NS if due_ns is None else int(due_ns),
+            )
         return self._levels
 
     def _top(self, when: When) -> Decimal | int | None:
@@ -118,7 +112,7 @@ class TriggerBook:
         return None
 
     def _is_current(self, when: When, key: Decimal | int, order: str) -> bool:
-        return any(w is when and _sorted_key(w, k) == key for w, k in self._current.get(order, ()))
+        return (when, _negated(key) if when in _FALLS else key) in self._current.get(order, ())
 
     def _compact(self, when: When) -> None:
         heap = self._heaps[when]
