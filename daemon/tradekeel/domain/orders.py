@@ -145,7 +145,6 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     },
     S.ACCEPTED: {
         E.ACCEPT: S.ACCEPTED,
-        E.REFUSE_CANCEL: S.ACCEPTED,  # of an amend: the order stays as it was
         E.FILL: S.PARTIALLY_FILLED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
         E.CANCEL: S.CANCELED,
@@ -156,7 +155,6 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     },
     S.PARTIALLY_FILLED: {
         E.ACCEPT: S.PARTIALLY_FILLED,
-        E.REFUSE_CANCEL: S.PARTIALLY_FILLED,
         E.FILL: S.PARTIALLY_FILLED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
         E.REFUSE_CANCEL: S.PARTIALLY_FILLED,
