@@ -21,7 +21,7 @@ from tradekeel.feeds.zones import BadTime
 
 T = TypeVar("T")
 
-PRICES_MAX = 200_000  # distinct texts remembered; prices of a day are some thousand
+PRICES_MAX = 50_000  # distinct texts remembered, some 15 MB at most; the prices of a day are some thousand
 
 
 class Numbers(dict[str, Decimal]):

@@ -39,7 +39,7 @@ _BLOCK_WORDS = struct.Struct("<32H")
 _TICK_WORDS = struct.Struct(f"<{SLOTS * WORDS_PER_TICK}H")
 _RETURN_MIN, _RETURN_MAX = -0.5, 1.0  # of one block: however wild the settings, a price stays above zero
 _PRICE_TICKS_MIN = 100
-_CACHE_MAX = 200_000
+_CACHE_MAX = 50_000
 
 _PRICES = {
     "EUR_USD": "1.1", "GBP_USD": "1.27", "AUD_USD": "0.66", "NZD_USD": "0.61", "USD_CAD": "1.36", "USD_CHF": "0.88",

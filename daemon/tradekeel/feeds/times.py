@@ -12,7 +12,7 @@ raises :class:`BadTime` if anything in it needs a closer look; then the rows are
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
@@ -21,8 +21,9 @@ from tradekeel.feeds.zones import BadTime, WallClock, midnight_wall_ns
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+_POWERS = tuple(int(f"1{'0' * digits}") for digits in range(10))
 NS_MAX = 7_258_118_400 * NS_PER_S  # the year 2200; a time beyond it was read in the wrong unit
-CACHE_MAX = 100_000
+CACHE_MAX = 50_000
 
 _NUMBER = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,18}))?", re.ASCII)
 _UNITS_NS = {"epoch_s": NS_PER_S, "epoch_ms": NS_PER_MS, "epoch_us": 1_000, "epoch_ns": 1}
@@ -136,8 +137,20 @@ class _Epoch(_Dated):
         self._unit_ns = unit_ns
 
     def column(self, texts: Sequence[str]) -> list[int]:
-        unit_ns = self._unit_ns
-        return _checked_column([count * unit_ns for count in map(int, texts)])
+        point, fraction = texts[0].partition(".")[1:]
+        digits = len(fraction)
+        if not point:
+            unit_ns, counts = self._unit_ns, texts
+        else:
+            split = [text.rpartition(".") for text in texts]
+            alike = {len(part[2]) for part in split} == {digits} and all(part[0] for part in split)
+            if not alike or not 1 <= digits <= 9 or self._unit_ns % _POWERS[digits]:
+                raise BadTime("fractions of different lengths, or finer than a nanosecond")
+            unit_ns = self._unit_ns // _POWERS[digits]
+            counts = [part[0] + part[2] for part in split]
+        if not "".join(counts).isdigit():
+            raise BadTime("not all are numbers")
+        return _checked_column([count * unit_ns for count in map(int, counts)])
 
     def one(self, text: str, last_ns: int) -> int:
         return _checked(_count_ns(text, self._unit_ns), text)
@@ -160,8 +173,10 @@ class _SinceMidnight:
         return self._clock.utc_ns(midnight_ns, -1), self._clock.utc_ns(last_ns, NS_MAX)
 
     def column(self, texts: Sequence[str]) -> list[int]:
+        if not "".join(texts).isdigit():
+            raise BadTime("not all are numbers")
         counts = list(map(int, texts))
-        if min(counts) < 0 or max(counts) >= 86_400_000:
+        if max(counts) >= 86_400_000:
             raise BadTime("not within a day")
         midnight_ns = self._midnight_ns
         return self._clock.utc_column([midnight_ns + count * NS_PER_MS for count in counts])
@@ -173,53 +188,102 @@ class _SinceMidnight:
         return self._clock.utc_ns(self._midnight_ns + since_ns, last_ns)
 
 
-class _Text(_Dated):
-    """Dates and times in words and digits.
+class _Minutes(dict[str, int]):
+    """What stands before the seconds of a text, as nanoseconds. Each is matched once, as part of a whole text."""
 
-    Minutes repeat from row to row, and so do the seconds within a minute, so a column is read by two lookups a row where
-    the pattern begins with the 16 characters of an ISO minute; any other text is matched by its pattern.
+    def __init__(self, whole_ns: Callable[[str], int]) -> None:
+        super().__init__()
+        self._whole_ns = whole_ns
+
+    def __missing__(self, before: str) -> int:
+        if len(self) >= CACHE_MAX:
+            self.clear()
+        value = self[before] = self._whole_ns(before)
+        return value
+
+
+class _Shape:
+    """Texts of one length, with seconds and fraction in one place and the same behind them, read by slices.
+
+    A pattern sees digits, letters and signs, not which digit it is. So a text with other digits in the same places means
+    the same parts, and only the part before the seconds has to be matched, once a minute.
     """
 
-    def __init__(self, pattern: re.Pattern[str], clock: WallClock) -> None:
-        self._pattern = pattern
-        self._clock = clock
-        self._two_parts = pattern is _ISO
-        self._known: dict[str, tuple[int, bool]] = {}
+    def __init__(self, reader: _Text, sample: str) -> None:
+        match = reader.pattern.fullmatch(sample)
+        if match is None or match.groupdict().get("S") is None:
+            raise BadTime("there are no seconds to read by themselves")
+        self.length = len(sample)
+        self._seconds = match.span("S")
+        has_fraction = match.groupdict().get("f") is not None
+        self._fraction = match.span("f") if has_fraction else (self._seconds[1], self._seconds[1])
+        if self._fraction[0] < self._seconds[1]:
+            raise BadTime("the fraction stands before the seconds")
+        self._between = sample[self._seconds[1] : self._fraction[0]]
+        self._behind = sample[self._fraction[1] :]
+        digits = self._fraction[1] - self._fraction[0]
+        self._unit_ns = _POWERS[9 - digits]
+        self._limit = 60 * _POWERS[digits]
+        self._zeros = "0" * (self._seconds[1] - self._seconds[0]) + self._between + "0" * digits + self._behind
+        self.absolute = reader.match(sample)[1]
+        self._minutes = _Minutes(lambda before: self._before_ns(reader, before))
+
+    def _before_ns(self, reader: _Text, before: str) -> int:
+        """What stands before the seconds, by itself; it must leave the seconds where they are."""
+        text = before + self._zeros
+        match = reader.pattern.fullmatch(text)
+        if match is None or match.span("S") != self._seconds:
+            raise BadTime(f"{text!r} has another shape")
+        ns, absolute = reader.match(text)
+        if absolute != self.absolute:
+            raise BadTime("some times have a zone and some have none")
+        return ns
 
     def column(self, texts: Sequence[str]) -> list[int]:
-        read = [self._read(text) for text in texts]
-        absolute = {pair[1] for pair in read}
-        times = [pair[0] for pair in read]
-        if absolute == {True}:
-            return _checked_column(times)
-        if absolute == {False}:
-            return _checked_column(self._clock.utc_column(times))
-        raise BadTime("some times have a zone and some have none")
+        """Nanoseconds of many texts. Raises :class:`BadTime` if one has another shape."""
+        (start, stop), (first, last) = self._seconds, self._fraction
+        between, behind = self._between, self._behind
+        parts = [text[start:stop] + text[first:last] for text in texts]
+        if (
+            {len(text) for text in texts} != {self.length}
+            or (between and {text[stop:first] for text in texts} != {between})
+            or (behind and {text[last:] for text in texts} != {behind})
+            or not "".join(parts).isdigit()
+        ):
+            raise BadTime("texts of different shapes")
+        counts = list(map(int, parts))
+        if max(counts) >= self._limit:
+            raise BadTime("no time of day")
+        unit_ns, minutes = self._unit_ns, self._minutes
+        return [minutes[text[:start]] + count * unit_ns for text, count in zip(texts, counts, strict=True)]
+
+
+class _Text(_Dated):
+    """Dates and times in words and digits."""
+
+    def __init__(self, pattern: re.Pattern[str], clock: WallClock) -> None:
+        self.pattern = pattern
+        self._clock = clock
+        self._shape: _Shape | None = None
+
+    def column(self, texts: Sequence[str]) -> list[int]:
+        shape = self._shape
+        if shape is None or shape.length != len(texts[0]):
+            shape = self._shape = _Shape(self, texts[0])
+        try:
+            times = shape.column(texts)
+        except BadTime:
+            self._shape = None
+            raise
+        return _checked_column(times if shape.absolute else self._clock.utc_column(times))
 
     def one(self, text: str, last_ns: int) -> int:
-        ns, absolute = self._read(text)
+        ns, absolute = self.match(text.strip())
         return _checked(ns if absolute else self._clock.utc_ns(ns, last_ns), text)
 
-    def _read(self, text: str) -> tuple[int, bool]:
-        """Nanoseconds, and whether they are UTC already or on the wall clock."""
-        if not self._two_parts:
-            return self._match(text)
-        known = self._known
-        minute = known.get(text[:16])
-        rest = known.get(text[16:])
-        if minute is not None and rest is not None:
-            return minute[0] + rest[0], rest[1]
-        whole = self._match(text)  # first: only parts of a text that is right as a whole are remembered
-        if len(text) > 16 and text[16] == ":":
-            if len(known) > CACHE_MAX:
-                known.clear()
-            minute = self._match(text[:16])
-            known[text[:16]] = minute
-            known[text[16:]] = (whole[0] - minute[0], whole[1])
-        return whole
-
-    def _match(self, text: str) -> tuple[int, bool]:
-        match = self._pattern.fullmatch(text.strip())
+    def match(self, text: str) -> tuple[int, bool]:
+        """Nanoseconds, and whether they are UTC already or on the wall clock. Raises :class:`BadTime`."""
+        match = self.pattern.fullmatch(text)
         if match is None:
             raise BadTime(f"{text!r} does not look as time_format says")
         found = {name: part for name, part in match.groupdict().items() if part is not None}

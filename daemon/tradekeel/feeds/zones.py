@@ -68,7 +68,7 @@ class Offsets(dict[int, tuple[int, int]]):
         self._zone = zone
 
     def __missing__(self, quarter: int) -> tuple[int, int]:
-        if len(self) > 100_000:
+        if len(self) > 10_000:
             self.clear()
         wall = _EPOCH + timedelta(seconds=quarter * 900)
         first, second = (wall.replace(tzinfo=self._zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))

@@ -132,6 +132,74 @@ class TestFormats:
         assert read(text, "ms_since_midnight", day=(moment.year, moment.month, moment.day)) == expected
 
 
+class TestColumns:
+    """A column is read as its texts are read one by one, or not at all."""
+
+    @given(
+        st.sampled_from(
+            [
+                "%Y-%m-%dT%H:%M:%S.%f",
+                "%d%m%Y%H%M%S",
+                "%d %b %y %I:%M:%S %p",
+                "%S.%f %M:%H %d/%m/%Y",
+                "%f %Y-%m-%d %H:%M:%S",
+                "%H:%M %d.%m.%Y",
+                "%Y%m%d %H%M%S%f%z",
+            ]
+        ),
+        st.lists(
+            st.tuples(MOMENTS, st.booleans(), st.integers(0, 9), st.sampled_from(["+0000", "-0500", "Z"])),
+            min_size=1,
+            max_size=6,
+        ),
+    )
+    def test_of_any_pattern(self, pattern, rows):
+        texts = []
+        for moment, short, digits, zone in rows:
+            text = pattern.replace("%f", f"{moment.microsecond:06d}000"[: max(1, digits)]).replace("%z", zone)
+            text = moment.strftime(text)
+            texts.append(text.replace(" 0", " ").replace("/0", "/") if short else text)
+        self.compare(pattern, texts)
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    "2014-05-08 07:30:00",
+                    "2014-05-08T07:30:61",
+                    "2014-05-08T07:30:0x",
+                    "2014-05-08T07:31:59",
+                    "2014-05-08T07:30Z",
+                    "2014-05-08T07:30:01.5",
+                    "2014-05-08T07:30:02.7Z",
+                    "2014-05-08T07:30:02.75",
+                ]
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    def test_of_iso_times(self, texts):
+        self.compare("iso", texts)
+
+    @given(
+        st.lists(st.from_regex(r"[0-9]{1,12}(\.[0-9]{0,10})?|[+ -]?[0-9]{3}", fullmatch=True), min_size=1, max_size=3),
+        st.sampled_from(["epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "ms_since_midnight"]),
+    )
+    def test_of_numbers(self, texts, time_format):
+        self.compare(time_format, texts)
+
+    def compare(self, time_format: str, texts: list[str]) -> None:
+        reader = time_reader(time_format, UTC)
+        reader.new_file((2014, 5, 8))
+        for part in (texts, texts[:1] * 3, texts[::-1]):
+            try:
+                column = reader.column(part)
+            except (BadTime, ValueError):
+                continue
+            assert column == [reader.one(text, -1) for text in part]
+
+
 class TestZones:
     @pytest.mark.parametrize(
         ("zone", "hours"), [("UTC", 0), ("GMT", 0), ("UTC-05:00", -5), ("UTC+2", 2), ("+0530", 5.5), ("Etc/GMT+5", -5)]
