@@ -356,8 +356,9 @@ class ExecutorCore:
 
     def _free_waiting(self, step: Step, now_ns: int) -> None:
         """Exits that waited for a sibling's end: send them, or give them up if nothing is left to close."""
-        for order in [o for o in self.book.orders.values() if o.after_cancel_of and o.status is OrderStatus.INTENDED]:
-            if self._held_by(order) or order.submitted_ns is not None:
+        for client_order_id in list(self.book.waiting):
+            order = self.book.orders[client_order_id]
+            if self._held_by(order):
                 continue
             trade = self.book.trade(order.trade_id)
             held = ZERO if trade is None else trade.open_quantity
@@ -630,7 +631,8 @@ class ExecutorCore:
         return order.purpose is Purpose.EXIT or (row.latch is r.Latch.OPEN and not row.paused)
 
     def _renew(self, step: Step, order: Order, children: Sequence[Order], now_ns: int) -> None:
-        again = renewed(order, now_ns)
+        # Its place was free when it went out the first time: it waits for nobody, or it would be sent a second time.
+        again = structs.replace(renewed(order, now_ns), after_cancel_of=())
         orders = (again, *(renewed(child, now_ns, parent=again) for child in children))
         step.record(
             r.OrdersIntended(
