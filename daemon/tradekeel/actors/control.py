@@ -25,6 +25,7 @@ from tradekeel.domain.protocol import (
     FeedProgress,
     StopFeed,
 )
+from tradekeel.errors import TradekeelError
 from tradekeel.runtime.actor import Actor, ActorRef, Lane, MailboxLimits, Reply
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.watchdog import Watchdog
@@ -267,7 +268,7 @@ class Control(Actor):
         self._notify.reloading(int(self.clock.monotonic() * 1_000_000))
         try:
             said = await self._reload()
-        except Exception as error:  # whatever is wrong with the file, the old configuration stays whole
+        except TradekeelError as error:  # whatever is wrong with the file, the old configuration stays whole
             logger.error("reload refused, the old configuration stays in force: {}", error)
             ok, said = False, f"refused, the old configuration stays in force: {error}"
         else:
@@ -283,15 +284,15 @@ class Control(Actor):
     def _account_ready(self, ready: AccountReady) -> None:
         before = self._ready.get(ready.account)
         self._ready[ready.account] = ready
-        log = logger.bind(account=ready.account)
+        account = logger.bind(account=ready.account)
         if before is None:
             self.pace[ready.account] = Pace(0, self.clock.monotonic())
             self._log_recovery(ready)
         if before is None or before.trading is not ready.trading:
             if ready.trading:
-                log.info("{} is reconciled and trading", ready.account)
+                account.info("{} is reconciled and trading", ready.account)
             else:
-                log.warning("{} is not trading: {}", ready.account, ready.why)
+                account.warning("{} is not trading: {}", ready.account, ready.why)
         if len(self._ready) == len(self._accounts) and not self._told_ready:
             self._told_ready = True
             self._notify.ready(self._status_line())

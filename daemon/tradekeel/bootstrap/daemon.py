@@ -1,19 +1,25 @@
-"""Running a daemon: lock, build, run the tree, and say with an exit code how it ended."""
+"""Running a daemon: lock, build, run the tree, and say how it ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from loguru import logger
+from msgspec import Struct
 
-from tradekeel.actors.control import SignalArrived
+from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
+from tradekeel.bootstrap.ending import is_operating_error
 from tradekeel.bootstrap.plan import Plan
+from tradekeel.bootstrap.reload import Reloader
+from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
-from tradekeel.errors import AlreadyRunning, ExitCode
+from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
-from tradekeel.runtime.fault import Fault
-from tradekeel.runtime.loop import LoopGuard, dump_stacks_and_exit
+from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.fault import Action, Fault
+from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.runtime.notify import Notifier
 from tradekeel.runtime.signals import SignalInbox
@@ -21,20 +27,55 @@ from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.storage.store import Store
 
-Watcher = Callable[[ActorSystem, StateDir], object]
+ATTACH_EVERY_S = 0.005
+SHOW_EVERY_S = 0.25
+SHOW_TIMEOUT_S = 5.0
+
+Show = Callable[[Mapping[str, Any]], object]
+"""Shows the daemon's status to a person. It may block (a terminal can be stopped), so it is called in a thread of its own."""
+
+Applied = Callable[[Plan], object]
+"""Called with a plan that a reload has put in force."""
 
 
-def run_daemon(plan: Plan, signals: SignalInbox, environ: Mapping[str, str], *, fresh: bool = False) -> ExitCode:
-    """Run until stopped. Errors of configuration were found before; what is raised here is documented in ExitCode."""
+class Ran(Struct, frozen=True):
+    """What a daemon was doing when it ended."""
+
+    feeds: tuple[FeedSummary, ...] = ()
+    recovered: bool = False  # whether at least one account had been reconciled
+
+
+def run_daemon(
+    plan: Plan,
+    signals: SignalInbox,
+    environ: Mapping[str, str],
+    *,
+    fresh: bool = False,
+) -> ExitCode:
+    """Run until stopped. Errors of configuration were found before; what is raised here is told by ``ending.explain``."""
+    run_to_the_end(plan, signals, environ, fresh=fresh)
+    return ExitCode.DONE
+
+
+def run_to_the_end(
+    plan: Plan,
+    signals: SignalInbox,
+    environ: Mapping[str, str],
+    *,
+    fresh: bool = False,
+    show: Show | None = None,
+    applied: Applied | None = None,
+) -> Ran:
+    """Run until stopped or until the feeds end, and say what was going on."""
     statedir = StateDir(plan.config.state_dir)
     statedir.lock()
     faults.arm_from_environment(environ)
     try:
+        if signals.stop_asked:
+            return Ran()
         if fresh:
             forget_paper(plan, statedir)
-        if signals.stop_asked:
-            return ExitCode.DONE
-        return run_loop(_main, plan, statedir, signals, environ)
+        return run_loop(_main, plan, statedir, signals, environ, show, applied)
     finally:
         statedir.release()
 
@@ -68,33 +109,107 @@ def close_executions(store: Store, accounts: list[str]) -> None:
         store.commit([Group(execution=loaded.execution, records=(record,), rows=rows)])
 
 
-def _book_of(loaded: object) -> object:
+def _book_of(loaded: Any) -> Any:
     from tradekeel.domain.book import Book
     from tradekeel.domain.recovery import decode_account_state
 
-    cut = loaded.cut  # type: ignore[attr-defined]
+    cut = loaded.cut
     return Book() if cut is None else Book.load(decode_account_state(cut.state).book)
 
 
-async def _main(plan: Plan, statedir: StateDir, signals: SignalInbox, environ: Mapping[str, str]) -> ExitCode:
+async def _main(
+    plan: Plan,
+    statedir: StateDir,
+    signals: SignalInbox,
+    environ: Mapping[str, str],
+    show: Show | None,
+    applied: Applied | None,
+) -> Ran:
     notify = Notifier.from_environ(environ)
     system = ActorSystem(on_fault=_log_fault)
-
-    async def reload() -> str:
-        raise AlreadyRunning("reload is not wired")
-
-    house = Builder(plan, statedir, system, notify, reload).build()
-    control = system.ref("control")
-    signals.attach(lambda number: control.alive and control.control(SignalArrived(int(number))))
+    reloader = Reloader(environ, system, applied)
+    builder = Builder(plan, statedir, system, notify, reloader.reload)
+    reloader.builder = builder
+    house = builder.build()
+    bystander = _Bystander(system, signals, show)
     with LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
-            await system.run(house.root)
+            await bystander.beside(house.root)
         finally:
             signals.detach()
             for worker in house.workers:
                 await worker.close()
-    return ExitCode.DONE
+    return _what_was(builder.control)
+
+
+def _what_was(control: Control | None) -> Ran:
+    if control is None:
+        return Ran()
+    feeds = tuple(
+        FeedSummary(
+            account=account,
+            position=pace.progress.position,
+            ticks=pace.ticks,
+            ticks_per_s=pace.ticks_per_s,
+            quality=dict(pace.progress.quality),
+        )
+        for account, pace in control.pace.items()
+        if pace.progress is not None
+    )
+    return Ran(feeds, recovered=bool(control.pace))
+
+
+class _Bystander:
+    """What goes on beside the tree of actors without being part of it: signals find their way in, and people look on."""
+
+    def __init__(self, system: ActorSystem, signals: SignalInbox, show: Show | None) -> None:
+        self._system = system
+        self._signals = signals
+        self._show = show
+
+    async def beside(self, root: Any) -> None:
+        """Run the tree and, until it ends, whatever belongs beside it."""
+        import anyio
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._attach)
+            if self._show is not None:
+                tasks.start_soon(self._keep_showing, self._show)
+            try:
+                await self._system.run(root)
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def _attach(self) -> None:
+        """Signals are kept until control is there to take them; none is lost in between."""
+        control = self._system.ref("control")
+        while not control.alive:
+            await self._system.clock.sleep(ATTACH_EVERY_S)
+        self._signals.attach(lambda number: control.alive and control.control(SignalArrived(int(number))))
+
+    async def _keep_showing(self, show: Show) -> None:
+        control, clock = self._system.ref("control"), self._system.clock
+        async with BlockingWorker("terminal") as worker:
+            while True:
+                try:
+                    status = await control.ask(DescribeProcess(), timeout_s=SHOW_TIMEOUT_S)
+                    await worker.call(show, status)
+                except ActorError:
+                    pass  # it is starting or ending; the next look tells
+                await clock.sleep(SHOW_EVERY_S)
 
 
 def _log_fault(fault: Fault) -> None:
-    logger.warning("{}", fault)
+    """Who failed, with what, and what is done about it: an operating error in one line, a bug with its traceback."""
+    error = fault.error
+    what = f"{type(error).__name__}: {error}" if error is not None else fault.ending.value
+    then = {
+        Action.RESTART: f"it is restarted{f' in {fault.delay_s:.1f} s' if fault.delay_s else ''}",
+        Action.FORGET: "it stays down",
+        Action.ESCALATE: f"{fault.supervisor} gives up",
+        Action.STOP: "it was being stopped",
+    }[fault.action]
+    bound = logger.bind(actor=fault.child, incarnation=fault.incarnation)
+    if error is not None and not is_operating_error(error):
+        bound = bound.opt(exception=error)
+    bound.log("ERROR" if fault.action is Action.ESCALATE else "WARNING", "{} failed ({}): {}", fault.child, what, then)

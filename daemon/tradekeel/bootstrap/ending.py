@@ -1,6 +1,7 @@
 """How a daemon ended: the exit code, and sentences that say what happened and what to do.
 
-What went wrong inside arrives wrapped by supervisors that gave up; the first error below them that means something to a person decides.
+What went wrong inside arrives wrapped by supervisors that gave up; the first error below them that means something to a
+person decides.
 """
 
 from __future__ import annotations

@@ -60,8 +60,20 @@ class FeedSummary(Struct, frozen=True, kw_only=True):
 
     @property
     def bad_rows(self) -> dict[str, int]:
-        """Rows that were not used as they stood, by kind and what was done about them."""
-        return {kind: count for kind, count in self.quality.items() if kind not in ("rows", "ticks", "files") and count}
+        """Rows with something wrong, by kind and what was done about them: ``crossed_dropped``."""
+        return bad_rows(self.quality)
+
+
+def bad_rows(quality: Mapping[str, int]) -> dict[str, int]:
+    """Of a feed's counts, those of rows with something wrong. Rows outside of `start` and `end` are left out as asked."""
+    return {
+        kind: count
+        for kind, count in quality.items()
+        if count and kind.endswith(_DONE_ABOUT) and not kind.startswith("outside_")
+    }
+
+
+_DONE_ABOUT = ("_dropped", "_fixed", "_accepted", "_failed")
 
 
 class Summary(Struct, frozen=True, kw_only=True):
