@@ -38,7 +38,7 @@ ACCOUNTS = "accounts"  # every account is built anew
 ACCOUNT = "account"  # the one that the value belongs to
 
 _APPLICABLE: tuple[tuple[str, str], ...] = (
-    (r"logging\..+", PROCESS),
+    (r"logging\.(level|format)", PROCESS),
     (r"daemon\.(on_stop|stop_timeout_s)", CONTROL),
     (r"storage\.snapshot_schedule", SCHEDULER),
     (r"storage\.(checkpoint_every_s|sample_ticks_every)", ACCOUNTS),

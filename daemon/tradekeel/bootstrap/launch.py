@@ -1,0 +1,227 @@
+"""`tradekeel run` without its terminal: configuration, log, daemon, summary, and the exit code.
+
+The command line hands in what it has: signals caught from the first moment, the environment, and a view if there is a
+person to look at it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self, TextIO
+
+import msgspec
+from loguru import logger
+from msgspec import Struct
+
+from tradekeel import logs
+from tradekeel.bootstrap.daemon import Ran, run_to_the_end
+from tradekeel.bootstrap.ending import explain, save_traceback
+from tradekeel.bootstrap.plan import Plan, read_plan
+from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, read_summaries
+from tradekeel.errors import ExitCode, InputError, StoreError
+from tradekeel.runtime.clock import SystemClock
+from tradekeel.runtime.signals import SignalInbox
+from tradekeel.statedir import StateDir
+
+LEVELS = ("trace", "debug", "info", "warning", "error")
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """What the command line says beyond the file."""
+
+    fresh: bool = False
+    log_format: str | None = None  # text or json
+    log_level: str | None = None
+
+
+class View(Protocol):
+    """A person's view of a running daemon."""
+
+    log: TextIO
+    """Where the log goes while the view is shown."""
+
+    def open(self, name: str) -> None:
+        """Begin."""
+
+    def show(self, status: Mapping[str, Any]) -> None:
+        """Draw; called in a thread of its own."""
+
+    def close(self) -> None:
+        """End, and leave the terminal as it was."""
+
+    def finish(self, summary: Summary) -> None:
+        """Show what the run came to."""
+
+
+def launch(
+    config: Path, options: RunOptions, signals: SignalInbox, environ: Mapping[str, str], view: View | None = None
+) -> int:
+    """Run the daemon of this configuration to its end; the exit code. What went wrong was told before this returns."""
+    folder: Path | None = None
+    try:
+        plan = _with_options(read_plan(config, environ), options)
+        folder = plan.config.state_dir
+        if signals.stop_asked:
+            return ExitCode.DONE
+        StateDir(folder).create()
+        with _Log(plan, options, environ, view) as log:
+            try:
+                return _run(plan, options, signals, environ, view, log)
+            except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained
+                return fail(error, folder, tell=_tell_log)
+    except Exception as error:  # noqa: BLE001  # as above, before there was a log
+        return fail(error, folder)
+
+
+def _run(
+    plan: Plan,
+    options: RunOptions,
+    signals: SignalInbox,
+    environ: Mapping[str, str],
+    view: View | None,
+    log: _Log,
+) -> int:
+    clock = SystemClock()
+    began_s = clock.monotonic()
+    config = plan.config
+    for warning in config.warnings:
+        logger.warning("{}: {}", config.source, warning)
+    logger.info("{} starts: {} accounts, state in {}", config.daemon.name, len(plan.accounts), config.state_dir)
+    show = None
+    if view is not None:
+        view.open(config.daemon.name)
+        show = view.show
+    try:
+        ran = run_to_the_end(plan, signals, environ, fresh=options.fresh, show=show, applied=log.follow)
+    finally:
+        if view is not None:
+            view.close()
+    return _finish(plan, ran, clock.monotonic() - began_s, view)
+
+
+def _with_options(plan: Plan, options: RunOptions) -> Plan:
+    changes: dict[str, Any] = {}
+    if options.log_format is not None:
+        changes["format"] = options.log_format
+    if options.log_level is not None:
+        changes["level"] = options.log_level
+    if not changes:
+        return plan
+    logging = msgspec.structs.replace(plan.config.logging, **changes)
+    return msgspec.structs.replace(plan, config=msgspec.structs.replace(plan.config, logging=logging))
+
+
+def _finish(plan: Plan, ran: Ran, duration_s: float, view: View | None) -> int:
+    """The summary, to the log and to whoever watches; and what the books say about how it ended."""
+    if not ran.recovered:
+        logger.info("stopped before recovery was done: nothing was changed")
+        return ExitCode.DONE
+    try:
+        accounts = read_summaries(
+            StateDir(plan.config.state_dir).books, [account.config.name for account in plan.accounts]
+        )
+    except StoreError as error:
+        logger.warning("there is no summary: {}", error)
+        return ExitCode.DONE
+    summary = Summary(accounts=accounts, feeds=ran.feeds, duration_s=duration_s)
+    for account in accounts:
+        logger.bind(account=account.account).info("{}", account_line(account))
+    for feed in ran.feeds:
+        logger.bind(account=feed.account).info("{}", feed_line(feed))
+    if view is not None:
+        view.finish(summary)
+    if summary.code is not ExitCode.DONE:
+        logger.warning("exit code {}: {}", int(summary.code), _why(summary))
+    return summary.code
+
+
+def _why(summary: Summary) -> str:
+    return "; ".join(f"{a.account} is {a.latch}: {a.latch_reason}" for a in summary.accounts if a.latch != "open")
+
+
+def account_line(account: AccountSummary) -> str:
+    """An account's result in one line of the log."""
+    won = "" if account.win_rate is None else f", {account.trades_won} won ({account.win_rate * 100:.1f} %)"
+    netting = "" if not account.attribution else f", netting booked {account.attribution:+f} differently"
+    return (
+        f"{account.account} #{account.number}: {account.trades_closed} trades closed{won}, {account.trades_open} open, "
+        f"pnl {account.pnl:f} {account.currency}, fees {account.fees:f}, balance {account.balance:f}{netting}"
+    )
+
+
+def feed_line(feed: FeedSummary) -> str:
+    """What an account's feed delivered, in one line of the log."""
+    rate = "" if feed.ticks_per_s is None else f", {feed.ticks_per_s:,.0f} ticks/s"
+    bad = ", ".join(f"{kind} {count}" for kind, count in sorted(feed.bad_rows.items())) or "none"
+    return f"{feed.account}: feed at tick {feed.position}{rate}; bad rows: {bad}"
+
+
+# --- the log ------------------------------------------------------------------------------------------------------------
+
+
+class _Log:
+    """The log for the length of a run, as the plan in force says."""
+
+    def __init__(self, plan: Plan, options: RunOptions, environ: Mapping[str, str], view: View | None) -> None:
+        self._plan = plan
+        self._options = options
+        self._under_systemd = logs.to_journal(environ, 2)
+        self._stream: TextIO = sys.stderr if view is None else view.log
+        self._undo: Callable[[], None] | None = None
+
+    def __enter__(self) -> Self:
+        self.follow(self._plan)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._undo is not None:
+            self._undo()
+
+    def follow(self, plan: Plan) -> None:
+        """Log as this plan says from here on; what the command line said goes on to hold."""
+        config = _with_options(plan, self._options).config
+        try:
+            self._undo = logs.setup(
+                config.logging, self._stream, under_systemd=self._under_systemd, secrets=config.vault.values
+            )
+        except OSError as error:
+            raise InputError(f"logging.file: {config.logging.file} cannot be opened: {error.strerror}") from error
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------------
+
+
+def fail(error: BaseException, folder: Path | None, tell: Callable[[list[str]], object] | None = None) -> int:
+    """Tell a person what went wrong, keep the traceback of a bug in a file, and return the exit code."""
+    ending = explain(error)
+    lines = list(ending.lines)
+    if ending.traceback is not None:
+        lines.extend(_kept(ending.traceback, folder))
+    (tell or tell_terminal)(lines)
+    return ending.code
+
+
+def tell_terminal(lines: list[str]) -> None:
+    """The first line with our name before it, the others below it."""
+    sys.stderr.write("tradekeel: " + "\n  ".join(lines) + "\n")
+
+
+def _tell_log(lines: list[str]) -> None:
+    for line in lines:
+        logger.error("{}", line.strip())
+
+
+def _kept(text: str, folder: Path | None) -> list[str]:
+    import tempfile
+
+    name = f"crash-{os.getpid()}.txt"
+    for place in (folder, Path(tempfile.gettempdir())):
+        path = None if place is None or not place.is_dir() else save_traceback(text, place, name)
+        if path is not None:
+            return [
+                f"the traceback is in {path}: please report it. What was durable is safe; starting again recovers it"
+            ]
+    return [text]
