@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.effects import Effects, LookUpOrder, VenueAsk
+from tradekeel.domain.effects import Effects, LookUpOrder, VenueAsk, merged
 from tradekeel.domain.execution import Equity, ExecutorCore
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Stamp
@@ -70,6 +70,7 @@ from tradekeel.domain.records import (
     ExecutionRow,
     ExecutionStarted,
     Latch,
+    LatchChanged,
     Mode,
     Reconciled,
     Record,
@@ -120,12 +121,16 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
 
 # What requests bring back.
 class _Committed(Struct, frozen=True):
-    effects: Effects
+    steps: tuple[Effects, ...]
     answer: Any
 
 
 class _Done(Struct, frozen=True):
     asks: tuple[VenueAsk, ...]
+    answer: Any
+
+
+class _News(Struct, frozen=True):
     answer: Any
 
 
@@ -168,7 +173,11 @@ class Executor(Actor):
         self._make_gate = make_gate
         self._recorder, self._session, self._sync, self._control, self._feed = recorder, session, sync, control, feed
         self._unacknowledged = 0
-        self._asked = 0  # venue requests and lookups on their way
+        self._uncommitted: list[Effects] = []
+        self._committing = False
+        self._to_ask: list[VenueAsk] = []  # durable, and not yet with the session
+        self._asking = False
+        self._asked = 0  # ticks to match, lookups and reconciliations on their way
         self._deferred: deque[Envelope] = deque()
         self._settling: list[Reply] = []
         self._waiting_ready: list[tuple[Any, Reply]] = []
@@ -189,6 +198,7 @@ class Executor(Actor):
         rates = self._restore(loaded)
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
         self.core.memories = self._memories
+        self._count_rates()
         if self._book.execution is None:
             self._begin_execution(loaded)
         elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
@@ -210,6 +220,7 @@ class Executor(Actor):
             self._take(self.core.latch(Latch.HALTED, held, "latch file", self._now()))
         self._tell_session()
         self._reconcile()
+        self._flush()
 
     def _restore(self, loaded: LoadedAccount) -> Any:
         self._saved = dict(loaded.saved)
@@ -227,6 +238,14 @@ class Executor(Actor):
         self._tail.extend(recovered.entries)
         self._last_ns = recovered.entries[-1].record.ts_ns if recovered.entries else 0
         return rates
+
+    def _count_rates(self) -> None:
+        """Orders since the cut count in the rates, as they did when they were decided."""
+        for entry in self._tail:
+            orders = getattr(entry.record, "orders", ())
+            for order in orders:
+                if order.status is not OrderStatus.DENIED:
+                    self.core.gate.rates.note_order(entry.record.ts_ns)
 
     def _first_five(self) -> tuple[str, ...]:
         trades = [
@@ -293,6 +312,7 @@ class Executor(Actor):
         if handler is None:
             raise TypeError(f"the executor does not know {type(message).__name__}")
         handler(self, message, reply)
+        self._flush()
         self._answer_settled()
 
     def _decide(self, message: Decide, reply: Reply | None) -> None:
@@ -344,26 +364,42 @@ class Executor(Actor):
             attaching, self._waiting_ready = self._waiting_ready, []
             for message, reply in attaching:
                 self._attach(message, reply)
-        if self._settling and not self._unacknowledged and not self._asked and not self._deferred:
+        if self._settling and self._is_quiet():
             waiting, self._settling = self._settling, []
             for reply in waiting:
                 reply.send(self._book.sequence)
 
+    def _is_quiet(self) -> bool:
+        busy = self._unacknowledged or self._asked or self._asking or self._to_ask or self._deferred
+        return not busy
+
     # --- effects ---------------------------------------------------------------------------------------------------------
 
     def _take(self, effects: Effects) -> None:
-        """Make a step durable; its requests follow when it is."""
+        """Make a step durable; its requests follow when it is. Steps that come while a commit is under way share the next."""
         if not effects:
             return
         if not effects.entries and not effects.checkpoints and not self._unacknowledged:
             self._perform(effects.requests)
             return
         self._unacknowledged += 1
-        point("executor.before_commit")
-        group = effects.group(self._book.execution_id)
-        self.request(self._recorder, Commit(group), partial(_Committed, effects), timeout_s=COMMIT_TIMEOUT_S)
-        if any(type(entry.record).__name__ == "LatchChanged" for entry in effects.entries):
+        self._uncommitted.append(effects)
+        if any(isinstance(entry.record, LatchChanged) for entry in effects.entries):
             self._tell_session()
+
+    def _flush(self) -> None:
+        if self._uncommitted and not self._committing:
+            steps, self._uncommitted = tuple(self._uncommitted), []
+            self._committing = True
+            point("executor.before_commit")
+            group = merged(steps).group(self._book.execution_id)
+            self.request(self._recorder, Commit(group), partial(_Committed, steps), timeout_s=COMMIT_TIMEOUT_S)
+        if self._to_ask and not self._asking:
+            wire, self._to_ask = tuple(self._to_ask), []
+            self._asking = True
+            point("executor.send.before")
+            question = Perform(self.incarnation, wire, self._book.cursor)
+            self.request(self._session, question, partial(_Done, wire), timeout_s=VENUE_TIMEOUT_S)
 
     def _commit_record(self, record: Record) -> None:
         self._take(self.core.note(record))
@@ -371,15 +407,16 @@ class Executor(Actor):
     def _committed(self, message: _Committed, _: Reply | None) -> None:
         if isinstance(message.answer, Exception):
             raise message.answer
-        self._unacknowledged -= 1
-        effects = message.effects
-        self._tail.extend(effects.entries)
-        for checkpoint in effects.checkpoints:
+        self._committing = False
+        self._unacknowledged -= len(message.steps)
+        durable = merged(message.steps)
+        self._tail.extend(durable.entries)
+        for checkpoint in durable.checkpoints:
             self._remember(checkpoint)
         point("executor.after_commit")
-        if effects.entries and self._feed.alive:
-            self._feed.latest("journal", JournalReached(effects.entries[-1].sequence))
-        self._perform(effects.requests)
+        if durable.entries and self._feed.alive:
+            self._feed.latest("journal", JournalReached(durable.entries[-1].sequence))
+        self._perform(durable.requests)
         while self._deferred and self._unacknowledged < UNACKNOWLEDGED_MAX:
             envelope = self._deferred.popleft()
             self._decide(envelope.message, envelope.reply)
@@ -395,15 +432,12 @@ class Executor(Actor):
             self._tail.popleft()
 
     def _perform(self, asks: tuple[VenueAsk, ...]) -> None:
-        wire = tuple(ask for ask in asks if not isinstance(ask, LookUpOrder))
+        """What is durable may go out now: in order, behind what the session is busy with."""
         for ask in asks:
             if isinstance(ask, LookUpOrder):
                 self._look_up(ask.client_order_id)
-        if wire:
-            point("executor.send.before")
-            self._asked += 1
-            question = Perform(self.incarnation, wire, self._book.cursor)
-            self.request(self._session, question, partial(_Done, wire), timeout_s=VENUE_TIMEOUT_S)
+            else:
+                self._to_ask.append(ask)
 
     def _look_up(self, client_order_id: str) -> None:
         point("executor.lookup.before")
@@ -414,7 +448,7 @@ class Executor(Actor):
         self.request(self._sync, question, partial(_Looked, client_order_id), timeout_s=LOOKUP_TIMEOUT_S)
 
     def _performed(self, message: _Done, _: Reply | None) -> None:
-        self._asked -= 1
+        self._asking = False
         answer = message.answer
         if isinstance(answer, Exception):
             # The session did not answer at all: whatever was asked may have been done.
@@ -455,7 +489,12 @@ class Executor(Actor):
         """The venue's record has grown by itself: read it, once however often this is said."""
         self._asked += 1
         question = Perform(self.incarnation, (), self._book.cursor)
-        self.request(self._session, question, partial(_Done, ()), timeout_s=VENUE_TIMEOUT_S)
+        self.request(self._session, question, _News, timeout_s=VENUE_TIMEOUT_S)
+
+    def _news_came(self, message: _News, _: Reply | None) -> None:
+        self._asked -= 1
+        if not isinstance(message.answer, VenueUnreachable | OutcomeUnknown):
+            self._news(_performed(message.answer))
 
     # --- reconciliation --------------------------------------------------------------------------------------------------
 
@@ -524,7 +563,7 @@ class Executor(Actor):
         halting = [f for f in findings if f.resolution is Resolution.HALT]
         for finding in findings:
             if finding.resolution is Resolution.MAKE_UNKNOWN and finding.client_order_id is not None:
-                self._take(self.core.lost(finding.client_order_id, str(finding), self._now()))
+                self._take(self.core.missing(finding.client_order_id, str(finding), self._now()))
         record = Reconciled(
             ts_ns=self._now(),
             stamp=self.core.stamp,
@@ -766,6 +805,7 @@ class Executor(Actor):
         _Committed: _committed,
         _Done: _performed,
         _Matched: _matched,
+        _News: _news_came,
         _Looked: _looked,
         _Read: _read,
     }

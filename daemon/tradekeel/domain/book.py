@@ -23,8 +23,8 @@ from tradekeel.domain import records as r
 from tradekeel.domain import trades as trade_rules
 from tradekeel.domain.instruments import ledger_step
 from tradekeel.domain.messages import Fill, Signal, SignalStatus, TransactionKind, VenueTransaction
-from tradekeel.domain.money import ZERO, ledger, share_out
-from tradekeel.domain.orders import Order, OrderEvent, OrderType, Purpose
+from tradekeel.domain.money import LEDGER, ZERO, ledger, share_out
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose
 from tradekeel.domain.positions import Position
 from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeEvent, TradeStatus
 from tradekeel.errors import Defect
@@ -47,8 +47,8 @@ class Money(Struct, frozen=True):
     @property
     def balance(self) -> Decimal:
         """Deposits + realised + financing - fees, exactly."""
-        with ledger():
-            return self.deposits + self.realised + self.financing - self.fees
+        earned = LEDGER.add(LEDGER.add(self.deposits, self.realised), self.financing)
+        return LEDGER.subtract(earned, self.fees)
 
 
 class StrategyLine(Struct, frozen=True):
@@ -94,6 +94,7 @@ class Book:
         self.positions: dict[PositionKey, Position] = {}
         self.strategies: dict[str, StrategyLine] = {}
         self.signals: dict[str, Signal] = {}  # not yet executed or failed
+        self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
         self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
         self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
 
@@ -253,6 +254,8 @@ class Book:
             self.exits[order.trade_id].add(order.client_order_id)
         if order.parent_id is not None:
             self.children[order.parent_id].add(order.client_order_id)
+        if order.after_cancel_of and order.status is OrderStatus.INTENDED:
+            self.waiting[order.client_order_id] = None
 
     def _order_changed(self, record: r.OrderChanged) -> list[r.Row]:
         order = self.orders.get(record.client_order_id)
@@ -267,6 +270,7 @@ class Book:
     def _put(self, before: Order, after: Order, now_ns: int) -> list[r.Row]:
         """Store an order's new version, and carry its end over to its trade and signal."""
         key = after.client_order_id
+        self.waiting.pop(key, None)  # whatever happened to it, it no longer waits to be sent
         if not after.is_terminal:
             self.orders[key] = after
             return [after]
@@ -353,7 +357,9 @@ class Book:
         order = self.order(news.client_order_id)
         if order is None:
             return []  # somebody else's order on the same account: only its fills concern us
-        event = _ORDER_EVENTS[news.kind]
+        event = ORDER_EVENTS[news.kind]
+        if not order_rules.allows(order.status, event):
+            return []  # a contradiction: it stays in the journal, and the executor halts the account
         changes: dict[str, Any] = {}
         if news.venue_order_id is not None:
             changes["venue_order_id"] = news.venue_order_id
@@ -602,7 +608,7 @@ def _slippage(order: Order | None, fill: Fill, quantity: Decimal) -> Decimal:
     return (fill.price - seen) * fill.side.sign * quantity
 
 
-_ORDER_EVENTS = {
+ORDER_EVENTS = {
     TransactionKind.ORDER_ACCEPTED: OrderEvent.ACCEPT,
     TransactionKind.ORDER_REJECTED: OrderEvent.REJECT,
     TransactionKind.ORDER_CANCELED: OrderEvent.CANCEL,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from tradekeel.domain.messages import OrderRequest
@@ -57,3 +59,15 @@ class Effects(Struct, frozen=True):
             rows=tuple(row for entry in self.entries for row in entry.rows),
             checkpoints=self.checkpoints,
         )
+
+
+def merged(steps: Sequence[Effects]) -> Effects:
+    """Several steps as one, in order. Of an owner's states only the last is kept: it includes the others."""
+    if len(steps) == 1:
+        return steps[0]
+    checkpoints = {checkpoint.owner: checkpoint for step in steps for checkpoint in step.checkpoints}
+    return Effects(
+        tuple(entry for step in steps for entry in step.entries),
+        tuple(checkpoints.values()),
+        tuple(request for step in steps for request in step.requests),
+    )

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from tradekeel.domain import records as r
 from tradekeel.domain.allocation import allocate
-from tradekeel.domain.book import Book
+from tradekeel.domain.book import ORDER_EVENTS, Book
 from tradekeel.domain.effects import (
     AmendOrder,
     CancelOrder,
@@ -56,13 +56,13 @@ from tradekeel.domain.messages import (
 )
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import (
-    IN_DOUBT,
     Order,
     OrderEvent,
     OrderStatus,
     OrderType,
     Purpose,
     Side,
+    allows,
     contradicts_proof,
 )
 from tradekeel.domain.positions import Quote, Rate, conversion_path, rate_along
@@ -508,6 +508,7 @@ class ExecutorCore:
             order = self.book.order(entry.client_order_id)
             correlation = order.correlation_id if order is not None else ""
             step.record(r.VenueReported(ts_ns=when, stamp=stamp, correlation_id=correlation, transaction=entry))
+            self._check_news(step, order, entry, now_ns)
         else:
             before = self.book.order(fill.client_order_id)
             allotment = allocate(fill, before, self.book.trades.values(), self.book.execution_id, self.book.currency)
@@ -535,6 +536,20 @@ class ExecutorCore:
         if entry.balance is not None and entry.balance != self.book.money.balance:
             why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
             self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+
+    def _check_news(self, step: Step, before: Order | None, entry: VenueTransaction, now_ns: int) -> None:
+        """News that contradicts what we know is kept in the journal, changes nothing else, and halts the account."""
+        if before is None:
+            return
+        event = ORDER_EVENTS.get(entry.kind)
+        if event is not None and not allows(before.status, event):
+            why = f"the venue reports {entry.kind} of order {before.client_order_id}, which is {before.status}"
+            self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+            return
+        after = self.book.order(before.client_order_id)
+        why_not = contradicts_proof(before, after) if after is not None else None
+        if why_not is not None:
+            self._latch(step, r.Latch.HALTED, why_not, "books", now_ns)
 
     def _news_stamp(self, entry: VenueTransaction) -> int:
         if not entry.position:
@@ -567,7 +582,7 @@ class ExecutorCore:
             if order.status is OrderStatus.INTENDED and self._held_by(order):
                 for sibling in order.after_cancel_of:
                     self._cancel(step, sibling, None, "an exit takes its place", now_ns)
-            elif order.status in IN_DOUBT and self._own_request(order):
+            elif order.in_doubt and self._own_request(order):
                 if order.status is not OrderStatus.UNKNOWN:
                     self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
                 step.ask(LookUpOrder(order.client_order_id))
@@ -588,6 +603,15 @@ class ExecutorCore:
             step.ask(LookUpOrder(client_order_id))
         return step.effects()
 
+    def missing(self, client_order_id: str, reason: str, now_ns: int) -> Effects:
+        """The venue was known to have the order, and does not have it any more: its exposure is frozen, and it is looked up."""
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        if order is not None and order.status is not OrderStatus.UNKNOWN:
+            self._change(step, order, OrderEvent.LOSE, reason, now_ns)
+            step.ask(LookUpOrder(client_order_id))
+        return step.effects()
+
     def not_sent(self, client_order_id: str, reason: str, now_ns: int, *, never_arrived: bool = False) -> Effects:
         """It is certain that the venue never got the order: our last check stopped it, or the venue's record proved it.
 
@@ -595,7 +619,7 @@ class ExecutorCore:
         """
         step = Step(self.book)
         order = self.book.orders.get(client_order_id)
-        if order is None or order.status not in IN_DOUBT | {OrderStatus.CANCEL_REQUESTED}:
+        if order is None or not order.in_doubt or order.seen_at_venue:
             return step.effects()
         with ledger():
             children = [self.book.orders[i] for i in sorted(self.book.children.get(client_order_id, ()))]
@@ -609,7 +633,7 @@ class ExecutorCore:
         """The venue answered no and keeps no record of it: the order does not exist there."""
         step = Step(self.book)
         order = self.book.orders.get(client_order_id)
-        if order is not None and order.status in IN_DOUBT:
+        if order is not None and order.in_doubt and not order.seen_at_venue:
             for child in [self.book.orders[i] for i in sorted(self.book.children.get(client_order_id, ()))]:
                 self._change(step, child, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
             self._change(step, order, OrderEvent.REJECT, reason, now_ns)
@@ -651,6 +675,8 @@ class ExecutorCore:
         order = self.book.orders.get(client_order_id)
         event = _RESOLUTIONS.get(outcome)
         if order is None or order.status is not OrderStatus.UNKNOWN or event is None:
+            return step.effects()
+        if outcome is OrderStatus.NOT_SENT and order.seen_at_venue:
             return step.effects()
         for gone in [*(self.book.orders[i] for i in sorted(self.book.children.get(client_order_id, ()))), order]:
             self._change(step, gone, event, f"resolved by {by}", now_ns)

@@ -11,7 +11,7 @@ each kind over all trades, so that a window of ticks is cleared with a handful o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from msgspec import Struct
@@ -215,7 +215,9 @@ def _better(trade: Trade, known: Decimal | None, price: Decimal) -> Decimal:
     return max(known, price) if trade.side is TradeSide.LONG else min(known, price)
 
 
-def _pick(choose: object, known: Decimal | None, level: Decimal | None) -> Decimal | None:
+def _pick(
+    choose: Callable[[Decimal, Decimal], Decimal], known: Decimal | None, level: Decimal | None
+) -> Decimal | None:
     if known is None or level is None:
         return level if known is None else known
-    return choose(known, level)  # type: ignore[operator]  # min or max
+    return choose(known, level)

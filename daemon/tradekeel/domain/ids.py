@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import NamedTuple
 
 
 def derived_id(prefix: str, *parts: str | int) -> str:
@@ -17,19 +18,23 @@ def derived_id(prefix: str, *parts: str | int) -> str:
     return prefix + base64.b32encode(digest).decode().rstrip("=").lower()
 
 
-def client_order_id(execution: str, decider: str, decision: int, leg: int, attempt: int = 0) -> str:
-    """The id of one leg of one decision."""
-    return derived_id("tk", execution, decider, decision, leg, attempt)
+class LegIds(NamedTuple):
+    """The ids that one leg of a decision gives out: one hash, told apart by their prefix."""
+
+    order: str
+    trade: str  # renewals of the entry keep it
+    signal: str
 
 
-def trade_id(execution: str, strategy: str, decision: int, leg: int) -> str:
-    """The id of the trade that an entry leg would open; renewals of the entry keep it."""
-    return derived_id("tr", execution, strategy, decision, leg)
+def leg_ids(execution: str, decider: str, decision: int, leg: int) -> LegIds:
+    """The ids of one leg of one decision."""
+    key = derived_id("", execution, decider, decision, leg)
+    return LegIds(f"tk{key}", f"tr{key}", f"sg{key}")
 
 
-def signal_id(execution: str, strategy: str, decision: int, leg: int) -> str:
-    """The id of the signal behind an entry leg."""
-    return derived_id("sg", execution, strategy, decision, leg)
+def client_order_id(execution: str, decider: str, decision: int, leg: int) -> str:
+    """The order id of one leg of one decision."""
+    return derived_id("tk", execution, decider, decision, leg)
 
 
 def content_digest(content: bytes) -> str:

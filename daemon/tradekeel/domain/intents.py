@@ -53,13 +53,13 @@ def bracket(
 ) -> Bracket:
     """The signal, trade and orders that an :class:`~tradekeel.domain.messages.Enter` stands for. Pure construction."""
     instrument = terms.instruments[enter.instrument]
-    key = (execution, decision.strategy, decision.number, leg)
-    correlation = ids.signal_id(*key)
+    made = ids.leg_ids(execution, decision.strategy, decision.number, leg)
+    correlation = made.signal
     seen = None if quote is None else (quote.ask if enter.side is Side.BUY else quote.bid)
     wanted = enter.price if enter.price is not None else (enter.stop_price if enter.stop_price is not None else seen)
     trail = _trail(enter, instrument, wanted)
     entry = Order(
-        client_order_id=ids.client_order_id(*key),
+        client_order_id=made.order,
         execution=execution,
         account=terms.account,
         strategy=decision.strategy,
@@ -72,7 +72,7 @@ def bracket(
         price=enter.price,
         stop_price=enter.stop_price,
         expire_at_ns=enter.expire_at_ns,
-        trade_id=ids.trade_id(*key),
+        trade_id=made.trade,
         signal_id=correlation,
         decision=decision.number,
         leg=leg,
@@ -169,9 +169,7 @@ def _attached(entry: Order, enter: Enter, trail: Decimal | None) -> tuple[Order,
 def _child(entry: Order, number: int, type_: OrderType, reason: str, level: Decimal) -> Order:
     leg = entry.leg * 10 + number
     return Order(
-        client_order_id=ids.client_order_id(
-            entry.execution, f"{entry.strategy}/attached", entry.decision, leg, entry.attempt
-        ),
+        client_order_id=ids.client_order_id(entry.execution, f"{entry.strategy}/attached", entry.decision, leg),
         execution=entry.execution,
         account=entry.account,
         strategy=entry.strategy,

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from tradekeel.domain import records as r
+from tradekeel.domain.book import ENDED_KEPT_MAX
 from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
@@ -73,6 +74,7 @@ class MonitorCore:
         self.quotes: dict[str, Quote] = dict(state.quotes) if state else {}
         self.risk = RiskMonitor(limits, state.risk if state else None)
         self.tracker = PerformanceTracker(state.tracker if state else None)
+        self._counted: dict[str, Trade] = {}  # closed trades that a late fill could still open again
         self.watch.best.update(state.best if state else {})
         self.watch.changed(view.trades.values())
 
@@ -104,8 +106,7 @@ class MonitorCore:
         if trades:
             self.watch.changed(trades)
             for trade in trades:
-                if trade.status is TradeStatus.CLOSED:
-                    self.tracker.trade_closed(trade)
+                self._count(trade)
         record = entry.record
         if isinstance(record, r.VenueReported):
             self._take_money(record)
@@ -113,6 +114,17 @@ class MonitorCore:
             equity = self.equity()
             if equity is not None:
                 self.risk.rearm(equity, record.ts_ns)
+
+    def _count(self, trade: Trade) -> None:
+        """Count a closed trade once, in its last version; a late fill that opens it again takes it back first."""
+        before = self._counted.pop(trade.trade_id, None)
+        if before is not None:
+            self.tracker.trade_reopened(before)
+        if trade.status is TradeStatus.CLOSED:
+            self.tracker.trade_closed(trade)
+            self._counted[trade.trade_id] = trade
+            if len(self._counted) > ENDED_KEPT_MAX:
+                del self._counted[next(iter(self._counted))]
 
     def _take_money(self, record: r.VenueReported) -> None:
         news = record.transaction

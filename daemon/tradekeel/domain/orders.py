@@ -226,6 +226,11 @@ def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
         raise IllegalTransition("order", status, event) from None
 
 
+def allows(status: OrderStatus, event: OrderEvent) -> bool:
+    """Whether the table has an answer."""
+    return event in TRANSITIONS[status]
+
+
 class AttachedExit(Struct, frozen=True, kw_only=True):
     """A protective order that the venue keeps for an entry; siblings cancel each other (OCO).
 

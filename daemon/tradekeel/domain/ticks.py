@@ -104,4 +104,4 @@ class TickWindow(Struct, frozen=True):
                 known[2] = ask
             elif ask > known[3]:
                 known[3] = ask
-        return {symbol: Extremes(*four, counts[symbol]) for symbol, four in found.items()}
+        return {symbol: Extremes(f[0], f[1], f[2], f[3], counts[symbol]) for symbol, f in found.items()}
