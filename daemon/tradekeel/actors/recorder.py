@@ -42,7 +42,7 @@ class Books(Protocol):
 
 
 class _Done(Struct, frozen=True):
-    """A commit came back."""
+    """A commit or a load came back."""
 
     replies: tuple[Reply | None, ...]
     results: tuple[Any, ...]
@@ -58,7 +58,7 @@ class Recorder(Actor):
         self._open_books = open_books
         self._worker = worker
         self._groups_max = groups_max
-        self._waiting: list[tuple[Group, Reply | None]] = []
+        self._waiting: list[tuple[Commit | LoadAccount, Reply | None]] = []
         self._busy = False
         self._books: Books | None = None
 
@@ -71,7 +71,7 @@ class Recorder(Actor):
             await self._worker.call(self._books.close)
 
     async def handle_batch(self, envelopes: list[Envelope]) -> None:
-        """All groups of a batch of mail go into one transaction."""
+        """All groups of a batch of mail go into one transaction, up to a question between them."""
         for message, reply in envelopes:
             await self.handle(message, reply)
         if self._waiting and not self._busy:
@@ -79,20 +79,32 @@ class Recorder(Actor):
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
-            case Commit(group):
-                self._waiting.append((group, reply))
+            case Commit() | LoadAccount():
+                self._waiting.append((message, reply))
             case _Done(replies, results):
                 self._busy = False
                 self._answer(replies, results)
-            case LoadAccount(account):
-                assert reply is not None
-                self.spawn(self._load, account, reply)
             case _:
                 raise TypeError(f"the recorder does not know {type(message).__name__}")
 
     def _begin(self) -> None:
-        batch, self._waiting = self._waiting[: self._groups_max], self._waiting[self._groups_max :]
+        """One thing at a time, in the order it came: an account is loaded with everything that was sent for it before.
+
+        A restarted executor would otherwise go on from books that a commit of the one before it has yet to change.
+        """
         self._busy = True
+        first, reply = self._waiting[0]
+        if isinstance(first, LoadAccount):
+            del self._waiting[0]
+            assert reply is not None
+            self.spawn(self._load, first.account, reply, name="load")
+            return
+        batch: list[tuple[Group, Reply | None]] = []
+        for message, reply in self._waiting[: self._groups_max]:
+            if not isinstance(message, Commit):
+                break
+            batch.append((message.group, reply))
+        del self._waiting[: len(batch)]
         self.spawn(self._commit, tuple(batch), name="commit")
 
     async def _commit(self, batch: tuple[tuple[Group, Reply | None], ...]) -> None:
@@ -113,7 +125,7 @@ class Recorder(Actor):
 
     async def _load(self, account: str, reply: Reply) -> None:
         assert self._books is not None
-        reply.send(await self._worker.call(self._books.load, account))
+        self.post(_Done((reply,), (await self._worker.call(self._books.load, account),)))
 
     def settled(self) -> bool:
         return not self._busy and not self._waiting and super().settled()
