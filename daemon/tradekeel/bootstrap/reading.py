@@ -1,0 +1,271 @@
+"""The books as the command line shows them: plain rows, exact, from the database alone.
+
+Every row is a dictionary of JSON values. Amounts are text, digit by digit as they are stored; times are ISO 8601 in UTC with all
+nine digits beside the integer nanoseconds (``entry_time`` beside ``entry_time_ns``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.summary import opening_record
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.money import ledger, plain
+from tradekeel.domain.monitor import MonitorState
+from tradekeel.domain.positions import Position, Quote
+from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
+from tradekeel.domain.recovery import decode_account_state
+from tradekeel.domain.trades import Trade
+from tradekeel.errors import InputError
+from tradekeel.runtime.clock import NS_PER_S, SystemClock
+from tradekeel.runtime.loop import run as run_loop
+from tradekeel.storage.files import connect
+from tradekeel.storage.queries import Filter, Reader
+
+LIMIT_DEFAULT = 20
+_LAST_SEQUENCE = 2**62
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SPAN = re.compile(r"(\d{1,6})([smhdw])")
+_SPAN_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DERIVED: dict[type[Struct], tuple[str, ...]] = {
+    Trade: ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "risk_reward_ratio", "open_quantity"),
+}
+
+Row = dict[str, Any]
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """Which rows. What is None does not narrow. Without ``execution`` and ``all_runs``: each account's newest execution."""
+
+    account: str | None = None
+    strategy: str | None = None
+    instrument: str | None = None
+    status: tuple[str, ...] | None = None
+    type: str | None = None
+    execution: str | None = None
+    all_runs: bool = False
+    since: str | None = None
+    until: str | None = None
+    limit: int | None = LIMIT_DEFAULT
+
+
+def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
+    """Rows of one kind (trades, orders, fills, signals, events, journal, positions, …), newest first.
+
+    Raises InputError for a word that is none, and StoreError.
+    """
+    return run_loop(_read, place, kind, query, use_uvloop=False)
+
+
+async def _read(place: Place, kind: str, query: Query) -> list[Row]:
+    async with Reader(place.statedir.books) as books:
+        if kind == "executions":
+            return [plain_row(row) for row in await books.executions(_filter(query))]
+        executions = await _executions(books, query)
+        if kind == "positions":
+            return [row for run in executions for row in await _positions(books, place, run)]
+        if kind == "journal":
+            return await _journal(books, executions, query)
+        return await _listed(books, kind, executions, query)
+
+
+async def _executions(books: Reader, query: Query) -> list[ExecutionRow]:
+    """The executions that are meant, newest first."""
+    every = await books.executions(Filter(account=query.account, limit=None))
+    if query.execution is not None:
+        found = [row for row in every if row.execution == query.execution]
+        if not found:
+            raise InputError(f"there is no execution {query.execution}")
+        return found
+    if query.all_runs:
+        return every
+    newest: dict[str, ExecutionRow] = {}
+    for row in every:
+        if row.account not in newest or row.number > newest[row.account].number:
+            newest[row.account] = row
+    return list(newest.values())
+
+
+_Lister = Callable[[Reader], Callable[[Filter], Awaitable[Sequence[Any]]]]
+
+_LISTS: dict[str, tuple[_Lister, str]] = {
+    "trades": (lambda books: books.trades, "created_ns"),
+    "orders": (lambda books: books.orders, "created_ns"),
+    "fills": (lambda books: books.fills, "ts_ns"),
+    "signals": (lambda books: books.signals, "generated_at_ns"),
+    "events": (lambda books: books.events, "ts_ns"),
+    "strategies": (lambda books: books.strategies, "updated_ns"),
+    "snapshots": (lambda books: books.snapshots, "ts_ns"),
+    "parameters": (lambda books: books.parameter_history, "ts_ns"),
+}
+
+
+async def _listed(books: Reader, kind: str, executions: Sequence[ExecutionRow], query: Query) -> list[Row]:
+    """Rows of each execution, merged by time."""
+    lister, time = _LISTS[kind]
+    found: list[tuple[Any, ExecutionRow]] = []
+    for run in executions:
+        narrowed = _filter(query, execution=run.execution)
+        found.extend((row, run) for row in await lister(books)(narrowed))
+    if len(executions) > 1:
+        found.sort(key=lambda pair: getattr(pair[0], time), reverse=True)
+    kept = found if query.limit is None else found[: query.limit]
+    return [{"account": run.account, "execution": run.execution} | plain_row(row) for row, run in kept]
+
+
+def _filter(query: Query, execution: str | None = None) -> Filter:
+    now_ns = SystemClock().now_ns()
+    return Filter(
+        execution=execution,
+        account=query.account if execution is None else None,
+        strategy=query.strategy,
+        instrument=query.instrument,
+        status=query.status,
+        type=query.type,
+        since_ns=None if query.since is None else moment_ns(query.since, now_ns),
+        until_ns=None if query.until is None else moment_ns(query.until, now_ns),
+        limit=query.limit,
+    )
+
+
+async def _journal(books: Reader, executions: Sequence[ExecutionRow], query: Query) -> list[Row]:
+    """The newest records, newest first."""
+    rows: list[Row] = []
+    limit = 1_000_000 if query.limit is None else query.limit
+    for run in executions:
+        entries = await books.journal(run.execution, before=_LAST_SEQUENCE, limit=limit)
+        wanted = (entry for entry in reversed(entries) if query.type in (None, entry.type))
+        rows.extend({"account": run.account} | plain_row(entry) for entry in wanted)
+    return rows
+
+
+# --- positions ------------------------------------------------------------------------------------------------------------
+
+
+async def _positions(books: Reader, place: Place, run: ExecutionRow) -> list[Row]:
+    """What an execution took over and what its fills made of it, with the profit at the last saved prices."""
+    held, quotes = _opening(place, run), _quotes(place, run)
+    fills = await books.fills(Filter(execution=run.execution, limit=None))
+    for fill in reversed(fills):
+        key = (fill.instrument, fill.position_ref)
+        held[key] = _booked(held.get(key), fill)
+    return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str) if position.quantity]
+
+
+def _booked(position: Position | None, fill: Fill) -> Position:
+    before = position or Position(fill.instrument, ref=fill.position_ref)
+    return before.apply(fill.side, fill.quantity, fill.price).position
+
+
+def _opening(place: Place, run: ExecutionRow) -> dict[tuple[str, str | None], Position]:
+    with closing(connect(place.statedir.books, read_only=True)) as db:
+        record = opening_record(db, run.execution)
+    taken_over = () if record is None or record.opening is None else record.opening.positions
+    return {(position.instrument, position.ref): position for position in taken_over}
+
+
+def _quotes(place: Place, run: ExecutionRow) -> Mapping[str, Quote]:
+    """The prices of the last cut; none before there is one."""
+    with closing(connect(place.statedir.books, read_only=True)) as db:
+        row = db.execute(
+            "SELECT state FROM checkpoints WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1",
+            (run.execution, ACCOUNT_OWNER),
+        ).fetchone()
+    if row is None:
+        return {}
+    try:
+        monitor = decode_account_state(row[0]).monitor
+        return msgspec.msgpack.decode(monitor, type=MonitorState).quotes if monitor else {}
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _position_row(run: ExecutionRow, position: Position, quotes: Mapping[str, Quote]) -> Row:
+    quote = quotes.get(position.instrument)
+    with ledger():
+        unrealised = None if quote is None else position.unrealised(quote.bid, quote.ask)
+    mark = None if quote is None else (quote.bid if position.quantity > 0 else quote.ask)
+    return {
+        "account": run.account,
+        "execution": run.execution,
+        "instrument": position.instrument,
+        "side": "LONG" if position.quantity > 0 else "SHORT",
+        "quantity": plain(abs(position.quantity)),
+        "average_price": plain_value(position.average_price),
+        "cost": plain(position.cost),
+        "mark": plain_value(mark),
+        "unrealised": plain_value(unrealised),
+        "unrealised_currency": position.instrument.rpartition("_")[2],
+        "mark_time": None if quote is None else iso(quote.ts_ns),
+        "ref": position.ref,
+    }
+
+
+# --- plain values ------------------------------------------------------------------------------------------------------------
+
+
+def plain_row(row: Struct) -> Row:
+    """A row of the books as JSON values, with what people want to read of it without computing."""
+    values: Row = {}
+    for name in row.__struct_fields__:
+        value = getattr(row, name)
+        values[name] = plain_value(value)
+        if name.endswith("_ns"):
+            values["time" if name == "ts_ns" else name.removesuffix("_ns")] = None if value is None else iso(value)
+    with ledger():
+        values.update((name, plain_value(getattr(row, name))) for name in _DERIVED.get(type(row), ()))
+    return values
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON has it."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Decimal():
+            return plain(value)
+        case Enum():
+            return value.value
+        case str():
+            return str(value)
+        case Mapping():
+            return {str(key): plain_value(item) for key, item in value.items()}
+        case Struct():
+            tag = {} if value.__struct_config__.tag is None else {"type": value.__struct_config__.tag}
+            return tag | {name: plain_value(getattr(value, name)) for name in value.__struct_fields__}
+        case bytes():
+            return f"{len(value)} bytes"
+        case Iterable():
+            return [plain_value(item) for item in value]
+    return str(value)
+
+
+def iso(ns: int) -> str:
+    """A moment as ISO 8601 in UTC, exact to the nanosecond."""
+    seconds, rest = divmod(ns, NS_PER_S)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def moment_ns(text: str, now_ns: int) -> int:
+    """A date, a date and time (UTC unless it says otherwise), or how long ago: 90s, 15m, 2h, 3d, 1w. Raises InputError."""
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        return now_ns - int(span[1]) * _SPAN_S[span[2]] * NS_PER_S
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is no time: write 2014-05-08, 2014-05-08T13:30, or how long ago, like 15m, 2h or 3d"
+        ) from None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1) * 1_000

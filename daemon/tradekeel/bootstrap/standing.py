@@ -1,0 +1,98 @@
+"""How a daemon stands: what it says about itself every second, and what the books say whether it runs or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tradekeel.bootstrap.desk import STATUS_FILE
+from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.reading import Query, plain_row, read_rows
+from tradekeel.bootstrap.summary import AccountSummary, read_summaries
+from tradekeel.errors import StoreError
+from tradekeel.runtime.clock import NS_PER_S, SystemClock
+
+STALE_AFTER_S = 5.0
+"""A daemon writes its status every second; one that has not for this long does not do its work."""
+
+Status = dict[str, Any]
+
+
+def read_status(place: Place) -> Status:
+    """Everything there is to say about the daemon of a place, as JSON values."""
+    pid, said = place.pid, _said(place)
+    age_s = None if "ts_ns" not in said else (SystemClock().now_ns() - said["ts_ns"]) / NS_PER_S
+    running = pid is not None
+    stale = running and (age_s is None or age_s > STALE_AFTER_S)
+    status: Status = {
+        "name": said.get("name") or (place.config.stem if place.config else place.state_dir.name),
+        "running": running,
+        "pid": pid or None,
+        "ready": running and bool(said.get("ready")),
+        "stopping": running and bool(said.get("stopping")),
+        "healthy": running and not stale and bool(said.get("healthy")),
+        "stale": stale,
+        "status_age_s": None if age_s is None else round(age_s, 1),
+        "version": said.get("version"),
+        "config": str(place.config) if place.config else said.get("config"),
+        "state_dir": str(place.state_dir),
+        "latch_files": _latch_files(place),
+        "problem": None,
+        "accounts": [],
+        "feeds": said.get("feeds", {}),
+        "actors": said.get("actors", {}) if running else {},
+        "dead_letters": said.get("dead_letters", 0) if running else 0,
+        "alerts": said.get("alerts", []),
+    }
+    live = said.get("accounts", {}) if running else {}
+    try:
+        if place.statedir.books.exists():
+            status["accounts"] = _accounts(place, live)
+        elif not running:
+            status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
+    except StoreError as error:
+        status["problem"] = str(error)
+    return status
+
+
+def _said(place: Place) -> Status:
+    """The status file; empty where there is none that can be read."""
+    try:
+        content = msgspec.json.decode((place.state_dir / STATUS_FILE).read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _latch_files(place: Place) -> list[str]:
+    folder = place.statedir.latches
+    return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
+
+
+def _accounts(place: Place, live: Status) -> list[Status]:
+    everything = Query(limit=None)
+    positions = read_rows(place, "positions", everything)
+    strategies = read_rows(place, "strategies", everything)
+    unknown = read_rows(place, "orders", Query(status=("unknown",), limit=None))
+    accounts = []
+    for summary in read_summaries(place.statedir.books):
+        mine = lambda rows, run=summary.execution: [row for row in rows if row["execution"] == run]
+        now = live.get(summary.account, {})
+        accounts.append(
+            plain_row(summary)
+            | {
+                "state": now.get("state") or _state(summary),
+                "equity": now.get("equity"),
+                "feed_position": now.get("position"),
+                "positions": mine(positions),
+                "strategies": mine(strategies),
+                "unknown_orders": [row["client_order_id"] for row in mine(unknown)],
+            }
+        )
+    return accounts
+
+
+def _state(summary: AccountSummary) -> str:
+    """What an account is without a daemon."""
+    return "closed" if summary.status == "closed" else "at rest"
