@@ -227,6 +227,7 @@ class Executor(Actor):
         self._memories = {}
         rates = None
         book = Book()
+        state = None
         if loaded.cut is not None:
             state = decode_account_state(loaded.cut.state)
             book = Book.load(state.book)
@@ -236,7 +237,8 @@ class Executor(Actor):
         recovered = fold(book, loaded.journal)
         self._book = recovered.book
         self._tail.extend(recovered.entries)
-        self._last_ns = recovered.entries[-1].record.ts_ns if recovered.entries else 0
+        saved_ns = state.ts_ns if state is not None else 0
+        self._last_ns = max((saved_ns, *(entry.record.ts_ns for entry in recovered.entries)))
         return rates
 
     def _count_rates(self) -> None:

@@ -1,4 +1,4 @@
-"""`tradekeel check`: everything that would stop a daemon from starting, found without starting it and without changing anything."""
+"""`tradekeel check`: everything that would stop a daemon from starting, found without starting it or changing anything."""
 
 from __future__ import annotations
 
@@ -139,12 +139,8 @@ def _books(statedir: StateDir) -> str:
 
 
 async def _outside(plan: Plan) -> list[Finding]:
-    findings: list[Finding] = []
-    for name in dict.fromkeys(account.config.feed for account in plan.accounts):
-        findings.append(await _feed(plan, name))
-    for account in plan.accounts:
-        findings.append(await _venue(plan, account))
-    return findings
+    feeds = dict.fromkeys(account.config.feed for account in plan.accounts)
+    return [await _feed(plan, name) for name in feeds] + [await _venue(plan, account) for account in plan.accounts]
 
 
 async def _feed(plan: Plan, name: str) -> Finding:

@@ -77,7 +77,7 @@ def _accounts(place: Place, live: Status) -> list[Status]:
     unknown = read_rows(place, "orders", Query(status=("unknown",), limit=None))
     accounts = []
     for summary in read_summaries(place.statedir.books):
-        mine = lambda rows, run=summary.execution: [row for row in rows if row["execution"] == run]
+        run = summary.execution
         now = live.get(summary.account, {})
         accounts.append(
             plain_row(summary)
@@ -85,12 +85,16 @@ def _accounts(place: Place, live: Status) -> list[Status]:
                 "state": now.get("state") or _state(summary),
                 "equity": now.get("equity"),
                 "feed_position": now.get("position"),
-                "positions": mine(positions),
-                "strategies": mine(strategies),
-                "unknown_orders": [row["client_order_id"] for row in mine(unknown)],
+                "positions": _of(run, positions),
+                "strategies": _of(run, strategies),
+                "unknown_orders": [row["client_order_id"] for row in _of(run, unknown)],
             }
         )
     return accounts
+
+
+def _of(execution: str, rows: list[Status]) -> list[Status]:
+    return [row for row in rows if row["execution"] == execution]
 
 
 def _state(summary: AccountSummary) -> str:

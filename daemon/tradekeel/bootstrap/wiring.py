@@ -198,7 +198,9 @@ class Builder:
     # --- one account -----------------------------------------------------------------------------------------------------
 
     def _account(self, name: str) -> Supervisor:
-        account = next(a for a in self.plan.accounts if a.config.name == name)  # the plan in force now: a reload changes it
+        account = next(
+            a for a in self.plan.accounts if a.config.name == name
+        )  # the plan in force now: a reload changes it
         names = Names(name)
         failures = {s.config.name: Failures() for s in account.strategies}
         strategists = [

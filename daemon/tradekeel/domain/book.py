@@ -301,6 +301,15 @@ class Book:
         return []
 
     def _exit_ended(self, trade: Trade, now_ns: int) -> list[r.Row]:
+        lost = trade.exits_at_venue and trade.open_quantity > ZERO
+        if lost and not self.live_exits(trade.trade_id, attached=True):
+            # The venue holds nothing for it any more, whatever the reason: from here on the monitor keeps its exits.
+            trade = structs.replace(trade, exits_at_venue=False, version=trade.version + 1, updated_ns=now_ns)
+            self.trades[trade.trade_id] = trade
+            return [trade, *self._free_claim(trade, now_ns)]
+        return self._free_claim(trade, now_ns)
+
+    def _free_claim(self, trade: Trade, now_ns: int) -> list[r.Row]:
         if trade.status is not TradeStatus.CLOSING or self.live_exits(trade.trade_id, attached=False):
             return []
         freed = trade_rules.move(trade, TradeEvent.RELEASE, now_ns)

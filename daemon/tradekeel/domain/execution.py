@@ -88,6 +88,18 @@ class Equity(msgspec.Struct, frozen=True):
     peak: Decimal
 
 
+class Draft(msgspec.Struct):
+    """What one decision comes to, while its requests are gone through."""
+
+    leg: int  # number of the next exit leg; entries use the number of their request
+    signals: list[Signal] = []
+    orders: list[Order] = []
+    trades: list[Trade] = []
+    taken: list[Order] = []  # entries of this very decision count as pending for the next one
+    claimed: dict[str, Decimal] = {}  # trade id to what exits of this very decision may take
+    waits_for: dict[str, dict[str, None]] = {}  # instrument to the siblings that its exits wait for
+
+
 class Step:
     """Collects one step's outcome; every record goes through the book on its way."""
 
@@ -180,26 +192,25 @@ class ExecutorCore:
         self.at(decision.stamp)
         step = Step(self.book)
         with ledger():
-            signals, orders, trades = self._entries(decision, now_ns)
-            orders.extend(self._exits(decision, now_ns))
+            draft = self._draft(decision, now_ns)
             events = self._events(decision, line.events)
             step.record(
                 r.DecisionTaken(
                     ts_ns=now_ns,
                     stamp=decision.stamp,
-                    correlation_id=signals[0].signal_id if signals else "",
+                    correlation_id=draft.signals[0].signal_id if draft.signals else "",
                     strategy=decision.strategy,
                     number=decision.number,
                     digest=digest,
                     position=decision.position,
                     inbox=decision.inbox,
-                    signals=tuple(signals),
-                    orders=tuple(orders),
-                    trades=tuple(trades),
+                    signals=tuple(draft.signals),
+                    orders=tuple(draft.orders),
+                    trades=tuple(draft.trades),
                     events=tuple(events),
                 )
             )
-            self._release_new(step, orders, now_ns)
+            self._release_new(step, draft.orders, now_ns)
             for request in decision.requests:
                 if isinstance(request, Cancel):
                     self._cancel(step, request.client_order_id, decision.strategy, "strategy", now_ns)
@@ -219,31 +230,39 @@ class ExecutorCore:
             state=decision.state,
         )
 
-    def _entries(self, decision: Decision, now_ns: int) -> tuple[list[Signal], list[Order], list[Trade]]:
-        signals: list[Signal] = []
-        orders: list[Order] = []
-        trades: list[Trade] = []
-        taken: list[Order] = []  # entries of this very decision count as pending for the next one
+    def _draft(self, decision: Decision, now_ns: int) -> Draft:
+        """What the decision asks for, decided request by request in its order: that is also the order of sending."""
+        draft = Draft(leg=len(decision.requests))
         session = session_at(now_ns)
         for leg, request in enumerate(decision.requests):
-            if not isinstance(request, Enter):
-                continue
-            if request.instrument not in self.terms.instruments:
-                raise Defect(
-                    f"{decision.strategy} wants to trade {request.instrument}, which the account does not know"
-                )
-            quote = self.quotes.get(request.instrument)
-            made = bracket(request, leg, decision, self.book.execution_id, self.terms, quote, session)
-            denial = self.gate.check_entry(made.entry, self._entry_view(made, taken, session), now_ns)
-            if denial is not None:
-                orders.append(self._denied(made.entry, denial))
-                signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
-                continue
-            taken.append(made.entry)
-            signals.append(_signal(made, SignalStatus.ORDERED, ""))
-            orders.extend((made.entry, *made.attached))
-            trades.append(made.trade)
-        return signals, orders, trades
+            if isinstance(request, Enter):
+                self._draft_entry(draft, decision, leg, request, session, now_ns)
+            elif isinstance(request, Exit):
+                self._draft_exits(draft, decision, request, now_ns)
+        return draft
+
+    def _draft_entry(
+        self, draft: Draft, decision: Decision, leg: int, request: Enter, session: str | None, now_ns: int
+    ) -> None:
+        if request.instrument not in self.terms.instruments:
+            raise Defect(f"{decision.strategy} wants to trade {request.instrument}, which the account does not know")
+        quote = self.quotes.get(request.instrument)
+        made = bracket(request, leg, decision, self.book.execution_id, self.terms, quote, session)
+        denial = self.gate.check_entry(made.entry, self._entry_view(made, draft.taken, session), now_ns)
+        if denial is not None:
+            draft.orders.append(self._denied(made.entry, denial))
+            draft.signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
+            return
+        entry = made.entry
+        if not self.terms.hedging:
+            # On a netting account an entry that overtook the exit before it would flatten the position, and the
+            # venue would drop every order that has nothing left to reduce: it waits for what the exit waits for.
+            ahead = tuple(draft.waits_for.get(request.instrument, ()))
+            entry = structs.replace(entry, after_cancel_of=ahead) if ahead else entry
+        draft.taken.append(entry)
+        draft.signals.append(_signal(made, SignalStatus.ORDERED, ""))
+        draft.orders.extend((entry, *made.attached))
+        draft.trades.append(made.trade)
 
     @staticmethod
     def _denied(order: Order, denial: Denial) -> Order:
@@ -251,33 +270,27 @@ class ExecutorCore:
             order, status=OrderStatus.DENIED, status_reason=f"{denial.code}: {denial.sentence}", trade_id=None
         )
 
-    def _exits(self, decision: Decision, now_ns: int) -> list[Order]:
-        orders: list[Order] = []
-        claimed: dict[str, Decimal] = {}
-        leg = len(decision.requests)
-        for request in decision.requests:
-            if not isinstance(request, Exit):
+    def _draft_exits(self, draft: Draft, decision: Decision, request: Exit, now_ns: int) -> None:
+        left = request.quantity
+        for trade in self._exit_targets(request, decision.strategy):
+            closable = self.book.closable(trade) - draft.claimed.get(trade.trade_id, ZERO)
+            quantity = closable if left is None else min(closable, left)
+            if quantity <= ZERO:
                 continue
-            left = request.quantity
-            for trade in self._exit_targets(request, decision.strategy):
-                closable = self.book.closable(trade) - claimed.get(trade.trade_id, ZERO)
-                quantity = closable if left is None else min(closable, left)
-                if quantity <= ZERO:
-                    continue
-                wish = self._wish(
-                    trade, quantity, request.reason, "strategy", decision.strategy, decision.number, leg, now_ns
-                )
-                order = exit_order(wish, self.book.execution_id)
-                leg += 1
-                denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
-                if denial is not None:
-                    orders.append(self._denied(order, denial))
-                    continue
-                orders.append(order)
-                claimed[trade.trade_id] = claimed.get(trade.trade_id, ZERO) + quantity
-                if left is not None:
-                    left -= quantity
-        return orders
+            wish = self._wish(
+                trade, quantity, request.reason, "strategy", decision.strategy, decision.number, draft.leg, now_ns
+            )
+            order = exit_order(wish, self.book.execution_id)
+            draft.leg += 1
+            denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
+            if denial is not None:
+                draft.orders.append(self._denied(order, denial))
+                continue
+            draft.orders.append(order)
+            draft.waits_for.setdefault(trade.symbol, {}).update(dict.fromkeys(order.after_cancel_of))
+            draft.claimed[trade.trade_id] = draft.claimed.get(trade.trade_id, ZERO) + quantity
+            if left is not None:
+                left -= quantity
 
     def _exit_targets(self, request: Exit, strategy: str) -> list[Trade]:
         if request.trade_id is not None:
@@ -349,9 +362,13 @@ class ExecutorCore:
     def _held_by(self, order: Order) -> bool:
         return any(sibling in self.book.orders for sibling in order.after_cancel_of)
 
+    def _children(self, client_order_id: str) -> tuple[Order, ...]:
+        """The live exits attached to an entry, in the order of their legs."""
+        found = (self.book.orders[i] for i in self.book.children.get(client_order_id, ()))
+        return tuple(sorted(found, key=lambda child: child.leg))
+
     def _place(self, step: Step, order: Order) -> None:
-        children = sorted(self.book.children.get(order.client_order_id, ()), key=lambda i: self.book.orders[i].leg)
-        attached = tuple(self.book.orders[i] for i in children)
+        attached = self._children(order.client_order_id)
         step.ask(PlaceOrder(order_request(order, attached), order.purpose is Purpose.ENTRY, order.deadline_ns))
 
     def _free_waiting(self, step: Step, now_ns: int) -> None:
@@ -359,6 +376,10 @@ class ExecutorCore:
         for client_order_id in list(self.book.waiting):
             order = self.book.orders[client_order_id]
             if self._held_by(order):
+                continue
+            if order.purpose is Purpose.ENTRY:
+                self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
+                self._place(step, self.book.orders[client_order_id])
                 continue
             trade = self.book.trade(order.trade_id)
             held = ZERO if trade is None else trade.open_quantity
@@ -398,7 +419,8 @@ class ExecutorCore:
         if order is None or (strategy is not None and order.strategy != strategy):
             return  # it ended in the meantime, or is somebody else's
         if order.status is OrderStatus.INTENDED and self._held_by(order):
-            self._change(step, order, OrderEvent.PROVE_NOT_SENT, f"canceled before it was sent: {reason}", now_ns)
+            for gone in (*self._children(client_order_id), order):
+                self._change(step, gone, OrderEvent.PROVE_NOT_SENT, f"canceled before it was sent: {reason}", now_ns)
             return
         if order.status is OrderStatus.INTENDED and order.parent_id is not None:
             parent = self.book.orders.get(order.parent_id)
@@ -622,7 +644,7 @@ class ExecutorCore:
         if order is None or not order.in_doubt or order.seen_at_venue:
             return step.effects()
         with ledger():
-            children = [self.book.orders[i] for i in sorted(self.book.children.get(client_order_id, ()))]
+            children = self._children(client_order_id)
             if never_arrived and self._market_is_still_there(order):
                 self._renew(step, order, children, now_ns)
             for gone in (*children, order):
@@ -634,7 +656,7 @@ class ExecutorCore:
         step = Step(self.book)
         order = self.book.orders.get(client_order_id)
         if order is not None and order.in_doubt and not order.seen_at_venue:
-            for child in [self.book.orders[i] for i in sorted(self.book.children.get(client_order_id, ()))]:
+            for child in self._children(client_order_id):
                 self._change(step, child, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
             self._change(step, order, OrderEvent.REJECT, reason, now_ns)
         return step.effects()
@@ -678,7 +700,7 @@ class ExecutorCore:
             return step.effects()
         if outcome is OrderStatus.NOT_SENT and order.seen_at_venue:
             return step.effects()
-        for gone in [*(self.book.orders[i] for i in sorted(self.book.children.get(client_order_id, ()))), order]:
+        for gone in (*self._children(client_order_id), order):
             self._change(step, gone, event, f"resolved by {by}", now_ns)
         return step.effects()
 

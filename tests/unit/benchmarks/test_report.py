@@ -46,9 +46,7 @@ def test_a_figure_has_as_many_digits_as_it_deserves(value: float | None, text: s
 
 def test_the_table_shows_name_figure_floor_ratio_budget_and_verdict() -> None:
     out = io.StringIO()
-    result = at_least(
-        "recorder rows", 61_000, "rows/s", floor=100_000, floor_name="executemany", ratio_min=0.6
-    )
+    result = at_least("recorder rows", 61_000, "rows/s", floor=100_000, floor_name="executemany", ratio_min=0.6)
     Console(file=out, width=160).print(table_of([result]))
     line = next(line for line in out.getvalue().splitlines() if "recorder rows" in line)
     for part in ("61,000 rows/s", "100,000 rows/s (executemany)", "0.61", "≥ 0.6 × floor", "met"):

@@ -174,9 +174,7 @@ def test_an_exception_without_a_reason_is_refused(tmp_path: Path) -> None:
     assert read_settings(pyproject).allow == (Allowance("a.py", "random", "why not"),)
 
 
-def test_the_command_fails_on_a_bad_file_and_names_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_fails_on_a_bad_file_and_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("import random\n")
     good = tmp_path / "good.py"

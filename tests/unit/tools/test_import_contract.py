@@ -47,9 +47,7 @@ def test_the_standard_library_the_part_itself_and_the_root_are_always_allowed(
 def test_a_library_that_the_row_does_not_list_is_a_trespass(graph: grimp.ImportGraph) -> None:
     add(graph, "app.core.sums", "msgspec")
     add(graph, "app.core.sums", "anyio", line=7)
-    assert trespasses(graph, part="app.core", may_import=["msgspec"]) == [
-        Trespass("app.core.sums", "anyio", (7,))
-    ]
+    assert trespasses(graph, part="app.core", may_import=["msgspec"]) == [Trespass("app.core.sums", "anyio", (7,))]
 
 
 def test_another_part_must_be_listed_and_brings_its_modules(graph: grimp.ImportGraph) -> None:
@@ -103,8 +101,6 @@ def test_every_part_of_the_layers_has_a_row_or_may_import_all_below_it() -> None
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
     parts = {name.strip(" ()") for layer in layers for name in layer.split("|")}
-    rows = {
-        contract["part"].removeprefix("tradekeel.") for contract in contracts if contract["type"] == "allowed"
-    }
+    rows = {contract["part"].removeprefix("tradekeel.") for contract in contracts if contract["type"] == "allowed"}
     assert parts - rows == {"bootstrap"}
     assert rows - parts == {"tradekeel"}

@@ -32,8 +32,6 @@ def test_the_words_are_recognised(line: str) -> None:
     assert TRADING.search(line.lower())
 
 
-@pytest.mark.parametrize(
-    "line", ["tradekeel.errors", "in order", "sticky", "fulfilled", "strategy", "ticket"]
-)
+@pytest.mark.parametrize("line", ["tradekeel.errors", "in order", "sticky", "fulfilled", "strategy", "ticket"])
 def test_other_words_are_left_alone(line: str) -> None:
     assert not TRADING.search(line.lower())
