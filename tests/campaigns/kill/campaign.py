@@ -1,0 +1,210 @@
+"""The kill campaign: run, kill, start again, until the run has ended by itself; then both sides' books are checked.
+
+First each variant runs once without being killed: that is the reference, and it tells how often each kill point is
+passed. Then every round draws its kills from the seed (:mod:`~tests.campaigns.kill.plan`), and after each kill the files
+are copied and looked at (:mod:`~tests.campaigns.kill.scene`) before the daemon starts again.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.campaigns.kill.books import check_ended, read_ours, read_theirs
+from tests.campaigns.kill.plan import aim, counted, plan_round
+from tests.campaigns.kill.process import Kill, Life, live
+from tests.campaigns.kill.scene import copy_scene, look
+from tests.campaigns.kill.story import Line, differences, story_of
+from tests.campaigns.kill.variants import Variant
+from tradekeel.storage.verify import verify
+
+STARTS_MAX = 8
+"""Lives of one round. There are fewer kills than that, so more means that it does not get on."""
+
+STRIDE = 11
+"""From one round's first point to the next one's: neighbours in the list are neighbours in time, so each variant sees all sorts."""
+
+TAIL_LINES = 12
+"""Of the log of a daemon that did not end as it should."""
+
+MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run that was never killed."""
+
+    stories: dict[str, dict[str, list[Line]]]
+    passed: Counter[str]
+    seconds: float
+    trades: int
+
+
+@dataclass
+class Death:
+    """One kill that came to pass."""
+
+    kill: Kill
+    last_point: str
+    left: set[str]
+
+
+@dataclass
+class Round:
+    """What became of one round."""
+
+    number: int
+    seed: int
+    variant: str
+    kills: tuple[Kill, ...]
+    deaths: list[Death] = field(default_factory=list)
+    starts: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """How to have it again."""
+        return f"round {self.number} of seed {self.seed}, variant {self.variant}"
+
+
+@contextmanager
+def workplace(keep: Path | None) -> Iterator[Path]:
+    """A folder for state directories: in memory where there is such a thing, since a kill tests no disk; gone afterwards."""
+    base = MEMORY if MEMORY.is_dir() else None
+    path = Path(tempfile.mkdtemp(prefix="tradekeel-kill-", dir=base)) if keep is None else keep
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:
+        if keep is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class Campaign:
+    """All rounds of one seed."""
+
+    def __init__(self, work: Path, data_dir: Path | None, variants: Sequence[Variant], seed: int) -> None:
+        self.work = work
+        self.data_dir = data_dir
+        self.variants = [v for v in variants if not v.needs_data or data_dir is not None]
+        self.seed = seed
+        self.references: dict[str, Reference] = {}
+        self.rounds: list[Round] = []
+        self._lock = threading.Lock()
+
+    # --- references ------------------------------------------------------------------------------------------------------
+
+    def run_references(self, say: Callable[[str], None]) -> list[str]:
+        """Run every variant once without a kill; sentences about what is wrong with that already."""
+        wrong: list[str] = []
+        for variant in self.variants:
+            home = self.work / f"reference-{variant.name}"
+            config = self._write(home, variant)
+            life = live(config, home / "points", None, 0.0)
+            if life.code != 0:
+                wrong.append(f"the reference run of {variant.name} ended with {life.code}:\n{_tail(life)}")
+                continue
+            found, stories = self._check(home / "state", variant)
+            wrong.extend(f"the reference run of {variant.name}: {text}" for text in found)
+            trades = sum(len(story["trades"]) for story in stories.values())
+            self.references[variant.name] = Reference(stories, counted(life.points), life.seconds, trades)
+            say(f"  {variant.name:8} {trades:4} trades  {life.seconds:5.1f} s  {variant.about}")
+            shutil.rmtree(home)
+        return wrong
+
+    def _write(self, home: Path, variant: Variant) -> Path:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        config = home / "campaign.toml"
+        config.write_text(variant.config(home / "state", self.data_dir))
+        return config
+
+    def _check(self, state: Path, variant: Variant) -> tuple[list[str], dict[str, dict[str, list[Line]]]]:
+        wrong: list[str] = []
+        stories: dict[str, dict[str, list[Line]]] = {}
+        verdict = verify(state / "books.db")
+        if not verdict.ok:
+            wrong.extend(f"verify: {line}" for line in verdict.lines()[:8])
+        for account in variant.accounts:
+            ours = read_ours(state / "books.db", account)
+            theirs = read_theirs(state / f"paper-{account}.db")
+            wrong.extend(f"{account}: {text}" for text in check_ended(ours, theirs))
+            stories[account] = story_of(ours)
+        return wrong, stories
+
+    # --- rounds ----------------------------------------------------------------------------------------------------------
+
+    def plan(self, numbers: Sequence[int], only: str | None) -> list[Round]:
+        """The rounds with these numbers. ``only`` aims all of them at one point, in the variants that pass it."""
+        names = [v.name for v in self.variants if v.name in self.references]
+        rounds = []
+        for number in numbers:
+            variant = names[number % len(names)]
+            passed = self.references[variant].passed
+            if only is not None:
+                kills = aim(only, random.Random(f"{self.seed}/{number}/{only}"), passed)
+            else:
+                kills = plan_round(number, self.seed, passed, number * STRIDE)
+            rounds.append(Round(number, self.seed, variant, kills))
+        return rounds
+
+    def run(self, rounds: Sequence[Round], workers: int, say: Callable[[Round], None]) -> None:
+        """Run rounds, so many at a time."""
+        with ThreadPoolExecutor(workers) as pool:
+            for done in pool.map(self.run_round, rounds):
+                with self._lock:
+                    self.rounds.append(done)
+                say(done)
+
+    def run_round(self, round_: Round) -> Round:
+        """One round, whole."""
+        variant = next(v for v in self.variants if v.name == round_.variant)
+        reference = self.references[variant.name]
+        home = self.work / f"round-{round_.number}"
+        config = self._write(home, variant)
+        kills: list[Kill | None] = [*round_.kills, *[None] * (STARTS_MAX - len(round_.kills))]
+        for kill in kills:
+            life = live(config, home / f"points-{round_.starts}", kill, reference.seconds)
+            round_.starts += 1
+            if life.killed:
+                self._look(round_, variant, kill, life, home)
+                continue
+            if life.hung:
+                round_.wrong.append(f"start {round_.starts} (kill {kill}) hangs at {life.last_point}:\n{_tail(life)}")
+            elif life.code != 0:
+                round_.wrong.append(f"start {round_.starts} (kill {kill}) ended with {life.code}:\n{_tail(life)}")
+            break
+        else:
+            round_.wrong.append(f"it was started {STARTS_MAX} times and has not ended")
+        if not any("ended with" in text or "hangs" in text for text in round_.wrong):
+            found, stories = self._check(home / "state", variant)
+            round_.wrong.extend(found)
+            for account, story in reference.stories.items():
+                round_.wrong.extend(f"{account}: {text}" for text in differences(story, stories[account]))
+        if not round_.wrong:
+            shutil.rmtree(home)
+        return round_
+
+    def _look(self, round_: Round, variant: Variant, kill: Kill | None, life: Life, home: Path) -> None:
+        scene = home / f"scene-{round_.starts}"
+        copy_scene(home / "state", scene)
+        left: set[str] = set()
+        for account in variant.accounts:
+            found, wrong = look(scene, account)
+            left |= found
+            round_.wrong.extend(f"after kill {round_.starts} ({kill}), {account}: {text}" for text in wrong)
+        assert kill is not None
+        round_.deaths.append(Death(kill, life.last_point, left))
+
+
+def _tail(life: Life) -> str:
+    lines = life.log.strip().splitlines()
+    return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])

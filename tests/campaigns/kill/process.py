@@ -1,0 +1,80 @@
+"""One life of the daemon: a process of its own, killed at a named point, at a moment, or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradekeel.runtime.faults import KILL_AT, POINTS_TO
+
+CHILD = Path(__file__).resolve().parent.parent / "child.py"
+LIFE_MAX_S = 180.0
+"""No run is a tenth as long: one that is still going then hangs."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When to kill: at the ``count``-th pass of ``point``, or after ``share`` of the time a whole run takes."""
+
+    point: str = ""
+    count: int = 1
+    share: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.point}:{self.count}" if self.point else f"after {self.share:.3f} of a run"
+
+
+@dataclass(frozen=True)
+class Life:
+    """How a life went."""
+
+    killed: bool
+    code: int
+    points: tuple[str, ...]  # in the order in which they were passed
+    seconds: float
+    log: str
+    hung: bool = False
+
+    @property
+    def last_point(self) -> str:
+        """The last named moment before it ended."""
+        return self.points[-1] if self.points else ""
+
+
+def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
+    """Run the daemon until it ends or is killed."""
+    trace.unlink(missing_ok=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TRADEKEEL_")} | {POINTS_TO: str(trace)}
+    if kill is not None and kill.point:
+        environment[KILL_AT] = f"{kill.point}:{kill.count}"
+    log = trace.with_suffix(".log")
+    began = time.monotonic()
+    hung = False
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(CHILD), str(config)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment
+        )
+        try:
+            if kill is not None and not kill.point:
+                try:
+                    process.wait(kill.share * whole_s)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            process.wait(LIFE_MAX_S)
+        except subprocess.TimeoutExpired:
+            hung = True
+            process.send_signal(signal.SIGABRT)  # says where it stands, where a stack dump is armed
+            time.sleep(0.5)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    points = tuple(p for p in (trace.read_text().split("\n") if trace.exists() else ()) if p and ":" not in p)
+    text = log.read_text(errors="replace")
+    killed = process.returncode == -signal.SIGKILL and not hung
+    return Life(killed, process.returncode, points, time.monotonic() - began, text, hung)

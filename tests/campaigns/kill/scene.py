@@ -1,0 +1,104 @@
+"""What a kill left behind: the two sides' files, copied before anybody opens them again, and what they say.
+
+Opening a SQLite file repairs it, so the originals are left exactly as the kill left them for the daemon to find.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from tests.campaigns.kill.books import IN_DOUBT, Ours, Theirs, check_always, read_ours, read_theirs
+
+LEFT = {
+    "nothing": "nothing in doubt, nothing to book",
+    "no_books": "no books yet",
+    "no_ledger": "no ledger at the venue yet",
+    "intent_not_arrived": "an intent that the venue never saw",
+    "intent_arrived": "an intent that the venue has taken",
+    "intent_filled": "an intent that the venue has filled",
+    "renewed_in_doubt": "a renewed order, in doubt again",
+    "unknown": "an order marked unknown",
+    "waiting_exit": "an exit that waits for a cancel",
+    "cancel_asked": "a cancel asked for, not answered",
+    "claimed": "a trade that an exit has claimed",
+    "news_unbooked": "entries of the venue not booked",
+    "fills_unbooked": "fills of the venue not booked",
+    "partly_filled": "an order filled in part",
+    "positions": "positions held",
+    "closed": "an account whose run is over",
+}
+
+
+def copy_scene(state_dir: Path, target: Path) -> None:
+    """Copy both sides' files, write-ahead logs included."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    if state_dir.exists():
+        for file in state_dir.iterdir():
+            if file.is_file() and (file.name.endswith((".db", ".db-wal"))):
+                shutil.copyfile(file, target / file.name)
+
+
+def look(scene: Path, account: str) -> tuple[set[str], list[str]]:
+    """What was left behind on an account (keys of LEFT), and what is wrong already."""
+    books, ledger = scene / "books.db", scene / f"paper-{account}.db"
+    if not _has_tables(books, "journal"):
+        return {"no_books"}, []
+    ours = read_ours(books, account)
+    if not _has_tables(ledger, "account"):
+        return {"no_ledger"}, ["there are orders and no venue"] if ours.orders else []
+    theirs = read_theirs(ledger)
+    return set(_left(ours, theirs)) or {"nothing"}, list(check_always(ours, theirs))
+
+
+def _has_tables(path: Path, table: str) -> bool:
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with closing(sqlite3.connect(path)) as db:
+        return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone())
+
+
+def _left(ours: Ours, theirs: Theirs) -> Iterator[str]:
+    there = {order["client_order_id"]: order for order in theirs.orders}
+    alive = {order["client_order_id"] for order in ours.orders if order["status"] in (*IN_DOUBT, *_WORKING)}
+    for order in ours.orders:
+        if order["status"] == "cancel_requested":
+            yield "cancel_asked"
+        if order["status"] == "partially_filled":
+            yield "partly_filled"
+        if order["status"] not in IN_DOUBT or order["parent_id"] is not None:
+            continue
+        if order["status"] == "unknown":
+            yield "unknown"
+        waits = [i for i in msgspec.json.decode(order["after_cancel_of"]) if i in alive]
+        venue = there.get(order["client_order_id"])
+        if waits:
+            yield "waiting_exit"
+        elif venue is None:
+            yield "intent_not_arrived"
+        else:
+            yield "intent_filled" if Decimal(venue.get("filled", 0)) else "intent_arrived"
+        if order["renews"] is not None and not waits:
+            yield "renewed_in_doubt"
+    booked = max((cursor["sequence"] for cursor in ours.cursors), default=0)
+    waiting = [entry for entry in theirs.record if entry["sequence"] > booked]
+    if waiting:
+        yield "news_unbooked"
+    if any(entry.get("fill") for entry in waiting):
+        yield "fills_unbooked"
+    if any(trade["status"] == "CLOSING" for trade in ours.trades):
+        yield "claimed"
+    if theirs.positions:
+        yield "positions"
+    if any(execution["status"] == "closed" for execution in ours.executions):
+        yield "closed"
+
+
+_WORKING = ("accepted", "partially_filled", "cancel_requested")

@@ -1,0 +1,335 @@
+"""What is run and killed: configurations that between them take every way through an order's life.
+
+Every variant is short (a second or two) and ends by itself. Checkpoints are cut all the time in some and never in
+others, so that recovery starts from a cut a moment ago, from an old one, and from the first record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+BUSY = HERE.parent.parent / "busy.py"
+REAL_DAY = Path("oanda/tick/eurusd/20140508_quote.zip")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One configuration; ``toml`` has the state directory and the folder of recorded data still open."""
+
+    name: str
+    about: str
+    toml: str
+    accounts: tuple[str, ...]
+    needs_data: bool = False
+
+    def config(self, state_dir: Path, data_dir: Path | None) -> str:
+        """The configuration file's text."""
+        values = {"{state_dir}": str(state_dir), "{busy}": f"{BUSY}:Busy", "{data}": str(data_dir or "")}
+        text = self.toml
+        for mark, value in values.items():
+            text = text.replace(mark, value)
+        return text
+
+
+def _head(cut_every_s: float, snapshot_s: float = 0) -> str:
+    return f"""
+[daemon]
+name = "campaign"
+state_dir = "{{state_dir}}"
+stall_limit_s = 120
+[storage]
+checkpoint_every_s = {cut_every_s}
+snapshot_schedule = {snapshot_s}
+"""
+
+
+def _market(name: str, seed: int, ticks: int, more: str = "", instruments: str = '["EUR_USD"]') -> str:
+    return f"""
+[feeds.{name}]
+kind = "synthetic"
+instruments = {instruments}
+seed = {seed}
+start = "2024-01-03T13:00:00Z"
+ticks = {ticks}
+interval_ms = 500
+volatility = "0.4"
+spread_pips = "0.6"
+{more}
+"""
+
+
+_TREND = Variant(
+    "trend",
+    "one strategy, stops, targets and trails kept by the venue, a cut all the time",
+    _head(0.05)
+    + _market("m", 11, 3_000)
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+sync_schedule = 0
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.ema.params]
+fast = 8
+slow = 34
+stop_loss_pips = 3
+take_profit_pips = 5
+trailing_pips = 2
+""",
+    ("a",),
+)
+
+_LAYERS = Variant(
+    "layers",
+    "layers against a thin market: partial fills, latency, commission, no cut until the end",
+    _head(600)
+    + _market("m", 12, 3_000, 'size = "700"')
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+sync_schedule = 0
+[accounts.a.paper]
+latency_ms = 400
+latency_jitter_ms = 700
+slippage = { model = "random", pips = "0.3" }
+commission = { model = "per_million", taker = "30", minimum = "0.01" }
+[strategies.floor]
+kind = "floor"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.floor.params]
+retracement_pips = 2
+take_profit_pips = 3
+floor_stop_pips = 12
+retry_delay_s = 5
+""",
+    ("a",),
+)
+
+_SHARED = Variant(
+    "shared",
+    "two strategies on one netted instrument, exits kept by the monitor, a venue that loses orders and answers",
+    _head(0.3, snapshot_s=0.2)
+    + _market("m", 13, 2_000)
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+share_instruments = true
+exits = "monitor"
+sync_schedule = 0.2
+[accounts.a.paper]
+latency_ms = 600
+slippage = { model = "random", pips = "0.2" }
+commission = { model = "per_million", taker = "30" }
+timeout_rate = "0.15"
+drop_rate = "0.15"
+[strategies.floor]
+kind = "floor"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.floor.params]
+retracement_pips = 2
+take_profit_pips = 3
+floor_stop_pips = 15
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.ema.params]
+fast = 10
+slow = 50
+stop_loss_pips = 3
+take_profit_pips = 5
+trailing_pips = 2
+""",
+    ("a",),
+)
+
+_HEDGED = Variant(
+    "hedged",
+    "everything there is on a hedging account, exits at the venue, thin market, lost answers",
+    _head(0.1)
+    + _market("m", 14, 1_500, 'size = "1500"')
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+hedging = true
+sync_schedule = 0
+[accounts.a.paper]
+latency_ms = 300
+slippage = { model = "spread", share = "0.5" }
+commission = { model = "per_lot", taker = "3", maker = "1" }
+timeout_rate = "0.1"
+reject_rate = "0.05"
+[strategies.busy]
+kind = "{busy}"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.busy.params]
+seed = 3
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.ema.params]
+fast = 10
+slow = 50
+stop_loss_pips = 3
+take_profit_pips = 5
+""",
+    ("a",),
+)
+
+_NETTED = Variant(
+    "netted",
+    "everything there is on a netting account, exits kept by the monitor, two instruments, bars and loss limits",
+    _head(600, snapshot_s=0.3)
+    + _market("m", 15, 1_600, "", '["EUR_USD", "USD_JPY"]')
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+share_instruments = true
+exits = "monitor"
+sync_schedule = 0
+[accounts.a.paper]
+latency_ms = 200
+latency_jitter_ms = 300
+slippage = { model = "fixed", pips = "0.1" }
+commission = { model = "percent", taker = "0.002" }
+drop_rate = "0.1"
+[accounts.a.risk]
+position_max = 60000
+daily_loss_max = 5000
+orders_per_minute = 100
+[strategies.busy]
+kind = "{busy}"
+account = "a"
+instruments = ["EUR_USD", "USD_JPY"]
+[strategies.busy.params]
+seed = 4
+[strategies.bars]
+kind = "ema_cross"
+account = "a"
+instruments = ["USD_JPY"]
+[strategies.bars.params]
+timeframe = "5s"
+fast = 3
+slow = 9
+stop_loss_pips = 4
+take_profit_pips = 6
+""",
+    ("a",),
+)
+
+_TWO = Variant(
+    "two",
+    "two accounts with feeds of their own, one of which ends long before the other",
+    _head(0.15)
+    + _market("m", 16, 1_200)
+    + _market("n", 17, 2_400, "", '["EUR_USD", "USD_JPY"]')
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+sync_schedule = 0
+[accounts.a.paper]
+timeout_rate = "0.2"
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.ema.params]
+fast = 8
+slow = 34
+stop_loss_pips = 3
+take_profit_pips = 5
+[accounts.b]
+venue = "paper"
+feed = "n"
+leverage = 30
+hedging = true
+sync_schedule = 0
+[accounts.b.paper]
+latency_ms = 700
+drop_rate = "0.1"
+[strategies.floor]
+kind = "floor"
+account = "b"
+instruments = ["EUR_USD"]
+[strategies.floor.params]
+retracement_pips = 2
+take_profit_pips = 3
+floor_stop_pips = 12
+[strategies.yen]
+kind = "ema_cross"
+account = "b"
+instruments = ["USD_JPY"]
+[strategies.yen.params]
+fast = 8
+slow = 34
+trailing_pips = 3
+""",
+    ("a", "b"),
+)
+
+_REAL = Variant(
+    "real",
+    "minutes of recorded EUR/USD ticks through layers and averages, exits at the venue",
+    _head(0.2)
+    + """
+[feeds.m]
+kind = "file"
+path = "{data}/oanda/tick/eurusd/20140508_quote.zip"
+instrument = "EUR_USD"
+format = "quote"
+start = "2014-05-08T12:29:00Z"
+end = "2014-05-08T12:34:00Z"
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+hedging = true
+sync_schedule = 0
+[accounts.a.paper]
+latency_ms = 100
+slippage = { model = "random", pips = "0.2" }
+commission = { model = "per_million", taker = "30" }
+[strategies.floor]
+kind = "floor"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.floor.params]
+retracement_pips = 2
+take_profit_pips = 3
+floor_stop_pips = 15
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.ema.params]
+fast = 10
+slow = 60
+stop_loss_pips = 4
+take_profit_pips = 6
+trailing_pips = 3
+""",
+    ("a",),
+    needs_data=True,
+)
+
+VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL)}
