@@ -128,7 +128,8 @@ class Book:
 
     def live_exits(self, trade_id: str, attached: bool | None = None) -> list[Order]:
         """Live exits of a trade; ``attached`` chooses venue-held protective ones, or the others."""
-        found = [self.orders[i] for i in sorted(self.exits.get(trade_id, ()))]
+        # In the order in which they were made, never of their ids: what follows is the same in every run.
+        found = sorted((self.orders[i] for i in self.exits.get(trade_id, ())), key=_made)
         return found if attached is None else [o for o in found if (o.parent_id is not None) is attached]
 
     def closable(self, trade: Trade) -> Decimal:
@@ -601,6 +602,10 @@ class Book:
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
         return book
+
+
+def _made(order: Order) -> tuple[int, int, str]:
+    return order.created_ns, order.leg, order.client_order_id
 
 
 def _slippage(order: Order | None, fill: Fill, quantity: Decimal) -> Decimal:
