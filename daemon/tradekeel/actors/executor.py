@@ -31,6 +31,7 @@ from tradekeel.domain.protocol import (
     Alert,
     Attach,
     Attached,
+    CaughtUp,
     CloseExecution,
     Command,
     Commit,
@@ -40,6 +41,7 @@ from tradekeel.domain.protocol import (
     EndWorking,
     ExitTrades,
     FailStrategy,
+    FeedEnded,
     JournalReached,
     LoadAccount,
     LoadedAccount,
@@ -64,6 +66,7 @@ from tradekeel.domain.protocol import (
 from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
 from tradekeel.domain.records import (
     ACCOUNT_OWNER,
+    FEED_HAS_ENDED,
     Checkpoint,
     DaemonStarted,
     ExecutionClosed,
@@ -115,6 +118,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     strategies: tuple[StrategyRow, ...]
     version: str
     make_execution_id: Callable[[], str]
+    resuming: bool  # the run goes on: a process before this one did not end it
     halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
     entries_kept_max: int = 5_000
 
@@ -177,6 +181,10 @@ class Executor(Actor):
         self._committing = False
         self._to_ask: list[VenueAsk] = []  # durable, and not yet with the session
         self._asking = False
+        # After a restart the venue may stand at an older tick than what was decided: nothing goes out before the feed
+        # has brought it there, or an order would meet ticks that came before its decision.
+        self._catching_up = self.terms.replayable
+        self._ended = False
         self._asked = 0  # ticks to match, lookups and reconciliations on their way
         self._deferred: deque[Envelope] = deque()
         self._settling: list[Reply] = []
@@ -199,6 +207,9 @@ class Executor(Actor):
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
         self.core.memories = self._memories
         self._count_rates()
+        if loaded.previous is not None and self._has_ended(loaded.previous):
+            self._stay_ended(loaded.previous)
+            return
         if self._book.execution is None:
             self._begin_execution(loaded)
         elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
@@ -258,6 +269,26 @@ class Executor(Actor):
             for o in self._book.orders.values()
         ]
         return tuple((trades + orders)[:5])
+
+    def _has_ended(self, last: Book) -> bool:
+        """Whether the run that is being gone on with was over for this account already: then nothing is begun anew."""
+        row = last.execution
+        return (
+            self.settings.resuming
+            and row is not None
+            and row.close_reason == FEED_HAS_ENDED
+            and row.data_fingerprint == self.settings.data_fingerprint
+        )
+
+    def _stay_ended(self, last: Book) -> None:
+        self._book = last
+        self.core = ExecutorCore(last, self.terms, self._make_gate(None))
+        self._ended = True
+        self._state = FEED_HAS_ENDED
+        self._recovered = (0, 0, ())
+        self._announce(False, FEED_HAS_ENDED)
+        account = self.terms.account
+        self._control.latest(("feed-ended", account), FeedEnded(account, "it had ended before the restart"))
 
     def _begin_execution(self, loaded: LoadedAccount) -> None:
         settings = self.settings
@@ -356,6 +387,11 @@ class Executor(Actor):
         self._news(_performed(answer))
         self._settling.append(message.reply)
 
+    def _caught_up(self, message: CaughtUp, reply: Reply | None) -> None:
+        assert reply is not None
+        self._catching_up = False
+        self._settling.append(reply)
+
     def _settle(self, message: Settle, reply: Reply | None) -> None:
         assert reply is not None
         self.core.at(message.stamp)
@@ -372,8 +408,8 @@ class Executor(Actor):
                 reply.send(self._book.sequence)
 
     def _is_quiet(self) -> bool:
-        busy = self._unacknowledged or self._asked or self._asking or self._to_ask or self._deferred
-        return not busy
+        waiting = self._to_ask and not self._catching_up
+        return not (self._unacknowledged or self._asked or self._asking or waiting or self._deferred)
 
     # --- effects ---------------------------------------------------------------------------------------------------------
 
@@ -396,7 +432,7 @@ class Executor(Actor):
             point("executor.before_commit")
             group = merged(steps).group(self._book.execution_id)
             self.request(self._recorder, Commit(group), partial(_Committed, steps), timeout_s=COMMIT_TIMEOUT_S)
-        if self._to_ask and not self._asking:
+        if self._to_ask and not self._asking and not self._catching_up:
             wire, self._to_ask = tuple(self._to_ask), []
             self._asking = True
             point("executor.send.before")
@@ -628,7 +664,7 @@ class Executor(Actor):
                 view=view,
                 entries=tuple(e for e in entries if e.sequence > view.inbox),
                 position=position,
-                frontier=Stamp.position(self._book.stamp),
+                frontier=self._book.stamp,
                 ts_ns=self._last_ns,
             )
         )
@@ -720,6 +756,10 @@ class Executor(Actor):
             self._settling.append(reply)
 
     def _command(self, message: AccountCommand, reply: Reply | None) -> None:
+        if self._ended:
+            if reply is not None:
+                reply.send(f"nothing to do: {self.terms.account} is over, {FEED_HAS_ENDED}")
+            return
         now, by, why = self._now(), message.by, message.reason
         effects, said = self._obey(message, now, by, why)
         self._take(effects)
@@ -789,6 +829,7 @@ class Executor(Actor):
         See: _see,
         MatchTick: _match,
         Settle: _settle,
+        CaughtUp: _caught_up,
         Attach: _attach,
         ReadEntries: _read_entries,
         Cut: _cut,

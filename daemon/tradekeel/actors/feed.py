@@ -18,6 +18,7 @@ from tradekeel.domain.monitor import last_quotes
 from tradekeel.domain.protocol import (
     NOWHERE,
     AskSession,
+    CaughtUp,
     CloseExecution,
     Confirm,
     Cut,
@@ -43,7 +44,7 @@ from tradekeel.domain.protocol import (
     WatchTick,
     Where,
 )
-from tradekeel.domain.records import Checkpoint, TickSampled
+from tradekeel.domain.records import FEED_HAS_ENDED, Checkpoint, TickSampled
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
@@ -100,7 +101,8 @@ class Feed(Actor):
         self._journal_to = 0
         self._last_cut_s = 0.0
         self._last_cut_sequence = 0
-        self._frontier = 0
+        self._frontier = 0  # a stamp
+        self._arrived = False
         self._at = 0
         self._last_ns = 0
         self._stopping: tuple[StopFeed, Reply | None] | None = None
@@ -146,12 +148,15 @@ class Feed(Actor):
             assert isinstance(state, SessionState)
             positions.append(state.position)
         # What a live feed has missed is gone: its positions go on behind everything that anybody has seen.
-        lowest = min(positions) if self._source.info.replayable else max(*positions, self._frontier)
+        lowest = min(positions) if self._source.info.replayable else max(*positions, Stamp.position(self._frontier))
         self._journal_to = await self._executor_side(self._executor, Settle(0))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
         self._at = lowest
         point("feed.open")
         await self._source.open(lowest)
+        self._arrived = False
+        if lowest >= Stamp.position(self._frontier):
+            await self._arrive(None, Stamp.after(lowest))
 
     async def _where(self, ref: ActorRef) -> Stand:
         for _ in range(RESTART_WAITS_MAX):
@@ -183,13 +188,14 @@ class Feed(Actor):
     # --- one window ------------------------------------------------------------------------------------------------------
 
     async def _conduct_window(self, window: TickWindow) -> None:
-        index, count, first = 0, len(window.ticks), window.first_position
-        if first <= self._frontier:
-            point("feed.rewinding")
+        index, count = 0, len(window.ticks)
         while index < count:
-            stop = count
-            if first <= self._frontier <= window.last_position and index <= self._frontier - first:
-                stop = self._frontier - first + 1  # a restart begins to add to the past exactly here
+            stop = self._stop_before_frontier(window, index)
+            if stop == index:
+                # The journal ends at this tick, before the strategies saw it: this is where a restart adds to the past.
+                await self._loud_tick(window, index, venue_acts=False)
+                index += 1
+                continue
             acts = stop
             if self.settings.lockstep:
                 acts = await self._executor_side(self._session, QuietUntil(window, index, stop))
@@ -199,6 +205,23 @@ class Feed(Actor):
             else:
                 await self._loud_tick(window, index, venue_acts=acts == index and self.settings.lockstep)
                 index += 1
+            if not self._arrived and window.first_position + index > Stamp.position(self._frontier):
+                await self._arrive(window, self._frontier)
+
+    def _stop_before_frontier(self, window: TickWindow, index: int) -> int:
+        """Index behind the ticks that may pass in one go; ``index`` itself if the next tick is the frontier's own."""
+        count = len(window.ticks)
+        if self._arrived:
+            return count
+        at = Stamp.position(self._frontier) - window.first_position + self._frontier % 2
+        return max(index, min(count, at))
+
+    async def _arrive(self, window: TickWindow | None, stamp: int) -> None:
+        """Everybody is back where the journal ends: what waits to be sent may go out, and the run goes on."""
+        self._arrived = True
+        point("feed.arrived")
+        self._heard(await self._executor_side(self._executor, CaughtUp()))
+        await self._catch_up(window, max(stamp, self._frontier))
 
     async def _quiet_ticks(self, window: TickWindow, index: int, calm: int) -> int:
         until = Stamp.after(window.ticks[calm - 1].position)
@@ -219,6 +242,9 @@ class Feed(Actor):
             self._heard(await self._executor_side(self._executor, MatchTick(window, index)))
         elif self.settings.lockstep:
             await self._session.send(VenuePassed(window, index + 1))
+        if not self._arrived and tick.position >= Stamp.position(self._frontier):
+            self._arrived = True
+            self._heard(await self._executor_side(self._executor, CaughtUp()))
         asked = await self._executor_side(self._monitor, WatchTick(window, index, self._journal_to))
         if asked:
             await self._settle(before)
@@ -266,9 +292,9 @@ class Feed(Actor):
         else:
             await self._monitor.send(passed)
         last = window.ticks[stop - 1].position
-        await self._executor.send(See(last, Stamp.after(last), last_quotes(window, start, stop), extremes, equity))
         if self.settings.lockstep:
             await self._session.send(VenuePassed(window, stop))
+        await self._executor.send(See(last, Stamp.after(last), last_quotes(window, start, stop), extremes, equity))
 
     async def _settle(self, stamp: int) -> None:
         if self.settings.lockstep:
@@ -315,6 +341,8 @@ class Feed(Actor):
 
     async def _cut_if_due(self) -> None:
         now_s = self.clock.monotonic()
+        if not self._arrived:
+            return  # the past is in the journal already; a cut belongs to one moment, and the books are at a later one
         many = self._journal_to - self._last_cut_sequence >= self.settings.cut_entries_max
         if many or now_s - self._last_cut_s >= self.settings.cut_every_s:
             await self._cut()
@@ -358,14 +386,12 @@ class Feed(Actor):
     async def _end(self) -> None:
         """The feed has ended: drain, expire what works, close the execution."""
         if self.settings.stop_at_end:
-            await self._stop_strategies("the feed has ended")
+            await self._stop_strategies(FEED_HAS_ENDED)
             point("feed.ending")
-            await self._executor_side(self._executor, EndWorking("all", "the feed has ended", self._last_ns))
+            await self._executor_side(self._executor, EndWorking("all", FEED_HAS_ENDED, self._last_ns))
             point("feed.ending.drained")
             await self._cut()
-            await self._executor_side(self._executor, CloseExecution("the feed has ended", self._last_ns))
+            await self._executor_side(self._executor, CloseExecution(FEED_HAS_ENDED, self._last_ns))
             point("feed.ending.closed")
         self._tell_progress()
-        self._control.latest(
-            ("feed-ended", self.settings.account), FeedEnded(self.settings.account, "the feed has ended")
-        )
+        self._control.latest(("feed-ended", self.settings.account), FeedEnded(self.settings.account, FEED_HAS_ENDED))

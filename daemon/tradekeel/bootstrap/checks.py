@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tradekeel.errors import ConfigError
@@ -14,22 +15,8 @@ def refuse_changed_data(books: Path, fingerprints: Mapping[str, str], source: st
 
     ``fingerprints`` are the feeds' by account; "" (not replayable) is never compared. Raises ConfigError naming every account.
     """
-    if not books.exists():
-        return
     problems: list[str] = []
-    try:
-        db = sqlite3.connect(f"{books.as_uri()}?mode=ro", uri=True)
-    except sqlite3.Error:
-        return  # the recorder opens the books next, and says what is wrong with them
-    try:
-        rows = db.execute(
-            "SELECT account, execution, data_fingerprint FROM executions WHERE status = 'running' AND mode <> 'backtest'"
-        ).fetchall()
-    except sqlite3.Error:
-        return
-    finally:
-        db.close()
-    for account, execution, known in rows:
+    for account, execution, known in _unfinished(books):
         now = fingerprints.get(account)
         if now is not None and known and now and now != known:
             problems.append(
@@ -38,3 +25,25 @@ def refuse_changed_data(books: Path, fingerprints: Mapping[str, str], source: st
             )
     if problems:
         raise ConfigError(problems, source)
+
+
+def has_unfinished(books: Path, accounts: Sequence[str]) -> bool:
+    """Whether any of these accounts has an execution that a restart goes on with."""
+    return any(account in accounts for account, _, _ in _unfinished(books))
+
+
+def _unfinished(books: Path) -> list[tuple[str, str, str]]:
+    """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read.
+
+    The recorder opens the books next, and says what is wrong with them.
+    """
+    if not books.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{books.as_uri()}?mode=ro", uri=True)) as db:
+            return db.execute(
+                "SELECT account, execution, data_fingerprint FROM executions "
+                "WHERE status = 'running' AND mode <> 'backtest'"
+            ).fetchall()
+    except sqlite3.Error:
+        return []

@@ -75,7 +75,10 @@ def run_to_the_end(
             return Ran()
         if fresh:
             forget_paper(plan, statedir)
-        return run_loop(_main, plan, statedir, signals, environ, show, applied)
+        resuming = statedir.begin_run()
+        ran = run_loop(_main, plan, statedir, signals, environ, show, applied, resuming)
+        statedir.end_run()
+        return ran
     finally:
         statedir.release()
 
@@ -93,7 +96,7 @@ def forget_paper(plan: Plan, statedir: StateDir) -> None:
 
 def close_executions(store: Store, accounts: list[str]) -> None:
     """Close what is unfinished, as a record like any other."""
-    from tradekeel.domain.records import ExecutionClosed, Group
+    from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, Group
     from tradekeel.domain.recovery import fold
     from tradekeel.storage.loading import AccountBooks
 
@@ -104,7 +107,7 @@ def close_executions(store: Store, accounts: list[str]) -> None:
         book = _book_of(loaded)
         recovered = fold(book, loaded.journal)
         last_ns = recovered.entries[-1].record.ts_ns if recovered.entries else 0
-        record = ExecutionClosed(ts_ns=last_ns, stamp=recovered.book.stamp, reason="started fresh")
+        record = ExecutionClosed(ts_ns=last_ns, stamp=recovered.book.stamp, reason=STARTED_FRESH)
         rows = tuple(recovered.book.apply(record))
         store.commit([Group(execution=loaded.execution, records=(record,), rows=rows)])
 
@@ -124,11 +127,12 @@ async def _main(
     environ: Mapping[str, str],
     show: Show | None,
     applied: Applied | None,
+    resuming: bool,
 ) -> Ran:
     notify = Notifier.from_environ(environ)
     system = ActorSystem(on_fault=_log_fault)
     reloader = Reloader(environ, system, applied)
-    builder = Builder(plan, statedir, system, notify, reloader.reload)
+    builder = Builder(plan, statedir, system, notify, reloader.reload, resuming=resuming)
     reloader.builder = builder
     house = builder.build()
     bystander = _Bystander(system, signals, show)

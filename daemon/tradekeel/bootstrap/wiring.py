@@ -21,7 +21,7 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
-from tradekeel.bootstrap.checks import refuse_changed_data
+from tradekeel.bootstrap.checks import has_unfinished, refuse_changed_data
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
@@ -83,12 +83,15 @@ class Builder:
         system: ActorSystem,
         notify: Notifier,
         reload: Callable[[], Awaitable[str]],
+        *,
+        resuming: bool = False,
     ) -> None:
         self.plan = plan
         self.statedir = statedir
         self.system = system
         self.notify = notify
         self.reload = reload
+        self.resuming = resuming
         self.workers: list[BlockingWorker] = []
         self.fingerprints: dict[str, str] = {}
         self.control: Control | None = None  # the one that lives, or lived last
@@ -97,6 +100,8 @@ class Builder:
         """The whole tree, root first."""
         for account in self.plan.accounts:
             self.fingerprints[account.config.name] = self._source(account).info.fingerprint
+        accounts = [account.config.name for account in self.plan.accounts]
+        self.resuming = self.resuming or has_unfinished(self.statedir.books, accounts)
         refuse_changed_data(self.statedir.books, self.fingerprints, str(self.plan.config.source))
         children = [
             ChildSpec("recorder", self._recorder, shutdown_s=10.0),
@@ -266,6 +271,7 @@ class Builder:
             strategies=tuple(_strategy_row(s) for s in account.strategies),
             version=__version__,
             make_execution_id=new_id,
+            resuming=self.resuming,
             halted_by=partial(Desk(self.statedir).held, account.config.name),
         )
         return Executor(

@@ -215,7 +215,7 @@ class ExecutorCore:
                 if isinstance(request, Cancel):
                     self._cancel(step, request.client_order_id, decision.strategy, "strategy", now_ns)
                 elif isinstance(request, MoveStop):
-                    self._move_stop(step, request, "strategy", now_ns)
+                    self._move_stop(step, request, decision.strategy, now_ns)
         step.checkpoints.append(self._checkpoint_of(decision))
         return step.effects()
 
@@ -381,26 +381,43 @@ class ExecutorCore:
                 self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
                 self._place(step, self.book.orders[client_order_id])
                 continue
-            trade = self.book.trade(order.trade_id)
-            held = ZERO if trade is None else trade.open_quantity
-            others = ZERO if trade is None else held - self.book.closable(trade) - order.open_quantity
-            room = held - others
+            room = self._room(order)
             if room < order.quantity:
+                smaller = self._smaller(step, order, room, now_ns) if room > ZERO else None
                 self._change(
                     step, order, OrderEvent.PROVE_NOT_SENT, "a protective order closed the trade first", now_ns
                 )
-                if trade is not None and room > ZERO:
-                    self._renew_exit(step, trade, order, room, now_ns)
+                if smaller is not None:
+                    self._place(step, smaller)
                 continue
             self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
             self._place(step, order)
 
-    def _renew_exit(self, step: Step, trade: Trade, order: Order, quantity: Decimal, now_ns: int) -> None:
+    def _room(self, order: Order) -> Decimal:
+        """How much of its trade an exit may close: what is held, less what the other exits of it may still take."""
+        trade = self.book.trades.get(order.trade_id or "")
+        if trade is None:
+            return ZERO
+        others = (
+            exit_.open_quantity
+            for exit_ in self.book.live_exits(trade.trade_id, attached=False)
+            if exit_.client_order_id != order.client_order_id
+        )
+        return trade.open_quantity - sum(others, ZERO)
+
+    def _smaller(self, step: Step, order: Order, quantity: Decimal, now_ns: int) -> Order:
+        """The same exit for what is left. It takes the claim before the larger one lets go of it."""
         smaller = structs.replace(renewed(order, now_ns), quantity=quantity, after_cancel_of=())
         step.record(
-            r.OrdersIntended(ts_ns=now_ns, stamp=self.stamp, orders=(smaller,), reason="what is left of the trade")
+            r.OrdersIntended(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                correlation_id=order.correlation_id,
+                orders=(smaller,),
+                reason="what is left of the trade",
+            )
         )
-        self._place(step, smaller)
+        return smaller
 
     def _change(self, step: Step, order: Order, event: OrderEvent, reason: str, now_ns: int) -> None:
         step.record(
@@ -430,19 +447,13 @@ class ExecutorCore:
             self._change(step, order, OrderEvent.REQUEST_CANCEL, reason, now_ns)
         step.ask(CancelOrder(client_order_id))
 
-    def _move_stop(self, step: Step, move: MoveStop, source: str, now_ns: int) -> None:
+    def _move_stop(self, step: Step, move: MoveStop, strategy: str, now_ns: int) -> None:
+        """Move a trade's levels. The trade says at once what is wanted, so that a restart asks the venue for it again."""
         trade = self.book.trades.get(move.trade_id)
-        if trade is None:
-            return
+        if trade is None or trade.strategy != strategy:
+            return  # it closed in the meantime, or is somebody else's
         stop = move.stop_loss if _tightens(trade, move.stop_loss) else None
         if stop is None and move.take_profit is None:
-            return
-        if trade.exits_at_venue:
-            for child in self.book.live_exits(trade.trade_id, attached=True):
-                if child.type is OrderType.STOP and stop is not None:
-                    step.ask(AmendOrder(child.client_order_id, format(stop, "f")))
-                elif child.type is OrderType.LIMIT and move.take_profit is not None:
-                    step.ask(AmendOrder(child.client_order_id, format(move.take_profit, "f")))
             return
         step.record(
             r.StopMoved(
@@ -452,9 +463,26 @@ class ExecutorCore:
                 trade_id=trade.trade_id,
                 stop_loss=stop,
                 take_profit=move.take_profit,
-                source=source,
+                source="strategy",
             )
         )
+        if trade.exits_at_venue:
+            self._amend(step, trade.trade_id, stop, move.take_profit, now_ns)
+
+    def _amend(self, step: Step, trade_id: str, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:
+        """Move the attached exits. Where one is wanted that the venue does not hold, the monitor takes over all of them."""
+        children = self.book.live_exits(trade_id, attached=True)
+        stops = [c for c in children if c.type is not OrderType.LIMIT]
+        targets = [c for c in children if c.type is OrderType.LIMIT]
+        if (stop is not None and not stops) or (target is not None and not targets):
+            for child in children:
+                self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
+            return
+        moves = [(c, stop) for c in stops if c.type is OrderType.STOP or len(stops) == 1]
+        moves.extend((c, target) for c in targets)
+        for child, level in moves:
+            if level is not None:
+                step.ask(AmendOrder(child.client_order_id, format(level, "f")))
 
     # --- exits of the monitor and of people ------------------------------------------------------------------------------
 
@@ -610,7 +638,22 @@ class ExecutorCore:
                 step.ask(LookUpOrder(order.client_order_id))
             elif order.status is OrderStatus.CANCEL_REQUESTED:
                 step.ask(CancelOrder(order.client_order_id))
+        for trade in self.book.trades.values():
+            if trade.exits_at_venue and trade.open_quantity:
+                self._amend_again(step, trade)
+        step.requests = list(dict.fromkeys(step.requests))
         return step.effects()
+
+    def _amend_again(self, step: Step, trade: Trade) -> None:
+        """A level that was wanted and that the venue never confirmed may not have reached it. Asking twice is harmless."""
+        children = self.book.live_exits(trade.trade_id, attached=True)
+        trails = any(child.type is OrderType.TRAILING_STOP for child in children)
+        for child in children:
+            level = trade.take_profit if child.type is OrderType.LIMIT else trade.stop_loss
+            known = child.price if child.type is OrderType.LIMIT else child.stop_price
+            follows = trails and child.type is not OrderType.LIMIT  # the trade's stop is the tighter of two there
+            if level is not None and level != known and not follows:
+                step.ask(AmendOrder(child.client_order_id, format(level, "f")))
 
     def _own_request(self, order: Order) -> bool:
         """Attached exits travel with their entry: while that is in doubt, or working, they are not asked about."""
@@ -668,7 +711,12 @@ class ExecutorCore:
             and order.attempt < ATTEMPTS_MAX
             and Stamp.position(order.stamp) == Stamp.position(self.stamp)
             and self._may_trade(order)
+            and (order.purpose is Purpose.ENTRY or self._may_close(order))
         )
+
+    def _may_close(self, order: Order) -> bool:
+        """Whether an exit still has all of its trade to close; one that goes with an entry is nothing by itself."""
+        return order.parent_id is None and self._room(order) >= order.quantity
 
     def _may_trade(self, order: Order) -> bool:
         row = self.book.execution
@@ -722,7 +770,7 @@ class ExecutorCore:
 
     def _latch(self, step: Step, latch: r.Latch, reason: str, by: str, now_ns: int) -> None:
         row = self.book.execution
-        if row is None or row.latch is latch or row.latch is r.Latch.HALTED:
+        if row is None or _SEVERITY[latch] <= _SEVERITY[row.latch]:
             return
         self._record_latch(step, row.paused, latch, reason, by, now_ns)
         if latch is r.Latch.HALTED:
@@ -833,6 +881,8 @@ _AFTER_DECISION = frozenset(
     {TransactionKind.ORDER_ACCEPTED, TransactionKind.ORDER_REJECTED, TransactionKind.CANCEL_REFUSED}
 )
 """News that answers a request of ours: it belongs behind the decision, not before the strategies' next look."""
+
+_SEVERITY = {latch: rank for rank, latch in enumerate(r.Latch)}
 
 _RESOLUTIONS = {
     OrderStatus.NOT_SENT: OrderEvent.PROVE_NOT_SENT,

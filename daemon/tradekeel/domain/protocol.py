@@ -63,10 +63,10 @@ class Where(Struct, frozen=True):
 
 
 class Stand(Struct, frozen=True):
-    """The last tick a follower has seen, and the last one that anything in the journal belongs to."""
+    """The last tick a follower has seen, and the stamp of the last thing in the journal."""
 
     position: int
-    frontier: int
+    frontier: int  # a stamp
 
 
 class StopStrategy(Struct, frozen=True):
@@ -154,6 +154,10 @@ class Settle(Struct, frozen=True):
     stamp: int
 
 
+class CaughtUp(Struct, frozen=True):
+    """After a restart the feed has brought everybody to where the journal ends. Answer: as for :class:`Settle`."""
+
+
 class Cut(Struct, frozen=True):
     """Save a consistent cut: these states, all as of journal ``sequence``, and the account's own.
 
@@ -207,7 +211,7 @@ class Attached(Struct, frozen=True):
     view: View
     entries: tuple[Entry, ...]
     position: int  # of the saved state
-    frontier: int  # the last tick that anything in the journal belongs to
+    frontier: int  # the stamp of the last thing in the journal
     ts_ns: int  # event time of the last record
 
 

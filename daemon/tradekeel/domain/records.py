@@ -171,6 +171,10 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 
 ACCOUNT_OWNER = "#account"
 
+FEED_HAS_ENDED = "the feed has ended"
+STARTED_FRESH = "started fresh"
+"""Why an execution was closed: after the first the next one takes over its balance and open trades, after the second nothing."""
+
 Row = (
     ExecutionRow
     | StrategyRow

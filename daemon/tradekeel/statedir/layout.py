@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tradekeel.errors import AlreadyRunning, StoreUnavailable
-from tradekeel.statedir.files import FILE_MODE, explain, explained
+from tradekeel.statedir.files import FILE_MODE, explain, explained, remove_durably, write_atomically
 
 DIRECTORY_MODE = 0o700
 SCOPE_ALL = "all"
@@ -72,6 +72,20 @@ class StateDir:
     def backups(self) -> Path:
         """The folder of copies made before migrations."""
         return self.path / "backups"
+
+    # --- whether a run is being gone on with ---------------------------------------------------------------------------
+
+    def begin_run(self) -> bool:
+        """Mark that a run is going on; True if an earlier process left the mark, because it was killed or crashed."""
+        marker = self.path / "running"
+        left = marker.exists()
+        if not left:
+            write_atomically(marker, b"")
+        return left
+
+    def end_run(self) -> None:
+        """The run was ended or stopped in order."""
+        remove_durably(self.path / "running")
 
     # --- who holds it ------------------------------------------------------------------------------------------------
 

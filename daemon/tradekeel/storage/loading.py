@@ -12,7 +12,7 @@ import msgspec
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, Group, Record, StrategyStatus
+from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, Group, Record, StrategyStatus
 from tradekeel.domain.recovery import decode_account_state, fold
 from tradekeel.storage.store import CommitResult, Store
 
@@ -56,7 +56,7 @@ class AccountBooks:
     def _last_books(self, account: str) -> Book | None:
         """The books of the account's last execution, as they were closed."""
         executions = self.store.executions(account)
-        if not executions:
+        if not executions or executions[-1].close_reason == STARTED_FRESH:
             return None
         last = executions[-1].execution
         cuts = self._readable_cuts(last, [])

@@ -100,7 +100,7 @@ class Floor:
         room = Room(tick, self._account.instruments[tick.instrument])
         for order in self._orders.ordered(touched):
             # An order that was touched may have ended, through a sibling, by the time that it is its turn.
-            if order.is_open and now_ns >= order.due_ns:
+            if order.is_open:
                 self._meet(order, tick, last, room)
             if order.is_open:
                 self._orders.watch(order, now_ns)
@@ -108,6 +108,7 @@ class Floor:
     def _meet(self, order: WorkingOrder, tick: Tick, last: Tick | None, room: Room) -> None:
         """One eligible order meets one tick of its instrument."""
         assert tick.position > order.accepted_position, "an order meets only ticks after its acceptance"
+        assert self._account.ts_ns >= order.due_ns, "an order meets no tick before it has arrived"
         if order.waits_for_stop:
             if not stop_reached(order, tick.bid, tick.ask):
                 if order.type is OrderType.TRAILING_STOP:
