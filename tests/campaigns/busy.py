@@ -14,6 +14,7 @@ from typing import Annotated
 
 from msgspec import Struct, structs
 
+from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Cancel, Emit, Enter, Exit, MoveStop, Request, SetTimer
 from tradekeel.domain.orders import Order, OrderType, Purpose, Side, TimeInForce
 from tradekeel.domain.ticks import Tick
@@ -79,19 +80,17 @@ class Busy(Strategy[BusyParameters, BusyState]):
         sell = self.params.short and draw[1] % 2 == 1
         sign = -1 if sell else 1
         instrument = context.instruments[tick.instrument]
-        pips = lambda number: instrument.from_pips(Decimal(number))
         price = tick.bid if sell else tick.ask
         type_ = (OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT)[draw[2] % 5]
-        away = pips(1 + draw[3] % 3)
+        away = _pips(instrument, 1 + draw[3] % 3)
         limit = stop = None
         if type_ is OrderType.LIMIT:
             limit = price - sign * away
         elif type_ in (OrderType.STOP, OrderType.STOP_LIMIT):
             stop = price + sign * away
-            limit = stop + sign * pips(2) if type_ is OrderType.STOP_LIMIT else None
+            limit = stop + sign * _pips(instrument, 2) if type_ is OrderType.STOP_LIMIT else None
         wanted = limit if limit is not None else stop if stop is not None else price
         gtd = type_ is not OrderType.MARKET and draw[4] % 3 == 0
-        short_lived = (TimeInForce.IOC, TimeInForce.FOK)[draw[5] % 2]
         return Enter(
             instrument=tick.instrument,
             side=Side.SELL if sell else Side.BUY,
@@ -99,15 +98,11 @@ class Busy(Strategy[BusyParameters, BusyState]):
             type=type_,
             price=limit,
             stop_price=stop,
-            time_in_force=TimeInForce.GTD
-            if gtd
-            else short_lived
-            if type_ is OrderType.MARKET and draw[5] % 4 == 0
-            else TimeInForce.GTC,
+            time_in_force=_lasting(type_, gtd, draw),
             expire_at_ns=tick.ts_ns + (1 + draw[7] % 60) * SECOND if gtd else None,
-            stop_loss=wanted - sign * pips(2 + draw[8] % 6) if draw[9] % 4 else None,
-            take_profit=wanted + sign * pips(2 + draw[10] % 6) if draw[11] % 4 else None,
-            trailing_distance=pips(2 + draw[12] % 4) if draw[13] % 4 == 0 else None,
+            stop_loss=wanted - sign * _pips(instrument, 2 + draw[8] % 6) if draw[9] % 4 else None,
+            take_profit=wanted + sign * _pips(instrument, 2 + draw[10] % 6) if draw[11] % 4 else None,
+            trailing_distance=_pips(instrument, 2 + draw[12] % 4) if draw[13] % 4 == 0 else None,
             exit_at_ns=tick.ts_ns + (5 + draw[14] % 120) * SECOND if draw[15] % 3 == 0 else None,
         )
 
@@ -137,6 +132,18 @@ class Busy(Strategy[BusyParameters, BusyState]):
 
 def _draws(key: str) -> bytes:
     return hashlib.blake2b(key.encode(), digest_size=16).digest()
+
+
+def _pips(instrument: Instrument, number: int) -> Decimal:
+    return instrument.from_pips(Decimal(number))
+
+
+def _lasting(type_: OrderType, gtd: bool, draw: bytes) -> TimeInForce:
+    if gtd:
+        return TimeInForce.GTD
+    if type_ is OrderType.MARKET and draw[5] % 4 < 2:
+        return TimeInForce.IOC if draw[5] % 4 else TimeInForce.FOK
+    return TimeInForce.GTC
 
 
 def _tighter(trade: Trade, tick: Tick, draw: bytes, context: StrategyContext) -> MoveStop:

@@ -56,11 +56,11 @@ def read_ours(path: Path, account: str) -> Ours:
     with closing(_open(path)) as db:
         executions = _rows(db, "SELECT * FROM executions WHERE account = ? ORDER BY number", account)
         ids = [row["execution"] for row in executions]
-        of = lambda table, order: [
-            row
-            for execution in ids
-            for row in _rows(db, f"SELECT * FROM {table} WHERE execution = ? ORDER BY {order}", execution)
-        ]
+
+        def of(table: str, order: str) -> list[Row]:
+            statement = f"SELECT * FROM {table} WHERE execution = ? ORDER BY {order}"
+            return [row for execution in ids for row in _rows(db, statement, execution)]
+
         return Ours(
             executions,
             of("journal", "sequence"),
@@ -315,7 +315,9 @@ def _positions_equal(ours: Ours, theirs: Theirs) -> Iterator[str]:
         if left < 0 or (trade["status"] in ("CLOSED", "FAILED") and left):
             yield f"trade {trade['trade_id']} is {trade['status']} with {left} left"
         if left:
-            held[trade["symbol"]] = held.get(trade["symbol"], Decimal(0)) + left * (1 if trade["side"] == "LONG" else -1)
+            held[trade["symbol"]] = held.get(trade["symbol"], Decimal(0)) + left * (
+                1 if trade["side"] == "LONG" else -1
+            )
     net: dict[str, Decimal] = {}
     for (symbol, _), quantity in here.items():
         net[symbol] = net.get(symbol, Decimal(0)) + quantity

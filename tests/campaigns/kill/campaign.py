@@ -7,7 +7,6 @@ are copied and looked at (:mod:`~tests.campaigns.kill.scene`) before the daemon 
 
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.kill.books import check_ended, read_ours, read_theirs
-from tests.campaigns.kill.plan import aim, counted, plan_round
+from tests.campaigns.kill.plan import plan_aimed, plan_round
 from tests.campaigns.kill.process import Kill, Life, live
 from tests.campaigns.kill.scene import copy_scene, look
 from tests.campaigns.kill.story import Line, differences, story_of
@@ -28,9 +27,6 @@ from tradekeel.storage.verify import verify
 
 STARTS_MAX = 8
 """Lives of one round. There are fewer kills than that, so more means that it does not get on."""
-
-STRIDE = 11
-"""From one round's first point to the next one's: neighbours in the list are neighbours in time, so each variant sees all sorts."""
 
 TAIL_LINES = 12
 """Of the log of a daemon that did not end as it should."""
@@ -115,7 +111,7 @@ class Campaign:
             found, stories = self._check(home / "state", variant)
             wrong.extend(f"the reference run of {variant.name}: {text}" for text in found)
             trades = sum(len(story["trades"]) for story in stories.values())
-            self.references[variant.name] = Reference(stories, counted(life.points), life.seconds, trades)
+            self.references[variant.name] = Reference(stories, Counter(life.points), life.seconds, trades)
             say(f"  {variant.name:8} {trades:4} trades  {life.seconds:5.1f} s  {variant.about}")
             shutil.rmtree(home)
         return wrong
@@ -144,15 +140,13 @@ class Campaign:
 
     def plan(self, numbers: Sequence[int], only: str | None) -> list[Round]:
         """The rounds with these numbers. ``only`` aims all of them at one point, in the variants that pass it."""
-        names = [v.name for v in self.variants if v.name in self.references]
+        passed = {name: reference.passed for name, reference in self.references.items()}
         rounds = []
         for number in numbers:
-            variant = names[number % len(names)]
-            passed = self.references[variant].passed
-            if only is not None:
-                kills = aim(only, random.Random(f"{self.seed}/{number}/{only}"), passed)
+            if only is None:
+                variant, kills = plan_round(number, self.seed, passed)
             else:
-                kills = plan_round(number, self.seed, passed, number * STRIDE)
+                variant, kills = plan_aimed(number, self.seed, passed, only)
             rounds.append(Round(number, self.seed, variant, kills))
         return rounds
 

@@ -66,9 +66,8 @@ def summary(rounds: Sequence[Round], seconds: float) -> list[str]:
     starts = sum(r.starts for r in rounds)
     recovering = sum(max(0, len(r.deaths) - 1) for r in rounds)
     wrong = [r for r in rounds if r.wrong]
-    lines = [
+    aimed = f"{kills - moments} at named points, {moments} at a moment; {recovering} of a daemon killed before"
+    return [
         "",
-        f"{len(rounds)} rounds, {kills} kills ({kills - moments} at named points, {moments} at a moment; {recovering} of a "
-        f"daemon that had been killed before), {starts} starts, {seconds:.0f} s; {len(wrong)} rounds went wrong",
+        f"{len(rounds)} rounds, {kills} kills ({aimed}), {starts} starts, {seconds:.0f} s; {len(wrong)} rounds went wrong",
     ]
-    return lines

@@ -68,10 +68,8 @@ STAGES: tuple[Stage, ...] = (
     _stage("the end", "feed has ended", "feed.ending"),
     _stage("the end", "working orders ended", "feed.ending.drained"),
     _stage("the end", "execution being closed", "executor.close.before"),
+    _stage("the end", "execution closed, process not yet over", "feed.ending.closed"),
 )
-
-CLOSED = "feed.ending.closed"
-"""After this the account's run is over: what a start makes of it is a story of its own (see campaign.py)."""
 
 ONLY_AFTER_RESTART = (
     "executor.recover.loaded",
