@@ -443,7 +443,9 @@ class ExecutorCore:
             parent = self.book.orders.get(order.parent_id)
             if parent is not None and parent.status is OrderStatus.INTENDED:
                 return  # it goes with its parent
-        if order.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
+        if order.status is OrderStatus.INTENDED:
+            self._change(step, order, OrderEvent.SUBMIT, "", now_ns)  # it was asked for in the step that decided it
+        if order.status not in (OrderStatus.CANCEL_REQUESTED, OrderStatus.UNKNOWN):
             self._change(step, order, OrderEvent.REQUEST_CANCEL, reason, now_ns)
         step.ask(CancelOrder(client_order_id))
 
@@ -583,9 +585,22 @@ class ExecutorCore:
                 why = contradicts_proof(before, after)
                 if why is not None:
                     self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+        self._follow_up(step, entry, now_ns)
         if entry.balance is not None and entry.balance != self.book.money.balance:
             why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
             self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+
+    def _follow_up(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
+        """What has to be asked for because of this news."""
+        order = self.book.orders.get(entry.client_order_id or "")
+        row = self.book.execution
+        if order is None or row is None:
+            return
+        if entry.kind is TransactionKind.CANCEL_REFUSED:
+            if order.status is OrderStatus.UNKNOWN:
+                step.ask(LookUpOrder(order.client_order_id))  # a refusal does not say whether it ever arrived
+        elif order.purpose is Purpose.ENTRY and row.latch is not r.Latch.OPEN:
+            self._cancel(step, order.client_order_id, None, f"{row.latch}: {row.latch_reason}", now_ns)
 
     def _check_news(self, step: Step, before: Order | None, entry: VenueTransaction, now_ns: int) -> None:
         """News that contradicts what we know is kept in the journal, changes nothing else, and halts the account."""
@@ -632,28 +647,28 @@ class ExecutorCore:
             if order.status is OrderStatus.INTENDED and self._held_by(order):
                 for sibling in order.after_cancel_of:
                     self._cancel(step, sibling, None, "an exit takes its place", now_ns)
-            elif order.in_doubt and self._own_request(order):
-                if order.status is not OrderStatus.UNKNOWN:
+                continue
+            if order.in_doubt and self._own_request(order):
+                if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
                     self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
                 step.ask(LookUpOrder(order.client_order_id))
-            elif order.status is OrderStatus.CANCEL_REQUESTED:
+            if order.status is OrderStatus.CANCEL_REQUESTED:
                 step.ask(CancelOrder(order.client_order_id))
-        for trade in self.book.trades.values():
+        for trade in list(self.book.trades.values()):
             if trade.exits_at_venue and trade.open_quantity:
-                self._amend_again(step, trade)
+                self._amend_again(step, trade, now_ns)
         step.requests = list(dict.fromkeys(step.requests))
         return step.effects()
 
-    def _amend_again(self, step: Step, trade: Trade) -> None:
+    def _amend_again(self, step: Step, trade: Trade, now_ns: int) -> None:
         """A level that was wanted and that the venue never confirmed may not have reached it. Asking twice is harmless."""
         children = self.book.live_exits(trade.trade_id, attached=True)
-        trails = any(child.type is OrderType.TRAILING_STOP for child in children)
-        for child in children:
-            level = trade.take_profit if child.type is OrderType.LIMIT else trade.stop_loss
-            known = child.price if child.type is OrderType.LIMIT else child.stop_price
-            follows = trails and child.type is not OrderType.LIMIT  # the trade's stop is the tighter of two there
-            if level is not None and level != known and not follows:
-                step.ask(AmendOrder(child.client_order_id, format(level, "f")))
+        known = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+        stop = trade.stop_loss if all(_tighter(trade.side, trade.stop_loss, level) for level in known) else None
+        targets = [c.price for c in children if c.type is OrderType.LIMIT]
+        target = trade.take_profit if trade.take_profit not in targets else None
+        if stop is not None or target is not None:
+            self._amend(step, trade.trade_id, stop, target, now_ns)
 
     def _own_request(self, order: Order) -> bool:
         """Attached exits travel with their entry: while that is in doubt, or working, they are not asked about."""
@@ -663,8 +678,9 @@ class ExecutorCore:
         """The answer to a request never came."""
         step = Step(self.book)
         order = self.book.orders.get(client_order_id)
-        if order is not None and order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
-            self._change(step, order, OrderEvent.LOSE, reason, now_ns)
+        if order is not None and order.in_doubt and order.status is not OrderStatus.UNKNOWN:
+            if order.status is not OrderStatus.CANCEL_REQUESTED:  # that it is to be canceled must not be forgotten
+                self._change(step, order, OrderEvent.LOSE, reason, now_ns)
             step.ask(LookUpOrder(client_order_id))
         return step.effects()
 
@@ -773,8 +789,7 @@ class ExecutorCore:
         if row is None or _SEVERITY[latch] <= _SEVERITY[row.latch]:
             return
         self._record_latch(step, row.paused, latch, reason, by, now_ns)
-        if latch is r.Latch.HALTED:
-            self._cancel_entries(step, f"halted: {reason}", now_ns)
+        self._cancel_entries(step, f"{latch}: {reason}", now_ns)
 
     def release(self, reason: str, by: str, now_ns: int) -> Effects:
         """A person ends a halt or a reduce-only state."""
@@ -894,11 +909,11 @@ _RESOLUTIONS = {
 
 def _tightens(trade: Trade, stop: Decimal | None) -> bool:
     """Stops never loosen."""
-    if stop is None:
-        return False
-    if trade.stop_loss is None:
-        return True
-    return stop > trade.stop_loss if trade.side is TradeSide.LONG else stop < trade.stop_loss
+    return stop is not None and (trade.stop_loss is None or _tighter(trade.side, stop, trade.stop_loss))
+
+
+def _tighter(side: TradeSide, stop: Decimal | None, than: Decimal) -> bool:
+    return stop is not None and (stop > than if side is TradeSide.LONG else stop < than)
 
 
 def _close_reason(order: Order | None, entry: VenueTransaction) -> str | None:
