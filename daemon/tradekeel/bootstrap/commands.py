@@ -14,8 +14,9 @@ from msgspec import Struct
 from tradekeel.actors.control import OUTCOMES
 from tradekeel.bootstrap.desk import SCOPE_ALL, Desk
 from tradekeel.bootstrap.early import WAKE_SIGNAL
+from tradekeel.bootstrap.ending import NoAnswer, NotRunning
 from tradekeel.bootstrap.place import Place
-from tradekeel.errors import InputError, OurError
+from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock, new_id
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.statedir import Command, CommandFiles, CommandResult
@@ -23,14 +24,6 @@ from tradekeel.statedir import Command, CommandFiles, CommandResult
 LOOK_EVERY_S = 0.02
 ANSWER_TIMEOUT_S = 30.0
 """A command is answered when it is durable; a daemon that recovers a large journal needs its time."""
-
-
-class NotRunning(OurError):
-    """There is no daemon that could carry this out."""
-
-
-class NoAnswer(OurError):
-    """The daemon did not answer in time; the command was taken back."""
 
 
 class Answer(Struct, frozen=True):

@@ -17,6 +17,7 @@ from tradekeel.errors import (
     BooksDoNotMatch,
     ExitCode,
     InputError,
+    OurError,
     StoreCorrupt,
     StoreTooNew,
     StoreUnavailable,
@@ -27,9 +28,20 @@ from tradekeel.runtime.errors import LeakedTasks, RestartsExhausted, StuckActor
 
 CHAIN_MAX = 50
 
+
+class NotRunning(OurError):
+    """There is no daemon that could carry a command out."""
+
+
+class NoAnswer(OurError):
+    """A daemon did not answer a command in time."""
+
+
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (AlreadyRunning, ExitCode.ALREADY_RUNNING),
     (InputError, ExitCode.BAD_USAGE),
+    (NotRunning, ExitCode.BAD_USAGE),
+    (NoAnswer, ExitCode.DEFECT),
     (StoreTooNew, ExitCode.BAD_USAGE),  # starting again cannot help; installing the right version does
     (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
     (BooksDoNotMatch, ExitCode.BOOKS_DO_NOT_MATCH),

@@ -1,0 +1,7 @@
+"""``python -m tradekeel`` is the command line."""
+
+import sys
+
+from tradekeel.cli import main
+
+sys.exit(main())

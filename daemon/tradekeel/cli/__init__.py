@@ -1,0 +1,24 @@
+"""The command line, ``tradekeel``: what people and service managers type.
+
+This module is the first of ours that a process imports, and it imports nothing: `tradekeel run` takes over its signals
+before anything heavy is loaded, so that a stop is never lost and never fatal in the wrong place.
+"""
+
+import sys
+
+
+def main() -> int:
+    """The exit code for the command line's words."""
+    words = sys.argv[1:]
+    if words[:1] == ["run"]:
+        from tradekeel.bootstrap.early import install_signals
+
+        signals = install_signals()
+        from tradekeel.cli.running import run_quickly
+
+        code = run_quickly(words[1:], signals)
+        if code is not None:
+            return code
+    from tradekeel.cli.app import dispatch
+
+    return dispatch(words)

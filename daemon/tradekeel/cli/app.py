@@ -1,0 +1,97 @@
+"""The commands and where each of them is; a command's module is imported when it is called (or asked about)."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Group
+
+from tradekeel import __version__
+from tradekeel.cli.common import guarded
+from tradekeel.errors import ExitCode
+
+ABOUT = """Tradekeel: a trading daemon that can be killed at any moment.
+
+No order is lost, none is sent twice, and the books balance to the last cent.
+"""
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 2 bad usage or configuration, or no such daemon; 3 venue unreachable (check); 4 books do not match; "
+    "5 halted by risk; 6 already running; 70 a bug of ours, or the disk failed."
+)
+
+RUN = Group("Run", sort_key=1)
+LOOK = Group("Look", sort_key=2)
+STEER = Group("Steer a running daemon", sort_key=3)
+KEEP = Group("Keep", sort_key=4)
+
+_COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
+    (RUN, "run", "running:run", "Run a daemon until it is stopped or its feeds end."),
+    (RUN, "check", "keeping:check", "Find everything that would stop a daemon from starting."),
+    (RUN, "new-strategy", "making:new_strategy", "Write a strategy of your own, with a test and a configuration."),
+    (RUN, "strategies", "making:strategies", "List the kinds of strategies with their parameters and defaults."),
+    (LOOK, "status", "status:status", "How a daemon stands."),
+    (LOOK, "trades", "reading:trades", "Round trips: entry, exit, why, and what they brought."),
+    (LOOK, "orders", "reading:orders", "Orders and what became of them."),
+    (LOOK, "fills", "reading:fills", "Executions that the venue reported."),
+    (LOOK, "positions", "reading:positions", "What is held."),
+    (LOOK, "signals", "reading:signals", "What strategies wanted, before any risk check."),
+    (LOOK, "events", "reading:events", "What strategies said about their decisions, or the journal itself."),
+    (STEER, "pause", "steering:pause", "Take no new entries; exits go on."),
+    (STEER, "resume", "steering:resume", "Take entries again."),
+    (STEER, "reload", "steering:reload", "Read the configuration again and apply what can change live."),
+    (STEER, "stop", "steering:stop", "Stop in order."),
+    (STEER, "flatten", "steering:flatten", "Cancel orders, close positions, then pause."),
+    (STEER, "kill", "steering:kill", "Halt: nothing is sent until a person releases it."),
+    (STEER, "release", "steering:release", "End a halt or a reduce-only state."),
+    (STEER, "resolve", "steering:resolve", "Say what became of an UNKNOWN order."),
+    (KEEP, "verify", "keeping:verify", "Prove that the books agree with themselves and with the venue's."),
+)
+
+
+def make_app() -> App:
+    """The application with all its commands."""
+    app = App(
+        name="tradekeel",
+        help=ABOUT,
+        help_epilogue=EXIT_CODES,
+        version=__version__,
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    for group, name, where, about in _COMMANDS:
+        app.command(f"tradekeel.cli.{where}", name=name, group=group, help=about)
+    database = App(name="db", help="The database's schema.", group=KEEP)
+    database.command(
+        "tradekeel.cli.keeping:upgrade", name="upgrade", help="Bring the schema up to date, after a backup."
+    )
+    database.command("tradekeel.cli.keeping:history", name="history", help="Which revisions were applied, and when.")
+    app.command(database)
+    systemd = App(name="systemd", help="Tradekeel as a service.", group=KEEP)
+    systemd.command("tradekeel.cli.making:unit", name="unit", help="Print the unit.")
+    systemd.command(
+        "tradekeel.cli.making:install", name="install", help="Check a configuration and install it as a service."
+    )
+    app.command(systemd)
+    return app
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    if words[:1] != ["run"]:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tradekeel trades | head` ends without a word
+    return guarded(lambda: _call(words))
+
+
+def _call(words: Sequence[str]) -> int:
+    app = make_app()
+    try:
+        result = app(list(words), exit_on_error=False, print_error=True)
+    except CycloptsError:
+        return ExitCode.BAD_USAGE
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else ExitCode.BAD_USAGE
+    sys.stdout.flush()
+    return result if isinstance(result, int) else ExitCode.DONE

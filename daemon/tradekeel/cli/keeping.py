@@ -1,0 +1,112 @@
+"""Commands about the files: is everything right, do the books agree, and which schema have they."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tradekeel.cli.common import Json, State, Target, complain, place, say, write_json
+from tradekeel.errors import ExitCode
+
+MARKS = {True: "ok", False: "WRONG"}
+
+
+def check(target: Target = None, /, *, json: Json = False) -> int:
+    """Find everything that would stop a daemon from starting, without starting it.
+
+    The configuration with all its problems at once, the strategies, the feed's first tick, the venue, the state
+    directory, the books.
+    """
+    from tradekeel.bootstrap.checking import check as look
+    from tradekeel.bootstrap.checking import exit_code
+
+    path = place(target, None).config
+    findings = look(_as_given(path, target), os.environ)
+    code = exit_code(findings)
+    if json:
+        write_json({"ok": code == ExitCode.DONE, "findings": [_finding(finding) for finding in findings]})
+        return code
+    for finding in findings:
+        mark = "warning" if finding.warning and finding.ok else MARKS[finding.ok]
+        say(f"{mark:<8} {finding.subject}: {finding.text}")
+    return code
+
+
+def _as_given(path: Path, target: str | None) -> Path:
+    return Path(target) if target is not None and Path(target).is_file() else path
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    return {"subject": finding.subject, "ok": finding.ok, "warning": finding.warning, "text": finding.text}
+
+
+def verify(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
+    """Prove that the books agree: the journal with its checksums, the tables with the journal, our fills with the venue's.
+
+    Exit code 4, and every difference by name, if they do not. A daemon may go on running meanwhile.
+    """
+    from tradekeel.bootstrap.audit import audit
+
+    with _progress(hidden=json) as progress:
+        result = audit(place(target, state), progress)
+    code = ExitCode.DONE if result.ok else ExitCode.BOOKS_DO_NOT_MATCH
+    if json:
+        write_json({"ok": result.ok, "findings": result.lines()})
+    elif result.ok:
+        say(*result.lines())
+    else:
+        complain(*result.lines())
+    return code
+
+
+@contextmanager
+def _progress(hidden: bool) -> Iterator[Any]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    out = Console(stderr=True)
+    with Progress(console=out, transient=True, disable=hidden or not out.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield tell
+
+
+def upgrade(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
+    """Bring the database's schema up to date, after a backup. A starting daemon does the same by itself."""
+    from tradekeel.bootstrap.database import upgrade as bring_up
+
+    applied = bring_up(place(target, state))
+    return _migrations(applied, json, "The schema is up to date.")
+
+
+def history(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
+    """Which revisions of the schema were applied, when, and which backup was made before."""
+    from tradekeel.bootstrap.database import history as applied_before
+
+    return _migrations(applied_before(place(target, state)), json, "Nothing was applied yet.")
+
+
+def _migrations(rows: list[dict[str, Any]], as_json: bool, none: str) -> int:
+    from tradekeel.cli.render import Column, print_table, text, time
+
+    if as_json:
+        write_json(rows)
+        return ExitCode.DONE
+    columns = (
+        Column("applied", time("applied")),
+        Column("revision", text("revision")),
+        Column("from", text("from_revision"), 2),
+        Column("what", text("description"), folds=True),
+        Column("backup", text("backup"), 3),
+    )
+    print_table(rows, columns, none)
+    return ExitCode.DONE

@@ -1,0 +1,177 @@
+"""`tradekeel status`: how a daemon stands, whether it runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tradekeel.cli.common import Json, State, Target, place, write_json
+from tradekeel.cli.render import Column, Row, coloured, console, print_table, text, trimmed
+from tradekeel.errors import ExitCode
+
+LATCH_STYLES = {"halted": "bold red", "reduce_only": "bold yellow", "open": "green"}
+
+
+def status(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
+    """How a daemon stands: accounts, positions, strategies, feeds, actors, alerts. Works when it is down, too."""
+    from tradekeel.bootstrap.standing import read_status
+
+    said = read_status(place(target, state))
+    if json:
+        write_json(said)
+        return ExitCode.DONE
+    out = console()
+    out.print(headline(said))
+    if said["problem"]:
+        out.print(Text(said["problem"], style="red"))
+    for account in said["accounts"]:
+        print_account(out, account)
+    print_feeds(out, said["feeds"])
+    print_actors(out, said["actors"], said["dead_letters"])
+    for alert in said["alerts"]:
+        out.print(Text(f"alert: {alert}", style="red"))
+    return ExitCode.DONE
+
+
+def headline(said: Row) -> Text:
+    """The daemon in one line."""
+    line = Text(said["name"], style="bold")
+    line.append(": ", style="")
+    line.append(*_process(said))
+    if said["config"]:
+        line.append(f" · {said['config']}", style="dim")
+    line.append(f" · {said['state_dir']}", style="dim")
+    if said["latch_files"]:
+        line.append(f"\nlatch files: {', '.join(said['latch_files'])} (tradekeel release)", style="bold red")
+    return line
+
+
+def _process(said: Row) -> tuple[str, str]:
+    if not said["running"]:
+        return ("not running", "yellow")
+    who = f"process {said['pid']}" if said["pid"] else "a process"
+    if said["stale"]:
+        age = "never" if said["status_age_s"] is None else f"{said['status_age_s']:g} s ago"
+        return (f"{who} runs, but last spoke {age}", "bold red")
+    if said["stopping"]:
+        return (f"{who} is stopping", "yellow")
+    if not said["ready"]:
+        return (f"{who} is starting", "yellow")
+    return (f"{who} runs", "green") if said["healthy"] else (f"{who} runs, and an actor makes no progress", "bold red")
+
+
+def print_account(out: Console, account: Row) -> None:
+    """One account: its state and figures, positions, strategies."""
+    line = Text(f"\n{account['account']} #{account['number']}", style="bold")
+    line.append(f" {account['state']}", style="")
+    if account["paused"]:
+        line.append(" · paused", style="bold yellow")
+    if account["latch"] != "open":
+        line.append(f" · {account['latch']}: {account['latch_reason']}", style=LATCH_STYLES.get(account["latch"], ""))
+    out.print(line)
+    out.print(figures(account))
+    for order in account["unknown_orders"]:
+        out.print(
+            Text(f"  order {order} is UNKNOWN: looked up until the venue tells (or: tradekeel resolve)", "yellow")
+        )
+    for position in account["positions"]:
+        out.print(position_line(position))
+    for strategy in account["strategies"]:
+        out.print(strategy_line(strategy))
+
+
+def figures(account: Row) -> Text:
+    """Balance, trades and profit of an account."""
+    line = Text(f"  balance {trimmed(account['balance'])} {account['currency']}")
+    if account["equity"] is not None:
+        line.append(f" · equity {trimmed(account['equity'])}")
+    line.append(f" · {account['trades_open']} trades open, {account['trades_closed']} closed")
+    if account["win_rate"] is not None:
+        line.append(f" ({float(account['win_rate']):.0%} won)")
+    line.append(" · pnl ")
+    line.append_text(coloured(account["pnl"]))
+    line.append(f" · fees {trimmed(account['fees'])}")
+    return line
+
+
+def position_line(position: Row) -> Text:
+    """One position."""
+    line = Text(f"  {position['side']} {trimmed(position['quantity'])} {position['instrument']}")
+    line.append(f" at {trimmed(position['average_price'])}")
+    if position["unrealised"] is not None:
+        line.append(f", now {trimmed(position['mark'])}: ")
+        line.append_text(coloured(position["unrealised"]))
+        line.append(f" {position['unrealised_currency']}")
+    return line
+
+
+def strategy_line(strategy: Row) -> Text:
+    """One strategy and whether it trades."""
+    well = strategy["status"] == "active"
+    line = Text(f"  strategy {strategy['strategy']} ({strategy['kind']}): ")
+    line.append(strategy["status"], style="green" if well else "bold red")
+    if strategy["status_reason"]:
+        line.append(f", {strategy['status_reason']}")
+    line.append(f", {strategy['decisions']} decisions", style="dim")
+    return line
+
+
+def print_feeds(out: Console, feeds: Mapping[str, Any]) -> None:
+    """How far each feed is, and what was wrong with its rows."""
+    for account, feed in feeds.items():
+        out.print(feed_line(account, feed))
+
+
+def feed_line(account: str, feed: Row) -> Text:
+    """One feed."""
+    line = Text(f"\nfeed of {account}: tick {feed['position']:,}")
+    if feed["total"]:
+        line.append(f" of {feed['total']:,}")
+    if feed["share"] is not None:
+        line.append(f" ({feed['share']:.0%})")
+    if feed.get("ticks_per_s"):
+        line.append(f", {feed['ticks_per_s']:,.0f} ticks/s")
+    if feed.get("ended"):
+        line.append(", ended")
+    bad = dict(bad_rows(feed["quality"]))
+    if bad:
+        line.append("\n  bad rows: " + ", ".join(f"{kind} {count:,}" for kind, count in bad.items()), style="yellow")
+    return line
+
+
+def bad_rows(quality: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """What was wrong with rows and what was done about it, as words."""
+    from tradekeel.bootstrap.summary import bad_rows as of_quality
+
+    for kind, count in sorted(of_quality(quality).items()):
+        what, _, done = kind.rpartition("_")
+        yield f"{what.replace('_', ' ')} {done}", count
+
+
+def print_actors(out: Console, actors: Mapping[str, Row], dead_letters: int) -> None:
+    """Each actor's mail, work and restarts."""
+    if not actors:
+        return
+    out.print()
+    print_table([{"actor": name} | dict(figures) for name, figures in actors.items()], ACTOR_COLUMNS, "", out)
+    if dead_letters:
+        out.print(Text(f"{dead_letters} dead letters", style="yellow"))
+
+
+def _latency(row: Row) -> str:
+    return f"{row['latency_p50_us']:,} / {row['latency_p99_us']:,}"
+
+
+ACTOR_COLUMNS = (
+    Column("actor", text("actor")),
+    Column("state", text("state")),
+    Column("mail", text("mail"), right=True),
+    Column("most", text("mail_max"), 3, right=True),
+    Column("handled", lambda row: f"{row['handled']:,}", 1, right=True),
+    Column("replaced", text("replaced"), 5, right=True),
+    Column("restarts", text("restarts"), right=True),
+    Column("µs p50 / p99", _latency, 2, right=True),
+)
