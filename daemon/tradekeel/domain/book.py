@@ -302,13 +302,15 @@ class Book:
         return []
 
     def _exit_ended(self, trade: Trade, now_ns: int) -> list[r.Row]:
-        lost = trade.exits_at_venue and trade.open_quantity > ZERO
-        if lost and not self.live_exits(trade.trade_id, attached=True):
-            # The venue holds nothing for it any more, whatever the reason: from here on the monitor keeps its exits.
+        if trade.open_quantity > ZERO and self._unprotected(trade):
             trade = structs.replace(trade, exits_at_venue=False, version=trade.version + 1, updated_ns=now_ns)
             self.trades[trade.trade_id] = trade
             return [trade, *self._free_claim(trade, now_ns)]
         return self._free_claim(trade, now_ns)
+
+    def _unprotected(self, trade: Trade) -> bool:
+        """The venue was to keep its exits and holds none any more, whatever the reason: from here on the monitor does."""
+        return trade.exits_at_venue and not self.live_exits(trade.trade_id, attached=True)
 
     def _free_claim(self, trade: Trade, now_ns: int) -> list[r.Row]:
         if trade.status is not TradeStatus.CLOSING or self.live_exits(trade.trade_id, attached=False):
@@ -380,7 +382,12 @@ class Book:
                 changes["submitted_ns"] = news.ts_ns
             if order.parent_id is not None and news.quantity is not None:
                 changes["quantity"] = news.quantity
-        return self._put(order, order_rules.apply(order, event, record.ts_ns, **changes), record.ts_ns)
+        trail = news.price if event is OrderEvent.ACCEPT and order.type is OrderType.TRAILING_STOP else None
+        if trail is not None:
+            changes["stop_price"] = trail  # where the venue begins to trail
+        rows = self._put(order, order_rules.apply(order, event, record.ts_ns, **changes), record.ts_ns)
+        rows.extend(self._level_moved(order, trail, record.ts_ns))
+        return rows
 
     def _amended(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
         order = self.orders.get(news.client_order_id or "")
@@ -393,18 +400,28 @@ class Book:
             changes["price" if order.type is OrderType.LIMIT else "stop_price"] = news.price
         after = structs.replace(order, **changes)
         self.orders[order.client_order_id] = after
-        rows: list[r.Row] = [after]
+        return [after, *self._level_moved(order, news.price, record.ts_ns)]
+
+    def _level_moved(self, order: Order, price: Decimal | None, now_ns: int) -> list[r.Row]:
+        """An attached exit is at ``price`` now, and its trade says so: of a stop and a trail, the tighter."""
         trade = self.trades.get(order.trade_id or "")
-        if trade is not None and order.parent_id is not None and news.price is not None:
-            field = "take_profit" if order.type is OrderType.LIMIT else "stop_loss"
-            moved = structs.replace(trade, **{field: news.price}, version=trade.version + 1, updated_ns=record.ts_ns)
-            self.trades[trade.trade_id] = moved
-            rows.append(moved)
-        return rows
+        if trade is None or order.parent_id is None or price is None:
+            return []
+        field = "take_profit" if order.type is OrderType.LIMIT else "stop_loss"
+        if field == "stop_loss" and not trade_rules.tightens(trade, price):
+            return []
+        moved = structs.replace(trade, **{field: price}, version=trade.version + 1, updated_ns=now_ns)
+        self.trades[trade.trade_id] = moved
+        return [moved]
 
     def _financed(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
         self.money = structs.replace(self.money, financing=self.money.financing + news.amount)
-        held = [t for t in self.trades.values() if t.symbol == news.instrument and t.open_quantity]
+        ref = news.venue_order_id  # on a hedging account the position that it was booked on
+        held = [
+            trade
+            for trade in self.trades.values()
+            if trade.symbol == news.instrument and trade.open_quantity and ref in (None, trade.position_ref)
+        ]
         if not held:
             return []
         shares = share_out(news.amount, [t.open_quantity for t in held], ledger_step(self.currency))
@@ -476,7 +493,7 @@ class Book:
             reason=CloseReason(record.reason or CloseReason.VENUE),
             order_id=fill.client_order_id,
             account_currency=self.currency,
-            entry_over=entry is None,
+            entry_over=entry is None or entry.purpose is not Purpose.ENTRY,  # adopted: it came with an exit's fill
         )
         after = trade_rules.leave(
             trade, booking, fill.ts_ns, venue_trade_ids=ids, exit_slippage=trade.exit_slippage + slip, **extremes
@@ -510,6 +527,8 @@ class Book:
             entry_slippage=trade.entry_slippage + _slippage(order, fill, part.quantity),
             entry_position=record.stamp // 2 if first else trade.entry_position,
         )
+        if self._unprotected(after):  # a late fill: its exits have ended with the entry
+            after = structs.replace(after, exits_at_venue=False)
         self.closed.pop(after.trade_id, None)
         self.trades[after.trade_id] = after
         return [after, *self._end_signal(after.signal_id, SignalStatus.EXECUTED, "")]

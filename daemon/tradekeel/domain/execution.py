@@ -70,7 +70,7 @@ from tradekeel.domain.risk import RiskGate, pending_of, risk_reward
 from tradekeel.domain.risk_view import Denial, RiskView
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.ticks import Extremes
-from tradekeel.domain.trades import CloseReason, Trade, TradeSide
+from tradekeel.domain.trades import CloseReason, Trade, TradeSide, tightens
 from tradekeel.domain.view import Entry
 from tradekeel.errors import Defect
 
@@ -454,7 +454,7 @@ class ExecutorCore:
         trade = self.book.trades.get(move.trade_id)
         if trade is None or trade.strategy != strategy:
             return  # it closed in the meantime, or is somebody else's
-        stop = move.stop_loss if _tightens(trade, move.stop_loss) else None
+        stop = move.stop_loss if move.stop_loss is not None and tightens(trade, move.stop_loss) else None
         if stop is None and move.take_profit is None:
             return
         step.record(
@@ -522,7 +522,7 @@ class ExecutorCore:
         """The monitor trailed a stop that we keep."""
         step = Step(self.book)
         trade = self.book.trades.get(trade_id)
-        if trade is not None and _tightens(trade, stop):
+        if trade is not None and tightens(trade, stop):
             step.record(
                 r.StopMoved(
                     ts_ns=now_ns,
@@ -664,7 +664,9 @@ class ExecutorCore:
         """A level that was wanted and that the venue never confirmed may not have reached it. Asking twice is harmless."""
         children = self.book.live_exits(trade.trade_id, attached=True)
         known = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
-        stop = trade.stop_loss if all(_tighter(trade.side, trade.stop_loss, level) for level in known) else None
+        stop = trade.stop_loss
+        if stop is not None and not all(_tighter(trade.side, stop, level) for level in known):
+            stop = None
         targets = [c.price for c in children if c.type is OrderType.LIMIT]
         target = trade.take_profit if trade.take_profit not in targets else None
         if stop is not None or target is not None:
@@ -907,13 +909,8 @@ _RESOLUTIONS = {
 }
 
 
-def _tightens(trade: Trade, stop: Decimal | None) -> bool:
-    """Stops never loosen."""
-    return stop is not None and (trade.stop_loss is None or _tighter(trade.side, stop, trade.stop_loss))
-
-
-def _tighter(side: TradeSide, stop: Decimal | None, than: Decimal) -> bool:
-    return stop is not None and (stop > than if side is TradeSide.LONG else stop < than)
+def _tighter(side: TradeSide, stop: Decimal, than: Decimal) -> bool:
+    return stop > than if side is TradeSide.LONG else stop < than
 
 
 def _close_reason(order: Order | None, entry: VenueTransaction) -> str | None:

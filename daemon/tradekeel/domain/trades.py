@@ -238,6 +238,13 @@ def enter(trade: Trade, quantity: Decimal, price: Decimal, fee: Decimal, now_ns:
         )
 
 
+def tightens(trade: Trade, stop: Decimal) -> bool:
+    """Whether ``stop`` is nearer to the market than the stop that the trade has. Stops never loosen."""
+    if trade.stop_loss is None:
+        return True
+    return stop > trade.stop_loss if trade.side is TradeSide.LONG else stop < trade.stop_loss
+
+
 class ExitBooking(Struct, frozen=True, kw_only=True):
     """One exit allocation: part of a fill that closes ``quantity`` of a trade at ``price``."""
 
