@@ -175,6 +175,11 @@ class Control(Actor):
         self.spawn(self._keep_looking)
         self.spawn(self._keep_status)
 
+    async def on_stop(self) -> None:
+        """The last word: the accounts are gone, how far the feeds came is not."""
+        self._stopping = True
+        self._desk.write_status(await self.describe())
+
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
             case SignalArrived(number):
@@ -198,7 +203,7 @@ class Control(Actor):
     # --- signals and commands --------------------------------------------------------------------------------------------
 
     async def _signal(self, number: signal.Signals) -> None:
-        logger.info("signal {}", number.name)
+        logger.log("DEBUG" if number is signal.SIGURG else "INFO", "signal {}", number.name)
         match number:
             case signal.SIGTERM | signal.SIGINT:
                 self.begin_stop(f"signal {number.name}")
@@ -216,7 +221,8 @@ class Control(Actor):
             self.spawn(self._obey, asked)
 
     async def _obey(self, asked: AskedFor) -> None:
-        logger.info("command {} {}", asked.name, dict(asked.arguments))
+        given = "".join(f" {name}={value}" for name, value in asked.arguments.items())
+        logger.info("command {}{}", asked.name, given)
         match asked.name:
             case "stop":
                 self._desk.answer(asked, True, "stopping")

@@ -40,8 +40,9 @@ class RunOptions(Struct, frozen=True, kw_only=True):
 class View(Protocol):
     """A person's view of a running daemon."""
 
-    log: TextIO
-    """Where the log goes while the view is shown."""
+    @property
+    def log(self) -> TextIO:
+        """Where the log goes while the view is shown."""
 
     def open(self, name: str) -> None:
         """Begin."""

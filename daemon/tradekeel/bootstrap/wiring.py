@@ -131,7 +131,8 @@ class Builder:
                 backups_kept=storage.backups_kept,
             )
             for migration in store.migrations:
-                logger.info("the books were migrated: {}", migration)
+                backup = f", after a backup to {migration.backup}" if migration.backup else ""
+                logger.info("the books have schema {} now: {}{}", migration.revision, migration.description, backup)
             return AccountBooks(store, strategies)
 
         return Recorder(open_books, worker, storage.commit_rows_max)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,10 +109,9 @@ def install(
     from tradekeel.systemd_unit import install as put_in_place
 
     chosen = name or config.stem
-    run = None if root == Path("/") else _leave_undone
-    lines = put_in_place(
-        config, chosen, executable(), check=lambda path: check_installed(path, os.environ), root=root, run=run
-    )
+    live = {} if root == Path("/") else {"run": _leave_undone}
+    check = partial(check_installed, environ=os.environ)
+    lines = put_in_place(config, chosen, executable(), check=check, root=root, **live)
     say(*lines)
     return ExitCode.DONE
 

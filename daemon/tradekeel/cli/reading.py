@@ -62,7 +62,8 @@ def _show(rows: Sequence[Row], which: Which, columns: Sequence[Column], empty: s
     if which.json:
         write_json(rows)
     else:
-        print_table(rows, columns, empty)
+        accounts = {row.get("account") for row in rows}
+        print_table(rows, [c for c in columns if c.title != "account" or len(accounts) > 1], empty)
     return ExitCode.DONE
 
 
@@ -251,9 +252,15 @@ def _compact(value: Any) -> str:
 
 def _record(row: Row) -> str:
     left_out = ("type", "ts_ns", "stamp", "correlation_id")
-    return _compact(
-        {key: value for key, value in row["record"].items() if key not in left_out and value not in (None, [])}
-    )
+    return _compact(_telling({key: value for key, value in row["record"].items() if key not in left_out}))
+
+
+def _telling(value: Any) -> Any:
+    """What says something: the empty fields of a record are left out."""
+    if isinstance(value, dict):
+        kept = {key: _telling(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item not in (None, "", [], {}, "0")}
+    return [_telling(item) for item in value] if isinstance(value, list) else value
 
 
 EVENT_COLUMNS = (
