@@ -271,6 +271,13 @@ class TestMargin:
         desk.place("b", "buy", 999)
         assert desk.tick("1.10000/1.10010") == ["a buy 999 at 1.10010 taker", "b canceled 999 (INSUFFICIENT_MARGIN)"]
 
+    def test_must_cover_the_commission_too(self):
+        desk = Desk(
+            deposit="110", leverage="10", quote="1.1/1.1", commission=Commission(model="per_unit", taker=D("1e-6"))
+        )
+        assert desk.place("a", "buy", 1000) == ["a rejected (INSUFFICIENT_MARGIN)"]
+        assert Desk(deposit="110", leverage="10", quote="1.1/1.1").place("a", "buy", 1000) == ["a accepted 1000"]
+
     def test_is_not_asked_of_what_reduces(self):
         desk = Desk(deposit="111", leverage="10")
         desk.place("in", "buy", 1000)
@@ -329,6 +336,11 @@ class TestMarginCall:
         # 110 - 1000 * (1.1 - p) against half of 100 * p: the level is at 1.0421052...
         assert desk.tick("1.04211/1.04211") == []
         assert desk.tick("1.04210/1.04210") != []
+
+    def test_comes_at_a_level_that_is_met_to_the_last_digit(self):
+        desk = Desk(deposit="110", leverage="10", quote="1.1/1.1", margin_call_level=D(1))
+        desk.place("in", "buy", 1000)
+        assert desk.tick("1.1/1.1")[1] == "margin_called 0 (equity 110.0 at or below 1 of margin 110.00)"
 
     def test_can_be_caused_by_a_conversion_rate_alone(self):
         desk = Desk(deposit="12000", leverage="10", currency="USD", quote=None)

@@ -109,6 +109,11 @@ class TestMargin:
         assert all(line == [] for line in told[:-1])
         assert told[-1][0].startswith("margin_called")
 
+    def test_that_left_its_guard_gets_a_new_one_around_where_it_is(self):
+        desk = self.desk()
+        desk.tick("1.60000/1.60010")
+        assert desk.matcher.is_quiet(desk.next_tick("1.60100/1.60110"))
+
     def test_stops_at_a_pair_that_may_change_the_conversion(self):
         desk = Desk(conversion_rates={"USD_JPY": D(100)}, deposit="100000")
         desk.tick("110.000/110.010", "EUR_JPY")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
@@ -23,6 +26,7 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.errors import OutcomeUnknown, StoreCorrupt, StoreTooNew, StoreUnavailable, VenueUnreachable
 from tradekeel.venues.paper import PaperLedger
 
+ROOT = Path(__file__).parents[3]
 QUOTES = [f"{D('1.10000') + D('0.00010') * n}/{D('1.10010') + D('0.00010') * n}" for n in range(12)]
 EXITS = (
     AttachedExit(client_order_id="sl", type=OrderType.TRAILING_STOP, trail_distance=D("0.00050")),
@@ -134,6 +138,52 @@ class TestKilled:
             assert (await again.order("a") is not None) is there
             assert len(await again.transactions(0)) == 1 + there
             await again.close()
+
+
+A_REAL_PROCESS = """
+import os, pathlib, signal, sys, anyio
+from tests.unit.venues.paper_desk import allow, paper, request, ticks
+
+def kill(name):
+    if name == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    venue, window = paper(pathlib.Path(sys.argv[1]), point=kill), ticks("1.10000/1.10010", "1.10020/1.10030")
+    await venue.connect()
+    await venue.advance(window, 1)
+    await venue.place(request("a", "buy", 1000), allow)
+    await venue.match(window, 1)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "entries"),
+    [
+        ("paper.create.before_commit", 0),
+        ("paper.create.after_commit", 0),
+        ("paper.open.before_commit", 0),
+        ("paper.place.before_commit", 1),
+        ("paper.place.after_commit", 2),
+        ("paper.match.before_commit", 2),
+        ("paper.match.after_commit", 3),
+    ],
+)
+def test_a_process_that_is_killed_leaves_what_it_had_committed(file: Path, moment: str, entries: int):
+    ended = subprocess.run([sys.executable, "-c", A_REAL_PROCESS, str(file), moment], cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    ledger = PaperLedger(file, ACCOUNT)
+    state = ledger.open()
+    found = ledger.entries(0, 10)
+    ledger.close()
+    assert [entry.sequence for entry in found] == list(range(1, entries + 1))
+    assert (state is None) is (entries == 0)
+    if state is not None:
+        assert state.standing.sequence == entries
+        assert len(state.orders) == (entries == 2)
+        assert len(state.positions) == (entries == 3)
 
 
 async def filled(file: Path) -> None:
@@ -285,7 +335,7 @@ class TestFailure:
         matcher.open()
         ledger.queue("open", matcher.take_changes())
         ledger.flush()
-        self.breaks(file)
+        change(file, "ALTER TABLE account RENAME TO gone")  # it is written last: both orders are under way by then
         for name in ("a", "b"):
             matcher.place(request(name, "buy", 1000))
             ledger.queue("place", matcher.take_changes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import anyio
@@ -9,7 +10,8 @@ import pytest
 
 from tests.unit.domain.matching_desk import NS, START_S, D, stop, target, tell
 from tests.unit.venues.paper_desk import ACCOUNT, allow, paper, request, ticks
-from tradekeel.domain.matching import PaperAccount
+from tradekeel.config.decode import decode
+from tradekeel.domain.matching import Commission, FinancingRate, PaperAccount, PaperSettings, Slippage
 from tradekeel.errors import InputError, OutcomeUnknown, VenueUnreachable
 from tradekeel.ports import Proof, TickMatcher, Venue
 from tradekeel.venues.paper import PaperVenue
@@ -353,6 +355,76 @@ async def test_another_deposit_in_the_configuration_changes_nothing(file: Path):
     await richer.connect()
     assert (await richer.balance()).deposits == ACCOUNT.deposit
     await richer.close()
+
+
+class TestRuns:
+    async def test_another_run_counts_anew_and_is_remembered(self, file: Path):
+        venue, window = paper(file), ticks(*QUOTES)
+        await venue.connect()
+        await venue.begin("first")
+        await venue.advance(window, 2)
+        await venue.place(request("a", "buy", 1000, "limit", price="1.0"), allow)
+        await venue.begin("first")
+        assert venue.position == 2
+        await venue.begin("second")
+        assert venue.position == 0
+        assert (await story(venue))[-1] == "a canceled 1000 (run_ended)"
+        again = paper(file)
+        await again.connect()
+        await again.begin("second")
+        assert again.position == 0
+        assert len(await again.transactions(0)) == 3
+        await again.close()
+
+    async def test_a_venue_that_is_not_connected_has_seen_nothing(self, file: Path):
+        assert paper(file).position == 0
+
+
+def test_its_settings_are_read_from_the_configuration_strictly():
+    table = tomllib.loads("""
+        latency_ms = 40
+        margin_call_level = "0.4"
+        reject_rate = "0.01"
+        [slippage]
+        model = "random"
+        pips = "0.3"
+        [commission]
+        model = "per_lot"
+        taker = "3.5"
+        minimum = 1
+        [financing.EUR_USD]
+        long = "-2.1"
+        short = "0.4"
+        [conversion_rates]
+        USD_JPY = "151.30"
+    """)
+    problems: list[str] = []
+    read = decode(table, PaperSettings, "accounts.main.paper", problems)
+    assert problems == []
+    assert read == PaperSettings(
+        latency_ms=40,
+        margin_call_level=D("0.4"),
+        reject_rate=D("0.01"),
+        slippage=Slippage(model="random", pips=D("0.3")),
+        commission=Commission(model="per_lot", taker=D("3.5"), minimum=D(1)),
+        financing={"EUR_USD": FinancingRate(long=D("-2.1"), short=D("0.4"))},
+        conversion_rates={"USD_JPY": D("151.30")},
+    )
+    wrong = {
+        "latency_ms": -1,
+        "drop_rate": "2",
+        "slipage": {},
+        "slippage": {"model": "fixed"},
+        "commission": {"lot": 0},
+    }
+    assert decode(wrong, PaperSettings, "accounts.main.paper", problems) is None
+    assert [problem.split(":")[0] for problem in problems] == [
+        "accounts.main.paper.slipage",
+        "accounts.main.paper.slippage",
+        "accounts.main.paper.latency_ms",
+        "accounts.main.paper.commission.lot",
+        "accounts.main.paper.drop_rate",
+    ]
 
 
 async def test_amend_and_cancel_are_answered_in_the_record(file: Path):
