@@ -266,9 +266,9 @@ class ExecutorCore:
 
     @staticmethod
     def _denied(order: Order, denial: Denial) -> Order:
-        return structs.replace(
-            order, status=OrderStatus.DENIED, status_reason=f"{denial.code}: {denial.sentence}", trade_id=None
-        )
+        why = f"{denial.code}: {denial.sentence}"
+        trade_id = None if order.purpose is Purpose.ENTRY else order.trade_id  # an entry's trade never comes to be
+        return structs.replace(order, status=OrderStatus.DENIED, status_reason=why, trade_id=trade_id)
 
     def _draft_exits(self, draft: Draft, decision: Decision, request: Exit, now_ns: int) -> None:
         left = request.quantity

@@ -34,22 +34,28 @@ class Levels(Struct):
     time_ns: int = NEVER_NS
     trailing_starts: bool = False  # a trailing trade has not seen its first price yet
 
-    def quiet(self, seen: Extremes) -> bool:
-        """Whether no price within ``seen`` reaches any level (time is asked separately)."""
+    def quiet(self, seen: Extremes, last_ns: int, *, closing: bool = True) -> bool:
+        """Whether no price within ``seen``, up to ``last_ns``, reaches any level; without ``closing`` only trails count."""
         return not (
             self.trailing_starts
-            or (self.bid_falls_to is not None and seen.bid_low <= self.bid_falls_to)
-            or (self.bid_rises_to is not None and seen.bid_high >= self.bid_rises_to)
             or (self.bid_passes is not None and seen.bid_high > self.bid_passes)
-            or (self.ask_rises_to is not None and seen.ask_high >= self.ask_rises_to)
-            or (self.ask_falls_to is not None and seen.ask_low <= self.ask_falls_to)
             or (self.ask_passes is not None and seen.ask_low < self.ask_passes)
+            or (closing and self._closes(seen, last_ns))
         )
 
-    def acts(self, tick: Tick) -> bool:
+    def _closes(self, seen: Extremes, last_ns: int) -> bool:
+        return (
+            last_ns >= self.time_ns
+            or (self.bid_falls_to is not None and seen.bid_low <= self.bid_falls_to)
+            or (self.bid_rises_to is not None and seen.bid_high >= self.bid_rises_to)
+            or (self.ask_rises_to is not None and seen.ask_high >= self.ask_rises_to)
+            or (self.ask_falls_to is not None and seen.ask_low <= self.ask_falls_to)
+        )
+
+    def acts(self, tick: Tick, *, closing: bool = True) -> bool:
         """Whether this tick reaches any level."""
         bid, ask = tick.bid, tick.ask
-        return tick.ts_ns >= self.time_ns or not self.quiet(Extremes(bid, bid, ask, ask))
+        return not self.quiet(Extremes(bid, bid, ask, ask), tick.ts_ns, closing=closing)
 
 
 class ExitAction(Struct, frozen=True):
@@ -124,8 +130,11 @@ class ExitWatch:
             return trail
         return max(trade.stop_loss, trail) if trade.side is TradeSide.LONG else min(trade.stop_loss, trail)
 
-    def quiet_until(self, window: TickWindow, start: int, stop: int) -> int:
-        """The first index in ``[start, stop)`` at which a trade would be closed or a trail would move, or ``stop``."""
+    def quiet_until(self, window: TickWindow, start: int, stop: int, *, closing: bool = True) -> int:
+        """The first index in ``[start, stop)`` at which a trade would be closed or a trail would move, or ``stop``.
+
+        Without ``closing`` (nothing could be closed) only trails are looked at.
+        """
         levels = self.levels
         if not levels or start >= stop:
             return stop
@@ -135,29 +144,30 @@ class ExitWatch:
         loud = {
             symbol: level
             for symbol, level in levels.items()
-            if symbol in seen and (level.time_ns <= last_ns or not level.quiet(seen[symbol]))
+            if symbol in seen and not level.quiet(seen[symbol], last_ns, closing=closing)
         }
         if not loud:
             return stop
         for index in range(start, stop):
             level = loud.get(ticks[index].instrument)
-            if level is not None and level.acts(ticks[index]):
+            if level is not None and level.acts(ticks[index], closing=closing):
                 return index
         return stop
 
-    def at(self, tick: Tick) -> tuple[list[ExitAction], list[StopMove]]:
+    def at(self, tick: Tick, *, closing: bool = True) -> tuple[list[ExitAction], list[StopMove]]:
         """What one tick does, trade by trade in the order they were opened. A trade that is closed is no longer watched."""
         exits: list[ExitAction] = []
         moves: list[StopMove] = []
         level = self.levels.get(tick.instrument)
-        if level is None or not level.acts(tick):
+        if level is None or not level.acts(tick, closing=closing):
             return exits, moves
         for trade in list(self.trades.values()):
             if trade.symbol != tick.instrument or tick.position <= trade.entry_position:
                 continue  # older ticks, and the one that filled it, say nothing about it
             reason = self._reason(trade, tick)
             if reason is not None:
-                exits.append(ExitAction(trade.trade_id, reason))
+                if closing:
+                    exits.append(ExitAction(trade.trade_id, reason))
                 continue
             move = self._trail(trade, tick)
             if move is not None:

@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from tradekeel.domain import records as r
-from tradekeel.domain.book import ENDED_KEPT_MAX
 from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
 from tradekeel.domain.money import ledger
+from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.performance import PerformanceState, PerformanceTracker
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen
@@ -74,7 +74,6 @@ class MonitorCore:
         self.quotes: dict[str, Quote] = dict(state.quotes) if state else {}
         self.risk = RiskMonitor(limits, state.risk if state else None)
         self.tracker = PerformanceTracker(state.tracker if state else None)
-        self._counted: dict[str, Trade] = {}  # closed trades that a late fill could still open again
         self.watch.best.update(state.best if state else {})
         self.watch.changed(view.trades.values())
 
@@ -97,34 +96,43 @@ class MonitorCore:
         while news and news[0].record.stamp <= stamp:
             entry = news.popleft()
             before = self.view.latch
+            trades = [row for row in entry.rows if isinstance(row, Trade)]
+            self._count(trades, entry.record)
             self.view.follow(entry)
-            self._take(entry, before)
+            self.watch.changed(trades)
+            self._take(entry.record, before)
         self.stamp = max(self.stamp, stamp)
 
-    def _take(self, entry: Entry, latch_before: r.Latch) -> None:
-        trades = [row for row in entry.rows if isinstance(row, Trade)]
-        if trades:
-            self.watch.changed(trades)
-            for trade in trades:
-                self._count(trade)
-        record = entry.record
+    def _take(self, record: r.Record, latch_before: r.Latch) -> None:
         if isinstance(record, r.VenueReported):
             self._take_money(record)
+        if isinstance(record, r.OrdersIntended):
+            self._watch_again(record)
         if isinstance(record, r.LatchChanged) and latch_before is not r.Latch.OPEN and record.latch is r.Latch.OPEN:
             equity = self.equity()
             if equity is not None:
                 self.risk.rearm(equity, record.ts_ns)
 
-    def _count(self, trade: Trade) -> None:
-        """Count a closed trade once, in its last version; a late fill that opens it again takes it back first."""
-        before = self._counted.pop(trade.trade_id, None)
-        if before is not None:
-            self.tracker.trade_reopened(before)
-        if trade.status is TradeStatus.CLOSED:
-            self.tracker.trade_closed(trade)
-            self._counted[trade.trade_id] = trade
-            if len(self._counted) > ENDED_KEPT_MAX:
-                del self._counted[next(iter(self._counted))]
+    def _watch_again(self, record: r.OrdersIntended) -> None:
+        """An exit that the gate denied has closed nothing: its trade is watched again."""
+        denied = {order.trade_id for order in record.orders if order.status is OrderStatus.DENIED}
+        self.watch.changed([trade for trade in self.view.trades.values() if trade.trade_id in denied])
+
+    def _count(self, trades: Sequence[Trade], record: r.Record) -> None:
+        """Count a trade when it closes; one that a late fill opens again is taken back as it was counted.
+
+        Asked before the view moves on: what it holds is what was open until now.
+        """
+        held = {trade.trade_id for trade in trades if trade.trade_id in self.view.trades}
+        for trade in trades:
+            if trade.is_open and trade.trade_id not in held:
+                held.add(trade.trade_id)
+                closed = _as_closed(trade, record)
+                if closed is not None:
+                    self.tracker.trade_reopened(closed)
+            elif trade.status is TradeStatus.CLOSED and trade.trade_id in held:
+                held.discard(trade.trade_id)
+                self.tracker.trade_closed(trade)
 
     def _take_money(self, record: r.VenueReported) -> None:
         news = record.transaction
@@ -160,7 +168,7 @@ class MonitorCore:
         if start >= stop:
             return start
         stop = self._until_day_ends(window, start, stop)
-        stop = self.watch.quiet_until(window, start, stop)
+        stop = self.watch.quiet_until(window, start, stop, closing=self._may_close)
         if start >= stop or not self.limits.needs_equity:
             return stop
         return self._equity_quiet(window, start, stop)
@@ -187,9 +195,11 @@ class MonitorCore:
 
     def passed(self, window: TickWindow, start: int, stop: int, extremes: Mapping[str, Extremes]) -> EquitySeen | None:
         """The ticks in ``[start, stop)`` went by quietly."""
-        start = max(start, self.position + 1 - window.first_position)
-        if start >= stop:
+        unseen = max(start, self.position + 1 - window.first_position)
+        if unseen >= stop:
             return self.seen()
+        if unseen > start:
+            start, extremes = unseen, window.extremes(unseen, stop)  # a resumed feed repeats what was seen
         bounds = None
         if self.limits.needs_equity:
             with ledger():
@@ -214,12 +224,17 @@ class MonitorCore:
         self.tracker.ticks_processed()
         if self.tracker.state.returns.day_ends_ns and tick.ts_ns >= self.tracker.state.returns.day_ends_ns:
             self._observe(tick.ts_ns)
-        exits, moves = self.watch.at(tick)
+        exits, moves = self.watch.at(tick, closing=self._may_close)
         trip = None
         if self.limits.needs_equity:
             equity = self.equity()
             trip = self.risk.observe(equity, tick.ts_ns) if equity is not None else None
         return Watched(tuple(exits), tuple(moves), trip)
+
+    @property
+    def _may_close(self) -> bool:
+        """While the account is halted no exit would be taken: they wait for the release, and act at the next tick."""
+        return self.view.latch is not r.Latch.HALTED
 
     # --- figures ---------------------------------------------------------------------------------------------------------
 
@@ -258,6 +273,24 @@ class MonitorCore:
                 tracker=self.tracker.state,
             )
         )
+
+
+def _as_closed(trade: Trade, record: r.Record) -> Trade | None:
+    """The trade as it was closed before this entry fill opened it again; None if it was not."""
+    if not isinstance(record, r.VenueReported) or record.transaction.fill is None:
+        return None
+    price = record.transaction.fill.price
+    for part in record.allocations:
+        if part.trade_id == trade.trade_id and part.opens and trade.entered_quantity > part.quantity:
+            with ledger():
+                return structs.replace(
+                    trade,
+                    status=TradeStatus.CLOSED,
+                    entered_quantity=trade.entered_quantity - part.quantity,
+                    entry_value=trade.entry_value - part.quantity * price,
+                    entry_fee=trade.entry_fee - part.fee,
+                )
+    return None
 
 
 def last_quotes(window: TickWindow, start: int, stop: int) -> dict[str, Quote]:

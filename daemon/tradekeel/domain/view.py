@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
-from tradekeel.domain.money import ZERO
+from tradekeel.domain.messages import TransactionKind
+from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order
 from tradekeel.domain.positions import Position
 from tradekeel.domain.trades import Trade
@@ -68,6 +69,9 @@ class View(Struct):
         record = entry.record
         if isinstance(record, r.VenueReported):
             self._money(record)
+        elif isinstance(record, r.ExecutionStarted) and record.opening is not None:
+            self.balance = record.opening.balance
+            self.positions = {(p.instrument, p.ref): p for p in record.opening.positions}
         elif isinstance(record, r.OrdersIntended):
             self.renewed.update(o.renews for o in record.orders if o.renews is not None)
         for row in entry.rows:
@@ -99,11 +103,12 @@ class View(Struct):
 
     def _money(self, record: r.VenueReported) -> None:
         news = record.transaction
-        if news.balance is not None:
-            self.balance = news.balance
+        if news.kind in (TransactionKind.DEPOSITED, TransactionKind.FINANCED):
+            self.balance = LEDGER.add(self.balance, news.amount)
         fill = news.fill
         if fill is None:
             return
+        self.balance = LEDGER.subtract(LEDGER.add(self.balance, fill.realised), fill.fee)
         key = (fill.instrument, fill.position_ref)
         held = self.positions.get(key) or Position(fill.instrument, ref=fill.position_ref)
         after = held.apply(fill.side, fill.quantity, fill.price).position
