@@ -66,6 +66,7 @@ class BookState(Struct):
     sequence: int
     stamp: int
     cursor: int
+    exit_decisions: int
     money: Money
     trades_gross: Decimal
     orders: list[Order]
@@ -85,6 +86,7 @@ class Book:
         self.sequence = 0  # last journal record applied
         self.stamp = 0
         self.cursor = 0  # last venue transaction booked
+        self.exit_decisions = 0  # exits that the monitor or a person decided: the number of the last
         self.money = Money()
         self.trades_gross = ZERO  # realised by trades, before fees and financing: what attribution compares
         self.orders: dict[str, Order] = {}  # live
@@ -222,6 +224,8 @@ class Book:
         return rows
 
     def _intended(self, record: r.OrdersIntended) -> list[r.Row]:
+        if any(order.renews is None for order in record.orders):
+            self.exit_decisions += 1
         return self._add_orders(record.orders, record.ts_ns)
 
     def _add_orders(self, orders: Iterable[Order], now_ns: int) -> list[r.Row]:
@@ -588,6 +592,7 @@ class Book:
             self.sequence,
             self.stamp,
             self.cursor,
+            self.exit_decisions,
             self.money,
             self.trades_gross,
             list(self.orders.values()),
@@ -612,6 +617,7 @@ class Book:
             state.cursor,
         )
         book.money, book.trades_gross = state.money, state.trades_gross
+        book.exit_decisions = state.exit_decisions
         for order in state.orders:
             book._index(order)
         book.ended = {o.client_order_id: o for o in state.ended}

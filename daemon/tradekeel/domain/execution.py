@@ -137,6 +137,7 @@ class ExecutorCore:
         self._owed: dict[str, int] = {}  # trades closed beyond that: their best and worst prices come later
         self.equity: Equity | None = None
         self.ready = False  # intents are refused until this incarnation is reconciled
+        self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
 
     # --- the market ----------------------------------------------------------------------------------------------------
 
@@ -500,7 +501,7 @@ class ExecutorCore:
 
     def _exit_all(self, step: Step, wishes: Sequence[tuple[str, str]], source: str, now_ns: int) -> None:
         orders: list[Order] = []
-        number = self.book.sequence + 1  # the record that will hold them: unique, and the same when folded again
+        number = self.book.exit_decisions + 1
         for leg, (trade_id, reason) in enumerate(wishes):
             trade = self.book.trades.get(trade_id)
             if trade is None:
@@ -548,7 +549,8 @@ class ExecutorCore:
                 if entry.sequence <= self.book.cursor:
                     continue
                 self._book_entry(step, entry, now_ns)
-            self._free_waiting(step, now_ns)
+            if self._recovered or self.ready:
+                self._free_waiting(step, now_ns)
         return step.effects()
 
     def _book_entry(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
@@ -641,10 +643,16 @@ class ExecutorCore:
     # --- doubt -----------------------------------------------------------------------------------------------------------
 
     def recover(self, now_ns: int) -> Effects:
-        """After a restart: what was intended or submitted may have been sent. Ask about all of it, send none of it."""
+        """After a restart, once: what was intended or submitted may have been sent. Ask about all of it, send none of it.
+
+        What waits for a sibling's end was certainly not sent: it goes on waiting, or goes out if that end is among the news.
+        """
         step = Step(self.book)
+        if self._recovered:
+            return step.effects()
+        self._recovered = True
         for order in list(self.book.orders.values()):
-            if order.status is OrderStatus.INTENDED and self._held_by(order):
+            if order.client_order_id in self.book.waiting:
                 for sibling in order.after_cancel_of:
                     self._cancel(step, sibling, None, "an exit takes its place", now_ns)
                 continue
@@ -657,6 +665,8 @@ class ExecutorCore:
         for trade in list(self.book.trades.values()):
             if trade.exits_at_venue and trade.open_quantity:
                 self._amend_again(step, trade, now_ns)
+        with ledger():
+            self._free_waiting(step, now_ns)
         step.requests = list(dict.fromkeys(step.requests))
         return step.effects()
 

@@ -12,7 +12,7 @@ is unknown, memory is given up because it may be ahead of the disk, and the venu
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -66,6 +66,8 @@ class PaperVenue:
         self._matcher: Matcher | None = None
         self._tail: deque[VenueTransaction] = deque(maxlen=TAIL_ENTRIES_MAX)
         self._failure = "it is not connected"
+        self._drawn_at = -1
+        self._drawn: Counter[tuple[str | int | Decimal, ...]] = Counter()
 
     # --- connection ------------------------------------------------------------------------------------------------
 
@@ -210,8 +212,19 @@ class PaperVenue:
         return self._matcher
 
     def _misbehaves(self, rate: Decimal, how: str, request: OrderRequest) -> bool:
-        # By client id: an order that was lost and is decided again, under a new id, must not be lost for ever.
-        return happens(rate, self._settings.seed, how, request.client_order_id)
+        # By what is asked and how often it was asked at this tick, never by the client id: ids are random, and two runs over
+        # the same ticks must lose the same orders. An order that was lost and is asked for again draws anew.
+        what: tuple[str | int | Decimal, ...] = (
+            how,
+            request.instrument,
+            self.position,
+            request.side.value,
+            request.quantity,
+        )
+        if self._drawn_at != self.position:
+            self._drawn_at, self._drawn = self.position, Counter()
+        self._drawn[what] += 1
+        return happens(rate, self._settings.seed, *what, self._drawn[what])
 
     async def _send(self, label: str, matcher: Matcher, client_order_id: str) -> None:
         """Commit an act that somebody asked for; if that fails nobody knows whether it happened."""
