@@ -49,7 +49,6 @@ CREATE TABLE transactions (
     payload BLOB NOT NULL,
     crc INTEGER NOT NULL
 );
-CREATE INDEX transactions_by_client ON transactions (client_order_id) WHERE client_order_id IS NOT NULL;
 CREATE TABLE orders (
     id INTEGER PRIMARY KEY,
     venue_order_id TEXT NOT NULL UNIQUE,
