@@ -119,6 +119,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     version: str
     make_execution_id: Callable[[], str]
     resuming: bool  # the run goes on: a process before this one did not end it
+    under_way: set[str]  # executions that incarnations of this process began or went on with; kept between them
     halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
     entries_kept_max: int = 5_000
 
@@ -214,6 +215,7 @@ class Executor(Actor):
             self._begin_execution(loaded)
         elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
             raise Defect("the feed's data changed")  # refused with a clear error before anything was started
+        self.settings.under_way.add(self._book.execution_id)
         self._register_strategies()
         self._recovered = (len(self._book.orders), len(self._book.trades), self._first_five())
         self._commit_record(
@@ -274,8 +276,8 @@ class Executor(Actor):
         """Whether the run that is being gone on with was over for this account already: then nothing is begun anew."""
         row = last.execution
         return (
-            self.settings.resuming
-            and row is not None
+            row is not None
+            and (self.settings.resuming or row.execution in self.settings.under_way)
             and row.close_reason == FEED_HAS_ENDED
             and row.data_fingerprint == self.settings.data_fingerprint
         )

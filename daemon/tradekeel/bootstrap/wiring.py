@@ -92,6 +92,7 @@ class Builder:
         self.notify = notify
         self.reload = reload
         self.resuming = resuming
+        self._under_way: set[str] = set()
         self.workers: list[BlockingWorker] = []
         self.fingerprints: dict[str, str] = {}
         self.control: Control | None = None  # the one that lives, or lived last
@@ -273,6 +274,7 @@ class Builder:
             version=__version__,
             make_execution_id=new_id,
             resuming=self.resuming,
+            under_way=self._under_way,
             halted_by=partial(Desk(self.statedir).held, account.config.name),
         )
         return Executor(
