@@ -24,7 +24,7 @@ from tradekeel.domain import trades as trade_rules
 from tradekeel.domain.instruments import ledger_step
 from tradekeel.domain.messages import Fill, Signal, SignalStatus, TransactionKind, VenueTransaction
 from tradekeel.domain.money import LEDGER, ZERO, ledger, share_out
-from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
 from tradekeel.domain.positions import Position
 from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeEvent, TradeStatus
 from tradekeel.errors import Defect
@@ -99,6 +99,7 @@ class Book:
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
         self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
         self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
+        self.working: dict[tuple[str, Side], Decimal] = {}  # what live orders, attached exits excepted, may still fill
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
@@ -261,6 +262,12 @@ class Book:
             self.children[order.parent_id].add(order.client_order_id)
         if order.after_cancel_of and order.status is OrderStatus.INTENDED:
             self.waiting[order.client_order_id] = None
+        self._count_working(order, order.open_quantity)
+
+    def _count_working(self, order: Order, change: Decimal) -> None:
+        if order.parent_id is None and change:
+            key = (order.instrument, order.side)
+            self.working[key] = LEDGER.add(self.working.get(key, ZERO), change)
 
     def _order_changed(self, record: r.OrderChanged) -> list[r.Row]:
         order = self.orders.get(record.client_order_id)
@@ -275,6 +282,7 @@ class Book:
     def _put(self, before: Order, after: Order, now_ns: int) -> list[r.Row]:
         """Store an order's new version, and carry its end over to its trade and signal."""
         key = after.client_order_id
+        self._count_working(after, after.open_quantity - before.open_quantity)
         self.waiting.pop(key, None)  # whatever happened to it, it no longer waits to be sent
         if not after.is_terminal:
             self.orders[key] = after

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
@@ -98,6 +99,16 @@ class Draft(msgspec.Struct):
     taken: list[Order] = []  # entries of this very decision count as pending for the next one
     claimed: dict[str, Decimal] = {}  # trade id to what exits of this very decision may take
     waits_for: dict[str, dict[str, None]] = {}  # instrument to the siblings that its exits wait for
+
+
+class Asker(NamedTuple):
+    """Who asks for an exit, and as which leg of which decision; when."""
+
+    source: str  # strategy, monitor, operator
+    decider: str
+    number: int
+    leg: int
+    now_ns: int
 
 
 class Step:
@@ -249,7 +260,9 @@ class ExecutorCore:
             raise Defect(f"{decision.strategy} wants to trade {request.instrument}, which the account does not know")
         quote = self.quotes.get(request.instrument)
         made = bracket(request, leg, decision, self.book.execution_id, self.terms, quote, session)
-        denial = self.gate.check_entry(made.entry, self._entry_view(made, draft.taken, session), now_ns)
+        view = self._entry_view(made, draft.taken, session)
+        view.ready = self.ready and decision.warm
+        denial = self.gate.check_entry(made.entry, view, now_ns)
         if denial is not None:
             draft.orders.append(self._denied(made.entry, denial))
             draft.signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
@@ -278,10 +291,8 @@ class ExecutorCore:
             quantity = closable if left is None else min(closable, left)
             if quantity <= ZERO:
                 continue
-            wish = self._wish(
-                trade, quantity, request.reason, "strategy", decision.strategy, decision.number, draft.leg, now_ns
-            )
-            order = exit_order(wish, self.book.execution_id)
+            by = Asker("strategy", decision.strategy, decision.number, draft.leg, now_ns)
+            order = exit_order(self._wish(trade, quantity, request.reason, by, draft.orders), self.book.execution_id)
             draft.leg += 1
             denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
             if denial is not None:
@@ -299,37 +310,38 @@ class ExecutorCore:
             return [] if trade is None or trade.strategy != strategy else [trade]
         return [t for t in self.book.trades.values() if t.strategy == strategy and t.symbol == request.instrument]
 
-    def _wish(
-        self,
-        trade: Trade,
-        quantity: Decimal,
-        reason: str,
-        source: str,
-        decider: str,
-        number: int,
-        leg: int,
-        now_ns: int,
-    ) -> ExitWish:
+    def _wish(self, trade: Trade, quantity: Decimal, reason: str, by: Asker, drafted: Sequence[Order]) -> ExitWish:
+        """``drafted`` are the orders of the same step so far, which the book does not have yet."""
         side = trade.side.entry_side.opposite
         quote = self.quotes.get(trade.symbol)
-        net = self.book.net(trade.symbol)
         return ExitWish(
             trade=trade,
             quantity=quantity,
             reason=CloseReason(reason).value,
-            source=source,
-            decider=decider,
-            number=number,
-            leg=leg,
-            ts_ns=now_ns,
+            source=by.source,
+            decider=by.decider,
+            number=by.number,
+            leg=by.leg,
+            ts_ns=by.now_ns,
             stamp=self.stamp,
             reference_price=None if quote is None else (quote.ask if side is Side.BUY else quote.bid),
-            # a reduce-only flag on an order that adds to the net would be refused by the venue
-            reduce_only=self.terms.hedging or (net * side.sign < ZERO and abs(net) >= quantity),
+            reduce_only=self.terms.hedging or self._reduces(trade.symbol, side, quantity, drafted),
             after_cancel_of=tuple(
                 child.client_order_id for child in self.book.live_exits(trade.trade_id, attached=True)
             ),
         )
+
+    def _reduces(self, symbol: str, side: Side, quantity: Decimal, drafted: Sequence[Order]) -> bool:
+        """Whether an order reduces the net whatever fills before it: the venue would drop a reduce-only one that does not."""
+        against = -self.book.net(symbol) * side.sign
+        if against < quantity:
+            return False
+        ahead = self.book.working.get((symbol, side), ZERO)
+        ahead += sum(
+            (o.open_quantity for o in drafted if o.instrument == symbol and o.side is side and o.parent_id is None),
+            ZERO,
+        )
+        return against - ahead >= quantity
 
     def _events(self, decision: Decision, last: int) -> list[r.StrategyEvent]:
         emits = [e for e in decision.requests if isinstance(e, Emit)]
@@ -353,12 +365,23 @@ class ExecutorCore:
         for order in orders:
             if order.is_terminal or order.parent_id is not None:
                 continue
+            if order.purpose is Purpose.EXIT:
+                self._end_entry(step, order, now_ns)
             if self._held_by(order):
                 waiting_on.extend(order.after_cancel_of)
                 continue
             self._place(step, order)
         for child in dict.fromkeys(waiting_on):
             self._cancel(step, child, None, "an exit takes its place", now_ns)
+
+    def _end_entry(self, step: Step, exit_: Order, now_ns: int) -> None:
+        """An exit of all that a trade holds ends an entry that still works, or it would fill into a trade that is left."""
+        trade = self.book.trades.get(exit_.trade_id or "")
+        entry = self.book.orders.get(trade.entry_order_id) if trade is not None else None
+        if trade is None or entry is None or entry.purpose is not Purpose.ENTRY:
+            return
+        if exit_.quantity >= trade.open_quantity:
+            self._cancel(step, entry.client_order_id, None, "its trade is being closed", now_ns)
 
     def _held_by(self, order: Order) -> bool:
         return any(sibling in self.book.orders for sibling in order.after_cancel_of)
@@ -509,8 +532,8 @@ class ExecutorCore:
             closable = self.book.closable(trade)
             if closable <= ZERO:
                 continue
-            wish = self._wish(trade, closable, reason, source, ACCOUNT_DECIDER, number, leg, now_ns)
-            order = exit_order(wish, self.book.execution_id)
+            by = Asker(source, ACCOUNT_DECIDER, number, leg, now_ns)
+            order = exit_order(self._wish(trade, closable, reason, by, orders), self.book.execution_id)
             denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
             orders.append(order if denial is None else self._denied(order, denial))
         if orders:
@@ -565,6 +588,8 @@ class ExecutorCore:
             self._check_news(step, order, entry, now_ns)
         else:
             before = self.book.order(fill.client_order_id)
+            if before is not None and before.trade_id is not None and self.book.trade(before.trade_id) is None:
+                before = None  # so long ago that its trade is history: the units are adopted
             allotment = allocate(fill, before, self.book.trades.values(), self.book.execution_id, self.book.currency)
             best, worst = self._excursions(p.trade_id for p in allotment.parts if not p.opens)
             step.record(
@@ -720,6 +745,7 @@ class ExecutorCore:
                 self._renew(step, order, children, now_ns)
             for gone in (*children, order):
                 self._change(step, gone, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
+            self._free_waiting(step, now_ns)
         return step.effects()
 
     def refused(self, client_order_id: str, reason: str, now_ns: int) -> Effects:
@@ -730,6 +756,7 @@ class ExecutorCore:
             for child in self._children(client_order_id):
                 self._change(step, child, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
             self._change(step, order, OrderEvent.REJECT, reason, now_ns)
+            self._free_waiting(step, now_ns)
         return step.effects()
 
     def _market_is_still_there(self, order: Order) -> bool:
@@ -778,6 +805,7 @@ class ExecutorCore:
             return step.effects()
         for gone in (*self._children(client_order_id), order):
             self._change(step, gone, event, f"resolved by {by}", now_ns)
+        self._free_waiting(step, now_ns)
         return step.effects()
 
     # --- latches ---------------------------------------------------------------------------------------------------------

@@ -161,6 +161,7 @@ class Decision(Struct, frozen=True, tag="decision", kw_only=True):
     requests: tuple[Request, ...]
     state: bytes  # msgpack of the strategist's ExecutionState
     state_version: int = 1
+    warm: bool = True  # the strategy has seen enough to enter; while it has not, its entries are denied
 
 
 # --- venue news ------------------------------------------------------------------------------------------------------

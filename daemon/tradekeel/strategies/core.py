@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.messages import Decision, Enter, Exit, MoveStop, Request, SetTimer, Stamp, TransactionKind
+from tradekeel.domain.messages import Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp, TransactionKind
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, Trade
@@ -81,6 +81,7 @@ class _Base(Struct):
     timers: dict[str, int]
     ticks: int
     last_tick_ns: int
+    warm: bool
 
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
@@ -117,7 +118,7 @@ class StrategistCore:
             self.state: Any = self.strategy.initial_state()
             self.stamp = self.position = self.ticks_processed = self.last_tick_ns = 0
             self.timers: dict[str, int] = {}
-            self.started, self.warm = False, True
+            self.started, self.warm = False, False
             self.metrics: dict[str, int] = {}
             return
         if saved.state_version != self.strategy.state_version:
@@ -151,9 +152,11 @@ class StrategistCore:
     # --- running -------------------------------------------------------------------------------------------------------
 
     def start(self, ts_ns: int, gap_ns: int = 0) -> bool:
-        """``on_start``; True if it decided something (held until confirmed)."""
+        """``on_start``; True if it decided something (held until confirmed). After a gap it has to warm up again."""
         event = Started(ts_ns=ts_ns, resumed=self.started, gap_ns=gap_ns)
         self.started = True
+        if gap_ns > 0:
+            self.warm, self._dirty = False, True
         return self._handle(self.strategy.on_start(event, self.state, self._context(None)), ts_ns, self.stamp)
 
     def deliver(self, entries: Sequence[Entry]) -> None:
@@ -226,45 +229,62 @@ class StrategistCore:
         on_tick, state, ticks = self.strategy.on_tick, self.state, window.ticks
         bars = window.bars if self._timeframes else {}
         due = min(self.timers.values(), default=NEVER_NS)
-        seen = 0
+        cold, seen = not self.warm, 0
         for index in range(start, stop):
             tick = ticks[index]
             context = contexts.get(tick.instrument)
             if tick.ts_ns >= due or index in bars:
                 self.state = state
-                self._account_ticks(seen, tick.ts_ns)
+                self._account_ticks(seen, ticks, index)
                 seen = 0
                 self._step_slowly(tick, bars.get(index, ()), context)
                 if self.held is not None:
                     return index + 1
                 state, due = self.state, min(self.timers.values(), default=NEVER_NS)
+                cold, contexts = not self.warm, self._all_contexts()
                 continue
             if context is None:
                 continue
             seen += 1
             state, requests = on_tick(tick, state, context)
+            if cold and not requests and self._warms_up(state):
+                cold, contexts = False, self._all_contexts()
             if requests:
                 self.state = state
-                self._account_ticks(seen, tick.ts_ns)
+                self._account_ticks(seen, ticks, index + 1)
                 seen = 0
                 self.position = tick.position
                 if self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position)):
                     return index + 1
                 due = min(self.timers.values(), default=NEVER_NS)
+                cold, contexts = not self.warm, self._all_contexts()
         self.state = state
-        self._account_ticks(seen, ticks[stop - 1].ts_ns)
+        self._account_ticks(seen, ticks, stop)
         return stop
 
-    def _account_ticks(self, seen: int, ts_ns: int) -> None:
+    def _account_ticks(self, seen: int, ticks: Sequence[Tick], stop: int) -> None:
+        """So many of the ticks before ``stop`` were its own; the last of them is found from the end."""
+        if not seen:
+            return
         self.ticks_processed += seen
-        if seen:
-            self.last_tick_ns = ts_ns
+        instruments, index = self.settings.instruments, stop - 1
+        while ticks[index].instrument not in instruments:
+            index -= 1
+        self.last_tick_ns = ticks[index].ts_ns
+
+    def _warms_up(self, state: Any) -> bool:
+        """Ask a strategy that is not warm; once it says yes, it is asked no more."""
+        self.warm = self.strategy.is_warm(state)
+        self._dirty = self._dirty or self.warm
+        return self.warm
 
     def _step_slowly(self, tick: Tick, bars: Sequence[Bar], context: StrategyContext | None) -> None:
         """One tick with everything that may come with it: timers first, then bars, then the tick, as one decision."""
         self.position = tick.position
         stamp = Stamp.after(tick.position)
-        for name in sorted(n for n, at in self.timers.items() if at <= tick.ts_ns):
+        for at_ns, name in sorted((at_ns, name) for name, at_ns in self.timers.items() if at_ns <= tick.ts_ns):
+            if self.timers.get(name) != at_ns:
+                continue  # a timer that fired before it has set it anew
             fired = TimerFired(name=name, ts_ns=self.timers.pop(name))
             self._handle(self.strategy.on_timer(fired, self.state, self._context(None)), tick.ts_ns, stamp, more=True)
         for bar in bars:
@@ -272,13 +292,16 @@ class StrategistCore:
                 outcome = self.strategy.on_bar(bar, self.state, self._context(bar.instrument))
                 self._handle(outcome, tick.ts_ns, stamp, more=True)
         if context is not None:
-            self._account_ticks(1, tick.ts_ns)
+            self._account_ticks(1, (tick,), 1)
             if self._wants_ticks:
-                self._handle(self.strategy.on_tick(tick, self.state, context), tick.ts_ns, stamp, more=True)
+                outcome = self.strategy.on_tick(tick, self.state, self._context(tick.instrument))
+                self._handle(outcome, tick.ts_ns, stamp, more=True)
 
     def _handle(self, outcome: Outcome, ts_ns: int, stamp: int, *, more: bool = False) -> bool:
         """Take over a handler's outcome; requests become (or, with ``more``, join) the held decision."""
         self.state, requests = outcome
+        if not self.warm:
+            self._warms_up(self.state)
         if not requests:
             return False
         kept = []
@@ -308,6 +331,7 @@ class StrategistCore:
             requests=(*before, *kept),
             state=b"",
             state_version=self.strategy.state_version,
+            warm=self.warm,
         )
         return True
 
@@ -331,21 +355,22 @@ class StrategistCore:
             self.decisions -= 1
         self.stamp, self.position, self.state = base.stamp, base.position, base.state
         self.timers, self.ticks_processed, self.last_tick_ns = dict(base.timers), base.ticks, base.last_tick_ns
+        self._dirty = self._dirty or self.warm is not base.warm
+        self.warm = base.warm
         self._take_ticks(window, stamp)
         if self.held is not None:
             raise InputError(f"strategy {self.settings.name} decided differently when it was run again: it is not pure")
         self.stamp = max(self.stamp, stamp)
 
     def _snapshot(self) -> _Base:
-        return _Base(self.stamp, self.position, self.state, dict(self.timers), self.ticks_processed, self.last_tick_ns)
+        timers = dict(self.timers)
+        return _Base(self.stamp, self.position, self.state, timers, self.ticks_processed, self.last_tick_ns, self.warm)
 
     def stop(self, ts_ns: int, reason: str) -> Decision | None:
-        """``on_stop``; returns a last decision, if the strategy takes one."""
-        self._handle(
-            self.strategy.on_stop(Stopped(ts_ns=ts_ns, reason=reason), self.state, self._context(None)),
-            ts_ns,
-            self.stamp,
-        )
+        """``on_stop``; returns a last decision, if the strategy takes one. Entries are left out of it, and said to be."""
+        state, requests = self.strategy.on_stop(Stopped(ts_ns=ts_ns, reason=reason), self.state, self._context(None))
+        kept = [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
+        self._handle((state, kept), ts_ns, self.stamp, more=True)
         decision, self.held = self.held, None
         return None if decision is None else msgspec.structs.replace(decision, state=self.save())
 
@@ -371,8 +396,8 @@ class StrategistCore:
         )
         if len(data) > r.CHECKPOINT_BYTES_MAX:
             raise InputError(
-                f"strategy {self.settings.name}: its state takes {len(data)} bytes, at most {r.CHECKPOINT_BYTES_MAX} are allowed; "
-                "keep less history in State"
+                f"strategy {self.settings.name}: its state takes {len(data)} bytes, at most {r.CHECKPOINT_BYTES_MAX} "
+                "are allowed; keep less history in State"
             )
         return data
 
@@ -465,6 +490,11 @@ _AMOUNTS: dict[type, tuple[str, ...]] = {
     MoveStop: ("stop_loss", "take_profit"),
 }
 _REASONS = frozenset(reason.value for reason in CloseReason)
+
+
+def _left_out(enter: Enter, reason: str) -> Emit:
+    data = {"instrument": enter.instrument, "side": enter.side.value, "quantity": str(enter.quantity)}
+    return Emit(type="entry_left_out", data={**data, "reason": f"the strategy is stopping: {reason}"})
 
 
 def _instrument_of(event: Any) -> str | None:
