@@ -63,7 +63,8 @@ def forget(box: Box, name: str) -> None:
 
 def started(box: Box, name: str, config: str) -> dict[str, str]:
     box.install(name, config)
-    box.run("systemctl", "start", f"tradekeel@{name}")
+    result = box.attempt("systemctl", "start", f"tradekeel@{name}")
+    assert result.returncode == 0, "\n".join(box.journal(name)[-30:])
     return dict(box.show(name))
 
 

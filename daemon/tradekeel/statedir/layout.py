@@ -32,10 +32,11 @@ _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
 
 
 class StateDir:
-    """One state directory. Creating the object touches nothing."""
+    """One state directory. Creating the object changes nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # The directory itself may be reached through a link (systemd's is, for a dynamic user); nothing inside it may be one.
+        self.path = Path(os.path.realpath(path))
         self._lock: int | None = None
 
     # --- what lies where ---------------------------------------------------------------------------------------------

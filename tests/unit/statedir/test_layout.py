@@ -48,6 +48,26 @@ def test_each_thing_has_its_place(tmp_path: Path) -> None:
     assert state.latch("paper-1") == tmp_path / "latches" / "paper-1.json"
 
 
+def test_the_directory_may_be_reached_through_a_link(tmp_path: Path) -> None:
+    # As systemd's is: /var/lib/tradekeel/NAME leads to /var/lib/private/tradekeel/NAME.
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    state = StateDir(tmp_path / "link")
+    state.lock()
+    assert not state.begin_run()
+    assert StateDir(tmp_path / "real").holder() == os.getpid()
+    state.end_run()
+    state.release()
+
+
+def test_a_run_that_was_not_ended_in_order_left_a_mark(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.create()
+    assert [state.begin_run(), state.begin_run()] == [False, True]
+    state.end_run()
+    assert not state.begin_run()
+
+
 def test_the_second_one_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     first, second = StateDir(tmp_path), StateDir(tmp_path)
     first.lock()

@@ -1,0 +1,140 @@
+"""The real program in a process of its own, as a person or a service manager runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 60.0
+PROGRAM = (sys.executable, "-m", "tradekeel")
+
+CONFIG = """
+[daemon]
+name = "test"
+state_dir = "state"
+{daemon}
+
+[storage]
+checkpoint_every_s = 0.5
+
+[feeds.market]
+kind = "synthetic"
+instruments = ["EUR_USD"]
+seed = 7
+interval_ms = 500
+volatility = "0.25"
+{feed}
+
+[accounts.paper]
+venue = "paper"
+feed = "market"
+leverage = 30
+
+[accounts.paper.risk]
+quantity_max = 20000
+{risk}
+
+[strategies.trend]
+kind = "ema_cross"
+account = "paper"
+instruments = ["EUR_USD"]
+
+[strategies.trend.params]
+fast = 5
+slow = 20
+{params}
+"""
+
+SHORT = "ticks = 600"
+LONG = 'duration = "50h"\nspeed = 60'
+
+
+def write_config(folder: Path, *, feed: str, daemon: str = "", risk: str = "", params: str = "") -> Path:
+    """A configuration of one account and one strategy; ``feed`` is SHORT (ends by itself) or LONG (does not)."""
+    path = folder / "test.toml"
+    path.write_text(CONFIG.format(feed=feed, daemon=daemon, risk=risk, params=params))
+    return path
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Ours without what would change a daemon."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TRADEKEEL", "NOTIFY", "JOURNAL"))}
+    return kept | {"PYTHONWARNINGS": "error"} | extra
+
+
+def call(*words: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=DEADLINE_S, env=environment(**extra)
+    )
+
+
+def read_json(*words: str | Path) -> Any:
+    """What a reading command says with --json; it must succeed."""
+    done = call(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class Daemon:
+    """A `tradekeel run` in the background. Use as a context manager: it is gone afterwards, whatever happened."""
+
+    def __init__(self, config: Path, *words: str, **extra: str) -> None:
+        self.config = config
+        self.log = config.with_name("daemon.log")
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*PROGRAM, "run", str(config), *words],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environment(**extra),
+            )
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def wait(self) -> int:
+        """The exit code."""
+        return self.process.wait(timeout=DEADLINE_S)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def until_said(self, text: str) -> None:
+        """Wait until the log says this."""
+        self.until(lambda: text in self.log.read_text(), f"the log never said {text!r}")
+
+    def until(self, holds: Callable[[], bool], otherwise: str) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not holds():
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.log.read_text()}"
+            assert time.monotonic() < deadline, f"{otherwise}: {self.log.read_text()}"
+            time.sleep(0.01)
+
+    def until_trading(self) -> None:
+        """Wait until the account is reconciled."""
+        self.until_said("is reconciled and trading")
+
+    def until_catching(self, number: signal.Signals) -> None:
+        """Wait until the process has a handler for this signal: before that it would just die of it."""
+        status = Path(f"/proc/{self.process.pid}/status")
+
+        def catches() -> bool:
+            caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
+            return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+        self.until(catches, f"it never caught {number.name}")

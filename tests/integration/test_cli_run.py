@@ -1,0 +1,190 @@
+"""`tradekeel run` from the outside: how it ends, with which code, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from pathlib import Path
+
+from tests.integration.cli_daemon import LONG, SHORT, Daemon, call, read_json, write_config
+
+
+def test_a_run_to_the_end_of_its_feed_and_everything_that_can_be_read_afterwards(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+
+    done = call("run", config)
+
+    assert done.returncode == 0, done.stderr
+    assert "recovered 0 orders and 0 trades from sqlite" in done.stderr
+    assert "trades closed" in done.stderr
+    assert "bad rows: none" in done.stderr
+    trades = read_json("trades", config, "-n", "0")
+    assert trades
+    closed = [trade for trade in trades if trade["status"] == "CLOSED"]
+    assert closed
+    assert all(trade["exit_reason"] for trade in closed)
+    assert trades == read_json("trades", "--state", tmp_path / "state", "-n", "0")
+    assert {trade["trade_id"] for trade in closed} == {
+        trade["trade_id"] for trade in read_json("trades", config, "-n", "0", "--status", "closed")
+    }
+    fills = read_json("fills", config, "-n", "0")
+    orders = read_json("orders", config, "-n", "0")
+    assert {fill["client_order_id"] for fill in fills} <= {order["client_order_id"] for order in orders}
+    assert len(read_json("signals", config, "--limit", "3")) == 3
+    assert all(event["type"] == "ema_cross" for event in read_json("events", config, "--strategy", "trend"))
+    journal = read_json("events", config, "--journal", "-n", "0")
+    assert [entry["sequence"] for entry in journal] == list(range(len(journal), 0, -1))
+    assert isinstance(read_json("positions", config), list)
+
+    status = read_json("status", config)
+    assert not status["running"]
+    assert status["accounts"][0]["trades_closed"] == len(closed)
+    assert status["feeds"]["paper"]["position"] == 600
+    verified = read_json("verify", config)
+    assert verified["ok"]
+    assert "balance with the venue's" in verified["findings"][-1]
+    for command in ("trades", "orders", "fills", "signals", "events", "positions", "status"):
+        shown = call(command, config)
+        assert shown.returncode == 0
+        assert max(map(len, shown.stdout.splitlines())) <= 80, command
+
+
+def test_logs_are_json_on_request_and_each_line_is_an_object(tmp_path: Path) -> None:
+    done = call("run", write_config(tmp_path, feed=SHORT), "--json-logs")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 0
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+
+
+def test_a_wrong_configuration_is_told_whole_and_ends_with_2(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed="ticks = -1", daemon='on_stp = "keep"', params="slwo = 3")
+    for command in ("run", "check"):
+        done = call(command, config)
+        assert done.returncode == 2
+        said = done.stderr + done.stdout
+        assert "on_stp" in said
+        assert "ticks" in said
+        assert "slwo" in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "state").exists()
+
+
+def test_bad_usage_ends_with_2(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    for words in (
+        ["frobnicate"],
+        ["run", str(config), "--frob"],
+        ["run", str(tmp_path / "none.toml")],
+        ["trades", "a", "b"],
+    ):
+        assert call(*words).returncode == 2, words
+    assert call("run", config, "--log-level", "loud").returncode == 2
+    assert call("pause", config).returncode == 2
+    assert call("trades", config, "--since", "yesterday").returncode == 2
+
+
+def test_a_tripped_risk_limit_ends_with_5_and_the_reason(tmp_path: Path) -> None:
+    done = call("run", write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 0.5"))
+    assert done.returncode == 5, done.stderr
+    assert "reduce_only" in done.stderr
+
+
+def test_books_that_do_not_match_the_venue_halt_the_account_and_end_with_4(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=LONG)
+    with Daemon(config) as daemon:
+        daemon.until(lambda: _fills(tmp_path) > 2, "there never was a fill")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    (tmp_path / "state" / "paper-paper.db").unlink()
+
+    with Daemon(config) as daemon:
+        daemon.until_said("do not match")
+        assert call("stop", config).returncode == 0
+        assert daemon.wait() == 4
+
+    audited = call("verify", config)
+    assert audited.returncode == 4
+    assert "in our books, and not the venue's" in audited.stderr
+
+
+def _fills(folder: Path) -> int:
+    books = folder / "state" / "books.db"
+    if not books.exists():
+        return 0
+    with sqlite3.connect(f"file:{books}?mode=ro", uri=True) as db:
+        try:
+            return int(db.execute("SELECT count(*) FROM fills").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
+def test_a_flipped_byte_in_the_journal_is_found_and_named(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed="ticks = 100")
+    assert call("run", config).returncode == 0
+    with sqlite3.connect(tmp_path / "state" / "books.db") as db:
+        db.execute("UPDATE journal SET payload = zeroblob(length(payload)) WHERE sequence = 3")
+    done = call("verify", config)
+    assert done.returncode == 4
+    assert "record 3" in done.stderr
+
+
+def test_a_stop_before_recovery_is_done_saves_nothing_and_ends_with_0(tmp_path: Path) -> None:
+    with Daemon(write_config(tmp_path, feed=LONG)) as daemon:
+        daemon.until_catching(signal.SIGTERM)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    books = tmp_path / "state" / "books.db"
+    assert not books.exists() or "Traceback" not in daemon.log.read_text()
+
+
+def test_a_second_request_to_stop_ends_the_process_at_once(tmp_path: Path) -> None:
+    with Daemon(write_config(tmp_path, feed=LONG)) as daemon:
+        daemon.until_trading()
+        daemon.signal(signal.SIGINT)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
+def test_no_state_directory_can_be_made_where_nobody_may_write(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    done = call("run", write_config(tmp_path, feed=SHORT))
+    assert done.returncode == 70
+    assert "a file is where a folder should be" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_books_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed="ticks = 50")
+    assert call("run", config).returncode == 0
+    with sqlite3.connect(tmp_path / "state" / "books.db") as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    for command in ("run", "trades", "verify"):
+        done = call(command, config)
+        assert done.returncode == 2, command
+        assert "newer Tradekeel" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_unfinished_run_goes_on_and_fresh_begins_anew(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=LONG)
+    with Daemon(config) as daemon:
+        daemon.until(lambda: _fills(tmp_path) > 0, "there never was a fill")
+        daemon.process.kill()
+        daemon.process.wait()
+    first = read_json("status", config)["accounts"][0]
+    with Daemon(config) as daemon:
+        daemon.log.write_text("")
+        daemon.until_trading()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    resumed = read_json("status", config)["accounts"][0]
+    assert (resumed["execution"], resumed["number"]) == (first["execution"], 1)
+    with Daemon(config, "--fresh") as daemon:
+        daemon.log.write_text("")
+        daemon.until_trading()
+        assert call("stop", config).returncode == 0
+        assert daemon.wait() == 0
+    assert read_json("status", config)["accounts"][0]["number"] == 2
+    assert len(read_json("trades", config, "--all-runs", "-n", "0")) >= 1
+    assert read_json("verify", config)["ok"]
