@@ -8,6 +8,7 @@ together. Why the directives are what they are stands beside them in the unit.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ UNIT_NAME: Final = "tradekeel@.service"
 USUAL_EXECUTABLE: Final = Path("/usr/bin/tradekeel")
 CONFIG_FOLDER: Final = Path("etc/tradekeel")
 CREDENTIALS_FOLDER: Final = Path("etc/tradekeel/credentials")
+INSTANCE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 UNIT_FOLDER: Final = Path("etc/systemd/system")
 
 # Places that the sandbox hides from the service, or that a service's user cannot enter.
@@ -154,6 +156,11 @@ def install(
     file that was there before is put back. A configuration that is replaced is kept as ``NAME.toml.previous``. The
     copy is readable for everybody: the daemon's user exists only while it runs, and secrets do not stand in the file.
     """
+    if not INSTANCE.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot be a service's name: 1 to 31 lower-case letters, digits, hyphens and underscores, "
+            "the first a letter or digit"
+        )
     unit = render(executable)
     target, unit_path = root / CONFIG_FOLDER / f"{name}.toml", root / UNIT_FOLDER / UNIT_NAME
     credentials = root / CREDENTIALS_FOLDER / name

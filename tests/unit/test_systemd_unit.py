@@ -151,6 +151,13 @@ def test_a_file_that_is_wrong_in_its_new_place_changes_nothing(machine: Machine)
     assert len(machine.asked) == 1
 
 
+@pytest.mark.parametrize("name", ["", "../cron.d/x", "Demo", "a b", "x" * 32, "-x", "a@b"])
+def test_a_name_that_is_none_of_a_service_is_refused(machine: Machine, name: str) -> None:
+    with pytest.raises(InputError, match=r"cannot be a service's name"):
+        install(machine.config, name, USUAL_EXECUTABLE, check=machine.checked.append, root=machine.root)
+    assert not machine.root.exists()
+
+
 def test_a_missing_file_and_a_blocked_place_are_said(machine: Machine) -> None:
     machine.config.unlink()
     with pytest.raises(InputError, match=r"demo\.toml: No such file or directory"):
