@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,7 +12,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
+
+from tradekeel.cli.app import dispatch
 
 DEADLINE_S = 60.0
 PROGRAM = (sys.executable, "-m", "tradekeel")
@@ -69,11 +73,27 @@ def environment(**extra: str) -> dict[str, str]:
     return kept | {"PYTHONWARNINGS": "error"} | extra
 
 
-def call(*words: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
+def start(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one command in a process of its own, to its end."""
     return subprocess.run(
-        [*PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=DEADLINE_S, env=environment(**extra)
+        [*PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=DEADLINE_S, env=environment(), check=False
     )
+
+
+class Said(NamedTuple):
+    """What a command said and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(*words: str | Path) -> Said:
+    """Run one command here: what a process of its own would do, without the second that one takes to start."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = dispatch([str(word) for word in words])
+    return Said(int(code), out.getvalue(), err.getvalue())
 
 
 def read_json(*words: str | Path) -> Any:
@@ -98,7 +118,7 @@ class Daemon:
                 env=environment(**extra),
             )
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,7 +130,8 @@ class Daemon:
         """The exit code."""
         return self.process.wait(timeout=DEADLINE_S)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
         self.process.send_signal(number)
 
     def until_said(self, text: str) -> None:

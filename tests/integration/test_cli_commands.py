@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.integration.cli_daemon import LONG, Daemon, call, read_json, write_config
+from tests.integration.cli_daemon import LONG, Daemon, call, read_json, start, write_config
 
 
 def account(config: Path) -> Any:
@@ -23,7 +23,7 @@ def test_a_day_of_a_person_at_the_command_line(tmp_path: Path) -> None:
         assert status["pid"] == daemon.process.pid
         assert "recorder" in status["actors"]
 
-        second = call("run", config)
+        second = start("run", config)
         assert second.returncode == 6
         assert str(daemon.process.pid) in second.stderr
 
@@ -76,9 +76,9 @@ def test_pause_and_resume_by_signal_and_reload_good_and_bad(tmp_path: Path) -> N
     config = write_config(tmp_path, feed=LONG)
     with Daemon(config) as daemon:
         daemon.until_trading()
-        daemon.signal(signal.SIGUSR1)
+        daemon.send(signal.SIGUSR1)
         daemon.until(lambda: account(config)["paused"], "SIGUSR1 did not pause it")
-        daemon.signal(signal.SIGUSR2)
+        daemon.send(signal.SIGUSR2)
         daemon.until(lambda: not account(config)["paused"], "SIGUSR2 did not resume it")
         execution = account(config)["execution"]
 
@@ -97,12 +97,12 @@ def test_pause_and_resume_by_signal_and_reload_good_and_bad(tmp_path: Path) -> N
         impossible = call("reload", config)
         assert impossible.returncode == 2
         assert "feeds.market.speed" in impossible.stderr
-        daemon.signal(signal.SIGHUP)
+        daemon.send(signal.SIGHUP)
         daemon.until_said("these need a restart: feeds.market.speed")
 
         assert account(config)["execution"] == execution
         assert account(config)["strategies"][0]["parameters"]["units"] == "2000"
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         assert daemon.wait() == 0
     history = read_json("events", config, "--journal", "-n", "0", "--type", "parameter_changed")
     assert {(e["record"]["change"]["name"], e["record"]["change"]["new"]) for e in history} == {
@@ -117,7 +117,7 @@ def test_commands_without_a_daemon_say_so_and_a_kill_waits_for_the_next_one(tmp_
     nothing = call("kill", config)
     assert nothing.returncode == 2  # there is not even a state directory
     assert call("trades", config).returncode != 0
-    assert call("run", config).returncode == 0
+    assert start("run", config).returncode == 0
 
     for command in ("pause", "resume", "flatten", "reload", "stop"):
         done = call(command, config)
@@ -125,7 +125,7 @@ def test_commands_without_a_daemon_say_so_and_a_kill_waits_for_the_next_one(tmp_
         assert "no daemon is running" in done.stderr
     assert "the next one starts halted" in call("kill", config, "-m", "by night").stdout
     assert read_json("status", config)["latch_files"] == ["all"]
-    halted = call("run", config)
+    halted = start("run", config)
     assert "halted" in halted.stderr
     assert halted.returncode == 0  # a person did it, so it is no fault
     assert "latch files are removed" in call("release", config).stdout

@@ -7,13 +7,13 @@ import signal
 import sqlite3
 from pathlib import Path
 
-from tests.integration.cli_daemon import LONG, SHORT, Daemon, call, read_json, write_config
+from tests.integration.cli_daemon import LONG, SHORT, Daemon, call, read_json, start, write_config
 
 
 def test_a_run_to_the_end_of_its_feed_and_everything_that_can_be_read_afterwards(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=SHORT)
 
-    done = call("run", config)
+    done = start("run", config)
 
     assert done.returncode == 0, done.stderr
     assert "recovered 0 orders and 0 trades from sqlite" in done.stderr
@@ -51,7 +51,7 @@ def test_a_run_to_the_end_of_its_feed_and_everything_that_can_be_read_afterwards
 
 
 def test_logs_are_json_on_request_and_each_line_is_an_object(tmp_path: Path) -> None:
-    done = call("run", write_config(tmp_path, feed=SHORT), "--json-logs")
+    done = start("run", write_config(tmp_path, feed=SHORT), "--json-logs")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 0
     assert all({"time", "level", "message"} <= line.keys() for line in lines)
@@ -59,8 +59,8 @@ def test_logs_are_json_on_request_and_each_line_is_an_object(tmp_path: Path) -> 
 
 def test_a_wrong_configuration_is_told_whole_and_ends_with_2(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = -1", daemon='on_stp = "keep"', params="slwo = 3")
-    for command in ("run", "check"):
-        done = call(command, config)
+    for run in (start, call):
+        done = run("run" if run is start else "check", config)
         assert done.returncode == 2
         said = done.stderr + done.stdout
         assert "on_stp" in said
@@ -78,14 +78,14 @@ def test_bad_usage_ends_with_2(tmp_path: Path) -> None:
         ["run", str(tmp_path / "none.toml")],
         ["trades", "a", "b"],
     ):
-        assert call(*words).returncode == 2, words
-    assert call("run", config, "--log-level", "loud").returncode == 2
+        assert (start if words[0] == "run" else call)(*words).returncode == 2, words
+    assert start("run", config, "--log-level", "loud").returncode == 2
     assert call("pause", config).returncode == 2
     assert call("trades", config, "--since", "yesterday").returncode == 2
 
 
 def test_a_tripped_risk_limit_ends_with_5_and_the_reason(tmp_path: Path) -> None:
-    done = call("run", write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 0.5"))
+    done = start("run", write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 0.5"))
     assert done.returncode == 5, done.stderr
     assert "reduce_only" in done.stderr
 
@@ -94,7 +94,7 @@ def test_books_that_do_not_match_the_venue_halt_the_account_and_end_with_4(tmp_p
     config = write_config(tmp_path, feed=LONG)
     with Daemon(config) as daemon:
         daemon.until(lambda: _fills(tmp_path) > 2, "there never was a fill")
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         assert daemon.wait() == 0
     (tmp_path / "state" / "paper-paper.db").unlink()
 
@@ -121,8 +121,9 @@ def _fills(folder: Path) -> int:
 
 def test_a_flipped_byte_in_the_journal_is_found_and_named(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = 100")
-    assert call("run", config).returncode == 0
+    assert start("run", config).returncode == 0
     with sqlite3.connect(tmp_path / "state" / "books.db") as db:
+        db.execute("DROP TRIGGER journal_refuses_update")
         db.execute("UPDATE journal SET payload = zeroblob(length(payload)) WHERE sequence = 3")
     done = call("verify", config)
     assert done.returncode == 4
@@ -132,7 +133,7 @@ def test_a_flipped_byte_in_the_journal_is_found_and_named(tmp_path: Path) -> Non
 def test_a_stop_before_recovery_is_done_saves_nothing_and_ends_with_0(tmp_path: Path) -> None:
     with Daemon(write_config(tmp_path, feed=LONG)) as daemon:
         daemon.until_catching(signal.SIGTERM)
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         assert daemon.wait() == 0
     books = tmp_path / "state" / "books.db"
     assert not books.exists() or "Traceback" not in daemon.log.read_text()
@@ -141,14 +142,14 @@ def test_a_stop_before_recovery_is_done_saves_nothing_and_ends_with_0(tmp_path: 
 def test_a_second_request_to_stop_ends_the_process_at_once(tmp_path: Path) -> None:
     with Daemon(write_config(tmp_path, feed=LONG)) as daemon:
         daemon.until_trading()
-        daemon.signal(signal.SIGINT)
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGINT)
+        daemon.send(signal.SIGTERM)
         assert daemon.wait() in (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def test_no_state_directory_can_be_made_where_nobody_may_write(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
-    done = call("run", write_config(tmp_path, feed=SHORT))
+    done = start("run", write_config(tmp_path, feed=SHORT))
     assert done.returncode == 70
     assert "a file is where a folder should be" in done.stderr
     assert "Traceback" not in done.stderr
@@ -156,12 +157,11 @@ def test_no_state_directory_can_be_made_where_nobody_may_write(tmp_path: Path) -
 
 def test_books_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = 50")
-    assert call("run", config).returncode == 0
+    assert start("run", config).returncode == 0
     with sqlite3.connect(tmp_path / "state" / "books.db") as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
-    for command in ("run", "trades", "verify"):
-        done = call(command, config)
-        assert done.returncode == 2, command
+    for done in (start("run", config), call("trades", config), call("verify", config)):
+        assert done.returncode == 2, done
         assert "newer Tradekeel" in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -176,7 +176,7 @@ def test_an_unfinished_run_goes_on_and_fresh_begins_anew(tmp_path: Path) -> None
     with Daemon(config) as daemon:
         daemon.log.write_text("")
         daemon.until_trading()
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         assert daemon.wait() == 0
     resumed = read_json("status", config)["accounts"][0]
     assert (resumed["execution"], resumed["number"]) == (first["execution"], 1)

@@ -25,6 +25,7 @@ from tradekeel.domain.protocol import (
     FeedProgress,
     StopFeed,
 )
+from tradekeel.domain.records import Latch
 from tradekeel.errors import TradekeelError
 from tradekeel.runtime.actor import Actor, ActorRef, Lane, MailboxLimits, Reply
 from tradekeel.runtime.errors import ActorError
@@ -294,6 +295,7 @@ class Control(Actor):
         if before is None:
             self.pace[ready.account] = Pace(0, self.clock.monotonic())
             self._log_recovery(ready)
+            self.spawn(self._log_restraint, ready.account)
         if before is None or before.trading is not ready.trading:
             if ready.trading:
                 account.info("{} is reconciled and trading", ready.account)
@@ -314,6 +316,19 @@ class Control(Actor):
         )
         for line in ready.first_five:
             logger.bind(account=ready.account).info("recovered {}", line)
+
+    async def _log_restraint(self, account: str) -> None:
+        """What was durable and holds the account back: somebody may wonder why nothing is traded."""
+        try:
+            status = await self._accounts[account].executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
+        except ActorError:
+            return  # it is down again, and says the same when it is back
+        assert isinstance(status, AccountStatus)
+        bound = logger.bind(account=account)
+        if status.latch is not Latch.OPEN:
+            bound.warning("{} is {}: {} (tradekeel release)", account, status.latch.value, status.latch_reason)
+        if status.paused:
+            bound.warning("{} is paused: no new entries (tradekeel resume)", account)
 
     def _feed_progress(self, progress: FeedProgress) -> None:
         before = self._progress.get(progress.account)

@@ -74,7 +74,7 @@ class Audit(Struct, frozen=True):
 
 def audit(place: Place, progress: Progress) -> Audit:
     """Verify the books of a place, and compare them with the paper ledgers beside them."""
-    books = place.statedir.books
+    books = place.books()
     verdict = verify(books, progress)
     if verdict.problems:
         return Audit(verdict, (), ("not compared with the venue's ledgers, because the books are damaged",))

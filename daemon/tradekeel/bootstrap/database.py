@@ -7,7 +7,6 @@ from typing import Any
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import plain_row
-from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage import schema
 from tradekeel.storage.files import in_our_words
@@ -16,7 +15,7 @@ from tradekeel.storage.store import Store
 
 def upgrade(place: Place) -> list[dict[str, Any]]:
     """Apply what is missing; what was applied. Takes the state directory for the time: AlreadyRunning beside a daemon."""
-    _must_exist(place)
+    place.books()
     statedir = place.statedir
     statedir.lock()
     try:
@@ -28,16 +27,8 @@ def upgrade(place: Place) -> list[dict[str, Any]]:
 
 def history(place: Place) -> list[dict[str, Any]]:
     """The schema's own log, oldest first."""
-    _must_exist(place)
-    path = place.statedir.books
+    path = place.books()
     try:
         return [plain_row(migration) for migration in schema.history(path)]
     except sqlite3.Error as error:
         raise in_our_words(error, path, "reading it") from error
-
-
-def _must_exist(place: Place) -> None:
-    if not place.statedir.books.exists():
-        raise StoreUnavailable(
-            f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run` first"
-        )

@@ -147,9 +147,10 @@ def account_line(account: AccountSummary) -> str:
     """An account's result in one line of the log."""
     won = "" if account.win_rate is None else f", {account.trades_won} won ({account.win_rate * 100:.1f} %)"
     netting = "" if not account.attribution else f", netting booked {account.attribution:+f} differently"
+    state = "" if account.latch == "open" else f"; {account.latch}: {account.latch_reason}"
     return (
         f"{account.account} #{account.number}: {account.trades_closed} trades closed{won}, {account.trades_open} open, "
-        f"pnl {account.pnl:f} {account.currency}, fees {account.fees:f}, balance {account.balance:f}{netting}"
+        f"pnl {account.pnl:f} {account.currency}, fees {account.fees:f}, balance {account.balance:f}{netting}{state}"
     )
 
 

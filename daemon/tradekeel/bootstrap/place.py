@@ -17,7 +17,7 @@ from tradekeel.config.load import state_dir_of
 from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.source import read_table
 from tradekeel.errors import InputError, StoreUnavailable
-from tradekeel.statedir import StateDir
+from tradekeel.statedir import StateDir, explained
 
 DEFAULT_VARIABLE = "TRADEKEEL_CONFIG"
 SEARCHED = (Path(), Path("config"))
@@ -40,6 +40,18 @@ class Place(Struct, frozen=True):
     def pid(self) -> int | None:
         """The running daemon's process id (0: it runs, and has not said), None without one."""
         return self.statedir.holder()
+
+    @property
+    def has_books(self) -> bool:
+        """Whether there is anything to read. StoreUnavailable where this user may not even look."""
+        with explained(self.state_dir):
+            return self.statedir.books.exists()
+
+    def books(self) -> Path:
+        """The books; InputError where there are none yet."""
+        if not self.has_books:
+            raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
+        return self.statedir.books
 
     def __str__(self) -> str:
         return str(self.config or self.state_dir)
@@ -86,7 +98,7 @@ def place_of(path: Path, environ: Mapping[str, str]) -> Place:
 def _only_one(environ: Mapping[str, str]) -> Place:
     """The one whose daemon runs, or else the one that has books, or else the only file there is."""
     places = list(_candidates(environ))
-    for is_it in (lambda p: p.pid is not None, lambda p: p.statedir.books.exists(), lambda p: True):
+    for is_it in (lambda p: p.pid is not None, lambda p: p.has_books, lambda p: True):
         chosen = [place for place in places if is_it(place)]
         if len(chosen) == 1:
             return chosen[0]
@@ -102,7 +114,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Place]:
         for path in _toml_files(folder):
             try:
                 place = place_of(path, environ)
-                place.pid  # noqa: B018  # may be somebody else's, unreadable for us: then it is not meant
+                place.has_books  # noqa: B018  # may be somebody else's, unreadable for us: then it is not meant
             except (InputError, StoreUnavailable):
                 continue
             if place.state_dir not in seen:

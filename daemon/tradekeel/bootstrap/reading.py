@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -64,19 +65,20 @@ def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
 
     Raises InputError for a word that is none, and StoreError.
     """
-    return run_loop(_read, place, kind, query, use_uvloop=False)
+    which = _filter(query)
+    return run_loop(_read, place.books(), kind, query, which, use_uvloop=False)
 
 
-async def _read(place: Place, kind: str, query: Query) -> list[Row]:
-    async with Reader(place.statedir.books) as books:
+async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]:
+    async with Reader(path) as books:
         if kind == "executions":
-            return [plain_row(row) for row in await books.executions(_filter(query))]
+            return [plain_row(row) for row in await books.executions(which)]
         executions = await _executions(books, query)
         if kind == "positions":
-            return [row for run in executions for row in await _positions(books, place, run)]
+            return [row for run in executions for row in await _positions(books, path, run)]
         if kind == "journal":
             return await _journal(books, executions, query)
-        return await _listed(books, kind, executions, query)
+        return await _listed(books, kind, executions, which)
 
 
 async def _executions(books: Reader, query: Query) -> list[ExecutionRow]:
@@ -110,24 +112,23 @@ _LISTS: dict[str, tuple[_Lister, str]] = {
 }
 
 
-async def _listed(books: Reader, kind: str, executions: Sequence[ExecutionRow], query: Query) -> list[Row]:
+async def _listed(books: Reader, kind: str, executions: Sequence[ExecutionRow], which: Filter) -> list[Row]:
     """Rows of each execution, merged by time."""
     lister, time = _LISTS[kind]
     found: list[tuple[Any, ExecutionRow]] = []
     for run in executions:
-        narrowed = _filter(query, execution=run.execution)
+        narrowed = msgspec.structs.replace(which, account=None, execution=run.execution)
         found.extend((row, run) for row in await lister(books)(narrowed))
     if len(executions) > 1:
         found.sort(key=lambda pair: getattr(pair[0], time), reverse=True)
-    kept = found if query.limit is None else found[: query.limit]
+    kept = found[: which.limit]
     return [{"account": run.account, "execution": run.execution} | plain_row(row) for row, run in kept]
 
 
-def _filter(query: Query, execution: str | None = None) -> Filter:
+def _filter(query: Query) -> Filter:
     now_ns = SystemClock().now_ns()
     return Filter(
-        execution=execution,
-        account=query.account if execution is None else None,
+        account=query.account,
         strategy=query.strategy,
         instrument=query.instrument,
         status=query.status,
@@ -152,9 +153,9 @@ async def _journal(books: Reader, executions: Sequence[ExecutionRow], query: Que
 # --- positions ------------------------------------------------------------------------------------------------------------
 
 
-async def _positions(books: Reader, place: Place, run: ExecutionRow) -> list[Row]:
+async def _positions(books: Reader, path: Path, run: ExecutionRow) -> list[Row]:
     """What an execution took over and what its fills made of it, with the profit at the last saved prices."""
-    held, quotes = _opening(place, run), _quotes(place, run)
+    held, quotes = _opening(path, run), _quotes(path, run)
     fills = await books.fills(Filter(execution=run.execution, limit=None))
     for fill in reversed(fills):
         key = (fill.instrument, fill.position_ref)
@@ -167,16 +168,16 @@ def _booked(position: Position | None, fill: Fill) -> Position:
     return before.apply(fill.side, fill.quantity, fill.price).position
 
 
-def _opening(place: Place, run: ExecutionRow) -> dict[tuple[str, str | None], Position]:
-    with closing(connect(place.statedir.books, read_only=True)) as db:
+def _opening(path: Path, run: ExecutionRow) -> dict[tuple[str, str | None], Position]:
+    with closing(connect(path, read_only=True)) as db:
         record = opening_record(db, run.execution)
     taken_over = () if record is None or record.opening is None else record.opening.positions
     return {(position.instrument, position.ref): position for position in taken_over}
 
 
-def _quotes(place: Place, run: ExecutionRow) -> Mapping[str, Quote]:
+def _quotes(path: Path, run: ExecutionRow) -> Mapping[str, Quote]:
     """The prices of the last cut; none before there is one."""
-    with closing(connect(place.statedir.books, read_only=True)) as db:
+    with closing(connect(path, read_only=True)) as db:
         row = db.execute(
             "SELECT state FROM checkpoints WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1",
             (run.execution, ACCOUNT_OWNER),

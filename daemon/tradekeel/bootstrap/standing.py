@@ -47,7 +47,7 @@ def read_status(place: Place) -> Status:
     }
     live = said.get("accounts", {}) if running else {}
     try:
-        if place.statedir.books.exists():
+        if place.has_books:
             status["accounts"] = _accounts(place, live)
         elif not running:
             status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"

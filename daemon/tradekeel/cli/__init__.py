@@ -19,6 +19,10 @@ def main() -> int:
         code = run_quickly(words[1:], signals)
         if code is not None:
             return code
+    else:
+        import signal
+
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tradekeel trades | head` ends without a word
     from tradekeel.cli.app import dispatch
 
     return dispatch(words)

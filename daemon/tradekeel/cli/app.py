@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -80,8 +79,6 @@ def make_app() -> App:
 
 def dispatch(words: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    if words[:1] != ["run"]:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tradekeel trades | head` ends without a word
     return guarded(lambda: _call(words))
 
 
