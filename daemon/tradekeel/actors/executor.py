@@ -575,7 +575,8 @@ class Executor(Actor):
 
     def _again(self, message: Any, reply: Reply | None) -> None:
         self._rounds = 0
-        self._reconcile()
+        if not self._ended:
+            self._reconcile()
         if reply is not None:
             reply.send(True)
 
