@@ -13,6 +13,16 @@ def account(config: Path) -> Any:
     return read_json("status", config)["accounts"][0]
 
 
+def until_account(daemon: Daemon, **wanted: Any) -> None:
+    """Wait until the books say so: a command is answered when it is decided, and durable a moment later."""
+
+    def agrees() -> bool:
+        now = account(daemon.config)
+        return all(now[name] == value for name, value in wanted.items())
+
+    daemon.until(agrees, f"the account never was {wanted}")
+
+
 def test_a_day_of_a_person_at_the_command_line(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=LONG)
     with Daemon(config) as daemon:
@@ -29,30 +39,28 @@ def test_a_day_of_a_person_at_the_command_line(tmp_path: Path) -> None:
 
         paused = call("pause", config, "--reason", "lunch")
         assert (paused.returncode, "paused" in paused.stdout) == (0, True)
-        assert account(config)["paused"]
+        until_account(daemon, paused=True)
         assert call("resume", config).returncode == 0
-        assert not account(config)["paused"]
+        until_account(daemon, paused=False)
 
         killed = call("kill", config, "-m", "too hot")
         assert killed.returncode == 0
-        assert account(config)["latch"] == "halted"
-        assert account(config)["latch_reason"] == "too hot"
+        until_account(daemon, latch="halted", latch_reason="too hot")
         assert (tmp_path / "state" / "latches" / "all.json").exists()
 
         daemon.process.kill()  # a kill is remembered, whatever happens to the process
         daemon.process.wait()
     with Daemon(config) as daemon:
         daemon.log.write_text("")
-        daemon.until_said("reconciled")
+        daemon.until_said("paper is halted: too hot")
         assert account(config)["latch"] == "halted"
         assert call("release", config).returncode == 0
-        assert account(config)["latch"] == "open"
+        until_account(daemon, latch="open")
         assert not (tmp_path / "state" / "latches" / "all.json").exists()
 
         assert call("flatten", config).returncode == 0
         daemon.until(lambda: not read_json("positions", config), "the position stayed open")
-        daemon.until(lambda: account(config)["paused"], "it was not paused")
-        assert account(config)["trades_open"] == 0
+        until_account(daemon, paused=True, trades_open=0)
 
         refused = call("resolve", "tknosuchorder", "canceled", config)
         assert refused.returncode == 2
@@ -77,9 +85,9 @@ def test_pause_and_resume_by_signal_and_reload_good_and_bad(tmp_path: Path) -> N
     with Daemon(config) as daemon:
         daemon.until_trading()
         daemon.send(signal.SIGUSR1)
-        daemon.until(lambda: account(config)["paused"], "SIGUSR1 did not pause it")
+        until_account(daemon, paused=True)
         daemon.send(signal.SIGUSR2)
-        daemon.until(lambda: not account(config)["paused"], "SIGUSR2 did not resume it")
+        until_account(daemon, paused=False)
         execution = account(config)["execution"]
 
         write_config(tmp_path, feed=LONG, risk="position_max = 5000", params="units = 2000")
