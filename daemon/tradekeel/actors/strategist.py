@@ -63,6 +63,9 @@ class Core(Protocol):
     def run(self, window: TickWindow | None, until: int) -> int:
         """Go ahead to a stamp."""
 
+    def has_more(self, until: int) -> bool:
+        """Whether a decision is held, or news is due by ``until``."""
+
     def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
         """Agree on a stamp."""
 
@@ -168,7 +171,7 @@ class Strategist(Actor):
                 if core.read_to < journal_to:
                     core.deliver(await self._executor.ask(ReadEntries(core.read_to), timeout_s=ASK_TIMEOUT_S))
                 stamp = core.run(window, until)
-                return Reached(stamp, core.held is not None)
+                return Reached(stamp, core.has_more(stamp))
             case Confirm(window, stamp):
                 decision = core.confirm(window, stamp)
                 return await self._decide(decision)

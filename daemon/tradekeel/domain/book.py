@@ -561,12 +561,12 @@ class Book:
         return [after]
 
     def _excursion(self, record: r.ExcursionSeen) -> list[r.Row]:
-        trade = self.closed.get(record.trade_id)
+        trade = self.trade(record.trade_id)
         if trade is None:
             return []  # it was closed so long ago that it is history
         changes = {k: v for k, v in (("best_price", record.best), ("worst_price", record.worst)) if v is not None}
         after = structs.replace(trade, version=trade.version + 1, **changes)
-        self.closed[after.trade_id] = after
+        (self.trades if after.trade_id in self.trades else self.closed)[after.trade_id] = after
         return [after]
 
     def _parameter(self, record: r.ParameterChanged) -> list[r.Row]:

@@ -457,8 +457,8 @@ class ExecutorCore:
 
     def _cancel(self, step: Step, client_order_id: str, strategy: str | None, reason: str, now_ns: int) -> None:
         order = self.book.orders.get(client_order_id)
-        if order is None or (strategy is not None and order.strategy != strategy):
-            return  # it ended in the meantime, or is somebody else's
+        if order is None or (strategy is not None and (order.strategy, order.source) != (strategy, "strategy")):
+            return  # it ended in the meantime, or is somebody else's: of another strategy, the monitor or a person
         if order.status is OrderStatus.INTENDED and self._held_by(order):
             for gone in (*self._children(client_order_id), order):
                 self._change(step, gone, OrderEvent.PROVE_NOT_SENT, f"canceled before it was sent: {reason}", now_ns)
@@ -644,10 +644,7 @@ class ExecutorCore:
             self._latch(step, r.Latch.HALTED, why_not, "books", now_ns)
 
     def _news_stamp(self, entry: VenueTransaction) -> int:
-        if not entry.position:
-            return self.stamp
-        if entry.kind in _AFTER_DECISION:
-            return max(self.stamp, Stamp.after(entry.position))
+        """At its tick, before the strategies see it; an answer belongs where its request was made: never before that."""
         return max(self.stamp, Stamp.before(entry.position))
 
     def _excursions(self, trade_ids: Iterable[str]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
@@ -698,12 +695,12 @@ class ExecutorCore:
     def _amend_again(self, step: Step, trade: Trade, now_ns: int) -> None:
         """A level that was wanted and that the venue never confirmed may not have reached it. Asking twice is harmless."""
         children = self.book.live_exits(trade.trade_id, attached=True)
-        known = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
         stop = trade.stop_loss
-        if stop is not None and not all(_tighter(trade.side, stop, level) for level in known):
+        if stop is not None and not (stops and all(_tighter(trade.side, stop, level) for level in stops)):
             stop = None
         targets = [c.price for c in children if c.type is OrderType.LIMIT]
-        target = trade.take_profit if trade.take_profit not in targets else None
+        target = trade.take_profit if targets and trade.take_profit not in targets else None
         if stop is not None or target is not None:
             self._amend(step, trade.trade_id, stop, target, now_ns)
 
@@ -826,7 +823,7 @@ class ExecutorCore:
 
     def _latch(self, step: Step, latch: r.Latch, reason: str, by: str, now_ns: int) -> None:
         row = self.book.execution
-        if row is None or _SEVERITY[latch] <= _SEVERITY[row.latch]:
+        if row is None or not latch.is_above(row.latch):
             return
         self._record_latch(step, row.paused, latch, reason, by, now_ns)
         self._cancel_entries(step, f"{latch}: {reason}", now_ns)
@@ -931,13 +928,6 @@ class ExecutorCore:
 
 
 # --- small rules -----------------------------------------------------------------------------------------------------------
-
-_AFTER_DECISION = frozenset(
-    {TransactionKind.ORDER_ACCEPTED, TransactionKind.ORDER_REJECTED, TransactionKind.CANCEL_REFUSED}
-)
-"""News that answers a request of ours: it belongs behind the decision, not before the strategies' next look."""
-
-_SEVERITY = {latch: rank for rank, latch in enumerate(r.Latch)}
 
 _RESOLUTIONS = {
     OrderStatus.NOT_SENT: OrderEvent.PROVE_NOT_SENT,

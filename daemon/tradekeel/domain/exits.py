@@ -79,6 +79,7 @@ class ExitWatch:
     def __init__(self) -> None:
         self.trades: dict[str, Trade] = {}
         self.best: dict[str, Decimal] = {}  # of trailing trades that we keep
+        self.asked: dict[str, int] = {}  # trade id to the tick at which an exit was last asked for
         self._levels: dict[str, Levels] | None = None
 
     def changed(self, trades: Iterable[Trade]) -> None:
@@ -92,6 +93,7 @@ class ExitWatch:
                 self.trades.pop(trade.trade_id, None)
                 if not trade.is_open:
                     self.best.pop(trade.trade_id, None)
+                    self.asked.pop(trade.trade_id, None)
         self._levels = None
 
     @property
@@ -164,6 +166,8 @@ class ExitWatch:
         for trade in list(self.trades.values()):
             if trade.symbol != tick.instrument or tick.position <= trade.entry_position:
                 continue  # older ticks, and the one that filled it, say nothing about it
+            if self.asked.get(trade.trade_id) == tick.position:
+                continue  # once a tick: what became of that exit is known already when a restart comes back to it
             reason = self._reason(trade, tick)
             if reason is not None:
                 if closing:

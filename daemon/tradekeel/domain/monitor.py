@@ -107,16 +107,21 @@ class MonitorCore:
         if isinstance(record, r.VenueReported):
             self._take_money(record)
         if isinstance(record, r.OrdersIntended):
-            self._watch_again(record)
+            self._asked_for(record)
         if isinstance(record, r.LatchChanged) and latch_before is not r.Latch.OPEN and record.latch is r.Latch.OPEN:
             equity = self.equity()
             if equity is not None:
                 self.risk.rearm(equity, record.ts_ns)
 
-    def _watch_again(self, record: r.OrdersIntended) -> None:
-        """An exit that the gate denied has closed nothing: its trade is watched again."""
-        denied = {order.trade_id for order in record.orders if order.status is OrderStatus.DENIED}
-        self.watch.changed([trade for trade in self.view.trades.values() if trade.trade_id in denied])
+    def _asked_for(self, record: r.OrdersIntended) -> None:
+        """Exits that this core asked for. One that the gate denied has closed nothing: its trade is watched again."""
+        for order in record.orders:
+            trade = self.view.trades.get(order.trade_id or "")
+            if trade is None or order.source != "monitor" or order.renews is not None:
+                continue
+            self.watch.asked[trade.trade_id] = Stamp.position(record.stamp)
+            if order.status is OrderStatus.DENIED:
+                self.watch.changed([trade])
 
     def _count(self, trades: Sequence[Trade], record: r.Record) -> None:
         """Count a trade when it closes; one that a late fill opens again is taken back as it was counted.
@@ -229,6 +234,8 @@ class MonitorCore:
         if self.limits.needs_equity:
             equity = self.equity()
             trip = self.risk.observe(equity, tick.ts_ns) if equity is not None else None
+            if trip is not None and not trip.latch.is_above(self.view.latch):
+                trip = None  # it is latched already, by this very tick if a restart has come back to it
         return Watched(tuple(exits), tuple(moves), trip)
 
     @property

@@ -31,7 +31,7 @@ class Run(Struct, frozen=True):
 
 
 class Reached(Struct, frozen=True):
-    """How far a strategist got, and whether it holds a decision there."""
+    """How far a strategist got, and whether it holds a decision there, or has news to take before anything else happens."""
 
     stamp: int
     decided: bool

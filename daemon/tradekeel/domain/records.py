@@ -50,6 +50,11 @@ class Latch(StrEnum):
     REDUCE_ONLY = "reduce_only"  # a risk limit tripped: no new exposure
     HALTED = "halted"  # no orders at all until a person releases it
 
+    def is_above(self, other: Latch) -> bool:
+        """Whether it forbids more."""
+        order = list(Latch)
+        return order.index(self) > order.index(other)
+
 
 # --- rows (projections) ----------------------------------------------------------------------------------------------
 

@@ -185,6 +185,10 @@ class StrategistCore:
             self.stamp = max(self.stamp, until)
         return self.stamp
 
+    def has_more(self, until: int) -> bool:
+        """Whether a decision is held, or news is due by ``until`` that must be taken before anything else happens."""
+        return self.held is not None or self._next_news_stamp() <= until
+
     @property
     def _undecided(self) -> bool:
         return self.held is None
