@@ -134,6 +134,8 @@ class Strategist(Actor):
                 core.start(*self._now(attached))
             except InputError as error:
                 await self._fail(str(error))
+            except TradekeelError:
+                raise  # ours, not the strategy's
             except Exception as error:  # noqa: BLE001 - the strategy's own; it is counted, and raised the first time
                 await self._threw(error, attached.position)
         early, self._early = self._early, []
