@@ -190,6 +190,8 @@ class Feed(Actor):
     async def _conduct_window(self, window: TickWindow) -> None:
         index, count = 0, len(window.ticks)
         while index < count:
+            if not self._arrived:
+                point("feed.rewinding")
             stop = self._stop_before_frontier(window, index)
             if stop == index:
                 # The journal ends at this tick, before the strategies saw it: this is where a restart adds to the past.
@@ -244,6 +246,7 @@ class Feed(Actor):
             await self._session.send(VenuePassed(window, index + 1))
         if not self._arrived and tick.position >= Stamp.position(self._frontier):
             self._arrived = True
+            point("feed.arrived")
             self._heard(await self._executor_side(self._executor, CaughtUp()))
         asked = await self._executor_side(self._monitor, WatchTick(window, index, self._journal_to))
         if asked:
