@@ -153,4 +153,6 @@ def _tighter(trade: Trade, tick: Tick, draw: bytes, context: StrategyContext) ->
 
 
 def _described(order: Order) -> str:
-    return f"{order.purpose} {order.type} {order.side} {order.quantity} decision {order.decision} leg {order.leg}"
+    """An order without what is counted anew after a restart: an exit of the monitor is numbered by its journal record."""
+    by = f"decision {order.decision} leg {order.leg}" if order.source == "strategy" else order.source
+    return f"{order.purpose} {order.type} {order.side} {order.quantity} {by}"

@@ -28,6 +28,9 @@ from tradekeel.storage.verify import verify
 STARTS_MAX = 8
 """Lives of one round. There are fewer kills than that, so more means that it does not get on."""
 
+RUNNING = "running"
+"""The file that a daemon removes when its run has ended in order (``statedir.end_run``)."""
+
 TAIL_LINES = 12
 """Of the log of a daemon that did not end as it should."""
 
@@ -168,12 +171,11 @@ class Campaign:
         for kill in kills:
             life = live(config, home / f"points-{round_.starts}", kill, reference.seconds)
             round_.starts += 1
-            if life.killed:
-                self._look(round_, variant, kill, life, home)
+            if life.killed and not self._look(round_, variant, kill, life, home):
                 continue
             if life.hung:
                 round_.wrong.append(f"start {round_.starts} (kill {kill}) hangs at {life.last_point}:\n{_tail(life)}")
-            elif life.code != 0:
+            elif life.code != 0 and not life.killed:
                 round_.wrong.append(f"start {round_.starts} (kill {kill}) ended with {life.code}:\n{_tail(life)}")
             break
         else:
@@ -187,7 +189,9 @@ class Campaign:
             shutil.rmtree(home)
         return round_
 
-    def _look(self, round_: Round, variant: Variant, kill: Kill | None, life: Life, home: Path) -> None:
+    def _look(self, round_: Round, variant: Variant, kill: Kill | None, life: Life, home: Path) -> bool:
+        """Look at what the kill left behind; True if it came too late, when the daemon had noted that its run is over."""
+        assert kill is not None
         scene = home / f"scene-{round_.starts}"
         copy_scene(home / "state", scene)
         left: set[str] = set()
@@ -195,8 +199,10 @@ class Campaign:
             found, wrong = look(scene, account)
             left |= found
             round_.wrong.extend(f"after kill {round_.starts} ({kill}), {account}: {text}" for text in wrong)
-        assert kill is not None
+        if "closed" in left and not (home / "state" / RUNNING).exists():
+            return True
         round_.deaths.append(Death(kill, life.last_point, left))
+        return False
 
 
 def _tail(life: Life) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tradekeel.runtime.faults import KILL_AT, POINTS_TO
 
-CHILD = Path(__file__).resolve().parent.parent / "child.py"
 LIFE_MAX_S = 180.0
 """No run is a tenth as long: one that is still going then hangs."""
 
@@ -57,7 +56,11 @@ def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
     hung = False
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, str(CHILD), str(config)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment
+            [sys.executable, "-m", "tradekeel", "run", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
         )
         try:
             if kill is not None and not kill.point:

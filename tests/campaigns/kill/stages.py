@@ -65,6 +65,7 @@ STAGES: tuple[Stage, ...] = (
     _stage("recovery", "strategy brought back", "strategist.attached"),
     _stage("recovery", "feed going back", "feed.open"),
     _stage("recovery", "feed going over what it has passed before", "feed.rewinding"),
+    _stage("recovery", "caught up, what was held back not sent", "feed.arrived"),
     _stage("the end", "feed has ended", "feed.ending"),
     _stage("the end", "working orders ended", "feed.ending.drained"),
     _stage("the end", "execution being closed", "executor.close.before"),
@@ -84,6 +85,7 @@ ONLY_AFTER_RESTART = (
     "strategist.attached",
     "feed.open",
     "feed.rewinding",
+    "feed.arrived",
 )
 """Points that a second kill aims at, on the way back from the first."""
 
