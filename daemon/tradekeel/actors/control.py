@@ -11,7 +11,6 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from loguru import logger
 from msgspec import Struct
 
 from tradekeel.domain.protocol import (
@@ -89,6 +88,12 @@ class CommandDesk(Protocol):
         """Write the status file."""
 
 
+class Say(Protocol):
+    """Writes a line of the log; ``fields`` are shown behind it."""
+
+    def __call__(self, level: str, text: str, **fields: str) -> None: ...
+
+
 class AccountRefs(Struct, frozen=True):
     """How to reach one account."""
 
@@ -156,18 +161,21 @@ class Control(Actor):
         notify: Notify,
         reload: Callable[[], Awaitable[str]],
         status_of_process: Callable[[], Mapping[str, Any]],
+        say: Say,
     ) -> None:
         self.settings = settings
         self._accounts = {refs.account: refs for refs in accounts}
         self._desk, self._notify = desk, notify
         self._reload = reload
         self._status_of_process = status_of_process
+        self._say = say
         self._ready: dict[str, AccountReady] = {}
         self._progress: dict[str, FeedProgress] = {}
         self._ended: set[str] = set()
         self._alerts: list[str] = []
         self._told_ready = False
         self._stopping = False
+        self._unstopped: set[str] = set()
         self.pace: dict[str, Pace] = {}
 
     async def on_start(self) -> None:
@@ -204,7 +212,7 @@ class Control(Actor):
     # --- signals and commands --------------------------------------------------------------------------------------------
 
     async def _signal(self, number: signal.Signals) -> None:
-        logger.log("DEBUG" if number is signal.SIGURG else "INFO", "signal {}", number.name)
+        self._say("DEBUG" if number is signal.SIGURG else "INFO", f"signal {number.name}")
         match number:
             case signal.SIGTERM | signal.SIGINT:
                 self.begin_stop(f"signal {number.name}")
@@ -223,7 +231,7 @@ class Control(Actor):
 
     async def _obey(self, asked: AskedFor) -> None:
         given = "".join(f" {name}={value}" for name, value in asked.arguments.items())
-        logger.info("command {}{}", asked.name, given)
+        self._say("INFO", f"command {asked.name}{given}")
         match asked.name:
             case "stop":
                 self._desk.answer(asked, True, "stopping")
@@ -259,11 +267,15 @@ class Control(Actor):
                 self._desk.hold(account or "all", reason)
         if command is Command.RESOLVE:
             return _resolved(said)
+        if command is Command.KILL:
+            said = [
+                (ok, text if ok else f"{text} (the latch file holds it from its next start on)") for ok, text in said
+            ]
         return all(ok for ok, _ in said), "; ".join(text for _, text in said)
 
     async def _tell_all(self, command: Command, reason: str) -> None:
         _, said = await self._command(command, {"reason": reason, "by": "signal"})
-        logger.info("{}", said)
+        self._say("INFO", said)
 
     async def _tell(self, refs: AccountRefs, message: AccountCommand) -> tuple[bool, str]:
         try:
@@ -276,10 +288,10 @@ class Control(Actor):
         try:
             said = await self._reload()
         except TradekeelError as error:  # whatever is wrong with the file, the old configuration stays whole
-            logger.error("reload refused, the old configuration stays in force: {}", error)
+            self._say("ERROR", f"reload refused, the old configuration stays in force: {error}")
             ok, said = False, f"refused, the old configuration stays in force: {error}"
         else:
-            logger.info("reloaded: {}", said)
+            self._say("INFO", f"reloaded: {said}")
             ok = True
         finally:
             self._notify.ready(self._status_line())
@@ -291,31 +303,26 @@ class Control(Actor):
     def _account_ready(self, ready: AccountReady) -> None:
         before = self._ready.get(ready.account)
         self._ready[ready.account] = ready
-        account = logger.bind(account=ready.account)
         if before is None:
             self.pace[ready.account] = Pace(0, self.clock.monotonic())
             self._log_recovery(ready)
             self.spawn(self._log_restraint, ready.account)
         if before is None or before.trading is not ready.trading:
             if ready.trading:
-                account.info("{} is reconciled and trading", ready.account)
+                self._say("INFO", f"{ready.account} is reconciled and trading", account=ready.account)
             else:
-                account.warning("{} is not trading: {}", ready.account, ready.why)
+                self._say("WARNING", f"{ready.account} is not trading: {ready.why}", account=ready.account)
         if len(self._ready) == len(self._accounts) and not self._told_ready:
             self._told_ready = True
             self._notify.ready(self._status_line())
 
     def _log_recovery(self, ready: AccountReady) -> None:
         """What was found on the disk, the first five of it by name."""
-        logger.bind(account=ready.account).info(
-            "{}: recovered {} orders and {} trades from {}",
-            ready.account,
-            ready.recovered_orders,
-            ready.recovered_trades,
-            self.settings.books,
-        )
+        name = ready.account
+        found = f"{ready.recovered_orders} orders and {ready.recovered_trades} trades"
+        self._say("INFO", f"{name}: recovered {found} from {self.settings.books}", account=name)
         for line in ready.first_five:
-            logger.bind(account=ready.account).info("recovered {}", line)
+            self._say("INFO", f"recovered {line}", account=name)
 
     async def _log_restraint(self, account: str) -> None:
         """What was durable and holds the account back: somebody may wonder why nothing is traded."""
@@ -324,11 +331,11 @@ class Control(Actor):
         except ActorError:
             return  # it is down again, and says the same when it is back
         assert isinstance(status, AccountStatus)
-        bound = logger.bind(account=account)
         if status.latch is not Latch.OPEN:
-            bound.warning("{} is {}: {} (tradekeel release)", account, status.latch.value, status.latch_reason)
+            why = f"{account} is {status.latch.value}: {status.latch_reason} (tradekeel release)"
+            self._say("WARNING", why, account=account)
         if status.paused:
-            bound.warning("{} is paused: no new entries (tradekeel resume)", account)
+            self._say("WARNING", f"{account} is paused: no new entries (tradekeel resume)", account=account)
 
     def _feed_progress(self, progress: FeedProgress) -> None:
         before = self._progress.get(progress.account)
@@ -341,7 +348,7 @@ class Control(Actor):
 
     def _feed_ended(self, ended: FeedEnded) -> None:
         self._ended.add(ended.account)
-        logger.bind(account=ended.account).info("the feed of {} has ended", ended.account)
+        self._say("INFO", f"the feed of {ended.account} has ended", account=ended.account)
         if self.settings.stop_at_feed_end and len(self._ended) == len(self._accounts):
             self._stopping = True
             self._notify.stopping("the feeds have ended")
@@ -350,7 +357,7 @@ class Control(Actor):
     def _alert(self, alert: Alert) -> None:
         self._alerts.append(alert.text)
         del self._alerts[:-ALERTS_KEPT_MAX]
-        logger.bind(account=alert.account).log("ERROR" if alert.severity == "critical" else "WARNING", "{}", alert.text)
+        self._say("ERROR" if alert.severity == "critical" else "WARNING", alert.text, account=alert.account)
 
     # --- stopping --------------------------------------------------------------------------------------------------------
 
@@ -359,20 +366,32 @@ class Control(Actor):
         if self._stopping:
             return
         self._stopping = True
-        logger.info("stopping: {}", reason)
+        self._say("INFO", f"stopping: {reason}")
         self._notify.stopping(f"stopping: {reason}")
-        self.spawn(self._stop_in_order, reason)
+        self._stop_in_order(reason)
 
-    async def _stop_in_order(self, reason: str) -> None:
-        for refs in self._accounts.values():
-            ready = self._ready.get(refs.account)
-            if ready is None or not ready.trading:
-                continue  # before recovery is done there is nothing to save
-            try:
-                await refs.feed.ask(StopFeed(reason, self.settings.on_stop), timeout_s=self.settings.stop_timeout_s)
-            except ActorError as error:
-                logger.warning("{} did not stop in order, its last saved state stands: {}", refs.account, error)
-        self.system.request_stop()
+    def _stop_in_order(self, reason: str) -> None:
+        """Every account at once; the last one that is done ends the rest."""
+        ready = (name for name, account in self._ready.items() if account.trading)
+        self._unstopped = {name for name in ready if name not in self._ended}
+        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.start_extend_s)
+        for name in self._unstopped:
+            self.spawn(self._stop_account, self._accounts[name], reason)
+        if not self._unstopped:  # before recovery is done there is nothing to save
+            self.system.request_stop()
+
+    async def _stop_account(self, refs: AccountRefs, reason: str) -> None:
+        try:
+            await refs.feed.ask(
+                StopFeed(reason, self.settings.on_stop, self.settings.stop_timeout_s / 2),
+                timeout_s=self.settings.stop_timeout_s,
+            )
+        except ActorError as error:
+            why = f"{refs.account} did not stop in order, its last saved state stands: {error}"
+            self._say("WARNING", why, account=refs.account)
+        self._unstopped.discard(refs.account)
+        if not self._unstopped:
+            self.system.request_stop()
 
     # --- keeping others informed -----------------------------------------------------------------------------------------
 

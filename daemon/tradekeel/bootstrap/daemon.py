@@ -17,6 +17,7 @@ from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
 from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
+from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.fault import Action, Fault
 from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit
@@ -86,7 +87,7 @@ def run_to_the_end(
 def forget_paper(plan: Plan, statedir: StateDir) -> None:
     """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
     if statedir.books.exists():
-        with Store.open(statedir.books, now_ns=0) as store:
+        with Store.open(statedir.books, now_ns=SystemClock().now_ns()) as store:
             close_executions(store, [a.config.name for a in plan.accounts])
     for account in plan.accounts:
         base = statedir.paper_ledger(account.config.account_at_venue)

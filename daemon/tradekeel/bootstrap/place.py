@@ -6,7 +6,9 @@ it), so only what says where the state lies is read here, and nothing else is ch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,7 @@ from tradekeel.config.load import state_dir_of
 from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.source import read_table
 from tradekeel.errors import InputError, StoreUnavailable
-from tradekeel.statedir import StateDir, explained
+from tradekeel.statedir import StateDir
 
 DEFAULT_VARIABLE = "TRADEKEEL_CONFIG"
 SEARCHED = (Path(), Path("config"))
@@ -39,13 +41,32 @@ class Place(Struct, frozen=True):
     @property
     def pid(self) -> int | None:
         """The running daemon's process id (0: it runs, and has not said), None without one."""
-        return self.statedir.holder()
+        with self._within_reach():
+            return self.statedir.holder()
 
     @property
     def has_books(self) -> bool:
-        """Whether there is anything to read. StoreUnavailable where this user may not even look."""
-        with explained(self.state_dir):
+        """Whether there is anything to read."""
+        with self._within_reach():
             return self.statedir.books.exists()
+
+    @contextmanager
+    def _within_reach(self) -> Iterator[None]:
+        """InputError where this user may not even look."""
+        try:
+            yield
+        except (PermissionError, StoreUnavailable) as error:
+            if self._is_closed_to_us():
+                raise InputError(
+                    f"{self.state_dir} belongs to another user: run this as that one, or with sudo"
+                ) from error
+            raise
+
+    def _is_closed_to_us(self) -> bool:
+        try:
+            return not os.access(self.state_dir, os.R_OK | os.X_OK) and not _is_missing(self.state_dir)
+        except OSError:
+            return True
 
     def books(self) -> Path:
         """The books; InputError where there are none yet."""
@@ -55,6 +76,16 @@ class Place(Struct, frozen=True):
 
     def __str__(self) -> str:
         return str(self.config or self.state_dir)
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def find_place(target: str | None, state: Path | None, environ: Mapping[str, str]) -> Place:

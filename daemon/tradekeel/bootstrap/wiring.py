@@ -25,6 +25,7 @@ from tradekeel.bootstrap.checks import has_unfinished, refuse_changed_data
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
+from tradekeel.bootstrap.telling import say
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
@@ -165,7 +166,9 @@ class Builder:
             )
             for a in self.plan.accounts
         ]
-        self.control = Control(settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status)
+        self.control = Control(
+            settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status, say
+        )
         return self.control
 
     def _process_status(self) -> Mapping[str, Any]:
