@@ -206,7 +206,7 @@ class Executor(Actor):
         point("executor.recover.loaded")
         rates = self._restore(loaded)
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
-        self.core.memories = self._memories
+        self.core.resume(self._memories, self._cut_position, self._tail)
         self._count_rates()
         if loaded.previous is not None and self._has_ended(loaded.previous):
             self._stay_ended(loaded.previous)
@@ -747,6 +747,8 @@ class Executor(Actor):
     def _end_working(self, message: EndWorking, reply: Reply | None) -> None:
         if message.what == "flatten":
             self._take(self.core.flatten("stop", self._now()))
+        elif message.what == "resume":
+            self._take(self.core.pause(False, message.reason, "stop", self._now()))
         else:
             self._take(self.core.cancel_entries(message.reason, self._now(), everything=message.what == "all"))
         if reply is not None:

@@ -22,6 +22,7 @@ from tradekeel.domain.protocol import (
     CloseExecution,
     Confirm,
     Cut,
+    Describe,
     EndWorking,
     EquitySeen,
     FeedEnded,
@@ -49,6 +50,7 @@ from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.interrupt import Interruptible
@@ -59,6 +61,8 @@ ROUNDS_MAX = 1_000
 """Decisions in a row at one tick, each an answer to the news of the one before: beyond this it is a loop, not trading."""
 CUT_ATTEMPTS_MAX = 10
 """A record that arrives from outside (a snapshot, a command) while a cut is being made makes it begin again."""
+FLATTEN_WINDOWS_MAX = 10_000
+FLATTEN_WINDOW_TICKS = 16
 RESTART_WAIT_S = 0.01
 RESTART_WAITS_MAX = 3_000
 
@@ -272,7 +276,7 @@ class Feed(Actor):
             sent = await self._strategist(ref, Confirm(window, target)) or sent
         if sent:
             await self._settle(target)
-            await self._catch_up(window, target)
+        await self._catch_up(window, target)
 
     async def _run_all(self, window: TickWindow | None, until: int) -> tuple[int, bool]:
         """How far all strategists can go together, and whether any of them decides there."""
@@ -372,13 +376,37 @@ class Feed(Actor):
     async def _stop(self) -> None:
         assert self._stopping is not None
         message, reply = self._stopping
-        await self._stop_strategies(message.reason)
-        if message.on_stop != "keep":
-            what = "entries" if message.on_stop == "cancel_entries" else "flatten"
-            await self._executor_side(self._executor, EndWorking(what, message.reason, self._last_ns))
-        await self._cut()
+        if self._arrived:  # before that nothing new has happened, and nothing is saved
+            await self._stop_strategies(message.reason)
+            if message.on_stop == "cancel_entries":
+                await self._executor_side(self._executor, EndWorking("entries", message.reason, self._last_ns))
+            elif message.on_stop == "flatten":
+                await self._flatten(message)
+            await self._cut()
         if reply is not None:
             reply.send(True)
+
+    async def _flatten(self, message: StopFeed) -> None:
+        """Close everything, and conduct on until the venue has done so: a market order needs a market.
+
+        Entries are paused meanwhile. If the process dies in between, the account stays paused, which is the safe side.
+        """
+        before = await self._executor_side(self._executor, Describe())
+        await self._executor_side(self._executor, EndWorking("flatten", message.reason, self._last_ns))
+        until_s = self.clock.monotonic() + message.within_s
+        for _ in range(FLATTEN_WINDOWS_MAX):
+            status = await self._executor_side(self._executor, Describe())
+            left_s = until_s - self.clock.monotonic()
+            if not status.trades or left_s <= 0:
+                break
+            with move_on_after(self.clock, left_s):
+                window = await self._source.next_window(FLATTEN_WINDOW_TICKS)
+                if window is None:
+                    break
+                await self._conduct_window(window)
+                self._at, self._last_ns = window.last_position, window.ticks[-1].ts_ns
+        if not before.paused:
+            await self._executor_side(self._executor, EndWorking("resume", message.reason, self._last_ns))
 
     async def _stop_strategies(self, reason: str) -> None:
         stamp = Stamp.after(self._at)

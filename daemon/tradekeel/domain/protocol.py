@@ -179,9 +179,9 @@ class CloseExecution(Struct, frozen=True):
 
 
 class EndWorking(Struct, frozen=True):
-    """Cancel working orders (entries only, or all), or flatten. Answer when asked for; settle afterwards."""
+    """Cancel working orders (entries only, or all), flatten, or resume after that. Answer: as for :class:`Settle`."""
 
-    what: str  # entries, all, flatten
+    what: str  # entries, all, flatten, resume
     reason: str
     ts_ns: int
 
@@ -475,6 +475,7 @@ class StopFeed(Struct, frozen=True):
 
     reason: str
     on_stop: str  # keep, cancel_entries, flatten
+    within_s: float = 5.0  # how long flattening may wait for the market
 
 
 class JournalReached(Struct, frozen=True):
