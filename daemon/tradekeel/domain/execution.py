@@ -152,6 +152,21 @@ class ExecutorCore:
 
     # --- the market ----------------------------------------------------------------------------------------------------
 
+    def resume(self, memories: Mapping[str, PriceMemory], seen_to: int, entries: Iterable[Entry]) -> None:
+        """Go on from a cut at feed position ``seen_to``, with the ``entries`` of the journal behind it.
+
+        An exit that was booked before the feed had come back to its tick says nothing of best and worst prices: these
+        are still owed.
+        """
+        self.memories, self.seen_to = dict(memories), seen_to
+        for entry in entries:
+            record = entry.record
+            if isinstance(record, r.VenueReported):
+                exits = {part.trade_id for part in record.allocations if not part.opens}
+                self._owed.update(dict.fromkeys(exits - record.best.keys(), record.transaction.position))
+            elif isinstance(record, r.ExcursionSeen):
+                self._owed.pop(record.trade_id, None)
+
     def see(self, position: int, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes], now_ns: int) -> Effects:
         """Ticks up to ``position`` have passed everybody: the latest quotes, and the range that was covered."""
         self.quotes.update(quotes)
@@ -591,7 +606,9 @@ class ExecutorCore:
             if before is not None and before.trade_id is not None and self.book.trade(before.trade_id) is None:
                 before = None  # so long ago that its trade is history: the units are adopted
             allotment = allocate(fill, before, self.book.trades.values(), self.book.execution_id, self.book.currency)
-            best, worst = self._excursions(p.trade_id for p in allotment.parts if not p.opens)
+            exits = [part.trade_id for part in allotment.parts if not part.opens]
+            seen = entry.position <= self.seen_to
+            best, worst = self._excursions(exits if seen else ())
             step.record(
                 r.VenueReported(
                     ts_ns=when,
@@ -605,8 +622,8 @@ class ExecutorCore:
                     worst=worst,
                 )
             )
-            if entry.position > self.seen_to + 1:
-                self._owed.update({p.trade_id: entry.position for p in allotment.parts if not p.opens})
+            if not seen:
+                self._owed.update(dict.fromkeys(exits, entry.position))
             after = self.book.order(fill.client_order_id)
             if before is not None and after is not None:
                 why = contradicts_proof(before, after)
