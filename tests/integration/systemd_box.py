@@ -6,6 +6,7 @@ The container is made by a script that TRADEKEEL_SYSTEMD_BOX names: `create ROOT
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -134,7 +135,17 @@ class Box:
 
     def journal(self, name: str) -> list[str]:
         """What the daemon and systemd have said about this unit, oldest first."""
-        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit=tradekeel@{name}").splitlines()
+        return self.run("journalctl", "--no-pager", "--boot", "--output=cat", f"--unit=tradekeel@{name}").splitlines()
+
+    def seconds_between(self, name: str, first: str, last: str) -> float:
+        """From the latest line that begins with ``first`` to the latest that begins with ``last``."""
+        lines = self.run("journalctl", "--no-pager", "--boot", "--output=json", f"--unit=tradekeel@{name}").splitlines()
+        said = {}
+        for entry in map(json.loads, lines):
+            for words in (first, last):
+                if str(entry["MESSAGE"]).startswith(words):
+                    said[words] = int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
+        return said[last] - said[first]
 
     def show(self, name: str) -> Mapping[str, str]:
         """systemd's properties of the unit."""
