@@ -1,0 +1,241 @@
+"""Random days of a whole account: whatever is asked for, lost, or killed, both sides' books agree to the last digit.
+
+The strategies are gamblers (tests/unit/domain/gambler.py) that ask for everything a strategy can ask for; the venue is the real matching
+core; :func:`tests.unit.domain.world.check_books` says what must hold.
+"""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.domain.gambler import Gambler, GamblerParams
+from tests.unit.domain.markets import tick_bars, walk
+from tests.unit.domain.world import Unlucky, World
+from tradekeel.domain import records as r
+from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
+from tradekeel.domain.matching.chance import draw
+from tradekeel.domain.orders import OrderStatus
+from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.trades import TradeStatus
+
+D = Decimal
+seeds = st.integers(0, 10**6)
+costs = PaperSettings(
+    slippage=Slippage(model="random", pips=D("0.4")),
+    latency_ms=500,
+    latency_jitter_ms=2500,
+    commission=Commission(model="per_million", taker=D(35), minimum=D("0.02")),
+    reject_rate=D("0.05"),
+    financing={"EUR_USD": FinancingRate(long=D("-3.1"), short=D("1.7"))},
+)
+
+
+def world(seed: int, unlucky: Unlucky | None = None, **more: Any) -> World:
+    """Two gamblers who share an instrument, or one whose exits the venue keeps; sizes on every third day."""
+    at_venue = more.pop("exits_at_venue", bool(seed & 1))
+    names = ["a"] if at_venue and not more.get("hedging") else ["a", "b"]
+    gamblers = {name: Gambler(GamblerParams(seed=seed * 3 + n, answers=bool(seed & 2))) for n, name in enumerate(names)}
+    ticks = more.pop("ticks", None) or walk(seed, sizes=seed % 3 == 0)
+    return World(ticks, gamblers, exits_at_venue=at_venue, unlucky=unlucky, **more)
+
+
+def story(done: World) -> dict[str, Any]:
+    """What a run comes to, without ids and without what restarts write into the journal."""
+    book = done.book
+    left_out = {"entry_order_id", "exit_order_ids", "venue_order_id", "venue_trade_ids", "version", "updated_ns", "position_ref"}
+    trades = [
+        {name: getattr(trade, name) for name in trade.__struct_fields__ if name not in left_out}
+        for trade in (*book.trades.values(), *book.closed.values())
+    ]
+    fills = [e.fill for e in done.record if e.fill is not None]
+    return {
+        "fills": [(f.side, f.quantity, f.price, f.fee, f.realised, f.ts_ns) for f in fills],
+        "trades": sorted(trades, key=lambda trade: trade["trade_id"]),
+        "decisions": {key: (d.position, len(d.requests), d.warm) for key, d in done.decisions.items()},
+        "told": {name: core.state for name, core in done.strategists.items()},
+        "money": book.money,
+        "figures": done.monitor.tracker.state,
+    }
+
+
+@given(seeds)
+def test_a_day_without_accidents_balances(seed: int) -> None:
+    done = world(seed, after_window=World.check).run()
+
+    done.check()
+    assert not [o for o in done.book.orders.values() if o.status is OrderStatus.UNKNOWN]
+
+
+@given(seeds, st.integers(1, 4))
+def test_killed_anywhere_the_day_ends_as_if_it_had_not_been(seed: int, kills: int) -> None:
+    plain = world(seed).run()
+    chance = random.Random(seed)
+    at = chance.sample(range(1, plain.unlucky.passed + 20), kills)
+
+    killed = world(seed, Unlucky(at), after_window=lambda w: w.check() if w.arrived_there else None).run()
+
+    killed.check()
+    assert story(killed) == story(plain)
+
+
+@given(seeds)
+def test_so_it_does_with_costs_and_latency_and_rejections(seed: int) -> None:
+    plain = world(seed, settings=costs).run()
+    at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 2)
+
+    killed = world(seed, Unlucky(at), settings=costs).run()
+
+    killed.check()
+    assert story(killed) == story(plain)
+
+
+@given(seeds)
+def test_so_it_does_on_a_hedging_account_with_two_instruments_and_bars(seed: int) -> None:
+    symbols = ("EUR_USD", "GBP_USD")
+
+    def hedged(unlucky: Unlucky | None = None) -> World:
+        ticks = walk(seed, symbols=symbols)
+        gamblers = {"a": Gambler(GamblerParams(seed=seed, bars=True)), "b": Gambler(GamblerParams(seed=seed + 1))}
+        more: dict[str, Any] = {"symbols": symbols, "hedging": True, "exits_at_venue": bool(seed & 1)}
+        return World(ticks, gamblers, bars=tick_bars(ticks), unlucky=unlucky, **more).run()
+
+    plain = hedged()
+    killed = hedged(Unlucky(random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 2)))
+
+    plain.check()
+    killed.check()
+    assert story(killed) == story(plain)
+
+
+@given(seeds)
+def test_equity_limits_trip_at_the_same_tick_after_a_kill(seed: int) -> None:
+    limits = RiskLimits(daily_loss_max=D(2), drawdown_max=D(3), on_trip="halt" if seed % 2 else "reduce_only")
+    plain = world(seed, limits=limits).run()
+    at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 2)
+
+    killed = world(seed, Unlucky(at), limits=limits).run()
+
+    killed.check()
+    assert _latches(killed) == _latches(plain)
+    assert story(killed)["fills"] == story(plain)["fills"]
+
+
+def _latches(done: World) -> list[tuple[int, str, str]]:
+    return [(rec.stamp, rec.latch, rec.reason) for _, rec in done.decoded() if isinstance(rec, r.LatchChanged)]
+
+
+@given(seeds, st.integers(0, 3))
+def test_requests_that_are_lost_and_answers_that_are_do_no_harm(seed: int, kills: int) -> None:
+    """Every fourth request or so is lost on the way, or its answer is, or our last check holds it back."""
+
+    def wire(client_order_id: str, number: int) -> str:
+        fates = ("ok", "ok", "ok", "ok", "ok", "drop", "timeout", "held")
+        return fates[draw(seed, client_order_id) % len(fates)]
+
+    at = random.Random(seed).sample(range(1, 900), kills)
+
+    done = world(seed, Unlucky(at, wire), after_window=lambda w: w.check() if w.arrived_there else None).run()
+
+    done.check()
+
+
+@given(seeds)
+def test_a_margin_call_in_the_middle_of_everything_balances(seed: int) -> None:
+    ticks = walk(seed, jump=(-1) ** seed * 4000)
+    poor: dict[str, Any] = {"deposit": "160", "settings": PaperSettings(margin_call_level=D("0.9"))}
+    plain = world(seed, ticks=ticks, **poor).run()
+    at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 1)
+
+    killed = world(seed, Unlucky(at), ticks=ticks, **poor).run()
+
+    plain.check()
+    killed.check()
+    assert story(killed)["fills"] == story(plain)["fills"]
+
+
+class Operator:
+    """A person who does something to the account every other window."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.did: list[str] = []
+
+    def __call__(self, account: World) -> None:
+        if not account.arrived_there:
+            return
+        what = self.chance.choice(["nothing", "nothing", "pause", "resume", "kill", "release", "flatten", "everything"])
+        self.did.append(what)
+        core, now_ns = account.core, account.now_ns
+        match what:
+            case "pause" | "resume":
+                account.take(core.pause(what == "pause", "wished", "operator", now_ns))
+            case "kill":
+                account.take(core.latch(r.Latch.HALTED, "wished", "operator", now_ns))
+            case "release":
+                account.take(core.release("wished", "operator", now_ns))
+            case "flatten":
+                account.take(core.flatten("operator", now_ns))
+            case "everything":
+                account.take(core.cancel_entries("wished", now_ns, everything=True))
+        account.settle()
+        account.check()
+        if what in ("kill", "flatten"):
+            entries = [o for o in account.book.orders.values() if o.purpose == "entry"]
+            assert not entries, f"after {what} an entry still works"
+
+
+@given(seeds, st.integers(0, 2))
+def test_what_people_do_in_between_leaves_the_books_whole(seed: int, kills: int) -> None:
+    at = random.Random(seed).sample(range(1, 900), kills)
+
+    done = world(seed, Unlucky(at), after_window=Operator(seed)).run()
+
+    done.check()
+
+
+@pytest.mark.campaign
+@settings(max_examples=300)
+@given(seeds, st.integers(1, 5), st.booleans())
+def test_long_days(seed: int, kills: int, dear: bool) -> None:
+    more: dict[str, Any] = {"settings": costs} if dear else {}
+    more["ticks"] = walk(seed, 600, sizes=seed % 3 == 0)
+    plain = world(seed, **more).run()
+    at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), kills)
+
+    killed = world(seed, Unlucky(at), **more).run()
+
+    killed.check()
+    assert story(killed) == story(plain)
+
+
+def test_the_days_are_busy_enough_to_mean_something() -> None:
+    """A property over days on which nothing happens would hold, too: every kind of event occurs, every kill point is passed."""
+    kinds: set[str] = set()
+    points: dict[str, int] = {}
+    reasons: set[str] = set()
+    for seed in range(40):
+        plain = world(seed, settings=costs if seed % 4 == 0 else None).run()
+        at = random.Random(seed).sample(range(1, plain.unlucky.passed), 3)
+        done = world(seed, Unlucky(at), settings=costs if seed % 4 == 0 else None).run()
+        for _, rec in done.decoded():
+            kinds.add(type(rec).__name__)
+            if isinstance(rec, r.OrderChanged):
+                kinds.add(rec.event)
+            if isinstance(rec, r.VenueReported):
+                kinds.add(rec.transaction.kind.value)
+        reasons |= {t.exit_reason.value for t in done.book.closed.values() if t.exit_reason is not None}
+        for name, count in done.unlucky.seen.items():
+            points[name] = points.get(name, 0) + count
+        assert any(t.status is TradeStatus.CLOSED for t in done.book.closed.values())
+
+    wanted = {"DecisionTaken", "OrdersIntended", "OrderChanged", "StopMoved", "ExcursionSeen", "lose", "prove_not_sent", "submit"}
+    wanted |= {"request_cancel", "order_filled", "order_rejected", "order_canceled", "order_expired", "order_amended"}
+    assert wanted <= kinds
+    assert reasons >= {"stop_loss", "take_profit", "trailing_stop", "signal", "time"}
+    assert {"before LookUpOrder", "before AmendOrder", "after match", "reconciled", "before booking"} <= set(points)
