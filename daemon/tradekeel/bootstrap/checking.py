@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -28,7 +29,7 @@ from tradekeel.runtime.loop import BlockingWorker
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.statedir import StateDir
 from tradekeel.storage import schema
-from tradekeel.storage.files import connect
+from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.venues.paper import PaperVenue
 
@@ -57,9 +58,11 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
         return [Finding("configuration", False, problem, ExitCode.BAD_USAGE) for problem in problems]
     findings = [_configuration(plan)]
     findings.extend(Finding("configuration", True, text, warning=True) for text in plan.config.warnings)
-    findings.append(_found("state directory", lambda: _state_dir(plan.config.state_dir)))
-    findings.append(_found("books", lambda: _books(StateDir(plan.config.state_dir))))
-    findings.extend(run_loop(_outside, plan, use_uvloop=False))
+    disk = _found("state directory", lambda: _state_dir(plan.config.state_dir))
+    findings.append(disk)
+    if disk.ok:
+        findings.append(_found("books", lambda: _books(StateDir(plan.config.state_dir))))
+    findings.extend(run_loop(_outside, plan, disk.ok, use_uvloop=False))
     return findings
 
 
@@ -123,6 +126,13 @@ def _books(statedir: StateDir) -> str:
     path = statedir.books
     if not path.exists():
         return "none yet: the first run makes them"
+    try:
+        return _books_as_they_stand(path)
+    except sqlite3.Error as error:
+        raise in_our_words(error, path, "reading it") from error
+
+
+def _books_as_they_stand(path: Path) -> str:
     with closing(connect(path, read_only=True)) as db:
         version = schema.version_of(db.execute, path)
         schema.refuse_newer(version, path)
@@ -138,9 +148,10 @@ def _books(statedir: StateDir) -> str:
 # --- the outside ------------------------------------------------------------------------------------------------------------
 
 
-async def _outside(plan: Plan) -> list[Finding]:
+async def _outside(plan: Plan, with_state: bool) -> list[Finding]:
     feeds = dict.fromkeys(account.config.feed for account in plan.accounts)
-    return [await _feed(plan, name) for name in feeds] + [await _venue(plan, account) for account in plan.accounts]
+    findings = [await _feed(plan, name) for name in feeds]
+    return findings + [await _venue(plan, account) for account in plan.accounts] if with_state else findings
 
 
 async def _feed(plan: Plan, name: str) -> Finding:

@@ -23,7 +23,7 @@ from tradekeel.bootstrap.summary import opening_record
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
-from tradekeel.domain.positions import Position, Quote
+from tradekeel.domain.positions import Position, Quote, conversion_rate, convert
 from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.trades import Trade
@@ -195,6 +195,7 @@ def _position_row(run: ExecutionRow, position: Position, quotes: Mapping[str, Qu
     quote = quotes.get(position.instrument)
     with ledger():
         unrealised = None if quote is None else position.unrealised(quote.bid, quote.ask)
+    booked = None if unrealised is None else _in_account_currency(unrealised, position.instrument, run.currency, quotes)
     mark = None if quote is None else (quote.bid if position.quantity > 0 else quote.ask)
     return {
         "account": run.account,
@@ -207,9 +208,18 @@ def _position_row(run: ExecutionRow, position: Position, quotes: Mapping[str, Qu
         "mark": plain_value(mark),
         "unrealised": plain_value(unrealised),
         "unrealised_currency": position.instrument.rpartition("_")[2],
+        "unrealised_account": plain_value(booked),
         "mark_time": None if quote is None else iso(quote.ts_ns),
         "ref": position.ref,
     }
+
+
+def _in_account_currency(
+    amount: Decimal, instrument: str, currency: str, quotes: Mapping[str, Quote]
+) -> Decimal | None:
+    with ledger():
+        rate = conversion_rate(instrument.rpartition("_")[2], currency, quotes)
+        return None if rate is None else convert(amount, rate, currency)
 
 
 # --- plain values ------------------------------------------------------------------------------------------------------------

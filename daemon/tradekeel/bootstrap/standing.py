@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from tradekeel.bootstrap.desk import STATUS_FILE
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, plain_row, read_rows
 from tradekeel.bootstrap.summary import AccountSummary, read_summaries
+from tradekeel.domain.money import ledger, plain
 from tradekeel.errors import StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 
@@ -83,7 +85,7 @@ def _accounts(place: Place, live: Status) -> list[Status]:
             plain_row(summary)
             | {
                 "state": now.get("state") or _state(summary),
-                "equity": now.get("equity"),
+                "equity": now.get("equity") or equity(summary, _of(run, positions)),
                 "feed_position": now.get("position"),
                 "positions": _of(run, positions),
                 "strategies": _of(run, strategies),
@@ -91,6 +93,15 @@ def _accounts(place: Place, live: Status) -> list[Status]:
             }
         )
     return accounts
+
+
+def equity(summary: AccountSummary, positions: list[Status]) -> str | None:
+    """Balance and unrealised profit at the last saved prices; None where a price or a rate is missing."""
+    if any(position["unrealised_account"] is None for position in positions):
+        return None
+    with ledger():
+        total = sum((Decimal(position["unrealised_account"]) for position in positions), summary.balance)
+    return plain(total)
 
 
 def _of(execution: str, rows: list[Status]) -> list[Status]:

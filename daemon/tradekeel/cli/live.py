@@ -192,11 +192,11 @@ LIVE_COLUMNS = (
     Column("state", lambda row: row["state"], folds=True),
     Column("balance", amount("balance"), right=True),
     Column("equity", amount("equity"), 3, right=True),
-    Column("trades", text("trades"), 2, right=True),
-    Column("orders", text("orders"), 4, right=True),
-    Column("unknown", text("unknown"), 6, right=True),
+    Column("trades", text("trades"), 5, right=True),
+    Column("orders", text("orders"), 6, right=True),
+    Column("unknown", text("unknown"), 7, right=True),
     Column("holds", text("held"), 1, folds=True),
-    Column("strategies", text("strategies"), 5, folds=True),
+    Column("strategies", text("strategies"), 2, folds=True),
 )
 
 

@@ -1,0 +1,40 @@
+"""A place with books in it, made the way the daemon makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.unit.storage import samples
+from tradekeel.bootstrap.place import Place
+from tradekeel.domain.book import Book
+from tradekeel.domain.records import Latch, LatchChanged
+from tradekeel.storage.store import Store
+
+DECISIONS, FILLED = 5, (1, 2, 3)
+
+
+def make_place(folder: Path, empty_books: Path) -> Place:
+    """A state directory with one execution: five decisions, three of them filled, then a halt by risk."""
+    place = Place(folder, None)
+    place.statedir.create()
+    place.statedir.books.write_bytes(empty_books.read_bytes())
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        desk = samples.Desk()
+        store.commit([desk.opening(), *(desk.decision() for _ in range(DECISIONS)), *map(desk.filled, FILLED)])
+    return place
+
+
+def latch(place: Place, to: Latch, by: str, reason: str = "because") -> None:
+    """Change what may be traded, as an executor journals it."""
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        desk = samples.Desk()
+        desk.book = _recovered(store)
+        record = LatchChanged(ts_ns=samples.START_NS, paused=False, latch=to, reason=reason, by=by)
+        store.commit([desk.group(record)])
+
+
+def _recovered(store: Store) -> Book:
+    book = Book()
+    for sequence, record in store.read_journal(samples.RUN, 0, 10_000):
+        book.apply(record, sequence)
+    return book

@@ -1,0 +1,81 @@
+"""`check` finds what would stop a daemon, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.unit.bootstrap.test_reload import CONFIG
+from tradekeel.bootstrap.checking import Finding, check, exit_code
+from tradekeel.errors import ExitCode
+
+
+def look(folder: Path, text: str = CONFIG) -> tuple[list[Finding], ExitCode]:
+    path = folder / "config.toml"
+    path.write_text(text)
+    findings = check(path, {})
+    return findings, exit_code(findings)
+
+
+def wrong(findings: list[Finding]) -> list[str]:
+    return [f"{finding.subject}: {finding.text}" for finding in findings if not finding.ok]
+
+
+def test_everything_right_and_nothing_made(tmp_path: Path) -> None:
+    findings, code = look(tmp_path)
+    assert (wrong(findings), code) == ([], ExitCode.DONE)
+    assert [finding.subject for finding in findings] == [
+        "configuration",
+        "state directory",
+        "books",
+        "feed market",
+        "account one",
+        "account two",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_every_problem_of_the_configuration_at_once(tmp_path: Path) -> None:
+    findings, code = look(tmp_path, CONFIG.replace("slow = 20", "slwo = 20").replace("ticks = 10", "ticks = 0"))
+    assert code is ExitCode.BAD_USAGE
+    assert len(wrong(findings)) == 2
+
+
+def test_a_schedule_that_means_nothing(tmp_path: Path) -> None:
+    findings, code = look(tmp_path, CONFIG.replace("sync_schedule = 60", 'sync_schedule = "61 * * * *"'))
+    assert code is ExitCode.BAD_USAGE
+    assert "61 * * * *" in wrong(findings)[0]
+
+
+def test_a_feed_without_its_files(tmp_path: Path) -> None:
+    feed = 'kind = "file"\npath = "none/*.csv"\ninstruments = { EUR_USD = "none/*.csv", USD_JPY = "none.csv" }'
+    text = CONFIG.replace('kind = "synthetic"\ninstruments = ["EUR_USD", "USD_JPY"]\nticks = 10', feed)
+    findings, code = look(tmp_path, text)
+    assert code is ExitCode.BAD_USAGE
+    assert wrong(findings)
+
+
+def test_books_that_are_none(tmp_path: Path) -> None:
+    state = tmp_path / "var" / "config"
+    state.mkdir(parents=True)
+    (state / "books.db").write_bytes(b"this is no database at all, not even nearly" * 100)
+    findings, code = look(tmp_path)
+    assert code is ExitCode.BOOKS_DO_NOT_MATCH
+    assert wrong(findings)[0].startswith("books: ")
+
+
+def test_a_file_where_the_state_should_be(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("")
+    findings, code = look(tmp_path)
+    assert code is ExitCode.BAD_USAGE
+    assert "not a folder" in wrong(findings)[0]
+
+
+def worst(*codes: ExitCode) -> ExitCode:
+    return exit_code([Finding("x", False, "", code) for code in codes])
+
+
+def test_the_worst_decides() -> None:
+    assert worst() is ExitCode.DONE
+    assert worst(ExitCode.VENUE_UNREACHABLE) is ExitCode.VENUE_UNREACHABLE
+    assert worst(ExitCode.VENUE_UNREACHABLE, ExitCode.BOOKS_DO_NOT_MATCH) is ExitCode.BOOKS_DO_NOT_MATCH
+    assert worst(ExitCode.BOOKS_DO_NOT_MATCH, ExitCode.BAD_USAGE) is ExitCode.BAD_USAGE

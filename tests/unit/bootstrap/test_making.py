@@ -1,0 +1,51 @@
+"""New strategies, the catalogue, and the schema's history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tradekeel.bootstrap.database import history, upgrade
+from tradekeel.bootstrap.making import catalogue, write_strategy
+from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.plan import read_plan
+from tradekeel.errors import AlreadyRunning, InputError
+from tradekeel.storage.schema import HEAD
+
+
+def test_a_new_strategy_can_be_run_as_it_is_and_is_never_written_over(tmp_path: Path) -> None:
+    written = write_strategy("dips", tmp_path / "mine")
+    assert {path.name for path in written} == {"dips.py", "test_dips.py", "dips.toml"}
+    [account] = read_plan(tmp_path / "mine" / "dips.toml", {}).accounts
+    assert [strategy.config.kind for strategy in account.strategies] == ["dips.py:Dips"]
+    with pytest.raises(InputError, match="exists already"):
+        write_strategy("dips", tmp_path / "mine")
+    described = catalogue(f"{tmp_path / 'mine' / 'dips.py'}:Dips")
+    assert described[0]["parameters"]
+
+
+def test_the_catalogue_has_every_kind_with_its_defaults() -> None:
+    kinds = {kind["kind"]: kind for kind in catalogue(None)}
+    assert {"floor", "ema_cross", "donchian"} <= kinds.keys()
+    defaults = {spec["name"]: spec["default"] for spec in kinds["floor"]["parameters"]}
+    assert defaults["initial_units"] == "1000"
+    assert defaults["max_layers"] == 5
+    with pytest.raises(InputError, match="did you mean floor"):
+        catalogue("flor")
+
+
+def test_the_schema_is_up_to_date_and_says_since_when(place: Place) -> None:
+    assert upgrade(place) == []
+    assert [row["revision"] for row in history(place)][-1] == HEAD
+
+
+def test_the_schema_of_a_running_daemon_is_left_alone(place: Place) -> None:
+    holder = place.statedir
+    holder.lock()
+    try:
+        with pytest.raises(AlreadyRunning):
+            upgrade(place)
+        assert history(place)
+    finally:
+        holder.release()

@@ -1,0 +1,108 @@
+"""Rows of the books as JSON values: exact, newest first, narrowed by words that must mean something."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.bootstrap.books import DECISIONS, FILLED
+from tests.unit.storage import samples
+from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.reading import Query, iso, moment_ns, plain_value, read_rows
+from tradekeel.errors import InputError
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+def test_every_kind_of_row_is_json_as_it_stands(place: Place) -> None:
+    for kind in ("trades", "orders", "fills", "signals", "events", "strategies", "journal", "positions", "executions"):
+        rows = read_rows(place, kind, Query(limit=None))
+        assert msgspec.json.decode(msgspec.json.encode(rows)) == rows, kind
+        assert rows, kind
+
+
+def test_rows_come_newest_first_and_no_more_than_asked_for(place: Place) -> None:
+    every = read_rows(place, "signals", Query(limit=None))
+    assert [row["signal_id"] for row in every] == [f"sg{samples.RUN}-{n}" for n in range(DECISIONS, 0, -1)]
+    assert read_rows(place, "signals", Query(limit=2)) == every[:2]
+
+
+def test_amounts_are_text_to_the_last_digit_and_times_have_nine(place: Place) -> None:
+    [row] = read_rows(place, "fills", Query(limit=1))
+    fill = samples.fill(max(FILLED))
+    assert row["price"] == f"{fill.price:f}"
+    assert row["ts_ns"] == fill.ts_ns
+    assert row["time"] == iso(fill.ts_ns)
+    assert row["account"] == "paper-1"
+
+
+def test_a_trade_says_what_it_brought(place: Place) -> None:
+    row = next(row for row in read_rows(place, "trades", Query()) if row["status"] == "OPEN")
+    assert row["pnl"] == "-0.0500"  # its entry's fee
+    assert row["open_quantity"] == "1000"
+    assert row["r_multiple"] is None
+
+
+def test_positions_are_the_sum_of_the_fills(place: Place) -> None:
+    [row] = read_rows(place, "positions", Query())
+    assert Decimal(row["quantity"]) == sum(samples.fill(n).quantity for n in FILLED)
+    assert Decimal(row["cost"]) == sum(samples.fill(n).quantity * samples.fill(n).price for n in FILLED)
+    assert row["unrealised"] is None  # no prices were saved yet
+
+
+def test_the_journal_has_every_record_by_number(place: Place) -> None:
+    rows = read_rows(place, "journal", Query(limit=None))
+    assert [row["sequence"] for row in rows] == list(range(len(rows), 0, -1))
+    assert {row["type"] for row in read_rows(place, "journal", Query(type="venue_reported"))} == {"venue_reported"}
+
+
+def test_words_narrow(place: Place) -> None:
+    assert read_rows(place, "trades", Query(status=("OPEN",))) != read_rows(place, "trades", Query())
+    assert read_rows(place, "trades", Query(strategy="nobody")) == []
+    assert read_rows(place, "trades", Query(account="nobody")) == []
+    assert len(read_rows(place, "trades", Query(execution=samples.RUN))) == DECISIONS
+    assert read_rows(place, "trades", Query(until="2000-01-01")) == []
+    with pytest.raises(InputError, match="no execution none"):
+        read_rows(place, "trades", Query(execution="none"))
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1970-01-02", 86_400 * 10**9),
+        ("1970-01-01T00:00:01", 10**9),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:00.000001Z", 1_000),
+        ("90s", NOW_NS - 90 * 10**9),
+        ("15m", NOW_NS - 900 * 10**9),
+        ("2h", NOW_NS - 7_200 * 10**9),
+        ("3d", NOW_NS - 259_200 * 10**9),
+        ("1w", NOW_NS - 604_800 * 10**9),
+    ],
+)
+def test_a_time_is_a_date_or_how_long_ago(text: str, ns: int) -> None:
+    assert moment_ns(text, NOW_NS) == ns
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2014-13-01", "5", "5y", "-1h", "2014-05-08T25:00"])
+def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(InputError, match="2014-05-08"):
+        moment_ns(text, NOW_NS)
+
+
+@given(st.integers(min_value=0, max_value=4 * 10**18))
+def test_a_moment_is_written_exactly(ns: int) -> None:
+    written = iso(ns)
+    whole = moment_ns(written[:-4] + "Z", NOW_NS)  # Python reads six digits of nine
+    assert whole + int(written[-4:-1]) == ns
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**12), max_value=10**12))
+def test_an_amount_reads_back_as_the_same_number(value: Decimal) -> None:
+    written = plain_value(value)
+    assert Decimal(written) == value
+    assert "E" not in written

@@ -1,0 +1,105 @@
+"""What a run came to, and which exit code that is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.bootstrap.books import DECISIONS, FILLED, latch
+from tradekeel.bootstrap.launch import account_line, feed_line
+from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.standing import read_status
+from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, bad_rows, read_summaries
+from tradekeel.domain.records import Latch
+from tradekeel.errors import ExitCode
+
+QUALITY = {
+    "rows": 100,
+    "ticks": 90,
+    "crossed_dropped": 4,
+    "gap_accepted": 1,
+    "outside_dropped": 5,
+    "blank": 2,
+    "zero": 0,
+}
+
+
+def only(place: Place) -> AccountSummary:
+    [account] = read_summaries(place.statedir.books)
+    return account
+
+
+def test_an_account_is_summed_exactly(place: Place) -> None:
+    account = only(place)
+    assert (account.trades_open, account.trades_closed, account.orders) == (len(FILLED), 0, DECISIONS)
+    assert account.fees == Decimal("0.0500") * len(FILLED)
+    assert account.pnl == -account.fees
+    assert account.win_rate is None
+    assert account.attribution == 0
+    assert read_summaries(place.statedir.books, ["another"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("to", "by", "code"),
+    [
+        (Latch.REDUCE_ONLY, "risk", ExitCode.HALTED_BY_RISK),
+        (Latch.HALTED, "risk", ExitCode.HALTED_BY_RISK),
+        (Latch.HALTED, "reconcile", ExitCode.BOOKS_DO_NOT_MATCH),
+        (Latch.HALTED, "alice", ExitCode.DONE),
+        (Latch.OPEN, "risk", ExitCode.DONE),
+    ],
+)
+def test_the_exit_code_says_who_holds_the_account(place: Place, to: Latch, by: str, code: ExitCode) -> None:
+    latch(place, to, by)
+    assert Summary(accounts=(only(place),)).code is code
+
+
+def test_of_several_accounts_the_books_weigh_most(place: Place) -> None:
+    latch(place, Latch.HALTED, "risk")
+    risk = only(place)
+    latch(place, Latch.HALTED, "reconcile")
+    assert Summary(accounts=(risk, only(place))).code is ExitCode.BOOKS_DO_NOT_MATCH
+
+
+def test_bad_rows_are_those_with_something_wrong() -> None:
+    assert bad_rows(QUALITY) == {"crossed_dropped": 4, "gap_accepted": 1}
+
+
+def test_the_log_has_one_line_an_account_and_a_feed(place: Place) -> None:
+    latch(place, Latch.REDUCE_ONLY, "risk", "the day's loss")
+    line = account_line(only(place))
+    assert "3 open" in line
+    assert "fees 0.1500" in line
+    assert "reduce_only: the day's loss" in line
+    feed = FeedSummary(account="a", position=90, ticks=90, ticks_per_s=1234.5, quality=QUALITY)
+    assert feed_line(feed) == "a: feed at tick 90, 1,234 ticks/s; bad rows: crossed_dropped 4, gap_accepted 1"
+
+
+def test_the_status_of_a_daemon_that_is_down_comes_from_the_books(place: Place) -> None:
+    status = read_status(place)
+    assert not status["running"]
+    [account] = status["accounts"]
+    assert account["state"] == "at rest"
+    assert [position["instrument"] for position in account["positions"]] == ["EUR_USD"]
+    assert [strategy["status"] for strategy in account["strategies"]] == ["active"]
+    assert account["equity"] is None
+
+
+def test_a_status_file_that_is_old_or_damaged_is_told(place: Place) -> None:
+    (place.state_dir / "status.json").write_text('{"ts_ns": 1, "ready": true, "healthy": true, "name": "x"}')
+    holder = place.statedir
+    holder.lock()
+    try:
+        status = read_status(place)
+        assert status["running"]
+        assert status["stale"]
+        assert not status["healthy"]
+        (place.state_dir / "status.json").write_text("{")
+        assert read_status(place)["stale"]
+    finally:
+        holder.release()
+
+
+def test_without_books_the_status_says_what_to_do(tmp_path) -> None:
+    assert "tradekeel run" in read_status(Place(tmp_path, None))["problem"]

@@ -1,0 +1,132 @@
+"""Every command is there, says what it does, and refuses what it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.bootstrap.books import make_place
+from tests.unit.storage import samples
+from tradekeel.cli.app import dispatch, make_app
+from tradekeel.cli.common import guarded, words_of
+from tradekeel.errors import ExitCode, InputError
+from tradekeel.storage.store import Store
+
+COMMANDS = [
+    "run",
+    "check",
+    "status",
+    "trades",
+    "orders",
+    "fills",
+    "positions",
+    "signals",
+    "events",
+    "strategies",
+    "pause",
+    "resume",
+    "reload",
+    "stop",
+    "flatten",
+    "kill",
+    "release",
+    "resolve",
+    "verify",
+    "new-strategy",
+]
+READING = ["check", "status", "trades", "orders", "fills", "positions", "signals", "events", "strategies", "verify"]
+
+
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["db", "upgrade"], ["db", "history"], ["systemd", "unit"],
+                                                                   ["systemd", "install"]])  # fmt: skip
+def test_each_command_explains_itself(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch([*words, "--help"]) == ExitCode.DONE
+    shown = capsys.readouterr().out
+    assert "Usage: tradekeel" in shown
+    assert words[-1] in shown
+    if words[0] in READING:
+        assert "--json" in shown
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["--help"]) == ExitCode.DONE
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in [*COMMANDS, "db", "systemd", "Exit codes"])
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["--version"]) == ExitCode.DONE
+    assert capsys.readouterr().out.strip() == make_app().version
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["trades", "--nonsense"], ["trades", "--limit", "many"], ["resolve", "id"]]
+)
+def test_bad_usage_is_2_and_no_traceback(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(words) == ExitCode.BAD_USAGE
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+
+
+def test_the_unit_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    code = dispatch(["systemd", "unit"])
+    captured = capsys.readouterr()
+    assert (code == ExitCode.DONE and "Type=notify" in captured.out) or "sandbox" in captured.err
+
+
+def test_strategies_are_listed_with_their_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["strategies"]) == ExitCode.DONE
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("floor", "ema_cross", "donchian", "retracement_pips", "initial_units"))
+    assert dispatch(["strategies", "flor"]) == ExitCode.BAD_USAGE
+
+
+def test_a_new_strategy_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["new-strategy", "dips", "--folder", str(tmp_path)]) == ExitCode.DONE
+    assert "tradekeel run" in capsys.readouterr().out
+    assert dispatch(["new-strategy", "dips", "--folder", str(tmp_path)]) == ExitCode.BAD_USAGE
+
+
+def test_reading_commands_on_books_with_rows_fit_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
+    place = make_place(tmp_path / "state", tmp_path / "empty.db")
+    for command in ("trades", "orders", "fills", "positions", "signals", "events", "status"):
+        assert dispatch([command, "--state", str(place.state_dir)]) == ExitCode.DONE
+        shown = capsys.readouterr().out
+        assert "EUR_USD" in shown or "layer_opened" in shown
+        assert max(map(len, shown.splitlines())) <= 80, shown
+    assert dispatch(["events", "--journal", "--state", str(place.state_dir)]) == ExitCode.DONE
+    assert "venue_reported" in capsys.readouterr().out
+    assert dispatch(["verify", "--state", str(place.state_dir)]) == ExitCode.DONE
+    assert "everything agrees" in capsys.readouterr().out
+    assert dispatch(["db", "history", "--state", str(place.state_dir)]) == ExitCode.DONE
+    assert "0001" in capsys.readouterr().out
+
+
+def test_a_bug_is_told_shortly_with_the_place_of_its_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> int:
+        raise ZeroDivisionError("by zero")
+
+    assert guarded(broken, lambda: tmp_path) == ExitCode.DEFECT
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: by zero" in said
+    assert "Traceback" not in said
+    [kept] = tmp_path.glob("crash-*.txt")
+    assert str(kept) in said
+    assert "in broken" in kept.read_text()
+
+
+def test_an_operating_error_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def refused() -> int:
+        raise InputError("no such thing")
+
+    assert guarded(refused) == ExitCode.BAD_USAGE
+    assert capsys.readouterr().err == "tradekeel: no such thing\n"
+
+
+def test_several_words_are_given_one_by_one_or_with_commas() -> None:
+    assert words_of(None) is None
+    assert words_of(["open,closed", " failed "]) == ("open", "closed", "failed")

@@ -1,0 +1,181 @@
+"""The live view draws what the daemon says of itself, and never holds it up."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+
+from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary
+from tradekeel.cli.live import LINES_WAITING_MAX, LiveView, WaitingLines, picture
+from tradekeel.cli.status import headline
+
+FEED = {
+    "position": 1_234,
+    "total": 5_000,
+    "share": 0.2468,
+    "ts_ns": 0,
+    "ticks_per_s": 987.6,
+    "quality": {"ticks": 1_234, "crossed_dropped": 3},
+    "ended": False,
+}
+ACCOUNT = {
+    "account": "paper",
+    "state": "trading",
+    "paused": True,
+    "latch": "reduce_only",
+    "balance": "10000.1200",
+    "equity": "10010",
+    "trades": 2,
+    "orders": 3,
+    "unknown": ("tk1",),
+    "positions": {"EUR_USD": "-1000", "USD_JPY": "0"},
+    "strategies": {"trend": "active", "floor": "failed"},
+}
+ACTOR = {
+    "state": "running",
+    "mail": 0,
+    "mail_max": 3,
+    "handled": 1_000,
+    "replaced": 0,
+    "restarts": 1,
+    "latency_p50_us": 64,
+    "latency_p99_us": 2_048,
+}
+STATUS: dict[str, Any] = {
+    "name": "demo",
+    "ready": True,
+    "stopping": False,
+    "accounts": {"paper": ACCOUNT, "gone": {"state": "no answer: it is not running"}},
+    "feeds": {"paper": FEED},
+    "actors": {"recorder": ACTOR},
+    "alerts": ["the day's loss"],
+}
+SUMMARY = Summary(
+    accounts=(
+        AccountSummary(
+            account="paper",
+            execution="x",
+            number=1,
+            status="closed",
+            currency="USD",
+            orders=9,
+            trades_open=1,
+            trades_closed=4,
+            trades_won=3,
+            win_rate=Decimal("0.75"),
+            pnl=Decimal("12.3400"),
+            fees=Decimal("0.5"),
+            financing=Decimal(0),
+            balance=Decimal("10012.34"),
+            attribution=Decimal("-0.16"),
+            paused=False,
+            latch="reduce_only",
+            latch_reason="the day's loss",
+            latched_by="risk",
+        ),
+    ),
+    feeds=(FeedSummary(account="paper", position=5_000, ticks=5_000, ticks_per_s=900.0, quality=FEED["quality"]),),  # type: ignore[arg-type]  # of a dictionary of everything
+    duration_s=5.6,
+)
+
+
+def terminal() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=100, height=50, force_terminal=True, color_system=None), out
+
+
+def test_the_picture_has_accounts_actors_feeds_and_alerts_and_fits() -> None:
+    console, out = terminal()
+    console.print(picture(STATUS, 100))
+    shown = out.getvalue()
+    for word in (
+        "demo running",
+        "trading, paused",
+        "10000.12",
+        "EUR_USD -1000",
+        "floor failed",
+        "1,234",
+        "988/s",
+        "25%",
+    ):
+        assert word in shown, word
+    assert "3 bad rows" in shown
+    assert "recorder" in shown
+    assert "alert: the day's loss" in shown
+    assert "no answer" in shown
+    assert "USD_JPY" not in shown  # flat
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_log_lines_wait_until_they_are_drawn_above_the_picture() -> None:
+    console, out = terminal()
+    view = LiveView(console)
+    view.open("demo")
+    view.log.write("first line\n")
+    assert "first line" not in out.getvalue()
+    view.show(STATUS)
+    shown = out.getvalue()
+    assert shown.index("first line") < shown.rindex("demo running")
+    view.close()
+    view.finish(SUMMARY)
+    ended = out.getvalue()[len(shown) :]
+    for word in (
+        "75.0%",
+        "12.34",
+        "10012.34",
+        "netting booked -0.16 USD",
+        "reduce_only: the day's loss",
+        "900 ticks/s",
+    ):
+        assert word in ended, word
+    assert "crossed dropped 3" in ended
+    assert "5.6 s" in ended
+
+
+def test_lines_that_nobody_draws_are_bounded_and_counted() -> None:
+    lines = WaitingLines()
+    for number in range(LINES_WAITING_MAX + 7):
+        lines.write(f"{number}\n")
+    taken = list(lines.take())
+    assert taken[:2] == ["0", "1"]
+    assert len(taken) == LINES_WAITING_MAX + 1
+    assert "7 lines" in taken[-1]
+    assert list(lines.take()) == []
+
+
+def test_when_the_view_is_closed_lines_go_to_the_terminal_at_once(capsys: Any) -> None:
+    lines = WaitingLines()
+    lines.go_direct()
+    lines.write("last words\n")
+    assert capsys.readouterr().err == "last words\n"
+
+
+def said(**changes: Any) -> str:
+    status = {
+        "name": "demo",
+        "running": True,
+        "pid": 42,
+        "stale": False,
+        "status_age_s": 0.5,
+        "stopping": False,
+        "ready": True,
+        "healthy": True,
+        "config": None,
+        "state_dir": "/state",
+        "latch_files": [],
+    }
+    return str(headline(status | changes))
+
+
+def test_the_headline_of_a_status_says_the_worst_first() -> None:
+    assert "process 42 runs ·" in said()
+    assert "not running" in said(running=False)
+    assert "last spoke 9 s ago" in said(stale=True, status_age_s=9.0)
+    assert "last spoke never" in said(stale=True, status_age_s=None)
+    assert "is stopping" in said(stopping=True)
+    assert "is starting" in said(ready=False)
+    assert "makes no progress" in said(healthy=False)
+    assert "latch files: all" in said(latch_files=["all"])
