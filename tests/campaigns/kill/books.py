@@ -117,8 +117,10 @@ def _sum(values: Iterator[str | Decimal] | list[Decimal]) -> Decimal:
 
 def check_always(ours: Ours, theirs: Theirs) -> Iterator[str]:
     """What must hold at any moment at which the power may go."""
-    yield from theirs.damaged
-    yield from _journal_is_whole(ours)
+    damaged = [*theirs.damaged, *_journal_is_whole(ours)]
+    if damaged:
+        yield from damaged  # what cannot be read proves nothing more
+        return
     yield from _record_is_whole(theirs)
     yield from _nothing_twice(theirs)
     yield from _only_durable_was_sent(ours, theirs)
@@ -139,6 +141,7 @@ def _journal_is_whole(ours: Ours) -> Iterator[str]:
         head = f"{execution}\0{row['sequence']}\0{row['type']}\0{row['ts_ns']}\0{row['correlation_id']}\0".encode()
         if zlib.crc32(row["payload"], zlib.crc32(head)) != row["crc"]:
             yield f"{where}: the checksum is off"
+            return
         content = msgspec.msgpack.decode(row["payload"])
         if (content["record"], content["ts_ns"]) != (row["type"], row["ts_ns"]):
             yield f"{where}: its columns and its content disagree"
@@ -215,6 +218,8 @@ def _one_order_a_leg(ours: Ours, theirs: Theirs) -> Iterator[str]:
 def check_ended(ours: Ours, theirs: Theirs) -> Iterator[str]:
     """What must hold when a run has ended by itself."""
     yield from check_always(ours, theirs)
+    if theirs.damaged or any(_journal_is_whole(ours)):
+        return
     yield from _execution_closed(ours)
     yield from _nothing_in_doubt(ours, theirs)
     yield from _sides_know_the_same_orders(ours, theirs)
