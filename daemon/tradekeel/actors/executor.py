@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
+from tradekeel.domain.account import Equity
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import Effects, LookUpOrder, VenueAsk, merged
-from tradekeel.domain.execution import Equity, ExecutorCore
+from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ZERO

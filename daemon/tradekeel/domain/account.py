@@ -1,0 +1,216 @@
+"""The account as the executor knows it: its books, the market, and what the gate must be told.
+
+:class:`AccountCore` is the lowest layer of the executor's core. The layers above it are told apart by what they may
+do: send (:mod:`~tradekeel.domain.sending`), decide (:mod:`~tradekeel.domain.deciding`), hold back
+(:mod:`~tradekeel.domain.latching`), book the venue's news (:mod:`~tradekeel.domain.booking`), and clear up doubt
+(:mod:`~tradekeel.domain.doubting`). Whatever happens, happens as a :class:`Step`: records that are applied to the
+book at once, and requests that follow when they are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from tradekeel.domain import records as r
+from tradekeel.domain.book import Book
+from tradekeel.domain.effects import Effects, VenueAsk
+from tradekeel.domain.intents import AccountTerms, Bracket
+from tradekeel.domain.memory import PriceMemory
+from tradekeel.domain.orders import Order, OrderEvent
+from tradekeel.domain.positions import Quote, Rate, conversion_path, rate_along
+from tradekeel.domain.risk import RiskGate, pending_of, risk_reward
+from tradekeel.domain.risk_view import RiskView
+from tradekeel.domain.ticks import Extremes
+from tradekeel.domain.view import Entry
+
+
+class Equity(msgspec.Struct, frozen=True):
+    """What the monitor last said about the account: the gate's measure of loss and drawdown."""
+
+    equity: Decimal
+    day_start: Decimal
+    peak: Decimal
+
+
+class Step:
+    """Collects one step's outcome; every record goes through the book on its way."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.entries: list[Entry] = []
+        self.checkpoints: list[r.Checkpoint] = []
+        self.requests: list[VenueAsk] = []
+
+    def record(self, record: r.Record) -> None:
+        """Apply ``record`` to the book and keep it for the journal."""
+        rows = tuple(self._book.apply(record))
+        self.entries.append(Entry(self._book.sequence, record, rows))
+
+    def ask(self, request: VenueAsk) -> None:
+        """Do this once the records are durable."""
+        self.requests.append(request)
+
+    def effects(self) -> Effects:
+        """The step as a value."""
+        return Effects(tuple(self.entries), tuple(self.checkpoints), tuple(self.requests))
+
+
+class AccountCore:
+    """The books, the market and the gate of one account.
+
+    Reads no clock: ``now_ns`` is event time in replay, UTC now on a live feed.
+    """
+
+    def __init__(self, book: Book, terms: AccountTerms, gate: RiskGate) -> None:
+        self.book = book
+        self.terms = terms
+        self.gate = gate
+        self.quotes: dict[str, Quote] = {}
+        self.memories: dict[str, PriceMemory] = {}
+        self.stamp = book.stamp
+        self.seen_to = 0  # feed position up to which the memories reach
+        self._owed: dict[str, int] = {}  # trades closed beyond that: their best and worst prices come later
+        self.equity: Equity | None = None
+        self.ready = False  # intents are refused until this incarnation is reconciled
+        self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
+
+    def at(self, stamp: int) -> None:
+        """Everything from here on happens at ``stamp``."""
+        self.stamp = max(self.stamp, stamp)
+
+    def note(self, record: r.Record) -> Effects:
+        """Record something that the executor does not decide: a snapshot, a status, a comparison."""
+        step = Step(self.book)
+        step.record(record)
+        return step.effects()
+
+    def resume(self, memories: Mapping[str, PriceMemory], seen_to: int, entries: Iterable[Entry]) -> None:
+        """Go on from a cut at feed position ``seen_to``, with the ``entries`` of the journal behind it.
+
+        An exit that was booked before the feed had come back to its tick says nothing of best and worst prices: these
+        are still owed.
+        """
+        self.memories, self.seen_to = dict(memories), seen_to
+        for entry in entries:
+            record = entry.record
+            if isinstance(record, r.VenueReported):
+                exits = {part.trade_id for part in record.allocations if not part.opens}
+                self._owed.update(dict.fromkeys(exits - record.best.keys(), record.transaction.position))
+            elif isinstance(record, r.ExcursionSeen):
+                self._owed.pop(record.trade_id, None)
+
+    def see(self, position: int, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes], now_ns: int) -> Effects:
+        """Ticks up to ``position`` have passed everybody: the latest quotes, and the range that was covered."""
+        self.quotes.update(quotes)
+        for symbol, covered in extremes.items():
+            memory = self.memories.get(symbol)
+            if memory is None:
+                memory = self.memories[symbol] = PriceMemory.empty()
+            memory.see(position, covered)
+        self.seen_to = max(self.seen_to, position)
+        return self._pay_excursions(position, now_ns) if self._owed else Effects()
+
+    def _pay_excursions(self, position: int, now_ns: int) -> Effects:
+        """Best and worst prices of trades whose close was booked before the feed had come back to it (after a restart)."""
+        step = Step(self.book)
+        for trade_id, closed_at in list(self._owed.items()):
+            if closed_at > position:
+                continue
+            del self._owed[trade_id]
+            best, worst = self._excursions([trade_id])
+            if best or worst:
+                step.record(
+                    r.ExcursionSeen(
+                        ts_ns=now_ns,
+                        stamp=self.stamp,
+                        trade_id=trade_id,
+                        best=best.get(trade_id),
+                        worst=worst.get(trade_id),
+                    )
+                )
+        return step.effects()
+
+    def _excursions(self, trade_ids: Iterable[str]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+        best: dict[str, Decimal] = {}
+        worst: dict[str, Decimal] = {}
+        for trade_id in trade_ids:
+            trade = self.book.trade(trade_id)
+            memory = self.memories.get(trade.symbol) if trade is not None else None
+            if trade is None or memory is None:
+                continue
+            high, low = memory.excursion(trade)
+            if high is not None:
+                best[trade_id] = high
+            if low is not None:
+                worst[trade_id] = low
+        return best, worst
+
+    def _change(self, step: Step, order: Order, event: OrderEvent, reason: str, now_ns: int) -> None:
+        step.record(
+            r.OrderChanged(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                correlation_id=order.correlation_id,
+                client_order_id=order.client_order_id,
+                event=event.value,
+                reason=reason,
+            )
+        )
+
+    def _record_latch(self, step: Step, paused: bool, latch: r.Latch, reason: str, by: str, now_ns: int) -> None:
+        step.record(r.LatchChanged(ts_ns=now_ns, stamp=self.stamp, paused=paused, latch=latch, reason=reason, by=by))
+
+    def _entry_view(self, made: Bracket, taken: Sequence[Order], session: str | None) -> RiskView:
+        signal, limits = made.signal, self.gate.limits
+        view = self._common_view(session)
+        view.confidence = signal.confidence
+        view.risk_reward = risk_reward(made.entry.side, signal.entry_price, signal.stop_loss, signal.take_profit)
+        view.open_orders = len(self.book.orders) + len(taken)
+        if (
+            limits.position_max is not None
+            or limits.position_notional_max is not None
+            or limits.exposure_max is not None
+        ):
+            view.pending = pending_of([*self.book.orders.values(), *taken])
+            view.positions = {symbol: self.book.net(symbol) for symbol, _ in self.book.positions}
+        if (
+            limits.notional_max is not None
+            or limits.position_notional_max is not None
+            or limits.exposure_max is not None
+        ):
+            view.rates = self._rates()
+        return view
+
+    def _exit_view(self, closable: Decimal) -> RiskView:
+        view = self._common_view(None)
+        view.closable = closable
+        return view
+
+    def _common_view(self, session: str | None) -> RiskView:
+        row, equity = self.book.execution, self.equity
+        return RiskView(
+            account_currency=self.terms.currency,
+            instruments=self.terms.instruments,
+            quotes=self.quotes,
+            balance=self.book.money.balance,
+            equity=None if equity is None else equity.equity,
+            day_start_equity=None if equity is None else equity.day_start,
+            peak_equity=None if equity is None else equity.peak,
+            latch=r.Latch.OPEN if row is None else row.latch,
+            paused=row is not None and row.paused,
+            ready=self.ready,
+            session=session,
+            parameter_mode=self.terms.parameter_mode,
+        )
+
+    def _rates(self) -> dict[str, Rate]:
+        rates: dict[str, Rate] = {}
+        for instrument in self.terms.instruments.values():
+            path = conversion_path(instrument.quote, self.terms.currency, self.terms.instruments)
+            rate = None if path is None else rate_along(path, self.quotes)
+            if rate is not None:
+                rates[instrument.quote] = rate
+        return rates

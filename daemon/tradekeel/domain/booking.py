@@ -1,0 +1,112 @@
+"""The venue's news becomes books: each entry of its record exactly once, and nothing that contradicts what we know unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tradekeel.domain import records as r
+from tradekeel.domain.account import Step
+from tradekeel.domain.allocation import allocate
+from tradekeel.domain.book import ORDER_EVENTS
+from tradekeel.domain.effects import Effects, LookUpOrder
+from tradekeel.domain.latching import Latching
+from tradekeel.domain.messages import Stamp, TransactionKind, VenueTransaction
+from tradekeel.domain.money import ledger
+from tradekeel.domain.orders import Order, OrderStatus, Purpose, allows, contradicts_proof
+from tradekeel.domain.trades import CloseReason
+
+
+class Booking(Latching):
+    """Books the venue's record."""
+
+    def news(self, transactions: Iterable[VenueTransaction], now_ns: int) -> Effects:
+        """Book the venue's record from our cursor on. Entries that were booked already are skipped; a gap is a defect."""
+        step = Step(self.book)
+        with ledger():
+            for entry in transactions:
+                if entry.sequence <= self.book.cursor:
+                    continue
+                self._book_entry(step, entry, now_ns)
+            if self._recovered or self.ready:
+                self._free_waiting(step, now_ns)
+        return step.effects()
+
+    def _book_entry(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
+        when = entry.ts_ns if self.terms.replayable else now_ns
+        stamp = self._news_stamp(entry)
+        self.at(stamp)
+        fill = entry.fill
+        if entry.kind is not TransactionKind.ORDER_FILLED or fill is None:
+            order = self.book.order(entry.client_order_id)
+            correlation = order.correlation_id if order is not None else ""
+            step.record(r.VenueReported(ts_ns=when, stamp=stamp, correlation_id=correlation, transaction=entry))
+            self._check_news(step, order, entry, now_ns)
+        else:
+            before = self.book.order(fill.client_order_id)
+            if before is not None and before.trade_id is not None and self.book.trade(before.trade_id) is None:
+                before = None  # so long ago that its trade is history: the units are adopted
+            allotment = allocate(fill, before, self.book.trades.values(), self.book.execution_id, self.book.currency)
+            exits = [part.trade_id for part in allotment.parts if not part.opens]
+            seen = entry.position <= self.seen_to
+            best, worst = self._excursions(exits if seen else ())
+            step.record(
+                r.VenueReported(
+                    ts_ns=when,
+                    stamp=stamp,
+                    correlation_id=before.correlation_id if before is not None else "",
+                    transaction=entry,
+                    allocations=allotment.parts,
+                    adopted=allotment.adopted,
+                    reason=_close_reason(before, entry),
+                    best=best,
+                    worst=worst,
+                )
+            )
+            if not seen:
+                self._owed.update(dict.fromkeys(exits, entry.position))
+            after = self.book.order(fill.client_order_id)
+            if before is not None and after is not None:
+                why = contradicts_proof(before, after)
+                if why is not None:
+                    self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+        self._follow_up(step, entry, now_ns)
+        if entry.balance is not None and entry.balance != self.book.money.balance:
+            why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
+            self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+
+    def _follow_up(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
+        """What has to be asked for because of this news."""
+        order = self.book.orders.get(entry.client_order_id or "")
+        row = self.book.execution
+        if order is None or row is None:
+            return
+        if entry.kind is TransactionKind.CANCEL_REFUSED:
+            if order.status is OrderStatus.UNKNOWN:
+                step.ask(LookUpOrder(order.client_order_id))  # a refusal does not say whether it ever arrived
+        elif order.purpose is Purpose.ENTRY and row.latch is not r.Latch.OPEN:
+            self._cancel(step, order.client_order_id, None, f"{row.latch}: {row.latch_reason}", now_ns)
+
+    def _check_news(self, step: Step, before: Order | None, entry: VenueTransaction, now_ns: int) -> None:
+        """News that contradicts what we know is kept in the journal, changes nothing else, and halts the account."""
+        if before is None:
+            return
+        event = ORDER_EVENTS.get(entry.kind)
+        if event is not None and not allows(before.status, event):
+            why = f"the venue reports {entry.kind} of order {before.client_order_id}, which is {before.status}"
+            self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+            return
+        after = self.book.order(before.client_order_id)
+        why_not = contradicts_proof(before, after) if after is not None else None
+        if why_not is not None:
+            self._latch(step, r.Latch.HALTED, why_not, "books", now_ns)
+
+    def _news_stamp(self, entry: VenueTransaction) -> int:
+        """At its tick, before the strategies see it; an answer belongs where its request was made: never before that."""
+        return max(self.stamp, Stamp.before(entry.position))
+
+
+def _close_reason(order: Order | None, entry: VenueTransaction) -> str | None:
+    """Why this fill closes what it closes: what our order was for, or what the venue says of its own doing."""
+    if order is not None:
+        return order.close_reason or CloseReason.SIGNAL.value
+    return CloseReason.MARGIN_CALL.value if entry.reason == CloseReason.MARGIN_CALL else CloseReason.VENUE.value

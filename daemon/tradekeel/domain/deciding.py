@@ -1,0 +1,218 @@
+"""A strategy's decision becomes intents and denials, all of it in one record.
+
+Requests are gone through in the order they were made, because that is also the order of sending. Three parties may
+want out of one trade: its strategy, the monitor, a person. The first takes the claim: what a later one may ask for is
+what is held less what live, unsent and unknown exits may already take (:meth:`~tradekeel.domain.book.Book.closable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+from msgspec import structs
+
+from tradekeel.domain import records as r
+from tradekeel.domain.account import Step
+from tradekeel.domain.effects import Effects
+from tradekeel.domain.ids import content_digest
+from tradekeel.domain.intents import Bracket, ExitWish, bracket, exit_order
+from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Signal, SignalStatus
+from tradekeel.domain.money import ZERO, ledger
+from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
+from tradekeel.domain.risk_view import Denial
+from tradekeel.domain.sending import Sending
+from tradekeel.domain.sessions import session_at
+from tradekeel.domain.trades import CloseReason, Trade
+from tradekeel.errors import Defect
+
+_DIGEST = msgspec.msgpack.Encoder(decimal_format="string")
+
+
+class Draft(msgspec.Struct):
+    """What one decision comes to, while its requests are gone through."""
+
+    leg: int  # number of the next exit leg; entries use the number of their request
+    signals: list[Signal] = []
+    orders: list[Order] = []
+    trades: list[Trade] = []
+    taken: list[Order] = []  # entries of this very decision count as pending for the next one
+    claimed: dict[str, Decimal] = {}  # trade id to what exits of this very decision may take
+    waits_for: dict[str, dict[str, None]] = {}  # instrument to the siblings that its exits wait for
+
+
+class Asker(NamedTuple):
+    """Who asks for an exit, and as which leg of which decision; when."""
+
+    source: str  # strategy, monitor, operator
+    decider: str
+    number: int
+    leg: int
+    now_ns: int
+
+
+class Deciding(Sending):
+    """Decides entries and exits."""
+
+    def decide(self, decision: Decision, now_ns: int) -> Effects:
+        """One decision of a strategy: all of it is recorded in one group, denials included."""
+        if not self.ready:
+            raise Defect(f"decision {decision.number} of {decision.strategy} came before reconciliation")
+        digest = content_digest(_DIGEST.encode((decision.position, decision.requests)))
+        line = self.book.strategies.get(decision.strategy)
+        if line is None:
+            raise Defect(f"strategy {decision.strategy} was never registered")
+        if decision.number <= line.row.decisions:
+            if decision.number == line.row.decisions and digest != line.digest:
+                raise Defect(f"decision {decision.number} of {decision.strategy} came twice with different content")
+            return Effects()
+        self.at(decision.stamp)
+        step = Step(self.book)
+        with ledger():
+            draft = self._draft(decision, now_ns)
+            events = self._events(decision, line.events)
+            step.record(
+                r.DecisionTaken(
+                    ts_ns=now_ns,
+                    stamp=decision.stamp,
+                    correlation_id=draft.signals[0].signal_id if draft.signals else "",
+                    strategy=decision.strategy,
+                    number=decision.number,
+                    digest=digest,
+                    position=decision.position,
+                    inbox=decision.inbox,
+                    signals=tuple(draft.signals),
+                    orders=tuple(draft.orders),
+                    trades=tuple(draft.trades),
+                    events=tuple(events),
+                )
+            )
+            self._release_new(step, draft.orders, now_ns)
+            for request in decision.requests:
+                if isinstance(request, Cancel):
+                    self._cancel(step, request.client_order_id, decision.strategy, "strategy", now_ns)
+                elif isinstance(request, MoveStop):
+                    self._move_stop(step, request, decision.strategy, now_ns)
+        step.checkpoints.append(self._checkpoint_of(decision))
+        return step.effects()
+
+    def _checkpoint_of(self, decision: Decision) -> r.Checkpoint:
+        return r.Checkpoint(
+            execution=self.book.execution_id,
+            owner=decision.strategy,
+            position=decision.position,
+            inbox=decision.inbox,
+            ts_ns=decision.ts_ns,
+            version=decision.state_version,
+            state=decision.state,
+        )
+
+    def _draft(self, decision: Decision, now_ns: int) -> Draft:
+        """What the decision asks for, decided request by request in its order: that is also the order of sending."""
+        draft = Draft(leg=len(decision.requests))
+        session = session_at(now_ns)
+        for leg, request in enumerate(decision.requests):
+            if isinstance(request, Enter):
+                self._draft_entry(draft, decision, leg, request, session, now_ns)
+            elif isinstance(request, Exit):
+                self._draft_exits(draft, decision, request, now_ns)
+        return draft
+
+    def _draft_entry(
+        self, draft: Draft, decision: Decision, leg: int, request: Enter, session: str | None, now_ns: int
+    ) -> None:
+        if request.instrument not in self.terms.instruments:
+            raise Defect(f"{decision.strategy} wants to trade {request.instrument}, which the account does not know")
+        quote = self.quotes.get(request.instrument)
+        made = bracket(request, leg, decision, self.book.execution_id, self.terms, quote, session)
+        view = self._entry_view(made, draft.taken, session)
+        view.ready = self.ready and decision.warm
+        denial = self.gate.check_entry(made.entry, view, now_ns)
+        if denial is not None:
+            draft.orders.append(self._denied(made.entry, denial))
+            draft.signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
+            return
+        entry = made.entry
+        if not self.terms.hedging:
+            # On a netting account an entry that overtook the exit before it would flatten the position, and the
+            # venue would drop every order that has nothing left to reduce: it waits for what the exit waits for.
+            ahead = tuple(draft.waits_for.get(request.instrument, ()))
+            entry = structs.replace(entry, after_cancel_of=ahead) if ahead else entry
+        draft.taken.append(entry)
+        draft.signals.append(_signal(made, SignalStatus.ORDERED, ""))
+        draft.orders.extend((entry, *made.attached))
+        draft.trades.append(made.trade)
+
+    @staticmethod
+    def _denied(order: Order, denial: Denial) -> Order:
+        why = f"{denial.code}: {denial.sentence}"
+        trade_id = None if order.purpose is Purpose.ENTRY else order.trade_id  # an entry's trade never comes to be
+        return structs.replace(order, status=OrderStatus.DENIED, status_reason=why, trade_id=trade_id)
+
+    def _draft_exits(self, draft: Draft, decision: Decision, request: Exit, now_ns: int) -> None:
+        left = request.quantity
+        for trade in self._exit_targets(request, decision.strategy):
+            closable = self.book.closable(trade) - draft.claimed.get(trade.trade_id, ZERO)
+            quantity = closable if left is None else min(closable, left)
+            if quantity <= ZERO:
+                continue
+            by = Asker("strategy", decision.strategy, decision.number, draft.leg, now_ns)
+            order = exit_order(self._wish(trade, quantity, request.reason, by, draft.orders), self.book.execution_id)
+            draft.leg += 1
+            denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
+            if denial is not None:
+                draft.orders.append(self._denied(order, denial))
+                continue
+            draft.orders.append(order)
+            draft.waits_for.setdefault(trade.symbol, {}).update(dict.fromkeys(order.after_cancel_of))
+            draft.claimed[trade.trade_id] = draft.claimed.get(trade.trade_id, ZERO) + quantity
+            if left is not None:
+                left -= quantity
+
+    def _exit_targets(self, request: Exit, strategy: str) -> list[Trade]:
+        if request.trade_id is not None:
+            trade = self.book.trades.get(request.trade_id)
+            return [] if trade is None or trade.strategy != strategy else [trade]
+        return [t for t in self.book.trades.values() if t.strategy == strategy and t.symbol == request.instrument]
+
+    def _wish(self, trade: Trade, quantity: Decimal, reason: str, by: Asker, drafted: Sequence[Order]) -> ExitWish:
+        """``drafted`` are the orders of the same step so far, which the book does not have yet."""
+        side = trade.side.entry_side.opposite
+        quote = self.quotes.get(trade.symbol)
+        return ExitWish(
+            trade=trade,
+            quantity=quantity,
+            reason=CloseReason(reason).value,
+            source=by.source,
+            decider=by.decider,
+            number=by.number,
+            leg=by.leg,
+            ts_ns=by.now_ns,
+            stamp=self.stamp,
+            reference_price=None if quote is None else (quote.ask if side is Side.BUY else quote.bid),
+            reduce_only=self.terms.hedging or self._reduces(trade.symbol, side, quantity, drafted),
+            after_cancel_of=tuple(
+                child.client_order_id for child in self.book.live_exits(trade.trade_id, attached=True)
+            ),
+        )
+
+    def _events(self, decision: Decision, last: int) -> list[r.StrategyEvent]:
+        emits = [e for e in decision.requests if isinstance(e, Emit)]
+        return [
+            r.StrategyEvent(
+                execution=self.book.execution_id,
+                strategy=decision.strategy,
+                sequence=last + n,
+                type=emit.type,
+                ts_ns=decision.ts_ns,
+                data=emit.data,
+            )
+            for n, emit in enumerate(emits, start=1)
+        ]
+
+
+def _signal(made: Bracket, status: SignalStatus, reason: str) -> Signal:
+    trade_id = made.trade.trade_id if status is SignalStatus.ORDERED else None
+    return structs.replace(made.signal, execution_status=status, status_reason=reason, trade_id=trade_id)

@@ -1,0 +1,175 @@
+"""Orders in doubt: asked about, never sent again, and decided anew only after a proof.
+
+A restart, a timeout, a venue that has forgotten an order: the exposure is frozen as UNKNOWN until the venue has told
+us what became of it. An order that is *proved* never to have arrived is NOT_SENT, and if the market that it was
+decided on is still there, the same decision is taken again under a new id (see architecture.md, Renewal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from tradekeel.domain import records as r
+from tradekeel.domain.account import Step
+from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder
+from tradekeel.domain.intents import ATTEMPTS_MAX, renewed
+from tradekeel.domain.messages import Stamp
+from tradekeel.domain.money import ledger
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose
+from tradekeel.domain.sending import Sending, _tighter
+from tradekeel.domain.trades import Trade
+
+
+class Doubting(Sending):
+    """Clears up what became of orders."""
+
+    def recover(self, now_ns: int) -> Effects:
+        """After a restart, once: what was intended or submitted may have been sent. Ask about all of it, send none of it.
+
+        What waits for a sibling's end was certainly not sent: it goes on waiting, or goes out if that end is among the news.
+        """
+        step = Step(self.book)
+        if self._recovered:
+            return step.effects()
+        self._recovered = True
+        for order in list(self.book.orders.values()):
+            if order.client_order_id in self.book.waiting:
+                for sibling in order.after_cancel_of:
+                    self._cancel(step, sibling, None, "an exit takes its place", now_ns)
+                continue
+            if order.in_doubt and self._own_request(order):
+                if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
+                    self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
+                step.ask(LookUpOrder(order.client_order_id))
+            if order.status is OrderStatus.CANCEL_REQUESTED:
+                step.ask(CancelOrder(order.client_order_id))
+        for trade in list(self.book.trades.values()):
+            if trade.exits_at_venue and trade.open_quantity:
+                self._amend_again(step, trade, now_ns)
+        with ledger():
+            self._free_waiting(step, now_ns)
+        step.requests = list(dict.fromkeys(step.requests))
+        return step.effects()
+
+    def _amend_again(self, step: Step, trade: Trade, now_ns: int) -> None:
+        """A level that was wanted and that the venue never confirmed may not have reached it. Asking twice is harmless."""
+        children = self.book.live_exits(trade.trade_id, attached=True)
+        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+        stop = trade.stop_loss
+        if stop is not None and not (stops and all(_tighter(trade.side, stop, level) for level in stops)):
+            stop = None
+        targets = [c.price for c in children if c.type is OrderType.LIMIT]
+        target = trade.take_profit if targets and trade.take_profit not in targets else None
+        if stop is not None or target is not None:
+            self._amend(step, trade.trade_id, stop, target, now_ns)
+
+    def _own_request(self, order: Order) -> bool:
+        """Attached exits travel with their entry: while that is in doubt, or working, they are not asked about."""
+        return order.parent_id is None or order.parent_id not in self.book.orders
+
+    def lost(self, client_order_id: str, reason: str, now_ns: int) -> Effects:
+        """The answer to a request never came."""
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        if order is not None and order.in_doubt and order.status is not OrderStatus.UNKNOWN:
+            if order.status is not OrderStatus.CANCEL_REQUESTED:  # that it is to be canceled must not be forgotten
+                self._change(step, order, OrderEvent.LOSE, reason, now_ns)
+            step.ask(LookUpOrder(client_order_id))
+        return step.effects()
+
+    def missing(self, client_order_id: str, reason: str, now_ns: int) -> Effects:
+        """The venue was known to have the order, and does not have it any more: its exposure is frozen, and it is looked up."""
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        if order is not None and order.status is not OrderStatus.UNKNOWN:
+            self._change(step, order, OrderEvent.LOSE, reason, now_ns)
+            step.ask(LookUpOrder(client_order_id))
+        return step.effects()
+
+    def not_sent(self, client_order_id: str, reason: str, now_ns: int, *, never_arrived: bool = False) -> Effects:
+        """It is certain that the venue never got the order: our last check stopped it, or the venue's record proved it.
+
+        After such a proof the decision is taken again if the market it was made on is still there (see architecture.md, Renewal).
+        """
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        if order is None or not order.in_doubt or order.seen_at_venue:
+            return step.effects()
+        with ledger():
+            children = self._children(client_order_id)
+            if never_arrived and self._market_is_still_there(order):
+                self._renew(step, order, children, now_ns)
+            for gone in (*children, order):
+                self._change(step, gone, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
+            self._free_waiting(step, now_ns)
+        return step.effects()
+
+    def refused(self, client_order_id: str, reason: str, now_ns: int) -> Effects:
+        """The venue answered no and keeps no record of it: the order does not exist there."""
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        if order is not None and order.in_doubt and not order.seen_at_venue:
+            for child in self._children(client_order_id):
+                self._change(step, child, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
+            self._change(step, order, OrderEvent.REJECT, reason, now_ns)
+            self._free_waiting(step, now_ns)
+        return step.effects()
+
+    def _market_is_still_there(self, order: Order) -> bool:
+        return (
+            self.terms.replayable
+            and order.status is not OrderStatus.CANCEL_REQUESTED
+            and order.attempt < ATTEMPTS_MAX
+            and Stamp.position(order.stamp) == Stamp.position(self.stamp)
+            and self._may_trade(order)
+            and (order.purpose is Purpose.ENTRY or self._may_close(order))
+        )
+
+    def _may_close(self, order: Order) -> bool:
+        """Whether an exit still has all of its trade to close; one that goes with an entry is nothing by itself."""
+        return order.parent_id is None and self._room(order) >= order.quantity
+
+    def _may_trade(self, order: Order) -> bool:
+        row = self.book.execution
+        if row is None or row.latch is r.Latch.HALTED:
+            return False
+        return order.purpose is Purpose.EXIT or (row.latch is r.Latch.OPEN and not row.paused)
+
+    def _renew(self, step: Step, order: Order, children: Sequence[Order], now_ns: int) -> None:
+        # Its place was free when it went out the first time: it waits for nobody, or it would be sent a second time.
+        again = structs.replace(renewed(order, now_ns), after_cancel_of=())
+        orders = (again, *(renewed(child, now_ns, parent=again) for child in children))
+        step.record(
+            r.OrdersIntended(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                correlation_id=order.correlation_id,
+                orders=orders,
+                reason=f"{order.client_order_id} never arrived and the market has not moved since",
+            )
+        )
+        self._place(step, again)
+
+    def resolve(self, client_order_id: str, outcome: OrderStatus, by: str, now_ns: int) -> Effects:
+        """A person says what became of an order in doubt: not_sent, rejected, canceled or expired."""
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        event = _RESOLUTIONS.get(outcome)
+        if order is None or order.status is not OrderStatus.UNKNOWN or event is None:
+            return step.effects()
+        if outcome is OrderStatus.NOT_SENT and order.seen_at_venue:
+            return step.effects()
+        for gone in (*self._children(client_order_id), order):
+            self._change(step, gone, event, f"resolved by {by}", now_ns)
+        self._free_waiting(step, now_ns)
+        return step.effects()
+
+
+_RESOLUTIONS = {
+    OrderStatus.NOT_SENT: OrderEvent.PROVE_NOT_SENT,
+    OrderStatus.REJECTED: OrderEvent.REJECT,
+    OrderStatus.CANCELED: OrderEvent.CANCEL,
+    OrderStatus.EXPIRED: OrderEvent.EXPIRE,
+}

@@ -1,0 +1,181 @@
+"""What goes to the venue, and when: an order's turn, its place, its cancel.
+
+Protective orders that the venue holds are cancelled before an exit takes their place, and their end is confirmed
+first; an entry that was decided behind an exit of the same instrument does not overtake it. What is held back so
+waits in the book (:attr:`Book.waiting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from msgspec import structs
+
+from tradekeel.domain import records as r
+from tradekeel.domain.account import AccountCore, Step
+from tradekeel.domain.effects import AmendOrder, CancelOrder, PlaceOrder
+from tradekeel.domain.intents import order_request, renewed
+from tradekeel.domain.messages import MoveStop
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
+from tradekeel.domain.trades import TradeSide, tightens
+
+
+class Sending(AccountCore):
+    """Releases orders in their turn, cancels them, moves their levels."""
+
+    def _release_new(self, step: Step, orders: Iterable[Order], now_ns: int) -> None:
+        """Ask for what may go now: entries with their attached exits, and exits whose place is free."""
+        waiting_on: list[str] = []
+        for order in orders:
+            if order.is_terminal or order.parent_id is not None:
+                continue
+            if order.purpose is Purpose.EXIT:
+                self._end_entry(step, order, now_ns)
+            if self._held_by(order):
+                waiting_on.extend(order.after_cancel_of)
+                continue
+            self._place(step, order)
+        for child in dict.fromkeys(waiting_on):
+            self._cancel(step, child, None, "an exit takes its place", now_ns)
+
+    def _end_entry(self, step: Step, exit_: Order, now_ns: int) -> None:
+        """An exit of all that a trade holds ends an entry that still works, or it would fill into a trade that is left."""
+        trade = self.book.trades.get(exit_.trade_id or "")
+        entry = self.book.orders.get(trade.entry_order_id) if trade is not None else None
+        if trade is None or entry is None or entry.purpose is not Purpose.ENTRY:
+            return
+        if exit_.quantity >= trade.open_quantity:
+            self._cancel(step, entry.client_order_id, None, "its trade is being closed", now_ns)
+
+    def _held_by(self, order: Order) -> bool:
+        return any(sibling in self.book.orders for sibling in order.after_cancel_of)
+
+    def _children(self, client_order_id: str) -> tuple[Order, ...]:
+        """The live exits attached to an entry, in the order of their legs."""
+        found = (self.book.orders[i] for i in self.book.children.get(client_order_id, ()))
+        return tuple(sorted(found, key=lambda child: child.leg))
+
+    def _place(self, step: Step, order: Order) -> None:
+        attached = self._children(order.client_order_id)
+        step.ask(PlaceOrder(order_request(order, attached), order.purpose is Purpose.ENTRY, order.deadline_ns))
+
+    def _free_waiting(self, step: Step, now_ns: int) -> None:
+        """Exits that waited for a sibling's end: send them, or give them up if nothing is left to close."""
+        for client_order_id in list(self.book.waiting):
+            order = self.book.orders[client_order_id]
+            if self._held_by(order):
+                continue
+            if order.purpose is Purpose.ENTRY:
+                self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
+                self._place(step, self.book.orders[client_order_id])
+                continue
+            room = self._room(order)
+            if room < order.quantity:
+                smaller = self._smaller(step, order, room, now_ns) if room > ZERO else None
+                self._change(
+                    step, order, OrderEvent.PROVE_NOT_SENT, "a protective order closed the trade first", now_ns
+                )
+                if smaller is not None:
+                    self._place(step, smaller)
+                continue
+            self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
+            self._place(step, order)
+
+    def _room(self, order: Order) -> Decimal:
+        """How much of its trade an exit may close: what is held, less what the other exits of it may still take."""
+        trade = self.book.trades.get(order.trade_id or "")
+        if trade is None:
+            return ZERO
+        others = (
+            exit_.open_quantity
+            for exit_ in self.book.live_exits(trade.trade_id, attached=False)
+            if exit_.client_order_id != order.client_order_id
+        )
+        return trade.open_quantity - sum(others, ZERO)
+
+    def _smaller(self, step: Step, order: Order, quantity: Decimal, now_ns: int) -> Order:
+        """The same exit for what is left. It takes the claim before the larger one lets go of it."""
+        smaller = structs.replace(renewed(order, now_ns), quantity=quantity, after_cancel_of=())
+        step.record(
+            r.OrdersIntended(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                correlation_id=order.correlation_id,
+                orders=(smaller,),
+                reason="what is left of the trade",
+            )
+        )
+        return smaller
+
+    def _reduces(self, symbol: str, side: Side, quantity: Decimal, drafted: Sequence[Order]) -> bool:
+        """Whether an order reduces the net whatever fills before it: the venue would drop a reduce-only one that does not."""
+        against = -self.book.net(symbol) * side.sign
+        if against < quantity:
+            return False
+        ahead = self.book.working.get((symbol, side), ZERO)
+        ahead += sum(
+            (o.open_quantity for o in drafted if o.instrument == symbol and o.side is side and o.parent_id is None),
+            ZERO,
+        )
+        return against - ahead >= quantity
+
+    def _cancel(self, step: Step, client_order_id: str, strategy: str | None, reason: str, now_ns: int) -> None:
+        order = self.book.orders.get(client_order_id)
+        if order is None or (strategy is not None and (order.strategy, order.source) != (strategy, "strategy")):
+            return  # it ended in the meantime, or is somebody else's: of another strategy, the monitor or a person
+        if order.status is OrderStatus.INTENDED and self._held_by(order):
+            for gone in (*self._children(client_order_id), order):
+                self._change(step, gone, OrderEvent.PROVE_NOT_SENT, f"canceled before it was sent: {reason}", now_ns)
+            return
+        if order.status is OrderStatus.INTENDED and order.parent_id is not None:
+            parent = self.book.orders.get(order.parent_id)
+            if parent is not None and parent.status is OrderStatus.INTENDED:
+                return  # it goes with its parent
+        if order.status is OrderStatus.INTENDED:
+            self._change(step, order, OrderEvent.SUBMIT, "", now_ns)  # it was asked for in the step that decided it
+        if order.status not in (OrderStatus.CANCEL_REQUESTED, OrderStatus.UNKNOWN):
+            self._change(step, order, OrderEvent.REQUEST_CANCEL, reason, now_ns)
+        step.ask(CancelOrder(client_order_id))
+
+    def _move_stop(self, step: Step, move: MoveStop, strategy: str, now_ns: int) -> None:
+        """Move a trade's levels. The trade says at once what is wanted, so that a restart asks the venue for it again."""
+        trade = self.book.trades.get(move.trade_id)
+        if trade is None or trade.strategy != strategy:
+            return  # it closed in the meantime, or is somebody else's
+        stop = move.stop_loss if move.stop_loss is not None and tightens(trade, move.stop_loss) else None
+        if stop is None and move.take_profit is None:
+            return
+        step.record(
+            r.StopMoved(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                correlation_id=trade.correlation_id,
+                trade_id=trade.trade_id,
+                stop_loss=stop,
+                take_profit=move.take_profit,
+                source="strategy",
+            )
+        )
+        if trade.exits_at_venue:
+            self._amend(step, trade.trade_id, stop, move.take_profit, now_ns)
+
+    def _amend(self, step: Step, trade_id: str, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:
+        """Move the attached exits. Where one is wanted that the venue does not hold, the monitor takes over all of them."""
+        children = self.book.live_exits(trade_id, attached=True)
+        stops = [c for c in children if c.type is not OrderType.LIMIT]
+        targets = [c for c in children if c.type is OrderType.LIMIT]
+        if (stop is not None and not stops) or (target is not None and not targets):
+            for child in children:
+                self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
+            return
+        moves = [(c, stop) for c in stops if c.type is OrderType.STOP or len(stops) == 1]
+        moves.extend((c, target) for c in targets)
+        for child, level in moves:
+            if level is not None:
+                step.ask(AmendOrder(child.client_order_id, format(level, "f")))
+
+
+def _tighter(side: TradeSide, stop: Decimal, than: Decimal) -> bool:
+    return stop > than if side is TradeSide.LONG else stop < than
