@@ -4,9 +4,10 @@
     python -m tests.campaigns.faults --only executor:Decide --case lossy
     python -m tests.campaigns.faults --seed 7 --random 500
 
-Each case is a short run that some kinds of message need. Its run without a fault tells which actors get which messages, and
-how often: those are the shots. After a shot in an account, that account's actors are restarted beside the other's and the run ends by itself; the
-recorder, control and the scheduler end the process, and the next start goes on.
+Each case is a short run that some kinds of message need. Its run without a fault tells which actors get which
+messages, and how often: those are the shots. After a shot in an account, that account's actors are restarted beside
+the other's and the run ends by itself; the recorder, control and the scheduler end the process, and the next start
+goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,14 +63,14 @@ class Case:
 
 
 def _pair() -> str:
-    return configs.pair(300, snapshot_s=0.05)
+    return configs.pair(160, snapshot_s=0.05)
 
 
 def _lossy() -> str:
     lost = 'timeout_rate = "0.15"\ndrop_rate = "0.15"\nlatency_ms = 300'
     return (
         configs.head(snapshot_s=0.05)
-        + configs.market(250)
+        + configs.market(180)
         + configs.account("a", paper=lost, sync_s=0.05)
         + configs.account("b", exits="monitor", paper=lost, sync_s=0.05)
         + configs.strategy("ema", "a")
@@ -77,7 +78,7 @@ def _lossy() -> str:
     )
 
 
-def _one(head: str = "", ticks: int = 250, risk: str = "", exits: str = "venue") -> str:
+def _one(head: str = "", ticks: int = 180, risk: str = "", exits: str = "venue") -> str:
     return (
         configs.head(more=head)
         + configs.market(ticks)
@@ -197,17 +198,37 @@ def run_reference(case: Case, folder: Path) -> Reference:
 def shoot(reference: Reference, shot: Shot, folder: Path) -> Outcome:
     """Run a case with a fault, to its end, and judge it. A shot that never came is tried again earlier."""
     case = reference.case
+    outcome, home = _fire(case, shot, folder)
     for _ in range(RETRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        home = Home(folder, case.toml)
-        lives = _lives(home, case, {shot.point: fail_at(shot.count)})
-        outcome = Outcome(case.name, shot, lives[0].passed[shot.point] >= shot.count, lives)
         if outcome.hit or shot.count == 1:
             break
         shot = Shot(shot.point, shot.count // 2)
+        outcome, home = _fire(case, shot, folder)
+    lives = outcome.lives
     outcome.wrong += _judge(home, case, lives)
     if outcome.hit:
         outcome.wrong += _as_it_should_end(outcome, case)
+    if case.compares and not outcome.wrong:
+        outcome.wrong += told_differently(reference.stories, home)
+    return outcome
+
+
+def _fire(case: Case, shot: Shot, folder: Path) -> tuple[Outcome, Home]:
+    shutil.rmtree(folder, ignore_errors=True)
+    home = Home(folder, case.toml)
+    lives = _lives(home, case, {shot.point: fail_at(shot.count)})
+    return Outcome(case.name, shot, lives[0].passed[shot.point] >= shot.count, lives), home
+
+
+def shoot_together(reference: Reference, shots: Sequence[Shot], folder: Path) -> Outcome:
+    """Run a case with several faults; who is restarted and who is not is for the caller to look at."""
+    case = reference.case
+    home = Home(folder, case.toml)
+    actions: dict[str, Action] = {}
+    for shot in shots:
+        actions = _both(actions, {shot.point: fail_at(shot.count)})
+    lives = _lives(home, case, actions)
+    outcome = Outcome(case.name, shots[0], hit=True, lives=lives, wrong=_judge(home, case, lives))
     if case.compares and not outcome.wrong:
         outcome.wrong += told_differently(reference.stories, home)
     return outcome
@@ -250,7 +271,9 @@ def _is_over(home: Home, case: Case, life: Life) -> bool:
 
 def _judge(home: Home, case: Case, lives: Sequence[Life]) -> list[str]:
     if not _is_over(home, case, lives[-1]):
-        return [f"after {len(lives)} lives it ended with {lives[-1].code}, and its run is not over:\n{lives[-1].log[-2_000:]}"]
+        return [
+            f"after {len(lives)} lives it ended with {lives[-1].code}, and its run is not over:\n{lives[-1].log[-2_000:]}"
+        ]
     found = home.wrong(*case.accounts)
     return [text for text in found if not any(word in text for word in case.allowed)] + home.unverified()
 
@@ -259,7 +282,11 @@ def _as_it_should_end(outcome: Outcome, case: Case) -> list[str]:
     """DESIGN.md §3: who is restarted, who ends the process, and who is left alone."""
     shot, first = outcome.shot, outcome.lives[0]
     if shot.actor in ENDS_THE_PROCESS:
-        return [] if first.code == CRASH else [f"it ended with {first.code}, and {CRASH} was expected:\n{first.log[-2_000:]}"]
+        return (
+            []
+            if first.code == CRASH
+            else [f"it ended with {first.code}, and {CRASH} was expected:\n{first.log[-2_000:]}"]
+        )
     wrong = [] if first.code in (0, case.code) else [f"the process ended with {first.code}:\n{first.log[-2_000:]}"]
     others = [account for account in case.accounts if account != shot.account]
     wrong += [
@@ -275,7 +302,7 @@ def _as_it_should_end(outcome: Outcome, case: Case) -> list[str]:
 
 
 @contextmanager
-def workplace():
+def workplace() -> Iterator[Path]:
     """A folder for state directories, in memory where there is such a thing."""
     base = Path("/dev/shm")
     path = Path(tempfile.mkdtemp(prefix="tradekeel-faults-", dir=base if base.is_dir() else None))
@@ -323,7 +350,9 @@ def main(arguments: list[str] | None = None) -> int:
             outcomes.append(outcome)
             if outcome.wrong:
                 bad += 1
-                print(f"  WRONG {reference.case.name} {outcome.shot}: " + "\n      ".join(outcome.wrong[:5]), flush=True)
+                print(
+                    f"  WRONG {reference.case.name} {outcome.shot}: " + "\n      ".join(outcome.wrong[:5]), flush=True
+                )
             else:
                 shutil.rmtree(work / f"shot-{number}", ignore_errors=True)
     print(table(outcomes))

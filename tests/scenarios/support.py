@@ -1,0 +1,262 @@
+"""A daemon in a folder of its own, lived again and again: inside this process, or as one that can be killed and signalled.
+
+A life inside this process is :func:`tradekeel.bootstrap.launch.launch`, the whole of `tradekeel run` but its
+terminal, with points armed; it costs a third of a process. What a life left behind is judged by the kill campaign's
+checker, which uses nothing of the product.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from loguru import logger
+
+from tests.campaigns.kill.books import Ours, check_always, check_ended, read_ours, read_theirs
+from tests.campaigns.kill.story import Line, differences, story_of
+from tradekeel.bootstrap.early import WAKE_SIGNAL
+from tradekeel.bootstrap.launch import RunOptions, launch
+from tradekeel.runtime import faults
+from tradekeel.runtime.faults import InjectedFault
+from tradekeel.runtime.signals import SignalInbox
+from tradekeel.storage.verify import verify
+
+Action = Callable[[int], object]
+Story = dict[str, list[Line]]
+
+LIFE_MAX_S = 60.0
+"""No life of a scenario takes a tenth of this."""
+
+HARMLESS = "order_in_doubt"
+"""What a comparison rightly finds after a restart: an order that may have been sent."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """How a life went: its exit code, its log, and how often it passed each point (inside this process only)."""
+
+    code: int
+    log: str
+    passed: Counter[str]
+
+
+class Home:
+    """One configuration and its state directory."""
+
+    def __init__(self, folder: Path, toml: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.state = folder / "state"
+        self.config = folder / "scenario.toml"
+        self.configure(toml)
+
+    def configure(self, toml: str) -> None:
+        """Write the configuration; {state} and {folder} in it are this home's."""
+        text = toml.replace("{state}", str(self.state)).replace("{folder}", str(self.folder))
+        self.config.write_text(text)
+
+    @property
+    def books(self) -> Path:
+        """The daemon's books."""
+        return self.state / "books.db"
+
+    def ledger(self, account: str) -> Path:
+        """The paper venue's own file."""
+        return self.state / f"paper-{account}.db"
+
+    # --- lives -----------------------------------------------------------------------------------------------------------
+
+    def live(
+        self,
+        actions: Mapping[str, Action] | None = None,
+        *,
+        fresh: bool = False,
+        signals: SignalInbox | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Life:
+        """One life inside this process, with these actions at these points."""
+        said = io.StringIO()
+        inbox = signals if signals is not None else SignalInbox([])
+        try:
+            with faults.armed(actions) as passed, redirect_stderr(said):
+                code = launch(self.config, RunOptions(fresh=fresh), inbox, environ or {})
+        finally:
+            logger.remove()  # it would write to what is closed now
+        return Life(code, said.getvalue(), passed)
+
+    def live_to_the_end(self, actions: Mapping[str, Action] | None = None, lives_max: int = 4) -> list[Life]:
+        """Live with these actions, and then as a service manager would start it again, until it ends with 0."""
+        lives = [self.live(actions)]
+        while lives[-1].code != 0 and len(lives) < lives_max:
+            lives.append(self.live())
+        return lives
+
+    def start(self, environ: Mapping[str, str] | None = None, *words: str) -> Process:
+        """Start `tradekeel run` as a process of its own."""
+        return Process(self, environ or {}, words)
+
+    # --- what a life left behind -----------------------------------------------------------------------------------------
+
+    def ours(self, account: str) -> Ours:
+        """Everything that our books say about an account."""
+        return read_ours(self.books, account)
+
+    def story(self, account: str) -> Story:
+        """Trades and events, as they would be in any other run."""
+        return story_of(self.ours(account))
+
+    def wrong(self, *accounts: str, ended: bool = True) -> list[str]:
+        """What the independent checker finds wrong with both sides' books, orders in doubt after a restart aside."""
+        check = check_ended if ended else check_always
+        found = []
+        for account in accounts:
+            if not self.books.exists() or not self.ledger(account).exists():
+                continue  # it died before there was anything to check
+            theirs = read_theirs(self.ledger(account))
+            found += [f"{account}: {text}" for text in check(self.ours(account), theirs) if HARMLESS not in text]
+        return found
+
+    def unverified(self) -> list[str]:
+        """What the product's own `verify` finds."""
+        verdict = verify(self.books)
+        return [] if verdict.ok else verdict.lines()
+
+    def records(self, account: str, kind: str) -> list[dict[str, object]]:
+        """The contents of all journal records of one kind."""
+        return [msgspec.msgpack.decode(row["payload"]) for row in self.ours(account).journal if row["type"] == kind]
+
+    def trades(self, account: str) -> list[tuple[object, ...]]:
+        """Trades as they would be in any other run, for comparing the trades of some of the strategies."""
+        return list(self.story(account)["trades"])
+
+
+def told_differently(reference: Mapping[str, Story], home: Home) -> list[str]:
+    """How each account's story differs from the reference's."""
+    return [
+        f"{account}: {text}" for account, story in reference.items() for text in differences(story, home.story(account))
+    ]
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------------
+
+
+def fail_at(count: int) -> Action:
+    """Throw at this pass of a point."""
+
+    def act(passed: int) -> None:
+        if passed == count:
+            raise InjectedFault(f"pass {passed}")
+
+    return act
+
+
+def send_at(count: int, *numbers: signal.Signals) -> Action:
+    """Send signals to this process at this pass of a point."""
+
+    def act(passed: int) -> None:
+        if passed == count:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+
+    return act
+
+
+@contextmanager
+def caught_signals() -> Iterator[SignalInbox]:
+    """The handlers of a daemon in this process, for the length of a test."""
+    inbox = SignalInbox([signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, WAKE_SIGNAL])
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, WAKE_SIGNAL]
+    before = {number: signal.getsignal(number) for number in numbers}
+    inbox.install()
+    try:
+        yield inbox
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- processes --------------------------------------------------------------------------------------------------------------
+
+
+class Process:
+    """A daemon as a process of its own, with its points traced into a file."""
+
+    def __init__(self, home: Home, environ: Mapping[str, str], words: tuple[str, ...]) -> None:
+        self._trace = home.folder / "points"
+        self._trace.unlink(missing_ok=True)
+        self._log = home.folder / "log"
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TRADEKEEL_", "NOTIFY_", "WATCHDOG_"))}
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tradekeel", "run", "--plain", str(home.config), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=inherited | {faults.POINTS_TO: str(self._trace)} | dict(environ),
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(errors="replace")
+
+    def passed(self) -> Counter[str]:
+        """How often it has passed each point so far."""
+        return Counter(self._trace.read_text().split("\n") if self._trace.exists() else ())
+
+    def until_passed(self, point: str, count: int = 1) -> None:
+        """Wait until it has passed a point so many times."""
+        self.until(lambda: self.passed()[point] >= count, f"{point} was not passed {count} times")
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition, for as long as it runs and as a life may take."""
+        end_s = time.monotonic() + LIFE_MAX_S
+        while not condition():
+            if self._process.poll() is not None:
+                if condition():
+                    return
+                raise AssertionError(f"{what}, and it ended with {self._process.returncode}:\n{self.log[-3_000:]}")
+            if time.monotonic() > end_s:
+                self.kill()
+                raise AssertionError(f"{what} in {LIFE_MAX_S} s:\n{self.log[-3_000:]}")
+            time.sleep(0.002)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait until it ends; its exit code."""
+        try:
+            return self._process.wait(LIFE_MAX_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end in {LIFE_MAX_S} s:\n{self.log[-3_000:]}") from None
+
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()

@@ -1,0 +1,150 @@
+"""An exception thrown inside each actor at each kind of message (DESIGN.md §3 says what happens then).
+
+Every message to every actor is a point while a harness watches. A run without a fault tells which there are; then
+each gets a run in which it throws half-way through. An account's actors are restarted by their supervisor, beside
+another account that notices nothing, and the run ends by itself; the recorder and control end the process with 70,
+and the next start goes on. Either way the trades are those of the run without a fault, and the independent checker
+finds nothing lost and nothing doubled.
+
+The first and the last pass of every point, and random ones, are for `python -m tests.campaigns.faults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns import faults as rounds
+from tests.campaigns.faults import CASES, Outcome, Reference, Shot, run_reference, shoot
+from tradekeel.actors.executor import Executor
+
+HANDLED = {
+    "recorder": {"Commit", "LoadAccount", "_Done"},
+    "control": {"SignalArrived", "AccountReady", "FeedProgress", "FeedEnded", "Alert"},
+    "session": {
+        "QuietUntil",
+        "VenuePassed",
+        "MatchTick",
+        "Perform",
+        "Reconcile",
+        "SetLatch",
+        "AskSession",
+        "_Next",
+    },
+    "sync": {"Reconcile", "LookUp"},
+    "monitor": {"Attached", "QuietUntil", "TicksPassed", "WatchTick", "Save", "Where", "TakeSnapshot"},
+    "strategist": {"Attached", "Run", "Confirm", "Save", "Where", "StopStrategy"},
+    "feed": {"JournalReached", "StopFeed"},
+}
+"""Every message that an actor handles; the executor's own table says what it handles."""
+
+ELSEWHERE = {
+    ("executor", "FailStrategy"): "test_strategy_faults: an executor that fails while a strategy is given up",
+    ("executor", "Describe"): "asked once a second, for the status: test_signals reads it",
+    ("executor", "NewsWaits"): "a venue that pushes its news, which paper does not",
+    ("executor", "_ReconcileAgain"): "test_disk: a venue that cannot be reached",
+    ("executor", "_News"): "after a halt of the books, or news that waits",
+}
+"""What none of the short runs needs."""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """Where the runs of this module are: in memory, since a fault inside an actor tests no disk."""
+    with rounds.workplace() as work:
+        yield work
+
+
+@pytest.fixture(scope="module")
+def references(place: Path) -> dict[str, Reference]:
+    """Each case, run once without a fault."""
+    return {name: run_reference(case, place / name) for name, case in CASES.items()}
+
+
+def _wrong(outcomes: list[Outcome]) -> list[str]:
+    return [f"{o.case} {o.shot}: {text}" for o in outcomes for text in o.wrong]
+
+
+def test_a_run_without_a_fault_is_whole(references: dict[str, Reference]) -> None:
+    assert {name: reference.wrong for name, reference in references.items() if reference.wrong} == {}
+
+
+def test_the_runs_between_them_send_every_message_to_every_actor(references: dict[str, Reference]) -> None:
+    executor = {message.__name__ for message in Executor._HANDLERS}
+    expected = {(actor, message) for actor, messages in HANDLED.items() for message in messages}
+    expected |= {("executor", message) for message in executor}
+    sent = {(shot.actor, shot.message) for ref in references.values() for shot in ref.shots((0.5,))}
+    assert expected - sent - set(ELSEWHERE) == set()
+    assert sent - expected <= {("control", "DescribeProcess"), ("control", "_Look"), ("executor", "Describe")}
+
+
+@pytest.mark.parametrize("account", ["a", "b"])
+def test_an_account_whose_actor_throws_goes_on_by_itself(
+    account: str, references: dict[str, Reference], place: Path
+) -> None:
+    reference = references["pair"]
+    shots = [shot for shot in reference.shots((0.5,)) if shot.account == account]
+    outcomes = [shoot(reference, shot, place / f"pair-{number}") for number, shot in enumerate(shots)]
+    assert _wrong(outcomes) == []
+    assert len([o for o in outcomes if o.hit]) >= len(shots) - 1, "nearly every fault came to pass"
+    assert all(len(o.lives) == 1 for o in outcomes), "the process went on"
+    assert all(" failed " in o.lives[0].log for o in outcomes if o.hit)
+
+
+def test_a_process_whose_recorder_or_control_throws_ends_and_the_next_one_goes_on(
+    references: dict[str, Reference], place: Path
+) -> None:
+    reference = references["pair"]
+    shots = [shot for shot in reference.shots((0.5,)) if shot.actor in rounds.ENDS_THE_PROCESS]
+    outcomes = [shoot(reference, shot, place / f"shared-{number}") for number, shot in enumerate(shots)]
+    assert _wrong(outcomes) == []
+    assert {o.shot.actor for o in outcomes if o.hit} >= {"recorder", "control"}
+    assert all(o.lives[0].code == rounds.CRASH and len(o.lives) > 1 for o in outcomes if o.hit)
+
+
+RARE = {
+    "lossy": ("LookUp", "_Looked", "ReconcileNow", "TakeSnapshot", "executor:Note", "CaughtUp"),
+    "stopped": ("SignalArrived", "StopFeed", "StopStrategy", "EndWorking"),
+    "paused": ("SignalArrived", "AccountCommand", "SetLatch"),
+    "limits": ("TripRisk", "Alert", "ExitTrades"),
+}
+"""What only these cases bring about."""
+
+
+@pytest.mark.parametrize("name", list(RARE))
+def test_messages_that_come_seldom_are_no_exception(name: str, references: dict[str, Reference], place: Path) -> None:
+    reference = references[name]
+    shots = [s for s in reference.shots((0.5,)) if any(word in s.point for word in RARE[name])]
+    assert shots
+    outcomes = [shoot(reference, shot, place / f"{name}-{number}") for number, shot in enumerate(shots)]
+    assert _wrong(outcomes) == []
+    assert any(o.hit for o in outcomes)
+
+
+def test_two_faults_in_one_account_are_two_restarts(references: dict[str, Reference], place: Path) -> None:
+    reference = references["pair"]
+    outcome = rounds.shoot_together(
+        reference, [Shot("a/executor:Decide", 3), Shot("a/session:Perform", 9)], place / "two"
+    )
+    assert outcome.wrong == []
+    assert len(outcome.lives) == 1
+    assert outcome.lives[0].log.count("it is restarted") >= 2
+
+
+def test_an_account_that_fails_again_and_again_ends_the_process_and_the_next_one_goes_on(
+    references: dict[str, Reference], place: Path
+) -> None:
+    reference = references["pair"]
+    shots = [Shot("a/executor:See", count) for count in range(2, 20)]
+    outcome = rounds.shoot_together(reference, shots, place / "again")
+    assert outcome.wrong == []
+    assert outcome.lives[0].code == rounds.CRASH
+    assert "a gives up" in outcome.lives[0].log
+    assert len(outcome.lives) > 1
+
+
+@pytest.mark.campaign
+def test_every_pair_at_its_first_middle_and_last_pass_and_at_random_ones(seed: int) -> None:
+    assert rounds.main(["--seed", str(seed)]) == 0
