@@ -1,0 +1,83 @@
+"""What followers are given: a place to begin, the entries since, and a moment at which everybody is saved."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from tradekeel.actors.executor.shell import Shell
+from tradekeel.domain.effects import Effects
+from tradekeel.domain.protocol import Attach, Attached, Cut, ReadEntries
+from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint
+from tradekeel.domain.recovery import AccountState, encode_account_state, view_at
+from tradekeel.domain.view import Entry
+from tradekeel.runtime.actor import Reply
+
+ACCOUNT_STATE_VERSION = 1
+
+
+class Following(Shell):
+    """Serves the monitor and the strategists."""
+
+    def _attach(self, message: Attach, reply: Reply | None) -> None:
+        assert reply is not None
+        if not self.core.ready or self._unacknowledged:
+            self._waiting_ready.append((message, reply))
+            return
+        saved = self._cut_monitor if message.strategy is None else None
+        version, position, inbox = 0, self._cut_position, self._cut_inbox
+        checkpoint = self._saved.get(message.strategy) if message.strategy is not None else None
+        if checkpoint is not None:
+            saved, version, position, inbox = (
+                checkpoint.state,
+                checkpoint.version,
+                checkpoint.position,
+                checkpoint.inbox,
+            )
+        entries = tuple(self._tail)
+        view = view_at(self._cut_book, entries, message.strategy, inbox)
+        reply.send(
+            Attached(
+                execution=self._book.execution_id,
+                saved=saved,
+                saved_version=version,
+                view=view,
+                entries=tuple(e for e in entries if e.sequence > view.inbox),
+                position=position,
+                frontier=self._book.stamp,
+                ts_ns=self._last_ns,
+            )
+        )
+
+    def _read_entries(self, message: ReadEntries, reply: Reply | None) -> None:
+        assert reply is not None
+        found: deque[Entry] = deque()
+        for entry in reversed(self._tail):
+            if entry.sequence <= message.after:
+                break
+            found.appendleft(entry)
+        reply.send(tuple(found))
+
+    def _cut(self, message: Cut, reply: Reply | None) -> None:
+        assert reply is not None
+        if self._book.sequence != message.sequence:
+            reply.send(0)
+            return
+        state = AccountState(
+            book=self._book.save(),
+            monitor=message.monitor,
+            memories=self.core.memories,
+            rates=self.core.gate.saved_rates(message.ts_ns),
+            position=message.position,
+            ts_ns=message.ts_ns,
+        )
+        own = Checkpoint(
+            execution=self._book.execution_id,
+            owner=ACCOUNT_OWNER,
+            position=message.position,
+            inbox=self._book.sequence,
+            ts_ns=message.ts_ns,
+            version=ACCOUNT_STATE_VERSION,
+            state=encode_account_state(state),
+        )
+        self._take(Effects(checkpoints=(own, *message.checkpoints)))
+        self._settling.append(reply)

@@ -1,0 +1,122 @@
+"""What people, and the end of a run, ask of an account."""
+
+from __future__ import annotations
+
+from tradekeel.actors.executor.shell import Shell
+from tradekeel.domain.effects import Effects
+from tradekeel.domain.messages import Stamp
+from tradekeel.domain.orders import IN_DOUBT, OrderStatus
+from tradekeel.domain.protocol import (
+    AccountCommand,
+    AccountStatus,
+    CloseExecution,
+    Command,
+    Describe,
+    EndWorking,
+    FailStrategy,
+)
+from tradekeel.domain.records import FEED_HAS_ENDED, ExecutionClosed, Latch, StrategyStatus, StrategyStatusChanged
+from tradekeel.errors import Defect
+from tradekeel.runtime.actor import Reply
+from tradekeel.runtime.faults import point
+
+
+class People(Shell):
+    """Commands, status, endings."""
+
+    def _command(self, message: AccountCommand, reply: Reply | None) -> None:
+        if self._ended:
+            if reply is not None:
+                reply.send(f"nothing to do: {self.terms.account} is over, {FEED_HAS_ENDED}")
+            return
+        now, by, why = self._now(), message.by, message.reason
+        effects, said = self._obey(message, now, by, why)
+        self._take(effects)
+        self._tell_session()
+        if reply is not None:
+            reply.send(said)
+
+    def _obey(self, message: AccountCommand, now: int, by: str, why: str) -> tuple[Effects, str]:
+        account = self.terms.account
+        match message.command:
+            case Command.PAUSE:
+                return self.core.pause(True, why, by, now), f"{account} is paused: no new entries, exits go on"
+            case Command.RESUME:
+                return self.core.pause(False, why, by, now), f"{account} takes entries again"
+            case Command.KILL:
+                return self.core.latch(
+                    Latch.HALTED, why or "killed", by, now
+                ), f"{account} is halted until it is released"
+            case Command.RELEASE:
+                return self.core.release(why, by, now), f"{account} is released"
+            case Command.FLATTEN:
+                return self.core.flatten(by, now), f"{account} is being closed and then paused"
+            case Command.RESOLVE:
+                return self._resolve(message, now, by)
+        raise Defect(f"no rule for {message.command}")
+
+    def _resolve(self, message: AccountCommand, now: int, by: str) -> tuple[Effects, str]:
+        order = self._book.orders.get(message.client_order_id)
+        if order is None or order.status is not OrderStatus.UNKNOWN:
+            state = "not known or ended" if order is None else str(order.status)
+            return (
+                Effects(),
+                f"nothing done: order {message.client_order_id} is {state}, only unknown orders are resolved",
+            )
+        effects = self.core.resolve(message.client_order_id, OrderStatus(message.outcome), by, now)
+        return effects, f"order {message.client_order_id} is {message.outcome}"
+
+    def _describe(self, message: Describe, reply: Reply | None) -> None:
+        assert reply is not None
+        book, row = self._book, self._book.execution
+        reply.send(
+            AccountStatus(
+                account=self.terms.account,
+                execution=None if row is None else row.execution,
+                state=self._state,
+                paused=row is not None and row.paused,
+                latch=Latch.OPEN if row is None else row.latch,
+                latch_reason="" if row is None else row.latch_reason,
+                orders=len(book.orders),
+                unknown=tuple(o.client_order_id for o in book.orders.values() if o.status in IN_DOUBT),
+                trades=len(book.trades),
+                positions={symbol: str(book.net(symbol)) for symbol, _ in book.positions},
+                balance=str(book.money.balance),
+                equity=None if self.core.equity is None else str(self.core.equity.equity),
+                cursor=book.cursor,
+                sequence=book.sequence,
+                position=Stamp.position(self.core.stamp),
+                strategies={name: line.row.status.value for name, line in book.strategies.items()},
+            )
+        )
+
+    def _end_working(self, message: EndWorking, reply: Reply | None) -> None:
+        if message.what == "flatten":
+            self._take(self.core.flatten("stop", self._now()))
+        elif message.what == "resume":
+            self._take(self.core.pause(False, message.reason, "stop", self._now()))
+        else:
+            self._take(self.core.cancel_entries(message.reason, self._now(), everything=message.what == "all"))
+        if reply is not None:
+            self._settling.append(reply)
+
+    def _close(self, message: CloseExecution, reply: Reply | None) -> None:
+        point("executor.close.before")
+        self._commit_record(ExecutionClosed(ts_ns=self._now(), stamp=self.core.stamp, reason=message.reason))
+        if reply is not None:
+            self._settling.append(reply)
+
+    def _fail_strategy(self, message: FailStrategy, reply: Reply | None) -> None:
+        self._commit_record(
+            StrategyStatusChanged(
+                ts_ns=self._now(),
+                stamp=self.core.stamp,
+                strategy=message.strategy,
+                status=message.status,
+                reason=message.reason,
+            )
+        )
+        if message.status is StrategyStatus.FAILED:
+            self._alert("critical", f"strategy {message.strategy} has failed: {message.reason}. Its exits go on.")
+        if reply is not None:
+            self._settling.append(reply)

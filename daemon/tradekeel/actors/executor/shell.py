@@ -1,0 +1,326 @@
+"""The way of a step: into the core, onto the disk, out to the venue, and the answers back in.
+
+The core runs ahead of the disk. Steps that come while a commit is under way share the next one; what they ask for
+goes out in order when they are durable. Nothing is awaited in the mail loop: commits, venue requests and lookups are
+requests whose answers come back as mail.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.domain.book import Book
+from tradekeel.domain.effects import Effects, LookUpOrder, VenueAsk, merged
+from tradekeel.domain.execution import ExecutorCore
+from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.protocol import (
+    AccountReady,
+    Alert,
+    Commit,
+    Decide,
+    JournalReached,
+    LookedUp,
+    LookUp,
+    NewsWaits,
+    OutcomeKind,
+    Perform,
+    Performed,
+    SetLatch,
+)
+from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, LatchChanged, Mode, Record, StrategyRow
+from tradekeel.domain.recovery import decode_account_state
+from tradekeel.domain.risk import RiskGate
+from tradekeel.domain.view import Entry
+from tradekeel.errors import OutcomeUnknown, VenueUnreachable
+from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
+from tradekeel.runtime.faults import point
+
+UNACKNOWLEDGED_MAX = 64
+"""Steps that the core may be ahead of the disk."""
+
+
+COMMIT_TIMEOUT_S = 60.0
+
+
+VENUE_TIMEOUT_S = 120.0
+
+
+LOOKUP_TIMEOUT_S = 10 * 365 * 86_400.0  # sync answers when it knows, however long that takes
+
+
+class ExecutorSettings(Struct, frozen=True, kw_only=True):
+    """What an executor needs to know beside its account's terms."""
+
+    terms: AccountTerms
+    mode: Mode
+    config_fingerprint: str
+    data_fingerprint: str
+    strategies: tuple[StrategyRow, ...]
+    version: str
+    make_execution_id: Callable[[], str]
+    resuming: bool  # the run goes on: a process before this one did not end it
+    under_way: set[str]  # executions that incarnations of this process began or went on with; kept between them
+    halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
+    entries_kept_max: int = 5_000
+
+
+# What requests bring back.
+class Committed(Struct, frozen=True):
+    steps: tuple[Effects, ...]
+    answer: Any
+
+
+class Done(Struct, frozen=True):
+    asks: tuple[VenueAsk, ...]
+    answer: Any
+
+
+class News(Struct, frozen=True):
+    answer: Any
+
+
+class Matched(Struct, frozen=True):
+    reply: Reply
+    answer: Any
+
+
+class Looked(Struct, frozen=True):
+    client_order_id: str
+    answer: Any
+
+
+class SideRead(Struct, frozen=True):
+    answer: Any
+
+
+class ReconcileAgain(Struct, frozen=True):
+    pass
+
+
+class Shell(Actor):
+    """Steps, commits and requests of one account."""
+
+    mailbox_limits = MailboxLimits(reliable_max=4_096, results_max=65_536)
+
+    # Made on start, from what is on the disk.
+    core: ExecutorCore
+    _book: Book
+    _recovered: tuple[int, int, tuple[str, ...]]  # orders, trades, the first five of them
+    _last_ns: int  # event time of the last thing that happened
+
+    def __init__(
+        self,
+        settings: ExecutorSettings,
+        make_gate: Callable[[Any], RiskGate],
+        *,
+        recorder: ActorRef,
+        session: ActorRef,
+        sync: ActorRef,
+        control: ActorRef,
+        feed: ActorRef,
+    ) -> None:
+        self.settings = settings
+        self.terms = settings.terms
+        self._make_gate = make_gate
+        self._recorder, self._session, self._sync, self._control, self._feed = recorder, session, sync, control, feed
+        self._unacknowledged = 0
+        self._uncommitted: list[Effects] = []
+        self._committing = False
+        self._to_ask: list[VenueAsk] = []  # durable, and not yet with the session
+        self._asking = False
+        # After a restart the venue may stand at an older tick than what was decided: nothing goes out before the feed
+        # has brought it there, or an order would meet ticks that came before its decision.
+        self._catching_up = self.terms.replayable
+        self._ended = False
+        self._asked = 0  # ticks to match, lookups and reconciliations on their way
+        self._deferred: deque[Envelope] = deque()
+        self._settling: list[Reply] = []
+        self._waiting_ready: list[tuple[Any, Reply]] = []
+        self._tail: deque[Entry] = deque()
+        self._saved: dict[str, Checkpoint] = {}
+        self._cut_book: bytes | None = None
+        self._cut_monitor: bytes | None = None
+        self._cut_position = self._cut_inbox = 0
+        self._state = "starting"
+        self._failures = 0
+        self._rounds = 0
+
+    def _now(self) -> int:
+        """Event time in replay (the last thing that happened), the clock's time otherwise."""
+        return self._last_ns if self.terms.replayable else self.clock.now_ns()
+
+    def _decide(self, message: Decide, reply: Reply | None) -> None:
+        if self._unacknowledged >= UNACKNOWLEDGED_MAX:
+            self._deferred.append(Envelope(message, reply))
+            return
+        decision = message.decision
+        self._last_ns = max(self._last_ns, decision.ts_ns)
+        now = decision.ts_ns if self.terms.replayable else self.clock.now_ns()
+        point("executor.decide.before")
+        self._take(self.core.decide(decision, now))
+        if reply is not None:
+            reply.send(True)
+
+    def _is_quiet(self) -> bool:
+        waiting = self._to_ask and not self._catching_up
+        return not (self._unacknowledged or self._asked or self._asking or waiting or self._deferred)
+
+    def _take(self, effects: Effects) -> None:
+        """Make a step durable; its requests follow when it is. Steps that come while a commit is under way share the next."""
+        if not effects:
+            return
+        if not effects.entries and not effects.checkpoints and not self._unacknowledged:
+            self._perform(effects.requests)
+            return
+        self._unacknowledged += 1
+        self._uncommitted.append(effects)
+        if any(isinstance(entry.record, LatchChanged) for entry in effects.entries):
+            self._tell_session()
+
+    def _flush(self) -> None:
+        if self._uncommitted and not self._committing:
+            steps, self._uncommitted = tuple(self._uncommitted), []
+            self._committing = True
+            point("executor.before_commit")
+            group = merged(steps).group(self._book.execution_id)
+            self.request(self._recorder, Commit(group), partial(Committed, steps), timeout_s=COMMIT_TIMEOUT_S)
+        if self._to_ask and not self._asking and not self._catching_up:
+            wire, self._to_ask = tuple(self._to_ask), []
+            self._asking = True
+            point("executor.send.before")
+            question = Perform(self.incarnation, wire, self._book.cursor)
+            self.request(self._session, question, partial(Done, wire), timeout_s=VENUE_TIMEOUT_S)
+
+    def _commit_record(self, record: Record) -> None:
+        self._take(self.core.note(record))
+
+    def _committed(self, message: Committed, _: Reply | None) -> None:
+        if isinstance(message.answer, Exception):
+            raise message.answer
+        self._committing = False
+        self._unacknowledged -= len(message.steps)
+        durable = merged(message.steps)
+        self._tail.extend(durable.entries)
+        for checkpoint in durable.checkpoints:
+            self._remember(checkpoint)
+        point("executor.after_commit")
+        if durable.entries and self._feed.alive:
+            self._feed.latest("journal", JournalReached(durable.entries[-1].sequence))
+        self._perform(durable.requests)
+        while self._deferred and self._unacknowledged < UNACKNOWLEDGED_MAX:
+            envelope = self._deferred.popleft()
+            self._decide(envelope.message, envelope.reply)
+
+    def _remember(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.owner != ACCOUNT_OWNER:
+            self._saved[checkpoint.owner] = checkpoint
+            return
+        state = decode_account_state(checkpoint.state)
+        self._cut_book, self._cut_monitor, self._cut_position = state.book, state.monitor, state.position
+        self._cut_inbox = checkpoint.inbox
+        while self._tail and self._tail[0].sequence <= checkpoint.inbox:
+            self._tail.popleft()
+
+    def _perform(self, asks: tuple[VenueAsk, ...]) -> None:
+        """What is durable may go out now: in order, behind what the session is busy with."""
+        for ask in asks:
+            if isinstance(ask, LookUpOrder):
+                self._look_up(ask.client_order_id)
+            else:
+                self._to_ask.append(ask)
+
+    def _look_up(self, client_order_id: str) -> None:
+        point("executor.lookup.before")
+        self._asked += 1
+        order = self._book.orders.get(client_order_id)
+        left_by = self.clock.now_ns() if order is None or order.deadline_ns is None else order.deadline_ns
+        question = LookUp(self.incarnation, client_order_id, self._book.cursor, left_by)
+        self.request(self._sync, question, partial(Looked, client_order_id), timeout_s=LOOKUP_TIMEOUT_S)
+
+    def _performed(self, message: Done, _: Reply | None) -> None:
+        self._asking = False
+        answer = message.answer
+        if isinstance(answer, Exception):
+            # The session did not answer at all: whatever was asked may have been done.
+            for ask in message.asks:
+                self._take(
+                    self.core.lost(client_id_of(ask), f"no answer from the venue session: {answer}", self._now())
+                )
+            return
+        performed = performed_of(answer)
+        self._news(performed)
+        for outcome in performed.outcomes:
+            if outcome.kind is OutcomeKind.NOT_SENT:
+                self._take(self.core.not_sent(outcome.client_order_id, outcome.reason, self._now()))
+            elif outcome.kind is OutcomeKind.REFUSED:
+                self._take(self.core.refused(outcome.client_order_id, outcome.reason, self._now()))
+            elif outcome.kind is OutcomeKind.UNKNOWN:
+                point("executor.lost.before")
+                self._take(self.core.lost(outcome.client_order_id, outcome.reason, self._now()))
+
+    def _looked(self, message: Looked, _: Reply | None) -> None:
+        self._asked -= 1
+        answer = message.answer
+        if isinstance(answer, Exception):
+            raise answer  # sync never gives up: if it is gone, this incarnation has to start anew
+        assert isinstance(answer, LookedUp)
+        self._news(Performed((), answer.transactions))
+        point("executor.lookup.after")
+        if answer.never_arrived:
+            point("executor.renew.before")
+            self._take(self.core.not_sent(answer.client_order_id, answer.reason, self._now(), never_arrived=True))
+        elif not answer.found:
+            self._alert("warning", f"order {answer.client_order_id}: {answer.reason} (tradekeel resolve)")
+
+    def _news(self, performed: Performed) -> None:
+        if performed.transactions:
+            point("executor.news.before_booking")
+            self._take(self.core.news(performed.transactions, self._now()))
+
+    def _news_wait(self, message: NewsWaits, reply: Reply | None) -> None:
+        """The venue's record has grown by itself: read it, once however often this is said."""
+        self._asked += 1
+        question = Perform(self.incarnation, (), self._book.cursor)
+        self.request(self._session, question, News, timeout_s=VENUE_TIMEOUT_S)
+
+    def _news_came(self, message: News, _: Reply | None) -> None:
+        self._asked -= 1
+        if not isinstance(message.answer, VenueUnreachable | OutcomeUnknown):
+            self._news(performed_of(message.answer))
+
+    def _not_trading(self, why: str) -> None:
+        self._state = f"not trading: {why}"
+        self._announce(False, why)
+
+    def _announce(self, trading: bool, why: str) -> None:
+        """Tell control: the first time with what was recovered, afterwards whenever it changes."""
+        orders, trades, first = self._recovered
+        ready = AccountReady(self.terms.account, trading, why, orders, trades, first)
+        self._control.latest(("ready", self.terms.account), ready)
+
+    def _tell_session(self) -> None:
+        row = self._book.execution
+        if row is not None:
+            self._session.control(SetLatch(row.paused, row.latch))
+
+    def _alert(self, severity: str, text: str) -> None:
+        self._control.latest(("alert", self.terms.account, text), Alert(self.terms.account, severity, text))
+
+    def settled(self) -> bool:
+        return not self._unacknowledged  # lookups may go on for days, and their answers are found again after a restart
+
+
+def client_id_of(ask: VenueAsk) -> str:
+    return ask.request.client_order_id if hasattr(ask, "request") else ask.client_order_id
+
+
+def performed_of(answer: Any) -> Performed:
+    if isinstance(answer, Exception):
+        raise answer
+    assert isinstance(answer, Performed)
+    return answer

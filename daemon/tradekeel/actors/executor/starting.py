@@ -1,0 +1,167 @@
+"""Going on from the disk: the last cut, the journal behind it, or a new execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tradekeel.actors.executor.reconciling import Reconciling
+from tradekeel.actors.executor.shell import COMMIT_TIMEOUT_S
+from tradekeel.domain.book import Book
+from tradekeel.domain.execution import ExecutorCore
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import OrderStatus
+from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
+from tradekeel.domain.records import (
+    FEED_HAS_ENDED,
+    DaemonStarted,
+    ExecutionRow,
+    ExecutionStarted,
+    Latch,
+    StrategyRegistered,
+    StrategyStatus,
+    StrategyStatusChanged,
+)
+from tradekeel.domain.recovery import decode_account_state, fold, opening_of
+from tradekeel.errors import Defect
+from tradekeel.runtime.faults import point
+
+
+class Starting(Reconciling):
+    """Recovers the account, or begins anew."""
+
+    async def on_start(self) -> None:
+        loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=COMMIT_TIMEOUT_S)
+        point("executor.recover.loaded")
+        rates = self._restore(loaded)
+        self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
+        self.core.resume(self._memories, self._cut_position, self._tail)
+        self._count_rates()
+        if loaded.previous is not None and self._has_ended(loaded.previous):
+            self._stay_ended(loaded.previous)
+            return
+        if self._book.execution is None:
+            self._begin_execution(loaded)
+        elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
+            raise Defect("the feed's data changed")  # refused with a clear error before anything was started
+        self.settings.under_way.add(self._book.execution_id)
+        self._register_strategies()
+        self._recovered = (len(self._book.orders), len(self._book.trades), self._first_five())
+        self._commit_record(
+            DaemonStarted(
+                ts_ns=self._now(),
+                stamp=self.core.stamp,
+                version=self.settings.version,
+                wall_ns=self.clock.now_ns(),
+                recovered_orders=len(self._book.orders),
+                recovered_trades=len(self._book.trades),
+            )
+        )
+        held = self.settings.halted_by()
+        if held is not None:
+            self._take(self.core.latch(Latch.HALTED, held, "latch file", self._now()))
+        self._tell_session()
+        self._reconcile()
+        self._flush()
+
+    def _restore(self, loaded: LoadedAccount) -> Any:
+        self._saved = dict(loaded.saved)
+        self._memories = {}
+        rates = None
+        book = Book()
+        state = None
+        if loaded.cut is not None:
+            state = decode_account_state(loaded.cut.state)
+            book = Book.load(state.book)
+            self._cut_book, self._cut_monitor, self._cut_position = state.book, state.monitor, state.position
+            self._cut_inbox = loaded.cut.inbox
+            self._memories, rates = state.memories, state.rates
+        recovered = fold(book, loaded.journal)
+        self._book = recovered.book
+        self._tail.extend(recovered.entries)
+        saved_ns = state.ts_ns if state is not None else 0
+        self._last_ns = max((saved_ns, *(entry.record.ts_ns for entry in recovered.entries)))
+        return rates
+
+    def _count_rates(self) -> None:
+        """Orders since the cut count in the rates, as they did when they were decided."""
+        for entry in self._tail:
+            orders = getattr(entry.record, "orders", ())
+            for order in orders:
+                if order.status is not OrderStatus.DENIED:
+                    self.core.gate.rates.note_order(entry.record.ts_ns)
+
+    def _first_five(self) -> tuple[str, ...]:
+        trades = [
+            f"trade {t.trade_id} {t.side} {t.open_quantity} {t.symbol} {t.status}" for t in self._book.trades.values()
+        ]
+        orders = [
+            f"order {o.client_order_id} {o.side} {o.quantity} {o.instrument} {o.status}"
+            for o in self._book.orders.values()
+        ]
+        return tuple((trades + orders)[:5])
+
+    def _has_ended(self, last: Book) -> bool:
+        """Whether the run that is being gone on with was over for this account already: then nothing is begun anew."""
+        row = last.execution
+        return (
+            row is not None
+            and (self.settings.resuming or row.execution in self.settings.under_way)
+            and row.close_reason == FEED_HAS_ENDED
+            and row.data_fingerprint == self.settings.data_fingerprint
+        )
+
+    def _stay_ended(self, last: Book) -> None:
+        self._book = last
+        self.core = ExecutorCore(last, self.terms, self._make_gate(None))
+        self._ended = True
+        self._state = FEED_HAS_ENDED
+        self._recovered = (0, 0, ())
+        self._announce(False, FEED_HAS_ENDED)
+        account = self.terms.account
+        self._control.latest(("feed-ended", account), FeedEnded(account, "it had ended before the restart"))
+
+    def _begin_execution(self, loaded: LoadedAccount) -> None:
+        settings = self.settings
+        execution = settings.make_execution_id()
+        opening = None if loaded.previous is None else opening_of(loaded.previous, execution)
+        row = ExecutionRow(
+            execution=execution,
+            account=self.terms.account,
+            number=loaded.next_number,
+            mode=settings.mode,
+            venue=self.terms.venue,
+            currency=self.terms.currency,
+            status="running",
+            config_fingerprint=settings.config_fingerprint,
+            data_fingerprint=settings.data_fingerprint,
+            opening_balance=ZERO if opening is None else opening.balance,
+            started_ns=self.clock.now_ns(),
+        )
+        self._commit_record(ExecutionStarted(ts_ns=self._now(), row=row, opening=opening))
+
+    def _register_strategies(self) -> None:
+        execution = self._book.execution_id
+        for wanted in self.settings.strategies:
+            row = msgspec.structs.replace(wanted, execution=execution)
+            line = self._book.strategies.get(row.strategy)
+            if line is None or (line.row.kind, line.row.parameters, line.row.instruments) != (
+                row.kind,
+                row.parameters,
+                row.instruments,
+            ):
+                self._commit_record(StrategyRegistered(ts_ns=self._now(), stamp=self.core.stamp, row=row))
+        configured = {row.strategy for row in self.settings.strategies}
+        for name, line in list(self._book.strategies.items()):
+            if name not in configured and line.row.status is not StrategyStatus.STOPPED:
+                reason = "it is no longer in the configuration: its open trades keep their exits"
+                self._commit_record(
+                    StrategyStatusChanged(
+                        ts_ns=self._now(),
+                        stamp=self.core.stamp,
+                        strategy=name,
+                        status=StrategyStatus.STOPPED,
+                        reason=reason,
+                    )
+                )
