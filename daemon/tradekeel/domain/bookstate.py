@@ -1,0 +1,204 @@
+"""What a book holds of an execution, and how it is read and saved.
+
+It keeps what may still change: live orders, open trades, and a bounded tail of ended ones for late fills. Its size
+follows the open business, not the history.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.domain import records as r
+from tradekeel.domain.messages import Signal
+from tradekeel.domain.money import LEDGER, ZERO, ledger
+from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
+from tradekeel.domain.positions import Position
+from tradekeel.domain.trades import Trade
+from tradekeel.errors import Defect
+
+ENDED_KEPT_MAX = 1_000
+"""Ended orders and closed trades that stay in memory for late fills; a later one still books, as an adopted trade."""
+
+
+PositionKey = tuple[str, str | None]
+
+
+_V = TypeVar("_V")
+
+
+class Money(Struct, frozen=True):
+    """The account's booked amounts, in its currency."""
+
+    deposits: Decimal = ZERO
+    realised: Decimal = ZERO
+    financing: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    @property
+    def balance(self) -> Decimal:
+        """Deposits + realised + financing - fees, exactly."""
+        earned = LEDGER.add(LEDGER.add(self.deposits, self.realised), self.financing)
+        return LEDGER.subtract(earned, self.fees)
+
+
+class StrategyLine(Struct, frozen=True):
+    """What the book keeps of a strategy beside its row."""
+
+    row: r.StrategyRow
+    digest: str = ""  # of the last decision
+    events: int = 0  # number of its last strategy event
+
+
+class BookState(Struct):
+    """A book as it is saved in a checkpoint."""
+
+    execution: r.ExecutionRow | None
+    sequence: int
+    stamp: int
+    cursor: int
+    exit_decisions: int
+    money: Money
+    trades_gross: Decimal
+    orders: list[Order]
+    ended: list[Order]
+    trades: list[Trade]
+    closed: list[Trade]
+    positions: list[Position]
+    strategies: list[StrategyLine]
+    signals: list[Signal]
+
+
+class OpenBooks:
+    """The state of one execution. Read its attributes freely; only a fold changes them."""
+
+    def __init__(self) -> None:
+        self.execution: r.ExecutionRow | None = None
+        self.sequence = 0  # last journal record applied
+        self.stamp = 0
+        self.cursor = 0  # last venue transaction booked
+        self.exit_decisions = 0  # exits that the monitor or a person decided: the number of the last
+        self.money = Money()
+        self.trades_gross = ZERO  # realised by trades, before fees and financing: what attribution compares
+        self.orders: dict[str, Order] = {}  # live
+        self.ended: dict[str, Order] = {}  # the last few that ended
+        self.trades: dict[str, Trade] = {}  # open, oldest first
+        self.closed: dict[str, Trade] = {}  # the last few that closed
+        self.positions: dict[PositionKey, Position] = {}
+        self.strategies: dict[str, StrategyLine] = {}
+        self.signals: dict[str, Signal] = {}  # not yet executed or failed
+        self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
+        self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
+        self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
+        self.working: dict[tuple[str, Side], Decimal] = {}  # what live orders, attached exits excepted, may still fill
+
+    @property
+    def execution_id(self) -> str:
+        """The execution's id; a book without its first record has none."""
+        if self.execution is None:
+            raise Defect("the book has no execution yet")
+        return self.execution.execution
+
+    @property
+    def currency(self) -> str:
+        """The account's currency."""
+        if self.execution is None:
+            raise Defect("the book has no execution yet")
+        return self.execution.currency
+
+    def order(self, client_order_id: str | None) -> Order | None:
+        """A live or recently ended order."""
+        if client_order_id is None:
+            return None
+        return self.orders.get(client_order_id) or self.ended.get(client_order_id)
+
+    def trade(self, trade_id: str | None) -> Trade | None:
+        """An open or recently closed trade."""
+        if trade_id is None:
+            return None
+        return self.trades.get(trade_id) or self.closed.get(trade_id)
+
+    def live_exits(self, trade_id: str, attached: bool | None = None) -> list[Order]:
+        """Live exits of a trade; ``attached`` chooses venue-held protective ones, or the others."""
+        # In the order in which they were made, never of their ids: what follows is the same in every run.
+        found = sorted((self.orders[i] for i in self.exits.get(trade_id, ())), key=_made)
+        return found if attached is None else [o for o in found if (o.parent_id is not None) is attached]
+
+    def closable(self, trade: Trade) -> Decimal:
+        """What an exit may still ask for: held, less what live, unsent and unknown exits of others already may take."""
+        taken = sum((o.open_quantity for o in self.live_exits(trade.trade_id, attached=False)), ZERO)
+        return max(trade.open_quantity - taken, ZERO)
+
+    def net(self, instrument: str) -> Decimal:
+        """The signed net quantity of an instrument over all positions."""
+        return sum((p.quantity for (symbol, _), p in self.positions.items() if symbol == instrument), ZERO)
+
+    @property
+    def attribution(self) -> Decimal:
+        """What netting booked differently from the trades: realised by the account less realised by trades."""
+        with ledger():
+            return self.money.realised - self.trades_gross
+
+    def _index(self, order: Order) -> None:
+        self.orders[order.client_order_id] = order
+        if order.purpose is Purpose.EXIT and order.trade_id is not None:
+            self.exits[order.trade_id].add(order.client_order_id)
+        if order.parent_id is not None:
+            self.children[order.parent_id].add(order.client_order_id)
+        if order.after_cancel_of and order.status is OrderStatus.INTENDED:
+            self.waiting[order.client_order_id] = None
+        self._count_working(order, order.open_quantity)
+
+    def _count_working(self, order: Order, change: Decimal) -> None:
+        if order.parent_id is None and change:
+            key = (order.instrument, order.side)
+            self.working[key] = LEDGER.add(self.working.get(key, ZERO), change)
+
+    @staticmethod
+    def _drop(index: defaultdict[str, set[str]], key: str, value: str) -> None:
+        held = index.get(key)
+        if held is not None:
+            held.discard(value)
+            if not held:
+                del index[key]
+
+    @staticmethod
+    def _keep(ring: dict[str, _V], key: str, value: _V) -> None:
+        ring.pop(key, None)
+        ring[key] = value
+        if len(ring) > ENDED_KEPT_MAX:
+            del ring[next(iter(ring))]
+
+    def save(self) -> bytes:
+        """The book as bytes, for a checkpoint."""
+        state = BookState(
+            self.execution,
+            self.sequence,
+            self.stamp,
+            self.cursor,
+            self.exit_decisions,
+            self.money,
+            self.trades_gross,
+            list(self.orders.values()),
+            list(self.ended.values()),
+            list(self.trades.values()),
+            list(self.closed.values()),
+            list(self.positions.values()),
+            list(self.strategies.values()),
+            list(self.signals.values()),
+        )
+        return STATE_ENCODER.encode(state)
+
+
+def _made(order: Order) -> tuple[int, int, str]:
+    return order.created_ns, order.leg, order.client_order_id
+
+
+STATE_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+
+
+STATE_DECODER = msgspec.msgpack.Decoder(BookState)
