@@ -12,7 +12,7 @@ to where the run began and runs again up to there.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,27 +21,22 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.messages import Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp, TransactionKind
-from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
+from tradekeel.domain.messages import Decision, Emit, Enter, Request, SetTimer, Stamp
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.domain.trades import CloseReason, Trade
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
 from tradekeel.strategies.base import (
     AnyStrategy,
-    FillEvent,
-    OrderUpdate,
-    Paused,
-    Resumed,
     Started,
     Stopped,
     StrategyContext,
     TimerFired,
     overrides,
 )
+from tradekeel.strategies.news import Outcome, happenings, instrument_of
+from tradekeel.strategies.requests import check_request
 
 NEVER_NS = 2**63 - 1
-Outcome = tuple[Any, Sequence[Request]]
 
 
 class ExecutionState(Struct, frozen=True, kw_only=True):
@@ -203,9 +198,11 @@ class StrategistCore:
             self.view.follow(entry)
             self._dirty = True
             self.stamp = max(self.stamp, entry.record.stamp)
-            for handle, event in self._events(entry, paused):
+            for handle, event in happenings(
+                entry, self.strategy, self.settings.name, self.view.renewed, paused_before=paused
+            ):
                 self._handle(
-                    handle(event, self.state, self._context(_instrument_of(event))),
+                    handle(event, self.state, self._context(instrument_of(event))),
                     entry.record.ts_ns,
                     self.stamp,
                     more=True,
@@ -313,7 +310,7 @@ class StrategistCore:
             if isinstance(request, SetTimer):
                 self.timers[request.name] = request.at_ns
             else:
-                check_request(request, self.settings)
+                check_request(request, self.settings.name, self.settings.instruments)
                 kept.append(request)
         if not kept:
             return False
@@ -437,103 +434,7 @@ class StrategistCore:
         found = contexts.get(symbol) if symbol is not None else None
         return found if found is not None else next(iter(contexts.values()))
 
-    def _events(self, entry: Entry, paused_before: bool) -> list[tuple[Callable[..., Outcome], Any]]:
-        record, name, strategy = entry.record, self.settings.name, self.strategy
-        if isinstance(record, r.VenueReported):
-            if record.transaction.kind is TransactionKind.ORDER_FILLED:
-                return [(strategy.on_fill, e) for e in _fills(entry, record, name)]
-            word = _NEWS_WORDS.get(record.transaction.kind)
-            return [(strategy.on_order, e) for e in _updates(entry, record.transaction.reason, word, name)]
-        if isinstance(record, r.OrderChanged):
-            word = _CHANGE_WORDS.get(record.event)
-            if record.client_order_id in self.view.renewed:
-                return []
-            return [(strategy.on_order, e) for e in _updates(entry, record.reason, word, name)]
-        if isinstance(record, r.DecisionTaken) and record.strategy == name:
-            return [
-                (strategy.on_order, OrderUpdate(order=o, event="denied", reason=o.status_reason, ts_ns=record.ts_ns))
-                for o in record.orders
-                if o.status is OrderStatus.DENIED
-            ]
-        if isinstance(record, r.LatchChanged) and record.paused is not paused_before:
-            if record.paused:
-                return [(strategy.on_pause, Paused(ts_ns=record.ts_ns, reason=record.reason))]
-            return [(strategy.on_resume, Resumed(ts_ns=record.ts_ns, reason=record.reason))]
-        return []
-
-
-def check_request(request: Request, settings: StrategySettings) -> None:
-    """Refuse what no gate could decide about: InputError says what is wrong with the request."""
-    who = f"strategy {settings.name}"
-    if isinstance(request, Enter | Exit) and request.instrument not in settings.instruments:
-        known = ", ".join(settings.instruments)
-        raise InputError(f"{who} asks for {request.instrument!r}, which is not among its instruments: {known}")
-    for field in _AMOUNTS.get(type(request), ()):
-        value = getattr(request, field)
-        if value is not None and not (isinstance(value, Decimal) and value.is_finite() and value > 0):
-            raise InputError(f"{who} asks with {field} = {value!r}: it must be a Decimal above zero")
-    if isinstance(request, Exit) and request.reason not in _REASONS:
-        raise InputError(f"{who} gives the exit reason {request.reason!r}: known are {', '.join(sorted(_REASONS))}")
-    try:
-        _ENCODER.encode(request)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{who} asks with a value that cannot be written down: {error}") from error
-
-
-_AMOUNTS: dict[type, tuple[str, ...]] = {
-    Enter: (
-        "quantity",
-        "price",
-        "stop_price",
-        "stop_loss",
-        "take_profit",
-        "trailing_distance",
-        "trailing_percent",
-    ),
-    Exit: ("quantity",),
-    MoveStop: ("stop_loss", "take_profit"),
-}
-_REASONS = frozenset(reason.value for reason in CloseReason)
-
 
 def _left_out(enter: Enter, reason: str) -> Emit:
     data = {"instrument": enter.instrument, "side": enter.side.value, "quantity": str(enter.quantity)}
     return Emit(type="entry_left_out", data={**data, "reason": f"the strategy is stopping: {reason}"})
-
-
-def _instrument_of(event: Any) -> str | None:
-    if isinstance(event, FillEvent):
-        return event.trade.symbol
-    return event.order.instrument if isinstance(event, OrderUpdate) else None
-
-
-def _fills(entry: Entry, record: r.VenueReported, name: str) -> list[FillEvent]:
-    trades = {row.trade_id: row for row in entry.rows if isinstance(row, Trade)}
-    order = next((row for row in entry.rows if isinstance(row, Order)), None)
-    fill = record.transaction.fill
-    if fill is None:
-        return []
-    return [
-        FillEvent(fill=fill, order=order, trade=trade, opens=part.opens, quantity=part.quantity, ts_ns=record.ts_ns)
-        for part in record.allocations
-        if (trade := trades.get(part.trade_id)) is not None and trade.strategy == name
-    ]
-
-
-def _updates(entry: Entry, reason: str, word: str | None, name: str) -> list[OrderUpdate]:
-    if word is None:
-        return []
-    return [
-        OrderUpdate(order=row, event=word, reason=reason, ts_ns=entry.record.ts_ns)
-        for row in entry.rows
-        if isinstance(row, Order) and row.strategy == name
-    ]
-
-
-_NEWS_WORDS = {
-    TransactionKind.ORDER_ACCEPTED: "accepted",
-    TransactionKind.ORDER_REJECTED: "rejected",
-    TransactionKind.ORDER_CANCELED: "canceled",
-    TransactionKind.ORDER_EXPIRED: "expired",
-}
-_CHANGE_WORDS = {OrderEvent.LOSE.value: "unknown", OrderEvent.PROVE_NOT_SENT.value: "not_sent"}

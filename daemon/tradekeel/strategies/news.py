@@ -1,0 +1,86 @@
+"""From journal entries to the events of a strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+from tradekeel.domain import records as r
+from tradekeel.domain.messages import Request, TransactionKind
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
+from tradekeel.domain.trades import Trade
+from tradekeel.domain.view import Entry
+from tradekeel.strategies.base import AnyStrategy, FillEvent, OrderUpdate, Paused, Resumed
+
+Outcome = tuple[Any, Sequence[Request]]
+Happening = tuple[Callable[..., Outcome], Any]
+
+
+def happenings(
+    entry: Entry, strategy: AnyStrategy, name: str, renewed: Container[str], *, paused_before: bool
+) -> list[Happening]:
+    """What one journal entry means to the strategy called ``name``: the handlers to call, each with its event.
+
+    ``renewed`` are never-sent orders whose decision was taken again: to the strategy nothing has happened.
+    """
+    record = entry.record
+    if isinstance(record, r.VenueReported):
+        if record.transaction.kind is TransactionKind.ORDER_FILLED:
+            return [(strategy.on_fill, e) for e in _fills(entry, record, name)]
+        word = _NEWS_WORDS.get(record.transaction.kind)
+        return [(strategy.on_order, e) for e in _updates(entry, record.transaction.reason, word, name)]
+    if isinstance(record, r.OrderChanged):
+        word = _CHANGE_WORDS.get(record.event)
+        if record.client_order_id in renewed:
+            return []
+        return [(strategy.on_order, e) for e in _updates(entry, record.reason, word, name)]
+    if isinstance(record, r.DecisionTaken) and record.strategy == name:
+        return [
+            (strategy.on_order, OrderUpdate(order=o, event="denied", reason=o.status_reason, ts_ns=record.ts_ns))
+            for o in record.orders
+            if o.status is OrderStatus.DENIED
+        ]
+    if isinstance(record, r.LatchChanged) and record.paused is not paused_before:
+        if record.paused:
+            return [(strategy.on_pause, Paused(ts_ns=record.ts_ns, reason=record.reason))]
+        return [(strategy.on_resume, Resumed(ts_ns=record.ts_ns, reason=record.reason))]
+    return []
+
+
+def instrument_of(event: Any) -> str | None:
+    """The instrument that an event is about, if it is about one."""
+    if isinstance(event, FillEvent):
+        return event.trade.symbol
+    return event.order.instrument if isinstance(event, OrderUpdate) else None
+
+
+def _fills(entry: Entry, record: r.VenueReported, name: str) -> list[FillEvent]:
+    trades = {row.trade_id: row for row in entry.rows if isinstance(row, Trade)}
+    order = next((row for row in entry.rows if isinstance(row, Order)), None)
+    fill = record.transaction.fill
+    if fill is None:
+        return []
+    return [
+        FillEvent(fill=fill, order=order, trade=trade, opens=part.opens, quantity=part.quantity, ts_ns=record.ts_ns)
+        for part in record.allocations
+        if (trade := trades.get(part.trade_id)) is not None and trade.strategy == name
+    ]
+
+
+def _updates(entry: Entry, reason: str, word: str | None, name: str) -> list[OrderUpdate]:
+    if word is None:
+        return []
+    return [
+        OrderUpdate(order=row, event=word, reason=reason, ts_ns=entry.record.ts_ns)
+        for row in entry.rows
+        if isinstance(row, Order) and row.strategy == name
+    ]
+
+
+_NEWS_WORDS = {
+    TransactionKind.ORDER_ACCEPTED: "accepted",
+    TransactionKind.ORDER_REJECTED: "rejected",
+    TransactionKind.ORDER_CANCELED: "canceled",
+    TransactionKind.ORDER_EXPIRED: "expired",
+}
+_CHANGE_WORDS = {OrderEvent.LOSE.value: "unknown", OrderEvent.PROVE_NOT_SENT.value: "not_sent"}
