@@ -82,6 +82,7 @@ bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick 
 .PHONY: campaign
 campaign: .venv/.installed-dev  ## the long rounds: kills, scenarios, properties (TRADEKEEL_SEED=n to repeat)
 	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
+	@$(PY) -m tests.campaigns.kill --rounds $(or $(ROUNDS),300) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
 
 .PHONY: format
 format: .venv/.installed-dev  ## format the code and fix what lint can fix

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 EXACT = Context(prec=60)
+_WORKING = ("intended", "accepted", "partially_filled", "cancel_requested")
 IN_DOUBT = ("intended", "submitted", "unknown")
 NEVER_THERE = ("denied", "not_sent")
 
@@ -212,16 +213,14 @@ def _one_order_a_leg(ours: Ours, theirs: Theirs) -> Iterator[str]:
             yield f"the decision behind order {root_id} reached the venue {times} times"
 
 
-# --- at the end -------------------------------------------------------------------------------------------------------
+# --- when nothing is under way ----------------------------------------------------------------------------------------
 
 
-def check_ended(ours: Ours, theirs: Theirs) -> Iterator[str]:
-    """What must hold when a run has ended by itself."""
+def check_settled(ours: Ours, theirs: Theirs) -> Iterator[str]:
+    """What must hold when a daemon has stopped in order, whether or not its run is over."""
     yield from check_always(ours, theirs)
     if theirs.damaged or any(_journal_is_whole(ours)):
         return
-    yield from _execution_closed(ours)
-    yield from _nothing_in_doubt(ours, theirs)
     yield from _sides_know_the_same_orders(ours, theirs)
     yield from _fills_once(ours, theirs)
     yield from _record_booked_once(ours, theirs)
@@ -229,6 +228,18 @@ def check_ended(ours: Ours, theirs: Theirs) -> Iterator[str]:
     yield from _money_equal(ours, theirs)
     yield from _fees_add_up(ours)
     yield from _always_balanced(ours)
+
+
+# --- at the end -------------------------------------------------------------------------------------------------------
+
+
+def check_ended(ours: Ours, theirs: Theirs) -> Iterator[str]:
+    """What must hold when a run has ended by itself."""
+    yield from check_settled(ours, theirs)
+    if theirs.damaged or any(_journal_is_whole(ours)):
+        return
+    yield from _execution_closed(ours)
+    yield from _nothing_in_doubt(ours, theirs)
 
 
 def _execution_closed(ours: Ours) -> Iterator[str]:
@@ -266,7 +277,7 @@ def _sides_know_the_same_orders(ours: Ours, theirs: Theirs) -> Iterator[str]:
             continue
         if Decimal(order["filled_quantity"]) != Decimal(venue.get("filled", 0)):
             yield f"order {order['client_order_id']}: {order['filled_quantity']} filled here, {venue['filled']} there"
-        if order["status"] != str(venue["state"]):
+        if order["status"] not in _WORKING and order["status"] != str(venue["state"]):
             yield f"order {order['client_order_id']}: {order['status']} here, {venue['state']} there"
 
 
@@ -372,7 +383,8 @@ def _always_balanced(ours: Ours) -> Iterator[str]:
         if not content["balanced"]:
             yield f"a comparison with the venue found: {content.get('findings')}"
     for content in _contents(ours, "latch_changed"):
-        yield f"the account was latched: {content['latch']} ({content['reason']})"
+        if content["latch"] != "open":
+            yield f"the account was latched: {content['latch']} ({content['reason']})"
 
 
 def _contents(ours: Ours, type_: str) -> Iterator[Row]:

@@ -26,6 +26,7 @@ class Variant:
     toml: str
     accounts: tuple[str, ...]
     needs_data: bool = False
+    same_story: bool = True  # whether it gets the same ticks again after a restart, and so must make the same trades
 
     def config(self, state_dir: Path, data_dir: Path | None) -> str:
         """The configuration file's text."""
@@ -335,4 +336,40 @@ trailing_pips = 3
     needs_data=True,
 )
 
-VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL)}
+_LIVE = Variant(
+    "live",
+    "everything there is on a feed that does not wait: what a kill misses is gone, the books are whole all the same",
+    _head(0.2, snapshot_s=0.3)
+    + """
+[feeds.m]
+kind = "synthetic"
+instruments = ["EUR_USD"]
+seed = 18
+live = true
+ticks = 300
+interval_ms = 10
+volatility = "3"
+spread_pips = "0.6"
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+hedging = true
+sync_schedule = 0.3
+[accounts.a.paper]
+latency_ms = 30
+timeout_rate = "0.1"
+drop_rate = "0.1"
+[strategies.busy]
+kind = "{busy}"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.busy.params]
+seed = 5
+every = 5
+""",
+    ("a",),
+    same_story=False,
+)
+
+VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _LIVE)}
