@@ -1,7 +1,7 @@
 """Random days of a whole account: whatever is asked for, lost, or killed, both sides' books agree to the last digit.
 
-The strategies are gamblers (tests/unit/domain/gambler.py) that ask for everything a strategy can ask for; the venue is the real matching
-core; :func:`tests.unit.domain.world.check_books` says what must hold.
+The strategies are gamblers (tests/unit/domain/gambler.py) that ask for everything a strategy can ask for; the venue
+is the real matching core; :func:`tests.unit.domain.world.check_books` says what must hold.
 """
 
 from __future__ import annotations
@@ -48,7 +48,15 @@ def world(seed: int, unlucky: Unlucky | None = None, **more: Any) -> World:
 def story(done: World) -> dict[str, Any]:
     """What a run comes to, without ids and without what restarts write into the journal."""
     book = done.book
-    left_out = {"entry_order_id", "exit_order_ids", "venue_order_id", "venue_trade_ids", "version", "updated_ns", "position_ref"}
+    left_out = {
+        "entry_order_id",
+        "exit_order_ids",
+        "venue_order_id",
+        "venue_trade_ids",
+        "version",
+        "updated_ns",
+        "position_ref",
+    }
     trades = [
         {name: getattr(trade, name) for name in trade.__struct_fields__ if name not in left_out}
         for trade in (*book.trades.values(), *book.closed.values())
@@ -234,7 +242,16 @@ def test_the_days_are_busy_enough_to_mean_something() -> None:
             points[name] = points.get(name, 0) + count
         assert any(t.status is TradeStatus.CLOSED for t in done.book.closed.values())
 
-    wanted = {"DecisionTaken", "OrdersIntended", "OrderChanged", "StopMoved", "ExcursionSeen", "lose", "prove_not_sent", "submit"}
+    wanted = {
+        "DecisionTaken",
+        "OrdersIntended",
+        "OrderChanged",
+        "StopMoved",
+        "ExcursionSeen",
+        "lose",
+        "prove_not_sent",
+        "submit",
+    }
     wanted |= {"request_cancel", "order_filled", "order_rejected", "order_canceled", "order_expired", "order_amended"}
     assert wanted <= kinds
     assert reasons >= {"stop_loss", "take_profit", "trailing_stop", "signal", "time"}

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from tradekeel.domain import records as r
+from tradekeel.domain.account import Equity
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
-from tradekeel.domain.execution import Equity, ExecutorCore
+from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import Matcher, MatcherState, PaperAccount, PaperSettings
@@ -72,7 +73,9 @@ class Unlucky:
         return "ok" if self._wire is None else self._wire(client_order_id, self.sent)
 
 
-def ticks_of(prices: Sequence[str | Decimal], *, spread: str = "0.00010", symbol: str = EUR, step_s: int = 1) -> list[Tick]:
+def ticks_of(
+    prices: Sequence[str | Decimal], *, spread: str = "0.00010", symbol: str = EUR, step_s: int = 1
+) -> list[Tick]:
     """Ticks whose bids are ``prices``, one every ``step_s`` seconds."""
     return [
         Tick(symbol, START_NS + index * step_s * NS, D(price), D(price) + D(spread), index + 1)
@@ -515,7 +518,9 @@ def _check_allocations(records: Sequence[r.Record], book: Book) -> None:
             assert sum(part.fee for part in rec.allocations) == fill.fee
             order = book.order(fill.client_order_id)
             if order is not None:
-                assert [part.trade_id for part in rec.allocations] == [order.trade_id], "an order moved a trade not its own"
+                assert [part.trade_id for part in rec.allocations] == [order.trade_id], (
+                    "an order moved a trade not its own"
+                )
                 assert rec.adopted is None
 
 
@@ -574,7 +579,9 @@ def execution_row(**changes: Any) -> r.ExecutionRow:
     return msgspec.structs.replace(row, **changes)
 
 
-def strategy_row(name: str, strategy: AnyStrategy | None = None, instruments: tuple[str, ...] = (EUR,)) -> r.StrategyRow:
+def strategy_row(
+    name: str, strategy: AnyStrategy | None = None, instruments: tuple[str, ...] = (EUR,)
+) -> r.StrategyRow:
     """A registered strategy."""
     return r.StrategyRow(
         execution=RUN,

@@ -1,0 +1,347 @@
+"""Exits that the venue keeps: they end before another exit takes their place, they move with the strategy's wish, and where the
+venue keeps none any more the monitor does."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.unit.domain.executor_desk import (
+    ExecutorDesk,
+    K,
+    amends_in,
+    buy,
+    cancels_in,
+    leave,
+    placed_in,
+    records_in,
+    sell,
+)
+from tradekeel.domain import records as r
+from tradekeel.domain.effects import PlaceOrder
+from tradekeel.domain.messages import Cancel, MoveStop
+from tradekeel.domain.orders import Order, OrderStatus, OrderType
+from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
+
+D = Decimal
+S = OrderStatus
+BRACKET: dict[str, Any] = {"stop_loss": "1.09000", "take_profit": "1.12000"}
+
+
+def protected(desk: ExecutorDesk) -> tuple[Trade, Order, Order]:
+    """An open long trade of 1000 with a stop and a target at the venue."""
+    trade = desk.open(buy(**BRACKET))
+    stop, target = desk.exits(trade, attached=True)
+    return trade, stop, target
+
+
+# --- an exit takes the place of attached ones -------------------------------------------------------------------------
+
+
+def test_an_exit_is_sent_when_the_end_of_the_attached_exits_is_confirmed_and_not_before() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+
+    effects = desk.decide(leave(trade))
+
+    (exit_,) = desk.exits(trade)
+    assert not placed_in(effects)
+    assert set(cancels_in(effects)) == {stop.client_order_id, target.client_order_id}
+    assert not placed_in(desk.news(K.ORDER_CANCELED, stop))
+    assert placed_in(desk.news(K.ORDER_CANCELED, target)) == [exit_.client_order_id]
+    assert desk.order(exit_.client_order_id).status is S.SUBMITTED
+
+
+def test_a_stop_that_closes_the_trade_meanwhile_makes_the_exit_needless() -> None:
+    """Sent all the same it would open a position the other way."""
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    other = desk.open(buy())
+    desk.decide(leave(trade))
+    (exit_,) = desk.exits(trade)
+
+    first = desk.fill(stop, price="1.08990")
+    last = desk.news(K.ORDER_CANCELED, target, reason="oco")
+
+    assert not placed_in(first)
+    assert not placed_in(last)
+    assert desk.order(exit_.client_order_id).status is S.NOT_SENT
+    closed = desk.trade(trade)
+    assert (closed.status, closed.exit_reason) == (TradeStatus.CLOSED, CloseReason.STOP_LOSS)
+    assert desk.trade(other).open_quantity == 1000
+
+
+def test_a_stop_that_closes_a_part_meanwhile_leaves_a_smaller_exit() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(leave(trade))
+    (exit_,) = desk.exits(trade)
+
+    desk.fill(stop, 600, "1.08990")
+    desk.news(K.ORDER_CANCELED, target)
+    effects = desk.news(K.ORDER_CANCELED, stop)
+
+    (ask,) = effects.requests
+    assert isinstance(ask, PlaceOrder)
+    smaller = desk.order(ask.request.client_order_id)
+    assert (smaller.quantity, smaller.renews) == (D(400), exit_.client_order_id)
+    assert desk.order(exit_.client_order_id).status is S.NOT_SENT
+    assert records_in(effects) == ["venue_reported", "orders_intended", "prove_not_sent"]
+    desk.fill(smaller, price="1.08980")
+    assert desk.trade(trade).status is TradeStatus.CLOSED
+
+
+def test_two_exits_of_one_trade_wait_and_share_what_a_stop_leaves() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(leave(trade, 700), leave(trade, 300))
+
+    desk.fill(stop, 500, "1.08990")
+    desk.news(K.ORDER_CANCELED, target)
+    effects = desk.news(K.ORDER_CANCELED, stop)
+
+    quantities = [ask.request.quantity for ask in effects.requests if isinstance(ask, PlaceOrder)]
+    assert sum(quantities) == 500
+    assert desk.book.closable(desk.trade(trade)) == 0
+
+
+def test_a_waiting_exit_that_is_canceled_was_never_sent() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(leave(trade))
+    (exit_,) = desk.exits(trade)
+
+    effects = desk.decide(Cancel(client_order_id=exit_.client_order_id))
+
+    assert desk.order(exit_.client_order_id).status is S.NOT_SENT
+    assert not effects.requests
+    desk.news(K.ORDER_CANCELED, stop)
+    assert not desk.news(K.ORDER_CANCELED, target).requests
+    left = desk.trade(trade)
+    assert (left.status, left.exits_at_venue) == (TradeStatus.OPEN, False)
+
+
+def test_a_refused_cancel_keeps_the_exit_waiting_and_the_protection_in_place() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(leave(trade))
+    (exit_,) = desk.exits(trade)
+
+    desk.news(K.ORDER_CANCELED, target)
+    effects = desk.news(K.CANCEL_REFUSED, stop, reason="already triggered")
+
+    assert not effects.requests
+    assert desk.order(exit_.client_order_id).status is S.INTENDED
+    desk.fill(stop, price="1.08990")
+    assert desk.order(exit_.client_order_id).status is S.NOT_SENT
+
+
+def test_an_entry_behind_a_waiting_exit_waits_for_the_same_ends() -> None:
+    """It would flatten the position before the exit came, and the venue would drop what has nothing left to reduce."""
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+
+    effects = desk.decide(leave(trade), sell(500))
+
+    assert not placed_in(effects)
+    desk.news(K.ORDER_CANCELED, stop)
+    placed = placed_in(desk.news(K.ORDER_CANCELED, target))
+    assert [desk.order(i).purpose for i in placed] == ["exit", "entry"]
+
+
+def test_a_waiting_entry_that_is_canceled_goes_with_its_exits() -> None:
+    desk = ExecutorDesk()
+    trade, *_ = protected(desk)
+    desk.decide(leave(trade), sell(500, stop_loss="1.12000"))
+    entry = next(o for o in desk.book.orders.values() if o.purpose == "entry")
+    (child,) = desk.children(entry)
+
+    desk.decide(Cancel(client_order_id=entry.client_order_id))
+
+    assert desk.order(entry.client_order_id).status is S.NOT_SENT
+    assert desk.order(child.client_order_id).status is S.NOT_SENT
+
+
+# --- protection never ends unseen -------------------------------------------------------------------------------------
+
+
+def test_after_an_exit_of_a_part_the_monitor_keeps_the_rest() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(leave(trade, 400))
+    (exit_,) = desk.exits(trade)
+    desk.news(K.ORDER_CANCELED, stop)
+    desk.news(K.ORDER_CANCELED, target)
+
+    desk.fill(exit_, 400)
+
+    left = desk.trade(trade)
+    assert (left.status, left.open_quantity, left.exits_at_venue) == (TradeStatus.OPEN, D(600), False)
+    assert (left.stop_loss, left.take_profit) == (D("1.09000"), D("1.12000"))
+
+
+def test_while_one_attached_exit_works_the_venue_keeps_the_trade() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+
+    desk.news(K.ORDER_CANCELED, target)
+    assert desk.trade(trade).exits_at_venue
+
+    desk.news(K.ORDER_CANCELED, stop)
+    assert not desk.trade(trade).exits_at_venue
+
+
+def test_an_entry_that_fills_after_its_end_goes_to_the_monitor() -> None:
+    """Venues report a cancel before the fill that preceded it; its exits have ended with it."""
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900", **BRACKET)))
+    entry = desk.order(entry_id)
+    children = desk.children(entry)
+    desk.accept(entry)
+    desk.news(K.ORDER_CANCELED, entry)
+    for child in children:
+        desk.news(K.ORDER_CANCELED, child)
+    assert desk.book.closed[entry.trade_id or ""].status is TradeStatus.FAILED
+
+    desk.fill(entry, 300)
+
+    late = desk.book.trades[entry.trade_id or ""]
+    assert (late.status, late.open_quantity, late.exits_at_venue) == (TradeStatus.OPEN, D(300), False)
+
+
+def test_attached_exits_whose_entry_has_not_filled_protect_nothing_and_end_quietly() -> None:
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900", **BRACKET)))
+    entry = desk.order(entry_id)
+    desk.accept(entry)
+    for child in desk.children(entry):
+        desk.news(K.ORDER_CANCELED, child)
+
+    assert desk.book.trades[entry.trade_id or ""].exits_at_venue
+
+    desk.fill(entry)
+    assert not desk.book.trades[entry.trade_id or ""].exits_at_venue
+
+
+# --- stops and targets move -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("enter", "tighter", "looser"),
+    [(buy(stop_loss="1.09000"), "1.09500", "1.08500"), (sell(stop_loss="1.11000"), "1.10500", "1.11500")],
+    ids=["long", "short"],
+)
+@pytest.mark.parametrize("at_venue", [True, False])
+def test_a_stop_tightens_and_never_loosens(enter: object, tighter: str, looser: str, at_venue: bool) -> None:
+    desk = ExecutorDesk(at_venue=at_venue)
+    trade = desk.open(enter)  # type: ignore[arg-type]  # an Enter
+
+    assert records_in(desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D(looser)))) == ["decision_taken"]
+    assert desk.trade(trade).stop_loss == trade.stop_loss
+
+    effects = desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D(tighter)))
+    assert records_in(effects) == ["decision_taken", "stop_moved"]
+    assert desk.trade(trade).stop_loss == D(tighter)
+    assert [price for _, price in amends_in(effects)] == ([tighter] if at_venue else [])
+
+
+def test_a_target_moves_either_way() -> None:
+    desk = ExecutorDesk()
+    trade, _, target = protected(desk)
+
+    for price in ("1.11000", "1.13000"):
+        effects = desk.decide(MoveStop(trade_id=trade.trade_id, take_profit=D(price)))
+        assert amends_in(effects) == [(target.client_order_id, price)]
+        desk.news(K.ORDER_AMENDED, target, price=D(price))
+        assert desk.trade(trade).take_profit == D(price)
+        assert desk.order(target.client_order_id).price == D(price)
+
+
+def test_a_strategy_moves_the_stops_of_its_own_trades_only() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    theirs = desk.open(buy(stop_loss="1.09000"), strategy="b")
+
+    effects = desk.decide(
+        MoveStop(trade_id=theirs.trade_id, stop_loss=D("1.09500")), MoveStop(trade_id="gone", stop_loss=D("1.09500"))
+    )
+
+    assert records_in(effects) == ["decision_taken"]
+    assert desk.trade(theirs).stop_loss == D("1.09000")
+
+
+def test_a_move_that_a_kill_kept_from_the_venue_is_asked_for_again() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500"), take_profit=D("1.11500")))
+
+    assert amends_in(desk.restart()) == [(stop.client_order_id, "1.09500"), (target.client_order_id, "1.11500")]
+
+    desk.news(K.ORDER_AMENDED, stop, price=D("1.09500"))
+    desk.news(K.ORDER_AMENDED, target, price=D("1.11500"))
+    assert not desk.restart().requests
+
+
+def test_where_the_venue_holds_no_such_exit_the_monitor_takes_over_all_of_them() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(take_profit="1.12000"))
+    (target,) = desk.exits(trade, attached=True)
+
+    effects = desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500")))
+
+    assert cancels_in(effects) == [target.client_order_id]
+    desk.news(K.ORDER_CANCELED, target)
+    kept = desk.trade(trade)
+    assert (kept.exits_at_venue, kept.stop_loss, kept.take_profit) == (False, D("1.09500"), D("1.12000"))
+
+
+def test_a_trailing_stop_at_the_venue_is_told_to_the_trade_where_it_is_tighter() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(stop_loss="1.09000", trailing_distance="0.00500"))
+    _, trail = desk.exits(trade, attached=True)
+
+    desk.news(K.ORDER_AMENDED, trail, price=D("1.08800"))
+    assert desk.trade(trade).stop_loss == D("1.09000"), "the fixed stop is nearer"
+
+    desk.news(K.ORDER_AMENDED, trail, price=D("1.09600"))
+    assert desk.trade(trade).stop_loss == D("1.09600")
+    assert not desk.restart().requests, "it was the trail that moved it: nothing is asked for"
+
+
+def test_a_trailing_stop_begins_where_the_venue_says() -> None:
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(trailing_distance="0.00500")))
+    entry = desk.order(entry_id)
+    (trail,) = desk.children(entry)
+    desk.accept(entry)
+    desk.fill(entry)
+
+    desk.accept(trail, price=D("1.09500"))
+
+    assert desk.order(trail.client_order_id).stop_price == D("1.09500")
+    assert desk.book.trades[entry.trade_id or ""].stop_loss == D("1.09500")
+    effects = desk.decide(MoveStop(trade_id=entry.trade_id or "", stop_loss=D("1.09700")))
+    assert amends_in(effects) == [(trail.client_order_id, "1.09700")]
+
+
+def test_the_monitor_moves_a_stop_that_it_trails_and_says_what_it_follows() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    trade = desk.open(buy(trailing_distance="0.00500"))
+
+    def trail(stop: str, best: str) -> bool:
+        return bool(desk.keep(desk.core.move_stop(trade.trade_id, D(stop), D(best), None, desk.now_ns)))
+
+    assert trail("1.09600", "1.10100")
+    assert not trail("1.09600", "1.10100")
+    assert not trail("1.09500", "1.10000")
+    moved = desk.trade(trade)
+    assert (moved.stop_loss, moved.best_price, moved.initial_stop_loss) == (D("1.09600"), D("1.10100"), None)
+    (record,) = [rec for row in desk.journal if isinstance(rec := r.decode_record(row), r.StopMoved)]
+    assert record.source == "trailing"
+
+
+def test_a_move_for_a_trade_that_has_closed_is_nothing() -> None:
+    desk = ExecutorDesk(at_venue=False)
+
+    assert not desk.core.move_stop("gone", D("1.1"), None, None, desk.now_ns)
