@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import re
 import signal
 import sqlite3
+import struct
+import subprocess
+import termios
 from pathlib import Path
 
-from tests.integration.cli_daemon import LONG, SHORT, Daemon, call, read_json, start, write_config
+from tests.integration.cli_daemon import (
+    DEADLINE_S,
+    LONG,
+    PROGRAM,
+    SHORT,
+    Daemon,
+    call,
+    environment,
+    read_json,
+    start,
+    write_config,
+)
 
 
 def test_a_run_to_the_end_of_its_feed_and_everything_that_can_be_read_afterwards(tmp_path: Path) -> None:
@@ -188,3 +205,38 @@ def test_an_unfinished_run_goes_on_and_fresh_begins_anew(tmp_path: Path) -> None
     assert read_json("status", config)["accounts"][0]["number"] == 2
     assert len(read_json("trades", config, "--all-runs", "-n", "0")) >= 1
     assert read_json("verify", config)["ok"]
+
+
+def test_on_a_terminal_there_is_a_live_view_and_a_summary_in_the_end(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    process = subprocess.Popen(
+        [*PROGRAM, "run", str(config)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(TERM="xterm", NO_COLOR="1"),
+    )
+    os.close(theirs)
+    shown = bytearray()
+    try:
+        while chunk := _read(ours):
+            shown += chunk
+        assert process.wait(timeout=DEADLINE_S) == 0
+    finally:
+        os.close(ours)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    text = shown.decode()
+    for word in ("Ctrl-C stops in order", "strategist", "recorder", "is reconciled and trading", "bad rows: none"):
+        assert word in text, word
+    assert re.search(r"\d s(\x1b\[0m)?\s*$", text)  # how long it took, below the table
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # everybody on the other side is gone
+        return b""

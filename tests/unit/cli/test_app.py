@@ -75,6 +75,22 @@ def test_the_unit_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code == ExitCode.DONE and "Type=notify" in captured.out) or "sandbox" in captured.err
 
 
+def test_a_configuration_is_installed_where_a_service_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dispatch(["new-strategy", "dips", "--folder", str(tmp_path)]) == ExitCode.DONE
+    config = tmp_path / "dips.toml"
+    config.write_text(config.read_text().replace("dips.py:Dips", "ema_cross").partition("[strategies.dips.params]")[0])
+    code = dispatch(["systemd", "install", str(config), "--name", "night", "--root", str(tmp_path / "root")])
+    captured = capsys.readouterr()
+    if "sandbox" in captured.err:
+        return  # this very program lies where a service could not reach it, and says so
+    assert code == ExitCode.DONE, captured.err
+    assert (tmp_path / "root/etc/tradekeel/night.toml").read_bytes() == config.read_bytes()
+    assert (tmp_path / "root/etc/systemd/system/tradekeel@.service").exists()
+    assert "systemctl enable --now tradekeel@night" in captured.out
+
+
 def test_strategies_are_listed_with_their_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["strategies"]) == ExitCode.DONE
     shown = capsys.readouterr().out
