@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from tradekeel.domain.messages import Decision
+from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.protocol import (
     NOWHERE,
     Attach,
@@ -56,6 +56,9 @@ class Core(Protocol):
 
     def start(self, ts_ns: int, gap_ns: int = 0) -> bool:
         """``on_start``."""
+
+    def skip(self, position: int) -> None:
+        """Ticks that a live feed does not come back to."""
 
     def deliver(self, entries: Sequence[Entry]) -> None:
         """Queue journal entries."""
@@ -130,6 +133,8 @@ class Strategist(Actor):
             try:
                 self._core = core = self._make_core(attached)
                 core.deliver(attached.entries)
+                if not self._replayable:
+                    core.skip(Stamp.position(attached.frontier))
                 point("strategist.attached")
                 core.start(*self._now(attached))
             except InputError as error:

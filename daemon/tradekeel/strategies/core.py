@@ -154,6 +154,10 @@ class StrategistCore:
             self.warm, self._dirty = False, True
         return self._handle(self.strategy.on_start(event, self.state, self._context(None)), ts_ns, self.stamp)
 
+    def skip(self, position: int) -> None:
+        """The ticks up to ``position`` are gone: a live feed does not come back to them, and no news waits for them."""
+        self.position = max(self.position, position)
+
     def deliver(self, entries: Sequence[Entry]) -> None:
         """Queue journal entries, in order; they are handled when their stamp is due."""
         last = self.read_to
