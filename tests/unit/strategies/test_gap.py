@@ -1,0 +1,39 @@
+"""After a restart on a live feed: the ticks in between are gone, and the journal's news of that time is taken all the same."""
+
+from __future__ import annotations
+
+from tradekeel.domain.instruments import CATALOGUE
+from tradekeel.domain.messages import Stamp
+from tradekeel.domain.records import DaemonStarted
+from tradekeel.domain.view import Entry, View
+from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
+
+FRONTIER = Stamp.after(40)
+
+
+def core_with_news_of_tick_40() -> StrategistCore:
+    settings = StrategySettings(name="ema", execution="e", instruments={"EUR_USD": CATALOGUE["EUR_USD"]})
+    core = StrategistCore(EmaCross(EmaCrossParameters()), settings, View(strategy="ema"), None)
+    core.deliver([Entry(1, DaemonStarted(ts_ns=1, stamp=FRONTIER, version="1", wall_ns=1))])
+    return core
+
+
+def test_news_waits_for_the_ticks_before_it_where_the_feed_comes_back_to_them() -> None:
+    core = core_with_news_of_tick_40()
+    assert core.run(None, FRONTIER) < FRONTIER
+    assert core.view.inbox == 0
+
+
+def test_where_those_ticks_are_gone_nothing_waits_for_them() -> None:
+    core = core_with_news_of_tick_40()
+    core.skip(40)
+    assert core.run(None, FRONTIER) == FRONTIER
+    assert (core.view.inbox, core.position) == (1, 40)
+
+
+def test_a_strategy_is_never_put_back() -> None:
+    core = core_with_news_of_tick_40()
+    core.skip(40)
+    core.skip(12)
+    assert core.position == 40
