@@ -163,7 +163,7 @@ class ExitWatch:
         level = self.levels.get(tick.instrument)
         if level is None or not level.acts(tick, closing=closing):
             return exits, moves
-        for trade in list(self.trades.values()):
+        for trade in sorted(self.trades.values(), key=_made):
             if trade.symbol != tick.instrument or tick.position <= trade.entry_position:
                 continue  # older ticks, and the one that filled it, say nothing about it
             if self.asked.get(trade.trade_id) == tick.position:
@@ -210,6 +210,11 @@ class ExitWatch:
         self.best[trade.trade_id] = price
         stop = self.stop_of(trade)
         return None if stop is None or stop == trade.stop_loss else StopMove(trade.trade_id, stop, price)
+
+
+def _made(trade: Trade) -> tuple[int, str]:
+    """The order in which trades were decided: the same after a restart, whichever of them was being closed meanwhile."""
+    return trade.created_ns, trade.trade_id
 
 
 def _watched(trade: Trade) -> bool:

@@ -34,7 +34,9 @@ def test_following_is_the_same_as_looking_at_the_book_at_every_entry(seed: int, 
     for number, record in journal(seed):
         rows = tuple(book.apply(record, number))
         view.follow(Entry(number, record, rows))
-        assert without_renewed(view) == View.of(book, strategy)
+        seen = View.of(book, strategy)
+        assert without_renewed(view) == seen
+        assert [*view.trades, *view.orders] == [*seen.trades, *seen.orders], "in the same order, too"
 
 
 @given(st.integers(0, 15), st.floats(0, 1), st.floats(0, 1))
