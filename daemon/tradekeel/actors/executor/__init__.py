@@ -134,7 +134,9 @@ class Executor(Starting, Following, People):
         self._alert("critical", message.reason)
 
     def _note(self, message: Note, reply: Reply | None) -> None:
-        record = msgspec.structs.replace(message.record, stamp=self.core.stamp)
+        record = msgspec.structs.replace(
+            message.record, stamp=self.core.stamp, ts_ns=message.record.ts_ns or self._now()
+        )
         self._commit_record(record)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tradekeel.actors.executor.shell import Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.messages import Stamp
+from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import IN_DOUBT, OrderStatus
 from tradekeel.domain.protocol import (
     AccountCommand,
@@ -34,7 +35,7 @@ class People(Shell):
         self._take(effects)
         self._tell_session()
         if reply is not None:
-            reply.send(said)
+            self._promise(reply, said)
 
     def _obey(self, message: AccountCommand, now: int, by: str, why: str) -> tuple[Effects, str]:
         account = self.terms.account
@@ -82,13 +83,19 @@ class People(Shell):
                 trades=len(book.trades),
                 positions={symbol: str(book.net(symbol)) for symbol, _ in book.positions},
                 balance=str(book.money.balance),
-                equity=None if self.core.equity is None else str(self.core.equity.equity),
+                equity=self._equity(),
                 cursor=book.cursor,
                 sequence=book.sequence,
                 position=Stamp.position(self.core.stamp),
                 strategies={name: line.row.status.value for name, line in book.strategies.items()},
             )
         )
+
+    def _equity(self) -> str | None:
+        """Balance and unrealised profit at the latest quotes, or None where a price or a rate is missing."""
+        with ledger():
+            equity = self._marks.equity(self._book.money.balance, self._book.positions.values(), self.core.quotes)
+        return None if equity is None else str(equity)
 
     def _end_working(self, message: EndWorking, reply: Reply | None) -> None:
         if message.what == "flatten":

@@ -35,6 +35,7 @@ from tradekeel.domain.protocol import (
 from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, LatchChanged, Mode, Record, StrategyRow
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
+from tradekeel.domain.risk_losses import Marks
 from tradekeel.domain.view import Entry
 from tradekeel.errors import OutcomeUnknown, VenueUnreachable
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
@@ -129,6 +130,8 @@ class Shell(Actor):
         self._make_gate = make_gate
         self._recorder, self._session, self._sync, self._control, self._feed = recorder, session, sync, control, feed
         self._unacknowledged = 0
+        self._marks = Marks(self.terms.instruments, self.terms.currency)
+        self._promised: deque[tuple[int, Reply, Any]] = deque()  # answers that wait until a journal sequence is durable
         self._uncommitted: list[Effects] = []
         self._committing = False
         self._to_ask: list[VenueAsk] = []  # durable, and not yet with the session
@@ -209,12 +212,28 @@ class Shell(Actor):
         for checkpoint in durable.checkpoints:
             self._remember(checkpoint)
         point("executor.after_commit")
+        if not self._uncommitted:
+            self._keep_promises(self._book.sequence)
+        elif durable.entries:
+            self._keep_promises(durable.entries[-1].sequence)
         if durable.entries and self._feed.alive:
             self._feed.latest("journal", JournalReached(durable.entries[-1].sequence))
         self._perform(durable.requests)
         while self._deferred and self._unacknowledged < UNACKNOWLEDGED_MAX:
             envelope = self._deferred.popleft()
             self._decide(envelope.message, envelope.reply)
+
+    def _promise(self, reply: Reply, answer: Any) -> None:
+        """Answer when everything that was decided so far is durable."""
+        if self._unacknowledged:
+            self._promised.append((self._book.sequence, reply, answer))
+        else:
+            reply.send(answer)
+
+    def _keep_promises(self, durable: int) -> None:
+        while self._promised and self._promised[0][0] <= durable:
+            _, reply, answer = self._promised.popleft()
+            reply.send(answer)
 
     def _remember(self, checkpoint: Checkpoint) -> None:
         if checkpoint.owner != ACCOUNT_OWNER:
