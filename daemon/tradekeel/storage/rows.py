@@ -60,23 +60,28 @@ DERIVED = ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "
 IDENTITY: dict[type[Struct], tuple[str, ...]] = {
     ExecutionRow: ("account", "number", "mode", "venue", "currency", "started_ns"),
     StrategyRow: (),
-    Signal: ("execution", "strategy", "symbol", "side", "generated_at_ns"),
-    Trade: ("execution", "account", "strategy", "venue", "symbol", "side", "created_ns"),
+    Signal: (
+        *("execution", "strategy", "symbol", "timeframe", "side", "confidence", "entry_price", "stop_loss"),
+        *("take_profit", "session", "pattern_type", "generated_at_ns", "rl_state_key", "rl_action_key", "trade_id"),
+    ),
+    Trade: (
+        *("signal_id", "execution", "account", "strategy", "venue", "symbol", "side", "trailing_percent", "exit_at_ns"),
+        *("session", "timeframe", "pattern_type", "model", "confidence_score", "meta_strategy_id", "regime"),
+        *("rl_state_key", "rl_action_key", "correlation_id", "parameter_mode", "tags", "metadata", "created_ns"),
+    ),
     Order: (
-        "execution",
-        "account",
-        "strategy",
-        "instrument",
-        "side",
-        "type",
-        "purpose",
-        "decision",
-        "leg",
-        "created_ns",
+        *("execution", "account", "strategy", "instrument", "side", "type", "purpose", "time_in_force"),
+        *("trail_distance", "expire_at_ns", "reduce_only", "trade_id", "signal_id", "parent_id", "oco_group"),
+        *("after_cancel_of", "close_reason", "source", "decision", "leg", "attempt", "renews", "correlation_id"),
+        *("reference_price", "created_ns", "deadline_ns", "stamp"),
     ),
     VenueCursor: (),
 }
-"""Rows that come again in newer versions, and the columns that stay. All other rows are written once, ever."""
+"""Rows that come again in newer versions, and the columns that stay. All other rows are written once, ever.
+
+What stays is left out of updates. So SQLite need not look after the references, checks and indexes of these columns again, which is
+a good part of what a newer version of an order or a trade costs.
+"""
 
 
 class Mapping(Generic[RowT]):
