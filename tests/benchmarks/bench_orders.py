@@ -35,7 +35,7 @@ from tradekeel.domain.messages import (
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.protocol import AccountReady, Decide, See, Settle
+from tradekeel.domain.protocol import AccountReady, CaughtUp, Decide, See, Settle
 from tradekeel.ports import LastCheck, Proof, VenueCapabilities
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.childspec import ChildSpec
@@ -110,7 +110,11 @@ class TimedBuilder(BenchBuilder):
 
     def _make_venue(self, account: Any, worker: Any) -> PaperVenue:
         venue = TimedVenue(
-            self.statedir.paper_ledger("a"), account.paper, self._instruments(account), account.settings, run=worker.call
+            self.statedir.paper_ledger("a"),
+            account.paper,
+            self._instruments(account),
+            account.settings,
+            run=worker.call,
         )
         venue.arrived = self.arrived
         return venue
@@ -209,11 +213,21 @@ class Driver(Actor):
         base = 1_399_507_200_000_000_000
         quote = Quote(Decimal("1.39101"), Decimal("1.39114"), base)
         await self._executor.send(See(1, 3, {"EUR_USD": quote}, {}))
-        enter = Enter(instrument="EUR_USD", side=Side.BUY, quantity=Decimal(1000), type="limit", price=Decimal("1.38000"))
+        await self._executor.ask(CaughtUp(), timeout_s=60)
+        enter = Enter(
+            instrument="EUR_USD", side=Side.BUY, quantity=Decimal(1000), type="limit", price=Decimal("1.38000")
+        )
         start = time.perf_counter()
         for number in range(1, self._count + 1):
             decision = Decision(
-                strategy="s", number=number, position=1, inbox=0, stamp=3, ts_ns=base, requests=(enter,), state=b"x" * 200
+                strategy="s",
+                number=number,
+                position=1,
+                inbox=0,
+                stamp=3,
+                ts_ns=base,
+                requests=(enter,),
+                state=b"x" * 200,
             )
             await self._executor.ask(Decide(decision), timeout_s=60)
         await self._executor.ask(Settle(3), timeout_s=60)
