@@ -1,4 +1,4 @@
-"""The exits that we keep: when a stop, a target, a trail or a time closes a trade, and that no tick is ever skipped that would."""
+"""The exits that we keep: when a stop, a target, a trail or a time closes a trade, and no tick that would is skipped."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def test_trades_are_closed_in_the_order_they_were_opened_and_then_no_longer_watc
 
 def test_also_when_one_of_them_has_been_away() -> None:
     """A restart would know nothing of that, and close them in another order."""
-    first, second = held(trade_id="t1", stop_loss="1.10", created_ns=1), held(trade_id="t0", stop_loss="1.10", created_ns=2)
+    first, second = (
+        held(trade_id="t1", stop_loss="1.10", created_ns=1),
+        held(trade_id="t0", stop_loss="1.10", created_ns=2),
+    )
     watched = watch(first, second)
     watched.changed([structs.replace(first, status=TradeStatus.CLOSING)])
     watched.changed([first])
@@ -230,9 +233,11 @@ def test_the_best_price_of_the_journal_is_taken_over_and_never_a_worse_one() -> 
 
 # --- properties -------------------------------------------------------------------------------------------------------
 
-steps = st.lists(st.tuples(st.sampled_from(["EUR_USD", "GBP_USD"]), st.integers(-5, 5), st.integers(1, 3), st.integers(0, 2)))
+steps = st.lists(
+    st.tuples(st.sampled_from(["EUR_USD", "GBP_USD"]), st.integers(-5, 5), st.integers(1, 3), st.integers(0, 2))
+)
 levels = st.none() | st.integers(85, 115)
-wishes = st.lists(
+wishes: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.builds(
         dict,
         side=st.sampled_from(TradeSide),
@@ -261,7 +266,7 @@ def trades_of(found: list[dict[str, Any]]) -> list[Trade]:
     """The stop that it has is the one it began with."""
     made = []
     for n, wish in enumerate(found):
-        fields = {k: D(v) if isinstance(v, int) and k in _LEVELS else v for k, v in wish.items()}
+        fields: dict[str, Any] = {k: D(v) if isinstance(v, int) and k in _LEVELS else v for k, v in wish.items()}
         made.append(held(trade_id=f"t{n}", initial_stop_loss=fields["stop_loss"], **fields))
     return made
 
@@ -302,7 +307,8 @@ def dumb(trades: list[Trade], ticks: list[Tick]) -> list[tuple[int, str, str]]:
             price = at.bid if one.side is LONG else at.ask
             if not one.exits_at_venue:
                 if stop is not None and (price - stop) * sign <= 0:
-                    trailed = stop != one.initial_stop_loss and trail is not None and stop == best - trail * sign
+                    trailed = trail is not None and best is not None and stop == best - trail * sign
+                    trailed = trailed and stop != one.initial_stop_loss
                     told.append((at.position, one.trade_id, "trailing_stop" if trailed else "stop_loss"))
                     break
                 if one.take_profit is not None and (price - one.take_profit) * sign >= 0:
