@@ -10,23 +10,26 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import closing, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 from loguru import logger
 
 from tests.campaigns.kill.books import Ours, check_always, check_ended, read_ours, read_theirs
 from tests.campaigns.kill.story import Line, differences, story_of
+from tradekeel.bootstrap.commands import send
 from tradekeel.bootstrap.early import WAKE_SIGNAL
 from tradekeel.bootstrap.launch import RunOptions, launch
+from tradekeel.bootstrap.place import Place
 from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
 from tradekeel.runtime.signals import SignalInbox
@@ -106,6 +109,17 @@ class Home:
         """Start `tradekeel run` as a process of its own."""
         return Process(self, environ or {}, words)
 
+    def command(self, name: str, timeout_s: float = 20.0, **arguments: str) -> tuple[bool, str]:
+        """What a person's command to the running daemon came to."""
+        answer = send(Place(self.state, self.config), name, arguments, timeout_s)
+        return answer.ok, answer.message
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The status file; empty before there is one."""
+        path = self.state / "status.json"
+        return msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+
     # --- what a life left behind -----------------------------------------------------------------------------------------
 
     def ours(self, account: str) -> Ours:
@@ -132,9 +146,48 @@ class Home:
         verdict = verify(self.books)
         return [] if verdict.ok else verdict.lines()
 
-    def records(self, account: str, kind: str) -> list[dict[str, object]]:
+    def records(self, account: str, kind: str) -> list[dict[str, Any]]:
         """The contents of all journal records of one kind."""
         return [msgspec.msgpack.decode(row["payload"]) for row in self.ours(account).journal if row["type"] == kind]
+
+    def execution(self, account: str) -> dict[str, Any]:
+        """The account's newest execution."""
+        return self.ours(account).executions[-1]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of a table of the books."""
+        with closing(sqlite3.connect(self.books)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(f"SELECT * FROM {table}")]
+
+    def working(self, account: str, purpose: str) -> list[dict[str, Any]]:
+        """Orders that the venue has, entries or exits; attached exits of entries that wait are not among them."""
+        alive = ("accepted", "partially_filled", "cancel_requested")
+        return [o for o in self.ours(account).orders if o["purpose"] == purpose and o["status"] in alive]
+
+    def open_trades(self, account: str) -> int:
+        """How many trades hold something."""
+        return sum(1 for t in self.ours(account).trades if t["status"] in ("OPEN", "CLOSING"))
+
+    def denied(self, account: str) -> int:
+        """How many entries were denied since the last restraint."""
+        since = self.last_sequence(account, "daemon_started")
+        taken = [r for r in self.ours(account).journal if r["type"] == "decision_taken" and r["sequence"] > since]
+        orders = [o for r in taken for o in msgspec.msgpack.decode(r["payload"])["orders"]]
+        return sum(1 for o in orders if o["status"] == "denied")
+
+    def entries_after(self, account: str, sequence: int) -> list[dict[str, Any]]:
+        """Entries that were decided after a journal record, and not denied."""
+        found: list[dict[str, Any]] = []
+        for row in self.ours(account).journal:
+            if row["type"] in ("decision_taken", "orders_intended") and row["sequence"] > sequence:
+                orders = msgspec.msgpack.decode(row["payload"])["orders"]
+                found += [o for o in orders if o["purpose"] == "entry" and o["status"] != "denied"]
+        return found
+
+    def last_sequence(self, account: str, kind: str) -> int:
+        """Where the newest record of a kind stands in the journal."""
+        return max(row["sequence"] for row in self.ours(account).journal if row["type"] == kind)
 
     def trades(self, account: str) -> list[tuple[object, ...]]:
         """Trades as they would be in any other run, for comparing the trades of some of the strategies."""
@@ -220,6 +273,14 @@ class Process:
         """How often it has passed each point so far."""
         return Counter(self._trace.read_text().split("\n") if self._trace.exists() else ())
 
+    def wait_s(self, seconds: float) -> None:
+        """Let it run for a while, where the moment does not matter."""
+        time.sleep(seconds)
+
+    def until_trading(self, account: str = "a") -> None:
+        """Wait until an account trades."""
+        self.until(lambda: f"{account} is reconciled and trading" in self.log, "it does not trade")
+
     def until_passed(self, point: str, count: int = 1) -> None:
         """Wait until it has passed a point so many times."""
         self.until(lambda: self.passed()[point] >= count, f"{point} was not passed {count} times")
@@ -235,7 +296,7 @@ class Process:
             if time.monotonic() > end_s:
                 self.kill()
                 raise AssertionError(f"{what} in {LIFE_MAX_S} s:\n{self.log[-3_000:]}")
-            time.sleep(0.002)
+            time.sleep(0.02)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

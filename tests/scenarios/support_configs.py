@@ -66,11 +66,11 @@ params = {{ {params} }}
 """
 
 
-def pair(ticks: int = 300, **head_options: float) -> str:
+def pair(ticks: int = 300, speed: str = "max", **head_options: float) -> str:
     """Two accounts: one whose exits the venue keeps, one whose exits the monitor keeps for two strategies."""
     return (
         head(**head_options)  # type: ignore[arg-type]  # numbers only
-        + market(ticks)
+        + market(ticks, speed=speed)
         + account("a")
         + account("b", exits="monitor")
         + strategy("ema", "a")

@@ -27,13 +27,14 @@ from tradekeel.domain.protocol import (
 from tradekeel.domain.records import Latch
 from tradekeel.errors import TradekeelError
 from tradekeel.runtime.actor import Actor, ActorRef, Lane, MailboxLimits, Reply
-from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.errors import ActorDied, ActorError
 from tradekeel.runtime.watchdog import Watchdog
 
 ASK_TIMEOUT_S = 10.0
 ALERTS_KEPT_MAX = 20
 OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
 """What a person may say has become of an order that nobody else can tell."""
+TELL_AGAIN_S = 0.02
 STATUS_EVERY_S = 1.0
 LOOK_EVERY_S = 0.25
 """How often the command folder is looked at without being told: a signal says "look now", this covers a lost one."""
@@ -176,6 +177,7 @@ class Control(Actor):
         self._told_ready = False
         self._stopping = False
         self._unstopped: set[str] = set()
+        self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
         self.pace: dict[str, Pace] = {}
 
     async def on_start(self) -> None:
@@ -217,9 +219,9 @@ class Control(Actor):
             case signal.SIGTERM | signal.SIGINT:
                 self.begin_stop(f"signal {number.name}")
             case signal.SIGUSR1:
-                self.spawn(self._tell_all, Command.PAUSE, "signal SIGUSR1")
+                self._steer(Command.PAUSE, "signal SIGUSR1")
             case signal.SIGUSR2:
-                self.spawn(self._tell_all, Command.RESUME, "signal SIGUSR2")
+                self._steer(Command.RESUME, "signal SIGUSR2")
             case signal.SIGHUP:
                 self.spawn(self._reload_now, None)
             case _:
@@ -273,15 +275,36 @@ class Control(Actor):
             ]
         return all(ok for ok, _ in said), "; ".join(text for _, text in said)
 
-    async def _tell_all(self, command: Command, reason: str) -> None:
-        _, said = await self._command(command, {"reason": reason, "by": "signal"})
-        self._say("INFO", said)
+    def _steer(self, command: Command, reason: str) -> None:
+        """Nobody answers a signal, and it must not be lost: each account gets it as soon as it can take it, the newest last."""
+        message = AccountCommand(command, "signal", reason)
+        for name, refs in self._accounts.items():
+            if name not in self._steering:
+                self.spawn(self._hand_over, refs)
+            self._steering[name] = message
+
+    async def _hand_over(self, refs: AccountRefs) -> None:
+        while True:
+            message = self._steering[refs.account]
+            taken, said = await self._tell(refs, message)
+            self._say("INFO" if taken else "WARNING", said if taken else f"{said}; it is told again", account=refs.account)
+            if taken and self._steering[refs.account] is message:
+                del self._steering[refs.account]
+                return
 
     async def _tell(self, refs: AccountRefs, message: AccountCommand) -> tuple[bool, str]:
-        try:
-            return True, await refs.executor.ask(message, timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
-        except ActorError as error:
-            return False, f"{refs.account} did not take it: {error}"
+        """An account that is between two incarnations is waited for; one that is there and does not answer is not."""
+        deadline_s = self.clock.monotonic() + ASK_TIMEOUT_S
+        while True:
+            left_s = deadline_s - self.clock.monotonic()
+            try:
+                return True, await refs.executor.ask(message, timeout_s=max(left_s, TELL_AGAIN_S), lane=Lane.CONTROL)
+            except ActorDied as error:
+                if left_s <= 0:
+                    return False, f"{refs.account} did not take it: {error}"
+                await self.clock.sleep(TELL_AGAIN_S)
+            except ActorError as error:
+                return False, f"{refs.account} did not take it: {error}"
 
     async def _reload_now(self, asked: AskedFor | None) -> None:
         self._notify.reloading(int(self.clock.monotonic() * 1_000_000))

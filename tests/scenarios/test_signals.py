@@ -1,0 +1,410 @@
+"""Signals and commands at any moment: before recovery is done, in the middle of it, while trading, twice.
+
+Where a signal has to hit a certain moment the daemon lives inside this process and a point sends it; where the process itself
+matters (exit codes, a second signal, a second daemon) it is one of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.faults import workplace
+from tests.scenarios import support_configs as configs
+from tests.scenarios.support import Home, Life, Story, caught_signals, fail_at, send_at, told_differently
+
+PAUSE, RESUME, RELOAD = signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+BEFORE_READY = (
+    "session.read.before",
+    "executor.recover.loaded",
+    "executor.reconcile.read",
+    "executor.reconcile.recovering",
+)
+
+RECOVERY = (
+    *BEFORE_READY,
+    "executor.reconcile.after",
+    "monitor.attached",
+    "strategist.attached",
+    "feed.open",
+    "feed.rewinding",
+)
+"""Moments of a start, in their order; those that this start does not pass are skipped."""
+
+PACED = configs.pair(200, speed="1000")
+"""A tenth of a second at the least: long enough for a signal to find both accounts at work."""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory: signals test no disk."""
+    with workplace() as work:
+        yield work
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Iterator[dict[str, Story]]:
+    """The story that every run must tell that was only interrupted."""
+    with workplace() as work:
+        home = Home(work, PACED)
+        assert home.live().code == 0
+        yield {account: home.story(account) for account in ("a", "b")}
+
+
+def _live(home: Home, point: str, count: int, *numbers: signal.Signals) -> Life:
+    with caught_signals() as inbox:
+        return home.live({point: send_at(count, *numbers)}, signals=inbox)
+
+
+def _crash(home: Home) -> Life:
+    """A life that ends in the middle of everything."""
+    return home.live({"recorder:Commit": fail_at(40)})
+
+
+def _as_if_undisturbed(home: Home, reference: dict[str, Story]) -> list[str]:
+    return home.wrong(*reference) + home.unverified() + told_differently(reference, home)
+
+
+def _slow(speed: str = "400", ticks: int = 40_000, **options: str) -> str:
+    """A market that lasts until somebody stops it."""
+    return (
+        configs.head(more=options.get("more", ""))
+        + configs.market(ticks, speed=speed)
+        + configs.account("a", paper=options.get("paper", ""))
+        + configs.strategy("ema", "a", options.get("kind", "ema_cross"), options.get("params", configs.EMA))
+    )
+
+
+# --- stop -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_stop_in_the_middle_saves_everything_and_the_next_start_goes_on(
+    number: signal.Signals, place: Path, undisturbed: dict[str, Story]
+) -> None:
+    home = Home(place, PACED)
+    stopped = _live(home, "a/executor:Decide", 4, number)
+    assert stopped.code == 0
+    assert [home.execution(a)["status"] for a in "ab"] == ["running", "running"]
+    assert home.wrong("a", "b", ended=False) == []
+    assert f"signal {number.name}" in stopped.log
+    assert home.live().code == 0
+    assert _as_if_undisturbed(home, undisturbed) == []
+
+
+def test_a_daemon_that_is_stopped_and_started_again_and_again_comes_to_the_same_end(
+    place: Path, undisturbed: dict[str, Story]
+) -> None:
+    home = Home(place, PACED)
+    lives = 0
+    while lives == 0 or home.execution("a")["status"] == "running":
+        lives += 1
+        assert _live(home, "a/feed:JournalReached", 9, signal.SIGTERM).code == 0
+    assert lives > 2
+    while home.execution("b")["status"] == "running":
+        assert home.live().code == 0
+    assert _as_if_undisturbed(home, undisturbed) == []
+
+
+@pytest.mark.parametrize("moment", RECOVERY)
+def test_a_stop_before_recovery_is_done_saves_nothing(moment: str, place: Path, undisturbed: dict[str, Story]) -> None:
+    home = Home(place, PACED)
+    assert _crash(home).code == 70
+    before = {a: len(home.ours(a).journal) for a in "ab"}
+    saved = home.rows("checkpoints")
+    interrupted = _live(home, moment, 1, signal.SIGTERM)
+    assert interrupted.code == 0
+    assert interrupted.passed[moment], "a start passes this moment"
+    if moment in BEFORE_READY:
+        for account, sequence in before.items():
+            new = {row["type"] for row in home.ours(account).journal if row["sequence"] > sequence}
+            assert new <= {"daemon_started", "reconciled", "venue_reported", "order_changed"}, "nothing was decided"
+        assert home.rows("checkpoints") == saved
+    assert home.live().code == 0
+    assert _as_if_undisturbed(home, undisturbed) == []
+
+
+def test_a_stop_that_comes_while_modules_are_imported_ends_it_in_order_or_before_it_began(place: Path) -> None:
+    home = Home(place, PACED)
+    for delay_s in (0.0, 0.1, 0.3):
+        with home.start() as daemon:
+            daemon.wait_s(delay_s)
+            daemon.send(signal.SIGTERM)
+            assert daemon.end() in (0, -signal.SIGTERM), daemon.log
+        if home.books.exists():
+            assert home.wrong("a", "b", ended=False) == []
+    with home.start() as daemon:
+        assert daemon.end() == 0
+    assert home.wrong("a", "b") == []
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_second_stop_ends_the_process_at_once_and_nothing_is_lost(
+    number: signal.Signals, place: Path, undisturbed: dict[str, Story]
+) -> None:
+    home = Home(place, PACED)
+    with home.start() as daemon:
+        daemon.until_passed("executor.decide.before", 3)
+        daemon.send(number)
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() in (128 + number, 128 + signal.SIGTERM, 0), daemon.log
+    assert home.wrong("a", "b", ended=False) == []
+    assert home.live().code == 0
+    assert _as_if_undisturbed(home, undisturbed) == []
+
+
+# --- pause and resume -----------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_lets_no_entry_through_and_exits_go_on(place: Path) -> None:
+    home = Home(place, PACED)
+    assert _live(home, "a/executor:Decide", 3, PAUSE).code == 0
+    closed = 0
+    for account in "ab":
+        assert home.execution(account)["paused"] == 1
+        latched = home.last_sequence(account, "latch_changed")
+        assert home.entries_after(account, latched) == []
+        at_ns = home.records(account, "latch_changed")[-1]["ts_ns"]
+        closed += sum(1 for row in home.ours(account).trades if (row["exit_time_ns"] or 0) > at_ns)
+    assert closed, "a trade was closed while paused"
+    assert home.unverified() == []
+
+
+def test_a_pause_survives_a_stop_a_kill_and_starts_until_somebody_resumes(place: Path) -> None:
+    home = Home(place, _busy())
+    with home.start() as daemon:
+        daemon.until_passed("executor.decide.before", 2)
+        daemon.send(PAUSE)
+        daemon.until(lambda: "a is paused" in daemon.log, "it was not paused")
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    with home.start() as daemon:
+        daemon.until(lambda: "a is paused: no new entries (tradekeel resume)" in daemon.log, "it does not say so")
+        daemon.send(signal.SIGKILL)
+        daemon.end()
+    assert home.execution("a")["paused"] == 1
+    paused_at = home.last_sequence("a", "latch_changed")
+    with home.start() as daemon:
+        daemon.until(lambda: "a is paused: no new entries" in daemon.log, "a kill made it forget")
+        daemon.until(lambda: home.denied("a") > 0, "no entry was denied")
+        assert home.entries_after("a", paused_at) == []
+        daemon.send(RESUME)
+        daemon.until(lambda: home.execution("a")["paused"] == 0, "it was not resumed")
+        daemon.until(lambda: home.entries_after("a", paused_at) != [], "no entries came again")
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    assert home.wrong("a", ended=False) == []
+
+
+@pytest.mark.parametrize("moment", RECOVERY)
+@pytest.mark.parametrize("number", [PAUSE, RELOAD])
+def test_a_signal_in_the_middle_of_recovery_is_obeyed_when_it_is_over(
+    number: signal.Signals, moment: str, place: Path
+) -> None:
+    home = Home(place, PACED)
+    assert _crash(home).code == 70
+    life = _live(home, moment, 1, number)
+    assert life.code == 0, life.log
+    assert life.passed[moment], "a start passes this moment"
+    if number is RELOAD:
+        assert "reloaded: nothing has changed" in life.log
+    else:
+        assert [home.execution(a)["paused"] for a in "ab"] == [1, 1], life.log
+
+
+def test_pauses_and_resumes_in_a_row_end_as_the_last_one_says(place: Path) -> None:
+    home = Home(place, PACED)
+    with caught_signals() as inbox:
+        life = home.live(
+            {
+                "a/executor:Decide": send_at(2, PAUSE, RESUME, PAUSE, RELOAD, RESUME),
+                "a/executor:MatchTick": send_at(12, PAUSE, RESUME),
+            },
+            signals=inbox,
+        )
+    assert life.code == 0
+    assert [home.execution(a)["paused"] for a in "ab"] == [0, 0]
+
+
+# --- reload ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_applies_what_is_new_and_writes_its_history(place: Path) -> None:
+    home = Home(place, _slow())
+    with home.start() as daemon:
+        daemon.until_passed("executor.decide.before", 2)
+        home.configure(_slow(params=configs.EMA.replace("stop_loss_pips = 3", "stop_loss_pips = 4")))
+        daemon.send(RELOAD)
+        daemon.until(lambda: "reloaded: strategies.ema.params.stop_loss_pips: 3 -> 4" in daemon.log, "not reloaded")
+        decided = daemon.passed()["executor.decide.before"]
+        daemon.until_passed("executor.decide.before", decided + 2)
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    assert [row["strategy"] for row in home.rows("parameter_history")] == ["ema"]
+    assert home.wrong("a", ended=False) == []
+    assert home.unverified() == []
+
+
+BAD_FILES = {
+    "no toml": b"[daemon\nname = ",
+    "no text": b"\xff\xfe\x00daemon",
+    "an unknown key": b'[daemon]\nname = "x"\nspeeed = 3\n',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("what", list(BAD_FILES))
+def test_a_reload_of_a_bad_file_changes_nothing_and_says_what_is_wrong(what: str, place: Path) -> None:
+    home = Home(place, PACED)
+    good = home.config.read_bytes()
+
+    def spoil(passed: int) -> None:
+        if passed == 2:
+            home.config.write_bytes(BAD_FILES[what])
+            send_at(2, RELOAD)(2)
+
+    with caught_signals() as inbox:
+        life = home.live({"a/executor:Decide": spoil}, signals=inbox)
+    assert life.code == 0, life.log
+    assert "reload refused, the old configuration stays in force" in life.log
+    assert home.rows("parameter_history") == []
+    home.config.write_bytes(good)
+    assert home.wrong("a", "b") == []
+
+
+def test_a_reload_while_the_file_is_gone_or_a_strategy_file_is_broken_changes_nothing(place: Path) -> None:
+    (place / "mine.py").write_text(STRATEGY)
+    home = Home(place, _slow(kind="{folder}/mine.py:Mine", params=""))
+    with home.start() as daemon:
+        daemon.until(lambda: "a is reconciled and trading" in daemon.log, "it does not trade")
+        text = home.config.read_text()
+        home.config.unlink()
+        daemon.send(RELOAD)
+        daemon.until(lambda: daemon.log.count("reload refused") == 1, "it was not refused")
+        home.config.write_text(text)
+        (place / "mine.py").write_text("def broken(:\n")
+        daemon.send(RELOAD)
+        daemon.until(lambda: daemon.log.count("reload refused") + daemon.log.count("reloaded:") == 2, "no word")
+        (place / "mine.py").write_text("raise SystemExit(3)\n")
+        daemon.send(RELOAD)
+        daemon.until(lambda: daemon.log.count("reload refused") + daemon.log.count("reloaded:") == 3, "no word")
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0, daemon.log
+
+
+STRATEGY = """
+from msgspec import Struct
+from tradekeel.strategies.base import Strategy
+from tradekeel.strategies.parameters import Parameters
+
+class Params(Parameters, frozen=True, kw_only=True):
+    pass
+
+class State(Struct, frozen=True):
+    n: int = 0
+
+class Mine(Strategy[Params, State]):
+    Params = Params
+    State = State
+
+    def on_tick(self, tick, state, context):
+        return state, ()
+"""
+
+
+# --- kill, release, flatten -----------------------------------------------------------------------------------------------
+
+RESTING = "seed = 3, every = 3"
+"""For the busy strategy: entries of all types, so that some of them rest at the venue."""
+
+
+def _busy() -> str:
+    from tests.campaigns.kill.variants import BUSY
+
+    return _slow(kind=f"{BUSY}:Busy", params=RESTING)
+
+
+def test_a_kill_cancels_what_adds_exposure_keeps_protective_stops_and_survives_restarts(place: Path) -> None:
+    home = Home(place, _busy())
+    with home.start() as daemon:
+        daemon.until_trading()
+        daemon.until(
+            lambda: bool(home.working("a", "entry")) and home.open_trades("a") > 1, "it has no orders to cancel"
+        )
+        ok, said = home.command("kill", reason="a fire drill")
+        assert ok, said
+        daemon.until(lambda: home.working("a", "entry") == [], "entries still work")
+        stops = home.working("a", "exit")
+        halted_at = home.last_sequence("a", "latch_changed")
+        daemon.send(signal.SIGKILL)
+        daemon.end()
+    assert (home.state / "latches" / "all.json").exists()
+    assert home.execution("a")["latch"] == "halted"
+    assert {order["status"] for order in stops} <= {"accepted", "partially_filled"}
+    with home.start() as daemon:
+        daemon.until(lambda: "a is halted: a fire drill" in daemon.log, "a kill was forgotten")
+        daemon.until(lambda: home.denied("a") > 2, "nothing was denied")
+        assert home.entries_after("a", halted_at) == []
+        ok, said = home.command("release", reason="the fire is out")
+        assert ok, said
+        daemon.until(lambda: home.entries_after("a", halted_at) != [], "no entry after the release")
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0, daemon.log
+    assert not (home.state / "latches" / "all.json").exists()
+    assert home.execution("a")["latch"] == "open"
+    assert home.wrong("a", ended=False) == []
+    assert home.unverified() == []
+
+
+def test_a_latch_file_alone_halts_the_next_start_also_a_damaged_one(place: Path) -> None:
+    home = Home(place, PACED)
+    (home.state / "latches").mkdir(parents=True)
+    (home.state / "latches" / "a.json").write_bytes(b"\x00 not json")
+    life = home.live()
+    assert life.code == 0, "a person did it, no limit"
+    assert "a is halted: the latch file a.json is there (tradekeel release)" in life.log
+    assert home.execution("a")["latch"] == "halted"
+    assert home.entries_after("a", 0) == []
+    assert home.execution("b")["latch"] == "open"
+    assert home.entries_after("b", 0) != []
+
+
+def test_flatten_closes_everything_and_then_pauses(place: Path) -> None:
+    home = Home(place, _busy())
+    with home.start() as daemon:
+        daemon.until_trading()
+        daemon.until(lambda: home.open_trades("a") > 1, "it holds nothing")
+        ok, said = home.command("flatten", reason="enough")
+        assert ok, said
+        daemon.until(lambda: home.open_trades("a") == 0 and not home.working("a", "entry"), "it is not flat")
+        assert home.execution("a")["paused"] == 1
+        flat_at = home.last_sequence("a", "latch_changed")
+        daemon.until(lambda: home.denied("a") > 2, "nothing was denied")
+        assert home.entries_after("a", flat_at) == []
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    assert home.wrong("a", ended=False) == []
+
+
+# --- one daemon -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_on_the_same_state_directory_is_refused_and_disturbs_nobody(place: Path) -> None:
+    home = Home(place, _slow())
+    other = Home(place / "other", home.config.read_text())
+    with home.start() as first:
+        first.until_passed("executor.decide.before", 1)
+        with other.start() as second:
+            assert second.end() == 6
+            assert f"process {first.pid}" in second.log
+        assert home.live().code == 6, "also from within another process"
+        before = first.passed()["executor.decide.before"]
+        first.until_passed("executor.decide.before", before + 1)
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+    assert home.wrong("a", ended=False) == []
