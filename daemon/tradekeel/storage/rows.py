@@ -79,8 +79,8 @@ IDENTITY: dict[type[Struct], tuple[str, ...]] = {
 }
 """Rows that come again in newer versions, and the columns that stay. All other rows are written once, ever.
 
-What stays is left out of updates. So SQLite need not look after the references, checks and indexes of these columns again, which is
-a good part of what a newer version of an order or a trade costs.
+What stays is left out of updates. So SQLite need not look after the references, checks and indexes of these columns again,
+which is a good part of what a newer version of an order or a trade costs.
 """
 
 

@@ -49,10 +49,13 @@ def upgrade() -> None:
         sa.CheckConstraint("account <> ''", name=op.f("ck_executions_account_not_empty")),
         sa.CheckConstraint("execution <> ''", name=op.f("ck_executions_execution_not_empty")),
         sa.CheckConstraint(
-            "latch IN ('open', 'paused', 'reduce_only', 'halted')", name=op.f("ck_executions_latch_word")
+            "latch = 'open' OR latch = 'paused' OR latch = 'reduce_only' OR latch = 'halted'",
+            name=op.f("ck_executions_latch_word"),
         ),
-        sa.CheckConstraint("mode IN ('live', 'paper', 'backtest')", name=op.f("ck_executions_mode_word")),
-        sa.CheckConstraint("status IN ('running', 'closed')", name=op.f("ck_executions_status_word")),
+        sa.CheckConstraint(
+            "mode = 'live' OR mode = 'paper' OR mode = 'backtest'", name=op.f("ck_executions_mode_word")
+        ),
+        sa.CheckConstraint("status = 'running' OR status = 'closed'", name=op.f("ck_executions_status_word")),
         sa.CheckConstraint("number >= 1", name=op.f("ck_executions_number_from_one")),
         sa.CheckConstraint("paused IN (0, 1)", name=op.f("ck_executions_paused_flag")),
         sa.PrimaryKeyConstraint("execution", name=op.f("pk_executions")),
@@ -120,8 +123,8 @@ def upgrade() -> None:
         sa.Column("position_ref", sa.Text(), nullable=True),
         sa.Column("execution", sa.Text(), nullable=False),
         sa.CheckConstraint("fill_id <> ''", name=op.f("ck_fills_fill_id_not_empty")),
-        sa.CheckConstraint("liquidity IN ('maker', 'taker')", name=op.f("ck_fills_liquidity_word")),
-        sa.CheckConstraint("side IN ('buy', 'sell')", name=op.f("ck_fills_side_word")),
+        sa.CheckConstraint("liquidity = 'maker' OR liquidity = 'taker'", name=op.f("ck_fills_liquidity_word")),
+        sa.CheckConstraint("side = 'buy' OR side = 'sell'", name=op.f("ck_fills_side_word")),
         sa.CheckConstraint("CAST(quantity AS REAL) > 0", name=op.f("ck_fills_quantity_positive")),
         sa.ForeignKeyConstraint(["execution"], ["executions.execution"], name=op.f("fk_fills_execution")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fills")),
@@ -180,7 +183,10 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("changed_by", sa.Text(), nullable=False),
         sa.CheckConstraint(
-            "changed_by IN ('system_auto', 'learning_agent', 'manual', 'emergency')",
+            (
+                "changed_by = 'system_auto' OR changed_by = 'learning_agent' OR changed_by = 'manual' OR "
+                "changed_by = 'emergency'"
+            ),
             name=op.f("ck_parameter_history_changed_by_word"),
         ),
         sa.CheckConstraint("name <> ''", name=op.f("ck_parameter_history_name_not_empty")),
@@ -231,7 +237,8 @@ def upgrade() -> None:
         sa.Column("decisions", sa.BigInteger(), nullable=False),
         sa.Column("updated_ns", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "status IN ('draft', 'active', 'paused', 'stopped', 'failed')", name=op.f("ck_strategies_status_word")
+            ("status = 'draft' OR status = 'active' OR status = 'paused' OR status = 'stopped' OR status = 'failed'"),
+            name=op.f("ck_strategies_status_word"),
         ),
         sa.CheckConstraint("strategy <> ''", name=op.f("ck_strategies_strategy_not_empty")),
         sa.CheckConstraint("decisions >= 0", name=op.f("ck_strategies_decisions_not_negative")),
@@ -271,10 +278,13 @@ def upgrade() -> None:
         sa.Column("trade_id", sa.Text(), nullable=True),
         sa.CheckConstraint("(executed = 1) = (execution_status = 'executed')", name=op.f("ck_signals_executed_agrees")),
         sa.CheckConstraint(
-            "execution_status IN ('pending', 'denied', 'ordered', 'executed', 'failed')",
+            (
+                "execution_status = 'pending' OR execution_status = 'denied' OR execution_status = 'ordered' OR "
+                "execution_status = 'executed' OR execution_status = 'failed'"
+            ),
             name=op.f("ck_signals_execution_status_word"),
         ),
-        sa.CheckConstraint("side IN ('buy', 'sell')", name=op.f("ck_signals_side_word")),
+        sa.CheckConstraint("side = 'buy' OR side = 'sell'", name=op.f("ck_signals_side_word")),
         sa.CheckConstraint("signal_id <> ''", name=op.f("ck_signals_signal_id_not_empty")),
         sa.CheckConstraint("executed IN (0, 1)", name=op.f("ck_signals_executed_flag")),
         sa.ForeignKeyConstraint(
@@ -379,19 +389,23 @@ def upgrade() -> None:
             "entry_time_ns IS NOT NULL OR status IN ('PENDING', 'FAILED')", name=op.f("ck_trades_entered_when")
         ),
         sa.CheckConstraint(
-            "exit_reason IN ('stop_loss', 'take_profit', 'trailing_stop', 'signal', 'time', 'manual', "
-            "'margin_call', 'venue', 'reconcile')",
+            (
+                "exit_reason = 'stop_loss' OR exit_reason = 'take_profit' OR exit_reason = 'trailing_stop' OR "
+                "exit_reason = 'signal' OR exit_reason = 'time' OR exit_reason = 'manual' OR "
+                "exit_reason = 'margin_call' OR exit_reason = 'venue' OR exit_reason = 'reconcile'"
+            ),
             name=op.f("ck_trades_exit_reason_word"),
         ),
-        sa.CheckConstraint("liquidity IN ('maker', 'taker')", name=op.f("ck_trades_liquidity_word")),
-        sa.CheckConstraint("side IN ('LONG', 'SHORT')", name=op.f("ck_trades_side_word")),
+        sa.CheckConstraint("liquidity = 'maker' OR liquidity = 'taker'", name=op.f("ck_trades_liquidity_word")),
+        sa.CheckConstraint("side = 'LONG' OR side = 'SHORT'", name=op.f("ck_trades_side_word")),
         sa.CheckConstraint(
             "status <> 'CLOSED' OR (exit_reason IS NOT NULL AND exit_time_ns IS NOT NULL)",
             name=op.f("ck_trades_closed_why"),
         ),
         sa.CheckConstraint("status = 'FAILED' OR CAST(quantity AS REAL) > 0", name=op.f("ck_trades_quantity_positive")),
         sa.CheckConstraint(
-            "status IN ('PENDING', 'OPEN', 'CLOSING', 'CLOSED', 'FAILED')", name=op.f("ck_trades_status_word")
+            ("status = 'PENDING' OR status = 'OPEN' OR status = 'CLOSING' OR status = 'CLOSED' OR status = 'FAILED'"),
+            name=op.f("ck_trades_status_word"),
         ),
         sa.CheckConstraint("trade_id <> ''", name=op.f("ck_trades_trade_id_not_empty")),
         sa.CheckConstraint("CAST(entered_quantity AS REAL) >= 0", name=op.f("ck_trades_entered_quantity_not_negative")),
@@ -457,27 +471,39 @@ def upgrade() -> None:
         sa.Column("stamp", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("client_order_id <> ''", name=op.f("ck_orders_client_order_id_not_empty")),
         sa.CheckConstraint(
-            "close_reason IN ('stop_loss', 'take_profit', 'trailing_stop', 'signal', 'time', 'manual', "
-            "'margin_call', 'venue', 'reconcile')",
+            (
+                "close_reason = 'stop_loss' OR close_reason = 'take_profit' OR "
+                "close_reason = 'trailing_stop' OR close_reason = 'signal' OR close_reason = 'time' OR "
+                "close_reason = 'manual' OR close_reason = 'margin_call' OR close_reason = 'venue' OR "
+                "close_reason = 'reconcile'"
+            ),
             name=op.f("ck_orders_close_reason_word"),
         ),
-        sa.CheckConstraint("purpose IN ('entry', 'exit')", name=op.f("ck_orders_purpose_word")),
-        sa.CheckConstraint("side IN ('buy', 'sell')", name=op.f("ck_orders_side_word")),
+        sa.CheckConstraint("purpose = 'entry' OR purpose = 'exit'", name=op.f("ck_orders_purpose_word")),
+        sa.CheckConstraint("side = 'buy' OR side = 'sell'", name=op.f("ck_orders_side_word")),
         sa.CheckConstraint(
             "status = 'denied' OR CAST(quantity AS REAL) >= 0", name=op.f("ck_orders_quantity_not_negative")
         ),
         sa.CheckConstraint(
-            "status IN ('intended', 'submitted', 'accepted', 'partially_filled', 'filled', "
-            "'cancel_requested', 'canceled', 'expired', 'denied', 'rejected', 'not_sent', 'unknown')",
+            (
+                "status = 'intended' OR status = 'submitted' OR status = 'accepted' OR "
+                "status = 'partially_filled' OR status = 'filled' OR status = 'cancel_requested' OR "
+                "status = 'canceled' OR status = 'expired' OR status = 'denied' OR status = 'rejected' OR "
+                "status = 'not_sent' OR status = 'unknown'"
+            ),
             name=op.f("ck_orders_status_word"),
         ),
         sa.CheckConstraint(
             "status NOT IN ('filled', 'partially_filled') OR CAST(filled_quantity AS REAL) > 0",
             name=op.f("ck_orders_filled_some"),
         ),
-        sa.CheckConstraint("time_in_force IN ('gtc', 'ioc', 'fok', 'gtd')", name=op.f("ck_orders_time_in_force_word")),
         sa.CheckConstraint(
-            "type IN ('market', 'limit', 'stop', 'stop_limit', 'trailing_stop')", name=op.f("ck_orders_type_word")
+            ("time_in_force = 'gtc' OR time_in_force = 'ioc' OR time_in_force = 'fok' OR time_in_force = 'gtd'"),
+            name=op.f("ck_orders_time_in_force_word"),
+        ),
+        sa.CheckConstraint(
+            ("type = 'market' OR type = 'limit' OR type = 'stop' OR type = 'stop_limit' OR type = 'trailing_stop'"),
+            name=op.f("ck_orders_type_word"),
         ),
         sa.CheckConstraint("CAST(filled_quantity AS REAL) >= 0", name=op.f("ck_orders_filled_quantity_not_negative")),
         sa.CheckConstraint("attempt >= 0", name=op.f("ck_orders_attempt_not_negative")),
