@@ -18,7 +18,7 @@ import pytest
 
 from tests.campaigns import faults as rounds
 from tests.campaigns.faults import CASES, Outcome, Reference, Shot, run_reference, shoot
-from tradekeel.actors.executor import Executor
+from tradekeel.actors import executor
 
 HANDLED = {
     "recorder": {"Commit", "LoadAccount", "_Done"},
@@ -44,8 +44,8 @@ ELSEWHERE = {
     ("executor", "FailStrategy"): "test_strategy_faults: an executor that fails while a strategy is given up",
     ("executor", "Describe"): "asked once a second, for the status: test_signals reads it",
     ("executor", "NewsWaits"): "a venue that pushes its news, which paper does not",
-    ("executor", "_ReconcileAgain"): "test_disk: a venue that cannot be reached",
-    ("executor", "_News"): "after a halt of the books, or news that waits",
+    ("executor", "ReconcileAgain"): "test_disk: a venue that cannot be reached",
+    ("executor", "News"): "after a halt of the books, or news that waits",
 }
 """What none of the short runs needs."""
 
@@ -72,9 +72,9 @@ def test_a_run_without_a_fault_is_whole(references: dict[str, Reference]) -> Non
 
 
 def test_the_runs_between_them_send_every_message_to_every_actor(references: dict[str, Reference]) -> None:
-    executor = {message.__name__ for message in Executor._HANDLERS}
+    handled = {message.__name__ for message in executor._HANDLERS}
     expected = {(actor, message) for actor, messages in HANDLED.items() for message in messages}
-    expected |= {("executor", message) for message in executor}
+    expected |= {("executor", message) for message in handled}
     sent = {(shot.actor, shot.message) for ref in references.values() for shot in ref.shots((0.5,))}
     assert expected - sent - set(ELSEWHERE) == set()
     assert sent - expected <= {("control", "DescribeProcess"), ("control", "_Look"), ("executor", "Describe")}
@@ -105,7 +105,7 @@ def test_a_process_whose_recorder_or_control_throws_ends_and_the_next_one_goes_o
 
 
 RARE = {
-    "lossy": ("LookUp", "_Looked", "ReconcileNow", "TakeSnapshot", "executor:Note", "CaughtUp"),
+    "lossy": ("LookUp", "Looked", "ReconcileNow", "TakeSnapshot", "executor:Note", "CaughtUp"),
     "stopped": ("SignalArrived", "StopFeed", "StopStrategy", "EndWorking"),
     "paused": ("SignalArrived", "AccountCommand", "SetLatch"),
     "limits": ("TripRisk", "Alert", "ExitTrades"),
