@@ -163,7 +163,7 @@ def test_a_second_stop_ends_the_process_at_once_and_nothing_is_lost(
 
 def test_a_pause_lets_no_entry_through_and_exits_go_on(place: Path) -> None:
     home = Home(place, configs.pair(150, speed="300"))
-    assert _live(home, "b/executor:Decide", 1, PAUSE).code == 0
+    assert _live(home, "b/session:VenuePassed", 6, PAUSE).code == 0
     closed = 0
     for account in "ab":
         assert home.execution(account)["paused"] == 1
