@@ -310,11 +310,11 @@ class StrategistCore:
         if not requests:
             return False
         kept = []
-        for request in requests:
+        for wanted in requests:
+            request = check_request(wanted, self.settings.name, self.settings.instruments)
             if isinstance(request, SetTimer):
                 self.timers[request.name] = request.at_ns
             else:
-                check_request(request, self.settings.name, self.settings.instruments)
                 kept.append(request)
         if not kept:
             return False

@@ -1,0 +1,83 @@
+"""What a strategy may ask for: anything that somebody could decide about, and nothing that could hurt whoever decides."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tradekeel.domain.messages import Cancel, Emit, Enter, Exit, MoveStop, Request, SetTimer
+from tradekeel.domain.orders import OrderType, Side
+from tradekeel.errors import InputError
+from tradekeel.strategies.requests import check_request
+
+D = Decimal
+
+
+def enter(**more: Any) -> Enter:
+    known: dict[str, Any] = {"instrument": "EUR_USD", "side": Side.BUY, "quantity": D(1000)}
+    return Enter(**(known | more))
+
+
+def checked(request: Any) -> Request:
+    return check_request(request, "mine", ["EUR_USD", "GBP_USD"])
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        enter(stop_loss=D("1.1"), confidence=D("0.7"), tags=("a",), metadata={"layer": 1, "why": ["x", None]}),
+        enter(type=OrderType.LIMIT, price=D(1) / D(3)),
+        Exit(instrument="GBP_USD", quantity=D("0.5"), reason="take_profit"),
+        Exit(instrument="GBP_USD"),
+        Cancel(client_order_id="tk"),
+        MoveStop(trade_id="t", stop_loss=D("1.1")),
+        SetTimer(name="t", at_ns=5),
+        Emit(type="t", data={"a": "1.5"}),
+    ],
+    ids=lambda request: type(request).__name__,
+)
+def test_what_can_be_decided_about_passes_as_it_is(request_: Request) -> None:
+    assert checked(request_) == request_
+
+
+def test_a_word_becomes_what_it_means() -> None:
+    """Compared by identity, "buy" is not a buy: the trade would be short and the venue would buy."""
+    found = checked(enter(side="buy", type="limit", price=D(1)))
+
+    assert isinstance(found, Enter)
+    assert found.side is Side.BUY
+    assert found.type is OrderType.LIMIT
+
+
+@pytest.mark.parametrize(
+    "name", ["quantity", "price", "stop_price", "stop_loss", "take_profit", "trailing_distance", "trailing_percent"]
+)
+@pytest.mark.parametrize(
+    "value", [0.5, 1, "1.1", D("NaN"), D("Infinity"), D(0), D(-1), D("1e-41"), D("1e40")], ids=repr
+)
+def test_an_amount_is_a_decimal_above_zero_that_the_books_can_hold(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"mine asks with {name} = .* must be a Decimal above zero"):
+        checked(enter(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (enter(instrument="XAU_USD"), "'XAU_USD', which is not among its instruments: EUR_USD, GBP_USD"),
+        (Exit(instrument="XAU_USD"), "not among its instruments"),
+        (Exit(instrument="EUR_USD", reason="boredom"), "exit reason 'boredom': known are manual, margin_call"),
+        (Exit(instrument="EUR_USD", quantity=D(0)), "quantity = Decimal\\('0'\\)"),
+        (enter(side="both"), "Invalid enum value 'both'"),
+        (enter(metadata={"x": object()}), "cannot be written down"),
+        (enter(metadata={"x": 2**70}), "cannot be written down"),
+        (enter(confidence=D("NaN")), "is confident by NaN"),
+        (SetTimer(name="t", at_ns=1.5), "Expected `int`, got `float`"),  # type: ignore[arg-type]  # on purpose
+        (Emit(type="t", data=[1]), "Expected `object`, got `array`"),  # type: ignore[arg-type]
+        (None, "cannot be written down"),
+    ],
+)
+def test_anything_else_is_an_error_that_says_what_is_wrong(request_: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        checked(request_)
