@@ -16,7 +16,7 @@ from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
 from tradekeel.errors import ExitCode
-from tradekeel.runtime import faults
+from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.fault import Action, Fault
@@ -137,7 +137,7 @@ async def _main(
     reloader.builder = builder
     house = builder.build()
     bystander = _Bystander(system, signals, show)
-    with LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
+    with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
             await bystander.beside(house.root)
         finally:

@@ -7,7 +7,10 @@ run` calls this before it imports the rest of the house.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from tradekeel.runtime import collector
 from tradekeel.runtime.signals import SignalInbox
 
 WAKE_SIGNAL = signal.SIGURG
@@ -19,3 +22,13 @@ def install_signals() -> SignalInbox:
     inbox = SignalInbox([signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, WAKE_SIGNAL])
     inbox.install()
     return inbox
+
+
+@contextmanager
+def starting_quickly() -> Iterator[None]:
+    """Around everything that a process does but to take over its signals: modules load faster, and it ends faster."""
+    collector.rest()
+    try:
+        yield
+    finally:
+        collector.leave()

@@ -55,6 +55,13 @@ def start(
     level: str | None = None,
 ) -> int:
     """Find the configuration, choose how it is shown, and run; the exit code."""
+    from tradekeel.bootstrap.early import starting_quickly
+
+    with starting_quickly():
+        return _start(config, signals, fresh=fresh, json_logs=json_logs, plain=plain, level=level)
+
+
+def _start(config: str | None, signals: Any, *, fresh: bool, json_logs: bool, plain: bool, level: str | None) -> int:
     from tradekeel.bootstrap.launch import RunOptions, fail, launch
     from tradekeel.bootstrap.place import find_place
     from tradekeel.errors import InputError

@@ -19,6 +19,7 @@ module           what for
 ``watchdog``     who makes no progress
 ``metrics``      the figures of each actor
 ``notify``       what a service tells systemd about itself
+``collector``    when Python looks for garbage in cycles
 ``faults``       named points at which a test harness kills or fails the process
 ``errors``       what can go wrong between actors
 ===============  ===========================================================================================
