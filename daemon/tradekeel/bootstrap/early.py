@@ -10,7 +10,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tradekeel.runtime import collector
 from tradekeel.runtime.signals import SignalInbox
 
 WAKE_SIGNAL = signal.SIGURG
@@ -27,6 +26,8 @@ def install_signals() -> SignalInbox:
 @contextmanager
 def starting_quickly() -> Iterator[None]:
     """Around everything that a process does but to take over its signals: modules load faster, and it ends faster."""
+    from tradekeel.runtime import collector
+
     collector.rest()
     try:
         yield
