@@ -144,6 +144,7 @@ async def _main(
             signals.detach()
             for worker in house.workers:
                 await worker.close()
+            notify.close()
     return _what_was(builder.control)
 
 
