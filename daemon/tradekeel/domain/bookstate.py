@@ -144,7 +144,10 @@ class OpenBooks:
             return self.money.realised - self.trades_gross
 
     def _index(self, order: Order) -> None:
-        self.orders[order.client_order_id] = order
+        if order.renews in self.orders:
+            self._take_place(order)
+        else:
+            self.orders[order.client_order_id] = order
         if order.purpose is Purpose.EXIT and order.trade_id is not None:
             self.exits[order.trade_id].add(order.client_order_id)
         if order.parent_id is not None:
@@ -152,6 +155,15 @@ class OpenBooks:
         if order.after_cancel_of and order.status is OrderStatus.INTENDED:
             self.waiting[order.client_order_id] = None
         self._count_working(order, order.open_quantity)
+
+    def _take_place(self, order: Order) -> None:
+        """A renewed order stands where the one stands that it renews: after a restart, what was decided first goes out first."""
+        orders = list(self.orders.items())
+        self.orders.clear()
+        for key, known in orders:
+            self.orders[key] = known
+            if key == order.renews:
+                self.orders[order.client_order_id] = order
 
     def _count_working(self, order: Order, change: Decimal) -> None:
         if order.parent_id is None and change:

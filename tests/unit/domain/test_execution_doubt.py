@@ -131,6 +131,16 @@ def test_an_exit_is_taken_again_for_the_same_claim() -> None:
     assert [o.client_order_id for o in desk.exits(trade)] == [again_id]
 
 
+def test_what_is_taken_again_keeps_its_place_so_after_another_restart_it_still_goes_out_first() -> None:
+    desk = ExecutorDesk()
+    first_id, second_id = placed_in(desk.decide(buy(), buy()))
+    desk.restart()
+
+    (again_id,) = placed_in(never_arrived(desk, first_id))
+
+    assert lookups_in(desk.restart()) == [again_id, second_id]
+
+
 def test_attempts_have_an_end() -> None:
     desk = ExecutorDesk()
     entry_id = entered(desk)
