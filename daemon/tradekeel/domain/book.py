@@ -11,6 +11,7 @@ size follows the open business, not the history.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, cast
 
 from msgspec import structs
@@ -158,6 +159,16 @@ class Book(NewsFold):
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
         return book
+
+    def copy(self) -> Book:
+        """The same book, to be folded further by itself. What both hold is frozen, and shared."""
+        twin = Book()
+        for name, value in vars(self).items():
+            held = copy(value) if isinstance(value, dict) else value
+            setattr(twin, name, held)
+        for index in (twin.exits, twin.children):
+            index.update({key: set(members) for key, members in index.items()})
+        return twin
 
 
 _HANDLERS = cast(

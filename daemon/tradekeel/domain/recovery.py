@@ -65,9 +65,15 @@ def fold(book: Book, journal: Iterable[tuple[int, Record]]) -> Recovered:
     return Recovered(book, entries)
 
 
-def view_at(cut: bytes | None, entries: Iterable[Entry], strategy: str | None, inbox: int) -> View:
-    """The view that ``strategy`` (None: the monitor) had at ``inbox``: the cut's book, folded up to there."""
-    book = Book.load(cut) if cut is not None else Book()
+def view_at(cut: bytes | Book | None, entries: Iterable[Entry], strategy: str | None, inbox: int) -> View:
+    """The view that ``strategy`` (None: the monitor) had at ``inbox``: the cut's book, folded up to there.
+
+    ``cut`` is the book as it was saved, or one made from that: it stays as it is.
+    """
+    if isinstance(cut, Book):
+        book = cut.copy()
+    else:
+        book = Book.load(cut) if cut is not None else Book()
     for entry in entries:
         if entry.sequence > inbox:
             break

@@ -6,7 +6,8 @@ leads everybody to the present. Without such a cut the journal is folded from it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,13 @@ from tradekeel.storage.store import CommitResult, Store
 
 JOURNAL_PAGE_ROWS = 10_000
 _DEAD = (StrategyStatus.FAILED, StrategyStatus.STOPPED)
+
+
+class ReadableCut(NamedTuple):
+    """A cut that can be read, and the books in it."""
+
+    checkpoint: Checkpoint
+    book: Book
 
 
 class AccountBooks:
@@ -41,7 +49,8 @@ class AccountBooks:
         execution = row.execution
         notes: list[str] = []
         cuts = self._readable_cuts(execution, notes)
-        dead = _dead_strategies(cuts[0]) if cuts else frozenset()
+        newest = next(cuts, None)
+        dead = frozenset() if newest is None else _dead_strategies(newest.book)
         saved: dict[str, Checkpoint] = {}
         for strategy in self._strategies.get(account, ()):
             history = self.store.load_checkpoints(execution, strategy)
@@ -49,9 +58,13 @@ class AccountBooks:
             if history.saved:
                 saved[strategy] = history.saved[0].checkpoint
         oldest = min((c.inbox for name, c in saved.items() if name not in dead), default=None)
-        cut = next((c for c in cuts if oldest is None or c.inbox <= oldest), None)
-        journal = self._journal(execution, cut.inbox if cut is not None else 0)
-        return LoadedAccount(execution, row.number, cut, journal, saved, tuple(notes))
+        cut = newest
+        while cut is not None and oldest is not None and cut.checkpoint.inbox > oldest:
+            cut = next(cuts, None)
+        if cut is None:
+            return LoadedAccount(execution, row.number, None, self._journal(execution, 0), saved, tuple(notes))
+        journal = self._journal(execution, cut.checkpoint.inbox)
+        return LoadedAccount(execution, row.number, cut.checkpoint, journal, saved, tuple(notes), cut.book)
 
     def _last_books(self, account: str) -> Book | None:
         """The books of the account's last execution, as they were closed."""
@@ -59,22 +72,21 @@ class AccountBooks:
         if not executions or executions[-1].close_reason == STARTED_FRESH:
             return None
         last = executions[-1].execution
-        cuts = self._readable_cuts(last, [])
-        book = Book.load(decode_account_state(cuts[0].state).book) if cuts else Book()
+        cut = next(self._readable_cuts(last, []), None)
+        book = Book() if cut is None else cut.book
         return fold(book, self._journal(last, book.sequence)).book
 
-    def _readable_cuts(self, execution: str, notes: list[str]) -> list[Checkpoint]:
+    def _readable_cuts(self, execution: str, notes: list[str]) -> Iterator[ReadableCut]:
+        """Newest first, each read when it is asked for: thousands of open trades take a while."""
         history = self.store.load_checkpoints(execution, ACCOUNT_OWNER)
         notes.extend(history.notes)
-        readable: list[Checkpoint] = []
         for _, checkpoint in history.saved:
             try:
-                Book.load(decode_account_state(checkpoint.state).book)
+                book = Book.load(decode_account_state(checkpoint.state).book)
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 notes.append(f"the cut at journal record {checkpoint.inbox} cannot be read and is left out: {error}")
                 continue
-            readable.append(checkpoint)
-        return readable
+            yield ReadableCut(checkpoint, book)
 
     def _journal(self, execution: str, after: int) -> list[tuple[int, Record]]:
         journal: list[tuple[int, Record]] = []
@@ -89,6 +101,5 @@ class AccountBooks:
         self.store.close()
 
 
-def _dead_strategies(cut: Checkpoint) -> frozenset[str]:
-    book = Book.load(decode_account_state(cut.state).book)
+def _dead_strategies(book: Book) -> frozenset[str]:
     return frozenset(name for name, line in book.strategies.items() if line.row.status in _DEAD)

@@ -52,6 +52,19 @@ def test_a_view_at_an_inbox_comes_from_any_cut_before_it(seed: int, cut: float, 
     assert view == View.of(fold(Book(), records[:at]).book, "a")
 
 
+@given(st.integers(0, 15), st.floats(0, 1), st.floats(0, 1))
+def test_a_view_leaves_the_book_that_it_comes_from_as_it_is(seed: int, cut: float, inbox: float) -> None:
+    records = journal(seed)
+    at = int(inbox * len(records))
+    saved = fold(Book(), records[: int(cut * at)]).book.save()
+    book = Book.load(saved)
+
+    view = view_at(book, fold(Book.load(saved), records).entries, "a", at)
+
+    assert view == View.of(fold(Book(), records[:at]).book, "a")
+    assert (book.save(), vars(book)) == (saved, vars(Book.load(saved)))
+
+
 def test_without_a_cut_a_view_is_folded_from_the_first_entry() -> None:
     records = journal(2)
     entries = fold(Book(), records).entries

@@ -34,7 +34,7 @@ class Following(Shell):
                 checkpoint.inbox,
             )
         entries = tuple(self._tail)
-        view = view_at(self._cut_book, entries, message.strategy, inbox)
+        view = view_at(self._cut_at or self._cut_book, entries, message.strategy, inbox)
         reply.send(
             Attached(
                 execution=self._book.execution_id,
