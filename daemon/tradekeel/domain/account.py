@@ -19,11 +19,12 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.effects import Effects, VenueAsk
 from tradekeel.domain.intents import AccountTerms, Bracket
 from tradekeel.domain.memory import PriceMemory
-from tradekeel.domain.orders import Order, OrderEvent
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.positions import Quote, Rate, conversion_path, rate_along
 from tradekeel.domain.risk import RiskGate, pending_of, risk_reward
 from tradekeel.domain.risk_view import RiskView
 from tradekeel.domain.ticks import Extremes
+from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
 
 
@@ -95,12 +96,32 @@ class AccountCore:
         """
         self.memories, self.seen_to = dict(memories), seen_to
         for entry in entries:
+            self._count_again(entry)
             record = entry.record
             if isinstance(record, r.VenueReported):
                 exits = {part.trade_id for part in record.allocations if not part.opens}
                 self._owed.update(dict.fromkeys(exits - record.best.keys(), record.transaction.position))
             elif isinstance(record, r.ExcursionSeen):
                 self._owed.pop(record.trade_id, None)
+
+    def _count_again(self, entry: Entry) -> None:
+        """What went out since the cut counts in the rates as it did the first time: by the same rules, at the same moment."""
+        record, rates = entry.record, self.gate.rates
+        if isinstance(record, r.DecisionTaken | r.OrdersIntended):
+            for order in record.orders:
+                # Attached exits travel with their entry, and a renewal was counted when it was decided.
+                if order.status is not OrderStatus.DENIED and order.parent_id is None and order.renews is None:
+                    rates.note_order(record.ts_ns)
+        elif isinstance(record, r.OrderChanged):
+            if record.event == OrderEvent.REQUEST_CANCEL.value:
+                rates.note_message(record.ts_ns)
+        elif isinstance(record, r.StopMoved) and record.source == "strategy" and _at_venue(entry):
+            self._count_amends(record.stop_loss, record.take_profit, record.ts_ns)
+
+    def _count_amends(self, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:
+        for level in (stop, target):
+            if level is not None:
+                self.gate.rates.note_message(now_ns)
 
     def see(self, position: int, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes], now_ns: int) -> Effects:
         """Ticks up to ``position`` have passed everybody: the latest quotes, and the range that was covered."""
@@ -214,3 +235,8 @@ class AccountCore:
             if rate is not None:
                 rates[instrument.quote] = rate
         return rates
+
+
+def _at_venue(entry: Entry) -> bool:
+    """Whether the trade that an entry changed has its exits at the venue."""
+    return any(isinstance(row, Trade) and row.exits_at_venue for row in entry.rows)

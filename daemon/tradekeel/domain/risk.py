@@ -112,13 +112,6 @@ class RiskGate:
             self.rates.note_order(now_ns)
         return denial
 
-    def check_message(self, now_ns: int) -> Denial | None:
-        """Whether a cancel or an amend may go out now under the hard message rate; counted if so."""
-        denial = self._message_rate(now_ns)
-        if denial is None:
-            self.rates.note_message(now_ns)
-        return denial
-
     def saved_rates(self, now_ns: int) -> RateState:
         """The rates without what has left their windows, for a checkpoint; give it back to a new gate."""
         return self.rates.carried_to(self.rates, now_ns)

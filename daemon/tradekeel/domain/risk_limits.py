@@ -60,7 +60,7 @@ class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     orders_per_minute: Annotated[int, _bounded("orders_per_minute")] | None = None
     """Orders in any minute; exits count and are never denied for it."""
     messages_per_second: Annotated[int, _bounded("messages_per_second")] | None = None
-    """Hard: orders, cancels and amends in any second; exits are held to it, too."""
+    """Hard: orders, cancels and amends in any second; exits are held to it, too. Cancels and amends are never denied."""
     open_orders_max: Annotated[int, _bounded("open_orders_max")] | None = None
     """Orders that are not ended, the checked one included."""
     daily_loss_max: Annotated[Decimal, _bounded("daily_loss_max")] | None = None

@@ -137,6 +137,7 @@ class Sending(AccountCore):
             self._change(step, order, OrderEvent.SUBMIT, "", now_ns)  # it was asked for in the step that decided it
         if order.status not in (OrderStatus.CANCEL_REQUESTED, OrderStatus.UNKNOWN):
             self._change(step, order, OrderEvent.REQUEST_CANCEL, reason, now_ns)
+            self.gate.rates.note_message(now_ns)
         step.ask(CancelOrder(client_order_id))
 
     def _move_stop(self, step: Step, move: MoveStop, strategy: str, now_ns: int) -> None:
@@ -159,6 +160,7 @@ class Sending(AccountCore):
             )
         )
         if trade.exits_at_venue:
+            self._count_amends(stop, move.take_profit, now_ns)
             self._amend(step, trade.trade_id, stop, move.take_profit, now_ns)
 
     def _amend(self, step: Step, trade_id: str, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:

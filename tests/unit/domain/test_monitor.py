@@ -151,7 +151,7 @@ def test_an_exit_that_the_gate_denied_is_asked_for_again_at_the_next_tick() -> N
     pair = Pair(limits=NONE)
     pair.desk.core.gate = type(pair.desk.core.gate)(RiskLimits(messages_per_second=1))
     trade_id = pair.open(stop_loss="1.09000")
-    pair.desk.core.gate.check_message(pair.desk.now_ns + NS)  # another message leaves no room for this one
+    pair.desk.core.gate.rates.note_message(pair.desk.now_ns + NS)  # another message leaves no room for this one
     first = pair.at("1.08990")
 
     pair.tell(exits_of(pair, first))

@@ -427,11 +427,12 @@ class TestRates:
 
     def test_cancels_and_orders_share_the_message_rate(self):
         gate = RiskGate(RiskLimits(messages_per_second=2))
-        assert gate.check_message(NOON_NS) is None
+        gate.rates.note_message(NOON_NS)
         assert gate.check_entry(order(), view(), NOON_NS) is None
-        denial = gate.check_message(NOON_NS)
-        assert str(denial) == "2 messages have gone out within this second, which is all that is allowed"
-        assert code(gate.check_entry(order(), view(), NOON_NS)) is C.MESSAGES_PER_SECOND
+        denial = gate.check_entry(order(), view(), NOON_NS)
+        assert denial is not None
+        assert denial.sentence == "2 messages have gone out within this second, which is all that is allowed"
+        assert code(denial) is C.MESSAGES_PER_SECOND
 
     def test_survive_a_restart_through_their_saved_state(self):
         limits = RiskLimits(orders_per_second=2, orders_per_minute=3, messages_per_second=5)

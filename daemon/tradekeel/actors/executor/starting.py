@@ -11,7 +11,6 @@ from tradekeel.actors.executor.shell import COMMIT_TIMEOUT_S
 from tradekeel.domain.book import Book
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
 from tradekeel.domain.records import (
     FEED_HAS_ENDED,
@@ -37,7 +36,8 @@ class Starting(Reconciling):
         rates = self._restore(loaded)
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
         self.core.resume(self._memories, self._cut_position, self._tail)
-        self._count_rates()
+        for note in loaded.notes:
+            self._alert("warning", note)
         if loaded.previous is not None and self._has_ended(loaded.previous):
             self._stay_ended(loaded.previous)
             return
@@ -73,7 +73,8 @@ class Starting(Reconciling):
         state = None
         if loaded.cut is not None:
             state = decode_account_state(loaded.cut.state)
-            book = Book.load(state.book)
+            book = loaded.book if loaded.book is not None else Book.load(state.book)
+            self._cut_at = book.copy()
             self._cut_book, self._cut_monitor, self._cut_position = state.book, state.monitor, state.position
             self._cut_inbox = loaded.cut.inbox
             self._memories, rates = state.memories, state.rates
@@ -83,14 +84,6 @@ class Starting(Reconciling):
         saved_ns = state.ts_ns if state is not None else 0
         self._last_ns = max((saved_ns, *(entry.record.ts_ns for entry in recovered.entries)))
         return rates
-
-    def _count_rates(self) -> None:
-        """Orders since the cut count in the rates, as they did when they were decided."""
-        for entry in self._tail:
-            orders = getattr(entry.record, "orders", ())
-            for order in orders:
-                if order.status is not OrderStatus.DENIED:
-                    self.core.gate.rates.note_order(entry.record.ts_ns)
 
     def _first_five(self) -> tuple[str, ...]:
         trades = [
