@@ -114,7 +114,8 @@ class Doubting(Sending):
             for child in self._children(client_order_id):
                 self._change(step, child, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
             self._change(step, order, OrderEvent.REJECT, reason, now_ns)
-            self._free_waiting(step, now_ns)
+            with ledger():
+                self._free_waiting(step, now_ns)
         return step.effects()
 
     def _market_is_still_there(self, order: Order) -> bool:
@@ -163,7 +164,8 @@ class Doubting(Sending):
             return step.effects()
         for gone in (*self._children(client_order_id), order):
             self._change(step, gone, event, f"resolved by {by}", now_ns)
-        self._free_waiting(step, now_ns)
+        with ledger():
+            self._free_waiting(step, now_ns)
         return step.effects()
 
 
