@@ -80,7 +80,10 @@ class ExitWatch:
         self.trades: dict[str, Trade] = {}
         self.best: dict[str, Decimal] = {}  # of trailing trades that we keep
         self.asked: dict[str, int] = {}  # trade id to the tick at which an exit was last asked for
-        self._levels: dict[str, Levels] | None = None
+        self.levels: dict[str, Levels] = {}
+        """Per instrument. One that belonged to a trade which is gone stays until a tick has reached it: what is said to be
+        loud may turn out to be quiet, never the other way round, and thousands of trades need not be gone through at each
+        change of one."""
 
     def changed(self, trades: Iterable[Trade]) -> None:
         """Take over the latest versions: open ones are watched, closing and ended ones are not."""
@@ -89,21 +92,25 @@ class ExitWatch:
                 self.trades[trade.trade_id] = trade
                 if _trails(trade) and trade.best_price is not None:
                     self.best[trade.trade_id] = _better(trade, self.best.get(trade.trade_id), trade.best_price)
+                self._add(self.levels.setdefault(trade.symbol, Levels()), trade)
             else:
                 self.trades.pop(trade.trade_id, None)
                 if not trade.is_open:
                     self.best.pop(trade.trade_id, None)
                     self.asked.pop(trade.trade_id, None)
-        self._levels = None
 
-    @property
-    def levels(self) -> dict[str, Levels]:
-        """Per instrument, made anew after changes."""
-        if self._levels is None:
-            self._levels = {}
-            for trade in self.trades.values():
-                self._add(self._levels.setdefault(trade.symbol, Levels()), trade)
-        return self._levels
+    def _measure(self, symbol: str) -> None:
+        """The levels of one instrument, from the trades that there are."""
+        levels = Levels()
+        watched = False
+        for trade in self.trades.values():
+            if trade.symbol == symbol:
+                self._add(levels, trade)
+                watched = True
+        if watched:
+            self.levels[symbol] = levels
+        else:
+            self.levels.pop(symbol, None)
 
     def _add(self, levels: Levels, trade: Trade) -> None:
         levels.time_ns = min(levels.time_ns, trade.exit_at_ns if trade.exit_at_ns is not None else NEVER_NS)
@@ -163,8 +170,9 @@ class ExitWatch:
         level = self.levels.get(tick.instrument)
         if level is None or not level.acts(tick, closing=closing):
             return exits, moves
-        for trade in sorted(self.trades.values(), key=_made):
-            if trade.symbol != tick.instrument or tick.position <= trade.entry_position:
+        here = [trade for trade in self.trades.values() if trade.symbol == tick.instrument]
+        for trade in sorted(here, key=_made):
+            if tick.position <= trade.entry_position:
                 continue  # older ticks, and the one that filled it, say nothing about it
             if self.asked.get(trade.trade_id) == tick.position:
                 continue  # once a tick: what became of that exit is known already when a restart comes back to it
@@ -178,7 +186,7 @@ class ExitWatch:
                 moves.append(move)
         for action in exits:
             del self.trades[action.trade_id]
-        self._levels = None
+        self._measure(tick.instrument)
         return exits, moves
 
     def _reason(self, trade: Trade, tick: Tick) -> CloseReason | None:

@@ -97,9 +97,10 @@ class MonitorCore:
             entry = news.popleft()
             before = self.view.latch
             trades = [row for row in entry.rows if isinstance(row, Trade)]
-            self._count(trades, entry.record)
+            if trades:
+                self._count(trades, entry.record)
+                self.watch.changed(trades)
             self.view.follow(entry)
-            self.watch.changed(trades)
             self._take(entry.record, before)
         self.stamp = max(self.stamp, stamp)
 
