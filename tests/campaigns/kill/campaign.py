@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.campaigns.kill.books import check_ended, read_ours, read_theirs
 from tests.campaigns.kill.plan import plan_aimed, plan_round
 from tests.campaigns.kill.process import Kill, Life, live
-from tests.campaigns.kill.scene import copy_scene, look
+from tests.campaigns.kill.scene import copy_scene, has_tables, look
 from tests.campaigns.kill.story import Line, differences, story_of
 from tests.campaigns.kill.variants import Variant
 from tradekeel.storage.verify import verify
@@ -28,6 +28,7 @@ from tradekeel.storage.verify import verify
 STARTS_MAX = 8
 """Lives of one round. There are fewer kills than that, so more means that it does not get on."""
 
+BOOKS = "books.db"
 RUNNING = "running"
 """The file that a daemon removes when its run has ended in order (``statedir.end_run``)."""
 
@@ -66,6 +67,7 @@ class Round:
     kills: tuple[Kill, ...]
     deaths: list[Death] = field(default_factory=list)
     starts: int = 0
+    stops: int = 0
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -129,7 +131,7 @@ class Campaign:
     def _check(self, state: Path, variant: Variant) -> tuple[list[str], dict[str, dict[str, list[Line]]]]:
         wrong: list[str] = []
         stories: dict[str, dict[str, list[Line]]] = {}
-        verdict = verify(state / "books.db")
+        verdict = verify(state / BOOKS)
         if not verdict.ok:
             wrong.extend(f"verify: {line}" for line in verdict.lines()[:8])
         for account in variant.accounts:
@@ -173,9 +175,12 @@ class Campaign:
             round_.starts += 1
             if life.killed and not self._look(round_, variant, kill, life, home):
                 continue
+            if life.stopped and not self._is_over(variant, home / "state" / BOOKS):
+                round_.stops += 1
+                continue
             if life.hung:
                 round_.wrong.append(f"start {round_.starts} (kill {kill}) hangs at {life.last_point}:\n{_tail(life)}")
-            elif life.code != 0 and not life.killed:
+            elif life.code != 0 and not life.killed and not life.stopped:
                 round_.wrong.append(f"start {round_.starts} (kill {kill}) ended with {life.code}:\n{_tail(life)}")
             break
         else:
@@ -188,6 +193,13 @@ class Campaign:
         if not round_.wrong:
             shutil.rmtree(home)
         return round_
+
+    @staticmethod
+    def _is_over(variant: Variant, books: Path) -> bool:
+        if not has_tables(books, "executions"):
+            return False
+        ours = [read_ours(books, account) for account in variant.accounts]
+        return all(any(row["status"] == "closed" for row in side.executions) for side in ours)
 
     def _look(self, round_: Round, variant: Variant, kill: Kill | None, life: Life, home: Path) -> bool:
         """Look at what the kill left behind; True if it came too late, when the daemon had noted that its run is over."""

@@ -22,6 +22,9 @@ KILL_AGAIN = 0.55
 EVERY_MOMENT = 4
 """One round in so many begins with a kill at a moment instead of a named point."""
 
+POLITELY = 0.25
+"""How often a moment is one of a stop in order instead."""
+
 COUNT_MAX_AFTER_RESTART = {"feed.rewinding": 3, "strategist.attached": 2, "session.read.before": 3}
 """Points that one recovery passes more than once."""
 
@@ -41,7 +44,7 @@ def plan_round(number: int, seed: int, passed: Passed) -> Plan:
     rng = random.Random(f"{seed}/{number}")
     if number % EVERY_MOMENT == EVERY_MOMENT - 1:
         variant = list(passed)[number // EVERY_MOMENT % len(passed)]
-        kills = [Kill(share=rng.uniform(0.0, 1.0))]
+        kills = [Kill(share=rng.uniform(0.0, 1.0), politely=rng.random() < POLITELY)]
     else:
         turn = number - number // EVERY_MOMENT
         stage = STAGES[turn % len(STAGES)]
@@ -101,4 +104,4 @@ def _again(counts: Mapping[str, int], rng: random.Random) -> Kill:
         return Kill(rng.choice(points), rng.randint(1, 3))
     if choice < 0.9:
         return _at(rng.choice(points), counts, rng)
-    return Kill(share=rng.uniform(0.2, 0.9))
+    return Kill(share=rng.uniform(0.2, 0.9), politely=rng.random() < POLITELY)

@@ -18,14 +18,20 @@ LIFE_MAX_S = 180.0
 
 @dataclass(frozen=True)
 class Kill:
-    """When to kill: at the ``count``-th pass of ``point``, or after ``share`` of the time a whole run takes."""
+    """When to kill: at the ``count``-th pass of ``point``, or after ``share`` of the time a whole run takes.
+
+    With ``politely`` it is asked to stop instead, by SIGTERM: between two kills that must change nothing either.
+    """
 
     point: str = ""
     count: int = 1
     share: float = 0.0
+    politely: bool = False
 
     def __str__(self) -> str:
-        return f"{self.point}:{self.count}" if self.point else f"after {self.share:.3f} of a run"
+        if self.point:
+            return f"{self.point}:{self.count}"
+        return f"{'stopped ' if self.politely else ''}after {self.share:.3f} of a run"
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Life:
     """How a life went."""
 
     killed: bool
+    stopped: bool  # it was asked to stop, and did
     code: int
     points: tuple[str, ...]  # in the order in which they were passed
     seconds: float
@@ -53,7 +60,7 @@ def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
         environment[KILL_AT] = f"{kill.point}:{kill.count}"
     log = trace.with_suffix(".log")
     began = time.monotonic()
-    hung = False
+    hung = asked = False
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "tradekeel", "run", str(config)],
@@ -67,7 +74,8 @@ def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
                 try:
                     process.wait(kill.share * whole_s)
                 except subprocess.TimeoutExpired:
-                    process.kill()
+                    asked = kill.politely
+                    process.send_signal(signal.SIGTERM if asked else signal.SIGKILL)
             process.wait(LIFE_MAX_S)
         except subprocess.TimeoutExpired:
             hung = True
@@ -80,4 +88,5 @@ def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
     points = tuple(p for p in (trace.read_text().split("\n") if trace.exists() else ()) if p and ":" not in p)
     text = log.read_text(errors="replace")
     killed = process.returncode == -signal.SIGKILL and not hung
-    return Life(killed, process.returncode, points, time.monotonic() - began, text, hung)
+    stopped = asked and process.returncode in (0, -signal.SIGTERM)  # the latter on the interpreter's way out
+    return Life(killed, stopped, process.returncode, points, time.monotonic() - began, text, hung)

@@ -63,11 +63,9 @@ def summary(rounds: Sequence[Round], seconds: float) -> list[str]:
     """Figures and what went wrong."""
     kills = sum(len(r.deaths) for r in rounds)
     moments = sum(1 for r in rounds for d in r.deaths if not d.kill.point)
-    starts = sum(r.starts for r in rounds)
+    starts, stops = sum(r.starts for r in rounds), sum(r.stops for r in rounds)
     recovering = sum(max(0, len(r.deaths) - 1) for r in rounds)
     wrong = [r for r in rounds if r.wrong]
     aimed = f"{kills - moments} at named points, {moments} at a moment; {recovering} of a daemon killed before"
-    return [
-        "",
-        f"{len(rounds)} rounds, {kills} kills ({aimed}), {starts} starts, {seconds:.0f} s; {len(wrong)} rounds went wrong",
-    ]
+    lives = f"{stops} stops in order, {starts} starts, {seconds:.0f} s"
+    return ["", f"{len(rounds)} rounds, {kills} kills ({aimed}), {lives}; {len(wrong)} rounds went wrong"]

@@ -49,16 +49,17 @@ def copy_scene(state_dir: Path, target: Path) -> None:
 def look(scene: Path, account: str) -> tuple[set[str], list[str]]:
     """What was left behind on an account (keys of LEFT), and what is wrong already."""
     books, ledger = scene / "books.db", scene / f"paper-{account}.db"
-    if not _has_tables(books, "journal"):
+    if not has_tables(books, "journal"):
         return {"no_books"}, []
     ours = read_ours(books, account)
-    if not _has_tables(ledger, "account"):
+    if not has_tables(ledger, "account"):
         return {"no_ledger"}, ["there are orders and no venue"] if ours.orders else []
     theirs = read_theirs(ledger)
     return set(_left(ours, theirs)) or {"nothing"}, list(check_always(ours, theirs))
 
 
-def _has_tables(path: Path, table: str) -> bool:
+def has_tables(path: Path, table: str) -> bool:
+    """Whether a database has got as far as having this table."""
     if not path.exists() or not path.stat().st_size:
         return False
     with closing(sqlite3.connect(path)) as db:
