@@ -1,7 +1,5 @@
 """``python -m tradekeel`` is the command line."""
 
-import sys
+from tradekeel.cli import entry
 
-from tradekeel.cli import main
-
-sys.exit(main())
+entry()

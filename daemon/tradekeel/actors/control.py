@@ -382,6 +382,11 @@ class Control(Actor):
         del self._alerts[:-ALERTS_KEPT_MAX]
         self._say("ERROR" if alert.severity == "critical" else "WARNING", alert.text, account=alert.account)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the feeds of all accounts have ended."""
+        return len(self._ended) == len(self._accounts)
+
     # --- stopping --------------------------------------------------------------------------------------------------------
 
     def begin_stop(self, reason: str) -> None:

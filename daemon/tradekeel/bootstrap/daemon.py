@@ -44,6 +44,7 @@ class Ran(Struct, frozen=True):
 
     feeds: tuple[FeedSummary, ...] = ()
     recovered: bool = False  # whether at least one account had been reconciled
+    over: bool = False  # whether all feeds had ended: then the next start begins anew
 
 
 def run_daemon(
@@ -77,9 +78,7 @@ def run_to_the_end(
         if fresh:
             forget_paper(plan, statedir)
         resuming = statedir.begin_run()
-        ran = run_loop(_main, plan, statedir, signals, environ, show, applied, resuming)
-        statedir.end_run()
-        return ran
+        return run_loop(_main, plan, statedir, signals, environ, show, applied, resuming)
     finally:
         statedir.release()
 
@@ -162,7 +161,7 @@ def _what_was(control: Control | None) -> Ran:
         for account, pace in control.pace.items()
         if pace.progress is not None
     )
-    return Ran(feeds, recovered=bool(control.pace))
+    return Ran(feeds, recovered=bool(control.pace), over=control.is_over)
 
 
 class _Bystander:

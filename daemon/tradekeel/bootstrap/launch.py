@@ -100,7 +100,11 @@ def _run(
     finally:
         if view is not None:
             view.close()
-    return _finish(plan, ran, clock.monotonic() - began_s, view)
+    code = _finish(plan, ran, clock.monotonic() - began_s, view)
+    if ran.over:
+        # The very last act: a process that is killed before it is started again, and must not trade the feeds anew.
+        StateDir(config.state_dir).end_run()
+    return code
 
 
 def _with_options(plan: Plan, options: RunOptions) -> Plan:

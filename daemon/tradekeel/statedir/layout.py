@@ -85,7 +85,7 @@ class StateDir:
         return left
 
     def end_run(self) -> None:
-        """The run was ended or stopped in order."""
+        """The run is over: all its feeds have ended. A run that was only stopped is gone on with."""
         remove_durably(self.path / "running")
 
     # --- who holds it ------------------------------------------------------------------------------------------------
