@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
@@ -10,10 +11,11 @@ from tradekeel.domain.allocation import allocate
 from tradekeel.domain.book import ORDER_EVENTS
 from tradekeel.domain.effects import Effects, LookUpOrder
 from tradekeel.domain.latching import Latching
-from tradekeel.domain.messages import Stamp, TransactionKind, VenueTransaction
+from tradekeel.domain.messages import Fill, Stamp, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, allows, contradicts_proof
-from tradekeel.domain.trades import CloseReason
+from tradekeel.domain.positions import convert, margin_required
+from tradekeel.domain.trades import Allocation, CloseReason
 
 
 class Booking(Latching):
@@ -60,6 +62,7 @@ class Booking(Latching):
                     reason=_close_reason(before, entry),
                     best=best,
                     worst=worst,
+                    margin=self._margins(fill, allotment.parts),
                 )
             )
             if not seen:
@@ -73,6 +76,18 @@ class Booking(Latching):
         if entry.balance is not None and entry.balance != self.book.money.balance:
             why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
             self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+
+    def _margins(self, fill: Fill, parts: Iterable[Allocation]) -> dict[str, Decimal]:
+        """What an entry fill ties up for each trade that it opens, at its own price and rate."""
+        instrument = self.terms.instruments.get(fill.instrument)
+        if instrument is None:
+            return {}
+        margins: dict[str, Decimal] = {}
+        for part in parts:
+            if part.opens:
+                needed = margin_required(instrument, part.quantity, fill.price, self.terms.leverage)
+                margins[part.trade_id] = convert(needed, fill.rate, self.terms.currency)
+        return margins
 
     def _follow_up(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
         """What has to be asked for because of this news."""

@@ -209,6 +209,7 @@ class NewsFold(OrderFold):
             position_ref=fill.position_ref if first else trade.position_ref,
             liquidity=fill.liquidity.value,
             entry_slippage=trade.entry_slippage + _slippage(order, fill, part.quantity),
+            margin=trade.margin + record.margin.get(trade.trade_id, ZERO),
             entry_position=record.stamp // 2 if first else trade.entry_position,
         )
         if self._unprotected(after):  # a late fill: its exits have ended with the entry

@@ -290,6 +290,7 @@ class VenueReported(_Record, frozen=True, kw_only=True, tag="venue_reported"):
     reason: str | None = None  # close reason of the exit allocations
     best: dict[str, Decimal] = {}  # trade id to best and worst price seen, where this closes a trade
     worst: dict[str, Decimal] = {}
+    margin: dict[str, Decimal] = {}  # trade id to what this entry fill ties up, account currency
 
 
 class StopMoved(_Record, frozen=True, kw_only=True, tag="stop_moved"):

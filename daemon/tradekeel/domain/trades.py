@@ -108,7 +108,7 @@ class Trade(Struct, frozen=True, kw_only=True):
     exit_value: Decimal = ZERO
     open_cost: Decimal = ZERO  # entry value not yet released by exits
     leverage: Decimal | None = None
-    margin: Decimal = ZERO
+    margin: Decimal = ZERO  # what its entry fills tied up, at their prices and rates
     entry_time_ns: int | None = None
     entry_fee: Decimal = ZERO
     entry_slippage: Decimal = ZERO  # adverse price distance times quantity, quote currency; negative is improvement

@@ -381,3 +381,18 @@ def test_positions_follow_the_fills_alone() -> None:
     assert desk.book.positions == {("EUR_USD", None): Position("EUR_USD", D(600), D("660.06000"))}
     assert desk.book.net("EUR_USD") == 600
     assert desk.book.net("GBP_USD") == 0
+
+
+def test_a_trade_says_what_its_entry_fills_tied_up() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    order = entry_of(desk, quantity=3000)
+    desk.accept(order)
+
+    desk.fill(order, 1000, "1.10000")
+    desk.fill(desk.order(order.client_order_id), 2000, "1.20000")
+
+    rate = desk.terms.instruments[order.instrument].margin_rate
+    trade = desk.book.trades[order.trade_id or ""]
+    assert trade.margin == 1100 * rate + 2400 * rate > 0
+    desk.fill(desk.exits(trade)[0] if placed_in(desk.decide(leave(trade))) else None, price="1.20000")
+    assert desk.trade(trade).margin == trade.margin, "the record of what it took does not go with the trade"
