@@ -203,7 +203,7 @@ class Session(Actor):
     async def _perform(self, message: Perform) -> Performed:
         outcomes: list[Outcome] = []
         for ask in message.asks:
-            outcome = await self._perform_one(ask)
+            outcome = await self._perform_one(ask, message.epoch)
             if outcome is not None:
                 outcomes.append(outcome)
         try:
@@ -212,28 +212,34 @@ class Session(Actor):
             news = ()  # what was asked has an outcome all the same; the news is read the next time
         return Performed(tuple(outcomes), news)
 
-    async def _perform_one(self, ask: VenueAsk) -> Outcome | None:
+    async def _perform_one(self, ask: VenueAsk, epoch: int) -> Outcome | None:
         """One request and how it ended; None where the end comes as news and nothing can be lost."""
+
+        def check() -> None:
+            # Cancels and amends take risk away: nothing but the end of whoever asked holds them back.
+            self._check_epoch(epoch)
+
         match ask:
             case PlaceOrder():
-                return await self._place(ask)
+                return await self._place(ask, epoch)
             case CancelOrder(client_id):
                 point("session.cancel.before")
-                await self._send(client_id, lambda venue: venue.cancel(client_id, self._check_message))
+                await self._send(client_id, lambda venue: venue.cancel(client_id, check))
                 point("session.cancel.after")
             case AmendOrder(client_id, price):
                 level = parse_amount(price)
                 point("session.amend.before")
-                await self._send(client_id, lambda venue: venue.amend(client_id, level, self._check_message))
+                await self._send(client_id, lambda venue: venue.amend(client_id, level, check))
                 point("session.amend.after")
             case LookUpOrder():
                 raise TypeError("lookups go to sync")
         return None
 
-    async def _place(self, ask: PlaceOrder) -> Outcome:
+    async def _place(self, ask: PlaceOrder, epoch: int) -> Outcome:
         request = ask.request
 
         def check() -> None:
+            self._check_epoch(epoch)
             self._check(ask.adds_exposure, ask.deadline_ns)
             point("session.place.on_the_wire")
 
@@ -262,8 +268,10 @@ class Session(Actor):
         if deadline_ns is not None and self._deadline_clock is not None and self._deadline_clock.now_ns() > deadline_ns:
             raise _Held("held back: it could not be sent in time")
 
-    def _check_message(self) -> None:
-        """Cancels and amends take risk away: nothing of ours holds them back."""
+    def _check_epoch(self, epoch: int) -> None:
+        """What a dead executor asked for is not sent any more: the one after it asks about it, and decides."""
+        if epoch < self._epoch:
+            raise _Held("held back: the executor that asked has been restarted")
 
     async def _read_everything(self, message: Reconcile) -> VenueSide:
         venue = self._ready()
