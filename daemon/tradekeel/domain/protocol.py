@@ -69,6 +69,12 @@ class Stand(Struct, frozen=True):
     frontier: int  # a stamp
 
 
+class GiveUp(Struct, frozen=True):
+    """Mark the strategy FAILED: it does what only the conductor can see to be wrong. Answer: True when done."""
+
+    reason: str
+
+
 class StopStrategy(Struct, frozen=True):
     """Take ``on_stop`` and hand over a last decision. Answer: True when done."""
 
