@@ -27,6 +27,7 @@ from tradekeel.domain.protocol import (
     EquitySeen,
     FeedEnded,
     FeedProgress,
+    GiveUp,
     JournalReached,
     MatchTick,
     Note,
@@ -57,8 +58,10 @@ from tradekeel.runtime.interrupt import Interruptible
 
 ASK_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
-ROUNDS_MAX = 1_000
-"""Decisions in a row at one tick, each an answer to the news of the one before: beyond this it is a loop, not trading."""
+DECISIONS_MAX = 100
+"""Decisions of one strategy at one tick, each an answer to the news of the one before: beyond this it is a loop, not trading."""
+ROUNDS_MAX = 100_000
+"""All strategies together; each is given up long before, so that this many are a defect of ours."""
 CUT_ATTEMPTS_MAX = 10
 """A record that arrives from outside (a snapshot, a command) while a cut is being made makes it begin again."""
 FLATTEN_WINDOWS_MAX = 10_000
@@ -103,6 +106,7 @@ class Feed(Actor):
         self._session, self._executor, self._monitor, self._control = session, executor, monitor, control
         self._strategists = tuple(strategists)
         self._journal_to = 0
+        self._decisions: dict[str, tuple[int, int]] = {}  # by strategist: the tick, and how many decisions there
         self._last_cut_s = 0.0
         self._last_cut_sequence = 0
         self._frontier = 0  # a stamp
@@ -260,23 +264,42 @@ class Feed(Actor):
 
     async def _catch_up(self, window: TickWindow | None, until: int) -> None:
         """Bring all strategists to ``until``, with all that their decisions on the way lead to."""
+        goals = [until]
         for _ in range(ROUNDS_MAX):
-            target, decided = await self._run_all(window, until)
-            if not decided and target >= until:
-                return
-            await self._agree(window, target)
-        raise Defect(
-            f"no end to the decisions at tick {Stamp.position(until)}: a strategy answers its own orders for ever"
-        )
+            target, decided = await self._run_all(window, goals[-1])
+            if decided or target < goals[-1]:
+                await self._confirm(window, target)
+                if target < goals[-1]:
+                    goals.append(target)  # first everybody handles there what was decided there
+            else:
+                goals.pop()
+                if not goals:
+                    return
+        raise Defect(f"no end to the decisions at tick {Stamp.position(until)}")
 
     async def _agree(self, window: TickWindow | None, target: int) -> None:
-        """All strategists stand at ``target``; decisions go out in config order, and everything settles."""
+        """All strategists stand at ``target``: what they decide there, and all that it leads to."""
+        await self._confirm(window, target)
+        await self._catch_up(window, target)
+
+    async def _confirm(self, window: TickWindow | None, target: int) -> None:
+        """Decisions go out in config order, and everything settles."""
         sent = False
         for ref in self._strategists:
-            sent = await self._strategist(ref, Confirm(window, target)) or sent
+            if await self._strategist(ref, Confirm(window, target)):
+                sent = True
+                await self._count_decision(ref, Stamp.position(target))
         if sent:
             await self._settle(target)
-        await self._catch_up(window, target)
+
+    async def _count_decision(self, ref: ActorRef, position: int) -> None:
+        """Time stands still while decisions are made: a strategy that answers its own orders for ever would stop it for good."""
+        at, count = self._decisions.get(ref.name, (position, 0))
+        count = count + 1 if at == position else 1
+        self._decisions[ref.name] = (position, count)
+        if count >= DECISIONS_MAX:
+            why = f"it took {count} decisions at tick {position}, each an answer to the one before: there is no end to that"
+            await self._strategist(ref, GiveUp(why))
 
     async def _run_all(self, window: TickWindow | None, until: int) -> tuple[int, bool]:
         """How far all strategists can go together, and whether any of them decides there."""

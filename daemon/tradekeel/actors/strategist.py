@@ -1,14 +1,14 @@
 """A strategist: the shell around one strategy's core.
 
-A strategy that throws crashes its actor once; the supervisor starts it again from its last saved state. If it throws at the same
-position again it is marked FAILED for good: from then on this actor only keeps step, so the others trade on, and the exits of its
-trades go on with whoever keeps them.
+A strategy that throws crashes its actor once; the supervisor starts it again from its last saved state. If it throws at
+the same position again, or too often at different ones, it is marked FAILED for good: from then on this actor only keeps
+step, so the others trade on, and the exits of its trades go on with whoever keeps them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.protocol import (
@@ -18,6 +18,7 @@ from tradekeel.domain.protocol import (
     Confirm,
     Decide,
     FailStrategy,
+    GiveUp,
     Reached,
     ReadEntries,
     Run,
@@ -35,6 +36,10 @@ from tradekeel.runtime.faults import point
 
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
 ASK_TIMEOUT_S = 60.0
+THROWS_MAX = 20
+"""A strategy that throws here and there would keep the others going back with it: so often, and it is FAILED."""
+
+T = TypeVar("T")
 
 
 class Core(Protocol):
@@ -80,10 +85,25 @@ class Core(Protocol):
 
 
 class Failures:
-    """Where a strategy threw before; outlives the actor's incarnations, not the process."""
+    """Where a strategy threw before, and how often; outlives the actor's incarnations, not the process."""
 
     def __init__(self) -> None:
         self.position: int | None = None
+        self.times = 0
+
+
+class StrategyLeft(Exception):
+    """A strategy raised what is meant for whoever runs the process: an exit, an interruption, a cancellation."""
+
+
+def _own(step: Callable[..., T], *args: Any) -> T:
+    """Run a step of the strategy's; nothing in it waits, so a cancellation in it is the strategy's own as well."""
+    try:
+        return step(*args)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise StrategyLeft(f"it raised {type(error).__name__}") from error
 
 
 class Strategist(Actor):
@@ -131,12 +151,12 @@ class Strategist(Actor):
             self._inert = True
         else:
             try:
-                self._core = core = self._make_core(attached)
+                self._core = core = _own(self._make_core, attached)
                 core.deliver(attached.entries)
                 if not self._replayable:
                     core.skip(Stamp.position(attached.frontier))
                 point("strategist.attached")
-                core.start(*self._now(attached))
+                _own(core.start, *self._now(attached))
             except InputError as error:
                 await self._fail(str(error))
             except TradekeelError:
@@ -177,17 +197,19 @@ class Strategist(Actor):
             case Run(window, until, journal_to):
                 if core.read_to < journal_to:
                     core.deliver(await self._executor.ask(ReadEntries(core.read_to), timeout_s=ASK_TIMEOUT_S))
-                stamp = core.run(window, until)
+                stamp = _own(core.run, window, until)
                 return Reached(stamp, core.has_more(stamp))
             case Confirm(window, stamp):
-                decision = core.confirm(window, stamp)
-                return await self._decide(decision)
+                return await self._decide(_own(core.confirm, window, stamp))
             case Save():
                 return self._checkpoint(core)
             case Where():
                 return Stand(core.position, self._frontier)
             case StopStrategy(ts_ns, reason):
-                return await self._decide(core.stop(ts_ns, reason))
+                return await self._decide(_own(core.stop, ts_ns, reason))
+            case GiveUp(reason):
+                await self._fail(reason)
+                return True
             case _:
                 raise TypeError(f"a strategist does not know {type(message).__name__}")
 
@@ -211,10 +233,13 @@ class Strategist(Actor):
 
     async def _threw(self, error: Exception, position: int) -> None:
         """First time: crash, and start again from what is saved. The same position again: it will never get past it."""
-        if self._failures.position == position:
-            await self._fail(f"it threw twice at tick {position}: {type(error).__name__}: {error}")
+        failures = self._failures
+        failures.times += 1
+        if failures.position == position or failures.times >= THROWS_MAX:
+            often = "twice" if failures.position == position else f"{failures.times} times, the last time"
+            await self._fail(f"it threw {often} at tick {position}: {type(error).__name__}: {error}")
             return
-        self._failures.position = position
+        failures.position = position
         raise error
 
     async def _fail(self, reason: str) -> None:

@@ -235,34 +235,39 @@ class StrategistCore:
         bars = window.bars if self._timeframes else {}
         due = min(self.timers.values(), default=NEVER_NS)
         cold, seen = not self.warm, 0
-        for index in range(start, stop):
-            tick = ticks[index]
-            context = contexts.get(tick.instrument)
-            if tick.ts_ns >= due or index in bars:
-                self.state = state
-                self._account_ticks(seen, ticks, index)
-                seen = 0
-                self._step_slowly(tick, bars.get(index, ()), context)
-                if self.held is not None:
-                    return index + 1
-                state, due = self.state, min(self.timers.values(), default=NEVER_NS)
-                cold, contexts = not self.warm, self._all_contexts()
-                continue
-            if context is None:
-                continue
-            seen += 1
-            state, requests = on_tick(tick, state, context)
-            if cold and not requests and self._warms_up(state):
-                cold, contexts = False, self._all_contexts()
-            if requests:
-                self.state = state
-                self._account_ticks(seen, ticks, index + 1)
-                seen = 0
-                self.position = tick.position
-                if self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position)):
-                    return index + 1
-                due = min(self.timers.values(), default=NEVER_NS)
-                cold, contexts = not self.warm, self._all_contexts()
+        index = start
+        try:
+            for index in range(start, stop):
+                tick = ticks[index]
+                context = contexts.get(tick.instrument)
+                if tick.ts_ns >= due or index in bars:
+                    self.state = state
+                    self._account_ticks(seen, ticks, index)
+                    seen = 0
+                    self._step_slowly(tick, bars.get(index, ()), context)
+                    if self.held is not None:
+                        return index + 1
+                    state, due = self.state, min(self.timers.values(), default=NEVER_NS)
+                    cold, contexts = not self.warm, self._all_contexts()
+                    continue
+                if context is None:
+                    continue
+                seen += 1
+                state, requests = on_tick(tick, state, context)
+                if cold and not requests and self._warms_up(state):
+                    cold, contexts = False, self._all_contexts()
+                if requests:
+                    self.state = state
+                    self._account_ticks(seen, ticks, index + 1)
+                    seen = 0
+                    self.position = tick.position
+                    if self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position)):
+                        return index + 1
+                    due = min(self.timers.values(), default=NEVER_NS)
+                    cold, contexts = not self.warm, self._all_contexts()
+        except BaseException:
+            self.position = ticks[index].position  # whoever handles this may ask where it was
+            raise
         self.state = state
         self._account_ticks(seen, ticks, stop)
         return stop
