@@ -192,12 +192,6 @@ class EndWorking(Struct, frozen=True):
     ts_ns: int
 
 
-class NoteTick(Struct, frozen=True):
-    """Put one sampled tick into the journal."""
-
-    record: Record
-
-
 # --- followers → executor
 # --------------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,6 @@ from tradekeel.domain.records import (
     MetricsCheckpoint,
     ParameterChange,
     PerformanceSnapshot,
-    Row,
     StrategyEvent,
     StrategyRow,
     VenueCursor,
@@ -192,8 +191,3 @@ def mappings() -> dict[type[Struct], Mapping[Any]]:
 def mapping_of(row_type: type[RowT]) -> Mapping[RowT]:
     """The mapping of one row type."""
     return mappings()[row_type]
-
-
-def execution_of(row: Row, group_execution: str) -> str:
-    """The execution that a row belongs to: its own word, or its group's where it has none (a fill)."""
-    return getattr(row, "execution", group_execution)

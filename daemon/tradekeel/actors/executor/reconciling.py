@@ -32,12 +32,9 @@ class Reconciling(Shell):
         self._asked -= 1
         answer = message.answer
         if isinstance(answer, Exception):
-            self._failures += 1
-            self._not_trading(f"the venue cannot be reached: {answer}")
-            self.spawn(self._again_later)
+            self._try_again(f"the venue cannot be reached: {answer}")
             return
         assert isinstance(answer, VenueSide)
-        self._failures = 0
         point("executor.reconcile.read")
         self._news(Performed((), answer.transactions))
         if not self.core.ready:
@@ -47,13 +44,26 @@ class Reconciling(Shell):
             self._reconcile()  # we have booked news since the venue was asked: its answer is old, not wrong
             return
         findings = compare(self._our_side(), self._their_side(answer))
-        if any(f.resolution is Resolution.READ_ON for f in findings) and self._rounds < RECONCILE_ROUNDS_MAX:
-            self._reconcile()
+        if any(f.resolution is Resolution.READ_ON for f in findings):
+            if self._rounds < RECONCILE_ROUNDS_MAX:
+                self._reconcile()
+            else:  # nothing was compared: that is no agreement
+                self._try_again("the venue's record grows faster than it is read")
             return
+        self._failures = 0
         self._apply(findings, answer)
+
+    def _try_again(self, why: str) -> None:
+        """Not trading until the books were compared. However often that fails, one attempt waits for its turn."""
+        self._failures += 1
+        self._not_trading(why)
+        if not self._waits_to_try_again:
+            self._waits_to_try_again = True
+            self.spawn(self._again_later)
 
     async def _again_later(self) -> None:
         await self.clock.sleep(backoff_delay_s(RECONCILE_BACKOFF, self._failures, self.system.random))
+        self._waits_to_try_again = False
         self.post(ReconcileAgain())
 
     def _again(self, message: Any, reply: Reply | None) -> None:

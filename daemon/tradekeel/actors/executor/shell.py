@@ -67,7 +67,6 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     resuming: bool  # the run goes on: a process before this one did not end it
     under_way: set[str]  # executions that incarnations of this process began or went on with; kept between them
     halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
-    entries_kept_max: int = 5_000
 
 
 # What requests bring back.
@@ -152,6 +151,7 @@ class Shell(Actor):
         self._cut_position = self._cut_inbox = 0
         self._state = "starting"
         self._failures = 0
+        self._waits_to_try_again = False
         self._rounds = 0
 
     def _now(self) -> int:
