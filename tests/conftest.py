@@ -51,9 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """Say at the top what this run was made of."""
-    seed = os.environ.get(
-        "TRADEKEEL_SEED", "of each test's name" if PROFILE != "campaign" else "new for each test"
-    )
+    seed = os.environ.get("TRADEKEEL_SEED", "of each test's name" if PROFILE != "campaign" else "new for each test")
     return f"tradekeel: profile {PROFILE}, loop {os.environ.get('TRADEKEEL_LOOP', 'uvloop')}, seed {seed}"
 
 

@@ -103,9 +103,7 @@ def measure(root: Path) -> dict[str, FileLines]:
     for name, figures in files.items():
         inside = Path(name).as_posix().partition(PACKAGE)[2]
         if inside:
-            measured[inside] = FileLines(
-                figures["summary"]["num_statements"], tuple(figures["missing_lines"])
-            )
+            measured[inside] = FileLines(figures["summary"]["num_statements"], tuple(figures["missing_lines"]))
     return measured
 
 

@@ -221,9 +221,7 @@ class _Visitor(ast.NodeVisitor):
 
     def _judge_star(self, node: ast.AST, module: str) -> None:
         if forbidden(module) or any(name.startswith(module + ".") for name in FORBIDDEN):
-            self._report(
-                node, f"from {module} import *", "import what is used by name, so that it can be checked"
-            )
+            self._report(node, f"from {module} import *", "import what is used by name, so that it can be checked")
 
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in self._meaning:
@@ -261,9 +259,7 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         called = self._full_name(node.func)
-        literals = [
-            arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
-        ]
+        literals = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         if called == "getattr" and len(node.args) > 1 and literals:
             target = self._full_name(node.args[0])
             if target is not None:
@@ -360,9 +356,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the package, or the files given; print each offence and return 1 if there is one."""
     files = sys.argv[1:] if argv is None else argv
     if files:
-        found = [
-            str(offence) for name in files for offence in check_source(Path(name).read_text("utf-8"), name)
-        ]
+        found = [str(offence) for name in files for offence in check_source(Path(name).read_text("utf-8"), name)]
     else:
         root = Path(__file__).parent.parent
         found = list(check_package(root, read_settings(root / "pyproject.toml")))

@@ -67,7 +67,9 @@ def bench(quick: bool) -> list[Result]:
             run_house(plan, feed, BenchBuilder)
             best = max(best, len(ticks) / (feed.ended_s - feed.opened_s))
     return [
-        reaches("live path, empty strategy", best, "ticks/s", minimum=400_000, floor=floor, floor_name="bare on_tick loop")
+        reaches(
+            "live path, empty strategy", best, "ticks/s", minimum=400_000, floor=floor, floor_name="bare on_tick loop"
+        )
     ]
 
 

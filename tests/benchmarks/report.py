@@ -33,9 +33,7 @@ class Result:
     ok: bool | None = None
 
 
-def at_least(
-    name: str, value: float, unit: str, *, floor: float, floor_name: str, ratio_min: float
-) -> Result:
+def at_least(name: str, value: float, unit: str, *, floor: float, floor_name: str, ratio_min: float) -> Result:
     """A rate that must reach `ratio_min` of the floor's rate."""
     ratio = value / floor
     return Result(name, value, unit, floor, floor_name, ratio, f"≥ {ratio_min:g} × floor", ratio >= ratio_min)
@@ -46,9 +44,7 @@ def at_most(
 ) -> Result:
     """A cost that must stay within `ratio_max` of the floor's cost, plus a constant in the same unit."""
     budget = f"≤ {ratio_max:g} × floor" + (f" + {plus:g} {unit}" if plus else "")
-    return Result(
-        name, value, unit, floor, floor_name, value / floor, budget, value <= ratio_max * floor + plus
-    )
+    return Result(name, value, unit, floor, floor_name, value / floor, budget, value <= ratio_max * floor + plus)
 
 
 def reaches(

@@ -111,19 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     results = list(run_all(names, options.quick, quiet=options.json))
     if options.json:
-        print(
-            json.dumps(
-                {"machine": machine(), "quick": options.quick, "results": [asdict(r) for r in results]}
-            )
-        )
+        print(json.dumps({"machine": machine(), "quick": options.quick, "results": [asdict(r) for r in results]}))
     else:
         out = console()
         out.print(table_of(results))
         about = machine()
-        out.print(
-            f"Python {about['python']}, {about['machine']}, {about['cores']} cores"
-            + quick_note(options.quick)
-        )
+        out.print(f"Python {about['python']}, {about['machine']}, {about['cores']} cores" + quick_note(options.quick))
     return 1 if missed(results) else 0
 
 

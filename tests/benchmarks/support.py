@@ -84,7 +84,9 @@ class MemoryFeed:
     def __init__(self, ticks: Sequence[Tick], window_max: int | None = None) -> None:
         self.ticks = ticks
         self.window_max = window_max
-        self.info = FeedInfo(name="memory", instruments=("EUR_USD",), replayable=True, fingerprint="memory", total=len(ticks))
+        self.info = FeedInfo(
+            name="memory", instruments=("EUR_USD",), replayable=True, fingerprint="memory", total=len(ticks)
+        )
         self.at = 0
         self.opened_s = self.ended_s = 0.0
         self.handed_s: dict[int, float] = {}
