@@ -25,7 +25,7 @@ from tradekeel.domain.protocol import (
     StopFeed,
 )
 from tradekeel.domain.records import Latch
-from tradekeel.errors import TradekeelError
+from tradekeel.errors import StoreUnavailable, TradekeelError
 from tradekeel.runtime.actor import Actor, ActorRef, Lane, MailboxLimits, Reply
 from tradekeel.runtime.errors import ActorDied, ActorError
 from tradekeel.runtime.watchdog import Watchdog
@@ -86,7 +86,7 @@ class CommandDesk(Protocol):
         """Remove it."""
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Write the status file."""
+        """Write the status file; StoreUnavailable where that cannot be."""
 
 
 class Say(Protocol):
@@ -175,6 +175,7 @@ class Control(Actor):
         self._ended: set[str] = set()
         self._alerts: list[str] = []
         self._told_ready = False
+        self._without_status = False
         self._stopping = False
         self._unstopped: set[str] = set()
         self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
@@ -189,7 +190,7 @@ class Control(Actor):
     async def on_stop(self) -> None:
         """The last word: the accounts are gone, how far the feeds came is not."""
         self._stopping = True
-        self._desk.write_status(await self.describe())
+        self._write_status(await self.describe())
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
@@ -287,7 +288,9 @@ class Control(Actor):
         while True:
             message = self._steering[refs.account]
             taken, said = await self._tell(refs, message)
-            self._say("INFO" if taken else "WARNING", said if taken else f"{said}; it is told again", account=refs.account)
+            self._say(
+                "INFO" if taken else "WARNING", said if taken else f"{said}; it is told again", account=refs.account
+            )
             if taken and self._steering[refs.account] is message:
                 del self._steering[refs.account]
                 return
@@ -446,7 +449,18 @@ class Control(Actor):
         """Tell systemd a line, and write the status file."""
         if self._told_ready and not self._stopping:
             self._notify.status(self._status_line())
-        self._desk.write_status(await self.describe())
+        self._write_status(await self.describe())
+
+    def _write_status(self, status: Mapping[str, Any]) -> None:
+        """The file is for looking at: where the disk does not take it, trading goes on without (degrade), and says so once."""
+        try:
+            self._desk.write_status(status)
+        except StoreUnavailable as error:
+            if not self._without_status:
+                self._say("WARNING", f"the status file cannot be written, what it says is old: {error}")
+            self._without_status = True
+        else:
+            self._without_status = False
 
     async def _describe_to(self, reply: Reply) -> None:
         reply.send(await self.describe())
