@@ -9,7 +9,7 @@ import msgspec
 
 from tradekeel.actors.control import AskedFor
 from tradekeel.statedir import Command, CommandFiles, CommandResult, StateDir
-from tradekeel.statedir.files import remove_durably, write_atomically
+from tradekeel.statedir.files import explained, remove_durably, write_atomically
 
 STATUS_FILE = "status.json"
 SCOPE_ALL = "all"
@@ -62,8 +62,10 @@ class Desk:
         return None
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Write the status file, whole or not at all."""
+        """Write the status file, whole or not at all. Raises StoreUnavailable."""
         path = self._statedir.path / STATUS_FILE
         waiting = path.with_suffix(".tmp")
-        waiting.write_bytes(msgspec.json.encode(status))
-        waiting.replace(path)  # not synced: it is for looking at, and is written again in a second
+        content = msgspec.json.encode(status)
+        with explained(path):
+            waiting.write_bytes(content)
+            waiting.replace(path)  # not synced: it is for looking at, and is written again in a second
