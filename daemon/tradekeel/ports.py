@@ -1,4 +1,4 @@
-"""The sockets of the house: what a venue, a feed and a store must offer, and nothing about how they do it."""
+"""The sockets of the house: what a venue and a feed must offer, and nothing about how they do it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class VenueCapabilities(Struct, frozen=True, kw_only=True):
     hedging: bool = False
     attached_exits: bool = False
     matches_ticks: bool = False  # it is driven by our own feed: see TickMatcher
+    keeps_order: bool = False  # requests arrive in the order in which they were begun, answered or not
     request_timeout_s: float = 10.0
     lag_margin_s: float = 2.0  # how late its record may show what has happened
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -40,10 +41,12 @@ from tradekeel.ports import TickMatcher, Venue
 from tradekeel.runtime.actor import Actor, MailboxLimits, Reply
 from tradekeel.runtime.clock import Clock
 from tradekeel.runtime.faults import point
+from tradekeel.runtime.loop import in_order
 from tradekeel.runtime.restart import Backoff, backoff_delay_s
 
 CONNECT_BACKOFF = Backoff(initial_s=0.2, factor=2.0, max_s=30.0)
 NEWS_ROWS_MAX = 1_000
+PERFORMED_AT_ONCE_MAX = 64
 
 
 class _Next(Struct, frozen=True):
@@ -201,11 +204,11 @@ class Session(Actor):
                 return news
 
     async def _perform(self, message: Perform) -> Performed:
-        outcomes: list[Outcome] = []
-        for ask in message.asks:
-            outcome = await self._perform_one(ask, message.epoch)
-            if outcome is not None:
-                outcomes.append(outcome)
+        venue = self._venue
+        calls = [partial(self._perform_one, ask, message.epoch) for ask in message.asks]
+        # Where order is kept anyway nobody waits for the answer to the request before: one trip there, one commit.
+        at_once = PERFORMED_AT_ONCE_MAX if venue is not None and venue.capabilities.keeps_order else 1
+        outcomes = [outcome for outcome in await in_order(calls, at_once) if outcome is not None]
         try:
             news = await self._news(self._ready(), message.cursor)
         except (VenueUnreachable, OutcomeUnknown):

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, TypeVarTuple
 
 import anyio
@@ -89,6 +89,34 @@ async def _reap(grace_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _names(tasks: set[asyncio.Task[Any]]) -> tuple[str, ...]:
     return tuple(sorted(task.get_name() for task in tasks))
+
+
+async def in_order(calls: Sequence[Callable[[], Awaitable[T]]], at_once_max: int) -> list[T]:
+    """Begin calls in their order without waiting for answers in between; their results in the same order.
+
+    Each runs up to its first wait before the next begins, and at most ``at_once_max`` are under way. If one
+    raises, the others are cancelled and that error is raised, as if they had been awaited one by one.
+    """
+    results: list[T] = []
+    for start in range(0, len(calls), at_once_max):
+        some = calls[start : start + at_once_max]
+        results.extend([await call() for call in some] if len(some) == 1 else await _together(some))
+    return results
+
+
+async def _together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    found: dict[int, T] = {}
+
+    async def one(number: int, call: Callable[[], Awaitable[T]]) -> None:
+        found[number] = await call()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for number, call in enumerate(calls):
+                tasks.start_soon(one, number, call)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
+    return [found[number] for number in range(len(calls))]
 
 
 class Worker(Protocol):

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from tradekeel.runtime import loop
 from tradekeel.runtime.errors import LeakedTasks, WorkerClosed
-from tradekeel.runtime.loop import EXIT_DEFECT, BlockingWorker, InlineWorker, LoopGuard, run, spawn
+from tradekeel.runtime.loop import EXIT_DEFECT, BlockingWorker, InlineWorker, LoopGuard, in_order, run, spawn
 
 SOURCES = Path(loop.__file__).parents[2]
 
@@ -267,3 +268,62 @@ def test_a_worker_whose_loop_is_gone_ends_quietly():
     worker._jobs.put(loop._Job(int))
     worker._thread.join(timeout=30)
     assert not worker._thread.is_alive()
+
+
+class Line:
+    """Calls that say when they begin, and that end only when they are told to."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.go = anyio.Event()
+
+    def call(self, name: str, fails: Exception | None = None) -> Callable[[], Awaitable[str]]:
+        async def run_it() -> str:
+            self.said.append(f"{name} begins")
+            if fails is not None:
+                raise fails
+            await self.go.wait()
+            self.said.append(f"{name} ends")
+            return name
+
+        return run_it
+
+
+async def test_calls_begin_in_order_and_none_waits_for_the_answer_of_the_one_before():
+    line = Line()
+    results: list[str] = []
+
+    async def all_of_them() -> None:
+        results.extend(await in_order([line.call(name) for name in "abc"], at_once_max=8))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(all_of_them)
+        await anyio.wait_all_tasks_blocked()
+        assert line.said == ["a begins", "b begins", "c begins"]
+        line.go.set()
+    assert results == ["a", "b", "c"]
+
+
+async def test_no_more_calls_are_under_way_than_are_allowed():
+    line = Line()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(in_order, [line.call(name) for name in "abc"], 2)
+        await anyio.wait_all_tasks_blocked()
+        assert line.said == ["a begins", "b begins"]
+        line.go.set()
+    assert sorted(line.said[2:4]) == ["a ends", "b ends"]
+    assert line.said[4:] == ["c begins", "c ends"]
+
+
+@pytest.mark.parametrize("at_once_max", [1, 2, 8])
+async def test_a_call_that_fails_fails_them_all_with_its_own_error(at_once_max: int):
+    line = Line()
+    line.go.set()
+    calls = [line.call("a"), line.call("b", OSError("the wire is cut")), line.call("c")]
+    with pytest.raises(OSError, match="the wire is cut"):
+        await in_order(calls, at_once_max)
+    assert "c ends" not in line.said
+
+
+async def test_no_calls_have_no_results():
+    assert await in_order([], at_once_max=4) == []

@@ -55,6 +55,7 @@ class PaperVenue:
             hedging=account.hedging,
             attached_exits=True,
             matches_ticks=True,
+            keeps_order=True,
             lag_margin_s=0.0,
         )
         self._terms = account
