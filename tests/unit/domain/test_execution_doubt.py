@@ -464,3 +464,11 @@ def test_after_a_restart_the_account_is_not_ready_until_somebody_says_so() -> No
     desk._begin(desk.book)
 
     assert not desk.core.ready
+
+
+def test_recovering_is_done_once() -> None:
+    desk = ExecutorDesk()
+    entered(desk)
+    desk.restart()
+
+    assert not desk.core.recover(desk.now_ns)

@@ -396,3 +396,44 @@ def test_a_trade_says_what_its_entry_fills_tied_up() -> None:
     assert trade.margin == 1100 * rate + 2400 * rate > 0
     desk.fill(desk.exits(trade)[0] if placed_in(desk.decide(leave(trade))) else None, price="1.20000")
     assert desk.trade(trade).margin == trade.margin, "the record of what it took does not go with the trade"
+
+
+def test_a_trade_says_what_margin_its_entries_tied_up() -> None:
+    desk = ExecutorDesk()
+    order = entry_of(desk)
+
+    desk.fill(order, 400)
+    desk.fill(order, 600)
+
+    assert desk.book.trades[order.trade_id or ""].margin == D("14.6533") + D("21.9800")
+
+
+def test_an_instrument_that_is_not_ours_ties_up_what_nobody_here_can_say() -> None:
+    desk = ExecutorDesk(symbols=("GBP_USD",))
+
+    desk.fill(None, 500, side=Side.SELL)
+
+    (adopted,) = desk.book.trades.values()
+    assert adopted.margin == 0
+
+
+def test_a_partial_exit_of_an_entry_that_ended_closes_with_its_last_unit() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    order = entry_of(desk, type=OrderType.LIMIT, price="1.10010")
+    desk.fill(order, 400)
+    desk.fill(None, 400, side=Side.SELL)
+    trade_id = order.trade_id or ""
+    assert desk.book.trades[trade_id].status is TradeStatus.OPEN, "its entry may still fill"
+
+    desk.news(K.ORDER_CANCELED, order)
+
+    assert desk.book.closed[trade_id].status is TradeStatus.CLOSED
+
+
+def test_an_entry_that_was_taken_again_ends_without_its_trade() -> None:
+    desk = ExecutorDesk()
+    order = entry_of(desk)
+    desk.keep(desk.core.lost(order.client_order_id, "timeout", desk.now_ns))
+    desk.keep(desk.core.not_sent(order.client_order_id, "", desk.now_ns, never_arrived=True))
+
+    assert desk.book.trades[order.trade_id or ""].status is TradeStatus.PENDING

@@ -683,3 +683,17 @@ def test_what_cannot_be_asked_for_is_the_strategys_error() -> None:
 
     with pytest.raises(InputError, match="not among its instruments"):
         core.run(window(), after(6))
+
+
+def test_ticks_that_a_live_feed_has_lost_hold_no_news_back() -> None:
+    desk = ExecutorDesk()
+    core = follower(desk, Scribe())
+    desk.core.at(after(40))
+    tell(core, desk.keep(desk.core.pause(True, "lunch", "anna", desk.now_ns)))
+
+    core.skip(40)
+    core.skip(7)
+    core.run(None, after(40))
+
+    assert told(core) == ["pause lunch"]
+    assert core.position == 40
