@@ -19,6 +19,7 @@ from tradekeel.domain.records import (
     ExecutionStarted,
     Latch,
     StrategyRegistered,
+    StrategyRow,
     StrategyStatus,
     StrategyStatusChanged,
 )
@@ -139,11 +140,7 @@ class Starting(Reconciling):
         for wanted in self.settings.strategies:
             row = msgspec.structs.replace(wanted, execution=execution)
             line = self._book.strategies.get(row.strategy)
-            if line is None or (line.row.kind, line.row.parameters, line.row.instruments) != (
-                row.kind,
-                row.parameters,
-                row.instruments,
-            ):
+            if line is None or line.row.status is StrategyStatus.STOPPED or _terms(line.row) != _terms(row):
                 self._commit_record(StrategyRegistered(ts_ns=self._now(), stamp=self.core.stamp, row=row))
         configured = {row.strategy for row in self.settings.strategies}
         for name, line in list(self._book.strategies.items()):
@@ -158,3 +155,8 @@ class Starting(Reconciling):
                         reason=reason,
                     )
                 )
+
+
+def _terms(row: StrategyRow) -> tuple[Any, ...]:
+    """What the configuration says of a strategy: a difference registers it anew."""
+    return row.kind, row.parameters, row.instruments

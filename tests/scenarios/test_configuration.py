@@ -1,0 +1,53 @@
+"""A configuration that is changed between two starts of the same run."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.faults import workplace
+from tests.scenarios import support_configs as configs
+from tests.scenarios.support import Home, caught_signals, send_at
+
+ALONE = (
+    configs.head()
+    + configs.market(400, speed="2000")
+    + configs.account("b", exits="monitor")
+    + configs.strategy("floor", "b", "floor", configs.FLOOR)
+)
+BOTH = ALONE + configs.strategy("ema-b", "b")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory: what changes here is a file of ours."""
+    with workplace() as work:
+        yield work
+
+
+def _stopped_at(home: Home, count: int) -> dict[str, str]:
+    """A life that is stopped in the middle; what the books say of the strategies."""
+    with caught_signals() as inbox:
+        assert home.live({"b/feed:JournalReached": send_at(count, signal.SIGTERM)}, signals=inbox).code == 0
+    return _strategies(home)
+
+
+def _strategies(home: Home) -> dict[str, str]:
+    return {row["strategy"]: row["status"] for row in home.rows("strategies")}
+
+
+def test_a_strategy_that_is_taken_out_is_stopped_and_one_that_comes_back_is_active_again(place: Path) -> None:
+    home = Home(place, BOTH)
+    assert _stopped_at(home, 6) == {"floor": "active", "ema-b": "active"}
+
+    home.configure(ALONE)
+    assert _stopped_at(home, 6) == {"floor": "active", "ema-b": "stopped"}
+
+    home.configure(BOTH)
+    assert home.live().code == 0
+    assert _strategies(home) == {"floor": "active", "ema-b": "active"}
+    assert home.wrong("b") == []
+    assert home.unverified() == []
