@@ -6,7 +6,7 @@ Sums are computed in Decimal, from columns alone: a stop must not wait for whole
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,8 @@ from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.journal import decoded
 from tradekeel.storage.rows import mapping_of
 
-BY_RISK, BY_RECONCILIATION = "risk", "reconcile"
+BY_RISK = "risk"
+BY_THE_BOOKS = frozenset({"reconcile", "books"})  # a comparison with the venue, or news of it that contradicts ours
 RATE_STEP = Decimal("0.0001")
 
 
@@ -87,7 +88,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     def code(self) -> ExitCode:
         """What the state of the accounts says to whoever started the daemon."""
         by = {account.latched_by for account in self.accounts if account.latch != Latch.OPEN}
-        if BY_RECONCILIATION in by:
+        if by & BY_THE_BOOKS:
             return ExitCode.BOOKS_DO_NOT_MATCH
         return ExitCode.HALTED_BY_RISK if BY_RISK in by else ExitCode.DONE
 
@@ -161,10 +162,13 @@ def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
 
 
 def _latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
+    """Who put the latch where it is; whoever paused or resumed the account since then did not."""
     if row.latch is Latch.OPEN:
         return ""
-    record = last_record(db, row.execution, LatchChanged)
-    return record.by if isinstance(record, LatchChanged) else ""
+    for record in _records(db, row.execution, "AND type = ?", (str(LatchChanged.__struct_config__.tag),)):
+        if isinstance(record, LatchChanged) and (record.latch, record.reason) == (row.latch, row.latch_reason):
+            return record.by
+    return ""
 
 
 def opening_record(db: sqlite3.Connection, execution: str) -> ExecutionStarted | None:
@@ -179,14 +183,18 @@ def last_record(db: sqlite3.Connection, execution: str, kind: type[Struct]) -> R
 
 
 def _record(db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any]) -> Record | None:
-    row = db.execute(
+    return next(_records(db, execution, condition, values), None)
+
+
+def _records(db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any]) -> Iterator[Record]:
+    """Journal records, the newest first, read one at a time."""
+    rows = db.execute(
         "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal "  # noqa: S608  # our own words
-        f"WHERE execution = ? {condition} ORDER BY sequence DESC LIMIT 1",
+        f"WHERE execution = ? {condition} ORDER BY sequence DESC",
         (execution, *values),
-    ).fetchone()
-    if row is None:
-        return None
-    record = decoded(execution, row)
-    if isinstance(record, str):
-        raise StoreCorrupt(record)
-    return record
+    )
+    for row in rows:
+        record = decoded(execution, row)
+        if isinstance(record, str):
+            raise StoreCorrupt(record)
+        yield record

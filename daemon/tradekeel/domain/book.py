@@ -59,7 +59,11 @@ class Book(NewsFold):
         return self._change_execution(status="closed", closed_ns=record.ts_ns, close_reason=record.reason)
 
     def _latch(self, record: r.LatchChanged) -> list[r.Row]:
-        return self._change_execution(paused=record.paused, latch=record.latch, latch_reason=record.reason)
+        before = self.execution
+        reason = record.reason
+        if before is not None and before.latch is record.latch is not r.Latch.OPEN:
+            reason = before.latch_reason  # who pauses an account that is held says nothing of why it is held
+        return self._change_execution(paused=record.paused, latch=record.latch, latch_reason=reason)
 
     def _registered(self, record: r.StrategyRegistered) -> list[r.Row]:
         known = self.strategies.get(record.row.strategy)

@@ -24,12 +24,12 @@ def make_place(folder: Path, empty_books: Path) -> Place:
     return place
 
 
-def latch(place: Place, to: Latch, by: str, reason: str = "because") -> None:
+def latch(place: Place, to: Latch, by: str, reason: str = "because", paused: bool = False) -> None:
     """Change what may be traded, as an executor journals it."""
     with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
         desk = samples.Desk()
         desk.book = _recovered(store)
-        record = LatchChanged(ts_ns=samples.START_NS, paused=False, latch=to, reason=reason, by=by)
+        record = LatchChanged(ts_ns=samples.START_NS, paused=paused, latch=to, reason=reason, by=by)
         store.commit([desk.group(record)])
 
 

@@ -46,6 +46,7 @@ def test_an_account_is_summed_exactly(place: Place) -> None:
         (Latch.REDUCE_ONLY, "risk", ExitCode.HALTED_BY_RISK),
         (Latch.HALTED, "risk", ExitCode.HALTED_BY_RISK),
         (Latch.HALTED, "reconcile", ExitCode.BOOKS_DO_NOT_MATCH),
+        (Latch.HALTED, "books", ExitCode.BOOKS_DO_NOT_MATCH),
         (Latch.HALTED, "alice", ExitCode.DONE),
         (Latch.OPEN, "risk", ExitCode.DONE),
     ],
@@ -55,8 +56,19 @@ def test_the_exit_code_says_who_holds_the_account(place: Place, to: Latch, by: s
     assert Summary(accounts=(only(place),)).code is code
 
 
+def test_who_pauses_an_account_that_is_held_does_not_hold_it(place: Place) -> None:
+    latch(place, Latch.REDUCE_ONLY, "risk", "the day's loss")
+    latch(place, Latch.HALTED, "reconcile", "the balance differs")
+    latch(place, Latch.HALTED, "alice", "lunch", paused=True)
+    latch(place, Latch.HALTED, "alice", "back again")
+
+    account = only(place)
+    assert (account.latched_by, account.latch_reason) == ("reconcile", "the balance differs")
+    assert Summary(accounts=(account,)).code is ExitCode.BOOKS_DO_NOT_MATCH
+
+
 def test_of_several_accounts_the_books_weigh_most(place: Place) -> None:
-    latch(place, Latch.HALTED, "risk")
+    latch(place, Latch.REDUCE_ONLY, "risk")
     risk = only(place)
     latch(place, Latch.HALTED, "reconcile")
     assert Summary(accounts=(risk, only(place))).code is ExitCode.BOOKS_DO_NOT_MATCH
