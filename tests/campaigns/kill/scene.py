@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,6 @@ LEFT = {
     "no_ledger": "no ledger at the venue yet",
     "intent_not_arrived": "an intent that the venue never saw",
     "intent_arrived": "an intent that the venue has taken",
-    "intent_filled": "an intent that the venue has filled",
     "renewed_in_doubt": "a renewed order, in doubt again",
     "unknown": "an order marked unknown",
     "waiting_exit": "an exit that waits for a cancel",
@@ -85,7 +83,7 @@ def _left(ours: Ours, theirs: Theirs) -> Iterator[str]:
         elif venue is None:
             yield "intent_not_arrived"
         else:
-            yield "intent_filled" if Decimal(venue.get("filled", 0)) else "intent_arrived"
+            yield "intent_arrived"
         if order["renews"] is not None and not waits:
             yield "renewed_in_doubt"
     booked = max((cursor["sequence"] for cursor in ours.cursors), default=0)
