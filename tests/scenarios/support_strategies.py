@@ -27,6 +27,7 @@ MARK = "TROUBLE_MARK"
 OPENS_AT = 5
 RESTS_AT = 6
 UNITS = Decimal(1_000)
+ODD_TIME: Any = 1.5
 
 
 class Trouble(Exception):
@@ -121,7 +122,8 @@ class Troubled(Strategy[TroubleParameters, TroubleState]):
         what = self.params.what
         act = getattr(self, f"_do_{what}", None)
         if act is not None:
-            return act(tick, state, context)
+            result: Result = act(tick, state, context)
+            return result
         if what in _ASKS and tick.position == self.params.at:
             return state, _ASKS[what](self, tick, context)
         return state, ()
@@ -132,6 +134,13 @@ class Troubled(Strategy[TroubleParameters, TroubleState]):
     def _do_throw_once(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
         if first_time():
             raise Trouble(f"only this once, at tick {tick.position}")
+        return state, ()
+
+    def _do_throw_here_and_there(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        seen = Path(os.environ[MARK])
+        if tick.position > int(seen.read_text() if seen.exists() else 0):
+            seen.write_text(str(tick.position))
+            raise Trouble(f"for the first time at tick {tick.position}")
         return state, ()
 
     def _do_exit(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
@@ -175,7 +184,8 @@ class Troubled(Strategy[TroubleParameters, TroubleState]):
         return structs.replace(state, odd=object()), (Emit(type="odd", data={}),)
 
     def _enter(self, tick: Tick, **changes: Any) -> Enter:
-        return Enter(**({"instrument": tick.instrument, "side": Side.BUY, "quantity": UNITS} | changes))
+        words: dict[str, Any] = {"instrument": tick.instrument, "side": Side.BUY, "quantity": UNITS}
+        return Enter(**(words | changes))
 
     def _again(self, event: OrderUpdate) -> Enter:
         return Enter(instrument=event.order.instrument, side=event.order.side, quantity=event.order.quantity)
@@ -204,7 +214,7 @@ _ASKS: dict[str, Any] = {
     "cancel_unknown": lambda s, t, c: (Cancel(client_order_id="tk-nowhere"),),
     "move_unknown": lambda s, t, c: (MoveStop(trade_id="tr-nowhere", stop_loss=t.bid),),
     "timer_in_the_past": lambda s, t, c: (SetTimer(name="late", at_ns=0),),
-    "timer_float": lambda s, t, c: (SetTimer(name="late", at_ns=1.5),),
+    "timer_float": lambda s, t, c: (SetTimer(name="late", at_ns=ODD_TIME),),
     "throw_in_timer": lambda s, t, c: (SetTimer(name="soon", at_ns=t.ts_ns + 1),),
     "odd_event": lambda s, t, c: (Emit(type="odd", data={"a": object()}),),
     "thousand": lambda s, t, c: tuple(s._enter(t, quantity=Decimal(1)) for _ in range(1_000)),

@@ -82,6 +82,11 @@ class AccountCore:
         """Everything from here on happens at ``stamp``."""
         self.stamp = max(self.stamp, stamp)
 
+    def is_retired(self, strategy: str | None) -> bool:
+        """Whether a strategy may add nothing any more: it has failed, or is no longer in the configuration."""
+        line = self.book.strategies.get(strategy or "")
+        return line is not None and line.row.status in (r.StrategyStatus.FAILED, r.StrategyStatus.STOPPED)
+
     def note(self, record: r.Record) -> Effects:
         """Record something that the executor does not decide: a snapshot, a status, a comparison."""
         step = Step(self.book)

@@ -100,6 +100,8 @@ class Booking(Latching):
                 step.ask(LookUpOrder(order.client_order_id))  # a refusal does not say whether it ever arrived
         elif order.purpose is Purpose.ENTRY and row.latch is not r.Latch.OPEN:
             self._cancel(step, order.client_order_id, None, f"{row.latch}: {row.latch_reason}", now_ns)
+        elif order.purpose is Purpose.ENTRY and self.is_retired(order.strategy):
+            self._cancel(step, order.client_order_id, None, f"strategy {order.strategy} is retired", now_ns)
 
     def _check_news(self, step: Step, before: Order | None, entry: VenueTransaction, now_ns: int) -> None:
         """News that contradicts what we know is kept in the journal, changes nothing else, and halts the account."""

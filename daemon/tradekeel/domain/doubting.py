@@ -48,6 +48,9 @@ class Doubting(Sending):
         for trade in list(self.book.trades.values()):
             if trade.exits_at_venue and trade.open_quantity:
                 self._amend_again(step, trade, now_ns)
+        for name in self.book.strategies:
+            if self.is_retired(name):  # it may have been taken out of the configuration just now
+                self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
         with ledger():
             self._free_waiting(step, now_ns)
         step.requests = list(dict.fromkeys(step.requests))
@@ -136,7 +139,9 @@ class Doubting(Sending):
         row = self.book.execution
         if row is None or row.latch is r.Latch.HALTED:
             return False
-        return order.purpose is Purpose.EXIT or (row.latch is r.Latch.OPEN and not row.paused)
+        if order.purpose is Purpose.EXIT:
+            return True
+        return row.latch is r.Latch.OPEN and not row.paused and not self.is_retired(order.strategy)
 
     def _renew(self, step: Step, order: Order, children: Sequence[Order], now_ns: int) -> None:
         # Its place was free when it went out the first time: it waits for nobody, or it would be sent a second time.

@@ -41,6 +41,16 @@ class Latching(Sending):
             self._record_latch(step, row.paused, r.Latch.OPEN, reason, by, now_ns)
         return step.effects()
 
+    def retire(self, strategy: str, status: r.StrategyStatus, reason: str, now_ns: int) -> Effects:
+        """A strategy decides nothing any more: its entries are cancelled, its open trades keep their exits."""
+        step = Step(self.book)
+        step.record(
+            r.StrategyStatusChanged(ts_ns=now_ns, stamp=self.stamp, strategy=strategy, status=status, reason=reason)
+        )
+        if self.is_retired(strategy):
+            self._cancel_entries(step, f"strategy {strategy} is {status}", now_ns, strategy)
+        return step.effects()
+
     def cancel_entries(self, reason: str, now_ns: int, *, everything: bool = False) -> Effects:
         """Cancel every working order that would add exposure; protective orders stay, unless ``everything`` is to go."""
         step = Step(self.book)
@@ -50,8 +60,3 @@ class Latching(Sending):
                 if order.purpose is Purpose.EXIT:
                     self._cancel(step, order.client_order_id, None, reason, now_ns)
         return step.effects()
-
-    def _cancel_entries(self, step: Step, reason: str, now_ns: int) -> None:
-        for order in list(self.book.orders.values()):
-            if order.purpose is Purpose.ENTRY:
-                self._cancel(step, order.client_order_id, None, reason, now_ns)

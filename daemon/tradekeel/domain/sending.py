@@ -121,6 +121,12 @@ class Sending(AccountCore):
         )
         return against - ahead >= quantity
 
+    def _cancel_entries(self, step: Step, reason: str, now_ns: int, strategy: str | None = None) -> None:
+        """Cancel every working entry; of one strategy, or all."""
+        for order in list(self.book.orders.values()):
+            if order.purpose is Purpose.ENTRY and strategy in (None, order.strategy):
+                self._cancel(step, order.client_order_id, None, reason, now_ns)
+
     def _cancel(self, step: Step, client_order_id: str, strategy: str | None, reason: str, now_ns: int) -> None:
         order = self.book.orders.get(client_order_id)
         if order is None or (strategy is not None and (order.strategy, order.source) != (strategy, "strategy")):

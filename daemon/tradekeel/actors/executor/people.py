@@ -16,7 +16,7 @@ from tradekeel.domain.protocol import (
     EndWorking,
     FailStrategy,
 )
-from tradekeel.domain.records import FEED_HAS_ENDED, ExecutionClosed, Latch, StrategyStatus, StrategyStatusChanged
+from tradekeel.domain.records import FEED_HAS_ENDED, ExecutionClosed, Latch, StrategyStatus
 from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
@@ -114,15 +114,7 @@ class People(Shell):
             self._settling.append(reply)
 
     def _fail_strategy(self, message: FailStrategy, reply: Reply | None) -> None:
-        self._commit_record(
-            StrategyStatusChanged(
-                ts_ns=self._now(),
-                stamp=self.core.stamp,
-                strategy=message.strategy,
-                status=message.status,
-                reason=message.reason,
-            )
-        )
+        self._take(self.core.retire(message.strategy, message.status, message.reason, self._now()))
         if message.status is StrategyStatus.FAILED:
             self._alert("critical", f"strategy {message.strategy} has failed: {message.reason}. Its exits go on.")
         if reply is not None:
