@@ -15,7 +15,6 @@ from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
-from tradekeel.errors import ExitCode
 from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.errors import ActorError
@@ -45,18 +44,6 @@ class Ran(Struct, frozen=True):
     feeds: tuple[FeedSummary, ...] = ()
     recovered: bool = False  # whether at least one account had been reconciled
     over: bool = False  # whether all feeds had ended: then the next start begins anew
-
-
-def run_daemon(
-    plan: Plan,
-    signals: SignalInbox,
-    environ: Mapping[str, str],
-    *,
-    fresh: bool = False,
-) -> ExitCode:
-    """Run until stopped. Errors of configuration were found before; what is raised here is told by ``ending.explain``."""
-    run_to_the_end(plan, signals, environ, fresh=fresh)
-    return ExitCode.DONE
 
 
 def run_to_the_end(

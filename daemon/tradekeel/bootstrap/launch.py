@@ -26,8 +26,6 @@ from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.statedir import StateDir
 
-LEVELS = ("trace", "debug", "info", "warning", "error")
-
 
 class RunOptions(Struct, frozen=True, kw_only=True):
     """What the command line says beyond the file."""
