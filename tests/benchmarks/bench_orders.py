@@ -37,6 +37,7 @@ from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import AccountReady, CaughtUp, Decide, See, Settle
 from tradekeel.ports import LastCheck, Proof, VenueCapabilities
+from tradekeel.runtime import collector
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.loop import run
@@ -258,7 +259,8 @@ def sustained(folder: Path, orders: int) -> float:
             ChildSpec("a/sync", lambda: made._sync(account)),
             ChildSpec("a/executor", lambda: made._executor(account)),
         ]
-        await system.run(Supervisor("root", Restarts.ONE_FOR_ALL, children, Intensity(0, 1.0)))
+        with collector.seldom():  # as the daemon does
+            await system.run(Supervisor("root", Restarts.ONE_FOR_ALL, children, Intensity(0, 1.0)))
         for worker in made.workers:
             await worker.close()
 

@@ -1,8 +1,8 @@
 """Recovery: a daemon that journals every tick and holds thousands of trades is killed, and another one takes over.
 
 Everything is the real thing: the journal is written by a daemon that samples each tick, the trades are opened at the paper venue
-and kept by the monitor, and the kill comes while it runs at full speed. What is measured is the time from asking for the new process
-to the first tick that it delivers, with books and venue reconciled.
+and kept by the monitor, and the kill comes while it runs at full speed. What is measured is the time from asking for the new
+process to the first tick that it delivers, with books and venue reconciled.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.wiring import Builder
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.ports import FeedInfo
+from tradekeel.runtime import collector
 from tradekeel.runtime.loop import run
 from tradekeel.runtime.notify import Notifier
 from tradekeel.runtime.system import ActorSystem
@@ -145,11 +146,12 @@ def run_house(plan: Plan, feed: MemoryFeed, builder: type[BenchBuilder] = BenchB
         made = builder(plan, statedir, system, Notifier(), reload)
         made.feed = feed
         house = made.build()
-        try:
-            await system.run(house.root)
-        finally:
-            for worker in house.workers:
-                await worker.close()
+        with collector.seldom():  # as the daemon does
+            try:
+                await system.run(house.root)
+            finally:
+                for worker in house.workers:
+                    await worker.close()
         return system
 
     try:
