@@ -19,10 +19,13 @@ from tests.unit.domain.executor_desk import (
     records_in,
 )
 from tradekeel.domain import records as r
+from tradekeel.domain.book import Book
 from tradekeel.domain.effects import Effects, PlaceOrder
 from tradekeel.domain.intents import ATTEMPTS_MAX
-from tradekeel.domain.messages import Cancel, SignalStatus
+from tradekeel.domain.messages import Cancel, MoveStop, SignalStatus
 from tradekeel.domain.orders import OrderStatus, OrderType
+from tradekeel.domain.recovery import fold
+from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.trades import TradeStatus
 
 D = Decimal
@@ -472,3 +475,37 @@ def test_recovering_is_done_once() -> None:
     desk.restart()
 
     assert not desk.core.recover(desk.now_ns)
+
+
+# --- rates after a restart ----------------------------------------------------------------------------------------------
+
+
+def busy(desk: ExecutorDesk) -> None:
+    """Orders of every origin, cancels, amendments, a denial, and a renewal."""
+    trade = desk.open(buy(stop_loss="1.09000"))
+    working = entered(desk, type=OrderType.LIMIT, price="1.09000")
+    desk.accept(desk.order(working))
+    desk.decide(Cancel(client_order_id=working), MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500")))
+    lost_id = entered(desk)
+    lost(desk, lost_id)
+    never_arrived(desk, lost_id)
+    desk.core.pause(True, "", "anna", desk.now_ns)
+    desk.decide(buy(), leave(trade))
+
+
+def test_what_went_out_since_the_cut_counts_as_it_did_the_first_time() -> None:
+    limits = RiskLimits(orders_per_minute=100, messages_per_second=100, orders_per_second=100)
+    desk = ExecutorDesk(limits=limits)
+    busy(desk)
+    counted = desk.core.gate.rates
+
+    desk._begin(Book())
+    entries = fold(desk.book, [(n, r.decode_record(row)) for n, row in enumerate(desk.journal, 1)]).entries
+    desk.core.resume({}, 0, entries)
+
+    again = desk.core.gate.rates
+    for name in ("orders_second", "orders_minute", "messages_second"):
+        one, other = getattr(counted, name), getattr(again, name)
+        assert sorted(one.times) == sorted(other.times), name
+    assert again.messages_second is not None
+    assert len(again.messages_second.times) == 7, "4 orders, 2 cancels and a moved stop"

@@ -357,3 +357,14 @@ def test_no_trades_are_quiet_for_ever() -> None:
 
     assert ExitWatch().quiet_until(window, 0, 1) == 1
     assert watch(held(stop_loss="1.0")).quiet_until(window, 1, 1) == 1
+
+
+def test_a_tick_that_acts_for_one_trail_takes_nothing_from_another() -> None:
+    """The newer one begins below the older one's best price: that is not lowered to it."""
+    watched = watch(held(trade_id="old", trailing_distance="0.01", best_price="1.15"))
+    watched.changed([held(trade_id="new", trailing_distance="0.02")])
+
+    _, moves = watched.at(tick("1.145", "1.146"))
+
+    assert [m.trade_id for m in moves] == ["new"]
+    assert watched.best == {"old": D("1.15"), "new": D("1.145")}

@@ -697,3 +697,22 @@ def test_ticks_that_a_live_feed_has_lost_hold_no_news_back() -> None:
 
     assert told(core) == ["pause lunch"]
     assert core.position == 40
+
+
+def test_a_timer_that_it_sets_while_cold_does_not_stop_it_from_warming_up() -> None:
+    core = core_of(Scribe({"tick 1": (SetTimer(name="t", at_ns=START_NS + 99 * NS),)}, warm_from=3))
+    core.start(START_NS)
+
+    core.run(window(), after(2))
+    assert (core.warm, core.position) == (False, 2)
+    core.run(window(), after(3))
+    assert (core.warm, core.position) == (True, 3)
+
+
+def test_nor_does_a_timer_that_fires() -> None:
+    core = core_of(Scribe({"tick 1": (SetTimer(name="t", at_ns=START_NS + NS),)}, warm_from=3))
+    core.start(START_NS)
+
+    core.run(window(), after(3))
+
+    assert (core.warm, told(core)[-1]) == (True, "tick 3")
