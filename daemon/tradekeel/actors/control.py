@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -28,7 +29,8 @@ from tradekeel.domain.records import Latch
 from tradekeel.errors import StoreUnavailable, TradekeelError
 from tradekeel.runtime.actor import Actor, ActorRef, Lane, MailboxLimits, Reply
 from tradekeel.runtime.errors import ActorDied, ActorError
-from tradekeel.runtime.watchdog import Watchdog
+from tradekeel.runtime.loop import in_order
+from tradekeel.runtime.watchdog import Stuck, Watchdog
 
 ASK_TIMEOUT_S = 10.0
 ALERTS_KEPT_MAX = 20
@@ -82,7 +84,7 @@ class CommandDesk(Protocol):
     def hold(self, scope: str, reason: str) -> None:
         """Write the latch file of an account, or of all."""
 
-    def let_go(self, scope: str) -> None:
+    def let_go(self, scope: str, others: Sequence[str] = ()) -> None:
         """Remove it."""
 
     def write_status(self, status: Mapping[str, Any]) -> None:
@@ -163,6 +165,7 @@ class Control(Actor):
         reload: Callable[[], Awaitable[str]],
         status_of_process: Callable[[], Mapping[str, Any]],
         say: Say,
+        end_process: Callable[[str], object],
     ) -> None:
         self.settings = settings
         self._accounts = {refs.account: refs for refs in accounts}
@@ -170,6 +173,7 @@ class Control(Actor):
         self._reload = reload
         self._status_of_process = status_of_process
         self._say = say
+        self._end_process = end_process
         self._ready: dict[str, AccountReady] = {}
         self._progress: dict[str, FeedProgress] = {}
         self._ended: set[str] = set()
@@ -182,7 +186,7 @@ class Control(Actor):
         self.pace: dict[str, Pace] = {}
 
     async def on_start(self) -> None:
-        self.watchdog = Watchdog(self.system, self.settings.watchdog_every_s * 2)
+        self.watchdog = Watchdog(self.system, self.settings.watchdog_every_s * 2, self._stuck)
         self.spawn(self._keep_watch)
         self.spawn(self._keep_looking)
         self.spawn(self._keep_status)
@@ -261,10 +265,10 @@ class Control(Actor):
             return False, f"{outcome!r} is no outcome; an unknown order can be {', '.join(OUTCOMES)}"
         message = AccountCommand(command, by, reason, client_order_id=order, outcome=outcome)
         if command is Command.RELEASE:
-            self._desk.let_go(account or "all")
+            self._desk.let_go(account or "all", [name for name in self._accounts if name != account])
         names = [account] if account else list(self._accounts)
         try:
-            said = [await self._tell(self._accounts[name], message) for name in names]
+            said = await in_order([partial(self._tell, self._accounts[name], message) for name in names], len(names))
         finally:
             if command is Command.KILL:  # in memory first, which is quicker; then for the processes to come
                 self._desk.hold(account or "all", reason)
@@ -403,7 +407,7 @@ class Control(Actor):
 
     def _stop_in_order(self, reason: str) -> None:
         """Every account at once; the last one that is done ends the rest."""
-        ready = (name for name, account in self._ready.items() if account.trading)
+        ready = (name for name, account in self._ready.items() if account.reconciled)
         self._unstopped = {name for name in ready if name not in self._ended}
         self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.start_extend_s)
         for name in self._unstopped:
@@ -429,11 +433,17 @@ class Control(Actor):
     async def _keep_watch(self) -> None:
         while True:
             await self.clock.sleep(self.settings.watchdog_every_s)
-            self.watchdog.look()
             if self.watchdog.healthy():
                 self._notify.watchdog()
             if not self._told_ready:
                 self._notify.extend_timeout(self.settings.start_extend_s)
+
+    def _stuck(self, stuck: Stuck) -> None:
+        """Nobody can take the place of an actor that hangs: the process ends, and is started again from the disk."""
+        where = "in a handler" if stuck.in_handler else f"with {stuck.mail_depth} messages waiting"
+        why = f"{stuck.actor} has made no progress for {stuck.for_s:.1f} s, {where}"
+        self._say("ERROR", why)
+        self._end_process(why)
 
     async def _keep_looking(self) -> None:
         while True:

@@ -183,20 +183,30 @@ class Feed(Actor):
             window = await self._waiting.wait(self._source.next_window, self.settings.window_ticks_max)
             if window is None:
                 return not self._told_to_stop()
-            await self._conduct_window(window)
-            self._at, self._last_ns = window.last_position, window.ticks[-1].ts_ns
-            self._tell_progress()
-            await self._sample(window)
-            await self._cut_if_due()
+            index = 0
+            while index < len(window.ticks) and not self._told_to_stop():
+                start, index = index, await self._conduct_window(window, index)
+                self._stands_behind(window, index)
+                self._tell_progress()
+                await self._sample(window, start, index)
+                if self._cut_is_due():
+                    await self._cut()
         return False
+
+    def _stands_behind(self, window: TickWindow, index: int) -> None:
+        self._at, self._last_ns = window.first_position + index - 1, window.ticks[index - 1].ts_ns
 
     def _told_to_stop(self) -> bool:
         return self._stopping is not None
 
     # --- one window ------------------------------------------------------------------------------------------------------
 
-    async def _conduct_window(self, window: TickWindow) -> None:
-        index, count = 0, len(window.ticks)
+    async def _conduct_window(self, window: TickWindow, index: int) -> int:
+        """Conduct ticks from ``index`` on, to the end or to one behind which a stop or a cut is due; the index behind it.
+
+        Where much happens a window takes its time, and neither a stop nor the length of a recovery should depend on it.
+        """
+        count = len(window.ticks)
         while index < count:
             if not self._arrived:
                 point("feed.rewinding")
@@ -215,8 +225,11 @@ class Feed(Actor):
             else:
                 await self._loud_tick(window, index, venue_acts=acts == index and self.settings.lockstep)
                 index += 1
+                if self._arrived and (self._told_to_stop() or self._cut_is_due()):
+                    break
             if not self._arrived and window.first_position + index > Stamp.position(self._frontier):
                 await self._arrive(window, self._frontier)
+        return index
 
     def _stop_before_frontier(self, window: TickWindow, index: int) -> int:
         """Index behind the ticks that may pass in one go; ``index`` itself if the next tick is the frontier's own."""
@@ -357,25 +370,25 @@ class Feed(Actor):
         )
         self._control.latest(("feed", self.settings.account), progress)
 
-    async def _sample(self, window: TickWindow) -> None:
+    async def _sample(self, window: TickWindow, start: int, stop: int) -> None:
         every = self.settings.sample_ticks_every
         if not every:
             return
-        first = -(-window.first_position // every) * every
-        for position in range(first, window.last_position + 1, every):
+        first = -(-(window.first_position + start) // every) * every
+        for position in range(first, window.first_position + stop, every):
             tick = window.ticks[position - window.first_position]
             record = TickSampled(
                 ts_ns=tick.ts_ns, instrument=tick.instrument, position=position, bid=tick.bid, ask=tick.ask
             )
             await self._executor.send(Note(record))
 
-    async def _cut_if_due(self) -> None:
-        now_s = self.clock.monotonic()
+    def _cut_is_due(self) -> bool:
         if not self._arrived:
-            return  # the past is in the journal already; a cut belongs to one moment, and the books are at a later one
+            return (
+                False  # the past is in the journal already; a cut belongs to one moment, the books are at a later one
+            )
         many = self._journal_to - self._last_cut_sequence >= self.settings.cut_entries_max
-        if many or now_s - self._last_cut_s >= self.settings.cut_every_s:
-            await self._cut()
+        return many or self.clock.monotonic() - self._last_cut_s >= self.settings.cut_every_s
 
     async def _cut(self) -> None:
         """A consistent cut: everybody's state at one stamp and one journal sequence, in one transaction."""
@@ -426,8 +439,10 @@ class Feed(Actor):
                 window = await self._source.next_window(FLATTEN_WINDOW_TICKS)
                 if window is None:
                     break
-                await self._conduct_window(window)
-                self._at, self._last_ns = window.last_position, window.ticks[-1].ts_ns
+                index = 0
+                while index < len(window.ticks):
+                    index = await self._conduct_window(window, index)
+                    self._stands_behind(window, index)
         if not before.paused:
             await self._executor_side(self._executor, EndWorking("resume", message.reason, self._last_ns))
 

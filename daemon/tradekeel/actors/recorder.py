@@ -127,5 +127,9 @@ class Recorder(Actor):
         assert self._books is not None
         self.post(_Done((reply,), (await self._worker.call(self._books.load, account),)))
 
+    @property
+    def works(self) -> bool:
+        return self._busy
+
     def settled(self) -> bool:
         return not self._busy and not self._waiting and super().settled()

@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.effects import AmendOrder, CancelOrder, LookUpOrder, PlaceOrder, VenueAsk
-from tradekeel.domain.messages import VenueTransaction
+from tradekeel.domain.messages import VenueOrder, VenueTransaction
 from tradekeel.domain.money import parse_amount
 from tradekeel.domain.protocol import (
     AskSession,
@@ -83,6 +83,7 @@ class Session(Actor):
         self._latch = Latch.OPEN
         self._queue: deque[Work] = deque()
         self._busy = False
+        self._calls = 0  # of the venue; one piece of work may be many, and each that comes back is progress
 
     async def on_start(self) -> None:
         self._venue = self._make_venue()
@@ -180,6 +181,7 @@ class Session(Actor):
     def _ready(self) -> Venue:
         if self._venue is None or not self._connected:
             raise VenueUnreachable(self._why)
+        self._calls += 1
         return self._venue
 
     async def _pass(self, message: VenuePassed) -> None:
@@ -200,6 +202,7 @@ class Session(Actor):
         while True:
             page = await venue.transactions(news[-1].sequence if news else cursor, NEWS_ROWS_MAX)
             news.extend(page)
+            self._calls += 1
             if len(page) < NEWS_ROWS_MAX:
                 return news
 
@@ -283,8 +286,19 @@ class Session(Actor):
         if matcher is not None and message.run is not None:
             await matcher.begin(message.run)
         news = await self._news(venue, message.cursor)
-        orders = {client_id: await venue.order(client_id) for client_id in message.wanted}
+        orders: dict[str, VenueOrder | None] = {}
+        for client_id in message.wanted:
+            orders[client_id] = await venue.order(client_id)
+            self._calls += 1
         return VenueSide(news, orders, await venue.open_orders(), await venue.positions(), await venue.balance())
+
+    @property
+    def works(self) -> bool:
+        return self._busy
+
+    @property
+    def progress(self) -> int:
+        return super().progress + self._calls
 
     def settled(self) -> bool:
         return not self._busy and not self._queue and super().settled()

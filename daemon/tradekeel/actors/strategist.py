@@ -36,6 +36,8 @@ from tradekeel.runtime.faults import point
 
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
 ASK_TIMEOUT_S = 60.0
+UNSEEN_NS = 1
+"""The gap that is told to a strategy that comes to a run under way: some, nobody knows how long."""
 THROWS_MAX = 20
 """A strategy that throws here and there would keep the others going back with it: so often, and it is FAILED."""
 
@@ -153,7 +155,7 @@ class Strategist(Actor):
             try:
                 self._core = core = _own(self._make_core, attached)
                 core.deliver(attached.entries)
-                if not self._replayable:
+                if attached.joins or not self._replayable:
                     core.skip(Stamp.position(attached.frontier))
                 point("strategist.attached")
                 _own(core.start, *self._now(attached))
@@ -169,6 +171,8 @@ class Strategist(Actor):
 
     def _now(self, attached: Attached) -> tuple[int, int]:
         """Event time, and how long a live feed went unseen."""
+        if attached.joins:
+            return attached.ts_ns, UNSEEN_NS
         if self._replayable or not attached.saved:
             return attached.ts_ns, 0
         now_ns = self.clock.now_ns()

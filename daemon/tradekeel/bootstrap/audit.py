@@ -23,7 +23,7 @@ from tradekeel.bootstrap.summary import balance_of, newest_executions, opening_r
 from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, ledger, plain
 from tradekeel.domain.positions import Position
-from tradekeel.domain.records import ExecutionRow, Opening, VenueCursor
+from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Latch, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.rows import mapping_of
@@ -85,8 +85,13 @@ def audit(place: Place, progress: Progress) -> Audit:
             runs = newest_executions(db)
             for number, run in enumerate(runs, start=1):
                 path = _ledger_of(place, run.account)
-                if run.venue == "paper" and path.exists():
+                if run.close_reason == STARTED_FRESH:
+                    left_out.append(f"{run.account}: its venue was begun anew, and the books have not been since")
+                elif run.venue == "paper" and path.exists():
                     comparisons.append(_compare(db, run, path))
+                elif run.venue == "paper" and _cursor(db, run):
+                    gone = f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone"
+                    comparisons.append(Comparison(run.account, str(path), 0, 0, (gone,)))
                 else:
                     left_out.append(f"{run.account}: there is no ledger of the venue here to compare with")
                 progress("venue ledgers", number, len(runs))
@@ -130,6 +135,11 @@ def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Compariso
             )
         else:
             found.compare(mine, entry.fill)
+    last = _last_entry(path)
+    if last < cursor:
+        found.add(f"our books have come to entry {cursor}, and the venue's record ends with entry {last}")
+    if run.latch is Latch.HALTED and "the books do not match" in run.latch_reason:
+        found.add(f"the account was halted: {run.latch_reason}")
     if entries != cursor - first:
         found.add(f"our books have come to entry {cursor}, and the venue's record has {first + entries}")
     for fill in ours.values():
@@ -218,6 +228,14 @@ def _book(held: dict[PositionKey, Position], fill: Fill) -> None:
 
 
 # --- the venue's side -----------------------------------------------------------------------------------------------------
+
+
+def _last_entry(path: Path) -> int:
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            return int(db.execute("SELECT coalesce(max(sequence), 0) FROM transactions").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path} cannot be read: {error}") from error
 
 
 def _entries(path: Path, after: int, to: int) -> Iterator[VenueTransaction]:

@@ -33,8 +33,13 @@ class Answer(Struct, frozen=True):
     message: str
 
 
-def send(place: Place, name: str, arguments: Mapping[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
-    """Have the running daemon carry out a command. Raises NotRunning, NoAnswer, StoreUnavailable."""
+def send(
+    place: Place, name: str, arguments: Mapping[str, Any], timeout_s: float = ANSWER_TIMEOUT_S, *, keep: bool = False
+) -> Answer:
+    """Have the running daemon carry out a command. Raises NotRunning, NoAnswer, StoreUnavailable.
+
+    A command that nobody answers is taken back, unless it is to be kept for when the daemon comes to itself.
+    """
     pid = place.pid
     if pid is None:
         raise NotRunning(f"no daemon is running on {place.state_dir}: start one with `tradekeel run`")
@@ -44,10 +49,10 @@ def send(place: Place, name: str, arguments: Mapping[str, Any], timeout_s: float
     command = Command(id=new_id(), name=name, ts_ns=clock.now_ns(), arguments=dict(arguments))
     files.ask(command)
     _wake(pid)
-    return run_loop(_wait, place, files, command, timeout_s, use_uvloop=False)
+    return run_loop(_wait, place, files, command, timeout_s, keep, use_uvloop=False)
 
 
-async def _wait(place: Place, files: CommandFiles, command: Command, timeout_s: float) -> Answer:
+async def _wait(place: Place, files: CommandFiles, command: Command, timeout_s: float, keep: bool) -> Answer:
     clock = SystemClock()
     deadline_s = clock.monotonic() + timeout_s
     while True:
@@ -58,7 +63,7 @@ async def _wait(place: Place, files: CommandFiles, command: Command, timeout_s: 
             files.withdraw(command)
             raise NotRunning(f"the daemon on {place.state_dir} ended before it answered {command.name}; see its log")
         if clock.monotonic() >= deadline_s:
-            if files.withdraw(command):
+            if not keep and files.withdraw(command):
                 raise NoAnswer(f"the daemon did not answer {command.name} within {timeout_s:g} s; it was taken back")
             raise NoAnswer(f"the daemon has not finished {command.name} within {timeout_s:g} s: look at its status")
         await clock.sleep(LOOK_EVERY_S)
@@ -102,7 +107,7 @@ def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: flo
     """Halt trading until a person releases it. Without a daemon, or without its answer, the latch file alone is written."""
     scope = account or SCOPE_ALL
     try:
-        return send(place, "kill", _arguments(account, reason, by), timeout_s)
+        return send(place, "kill", _arguments(account, reason, by), timeout_s, keep=True)
     except NotRunning:
         if not place.state_dir.is_dir():
             raise
@@ -115,8 +120,8 @@ def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: flo
         pid = place.pid
         return Answer(
             False,
-            f"{error}. The latch file is written, so it stays halted from its next start on; "
-            f"to end this process now: kill -9 {pid}",
+            f"{error}. The command waits for it, and the latch file is written, so it is halted as soon as it comes to "
+            f"itself, and from its next start on; to end this process now: kill -9 {pid}",
         )
 
 
@@ -128,10 +133,15 @@ def release(place: Place, account: str | None, reason: str, by: str, timeout_s: 
         if not place.state_dir.is_dir():
             raise
         Desk(place.statedir).let_go(account or SCOPE_ALL)
+        files = CommandFiles(place.statedir.commands, place.statedir.results)
+        wanted = Command(
+            id=new_id(), name="release", ts_ns=SystemClock().now_ns(), arguments=_arguments(account, reason, by)
+        )
+        files.ask(wanted)
         return Answer(
             True,
-            f"no daemon is running on {place.state_dir}; the latch files are removed. What the books themselves have "
-            "halted stays so: start the daemon and release it then (tradekeel status shows it)",
+            f"no daemon is running on {place.state_dir}; the latch files are removed, and what the books themselves have "
+            "halted is released at the next start",
         )
 
 

@@ -82,21 +82,22 @@ def forget_paper(plan: Plan, statedir: StateDir) -> None:
 
 
 def close_executions(store: Store, accounts: list[str]) -> None:
-    """Close what is unfinished, as a record like any other."""
+    """Close what is unfinished, and mark what was closed: the next execution takes nothing over. Records like any other."""
     from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, Group
     from tradekeel.domain.recovery import fold
     from tradekeel.storage.loading import AccountBooks
 
     for account in accounts:
         loaded = AccountBooks(store, {}).load(account)
-        if loaded.execution is None:
+        book = loaded.previous if loaded.execution is None else fold(_book_of(loaded), loaded.journal).book
+        if book is None or book.execution is None:
             continue
-        book = _book_of(loaded)
-        recovered = fold(book, loaded.journal)
-        last_ns = recovered.entries[-1].record.ts_ns if recovered.entries else 0
-        record = ExecutionClosed(ts_ns=last_ns, stamp=recovered.book.stamp, reason=STARTED_FRESH)
-        rows = tuple(recovered.book.apply(record))
-        store.commit([Group(execution=loaded.execution, records=(record,), rows=rows)])
+        ended_ns = book.execution.closed_ns or SystemClock().now_ns()
+        record = ExecutionClosed(ts_ns=ended_ns, stamp=book.stamp, reason=STARTED_FRESH)
+        rows = tuple(book.apply(record))
+        for result in store.commit([Group(execution=book.execution_id, records=(record,), rows=rows)]):
+            if isinstance(result, Exception):
+                raise result
 
 
 def _book_of(loaded: Any) -> Any:
@@ -126,10 +127,12 @@ async def _main(
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
             await bystander.beside(house.root)
+            for worker in house.workers:
+                await worker.close()
         finally:
             signals.detach()
             for worker in house.workers:
-                await worker.close()
+                worker.abandon()  # where the tree failed, one of them may hang: the process must end all the same
             notify.close()
     return _what_was(builder.control)
 

@@ -44,8 +44,16 @@ class Desk:
         content = msgspec.json.encode({"scope": scope, "reason": reason})
         write_atomically(self._statedir.latch(scope), content)
 
-    def let_go(self, scope: str) -> None:
-        """Remove the latch file. Releasing all releases each account, too."""
+    def let_go(self, scope: str, others: Sequence[str] = ()) -> None:
+        """Remove the latch file. Releasing all releases each account, too.
+
+        Where all are held and one is released, ``others`` are held by latch files of their own from then on.
+        """
+        if scope != SCOPE_ALL and self._statedir.latch(SCOPE_ALL).exists():
+            reason = self.held(SCOPE_ALL) or "killed"
+            for name in others:
+                self.hold(name, reason)
+            remove_durably(self._statedir.latch(SCOPE_ALL))
         scopes = [path.stem for path in self._statedir.latches.glob("*.json")] if scope == SCOPE_ALL else [scope]
         for name in scopes:
             remove_durably(self._statedir.latch(name))

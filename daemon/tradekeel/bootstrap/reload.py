@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.config import Change, diff
-from tradekeel.domain.protocol import AccountStatus, Describe, Note
+from tradekeel.domain.protocol import AccountStatus, Describe, Note, StopFeed
 from tradekeel.domain.records import ParameterChange, ParameterChanged
 from tradekeel.errors import InputError
 from tradekeel.runtime.actor import Lane
@@ -138,10 +138,19 @@ class Reloader:
         root = self._system.supervisor("root")
         for name in self._to_restart(steps):
             logger.info("{} takes over its new settings", name)
+            await self._save(name)
             await root.restart_child(name)
         return "; ".join(map(str, steps[:SHOWN_MAX])) + (
             f" and {len(steps) - SHOWN_MAX} more" if len(steps) > SHOWN_MAX else ""
         )
+
+    async def _save(self, account: str) -> None:
+        """Everybody is saved where he stands: with new settings nothing is decided about the past."""
+        within_s = self.builder.plan.config.daemon.stop_timeout_s
+        try:
+            await self._system.ref(f"{account}/feed").ask(StopFeed("reload", "keep"), timeout_s=within_s)
+        except ActorError as error:
+            logger.warning("{} could not be saved before it is started again: {}", account, error)
 
     def _to_restart(self, steps: Sequence[Step]) -> list[str]:
         concerned = {

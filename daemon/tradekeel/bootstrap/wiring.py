@@ -36,7 +36,7 @@ from tradekeel.ports import Feed as Source
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.clock import Clock, new_id
 from tradekeel.runtime.faults import point
-from tradekeel.runtime.loop import BlockingWorker
+from tradekeel.runtime.loop import BlockingWorker, end_process
 from tradekeel.runtime.notify import Notifier
 from tradekeel.runtime.restart import Intensity, RestartType, Strategy
 from tradekeel.runtime.supervisor import Supervisor
@@ -167,7 +167,7 @@ class Builder:
             for a in self.plan.accounts
         ]
         self.control = Control(
-            settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status, say
+            settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status, say, end_process
         )
         return self.control
 
@@ -244,7 +244,7 @@ class Builder:
         return PaperVenue(
             self.statedir.paper_ledger(account.config.account_at_venue),
             account.paper,
-            self._instruments(account),
+            self.plan.instruments,  # an exchange knows more than we trade, and may hold what we no longer do
             account.settings,
             run=worker.call,
             point=point,

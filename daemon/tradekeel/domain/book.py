@@ -47,7 +47,8 @@ class Book(NewsFold):
         self.money = Money(deposits=opening.balance)
         self.positions = {(p.instrument, p.ref): p for p in opening.positions}
         self.trades = {t.trade_id: t for t in opening.trades}
-        return [record.row, *opening.trades]
+        self.strategies = {row.strategy: StrategyLine(row) for row in opening.strategies}
+        return [record.row, *opening.strategies, *opening.trades]
 
     def _change_execution(self, **changes: Any) -> list[r.Row]:
         if self.execution is None:
@@ -67,8 +68,13 @@ class Book(NewsFold):
 
     def _registered(self, record: r.StrategyRegistered) -> list[r.Row]:
         known = self.strategies.get(record.row.strategy)
-        row = record.row if known is None else structs.replace(record.row, decisions=known.row.decisions)
-        self.strategies[row.strategy] = structs.replace(known, row=row) if known else StrategyLine(row)
+        comes = known is None or known.row.status is r.StrategyStatus.STOPPED
+        joined = self.sequence + 1 if comes and record.stamp else 0
+        if known is None:
+            self.strategies[record.row.strategy] = StrategyLine(record.row, joined=joined)
+            return [record.row]
+        row = structs.replace(record.row, decisions=known.row.decisions)
+        self.strategies[row.strategy] = structs.replace(known, row=row, joined=joined if comes else known.joined)
         return [row]
 
     def _strategy_status(self, record: r.StrategyStatusChanged) -> list[r.Row]:

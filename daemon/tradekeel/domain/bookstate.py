@@ -52,6 +52,7 @@ class StrategyLine(Struct, frozen=True):
     row: r.StrategyRow
     digest: str = ""  # of the last decision
     events: int = 0  # number of its last strategy event
+    joined: int = 0  # journal sequence at which it came (back) to a run under way; 0: it was there from the start
 
 
 class BookState(Struct):

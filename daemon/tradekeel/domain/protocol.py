@@ -213,6 +213,7 @@ class Attached(Struct, frozen=True):
     position: int  # of the saved state
     frontier: int  # the stamp of the last thing in the journal
     ts_ns: int  # event time of the last record
+    joins: bool = False  # it was not there for the ticks since its saved state: they are not its own
 
 
 class ReadEntries(Struct, frozen=True):
@@ -469,6 +470,7 @@ class AccountReady(Struct, frozen=True):
     recovered_orders: int
     recovered_trades: int
     first_five: tuple[str, ...]
+    reconciled: bool = False  # once: from then on a stop saves what was done
 
 
 class StopFeed(Struct, frozen=True):

@@ -211,6 +211,7 @@ class Opening(Struct, frozen=True, kw_only=True):
     balance: Decimal
     positions: tuple[Position, ...]
     trades: tuple[Trade, ...]  # still open; their exits are kept by the monitor from here on
+    strategies: tuple[StrategyRow, ...] = ()  # whose trades these are; stopped, until the configuration names them
 
 
 class ExecutionStarted(_Record, frozen=True, kw_only=True, tag="execution_started"):

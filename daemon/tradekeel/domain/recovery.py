@@ -16,7 +16,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.memory import PriceMemory
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.records import Opening, Record
+from tradekeel.domain.records import Opening, Record, StrategyRow, StrategyStatus
 from tradekeel.domain.risk_rates import RateState
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry, View
@@ -118,9 +118,19 @@ def opening_of(previous: Book, execution: str) -> Opening:
                 version=0,
             )
         )
+    owners = [trade.strategy for trade in carried]
     return Opening(
         cursor=previous.cursor,
         balance=previous.money.balance,
         positions=tuple(previous.positions.values()),
         trades=tuple(carried),
+        strategies=tuple(_owner(previous, name, execution) for name in dict.fromkeys(owners) if name is not None),
+    )
+
+
+def _owner(previous: Book, strategy: str, execution: str) -> StrategyRow:
+    row = previous.strategies[strategy].row
+    reason = "its trades were taken over from the execution before"
+    return msgspec.structs.replace(
+        row, execution=execution, status=StrategyStatus.STOPPED, status_reason=reason, decisions=0
     )

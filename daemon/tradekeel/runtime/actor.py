@@ -99,6 +99,14 @@ class Actor:
     async def on_stop(self) -> None:
         """End in order: everything that was in the mailbox is handled; child tasks still run."""
 
+    @property
+    def works(self) -> bool:
+        """Whether a piece of work that it gave to a thread or to the network is under way.
+
+        The watchdog then expects progress as if a handler were running.
+        """
+        return False
+
     def settled(self) -> bool:
         """Whether nothing is in flight whose outcome must come back before ``on_stop``.
 

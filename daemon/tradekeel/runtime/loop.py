@@ -213,6 +213,11 @@ class BlockingWorker:
             self._jobs.put(None)
             self._thread.join()  # the thread has nothing left to do: it ends at once
 
+    def abandon(self) -> None:
+        """End the thread after what it is at, without waiting: it may never come back from that."""
+        self._closed = True
+        self._jobs.put(None)
+
     async def _take_room(self) -> None:
         if self._room > 0:
             self._room -= 1
@@ -325,8 +330,13 @@ class LoopGuard:
 
 
 def dump_stacks_and_exit(blocked_s: float) -> None:
-    """Say where every thread is and end the process at once: the loop that would end it in order does not turn."""
-    sys.stderr.write(f"the event loop has not turned for {blocked_s:.1f} s; the process ends\n")
+    """For a :class:`LoopGuard`: the loop that would end the process in order does not turn."""
+    end_process(f"the event loop has not turned for {blocked_s:.1f} s")
+
+
+def end_process(why: str) -> None:
+    """Say why and where every thread is, and end the process at once: something in it cannot be ended in order."""
+    sys.stderr.write(f"{why}; the process ends\n")
     faulthandler.dump_traceback(all_threads=True)
     sys.stderr.flush()
     os._exit(EXIT_DEFECT)

@@ -1,9 +1,9 @@
 """The progress watchdog: it tells a system that works from one that is merely there.
 
-An actor makes progress if it is idle (no mail waits and no handler runs) or has handled something since the
-last look, or if it said why not and until when (:meth:`Actor.waiting`). Whoever has made none for longer than
-the limit is reported by name, once, and :meth:`Watchdog.healthy` is False for as long as that lasts: so a
-service manager's watchdog is not fed, and ends the process. Starting and stopping have their own deadlines
+An actor makes progress if it is idle (no mail waits, no handler runs and no work of its own is under way), or has
+handled something since the last look, or if it said why not and until when (:meth:`Actor.waiting`). Whoever has made
+none for longer than the limit is reported by name, once, and :meth:`Watchdog.healthy` is False for as long as that
+lasts: so a service manager's watchdog is not fed, and ends the process. Starting and stopping have their own deadlines
 and do not count here.
 
 It sees nothing while the event loop itself is blocked; that is what :class:`tradekeel.runtime.loop.LoopGuard`
@@ -87,7 +87,7 @@ class Watchdog:
     def _update(self, name: str, actor: Actor, now_s: float) -> _Seen:
         """Remember when the actor last made progress, as far as looks can tell."""
         figures = actor.figures
-        idle = actor.mail_depth == 0 and figures.busy_since_s is None
+        idle = actor.mail_depth == 0 and figures.busy_since_s is None and not actor.works
         excused = figures.waiting_reason is not None and now_s <= figures.waiting_until_s
         watched = figures.state is ActorState.RUNNING
         seen = self._seen.get(name)

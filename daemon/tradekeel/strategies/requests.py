@@ -47,7 +47,7 @@ def _is_amount(value: object) -> bool:
     if not (isinstance(value, Decimal) and value.is_finite() and value > 0):
         return False
     exponent = value.as_tuple().exponent
-    return isinstance(exponent, int) and -DIGITS_MAX <= exponent and abs(value.adjusted()) < DIGITS_MAX
+    return isinstance(exponent, int) and exponent >= -DIGITS_MAX and abs(value.adjusted()) < DIGITS_MAX
 
 
 _AMOUNTS: dict[type, tuple[str, ...]] = {

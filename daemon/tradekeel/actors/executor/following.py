@@ -45,8 +45,15 @@ class Following(Shell):
                 position=position,
                 frontier=self._book.stamp,
                 ts_ns=self._last_ns,
+                joins=message.strategy is not None and self._joins(message.strategy, checkpoint),
             )
         )
+
+    def _joins(self, strategy: str, saved: Checkpoint | None) -> bool:
+        """Whether it came to a run under way, and has not been saved since."""
+        line = self._book.strategies.get(strategy)
+        joined = 0 if line is None else line.joined
+        return joined > 0 and (saved is None or saved.inbox < joined)
 
     def _read_entries(self, message: ReadEntries, reply: Reply | None) -> None:
         assert reply is not None

@@ -50,11 +50,17 @@ class People(Shell):
                 ), f"{account} is halted until it is released"
             case Command.RELEASE:
                 return self.core.release(why, by, now), f"{account} is released"
+            case Command.FLATTEN if self._is_halted():
+                return Effects(), f"nothing done: {account} is halted, and nothing is sent until it is released"
             case Command.FLATTEN:
                 return self.core.flatten(by, now), f"{account} is being closed and then paused"
             case Command.RESOLVE:
                 return self._resolve(message, now, by)
         raise Defect(f"no rule for {message.command}")
+
+    def _is_halted(self) -> bool:
+        row = self._book.execution
+        return row is not None and row.latch is Latch.HALTED
 
     def _resolve(self, message: AccountCommand, now: int, by: str) -> tuple[Effects, str]:
         order = self._book.orders.get(message.client_order_id)

@@ -320,7 +320,7 @@ class Shell(Actor):
     def _announce(self, trading: bool, why: str) -> None:
         """Tell control: the first time with what was recovered, afterwards whenever it changes."""
         orders, trades, first = self._recovered
-        ready = AccountReady(self.terms.account, trading, why, orders, trades, first)
+        ready = AccountReady(self.terms.account, trading, why, orders, trades, first, self.core.ready)
         self._control.latest(("ready", self.terms.account), ready)
 
     def _tell_session(self) -> None:
