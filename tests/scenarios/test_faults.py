@@ -11,6 +11,9 @@ The first and the last pass of every point, and random ones, are for `python -m 
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import pytest
 
 from tests.campaigns import faults as rounds
 from tests.campaigns.faults import CASES, Outcome, Reference, Shot, run_reference, shoot
+from tests.scenarios.support import Home, told_differently
 from tradekeel.actors import executor
 
 HANDLED = {
@@ -148,3 +152,62 @@ def test_an_account_that_fails_again_and_again_ends_the_process_and_the_next_one
 @pytest.mark.campaign
 def test_every_pair_at_its_first_middle_and_last_pass_and_at_random_ones(seed: int) -> None:
     assert rounds.main(["--seed", str(seed)]) == 0
+
+
+# --- what hangs -------------------------------------------------------------------------------------------------------------
+
+HANGS = {
+    "an executor's handler": ("handler", "a/executor:Decide", 3),
+    "a strategist's handler": ("handler", "a/strategist/ema:Run", 9),
+    "a monitor that swallows its cancellation": ("stubborn", "a/monitor:WatchTick", 5),
+    "a session that swallows its cancellation": ("stubborn", "a/session:Perform", 3),
+    "the recorder's thread, in a commit": ("thread", "store.in_transaction", 12),
+    "the venue's thread, in a commit": ("thread", "paper.place.before_commit", 3),
+    "the event loop itself": ("thread", "executor.decide.before", 3),
+}
+
+
+@pytest.mark.parametrize("what", list(HANGS))
+def test_whatever_hangs_ends_the_process_and_the_next_one_goes_on(
+    what: str, references: dict[str, Reference], place: Path
+) -> None:
+    how, point, count = HANGS[what]
+    reference = references["pair"]
+    home = Home(place / what.replace(" ", "-"), reference.case.toml.replace("stall_limit_s = 60", "stall_limit_s = 1"))
+    command = [sys.executable, "-m", "tests.scenarios.support_hang", str(home.config), how, point, str(count)]
+    began_s = time.monotonic()
+    hung = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert hung.returncode == rounds.CRASH, hung.stderr
+    assert "; the process ends" in hung.stderr
+    assert time.monotonic() - began_s < 20, "within the limit, its watch and the way there"
+    assert home.wrong("a", "b", ended=False) == []
+    assert home.live().code == 0
+    assert home.wrong("a", "b") + home.unverified() == []
+    assert told_differently(reference.stories, home) == []
+
+
+def test_a_child_that_swallows_its_cancellation_while_it_is_stopped_does_not_keep_the_process(
+    references: dict[str, Reference], place: Path
+) -> None:
+    reference = references["pair"]
+    toml = reference.case.toml.replace("stall_limit_s = 60", "stall_limit_s = 60\nstop_timeout_s = 1")
+    home = Home(place / "stop", toml)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.scenarios.support_hang",
+        str(home.config),
+        "stubborn",
+        "a/monitor:Save",
+        "1",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        time.sleep(2)  # by then it hangs in its first cut; one moment is as good as another
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode in (0, rounds.CRASH), said
+    assert home.live().code == 0
+    assert told_differently(reference.stories, home) == []

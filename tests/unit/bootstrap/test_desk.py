@@ -50,7 +50,7 @@ def test_control_goes_on_without_the_status_file_and_says_so_once(statedir: Stat
         name="demo", on_stop="keep", stop_at_feed_end=True, stop_timeout_s=1.0, watchdog_every_s=1.0
     )
     unused = cast("Any", None)
-    control = Control(settings, (), Desk(statedir), unused, unused, dict, say)
+    control = Control(settings, (), Desk(statedir), unused, unused, dict, say, unused)
     obstacle = (statedir.path / STATUS_FILE).with_suffix(".tmp")
 
     obstacle.mkdir()
