@@ -230,8 +230,10 @@ class Session(Actor):
                 return await self._place(ask, epoch)
             case CancelOrder(client_id):
                 point("session.cancel.before")
-                await self._send(client_id, lambda venue: venue.cancel(client_id, check))
+                ended = await self._send(client_id, lambda venue: venue.cancel(client_id, check))
                 point("session.cancel.after")
+                if ended.kind in (OutcomeKind.NOT_SENT, OutcomeKind.UNKNOWN):
+                    return Outcome(client_id, ended.kind, ended.reason, again=ask)
             case AmendOrder(client_id, price):
                 level = parse_amount(price)
                 point("session.amend.before")

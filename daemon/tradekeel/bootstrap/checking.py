@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, read_plan
+from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.config import Config
 from tradekeel.domain.ticks import TickWindow
@@ -185,8 +185,7 @@ async def _venue(plan: Plan, account: AccountPlan) -> Finding:
         return Finding(subject, True, "a daemon is connected to it at this moment")
     with _ledger_of(statedir, account) as ledger:
         async with BlockingWorker("paper venue") as worker:
-            instruments = account_instruments(account, (), plan.instruments)
-            venue = PaperVenue(ledger, account.paper, instruments, account.settings, run=worker.call)
+            venue = PaperVenue(ledger, account.paper, plan.instruments, account.settings, run=worker.call)
             try:
                 with fail_after(SystemClock(), VENUE_TIMEOUT_S):
                     await venue.connect()

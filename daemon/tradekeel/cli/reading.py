@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from tradekeel.cli.common import Json, State, Target, place, words_of, write_json
 from tradekeel.cli.render import Column, Row, amount, money, print_table, rounded, text, time
@@ -26,7 +26,10 @@ class Which:
         str | None, Parameter(help="From this time on: 2014-05-08, 2014-05-08T13:30, or how long ago: 15m, 2h, 3d.")
     ] = None
     until: Annotated[str | None, Parameter(help="Before this time.")] = None
-    limit: Annotated[int, Parameter(name=["--limit", "-n"], help="At most so many rows; 0 for all.")] = 20
+    limit: Annotated[
+        int,
+        Parameter(name=["--limit", "-n"], help="At most so many rows; 0 for all.", validator=validators.Number(gte=0)),
+    ] = 20
     all_runs: Annotated[
         bool, Parameter(name="--all-runs", negative="", help="Of all executions, not only the newest of each account.")
     ] = False

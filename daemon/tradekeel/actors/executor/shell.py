@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.effects import Effects, LookUpOrder, VenueAsk, merged
+from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder, VenueAsk, merged
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.protocol import (
@@ -45,6 +45,7 @@ UNACKNOWLEDGED_MAX = 64
 """Steps that the core may be ahead of the disk."""
 
 
+CANCEL_AGAIN_S = 1.0
 COMMIT_TIMEOUT_S = 60.0
 
 
@@ -70,6 +71,10 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
 
 
 # What requests bring back.
+class CancelAgain(Struct, frozen=True):
+    cancel: CancelOrder
+
+
 class Committed(Struct, frozen=True):
     steps: tuple[Effects, ...]
     answer: Any
@@ -275,6 +280,9 @@ class Shell(Actor):
         performed = performed_of(answer)
         self._news(performed)
         for outcome in performed.outcomes:
+            if outcome.again is not None:
+                self.spawn(self._cancel_later, outcome.again)
+                continue
             if outcome.kind is OutcomeKind.NOT_SENT:
                 self._take(self.core.not_sent(outcome.client_order_id, outcome.reason, self._now()))
             elif outcome.kind is OutcomeKind.REFUSED:
@@ -296,6 +304,15 @@ class Shell(Actor):
             self._take(self.core.not_sent(answer.client_order_id, answer.reason, self._now(), never_arrived=True))
         elif not answer.found:
             self._alert("warning", f"order {answer.client_order_id}: {answer.reason} (tradekeel resolve)")
+
+    async def _cancel_later(self, cancel: CancelOrder) -> None:
+        await self.clock.sleep(CANCEL_AGAIN_S)
+        self.post(CancelAgain(cancel))
+
+    def _cancel_again(self, message: CancelAgain, _: Reply | None) -> None:
+        """A cancel takes risk away and asking twice is harmless: it is the one thing that is tried until it is answered."""
+        if message.cancel.client_order_id in self._book.orders:
+            self._perform((message.cancel,))
 
     def _news(self, performed: Performed) -> None:
         if performed.transactions:
