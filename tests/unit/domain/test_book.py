@@ -78,6 +78,7 @@ def test_rows_are_versions_that_add_up_to_the_book(seed: int) -> None:
             if isinstance(row, Order):
                 orders[row.client_order_id] = row
             elif isinstance(row, Trade):
+                assert row.version > trades.get(row.trade_id, structs.replace(row, version=-1)).version
                 trades[row.trade_id] = row
     book = result.book
 

@@ -12,6 +12,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.effects import PlaceOrder
 from tradekeel.domain.messages import Cancel, Emit, SetTimer, SignalStatus
 from tradekeel.domain.orders import OrderStatus, OrderType, Purpose, Side
+from tradekeel.domain.positions import Quote
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.trades import CloseReason, TradeStatus
 from tradekeel.errors import Defect
@@ -90,6 +91,38 @@ def test_an_instrument_without_a_way_to_the_accounts_currency_has_no_rate() -> N
 
     (denied,) = desk.book.ended.values()
     assert denied.status_reason.startswith("rate_missing")
+
+
+def test_a_value_in_another_currency_is_converted_at_the_last_quotes() -> None:
+    desk = ExecutorDesk(limits=RiskLimits(notional_max=D(1000)), symbols=("EUR_GBP", "GBP_USD"))
+    desk.core.quotes["EUR_GBP"] = Quote(D("0.80000"), D("0.80010"), desk.now_ns)
+    desk.core.quotes["GBP_USD"] = Quote(D("1.60000"), D("1.60010"), desk.now_ns)
+
+    desk.decide(buy(500, instrument="EUR_GBP"), buy(800, instrument="EUR_GBP"))
+
+    (denied,) = desk.book.ended.values()
+    assert denied.quantity == 800
+    assert denied.status_reason.startswith("notional_max: the order is worth 1024.")
+
+
+def test_what_is_held_counts_for_what_all_positions_may_come_to() -> None:
+    desk = ExecutorDesk(limits=RiskLimits(exposure_max=D(2000)))
+    desk.open()
+
+    desk.decide(buy(1000))
+
+    (denied,) = [o for o in desk.book.ended.values() if o.status is S.DENIED]
+    assert denied.status_reason.startswith("exposure_max")
+
+
+def test_what_is_held_counts_for_what_one_position_may_come_to() -> None:
+    desk = ExecutorDesk(limits=RiskLimits(position_notional_max=D(2000)))
+    desk.open()
+
+    desk.decide(buy(1000))
+
+    (denied,) = [o for o in desk.book.ended.values() if o.status is S.DENIED]
+    assert denied.status_reason.startswith("position_notional_max")
 
 
 def test_all_legs_have_ids_of_their_own() -> None:

@@ -437,3 +437,15 @@ def test_an_entry_that_was_taken_again_ends_without_its_trade() -> None:
     desk.keep(desk.core.not_sent(order.client_order_id, "", desk.now_ns, never_arrived=True))
 
     assert desk.book.trades[order.trade_id or ""].status is TradeStatus.PENDING
+
+
+def test_news_of_an_attached_exit_whose_trade_is_closed_moves_nothing_any_more() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(stop_loss="1.09000"))
+    (stop,) = desk.exits(trade, attached=True)
+    desk.fill(None, 1000, side=Side.SELL)
+
+    desk.news(K.ORDER_AMENDED, stop, price=D("1.09500"))
+
+    assert desk.order(stop.client_order_id).stop_price == D("1.09500")
+    assert desk.trade(trade).stop_loss == D("1.09000")

@@ -23,6 +23,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.effects import PlaceOrder
 from tradekeel.domain.messages import Cancel, MoveStop
 from tradekeel.domain.orders import Order, OrderStatus, OrderType
+from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 
 D = Decimal
@@ -345,3 +346,17 @@ def test_a_move_for_a_trade_that_has_closed_is_nothing() -> None:
     desk = ExecutorDesk(at_venue=False)
 
     assert not desk.core.move_stop("gone", D("1.1"), None, None, desk.now_ns)
+
+
+def test_each_level_that_moves_at_the_venue_is_a_message() -> None:
+    desk = ExecutorDesk(limits=RiskLimits(messages_per_second=100))
+    trade, *_ = protected(desk)
+    desk.tick("1.10000")
+    desk.tick("1.10000")
+    rates = desk.core.gate.rates.messages_second
+    assert rates is not None
+    before = rates.count(desk.now_ns)
+
+    desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500"), take_profit=D("1.11500")))
+
+    assert rates.count(desk.now_ns) == before + 2

@@ -716,3 +716,27 @@ def test_nor_does_a_timer_that_fires() -> None:
     core.run(window(), after(3))
 
     assert (core.warm, told(core)[-1]) == (True, "tick 3")
+
+
+def test_the_context_of_news_is_that_of_its_instrument() -> None:
+    seen: list[str] = []
+
+    class Looking(Scribe):
+        def on_fill(self, event: FillEvent, state: Log, context: StrategyContext) -> Any:
+            seen.append(context.instrument.symbol)
+            return state, ()
+
+        def on_timer(self, event: TimerFired, state: Log, context: StrategyContext) -> Any:
+            seen.append(context.instrument.symbol)
+            return state, ()
+
+    desk = ExecutorDesk(at_venue=False)
+    wishes: Wishes = {"tick 1": (SetTimer(name="t", at_ns=START_NS + NS),)}
+    core = follower(desk, Looking(wishes), symbols=("GBP_USD", EUR))
+    step = desk.decide(buy())
+    tell(core, step, desk.fill(desk.order(placed_in(step)[0])))
+
+    while core.run(window(), after(3)) < after(3):
+        pass
+
+    assert seen == [EUR, "GBP_USD"], "a timer is about none: the first one that is configured"
