@@ -72,7 +72,8 @@ def test_saved_and_loaded_anywhere_it_goes_on_as_if_it_had_not_been(seed: int, w
 def test_rows_are_versions_that_add_up_to_the_book(seed: int) -> None:
     """Whoever keeps the latest row of everything has the tables, and they say what the book says."""
     result = fold(Book(), journal(seed))
-    orders, trades = {}, {}
+    orders: dict[str, Order] = {}
+    trades: dict[str, Trade] = {}
     for entry in result.entries:
         for row in entry.rows:
             if isinstance(row, Order):

@@ -124,6 +124,20 @@ def test_a_margin_call_in_the_middle_of_everything_balances(seed: int) -> None:
     assert story(killed)["fills"] == story(plain)["fills"]
 
 
+@given(seeds, st.integers(0, 3))
+def test_where_time_does_not_wait_nothing_is_taken_again_and_the_books_hold(seed: int, kills: int) -> None:
+    def wire(client_order_id: str, number: int) -> str:
+        return ("ok", "ok", "ok", "drop", "timeout")[draw(seed, client_order_id) % 5]
+
+    at = random.Random(seed).sample(range(1, 900), kills)
+
+    done = world(seed, Unlucky(at, wire), replayable=False).run()
+
+    done.check()
+    assert not [o for o in (done.book.orders | done.book.ended).values() if o.renews and o.renews in done.arrived]
+    assert all(o.after_cancel_of == () for o in (done.book.orders | done.book.ended).values() if o.attempt)
+
+
 class Operator:
     """A person who does something to the account every other window."""
 
