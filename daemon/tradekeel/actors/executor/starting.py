@@ -25,6 +25,7 @@ from tradekeel.domain.records import (
 )
 from tradekeel.domain.recovery import decode_account_state, fold, opening_of
 from tradekeel.errors import Defect
+from tradekeel.runtime.errors import ActorDied
 from tradekeel.runtime.faults import point
 
 
@@ -32,7 +33,7 @@ class Starting(Reconciling):
     """Recovers the account, or begins anew."""
 
     async def on_start(self) -> None:
-        loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=COMMIT_TIMEOUT_S)
+        loaded = await self._load()
         point("executor.recover.loaded")
         rates = self._restore(loaded)
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
@@ -65,6 +66,16 @@ class Starting(Reconciling):
         self._tell_session()
         self._reconcile()
         self._flush()
+
+    async def _load(self) -> LoadedAccount:
+        while True:
+            try:
+                loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=COMMIT_TIMEOUT_S)
+            except ActorDied:
+                await self.clock.sleep(COMMIT_TIMEOUT_S)  # the process ends with its recorder: failing, too, would hide why
+            else:
+                assert isinstance(loaded, LoadedAccount)
+                return loaded
 
     def _restore(self, loaded: LoadedAccount) -> Any:
         self._saved = dict(loaded.saved)
