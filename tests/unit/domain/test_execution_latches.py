@@ -215,3 +215,62 @@ def test_flatten_closes_what_nobody_decided() -> None:
     assert (exit_.side, exit_.quantity, exit_.strategy, exit_.purpose) == (Side.BUY, D(700), None, Purpose.EXIT)
     desk.fill(exit_)
     assert desk.trade(adopted).exit_reason is CloseReason.MANUAL
+
+
+# --- a strategy that decides nothing any more ---------------------------------------------------------------------------
+
+
+def retire(desk: ExecutorDesk, status: r.StrategyStatus = r.StrategyStatus.FAILED) -> Effects:
+    return desk.keep(desk.core.retire("a", status, "threw twice", desk.now_ns))
+
+
+@pytest.mark.parametrize("status", [r.StrategyStatus.FAILED, r.StrategyStatus.STOPPED])
+def test_a_retired_strategys_entries_are_canceled_and_its_trades_keep_their_exits(status: r.StrategyStatus) -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(stop_loss="1.09000"))
+    entry_id = limit_entry(desk)
+    (theirs,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09000"), strategy="b"))
+    desk.accept(desk.order(theirs))
+
+    effects = retire(desk, status)
+
+    assert cancels_in(effects) == [entry_id]
+    assert desk.order(theirs).status is S.ACCEPTED
+    assert [o.status for o in desk.exits(trade, attached=True)] == [S.ACCEPTED]
+    assert desk.book.strategies["a"].row.status is status
+
+
+def test_one_that_is_only_paused_keeps_its_entries() -> None:
+    desk = ExecutorDesk()
+    limit_entry(desk)
+
+    assert not retire(desk, r.StrategyStatus.PAUSED).requests
+
+
+def test_what_a_retired_strategy_had_on_its_way_is_canceled_when_it_turns_up_and_not_taken_again() -> None:
+    desk = ExecutorDesk()
+    entry_id, lost_id = limit_entry(desk, accepted=False), limit_entry(desk, accepted=False)
+    for known in (entry_id, lost_id):
+        desk.keep(desk.core.lost(known, "timeout", desk.now_ns))
+    retire(desk)
+
+    assert cancels_in(desk.accept(desk.order(entry_id))) == [entry_id]
+    effects = desk.keep(desk.core.not_sent(lost_id, "never arrived", desk.now_ns, never_arrived=True))
+    assert not placed_in(effects)
+
+
+def test_a_strategy_that_was_taken_out_of_the_configuration_is_retired_at_the_next_start() -> None:
+    desk = ExecutorDesk()
+    entry_id = limit_entry(desk)
+    status = r.StrategyStatusChanged(ts_ns=1, strategy="a", status=r.StrategyStatus.STOPPED, reason="not configured")
+    desk.keep(desk.core.note(status))
+
+    assert cancels_in(desk.restart()) == [entry_id]
+
+
+def test_the_exits_of_a_retired_strategys_trades_are_taken_from_whoever_asks() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    trade = desk.open(buy(stop_loss="1.09000"))
+    retire(desk)
+
+    assert placed_in(desk.keep(desk.core.exit_trades([(trade.trade_id, "stop_loss")], "monitor", desk.now_ns)))
