@@ -32,6 +32,7 @@ from tradekeel.domain.protocol import (
     Performed,
     SetLatch,
 )
+from tradekeel.domain.reconcile import Finding
 from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, LatchChanged, Mode, Record, StrategyRow
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
@@ -158,6 +159,7 @@ class Shell(Actor):
         self._failures = 0
         self._waits_to_try_again = False
         self._rounds = 0
+        self._lost_books: Finding | None = None
 
     def _now(self) -> int:
         """Event time in replay (the last thing that happened), the clock's time otherwise."""
