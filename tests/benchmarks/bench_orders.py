@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -28,15 +28,17 @@ from tradekeel.domain.messages import (
     Decision,
     Enter,
     OrderRequest,
+    Request,
     TransactionKind,
     VenueBalance,
     VenueTransaction,
 )
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.orders import Side
+from tradekeel.domain.orders import OrderType, Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import AccountReady, CaughtUp, Decide, See, Settle
-from tradekeel.ports import LastCheck, Proof, VenueCapabilities
+from tradekeel.domain.ticks import Tick
+from tradekeel.ports import LastCheck, Proof, Venue, VenueCapabilities
 from tradekeel.runtime import collector
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.childspec import ChildSpec
@@ -86,7 +88,7 @@ class EnterOften(Strategy[Nothing, Seen]):
     Params = Nothing
     State = Seen
 
-    def on_tick(self, tick, state, context):
+    def on_tick(self, tick: Tick, state: Seen, context: Any) -> tuple[Seen, Sequence[Request]]:
         after = Seen(state.ticks + 1)
         if after.ticks % EVERY:
             return after, ()
@@ -216,7 +218,7 @@ class Driver(Actor):
         await self._executor.send(See(1, 3, {"EUR_USD": quote}, {}))
         await self._executor.ask(CaughtUp(), timeout_s=60)
         enter = Enter(
-            instrument="EUR_USD", side=Side.BUY, quantity=Decimal(1000), type="limit", price=Decimal("1.38000")
+            instrument="EUR_USD", side=Side.BUY, quantity=Decimal(1000), type=OrderType.LIMIT, price=Decimal("1.38000")
         )
         start = time.perf_counter()
         for number in range(1, self._count + 1):
@@ -255,7 +257,7 @@ def sustained(folder: Path, orders: int) -> float:
         children = [
             ChildSpec("recorder", made._recorder),
             ChildSpec("control", lambda: Driver(executor, orders, taken)),
-            ChildSpec("a/session", lambda: Session(AcceptingVenue, None)),
+            ChildSpec("a/session", lambda: Session(cast(Callable[[], Venue], AcceptingVenue), None)),
             ChildSpec("a/sync", lambda: made._sync(account)),
             ChildSpec("a/executor", lambda: made._executor(account)),
         ]

@@ -80,6 +80,7 @@ def bench(quick: bool) -> list[Result]:
     warm_up()
     taken: list[float] = []
     computed: list[float] = []
+    memory = 0.0
     with tempfile.TemporaryDirectory(prefix="tradekeel-bench-") as name:
         config = written(Path(name), rows, trades)
         state = Path(name) / "state"

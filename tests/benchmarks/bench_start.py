@@ -55,10 +55,12 @@ def bench(quick: bool) -> list[Result]:
                 stops.append(stop(started.process))
     bare = python_s("pass", rounds)
     libraries = python_s(LIBRARIES, rounds)
-    base = {"floor": libraries, "floor_name": "interpreter and libraries"}
+    base = "interpreter and libraries"
     return [
-        stays_within("start to first tick, new state directory", min(first), "s", maximum=1, **base),
-        stays_within("start to first tick, restart", min(again), "s", maximum=1, **base),
+        stays_within(
+            "start to first tick, new state directory", min(first), "s", maximum=1, floor=libraries, floor_name=base
+        ),
+        stays_within("start to first tick, restart", min(again), "s", maximum=1, floor=libraries, floor_name=base),
         Result("start to first tick, restart: CPU time of it", min(cpu), "s"),
         stays_within("stop when idle", min(stops), "s", maximum=0.5, floor=bare, floor_name="bare interpreter"),
         stays_within("memory at the first tick", min(memory), "MB", maximum=80),

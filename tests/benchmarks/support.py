@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.wiring import Builder
+from tradekeel.domain.messages import Request
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.ports import FeedInfo
 from tradekeel.runtime import collector
@@ -38,7 +39,7 @@ class EmptyStrategy(Strategy[Nothing, Nothing]):
     Params = Nothing
     State = Nothing
 
-    def on_tick(self, tick, state, context):
+    def on_tick(self, tick: Tick, state: Nothing, context: Any) -> tuple[Nothing, Sequence[Request]]:
         return state, ()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.summary import opening_record
-from tradekeel.domain.messages import Fill
+from tradekeel.config.words import did_you_mean
+from tradekeel.domain.messages import Fill, SignalStatus
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
+from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.positions import Position, Quote, conversion_rate, convert
-from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
+from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow, StrategyStatus
 from tradekeel.domain.recovery import decode_account_state
-from tradekeel.domain.trades import Trade
+from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 from tradekeel.runtime.loop import run as run_loop
@@ -71,6 +73,7 @@ def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
 
 async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]:
     async with Reader(path) as books:
+        await _check_words(books, kind, query)
         if kind == "executions":
             return [plain_row(row) for row in await books.executions(which)]
         executions = await _executions(books, query)
@@ -79,6 +82,32 @@ async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]
         if kind == "journal":
             return await _journal(books, executions, query)
         return await _listed(books, kind, executions, which)
+
+
+_STATUSES: dict[str, type[StrEnum]] = {
+    "trades": TradeStatus,
+    "orders": OrderStatus,
+    "signals": SignalStatus,
+    "strategies": StrategyStatus,
+}
+
+
+async def _check_words(books: Reader, kind: str, query: Query) -> None:
+    """A word that nothing in the books bears is refused: "no orders" must never be the answer to a misspelling."""
+    every = await books.executions(Filter(limit=None))
+    _check_word("account", query.account, {row.account for row in every})
+    if query.strategy is not None:
+        rows = await books.strategies(Filter(limit=None))
+        _check_word("strategy", query.strategy, {row.strategy for row in rows})
+    known = _STATUSES.get(kind)
+    for word in query.status or ():
+        if known is not None:
+            _check_word("status", word, {status.value for status in known})
+
+
+def _check_word(what: str, word: str | None, known: set[str]) -> None:
+    if word is not None and known and word not in known:
+        raise InputError(f"there is no {what} {word!r}; {did_you_mean(word, sorted(known), 'there are')}")
 
 
 async def _executions(books: Reader, query: Query) -> list[ExecutionRow]:

@@ -62,12 +62,24 @@ def test_the_journal_has_every_record_by_number(place: Place) -> None:
 
 def test_words_narrow(place: Place) -> None:
     assert read_rows(place, "trades", Query(status=("OPEN",))) != read_rows(place, "trades", Query())
-    assert read_rows(place, "trades", Query(strategy="nobody")) == []
-    assert read_rows(place, "trades", Query(account="nobody")) == []
     assert len(read_rows(place, "trades", Query(execution=samples.RUN))) == DECISIONS
     assert read_rows(place, "trades", Query(until="2000-01-01")) == []
     with pytest.raises(InputError, match="no execution none"):
         read_rows(place, "trades", Query(execution="none"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "said"),
+    [
+        ("trades", Query(strategy="flor"), "no strategy 'flor'; did you mean \"floor\""),
+        ("trades", Query(account="nobody"), "no account 'nobody'"),
+        ("orders", Query(status=("unkown",)), 'did you mean "unknown"'),
+        ("trades", Query(status=("opened",)), "no status 'opened'"),
+    ],
+)
+def test_a_misspelling_is_never_answered_with_none(place: Place, kind: str, query: Query, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_rows(place, kind, query)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ class Starting(Reconciling):
             try:
                 loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=COMMIT_TIMEOUT_S)
             except ActorDied:
-                await self.clock.sleep(COMMIT_TIMEOUT_S)  # the process ends with its recorder: failing, too, would hide why
+                # The process ends with its recorder: failing, too, would hide why.
+                await self.clock.sleep(COMMIT_TIMEOUT_S)
             else:
                 assert isinstance(loaded, LoadedAccount)
                 return loaded
