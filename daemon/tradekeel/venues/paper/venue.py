@@ -27,8 +27,9 @@ from tradekeel.errors import OutcomeUnknown, StoreError, VenueUnreachable
 from tradekeel.ports import LastCheck, Proof, VenueCapabilities
 from tradekeel.venues.paper.ledger import PaperLedger
 
-TAIL_ENTRIES_MAX = 4096
-"""The newest entries of the record that are kept in memory, so that following it costs no reading."""
+TAIL_ENTRIES_MAX = 512
+"""The newest entries of the record that are kept in memory, so that following it costs no reading. Whoever is further behind
+reads the file."""
 
 Run = Callable[..., Awaitable[Any]]
 """Runs a blocking function with its arguments on a worker, one call after the other, and returns its result."""
