@@ -1,0 +1,150 @@
+"""After a restart an account goes on from the newest cut that can be read and that no strategy's saved state is older than."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from tests.unit.storage.samples import RUN, STRATEGY, Desk
+from tests.unit.storage.samples import checkpoint as state_of
+from tradekeel.domain import records as r
+from tradekeel.domain.book import Book
+from tradekeel.domain.recovery import AccountState, encode_account_state, fold
+from tradekeel.errors import StoreCorrupt
+from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.store import Store
+
+ACCOUNT = "paper-1"
+
+
+@pytest.fixture
+def books(store: Store) -> AccountBooks:
+    return AccountBooks(store, {ACCOUNT: (STRATEGY,)})
+
+
+def cut(book: Book) -> r.Checkpoint:
+    """What the executor saves at a moment at which everybody stands still."""
+    state = AccountState(book=book.save(), monitor=b"", memories={}, rates=None, position=book.sequence, ts_ns=1)
+    return r.Checkpoint(
+        execution=RUN,
+        owner=r.ACCOUNT_OWNER,
+        position=book.sequence,
+        inbox=book.sequence,
+        ts_ns=1,
+        version=1,
+        state=encode_account_state(state),
+    )
+
+
+def saved(book: Book) -> r.Checkpoint:
+    """What a strategy saves, having read all there is."""
+    return structs.replace(state_of(book.sequence), inbox=book.sequence)
+
+
+def decide(store: Store, desk: Desk, times: int) -> None:
+    """Decisions; what the strategy saves with each is saved by the tests, where they want it."""
+    for _ in range(times):
+        store.commit([structs.replace(desk.decision(), checkpoints=())])
+
+
+def test_without_a_cut_the_journal_is_read_from_its_first_record(books: AccountBooks, store: Store, desk: Desk) -> None:
+    decide(store, desk, 3)
+    loaded = books.load(ACCOUNT)
+    assert (loaded.execution, loaded.cut, loaded.book) == (RUN, None, None)
+    assert [number for number, _ in loaded.journal] == list(range(1, desk.book.sequence + 1))
+    assert fold(Book(), loaded.journal).book.save() == desk.book.save()
+
+
+def test_the_newest_cut_comes_with_its_books_and_the_journal_behind_it(
+    books: AccountBooks, store: Store, desk: Desk
+) -> None:
+    decide(store, desk, 2)
+    store.save_checkpoints(RUN, [cut(desk.book)])
+    decide(store, desk, 2)
+    at = cut(desk.book)
+    store.save_checkpoints(RUN, [at, saved(desk.book)])
+    decide(store, desk, 3)
+    loaded = books.load(ACCOUNT)
+    assert loaded.cut == at
+    assert loaded.book is not None
+    assert loaded.book.sequence == at.inbox
+    assert [number for number, _ in loaded.journal] == list(range(at.inbox + 1, desk.book.sequence + 1))
+    assert fold(loaded.book, loaded.journal).book.save() == desk.book.save()
+
+
+def test_a_cut_that_a_strategys_state_is_older_than_is_passed_over(
+    books: AccountBooks, store: Store, desk: Desk
+) -> None:
+    decide(store, desk, 1)
+    older = cut(desk.book)
+    store.save_checkpoints(RUN, [older, saved(desk.book)])
+    decide(store, desk, 2)
+    store.save_checkpoints(RUN, [cut(desk.book)])
+    assert books.load(ACCOUNT).cut == older
+
+
+def test_a_strategy_that_has_failed_holds_nobody_back(books: AccountBooks, store: Store, desk: Desk) -> None:
+    decide(store, desk, 1)
+    store.save_checkpoints(RUN, [cut(desk.book), saved(desk.book)])
+    failed = r.StrategyStatusChanged(
+        ts_ns=2, strategy=STRATEGY, status=r.StrategyStatus.FAILED, reason="it threw twice"
+    )
+    rows = tuple(desk.book.apply(failed))
+    store.commit([r.Group(execution=RUN, records=(failed,), rows=rows)])
+    newest = cut(desk.book)
+    store.save_checkpoints(RUN, [newest])
+    assert books.load(ACCOUNT).cut == newest
+
+
+def test_a_cut_that_cannot_be_read_is_left_out_with_a_note(
+    books: AccountBooks, store: Store, desk: Desk, path: Path
+) -> None:
+    decide(store, desk, 1)
+    older = cut(desk.book)
+    store.save_checkpoints(RUN, [older])
+    decide(store, desk, 1)
+    at = desk.book.sequence
+    store.save_checkpoints(RUN, [structs.replace(cut(desk.book), state=b"\xc1 is no message")])
+    decide(store, desk, 1)
+    damaged = cut(desk.book)
+    store.save_checkpoints(RUN, [damaged])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE checkpoints SET crc = crc + 1 WHERE inbox = ?", (damaged.inbox,))
+    loaded = books.load(ACCOUNT)
+    assert loaded.cut == older
+    assert any(f"record {damaged.inbox}" in note and "checksum" in note for note in loaded.notes)
+    assert any(f"record {at} cannot be read" in note for note in loaded.notes)
+
+
+def test_a_journal_with_a_gap_behind_the_cut_is_not_gone_on_with(
+    books: AccountBooks, store: Store, desk: Desk, path: Path
+) -> None:
+    decide(store, desk, 2)
+    store.save_checkpoints(RUN, [cut(desk.book)])
+    decide(store, desk, 3)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TRIGGER journal_refuses_delete")
+        db.execute("DELETE FROM journal WHERE sequence = ?", (desk.book.sequence - 1,))
+    with pytest.raises(StoreCorrupt, match="gap"):
+        books.load(ACCOUNT)
+
+
+def test_a_closed_execution_hands_its_books_to_the_next(books: AccountBooks, store: Store, desk: Desk) -> None:
+    decide(store, desk, 2)
+    store.save_checkpoints(RUN, [cut(desk.book)])
+    closed = r.ExecutionClosed(ts_ns=5, reason="the feed has ended")
+    rows = tuple(desk.book.apply(closed))
+    store.commit([r.Group(execution=RUN, records=(closed,), rows=rows)])
+    loaded = books.load(ACCOUNT)
+    assert (loaded.execution, loaded.next_number, loaded.journal) == (None, 2, ())
+    assert loaded.previous is not None
+    assert loaded.previous.save() == desk.book.save()
+
+
+def test_an_account_that_never_traded_begins_with_its_first_execution(books: AccountBooks) -> None:
+    loaded = books.load(ACCOUNT)
+    assert (loaded.execution, loaded.next_number, loaded.previous) == (None, 1, None)
