@@ -395,13 +395,15 @@ class Feed(Actor):
         stamp = Stamp.after(self._at)
         for _ in range(CUT_ATTEMPTS_MAX):
             await self._settle(stamp)
+            # Of this moment and no later one: a record that arrives while everybody catches up makes the cut begin again.
+            sequence = self._journal_to
             await self._catch_up(None, stamp)
-            save = Save(self._journal_to, stamp)
+            save = Save(sequence, stamp)
             states = [await self._strategist(ref, save) for ref in self._strategists]
             monitor = await self._executor_side(self._monitor, save)
             saved = tuple(state for state in states if isinstance(state, Checkpoint))
             point("feed.before_cut")
-            cut = Cut(self._journal_to, self._at, self._last_ns, saved, monitor)
+            cut = Cut(sequence, self._at, self._last_ns, saved, monitor)
             if await self._executor_side(self._executor, cut):
                 point("feed.after_cut")
                 break

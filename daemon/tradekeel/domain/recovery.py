@@ -16,6 +16,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.memory import PriceMemory
 from tradekeel.domain.money import ZERO
+from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import Opening, Record, StrategyRow, StrategyStatus
 from tradekeel.domain.risk_rates import RateState
 from tradekeel.domain.trades import TradeStatus
@@ -31,6 +32,7 @@ class AccountState(Struct, kw_only=True):
     rates: RateState | None
     position: int
     ts_ns: int
+    quotes: dict[str, Quote] = {}  # the latest: the feed does not come back to an instrument that is seldom quoted
 
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")

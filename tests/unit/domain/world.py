@@ -178,6 +178,8 @@ class World:
             self.now_ns = max(self.now_ns, self.tail[-1].record.ts_ns)
         self.core = ExecutorCore(self.book, self.terms, RiskGate(self.limits))
         self.core.resume(memories, 0 if cut is None else cut.position, self.tail)
+        if cut is not None:
+            self.core.quotes.update(state.quotes)
         if self.book.execution is None:
             self.take(self.core.note(r.ExecutionStarted(ts_ns=START_NS, row=execution_row())))
         for name, strategy in self.strategies.items():
@@ -465,6 +467,7 @@ class World:
             rates=None,
             position=at,
             ts_ns=self.now_ns,
+            quotes=self.core.quotes,
         )
         account = encode_account_state(state)
         self.take(Effects(checkpoints=(self._checkpoint(r.ACCOUNT_OWNER, at, account), *saved)))

@@ -76,6 +76,7 @@ class Following(Shell):
             rates=self.core.gate.saved_rates(message.ts_ns),
             position=message.position,
             ts_ns=message.ts_ns,
+            quotes=self.core.quotes,
         )
         own = Checkpoint(
             execution=self._book.execution_id,

@@ -12,6 +12,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
+from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import (
     FEED_HAS_ENDED,
     DaemonStarted,
@@ -38,6 +39,7 @@ class Starting(Reconciling):
         rates = self._restore(loaded)
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
         self.core.resume(self._memories, self._cut_position, self._tail)
+        self.core.quotes.update(self._quotes)
         for note in loaded.notes:
             self._alert("warning", note)
         if loaded.previous is not None and self._has_ended(loaded.previous):
@@ -81,6 +83,7 @@ class Starting(Reconciling):
     def _restore(self, loaded: LoadedAccount) -> Any:
         self._saved = dict(loaded.saved)
         self._memories = {}
+        self._quotes: dict[str, Quote] = {}
         rates = None
         book = Book()
         state = None
@@ -91,6 +94,7 @@ class Starting(Reconciling):
             self._cut_book, self._cut_monitor, self._cut_position = state.book, state.monitor, state.position
             self._cut_inbox = loaded.cut.inbox
             self._memories, rates = state.memories, state.rates
+            self._quotes = state.quotes
         recovered = fold(book, loaded.journal)
         self._book = recovered.book
         self._tail.extend(recovered.entries)
