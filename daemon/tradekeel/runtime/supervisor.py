@@ -168,7 +168,7 @@ class Supervisor:
     # ------------------------------------------------------------------------------------------------
 
     async def _supervise(self, cell: Cell) -> None:
-        while not self._stopping and self._next_to_start() is not None:
+        while not self._stopping and (self._next_to_start() is not None or self._someone_leaves()):
             await self._round()
         if not self._stopping:
             cell.mark_started()
@@ -179,8 +179,20 @@ class Supervisor:
             raise StopFailed(self.name, failures)
 
     def _has_work(self) -> bool:
-        left = any(slot.cell is not None and slot.cell.leaving for slot in self._slots)
-        return left or bool(self._commands) or self._stopping
+        return self._someone_leaves() or bool(self._commands) or self._stopping
+
+    def _someone_leaves(self) -> bool:
+        return any(slot.cell is not None and slot.cell.leaving for slot in self._slots)
+
+    def _is_overtaken(self, slot: _Slot) -> bool:
+        """Whether somebody it depends on fails while it is being started: it will be stopped, so nobody waits for it.
+
+        It may well be waiting for the very one that failed.
+        """
+        if self.strategy is Strategy.ONE_FOR_ONE:
+            return False
+        before = self._slots[: self._slots.index(slot)]
+        return any(o.cell is not None and o.cell.leaving and o.cell.error is not None for o in before)
 
     async def _round(self) -> None:
         """Bury who has ended, do what was asked, start who is due: one step of each, then look again."""
@@ -218,15 +230,15 @@ class Supervisor:
     # -----------------------------------------------------------------------------------------------
 
     async def _start(self, slot: _Slot) -> bool:
-        """Start a child; False if it failed at that. A stop that comes meanwhile ends the wait, not in failure."""
+        """Start a child; False if it failed at that. What comes meanwhile and stops it ends the wait, not in failure."""
         spec = slot.spec
         cell = slot.cell = Cell(spec.name, spec.factory, self._system, self._waker, spec.shutdown_s)
         slot.state = _State.UP
-        if await cell.start(spec.start_timeout_s, lambda: self._stopping):
+        if await cell.start(spec.start_timeout_s, lambda: self._stopping or self._is_overtaken(slot)):
             return True
         if cell.leaving:
             return False
-        if self._stopping:
+        if self._stopping or self._is_overtaken(slot):
             return True
         assert spec.start_timeout_s is not None
         cell.leave(StartTimeout(spec.name, spec.start_timeout_s))

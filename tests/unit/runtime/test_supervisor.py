@@ -271,6 +271,29 @@ async def test_a_start_that_takes_too_long_is_a_start_that_fails():
         assert isinstance(w.faults[0].error, StartTimeout)
 
 
+@pytest.mark.parametrize("strategy", [Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL])
+async def test_nobody_waits_for_the_start_of_a_child_that_waits_for_one_that_failed(strategy: Strategy):
+    class WaitsForA(Diarist):
+        async def on_start(self) -> None:
+            self.note("begins")
+            if self.incarnation == 1:
+                await anyio.sleep_forever()  # what it waits for can only come from a
+            await super().on_start()
+
+    def root(this: World) -> Supervisor:
+        children = [
+            ChildSpec("a", lambda: Diarist(this)),
+            ChildSpec("b", lambda: WaitsForA(this), start_timeout_s=None),
+        ]
+        return Supervisor("root", strategy, children)
+
+    async with world(root) as w:
+        await w.system.ref("a").send("boom")
+        await w.until(lambda: "b starts" in w.diary)
+        assert w.diary == ["a starts", "b begins", "a starts", "b begins", "b starts"]
+        assert [(fault.child, fault.action) for fault in w.faults] == [("a", Action.RESTART)]
+
+
 async def test_a_child_may_finish_while_it_starts():
     class Brief(Diarist):
         async def on_start(self) -> None:
