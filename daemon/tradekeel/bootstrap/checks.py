@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from tradekeel.errors import ConfigError
 
@@ -27,23 +28,54 @@ def refuse_changed_data(books: Path, fingerprints: Mapping[str, str], source: st
         raise ConfigError(problems, source)
 
 
+def refuse_forgotten_accounts(books: Path, accounts: Sequence[str], source: str) -> None:
+    """An account that is no longer configured and still holds something would be watched by nobody.
+
+    Raises ConfigError naming each of them; one that holds nothing may go.
+    """
+    problems: list[str] = []
+    for account, trades, orders in _held(books):
+        if account not in accounts and (trades or orders):
+            problems.append(
+                f"accounts.{account}: it is no longer in the configuration, and its books have {trades} open trades and "
+                f"{orders} working orders that nobody would watch; put it back (without its strategies it only keeps their "
+                "exits), and take it out when it is flat: tradekeel flatten"
+            )
+    if problems:
+        raise ConfigError(problems, source)
+
+
+def _held(books: Path) -> list[tuple[str, int, int]]:
+    """Account, open trades and working orders of every unfinished execution; none if the books cannot be read."""
+    return _asked(
+        books,
+        "SELECT account, "
+        "(SELECT count(*) FROM trades t WHERE t.execution = e.execution AND t.status IN ('OPEN', 'CLOSING')), "
+        "(SELECT count(*) FROM orders o WHERE o.execution = e.execution AND o.status IN "
+        "('intended', 'submitted', 'accepted', 'partially_filled', 'cancel_requested', 'unknown')) "
+        "FROM executions e WHERE status = 'running' AND mode <> 'backtest' ORDER BY account",
+    )
+
+
 def has_unfinished(books: Path, accounts: Sequence[str]) -> bool:
     """Whether any of these accounts has an execution that a restart goes on with."""
     return any(account in accounts for account, _, _ in _unfinished(books))
 
 
 def _unfinished(books: Path) -> list[tuple[str, str, str]]:
-    """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read.
+    """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read."""
+    return _asked(
+        books,
+        "SELECT account, execution, data_fingerprint FROM executions WHERE status = 'running' AND mode <> 'backtest'",
+    )
 
-    The recorder opens the books next, and says what is wrong with them.
-    """
+
+def _asked(books: Path, question: str) -> list[Any]:
+    """The rows, or none if the books cannot be read: the recorder opens them next, and says what is wrong with them."""
     if not books.exists():
         return []
     try:
         with closing(sqlite3.connect(f"{books.as_uri()}?mode=ro", uri=True)) as db:
-            return db.execute(
-                "SELECT account, execution, data_fingerprint FROM executions "
-                "WHERE status = 'running' AND mode <> 'backtest'"
-            ).fetchall()
+            return db.execute(question).fetchall()
     except sqlite3.Error:
         return []

@@ -134,6 +134,10 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, view: View | None) -> int:
         logger.bind(account=account.account).info("{}", account_line(account))
     for feed in ran.feeds:
         logger.bind(account=feed.account).info("{}", feed_line(feed))
+        if not feed.position:
+            logger.bind(account=feed.account).warning(
+                "{}: its feed had not one tick, so nothing was traded: look at its path, start and end", feed.account
+            )
     if view is not None:
         view.finish(summary)
     if summary.code is not ExitCode.DONE:

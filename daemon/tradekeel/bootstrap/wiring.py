@@ -21,7 +21,7 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
-from tradekeel.bootstrap.checks import has_unfinished, refuse_changed_data
+from tradekeel.bootstrap.checks import has_unfinished, refuse_changed_data, refuse_forgotten_accounts
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
@@ -104,7 +104,9 @@ class Builder:
             self.fingerprints[account.config.name] = self._source(account).info.fingerprint
         accounts = [account.config.name for account in self.plan.accounts]
         self.resuming = self.resuming or has_unfinished(self.statedir.books, accounts)
-        refuse_changed_data(self.statedir.books, self.fingerprints, str(self.plan.config.source))
+        source = str(self.plan.config.source)
+        refuse_changed_data(self.statedir.books, self.fingerprints, source)
+        refuse_forgotten_accounts(self.statedir.books, accounts, source)
         children = [
             ChildSpec("recorder", self._recorder, shutdown_s=10.0),
             ChildSpec("control", self._control, shutdown_s=5.0),
