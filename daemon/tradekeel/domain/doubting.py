@@ -34,10 +34,12 @@ class Doubting(Sending):
         if self._recovered:
             return step.effects()
         self._recovered = True
+        # In the order in which they were asked for: an exit's cancels went out with it, before its siblings' own turn.
+        for waiting in list(self.book.waiting):
+            for sibling in self.book.orders[waiting].after_cancel_of:
+                self._cancel(step, sibling, None, "an exit takes its place", now_ns)
         for order in list(self.book.orders.values()):
             if order.client_order_id in self.book.waiting:
-                for sibling in order.after_cancel_of:
-                    self._cancel(step, sibling, None, "an exit takes its place", now_ns)
                 continue
             if order.in_doubt and self._own_request(order):
                 if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
