@@ -135,7 +135,7 @@ class Home:
         check = check_ended if ended else check_always
         found = []
         for account in accounts:
-            if not self.books.exists() or not self.ledger(account).exists():
+            if not (_has_tables(self.books) and _has_tables(self.ledger(account))):
                 continue  # it died before there was anything to check
             theirs = read_theirs(self.ledger(account))
             found += [f"{account}: {text}" for text in check(self.ours(account), theirs) if HARMLESS not in text]
@@ -192,6 +192,13 @@ class Home:
     def trades(self, account: str) -> list[tuple[object, ...]]:
         """Trades as they would be in any other run, for comparing the trades of some of the strategies."""
         return list(self.story(account)["trades"])
+
+
+def _has_tables(path: Path) -> bool:
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with closing(sqlite3.connect(path)) as db:
+        return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name IN ('journal', 'account')").fetchone())
 
 
 def told_differently(reference: Mapping[str, Story], home: Home) -> list[str]:

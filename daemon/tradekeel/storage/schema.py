@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,13 +141,27 @@ def _run(config: Config, db: sqlite3.Connection, steps: Callable[[Any, Any], Any
     script = ScriptDirectory.from_config(config)
     engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    with engine.connect() as connection, connection.begin():
+    with _as_the_driver_says(), engine.connect() as connection, connection.begin():
         config.attributes["connection"] = connection
         with EnvironmentContext(config, script, fn=lambda revision, _: steps(script, revision)):
             script.run_env()
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise StoreCorrupt(f"the migration would leave rows without what they refer to: {tuple(broken)}")
+
+
+@contextmanager
+def _as_the_driver_says() -> Iterator[None]:
+    """SQLAlchemy wraps what SQLite says of the disk; whoever opens the file wants to hear it plainly. Our bugs stay bugs."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if isinstance(error.orig, sqlite3.Error) and code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT):
+            raise error.orig from error
+        raise
 
 
 def _last_logged(db: sqlite3.Connection) -> int:
