@@ -25,6 +25,7 @@ from tradekeel.domain.matching import Matcher, MatcherState, PaperAccount, Paper
 from tradekeel.domain.messages import Decision, Stamp, VenueTransaction
 from tradekeel.domain.monitor import MonitorCore, last_quotes
 from tradekeel.domain.orders import OrderType, Side
+from tradekeel.domain.positions import Quote
 from tradekeel.domain.recovery import AccountState, decode_account_state, encode_account_state, fold, view_at
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
@@ -164,12 +165,13 @@ class World:
     def _load(self) -> None:
         cut = self.checkpoints.get(r.ACCOUNT_OWNER)
         book, memories = Book(), {}
+        quotes: dict[str, Quote] = {}
         self.cut_book: bytes | None = None
         self.cut_monitor: bytes | None = None
         self.cut_inbox = 0
         if cut is not None:
             state = decode_account_state(cut.state)
-            book, memories = Book.load(state.book), state.memories
+            book, memories, quotes = Book.load(state.book), state.memories, state.quotes
             self.cut_book, self.cut_monitor, self.cut_inbox = state.book, state.monitor, cut.inbox
         recovered = fold(book, self.decoded())
         self.tail = recovered.entries
@@ -178,8 +180,7 @@ class World:
             self.now_ns = max(self.now_ns, self.tail[-1].record.ts_ns)
         self.core = ExecutorCore(self.book, self.terms, RiskGate(self.limits))
         self.core.resume(memories, 0 if cut is None else cut.position, self.tail)
-        if cut is not None:
-            self.core.quotes.update(state.quotes)
+        self.core.quotes.update(quotes)
         if self.book.execution is None:
             self.take(self.core.note(r.ExecutionStarted(ts_ns=START_NS, row=execution_row())))
         for name, strategy in self.strategies.items():

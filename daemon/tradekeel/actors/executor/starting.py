@@ -11,8 +11,8 @@ from tradekeel.actors.executor.shell import COMMIT_TIMEOUT_S
 from tradekeel.domain.book import Book
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
 from tradekeel.domain.positions import Quote
+from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
 from tradekeel.domain.records import (
     FEED_HAS_ENDED,
     DaemonStarted,
