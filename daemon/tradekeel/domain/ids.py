@@ -6,16 +6,24 @@ decision, the leg, and the attempt. 28 characters of a-z and 2-7, which every kn
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import NamedTuple
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = tuple(first + second for first in _LETTERS for second in _LETTERS)
+_SHIFTS = range(120, -1, -10)
 
 
 def derived_id(prefix: str, *parts: str | int) -> str:
     """``prefix`` and 26 characters that depend on ``parts`` alone."""
     text = "\x1f".join(str(part) for part in parts)
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return prefix + base64.b32encode(digest).decode().rstrip("=").lower()
+    return prefix + _base32(hashlib.blake2b(text.encode(), digest_size=16).digest())
+
+
+def _base32(digest: bytes) -> str:
+    """16 bytes as 26 characters, the same as base64.b32encode says without its padding; that takes twice as long."""
+    number = int.from_bytes(digest) << 2
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 class LegIds(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import string
 
 from hypothesis import given
@@ -44,3 +46,10 @@ def test_an_id_never_changes_between_versions() -> None:
     """A journal that was written years ago is folded with these."""
     assert client_order_id("run-1", "floor", 7, 0) == "tkjtie6gp2qclxusfvnzfoyroknu"
     assert content_digest(b"content") == content_digest(b"content") != content_digest(b"other")
+
+
+@given(st.lists(names, min_size=1, max_size=4))
+def test_an_id_is_the_base32_of_a_128_bit_hash(key: list[str]) -> None:
+    digest = hashlib.blake2b("\x1f".join(key).encode(), digest_size=16).digest()
+
+    assert derived_id("tk", *key) == "tk" + base64.b32encode(digest).decode().rstrip("=").lower()
