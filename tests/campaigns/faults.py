@@ -63,7 +63,7 @@ class Case:
 
 
 def _pair() -> str:
-    return configs.pair(160, snapshot_s=0.05)
+    return configs.pair(120, snapshot_s=0.05)
 
 
 def _lossy() -> str:

@@ -187,7 +187,7 @@ class Home:
 
     def last_sequence(self, account: str, kind: str) -> int:
         """Where the newest record of a kind stands in the journal."""
-        return max(int(row["sequence"]) for row in self.ours(account).journal if row["type"] == kind)
+        return max((int(row["sequence"]) for row in self.ours(account).journal if row["type"] == kind), default=0)
 
     def trades(self, account: str) -> list[tuple[object, ...]]:
         """Trades as they would be in any other run, for comparing the trades of some of the strategies."""

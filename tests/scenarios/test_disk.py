@@ -338,12 +338,29 @@ def test_books_that_are_lost_halt_the_account_and_what_the_venue_has_is_booked(h
     for account in "ab":
         execution = home.execution(account)
         assert execution["latch"] == "halted"
-        assert (
-            "record_not_booked: the venue's record has orders of ours that these books never knew"
-            in execution["latch_reason"]
-        )
+        assert "which has our mark and is not in our books" in execution["latch_reason"]
         assert home.entries_after(account, 0) == [], "nothing was traded"
     assert "exit code 4" in life.log
+
+
+def test_an_older_copy_of_the_books_halts_the_account(place: Path) -> None:
+    home = Home(place, PAIR)
+    kept: list[bytes] = []
+
+    def keep(passed: int) -> None:
+        if passed == 2:
+            with closing(sqlite3.connect(home.books)) as db, closing(sqlite3.connect(place / "copy.db")) as copy:
+                db.backup(copy)
+            kept.append((place / "copy.db").read_bytes())
+
+    assert home.live({"a/executor:Decide": keep, "recorder:Commit": fail_at(90)}).code == 70
+    _fold(home.books)
+    home.books.write_bytes(kept[0])
+    life = home.live()
+    assert life.code == 4, life.log
+    assert home.execution("a")["latch"] == "halted"
+    assert "which has our mark and is not in our books" in home.execution("a")["latch_reason"]
+    assert [text for text in home.wrong("a", ended=False) if "our books do not" not in text] == []
 
 
 def test_a_ledger_that_is_lost_halts_the_account_and_the_other_one_trades_on(
@@ -559,14 +576,15 @@ volatility = "0.4"
 """
     home = Home(place, configs.head(0.2) + market + configs.account("a") + configs.strategy("ema", "a"))
     command = [sys.executable, "-m", "tests.scenarios.support_clock", str(home.config), str(step_s), "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        _until(lambda: home.books.exists() and home.denied("a") > 3)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 0, said
+    log = place / "log"
+    with log.open("w") as said, subprocess.Popen(command, stderr=said) as process:
+        try:
+            _until(lambda: home.books.exists() and home.denied("a") > 3)
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, log.read_text()
     reasons = {row["status_reason"].partition(":")[0] for row in home.ours("a").orders if row["status"] == "denied"}
     assert reasons == {"price_stale"}
     assert home.wrong("a", ended=False) + home.unverified() == []

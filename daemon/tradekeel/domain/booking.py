@@ -15,6 +15,7 @@ from tradekeel.domain.messages import Fill, Stamp, TransactionKind, VenueTransac
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, allows, contradicts_proof
 from tradekeel.domain.positions import convert, margin_required
+from tradekeel.domain.reconcile import OUR_MARK
 from tradekeel.domain.trades import Allocation, CloseReason
 
 
@@ -91,6 +92,7 @@ class Booking(Latching):
 
     def _follow_up(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
         """What has to be asked for because of this news."""
+        self._keep_protecting(step, self.book.order(entry.client_order_id))
         order = self.book.orders.get(entry.client_order_id or "")
         row = self.book.execution
         if order is None or row is None:
@@ -103,9 +105,24 @@ class Booking(Latching):
         elif order.purpose is Purpose.ENTRY and self.is_retired(order.strategy):
             self._cancel(step, order.client_order_id, None, f"strategy {order.strategy} is retired", now_ns)
 
+    def _keep_protecting(self, step: Step, order: Order | None) -> None:
+        """One of several exits at the venue has ended: stops never loosen, so those that stay take over its level."""
+        if order is None or order.parent_id is None or not order.is_terminal:
+            return
+        trade = self.book.trades.get(order.trade_id or "")
+        if trade is not None and trade.exits_at_venue and trade.open_quantity:
+            self._hold_levels(step, trade)
+
     def _check_news(self, step: Step, before: Order | None, entry: VenueTransaction, now_ns: int) -> None:
         """News that contradicts what we know is kept in the journal, changes nothing else, and halts the account."""
         if before is None:
+            stranger = entry.client_order_id or ""
+            if entry.kind is TransactionKind.ORDER_ACCEPTED and stranger.startswith(OUR_MARK):
+                why = (
+                    f"the venue took order {stranger}, which has our mark and is not in our books: "
+                    "they are older than its record, or somebody else trades here as we do"
+                )
+                self._latch(step, r.Latch.HALTED, why, "books", now_ns)
             return
         event = ORDER_EVENTS.get(entry.kind)
         if event is not None and not allows(before.status, event):

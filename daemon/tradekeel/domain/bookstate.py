@@ -16,7 +16,7 @@ from msgspec import Struct
 from tradekeel.domain import records as r
 from tradekeel.domain.messages import Signal
 from tradekeel.domain.money import LEDGER, ZERO, ledger
-from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
+from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side, in_order_of_decision
 from tradekeel.domain.positions import Position
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import Defect
@@ -85,7 +85,7 @@ class OpenBooks:
         self.exit_decisions = 0  # exits that the monitor or a person decided: the number of the last
         self.money = Money()
         self.trades_gross = ZERO  # realised by trades, before fees and financing: what attribution compares
-        self.orders: dict[str, Order] = {}  # live
+        self.orders: dict[str, Order] = {}  # live, in the order in which they were asked for
         self.ended: dict[str, Order] = {}  # the last few that ended
         self.trades: dict[str, Trade] = {}  # open, oldest first
         self.closed: dict[str, Trade] = {}  # the last few that closed
@@ -125,8 +125,7 @@ class OpenBooks:
 
     def live_exits(self, trade_id: str, attached: bool | None = None) -> list[Order]:
         """Live exits of a trade; ``attached`` chooses venue-held protective ones, or the others."""
-        # In the order in which they were made, never of their ids: what follows is the same in every run.
-        found = sorted((self.orders[i] for i in self.exits.get(trade_id, ())), key=_made)
+        found = sorted((self.orders[i] for i in self.exits.get(trade_id, ())), key=in_order_of_decision)
         return found if attached is None else [o for o in found if (o.parent_id is not None) is attached]
 
     def closable(self, trade: Trade) -> Decimal:
@@ -145,7 +144,7 @@ class OpenBooks:
             return self.money.realised - self.trades_gross
 
     def _index(self, order: Order) -> None:
-        if order.renews in self.orders:
+        if order.renews in self.orders and order.renews not in self.waiting:
             self._take_place(order)
         else:
             self.orders[order.client_order_id] = order
@@ -205,10 +204,6 @@ class OpenBooks:
             list(self.signals.values()),
         )
         return STATE_ENCODER.encode(state)
-
-
-def _made(order: Order) -> tuple[int, int, str]:
-    return order.created_ns, order.leg, order.client_order_id
 
 
 STATE_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")

@@ -7,19 +7,18 @@ decided on is still there, the same decision is taken again under a new id (see 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
 from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
-from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder
+from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
 from tradekeel.domain.intents import ATTEMPTS_MAX, renewed
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose
-from tradekeel.domain.sending import Sending, _tighter
-from tradekeel.domain.trades import Trade
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
+from tradekeel.domain.sending import Sending
 
 
 class Doubting(Sending):
@@ -49,7 +48,7 @@ class Doubting(Sending):
                 step.ask(CancelOrder(order.client_order_id))
         for trade in list(self.book.trades.values()):
             if trade.exits_at_venue and trade.open_quantity:
-                self._amend_again(step, trade, now_ns)
+                self._hold_levels(step, trade)
         for name in self.book.strategies:
             if self.is_retired(name):  # it may have been taken out of the configuration just now
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
@@ -58,17 +57,18 @@ class Doubting(Sending):
         step.requests = list(dict.fromkeys(step.requests))
         return step.effects()
 
-    def _amend_again(self, step: Step, trade: Trade, now_ns: int) -> None:
-        """A level that was wanted and that the venue never confirmed may not have reached it. Asking twice is harmless."""
-        children = self.book.live_exits(trade.trade_id, attached=True)
-        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
-        stop = trade.stop_loss
-        if stop is not None and not (stops and all(_tighter(trade.side, stop, level) for level in stops)):
-            stop = None
-        targets = [c.price for c in children if c.type is OrderType.LIMIT]
-        target = trade.take_profit if targets and trade.take_profit not in targets else None
-        if stop is not None or target is not None:
-            self._amend(step, trade.trade_id, stop, target, now_ns)
+    def in_order(self, asks: Iterable[VenueAsk]) -> list[VenueAsk]:
+        """What a recovery asks for, as it would have gone out without it: orders in the order in which they were asked for first.
+
+        What was freed by the news stands before what was decided anew only because it was known earlier.
+        """
+        asks = list(asks)
+        turn = {key: number for number, key in enumerate(self.book.orders)}
+        slots = [index for index, ask in enumerate(asks) if isinstance(ask, PlaceOrder)]
+        orders = sorted((ask for ask in asks if isinstance(ask, PlaceOrder)), key=lambda ask: turn.get(_id(ask), -1))
+        for index, ask in zip(slots, orders, strict=True):
+            asks[index] = ask
+        return asks
 
     def _own_request(self, order: Order) -> bool:
         """Attached exits travel with their entry: while that is in doubt, or working, they are not asked about."""
@@ -174,6 +174,10 @@ class Doubting(Sending):
         with ledger():
             self._free_waiting(step, now_ns)
         return step.effects()
+
+
+def _id(ask: PlaceOrder) -> str:
+    return ask.request.client_order_id
 
 
 _RESOLUTIONS = {

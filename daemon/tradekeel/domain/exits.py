@@ -80,6 +80,10 @@ class ExitWatch:
         self.trades: dict[str, Trade] = {}
         self.best: dict[str, Decimal] = {}  # of trailing trades that we keep
         self.asked: dict[str, int] = {}  # trade id to the tick at which an exit was last asked for
+        self.turns: dict[
+            str, int
+        ] = {}  # open trades in the order in which they were decided, never in that of their ids
+        self._next_turn = 0
         self.levels: dict[str, Levels] = {}
         """Per instrument. One that belonged to a trade which is gone stays until a tick has reached it: what is said to be
         loud may turn out to be quiet, never the other way round, and thousands of trades need not be gone through at each
@@ -88,6 +92,9 @@ class ExitWatch:
     def changed(self, trades: Iterable[Trade]) -> None:
         """Take over the latest versions: open ones are watched, closing and ended ones are not."""
         for trade in trades:
+            if trade.is_open and trade.trade_id not in self.turns:
+                self._next_turn += 1
+                self.turns[trade.trade_id] = self._next_turn
             if trade.status is TradeStatus.OPEN and _watched(trade):
                 self.trades[trade.trade_id] = trade
                 if _trails(trade) and trade.best_price is not None:
@@ -98,6 +105,7 @@ class ExitWatch:
                 if not trade.is_open:
                     self.best.pop(trade.trade_id, None)
                     self.asked.pop(trade.trade_id, None)
+                    self.turns.pop(trade.trade_id, None)
 
     def _measure(self, symbol: str) -> None:
         """The levels of one instrument, from the trades that there are."""
@@ -171,7 +179,7 @@ class ExitWatch:
         if level is None or not level.acts(tick, closing=closing):
             return exits, moves
         here = [trade for trade in self.trades.values() if trade.symbol == tick.instrument]
-        for trade in sorted(here, key=_made):
+        for trade in sorted(here, key=lambda trade: self.turns[trade.trade_id]):
             if tick.position <= trade.entry_position:
                 continue  # older ticks, and the one that filled it, say nothing about it
             if self.asked.get(trade.trade_id) == tick.position:
@@ -218,11 +226,6 @@ class ExitWatch:
         self.best[trade.trade_id] = price
         stop = self.stop_of(trade)
         return None if stop is None or stop == trade.stop_loss else StopMove(trade.trade_id, stop, price)
-
-
-def _made(trade: Trade) -> tuple[int, str]:
-    """The order in which trades were decided: the same after a restart, whichever of them was being closed meanwhile."""
-    return trade.created_ns, trade.trade_id
 
 
 def _watched(trade: Trade) -> bool:

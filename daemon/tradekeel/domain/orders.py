@@ -362,3 +362,8 @@ def contradicts_proof(before: Order, after: Order) -> str | None:
         done = f"{after.filled_quantity} of {after.quantity}"
         return f"order {after.client_order_id} is filled beyond its quantity: {done}"
     return None
+
+
+def in_order_of_decision(order: Order) -> tuple[int, str, int, int, int]:
+    """A key to sort orders by; never by their ids, which are random on a live account: the same in every run."""
+    return order.created_ns, order.source, order.decision, order.leg, order.attempt

@@ -25,7 +25,7 @@ from tradekeel.domain.evidence import (
     look,
     next_look_ns,
 )
-from tradekeel.domain.messages import VenueOrder, VenueTransaction
+from tradekeel.domain.messages import VenueOrder
 from tradekeel.domain.money import LEDGER, ZERO, plain
 from tradekeel.domain.orders import Order, OrderStatus, Side
 from tradekeel.errors import FailureWord
@@ -93,7 +93,6 @@ class FindingKind(StrEnum):
 
     BEHIND = "behind"
     RECORD_SHRANK = "record_shrank"
-    RECORD_NOT_BOOKED = "record_not_booked"
     ORDER_FOREIGN = "order_foreign"
     ORDER_OURS_NOT_BOOKED = "order_ours_not_booked"
     ORDER_ENDED_BUT_WORKING = "order_ended_but_working"
@@ -134,8 +133,6 @@ POLICY: dict[FindingKind, Rule] = {
     _K.BEHIND: Rule(_R.READ_ON, _W.RETRY),
     # The venue forgot entries that we have booked: a reset ledger, another account, a restored backup.
     _K.RECORD_SHRANK: Rule(_R.HALT, _W.HALT),
-    # The record tells of orders that bear our mark, and our books begin only now: they were lost, or moved away.
-    _K.RECORD_NOT_BOOKED: Rule(_R.HALT, _W.HALT),
     # A person's or another program's order: it is theirs to cancel, but its fills will move our account.
     _K.ORDER_FOREIGN: Rule(_R.ADOPT, _W.DEGRADE),
     # It bears our mark and our books do not know it: a lost journal, or a second daemon on the account.
@@ -207,26 +204,6 @@ def compare(ours: OurSide, theirs: TheirSide) -> list[Finding]:
     findings.extend(_positions(ours, theirs))
     findings.extend(_balance(ours, theirs))
     return findings
-
-
-def lost_books(record: Iterable[VenueTransaction], ours: Mapping[str, Order]) -> Finding | None:
-    """What new books find in the venue's record when they are not the first: orders of ours that they never knew."""
-    unknown = dict.fromkeys(
-        entry.client_order_id
-        for entry in record
-        if entry.client_order_id is not None
-        and entry.client_order_id.startswith(OUR_MARK)
-        and entry.client_order_id not in ours
-    )
-    if not unknown:
-        return None
-    what = "the venue's record has orders of ours that these books never knew: were they lost, or moved away?"
-    return Finding(
-        kind=FindingKind.RECORD_NOT_BOOKED,
-        what=what,
-        ours="none of them",
-        theirs=f"{len(unknown)}, {next(iter(unknown))} first",
-    )
 
 
 def _sequence(kind: FindingKind, what: str, ours: OurSide, theirs: TheirSide) -> Finding:

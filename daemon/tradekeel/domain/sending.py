@@ -19,7 +19,7 @@ from tradekeel.domain.intents import order_request, renewed
 from tradekeel.domain.messages import MoveStop
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
-from tradekeel.domain.trades import TradeSide, tightens
+from tradekeel.domain.trades import Trade, TradeSide, tightens
 
 
 class Sending(AccountCore):
@@ -169,6 +169,24 @@ class Sending(AccountCore):
             self._count_amends(stop, move.take_profit, now_ns)
             self._amend(step, trade.trade_id, stop, move.take_profit, now_ns)
 
+    def _hold_levels(self, step: Step, trade: Trade) -> None:
+        """Ask the venue for the levels that the trade wants and that the venue has not confirmed. Asking twice is harmless.
+
+        After a restart, and when one of several exits has ended: the stop that stays keeps the level of a trail that is gone.
+        """
+        children = [
+            child
+            for child in self.book.live_exits(trade.trade_id, attached=True)
+            if child.status is not OrderStatus.CANCEL_REQUESTED
+        ]
+        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+        stop = trade.stop_loss
+        if stop is not None and not (stops and all(_tighter(trade.side, stop, level) for level in stops)):
+            stop = None
+        targets = [c.price for c in children if c.type is OrderType.LIMIT]
+        target = trade.take_profit if targets and trade.take_profit not in targets else None
+        self._ask_for_levels(step, children, stop, target)
+
     def _amend(self, step: Step, trade_id: str, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:
         """Move the attached exits. Where one is wanted that the venue does not hold, the monitor takes over all of them."""
         children = self.book.live_exits(trade_id, attached=True)
@@ -178,8 +196,13 @@ class Sending(AccountCore):
             for child in children:
                 self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
             return
+        self._ask_for_levels(step, children, stop, target)
+
+    @staticmethod
+    def _ask_for_levels(step: Step, children: Sequence[Order], stop: Decimal | None, target: Decimal | None) -> None:
+        stops = [c for c in children if c.type is not OrderType.LIMIT]
         moves = [(c, stop) for c in stops if c.type is OrderType.STOP or len(stops) == 1]
-        moves.extend((c, target) for c in targets)
+        moves.extend((c, target) for c in children if c.type is OrderType.LIMIT)
         for child, level in moves:
             if level is not None:
                 step.ask(AmendOrder(child.client_order_id, format(level, "f")))

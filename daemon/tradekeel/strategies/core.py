@@ -22,6 +22,7 @@ from msgspec import Struct
 from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Decision, Emit, Enter, Request, SetTimer, Stamp
+from tradekeel.domain.orders import in_order_of_decision
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
@@ -417,7 +418,8 @@ class StrategistCore:
         if self._dirty:
             view, settings = self.view, self.settings
             positions = view.net_positions()
-            trades, orders = tuple(view.trades.values()), tuple(view.orders.values())
+            trades = tuple(view.trades.values())
+            orders = tuple(sorted(view.orders.values(), key=in_order_of_decision))
             self._contexts = {
                 symbol: StrategyContext(
                     balance=view.balance,

@@ -144,6 +144,25 @@ def test_what_is_taken_again_keeps_its_place_so_after_another_restart_it_still_g
     assert lookups_in(desk.restart()) == [again_id, second_id]
 
 
+def test_what_was_set_free_by_the_news_goes_out_behind_what_is_taken_again() -> None:
+    """It waited while the other went out: only the restart knows of its freedom before it knows that the other never arrived."""
+    desk = ExecutorDesk()
+    trade = desk.open(buy(stop_loss="1.09000"))
+    (stop,) = desk.exits(trade, attached=True)
+    desk.decide(leave(trade))
+    (entry_id,) = placed_in(desk.decide(buy(), strategy="b"))
+    (exit_,) = desk.exits(trade)
+    canceled = desk.entry(K.ORDER_CANCELED, stop)
+
+    freed = [*desk.restart().requests, *desk.keep(desk.core.news([canceled], desk.now_ns)).requests]
+    asks = [*freed, *never_arrived(desk, entry_id).requests]
+
+    (again_id,) = [key for key, order in desk.book.orders.items() if order.renews == entry_id]
+    assert placed_in(Effects(requests=tuple(asks))) == [exit_.client_order_id, again_id]
+    assert placed_in(Effects(requests=tuple(desk.core.in_order(asks)))) == [again_id, exit_.client_order_id]
+    assert lookups_in(desk.restart()) == [again_id, exit_.client_order_id], "and so it is after another one"
+
+
 def test_attempts_have_an_end() -> None:
     desk = ExecutorDesk()
     entry_id = entered(desk)

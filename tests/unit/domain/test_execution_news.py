@@ -449,3 +449,24 @@ def test_news_of_an_attached_exit_whose_trade_is_closed_moves_nothing_any_more()
 
     assert desk.order(stop.client_order_id).stop_price == D("1.09500")
     assert desk.trade(trade).stop_loss == D("1.09000")
+
+
+# --- books that are not the newest ------------------------------------------------------------------------------------
+
+
+def test_an_order_with_our_mark_that_our_books_never_knew_halts_the_account() -> None:
+    """Every order of ours is durable here before it is sent: these books are a copy, or not the only ones."""
+    desk = ExecutorDesk()
+
+    desk.news(K.ORDER_ACCEPTED, client_order_id="tk-of-another-copy")
+
+    assert desk.latch() is r.Latch.HALTED
+
+
+@pytest.mark.parametrize("stranger", [None, "theirs-1"])
+def test_an_order_of_somebody_else_halts_nothing(stranger: str | None) -> None:
+    desk = ExecutorDesk()
+
+    desk.news(K.ORDER_ACCEPTED, client_order_id=stranger)
+
+    assert desk.latch() is r.Latch.OPEN

@@ -310,6 +310,31 @@ def test_a_trailing_stop_at_the_venue_is_told_to_the_trade_where_it_is_tighter()
     assert not desk.restart().requests, "it was the trail that moved it: nothing is asked for"
 
 
+def test_the_level_of_a_trail_that_ends_is_kept_by_the_stop_that_stays() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(stop_loss="1.09000", trailing_distance="0.00500"))
+    stop, trail = desk.exits(trade, attached=True)
+    desk.news(K.ORDER_AMENDED, trail, price=D("1.09600"))
+    desk.decide(Cancel(client_order_id=trail.client_order_id))
+
+    effects = desk.news(K.ORDER_CANCELED, trail)
+
+    assert amends_in(effects) == [(stop.client_order_id, "1.09600")]
+    assert amends_in(desk.restart()) == [(stop.client_order_id, "1.09600")], "until the venue has confirmed it"
+    desk.news(K.ORDER_AMENDED, stop, price=D("1.09600"))
+    assert not desk.restart().requests
+
+
+def test_exits_that_are_to_end_are_not_moved() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(stop_loss="1.09000", trailing_distance="0.00500"))
+    _, trail = desk.exits(trade, attached=True)
+    desk.news(K.ORDER_AMENDED, trail, price=D("1.09600"))
+    desk.decide(leave(trade))
+
+    assert not amends_in(desk.news(K.ORDER_CANCELED, trail))
+
+
 def test_a_trailing_stop_begins_where_the_venue_says() -> None:
     desk = ExecutorDesk()
     (entry_id,) = placed_in(desk.decide(buy(trailing_distance="0.00500")))

@@ -340,9 +340,14 @@ class World:
         return max(index, min(len(window.ticks), at))
 
     def _arrive(self, window: TickWindow | None, stamp: int) -> None:
-        self.arrived_there = True
-        self.settle()
+        self._go_on()
         self._catch_up(window, max(stamp, self.frontier))
+
+    def _go_on(self) -> None:
+        self.settle()  # first it is known what became of every order
+        self.arrived_there = True
+        self.outbox = deque(self.core.in_order(self.outbox))
+        self.settle()
 
     def _quiet(self, window: TickWindow, index: int, calm: int) -> int:
         until = Stamp.after(window.ticks[calm - 1].position)
@@ -384,8 +389,7 @@ class World:
         else:
             self.matcher.advance(window, index + 1)
         if not self.arrived_there and tick.position >= Stamp.position(self.frontier):
-            self.arrived_there = True
-            self.settle()
+            self._go_on()
         if self._watch(tick):
             self.settle()
         self._catch_up(window, before)

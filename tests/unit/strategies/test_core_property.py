@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,7 +95,7 @@ class Alone:
             part = ticks[start : start + window]
             bars = {i: self.done.bars[start + i] for i in range(len(part)) if start + i in self.done.bars}
             until = Stamp.after(part[-1].position)
-            if core.position >= part[-1].position and core.stamp >= until:
+            if core.position >= part[-1].position and core.stamp >= until and not core.has_more(until):
                 continue
             self._window(core, TickWindow(tuple(part), bars), until)
             if save:
@@ -113,8 +112,6 @@ class Alone:
                 self.decided[decision.number] = decision
 
 
-# Not in every check yet: the last saved states differ in how much of the last news had been taken when the walk ended.
-@pytest.mark.campaign
 @given(seeds, st.sampled_from(["a", "b"]), st.integers(1, 50), st.randoms(use_true_random=False))
 def test_alone_with_the_journal_a_strategist_takes_the_same_decisions_from_any_state_it_saved(
     seed: int, name: str, window: int, chance: random.Random

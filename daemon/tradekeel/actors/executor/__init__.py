@@ -109,7 +109,7 @@ class Executor(Starting, Following, People):
 
     def _caught_up(self, message: CaughtUp, reply: Reply | None) -> None:
         assert reply is not None
-        self._catching_up = False
+        self._back = True
         self._settling.append(reply)
 
     def _settle(self, message: Settle, reply: Reply | None) -> None:

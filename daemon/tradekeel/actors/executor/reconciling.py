@@ -6,7 +6,7 @@ from typing import Any
 
 from tradekeel.actors.executor.shell import VENUE_TIMEOUT_S, ReconcileAgain, Shell, SideRead
 from tradekeel.domain.protocol import Performed, Reconcile, VenueSide
-from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare, lost_books
+from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
 from tradekeel.domain.records import Latch, Reconciled
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
@@ -36,7 +36,6 @@ class Reconciling(Shell):
             return
         assert isinstance(answer, VenueSide)
         point("executor.reconcile.read")
-        self._look_for_lost_books(answer)
         self._news(Performed((), answer.transactions))
         if not self.core.ready:
             self._take(self.core.recover(self._now()))
@@ -94,18 +93,7 @@ class Reconciling(Shell):
             looked_up=dict(side.orders),
         )
 
-    def _look_for_lost_books(self, side: VenueSide) -> None:
-        """Before anything of the record is booked: afterwards nobody could tell any more."""
-        if self._book.cursor or self._lost_books is not None:
-            return
-        self._lost_books = lost_books(side.transactions, self._book.orders)
-        if self._lost_books is not None:
-            reason = f"the books do not match: {self._lost_books}"
-            self._take(self.core.latch(Latch.HALTED, reason, "reconcile", self._now()))
-
     def _apply(self, findings: list[Finding], side: VenueSide) -> None:
-        if self._lost_books is not None:
-            findings, self._lost_books = [self._lost_books, *findings], None
         halting = [f for f in findings if f.resolution is Resolution.HALT]
         for finding in findings:
             if finding.resolution is Resolution.MAKE_UNKNOWN and finding.client_order_id is not None:

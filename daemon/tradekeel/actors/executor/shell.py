@@ -32,7 +32,6 @@ from tradekeel.domain.protocol import (
     Performed,
     SetLatch,
 )
-from tradekeel.domain.reconcile import Finding
 from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, LatchChanged, Mode, Record, StrategyRow
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
@@ -143,7 +142,10 @@ class Shell(Actor):
         self._asking = False
         # After a restart the venue may stand at an older tick than what was decided: nothing goes out before the feed
         # has brought it there, or an order would meet ticks that came before its decision.
-        self._catching_up = self.terms.replayable
+        self._catching_up = (
+            self.terms.replayable
+        )  # the feed is not back yet, or what became of an order is not known yet
+        self._back = False
         self._ended = False
         self._asked = 0  # ticks to match, lookups and reconciliations on their way
         self._deferred: deque[Envelope] = deque()
@@ -159,7 +161,6 @@ class Shell(Actor):
         self._failures = 0
         self._waits_to_try_again = False
         self._rounds = 0
-        self._lost_books: Finding | None = None
 
     def _now(self) -> int:
         """Event time in replay (the last thing that happened), the clock's time otherwise."""
@@ -200,6 +201,9 @@ class Shell(Actor):
             point("executor.before_commit")
             group = merged(steps).group(self._book.execution_id)
             self.request(self._recorder, Commit(group), partial(Committed, steps), timeout_s=COMMIT_TIMEOUT_S)
+        if self._catching_up and self._back and not (self._asked or self._unacknowledged):
+            self._catching_up = False
+            self._to_ask = self.core.in_order(self._to_ask)
         if self._to_ask and not self._asking and not self._catching_up:
             wire, self._to_ask = tuple(self._to_ask), []
             self._asking = True
