@@ -99,8 +99,8 @@ class TickMatcher(Protocol):
     async def match(self, window: TickWindow, index: int) -> None:
         """Act on one tick: triggers, fills, expiries, financing, margin. Durable in the venue's ledger when it returns."""
 
-    async def advance(self, window: TickWindow, stop: int) -> None:
-        """All ticks before ``stop`` have passed quietly: remember marks and the position (durable lazily)."""
+    def advance(self, window: TickWindow, stop: int) -> None:
+        """All ticks before ``stop`` have passed quietly: remember marks and position. Never waits; durable with the next act."""
 
 
 class FeedInfo(Struct, frozen=True, kw_only=True):

@@ -55,6 +55,7 @@ from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.interrupt import Interruptible
+from tradekeel.runtime.reference import ask_each
 
 ASK_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
@@ -64,6 +65,9 @@ ROUNDS_MAX = 100_000
 """All strategies together; each is given up long before, so that this many are a defect of ours."""
 CUT_ATTEMPTS_MAX = 10
 """A record that arrives from outside (a snapshot, a command) while a cut is being made makes it begin again."""
+ASKED_AT_ONCE_TICKS_MAX = 16
+"""Windows up to this long come as they happen: then it is the way of one tick that should be short. In longer ones the
+monitor need not look further than the venue."""
 FLATTEN_WINDOWS_MAX = 10_000
 FLATTEN_WINDOW_TICKS = 16
 RESTART_WAIT_S = 0.01
@@ -216,10 +220,7 @@ class Feed(Actor):
                 await self._loud_tick(window, index, venue_acts=False)
                 index += 1
                 continue
-            acts = stop
-            if self.settings.lockstep:
-                acts = await self._executor_side(self._session, QuietUntil(window, index, stop))
-            calm = await self._executor_side(self._monitor, QuietUntil(window, index, acts, self._journal_to))
+            acts, calm = await self._quiet_until(window, index, stop)
             if calm > index:
                 index = await self._quiet_ticks(window, index, calm)
             else:
@@ -230,6 +231,18 @@ class Feed(Actor):
             if not self._arrived and window.first_position + index > Stamp.position(self._frontier):
                 await self._arrive(window, self._frontier)
         return index
+
+    async def _quiet_until(self, window: TickWindow, index: int, stop: int) -> tuple[int, int]:
+        """Where the venue acts next, and up to where neither it nor the monitor does anything."""
+        quiet = QuietUntil(window, index, stop, self._journal_to)
+        if not self.settings.lockstep:
+            return stop, await self._executor_side(self._monitor, quiet)
+        if stop - index <= ASKED_AT_ONCE_TICKS_MAX:
+            both = ((self._session, quiet), (self._monitor, quiet))
+            acts, calm = await ask_each(both, timeout_s=ASK_TIMEOUT_S)
+            return acts, min(acts, calm)
+        acts = await self._executor_side(self._session, quiet)
+        return acts, await self._executor_side(self._monitor, QuietUntil(window, index, acts, self._journal_to))
 
     def _stop_before_frontier(self, window: TickWindow, index: int) -> int:
         """Index behind the ticks that may pass in one go; ``index`` itself if the next tick is the frontier's own."""

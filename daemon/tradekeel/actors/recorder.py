@@ -42,10 +42,7 @@ class Books(Protocol):
 
 
 class _Done(Struct, frozen=True):
-    """A commit or a load came back."""
-
-    replies: tuple[Reply | None, ...]
-    results: tuple[Any, ...]
+    """The disk is free again; whoever waited was answered already."""
 
 
 class Recorder(Actor):
@@ -81,9 +78,8 @@ class Recorder(Actor):
         match message:
             case Commit() | LoadAccount():
                 self._waiting.append((message, reply))
-            case _Done(replies, results):
+            case _Done():
                 self._busy = False
-                self._answer(replies, results)
             case _:
                 raise TypeError(f"the recorder does not know {type(message).__name__}")
 
@@ -110,11 +106,7 @@ class Recorder(Actor):
     async def _commit(self, batch: tuple[tuple[Group, Reply | None], ...]) -> None:
         assert self._books is not None
         results = await self._worker.call(self._books.commit, [group for group, _ in batch])
-        self.post(_Done(tuple(reply for _, reply in batch), tuple(results)))
-
-    @staticmethod
-    def _answer(replies: tuple[Reply | None, ...], results: tuple[Any, ...]) -> None:
-        for reply, result in zip(replies, results, strict=True):
+        for (_, reply), result in zip(batch, results, strict=True):
             if reply is None:
                 if isinstance(result, GroupRefused):
                     raise result  # nobody waits for the answer: the defect must not pass unseen
@@ -122,10 +114,12 @@ class Recorder(Actor):
                 reply.fail(result)
             else:
                 reply.send(result)
+        self.post(_Done())
 
     async def _load(self, account: str, reply: Reply) -> None:
         assert self._books is not None
-        self.post(_Done((reply,), (await self._worker.call(self._books.load, account),)))
+        reply.send(await self._worker.call(self._books.load, account))
+        self.post(_Done())
 
     @property
     def works(self) -> bool:

@@ -75,6 +75,7 @@ class Session(Actor):
         self._make_venue = make_venue
         self._deadline_clock = deadline_clock  # None in replay: event time does not pass while we work
         self._venue: Venue | None = None
+        self._matcher: TickMatcher | None = None  # the same venue, if our feed drives it
         self._connected = False
         self._why = "not connected yet"
         self._failures = 0
@@ -86,8 +87,10 @@ class Session(Actor):
         self._calls = 0  # of the venue; one piece of work may be many, and each that comes back is progress
 
     async def on_start(self) -> None:
-        self._venue = self._make_venue()
-        self.resources.push_async_callback(self._venue.close)
+        self._venue = venue = self._make_venue()
+        if venue.capabilities.matches_ticks and isinstance(venue, TickMatcher):
+            self._matcher = venue
+        self.resources.push_async_callback(venue.close)
         await self._connect()
 
     async def _connect(self) -> None:
@@ -109,10 +112,10 @@ class Session(Actor):
         match message:
             case QuietUntil(window, start, stop):
                 assert reply is not None
-                matcher = self._matcher()
+                matcher = self._matcher
                 reply.send(stop if matcher is None else min(stop, matcher.quiet_until(window, start)))
             case VenuePassed():
-                self._enqueue(self._epoch, lambda: self._pass(message), None)
+                self._passed(message)
             case MatchTick():
                 self._enqueue(self._epoch, lambda: self._match(message), reply)
             case Perform(epoch=epoch):
@@ -134,12 +137,6 @@ class Session(Actor):
             case _:
                 raise TypeError(f"the session does not know {type(message).__name__}")
         self._start_next()
-
-    def _matcher(self) -> TickMatcher | None:
-        venue = self._venue
-        return (
-            venue if venue is not None and venue.capabilities.matches_ticks and isinstance(venue, TickMatcher) else None
-        )
 
     # --- one thing at a time ---------------------------------------------------------------------------------------------
 
@@ -184,13 +181,22 @@ class Session(Actor):
         self._calls += 1
         return self._venue
 
+    def _passed(self, message: VenuePassed) -> None:
+        """Noted at once, unless something is under way that came before it."""
+        if self._busy or self._queue:
+            self._enqueue(self._epoch, lambda: self._pass(message), None)
+        else:
+            self._note_passed(message)
+
     async def _pass(self, message: VenuePassed) -> None:
-        matcher = self._matcher()
-        if matcher is not None:
-            await matcher.advance(message.window, message.stop)
+        self._note_passed(message)
+
+    def _note_passed(self, message: VenuePassed) -> None:
+        if self._matcher is not None:
+            self._matcher.advance(message.window, message.stop)
 
     async def _match(self, message: MatchTick) -> Performed:
-        matcher = self._matcher()
+        matcher = self._matcher
         if matcher is not None:
             point("session.match.before")
             await matcher.match(message.window, message.index)
@@ -232,16 +238,15 @@ class Session(Actor):
                 point("session.cancel.before")
                 ended = await self._send(client_id, lambda venue: venue.cancel(client_id, check))
                 point("session.cancel.after")
-                if ended.kind in (OutcomeKind.NOT_SENT, OutcomeKind.UNKNOWN):
-                    return Outcome(client_id, ended.kind, ended.reason, again=ask)
+                return _unless_answered(ask, ended)
             case AmendOrder(client_id, price):
                 level = parse_amount(price)
                 point("session.amend.before")
-                await self._send(client_id, lambda venue: venue.amend(client_id, level, check))
+                ended = await self._send(client_id, lambda venue: venue.amend(client_id, level, check))
                 point("session.amend.after")
+                return _unless_answered(ask, ended)
             case LookUpOrder():
                 raise TypeError("lookups go to sync")
-        return None
 
     async def _place(self, ask: PlaceOrder, epoch: int) -> Outcome:
         request = ask.request
@@ -284,7 +289,7 @@ class Session(Actor):
     async def _read_everything(self, message: Reconcile) -> VenueSide:
         venue = self._ready()
         point("session.read.before")
-        matcher = self._matcher()
+        matcher = self._matcher
         if matcher is not None and message.run is not None:
             await matcher.begin(message.run)
         news = await self._news(venue, message.cursor)
@@ -304,3 +309,9 @@ class Session(Actor):
 
     def settled(self) -> bool:
         return not self._busy and not self._queue and super().settled()
+
+
+def _unless_answered(ask: CancelOrder | AmendOrder, ended: Outcome) -> Outcome | None:
+    if ended.kind in (OutcomeKind.NOT_SENT, OutcomeKind.UNKNOWN):
+        return Outcome(ask.client_order_id, ended.kind, ended.reason, again=ask)
+    return None

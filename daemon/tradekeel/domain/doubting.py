@@ -57,6 +57,15 @@ class Doubting(Sending):
         step.requests = list(dict.fromkeys(step.requests))
         return step.effects()
 
+    def hold_levels(self, client_order_id: str) -> Effects:
+        """Whether a level reached the venue is not known: ask again for what the order's trade wants by now."""
+        step = Step(self.book)
+        order = self.book.orders.get(client_order_id)
+        trade = self.book.trades.get(order.trade_id or "") if order is not None else None
+        if trade is not None and trade.exits_at_venue and trade.open_quantity:
+            self._hold_levels(step, trade)
+        return step.effects()
+
     def in_order(self, asks: Iterable[VenueAsk]) -> list[VenueAsk]:
         """What a recovery asks for, as it would have gone out without it: orders in the order in which they were asked for first.
 

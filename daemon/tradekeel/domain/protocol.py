@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.effects import CancelOrder, VenueAsk
+from tradekeel.domain.effects import AmendOrder, CancelOrder, VenueAsk
 from tradekeel.domain.messages import Decision, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import Checkpoint, Group, Latch, Record, StrategyStatus
@@ -350,7 +350,7 @@ class Outcome(Struct, frozen=True):
     client_order_id: str
     kind: OutcomeKind
     reason: str = ""
-    again: CancelOrder | None = None  # a cancel that may not have arrived: it is asked for until somebody answers
+    again: CancelOrder | AmendOrder | None = None  # it may not have arrived: it is asked for until somebody answers
 
 
 class Performed(Struct, frozen=True):

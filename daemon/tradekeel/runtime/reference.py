@@ -8,7 +8,7 @@ there will be none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from tradekeel.runtime.clock import Clock, Timer
@@ -170,3 +170,15 @@ class ActorRef:
         why = NOT_RUNNING if box is None else STOPPING
         self._directory.dead_letters.add(self.name, message, why)
         return False
+
+
+async def ask_each(asks: Sequence[tuple[ActorRef, Any]], *, timeout_s: float) -> list[Any]:
+    """Send all requests, then wait for all answers, in the order of the requests. The first failure is raised, as by ``ask``."""
+    begun: list[Request] = []
+    try:
+        for ref, message in asks:
+            begun.append(ref.begin(message, timeout_s=timeout_s))
+        return [await request.future for request in begun]
+    finally:
+        for request in begun:
+            request.close()

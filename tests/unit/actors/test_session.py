@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from tradekeel.actors.session import Session
-from tradekeel.domain.effects import CancelOrder
+from tradekeel.domain.effects import AmendOrder, CancelOrder, VenueAsk
 from tradekeel.domain.messages import OrderRequest, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.protocol import OutcomeKind, Perform, Performed
 from tradekeel.errors import OutcomeUnknown
@@ -19,7 +21,7 @@ from tradekeel.runtime.system import ActorSystem
 
 
 class SilentVenue:
-    """A venue that answers no cancel until it is told to; it remembers what it was asked."""
+    """A venue that answers no cancel and no amendment until it is told to; it remembers what it was asked."""
 
     name, account = "silent", "a"
     capabilities = VenueCapabilities(proof=Proof.NONE)
@@ -44,7 +46,7 @@ class SilentVenue:
             raise OutcomeUnknown("no answer in time")
 
     async def amend(self, client_order_id: str, price: Any, last_check: LastCheck) -> None:
-        raise AssertionError("nothing is amended here")
+        await self.cancel(client_order_id, last_check)
 
     async def transactions(self, after: int, rows_max: int = 1000) -> Sequence[VenueTransaction]:
         return []
@@ -62,7 +64,7 @@ class SilentVenue:
         raise AssertionError("nobody asks for the balance here")
 
 
-async def perform(venue: SilentVenue, ask: CancelOrder) -> Performed:
+async def perform(venue: SilentVenue, ask: VenueAsk) -> Performed:
     """Have a session perform one request, and end it."""
     system = ActorSystem(ManualClock())
     answers: list[Performed] = []
@@ -87,8 +89,12 @@ async def perform(venue: SilentVenue, ask: CancelOrder) -> Performed:
     return answers[0]
 
 
-async def test_a_cancel_that_nobody_answered_is_handed_back_to_be_asked_for_again() -> None:
-    venue, ask = SilentVenue(), CancelOrder("tk1")
+ASKS = (CancelOrder("tk1"), AmendOrder("tk1", "1.10500"))
+
+
+@pytest.mark.parametrize("ask", ASKS)
+async def test_a_request_that_nobody_answered_is_handed_back_to_be_asked_for_again(ask: VenueAsk) -> None:
+    venue = SilentVenue()
 
     performed = await perform(venue, ask)
 
@@ -97,10 +103,11 @@ async def test_a_cancel_that_nobody_answered_is_handed_back_to_be_asked_for_agai
     assert venue.asked == ["tk1"]
 
 
-async def test_an_answered_cancel_has_no_outcome_of_its_own_because_its_end_comes_as_news() -> None:
+@pytest.mark.parametrize("ask", ASKS)
+async def test_one_that_was_answered_has_no_outcome_of_its_own_because_its_end_comes_as_news(ask: VenueAsk) -> None:
     venue = SilentVenue()
     venue.answers = True
 
-    performed = await perform(venue, CancelOrder("tk1"))
+    performed = await perform(venue, ask)
 
     assert performed.outcomes == ()

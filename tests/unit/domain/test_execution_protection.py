@@ -284,6 +284,19 @@ def test_a_move_that_a_kill_kept_from_the_venue_is_asked_for_again() -> None:
     assert not desk.restart().requests
 
 
+def test_an_amendment_that_nobody_answered_is_asked_for_again_as_it_is_wanted_by_then() -> None:
+    desk = ExecutorDesk()
+    trade, stop, _ = protected(desk)
+    desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500")))
+    desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09700")))
+
+    assert amends_in(desk.core.hold_levels(stop.client_order_id)) == [(stop.client_order_id, "1.09700")]
+
+    desk.news(K.ORDER_AMENDED, stop, price=D("1.09700"))
+    assert not desk.core.hold_levels(stop.client_order_id)
+    assert not desk.core.hold_levels("tk-that-has-ended")
+
+
 def test_where_the_venue_holds_no_such_exit_the_monitor_takes_over_all_of_them() -> None:
     desk = ExecutorDesk()
     trade = desk.open(buy(take_profit="1.12000"))

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.runtime.support import Boom, Diarist, World, world
 from tradekeel.runtime.actor import Actor, Envelope, Lane, MailboxLimits, Reply
 from tradekeel.runtime.errors import ActorDied, ActorError, MailboxFull, RequestTimeout
+from tradekeel.runtime.reference import ask_each
 from tradekeel.runtime.restart import Ending, RestartType
 from tradekeel.runtime.supervisor import ChildSpec, Supervisor
 
@@ -132,6 +133,33 @@ async def test_requests_to_nobody_fail_at_once():
         with pytest.raises(ActorDied):
             await w.ask("nobody", "x", timeout_s=1e9)
         assert not w.system.ref("nobody").alive
+
+
+async def test_several_are_asked_at_once_and_answer_in_the_order_of_the_questions():
+    async with world(tree(Keeper, Diarist)) as w:
+        a, b = w.system.ref("a"), w.system.ref("b")
+        answers: list[Any] = []
+
+        async def ask() -> None:
+            answers.extend(await ask_each(((a, "keep"), (b, "ping")), timeout_s=60))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await w.clock.settle()
+            assert answers == [], "one of them has not answered"
+            await a.send("answer")
+        assert answers == ["at last", ("b", 1)]
+
+
+async def test_of_several_that_are_asked_the_first_failure_is_raised_and_nobody_waits_for_the_others():
+    async with world(tree(Keeper, Diarist)) as w:
+        asks = ((w.system.ref("nobody"), "x"), (w.system.ref("a"), "keep"))
+        with pytest.raises(ActorDied):
+            await ask_each(asks, timeout_s=1e9)
+        with pytest.raises(ActorDied):
+            await ask_each(tuple(reversed(asks)), timeout_s=1e9)
+        with pytest.raises(ActorDied):
+            await ask_each(((w.system.ref("a"), "boom"), (w.system.ref("b"), "boom")), timeout_s=1e9)
 
 
 async def test_every_unanswered_request_fails_at_once_when_the_actor_dies():

@@ -90,7 +90,7 @@ class TestKilled:
             done = any(e.kind == kind and e.client_order_id == client_order_id for e in record)
             return venue.position == position and not done
 
-        await venue.advance(window, 1)
+        venue.advance(window, 1)
         if await not_yet("order_accepted", "e", 1):
             await venue.place(request("e", "buy", 1000, attached=EXITS), allow)
         for index in range(1, len(QUOTES)):
@@ -151,7 +151,7 @@ def kill(name):
 async def main():
     venue, window = paper(pathlib.Path(sys.argv[1]), point=kill), ticks("1.10000/1.10010", "1.10020/1.10030")
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     await venue.place(request("a", "buy", 1000), allow)
     await venue.match(window, 1)
 
@@ -190,7 +190,7 @@ async def filled(file: Path) -> None:
     """A ledger with an open position, a working order and seven entries or so."""
     venue, window = paper(file), ticks(*QUOTES)
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     await venue.place(request("e", "buy", 1000, attached=EXITS), allow)
     await venue.match(window, 1)
     await venue.match(window, 2)
@@ -316,7 +316,7 @@ class TestFailure:
     async def test_of_a_match_is_a_failure_of_the_store(self, file: Path):
         venue, window = paper(file), ticks(*QUOTES)
         await venue.connect()
-        await venue.advance(window, 1)
+        venue.advance(window, 1)
         await venue.place(request("a", "buy", 1000), allow)
         self.breaks(file)
         with pytest.raises(StoreUnavailable):
@@ -347,7 +347,7 @@ class TestFailure:
     async def test_of_closing_is_told_and_the_file_is_let_go(self, file: Path):
         venue, window = paper(file), ticks(*QUOTES)
         await venue.connect()
-        await venue.advance(window, 1)
+        venue.advance(window, 1)
         change(file, "ALTER TABLE account RENAME TO gone")
         with pytest.raises(StoreUnavailable):
             await venue.close()

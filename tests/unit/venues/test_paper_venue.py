@@ -42,7 +42,7 @@ def test_it_is_a_venue_and_a_tick_matcher(file: Path):
 async def test_an_order_goes_through_its_life(file: Path):
     venue, window = paper(file), ticks(*QUOTES)
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     await venue.place(request("a", "buy", 1000), allow)
     assert venue.quiet_until(window, 1) == 1
     await venue.match(window, 1)
@@ -66,7 +66,7 @@ async def test_it_goes_on_where_it_was_after_a_restart(file: Path):
     window = ticks(*QUOTES)
     venue = paper(file)
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     exits = (stop("sl", "1.09000"), target("tp", "1.10055"))
     await venue.place(request("e", "buy", 1000, attached=exits), allow)
     await venue.match(window, 1)
@@ -76,7 +76,7 @@ async def test_it_goes_on_where_it_was_after_a_restart(file: Path):
     assert again.position == 2
     assert [o.client_order_id for o in await again.open_orders()] == ["sl", "tp"]
     assert again.quiet_until(window, 0) == 3
-    await again.advance(window, 3)
+    again.advance(window, 3)
     await again.match(window, 3)
     assert (await story(again))[-2:] == ["tp sell 1000 at 1.10060 maker", "sl canceled 1000 (oco)"]
     await again.close()
@@ -85,12 +85,12 @@ async def test_it_goes_on_where_it_was_after_a_restart(file: Path):
 async def test_ticks_that_were_seen_already_do_nothing(file: Path):
     venue, window = paper(file), ticks(*QUOTES)
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     await venue.place(request("a", "buy", 1000), allow)
     await venue.match(window, 1)
     for index in (0, 1):
         await venue.match(window, index)
-        await venue.advance(window, index)
+        venue.advance(window, index)
     assert venue.position == 2
     assert len(await venue.transactions(0)) == 3
     await venue.close()
@@ -99,17 +99,17 @@ async def test_ticks_that_were_seen_already_do_nothing(file: Path):
 async def test_the_position_is_kept_by_a_checkpoint_a_close_and_every_act(file: Path):
     venue, window = paper(file), ticks(*QUOTES)
     await venue.connect()
-    await venue.advance(window, 2)
+    venue.advance(window, 2)
     lost = paper(file)
     await lost.connect()
     assert lost.position == 0  # quiet ticks are not worth a commit: after a kill they are seen again
-    await lost.advance(window, 1)
+    lost.advance(window, 1)
     await lost.checkpoint()
     await lost.checkpoint()  # nothing more to save
     kept = paper(file)
     await kept.connect()
     assert kept.position == 1
-    await kept.advance(window, 3)
+    kept.advance(window, 3)
     await kept.close()
     closed = paper(file)
     await closed.connect()
@@ -120,7 +120,7 @@ async def test_the_position_is_kept_by_a_checkpoint_a_close_and_every_act(file: 
 async def test_the_record_is_read_from_any_point_in_pages(file: Path):
     venue, window = paper(file), ticks(*QUOTES)
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     for number in range(5):
         await venue.place(request(f"o{number}", "buy", 1000), allow)
     whole = await venue.transactions(0)
@@ -142,7 +142,7 @@ class TestLookups:
     async def test_find_working_ended_rejected_and_waiting_orders(self, file: Path):
         venue, window = paper(file), ticks(*QUOTES)
         await venue.connect()
-        await venue.advance(window, 1)
+        venue.advance(window, 1)
         await venue.place(request("filled", "buy", 1000), allow)
         await venue.match(window, 1)
         await venue.place(request("canceled", "buy", 1000, "limit", price="1.0"), allow)
@@ -173,7 +173,7 @@ class TestLookups:
     async def test_find_the_latest_order_with_an_id_that_was_used_twice(self, file: Path):
         venue, window = paper(file), ticks(*QUOTES)
         await venue.connect()
-        await venue.advance(window, 1)
+        venue.advance(window, 1)
         await venue.place(request("a", "buy", 1000), allow)
         await venue.match(window, 1)
         await venue.place(request("a", "sell", 300), allow)
@@ -362,7 +362,7 @@ class TestRuns:
         venue, window = paper(file), ticks(*QUOTES)
         await venue.connect()
         await venue.begin("first")
-        await venue.advance(window, 2)
+        venue.advance(window, 2)
         await venue.place(request("a", "buy", 1000, "limit", price="1.0"), allow)
         await venue.begin("first")
         assert venue.position == 2
@@ -430,7 +430,7 @@ def test_its_settings_are_read_from_the_configuration_strictly():
 async def test_amend_and_cancel_are_answered_in_the_record(file: Path):
     venue, window = paper(file), ticks(*QUOTES)
     await venue.connect()
-    await venue.advance(window, 1)
+    venue.advance(window, 1)
     await venue.place(request("a", "buy", 1000, "limit", price="1.0"), allow)
     await venue.amend("a", D("1.05"), allow)
     await venue.cancel("a", allow)

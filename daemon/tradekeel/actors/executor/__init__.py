@@ -19,7 +19,7 @@ from tradekeel.actors.executor.following import Following
 from tradekeel.actors.executor.people import People
 from tradekeel.actors.executor.shell import (
     VENUE_TIMEOUT_S,
-    CancelAgain,
+    AskAgain,
     Committed,
     Done,
     ExecutorSettings,
@@ -162,7 +162,7 @@ _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
     NewsWaits: Executor._news_wait,
     ReconcileNow: Executor._again,
     ReconcileAgain: Executor._again,
-    CancelAgain: Executor._cancel_again,
+    AskAgain: Executor._ask_again,
     Committed: Executor._committed,
     Done: Executor._performed,
     Matched: Executor._matched,

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder, VenueAsk, merged
+from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, VenueAsk, merged
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.protocol import (
@@ -45,7 +45,7 @@ UNACKNOWLEDGED_MAX = 64
 """Steps that the core may be ahead of the disk."""
 
 
-CANCEL_AGAIN_S = 1.0
+ASK_AGAIN_S = 1.0
 COMMIT_TIMEOUT_S = 60.0
 
 
@@ -71,8 +71,8 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
 
 
 # What requests bring back.
-class CancelAgain(Struct, frozen=True):
-    cancel: CancelOrder
+class AskAgain(Struct, frozen=True):
+    ask: CancelOrder | AmendOrder
 
 
 class Committed(Struct, frozen=True):
@@ -287,7 +287,7 @@ class Shell(Actor):
         self._news(performed)
         for outcome in performed.outcomes:
             if outcome.again is not None:
-                self.spawn(self._cancel_later, outcome.again)
+                self.spawn(self._ask_later, outcome.again)
                 continue
             if outcome.kind is OutcomeKind.NOT_SENT:
                 self._take(self.core.not_sent(outcome.client_order_id, outcome.reason, self._now()))
@@ -311,14 +311,18 @@ class Shell(Actor):
         elif not answer.found:
             self._alert("warning", f"order {answer.client_order_id}: {answer.reason} (tradekeel resolve)")
 
-    async def _cancel_later(self, cancel: CancelOrder) -> None:
-        await self.clock.sleep(CANCEL_AGAIN_S)
-        self.post(CancelAgain(cancel))
+    async def _ask_later(self, ask: CancelOrder | AmendOrder) -> None:
+        await self.clock.sleep(ASK_AGAIN_S)
+        self.post(AskAgain(ask))
 
-    def _cancel_again(self, message: CancelAgain, _: Reply | None) -> None:
-        """A cancel takes risk away and asking twice is harmless: it is the one thing that is tried until it is answered."""
-        if message.cancel.client_order_id in self._book.orders:
-            self._perform((message.cancel,))
+    def _ask_again(self, message: AskAgain, _: Reply | None) -> None:
+        """A cancel takes risk away and asking twice is harmless: it is tried until it is answered. So are levels, as they are
+        wanted by now: the one that was lost may be an older one."""
+        ask = message.ask
+        if isinstance(ask, AmendOrder):
+            self._take(self.core.hold_levels(ask.client_order_id))
+        elif ask.client_order_id in self._book.orders:
+            self._perform((ask,))
 
     def _news(self, performed: Performed) -> None:
         if performed.transactions:

@@ -202,7 +202,7 @@ class PaperVenue:
         if matcher.has_changes:
             await self._save("match", matcher)
 
-    async def advance(self, window: TickWindow, stop: int) -> None:
+    def advance(self, window: TickWindow, stop: int) -> None:
         """All ticks before ``stop`` have passed quietly. Durable with the next act or :meth:`checkpoint`."""
         self._ready().advance(window, stop)
 
