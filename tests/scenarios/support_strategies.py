@@ -213,6 +213,11 @@ _ASKS: dict[str, Any] = {
     "exit_negative": lambda s, t, c: (Exit(instrument=t.instrument, quantity=Decimal(-5)),),
     "cancel_unknown": lambda s, t, c: (Cancel(client_order_id="tk-nowhere"),),
     "move_unknown": lambda s, t, c: (MoveStop(trade_id="tr-nowhere", stop_loss=t.bid),),
+    "off_the_grid": lambda s, t, c: (
+        s._enter(t, stop_loss=t.bid - Decimal("0.0010") / 3, take_profit=t.ask + Decimal("0.0010") / 3),
+        *(MoveStop(trade_id=trade.trade_id, stop_loss=t.bid - Decimal("0.0002") / 3) for trade in c.open_trades),
+        *(Exit(instrument=t.instrument, quantity=Decimal(100) / 3) for trade in c.open_trades),
+    ),
     "timer_in_the_past": lambda s, t, c: (SetTimer(name="late", at_ns=0),),
     "timer_float": lambda s, t, c: (SetTimer(name="late", at_ns=ODD_TIME),),
     "throw_in_timer": lambda s, t, c: (SetTimer(name="soon", at_ns=t.ts_ns + 1),),

@@ -116,7 +116,7 @@ GIVEN_UP = {
     "ballast": "its state takes 100",
     "ballast_quietly": "its state takes 100",
     "odd_state": "Encoding objects of type object is unsupported",
-    "answer_for_ever": "it took 100 decisions at tick 20",
+    "answer_for_ever": "it took 1000 decisions at tick 20",
 }
 """What it does, and the reason that is written down."""
 
@@ -152,7 +152,7 @@ NONSENSE = {
     "odd_metadata": "cannot be written down",
     "odd_tags": "cannot be written down",
     "huge": "quantity = Decimal('1.0",
-    "tiny": "quantity = Decimal('1E-40')",
+    "huge_metadata": "metadata of 2000008 bytes, at most 16384 are allowed",
     "odd_reason": "the exit reason 'because'",
     "exit_negative": "quantity = Decimal('-5')",
     "timer_float": "Expected `int`, got `float`",
@@ -176,7 +176,8 @@ def test_a_strategy_that_asks_for_nonsense_is_given_up_at_once_and_told_what_was
 
 HARMLESS = (
     "nan_metadata",
-    "huge_metadata",
+    "tiny",
+    "off_the_grid",
     "limit_without_price",
     "stop_beyond",
     "exit_unknown",
@@ -189,14 +190,15 @@ HARMLESS = (
 """What the gate, the venue or nobody minds: refused or done, and the strategy goes on."""
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("what", HARMLESS)
 def test_what_can_be_refused_is_refused_and_the_strategy_goes_on(
-    what: str, place: Path, alone: dict[str, list[Deal]]
+    what: str, mode: str, place: Path, alone: dict[str, list[Deal]]
 ) -> None:
-    home = Home(place, _config("monitor", what))
+    home = Home(place, _config(mode, what))
     assert home.live().code == 0
     assert _status(home)[0] == "active"
-    assert _deals(home, "good") == alone["monitor"]
+    assert _deals(home, "good") == alone[mode]
     assert _unsound(home) == []
 
 

@@ -17,6 +17,7 @@ from tradekeel.domain.messages import Stamp
 from tradekeel.domain.monitor import last_quotes
 from tradekeel.domain.protocol import (
     NOWHERE,
+    Alert,
     AskSession,
     CaughtUp,
     CloseExecution,
@@ -41,6 +42,7 @@ from tradekeel.domain.protocol import (
     Stand,
     StopFeed,
     StopStrategy,
+    Taken,
     TicksPassed,
     VenuePassed,
     WatchTick,
@@ -59,8 +61,9 @@ from tradekeel.runtime.reference import ask_each
 
 ASK_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
-DECISIONS_MAX = 100
-"""Decisions of one strategy at one tick, each an answer to the news of the one before: beyond this it is a loop, not trading."""
+DECISIONS_MAX = 1_000
+"""Decisions of one strategy at one tick that ask for something, and so bring news to decide on: beyond this it is a loop. A grid
+of a hundred layers that is swept at one tick takes a few hundred."""
 ROUNDS_MAX = 100_000
 """All strategies together; each is given up long before, so that this many are a defect of ours."""
 CUT_ATTEMPTS_MAX = 10
@@ -312,8 +315,9 @@ class Feed(Actor):
         """Decisions go out in config order, and everything settles."""
         sent = False
         for ref in self._strategists:
-            if await self._strategist(ref, Confirm(window, target)):
-                sent = True
+            taken = await self._strategist(ref, Confirm(window, target))
+            sent = sent or taken is not Taken.NOTHING
+            if taken is Taken.ASKS:
                 await self._count_decision(ref, Stamp.position(target))
         if sent:
             await self._settle(target)
@@ -324,7 +328,7 @@ class Feed(Actor):
         count = count + 1 if at == position else 1
         self._decisions[ref.name] = (position, count)
         if count >= DECISIONS_MAX:
-            why = f"it took {count} decisions at tick {position}, each an answer to the one before: there is no end to that"
+            why = f"it took {count} decisions at tick {position}, and each brought news for the next: there is no end to that"
             await self._strategist(ref, GiveUp(why))
 
     async def _run_all(self, window: TickWindow | None, until: int) -> tuple[int, bool]:
@@ -420,6 +424,9 @@ class Feed(Actor):
             if await self._executor_side(self._executor, cut):
                 point("feed.after_cut")
                 break
+        else:
+            text = f"no state was saved at tick {self._at}: something came in between {CUT_ATTEMPTS_MAX} times; it is tried again"
+            self._control.latest(("alert", self.settings.account, "cut"), Alert(self.settings.account, "warning", text))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
 
     # --- the end ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from tradekeel.domain.messages import Decision, Stamp
+from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.protocol import (
     NOWHERE,
     Attach,
@@ -25,6 +25,7 @@ from tradekeel.domain.protocol import (
     Save,
     Stand,
     StopStrategy,
+    Taken,
     Where,
 )
 from tradekeel.domain.records import Checkpoint, StrategyStatus
@@ -213,16 +214,16 @@ class Strategist(Actor):
                 return await self._decide(_own(core.stop, ts_ns, reason))
             case GiveUp(reason):
                 await self._fail(reason)
-                return True
+                return Taken.NOTHING
             case _:
                 raise TypeError(f"a strategist does not know {type(message).__name__}")
 
-    async def _decide(self, decision: Decision | None) -> bool:
+    async def _decide(self, decision: Decision | None) -> Taken:
         if decision is None:
-            return False
+            return Taken.NOTHING
         point("strategist.before_decide")
         await self._executor.ask(Decide(decision), timeout_s=ASK_TIMEOUT_S)
-        return True
+        return Taken.NOTES if all(isinstance(request, Emit) for request in decision.requests) else Taken.ASKS
 
     def _checkpoint(self, core: Core) -> Checkpoint:
         return Checkpoint(
@@ -261,4 +262,4 @@ class Strategist(Actor):
             case Where():
                 return Stand(NOWHERE, self._frontier)
             case _:
-                return False
+                return Taken.NOTHING

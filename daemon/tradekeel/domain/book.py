@@ -168,6 +168,7 @@ class Book(NewsFold):
         book.positions = {(p.instrument, p.ref): p for p in state.positions}
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
+        book.fill_ids = state.fill_ids
         return book
 
     def copy(self) -> Book:

@@ -39,7 +39,7 @@ class Booking(Latching):
         stamp = self._news_stamp(entry)
         self.at(stamp)
         fill = entry.fill
-        if entry.kind is not TransactionKind.ORDER_FILLED or fill is None:
+        if entry.kind is not TransactionKind.ORDER_FILLED or fill is None or self.book.knows_fill(fill):
             order = self.book.order(entry.client_order_id)
             correlation = order.correlation_id if order is not None else ""
             step.record(r.VenueReported(ts_ns=when, stamp=stamp, correlation_id=correlation, transaction=entry))

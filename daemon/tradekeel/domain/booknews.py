@@ -70,6 +70,8 @@ class NewsFold(OrderFold):
         if trail is not None:
             changes["stop_price"] = trail  # where the venue begins to trail
         rows = self._put(order, order_rules.apply(order, event, record.ts_ns, **changes), record.ts_ns)
+        if event is OrderEvent.REFUSE_CANCEL:
+            rows.extend(self._levels_refused(order, record.ts_ns))
         rows.extend(self._level_moved(order, trail, record.ts_ns))
         return rows
 
@@ -98,6 +100,25 @@ class NewsFold(OrderFold):
         self.trades[trade.trade_id] = moved
         return [moved]
 
+    def _levels_refused(self, order: Order, now_ns: int) -> list[r.Row]:
+        """The venue keeps an attached exit where it is: what its trade says is what the venue holds, not what was wished."""
+        trade = self.trades.get(order.trade_id or "")
+        if trade is None or order.parent_id is None or not trade.exits_at_venue:
+            return []
+        children = self.live_exits(trade.trade_id, attached=True)
+        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+        targets = [c.price for c in children if c.type is OrderType.LIMIT and c.price is not None]
+        tightest = max if trade.side is trade_rules.TradeSide.LONG else min
+        held = {
+            "stop_loss": tightest(stops) if stops else trade.stop_loss,
+            "take_profit": targets[0] if targets else trade.take_profit,
+        }
+        if held == {"stop_loss": trade.stop_loss, "take_profit": trade.take_profit}:
+            return []
+        kept = structs.replace(trade, **held, version=trade.version + 1, updated_ns=now_ns)
+        self.trades[trade.trade_id] = kept
+        return [kept]
+
     def _financed(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
         self.money = structs.replace(self.money, financing=self.money.financing + news.amount)
         ref = news.venue_order_id  # on a hedging account the position that it was booked on
@@ -125,7 +146,10 @@ class NewsFold(OrderFold):
         fill = news.fill
         if fill is None:
             raise Defect(f"venue transaction {news.sequence} is a fill without a fill")
+        if not record.allocations:
+            return []  # told a second time (see OpenBooks.knows_fill)
         self._book_money(fill)
+        self._remember_fill(fill)
         rows: list[r.Row] = [fill]
         if record.adopted is not None:
             self.trades[record.adopted.trade_id] = record.adopted

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain import records as r
-from tradekeel.domain.messages import Signal
+from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.money import LEDGER, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side, in_order_of_decision
 from tradekeel.domain.positions import Position
@@ -72,6 +72,7 @@ class BookState(Struct):
     positions: list[Position]
     strategies: list[StrategyLine]
     signals: list[Signal]
+    fill_ids: dict[str, tuple[str, ...]] = {}
 
 
 class OpenBooks:
@@ -92,6 +93,7 @@ class OpenBooks:
         self.positions: dict[PositionKey, Position] = {}
         self.strategies: dict[str, StrategyLine] = {}
         self.signals: dict[str, Signal] = {}  # not yet executed or failed
+        self.fill_ids: dict[str, tuple[str, ...]] = {}  # of the orders that were filled last, by instrument and order
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
         self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
         self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
@@ -122,6 +124,14 @@ class OpenBooks:
         if trade_id is None:
             return None
         return self.trades.get(trade_id) or self.closed.get(trade_id)
+
+    def knows_fill(self, fill: Fill) -> bool:
+        """Whether this fill was booked before: the same instrument, order and fill id, whatever entry tells of it."""
+        return fill.fill_id in self.fill_ids.get(_order_key(fill), ())
+
+    def _remember_fill(self, fill: Fill) -> None:
+        key = _order_key(fill)
+        self._keep(self.fill_ids, key, (*self.fill_ids.get(key, ()), fill.fill_id))
 
     def live_exits(self, trade_id: str, attached: bool | None = None) -> list[Order]:
         """Live exits of a trade; ``attached`` chooses venue-held protective ones, or the others."""
@@ -202,8 +212,13 @@ class OpenBooks:
             list(self.positions.values()),
             list(self.strategies.values()),
             list(self.signals.values()),
+            self.fill_ids,
         )
         return STATE_ENCODER.encode(state)
+
+
+def _order_key(fill: Fill) -> str:
+    return f"{fill.instrument} {fill.venue_order_id or fill.client_order_id}"
 
 
 STATE_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")

@@ -18,11 +18,12 @@ from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.ids import content_digest
+from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.intents import Bracket, ExitWish, bracket, exit_order
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Signal, SignalStatus
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
-from tradekeel.domain.risk_view import Denial
+from tradekeel.domain.risk_view import Denial, DenialCode
 from tradekeel.domain.sending import Sending
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.trades import CloseReason, Trade
@@ -152,7 +153,11 @@ class Deciding(Sending):
         return structs.replace(order, status=OrderStatus.DENIED, status_reason=why, trade_id=trade_id)
 
     def _draft_exits(self, draft: Draft, decision: Decision, request: Exit, now_ns: int) -> None:
-        left = request.quantity
+        instrument = self.terms.instruments.get(request.instrument)
+        left, whole = request.quantity, None
+        if left is not None and instrument is not None:
+            whole = instrument.quantity(left)  # never more than was asked for
+            left = whole or left
         for trade in self._exit_targets(request, decision.strategy):
             closable = self.book.closable(trade) - draft.claimed.get(trade.trade_id, ZERO)
             quantity = closable if left is None else min(closable, left)
@@ -161,7 +166,8 @@ class Deciding(Sending):
             by = Asker("strategy", decision.strategy, decision.number, draft.leg, now_ns)
             order = exit_order(self._wish(trade, quantity, request.reason, by, draft.orders), self.book.execution_id)
             draft.leg += 1
-            denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
+            denial = _too_small(order, instrument) if instrument is not None and whole == ZERO else None
+            denial = denial or self.gate.check_exit(order, self._exit_view(closable), now_ns)
             if denial is not None:
                 draft.orders.append(self._denied(order, denial))
                 continue
@@ -216,3 +222,8 @@ class Deciding(Sending):
 def _signal(made: Bracket, status: SignalStatus, reason: str) -> Signal:
     trade_id = made.trade.trade_id if status is SignalStatus.ORDERED else None
     return structs.replace(made.signal, execution_status=status, status_reason=reason, trade_id=trade_id)
+
+
+def _too_small(order: Order, instrument: Instrument) -> Denial:
+    sentence = f"{instrument.symbol} is traded in steps of {instrument.lot_step:f} units, found {order.quantity:f}"
+    return Denial(DenialCode.QUANTITY_INVALID, sentence, f"{order.quantity:f}", f"{instrument.lot_step:f}")

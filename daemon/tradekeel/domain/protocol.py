@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from msgspec import Struct
 
@@ -37,10 +37,18 @@ class Reached(Struct, frozen=True):
     decided: bool
 
 
+class Taken(Enum):
+    """What kind of decision a strategist handed over."""
+
+    NOTHING = "nothing"
+    NOTES = "notes"  # events only: nobody answers those
+    ASKS = "asks"
+
+
 class Confirm(Struct, frozen=True):
     """Everybody stands at ``stamp``:
 
-    go back to it if need be, and hand a decision taken there to the executor. Answer: whether one was.
+    go back to it if need be, and hand a decision taken there to the executor. Answer: what was :class:`Taken`.
     """
 
     window: TickWindow | None

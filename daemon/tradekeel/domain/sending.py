@@ -151,8 +151,9 @@ class Sending(AccountCore):
         trade = self.book.trades.get(move.trade_id)
         if trade is None or trade.strategy != strategy:
             return  # it closed in the meantime, or is somebody else's
-        stop = move.stop_loss if move.stop_loss is not None and tightens(trade, move.stop_loss) else None
-        if stop is None and move.take_profit is None:
+        stop, target = self._on_grid(trade, move.stop_loss), self._on_grid(trade, move.take_profit)
+        stop = stop if stop is not None and tightens(trade, stop) else None
+        if stop is None and target is None:
             return
         step.record(
             r.StopMoved(
@@ -161,13 +162,20 @@ class Sending(AccountCore):
                 correlation_id=trade.correlation_id,
                 trade_id=trade.trade_id,
                 stop_loss=stop,
-                take_profit=move.take_profit,
+                take_profit=target,
                 source="strategy",
             )
         )
         if trade.exits_at_venue:
-            self._count_amends(stop, move.take_profit, now_ns)
-            self._amend(step, trade.trade_id, stop, move.take_profit, now_ns)
+            self._count_amends(stop, target, now_ns)
+            self._amend(step, trade.trade_id, stop, target, now_ns)
+
+    def _on_grid(self, trade: Trade, level: Decimal | None) -> Decimal | None:
+        """The nearest price that the venue takes; None where there is none."""
+        instrument = self.terms.instruments.get(trade.symbol)
+        if level is None or instrument is None:
+            return level
+        return instrument.price(level) or None
 
     def _hold_levels(self, step: Step, trade: Trade) -> None:
         """Ask the venue for the levels that the trade wants and that the venue has not confirmed. Asking twice is harmless.

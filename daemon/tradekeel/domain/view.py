@@ -72,7 +72,7 @@ class View(Struct):
         elif isinstance(record, r.ExecutionStarted) and record.opening is not None:
             self.balance = record.opening.balance
             self.positions = {(p.instrument, p.ref): p for p in record.opening.positions}
-        elif isinstance(record, r.OrdersIntended):
+        elif isinstance(record, r.OrdersIntended) and self.strategy is not None:
             self.renewed.update(o.renews for o in record.orders if o.renews is not None)
         for row in entry.rows:
             kind = type(row)
@@ -106,7 +106,7 @@ class View(Struct):
         if news.kind in (TransactionKind.DEPOSITED, TransactionKind.FINANCED):
             self.balance = LEDGER.add(self.balance, news.amount)
         fill = news.fill
-        if fill is None:
+        if fill is None or not record.allocations:  # a fill of which no trade gets a share was told before
             return
         self.balance = LEDGER.subtract(LEDGER.add(self.balance, fill.realised), fill.fee)
         key = (fill.instrument, fill.position_ref)

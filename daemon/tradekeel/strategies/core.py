@@ -35,7 +35,7 @@ from tradekeel.strategies.base import (
     overrides,
 )
 from tradekeel.strategies.news import Outcome, happenings, instrument_of
-from tradekeel.strategies.requests import check_request
+from tradekeel.strategies.requests import check_requests
 
 NEVER_NS = 2**63 - 1
 
@@ -212,6 +212,8 @@ class StrategistCore:
                     self.stamp,
                     more=True,
                 )
+            if isinstance(entry.record, r.OrderChanged):
+                self.view.renewed.discard(entry.record.client_order_id)  # its end was the news that this was kept for
             if self.held is not None:
                 return
 
@@ -316,8 +318,7 @@ class StrategistCore:
         if not requests:
             return False
         kept = []
-        for wanted in requests:
-            request = check_request(wanted, self.settings.name, self.settings.instruments)
+        for request in check_requests(requests, self.settings.name, self.settings.instruments):
             if isinstance(request, SetTimer):
                 self.timers[request.name] = request.at_ns
             else:

@@ -2,65 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any, cast
 
 import msgspec
 
-from tradekeel.domain.messages import Enter, Exit, MoveStop, Request
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.messages import Emit, Enter, Exit, MoveStop, Request
+from tradekeel.domain.money import ZERO, Rounding
+from tradekeel.domain.orders import Side
 from tradekeel.domain.trades import CloseReason
 from tradekeel.errors import InputError
 
 DIGITS_MAX = 40
-"""Significant digits and decimal places of an amount: what a division leaves is let through, what overflows the books is not."""
+"""Decimal places of an amount: what a division leaves is let through, and put on the instrument's grid."""
+
+MAGNITUDE_MAX = 15
+"""Amounts are below 10 to this power: beyond any market, and within what the books can hold."""
+
+CONFIDENCE_DIGITS_MAX = 25
+
+REQUESTS_MAX = 1_000
+"""Requests of one decision."""
+
+NOTES_BYTES_MAX = 16_384
+"""Metadata of a trade, or data of an event, as JSON."""
+
+TEXT_MAX = 200
+"""Characters of a name, a tag, a key."""
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 _DECODER: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_NOTES = msgspec.json.Encoder(decimal_format="string")
 
 
-def check_request(request: Request, strategy: str, instruments: Iterable[str]) -> Request:
+def check_requests(requests: Sequence[Request], strategy: str, instruments: Mapping[str, Instrument]) -> list[Request]:
+    """All requests of one step, as :func:`check_request` has them; InputError if they are too many."""
+    if len(requests) > REQUESTS_MAX:
+        raise InputError(
+            f"strategy {strategy} asks for {len(requests)} things at once, at most {REQUESTS_MAX} are allowed"
+        )
+    return [check_request(request, strategy, instruments) for request in requests]
+
+
+def check_request(request: Request, strategy: str, instruments: Mapping[str, Instrument]) -> Request:
     """The request as the journal will have it; InputError says what is wrong with one that nobody could decide about.
 
     It goes through the journal's own encoding: what a strategy wrote as the word "buy" is a :class:`Side` afterwards, and
-    what is of another type than it says comes back as an error and not as another order.
+    what is of another type than it says comes back as an error and not as another order. Prices are put on the instrument's
+    grid (a limit never to a worse price than was asked for, everything else to the nearest); sizes are not: an entry of
+    another size than was decided is another entry, so the gate denies it.
     """
     who = f"strategy {strategy}"
     for field in _AMOUNTS.get(type(request), ()):
         value = getattr(request, field)
         if value is not None and not _is_amount(value):
-            raise InputError(f"{who} asks with {field} = {value!r}: it must be a Decimal above zero")
+            raise InputError(
+                f"{who} asks with {field} = {_shown(value)}: it must be a Decimal above zero and below 10^{MAGNITUDE_MAX}"
+            )
     try:
         known = _DECODER.decode(_ENCODER.encode(request))
-    except (TypeError, ValueError, OverflowError) as error:  # msgspec's own errors are ValueErrors
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         raise InputError(f"{who} asks with a value that cannot be written down: {error}") from error
+    _check_texts(known, who)
     if isinstance(known, Enter | Exit) and known.instrument not in instruments:
         allowed = ", ".join(instruments)
         raise InputError(f"{who} asks for {known.instrument!r}, which is not among its instruments: {allowed}")
-    if isinstance(known, Enter) and known.confidence is not None and not known.confidence.is_finite():
-        raise InputError(f"{who} is confident by {known.confidence}: it must be a number")
-    if isinstance(known, Exit) and known.reason not in _REASONS:
-        raise InputError(f"{who} gives the exit reason {known.reason!r}: known are {', '.join(sorted(_REASONS))}")
+    match known:
+        case Enter():
+            return _check_entry(known, who, instruments[known.instrument])
+        case Exit() if known.reason not in EXIT_REASONS:
+            raise InputError(
+                f"{who} gives the exit reason {known.reason!r}: a strategy's are {', '.join(EXIT_REASONS)}"
+            )
+        case Emit():
+            return msgspec.structs.replace(known, data=_as_json(known.data, "data", who))
     return known
+
+
+def _check_entry(enter: Enter, who: str, instrument: Instrument) -> Enter:
+    confidence = enter.confidence
+    if confidence is not None and not _is_share(confidence):
+        raise InputError(f"{who} is confident by {_shown(confidence)}: it must be a number from 0 to 1")
+    if enter.trailing_percent is not None and enter.trailing_percent >= 100:
+        raise InputError(f"{who} trails by {enter.trailing_percent} %: it must be below 100")
+    limit = Rounding.PRICE_DOWN if enter.side is Side.BUY else Rounding.PRICE_UP
+    roundings = dict.fromkeys(_LEVELS, Rounding.PRICE_NEAREST) | {"price": limit}
+    changes: dict[str, Any] = {}
+    if enter.metadata:
+        changes["metadata"] = _as_json(enter.metadata, "metadata", who)
+    for field, rounding in roundings.items():
+        wanted = getattr(enter, field)
+        if wanted is None:
+            continue
+        level = instrument.price(wanted, rounding)
+        if level <= ZERO:
+            least = f"the smallest step of {instrument.symbol} is {instrument.tick_size}"
+            raise InputError(f"{who} asks with {field} = {_shown(wanted)}, which is no price: {least}")
+        if level != wanted:
+            changes[field] = level
+    return msgspec.structs.replace(enter, **changes) if changes else enter
+
+
+def _check_texts(request: Request, who: str) -> None:
+    for field in request.__struct_fields__:
+        value = getattr(request, field)
+        texts = value if isinstance(value, tuple) else (value,)
+        for text in texts:
+            if isinstance(text, str) and len(text) > TEXT_MAX:
+                raise InputError(f"{who} asks with {field} of {len(text)} characters, at most {TEXT_MAX} are allowed")
+        if len(texts) > TEXT_MAX:
+            raise InputError(f"{who} asks with {len(texts)} {field}, at most {TEXT_MAX} are allowed")
+
+
+def _as_json(notes: dict[str, Any], what: str, who: str) -> dict[str, Any]:
+    """JSON values of a bounded size, that read back as they were: JSON has no word for NaN, so it is written as text."""
+    try:
+        written = _NOTES.encode(notes)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{who} asks with {what} that is no JSON: {error}") from error
+    if len(written) > NOTES_BYTES_MAX:
+        raise InputError(f"{who} asks with {what} of {len(written)} bytes, at most {NOTES_BYTES_MAX} are allowed")
+    return cast("dict[str, Any]", _without_nan(notes)) if b"null" in written else notes
+
+
+def _without_nan(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {name: _without_nan(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_without_nan(part) for part in value]
+    return value
 
 
 def _is_amount(value: object) -> bool:
     if not (isinstance(value, Decimal) and value.is_finite() and value > 0):
         return False
     exponent = value.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -DIGITS_MAX and abs(value.adjusted()) < DIGITS_MAX
+    return isinstance(exponent, int) and exponent >= -DIGITS_MAX and value.adjusted() < MAGNITUDE_MAX
 
 
+def _is_share(value: Decimal) -> bool:
+    return value.is_finite() and 0 <= value <= 1 and abs(int(value.as_tuple().exponent)) <= CONFIDENCE_DIGITS_MAX
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+
+
+_LEVELS = ("stop_price", "stop_loss", "take_profit", "trailing_distance")
 _AMOUNTS: dict[type, tuple[str, ...]] = {
-    Enter: (
-        "quantity",
-        "price",
-        "stop_price",
-        "stop_loss",
-        "take_profit",
-        "trailing_distance",
-        "trailing_percent",
-    ),
+    Enter: ("quantity", "price", "trailing_percent", *_LEVELS),
     Exit: ("quantity",),
     MoveStop: ("stop_loss", "take_profit"),
 }
-_REASONS = frozenset(reason.value for reason in CloseReason)
+EXIT_REASONS = (
+    CloseReason.SIGNAL.value,
+    CloseReason.STOP_LOSS.value,
+    CloseReason.TAKE_PROFIT.value,
+    CloseReason.TRAILING_STOP.value,
+    CloseReason.TIME.value,
+)
+"""What a strategy may say of its own exits; the others are said by people, the venue and the books."""

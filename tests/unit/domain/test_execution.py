@@ -553,3 +553,27 @@ def test_a_short_trade_is_closed_by_a_buy_at_the_ask() -> None:
     (exit_,) = desk.exits(trade)
     assert exit_.side is Side.BUY
     assert exit_.reference_price == D("1.10010")
+
+
+def test_a_part_of_a_trade_is_closed_in_whole_steps_never_more_than_was_asked_for() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(1000))
+
+    desk.decide(structs.replace(leave(trade), quantity=D(1000) / D(3)))
+
+    (exit_,) = desk.exits(trade)
+    assert exit_.quantity == D(333)
+
+
+def test_an_exit_of_less_than_a_step_is_denied_with_the_reason() -> None:
+    desk = ExecutorDesk()
+    trade = desk.open(buy(1000))
+
+    effects = desk.decide(structs.replace(leave(trade), quantity=D("0.3")))
+
+    assert not placed_in(effects)
+    (taken,) = effects.entries
+    assert isinstance(taken.record, r.DecisionTaken)
+    (denied,) = taken.record.orders
+    assert (denied.status, denied.quantity) == (S.DENIED, D("0.3"))
+    assert denied.status_reason == "quantity_invalid: EUR_USD is traded in steps of 1 units, found 0.3"

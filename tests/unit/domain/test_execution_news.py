@@ -14,7 +14,7 @@ from tradekeel.domain.orders import Order, OrderStatus, OrderType
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import fold
 from tradekeel.domain.trades import CloseReason, TradeSide, TradeStatus
-from tradekeel.domain.view import Entry
+from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect
 
 D = Decimal
@@ -37,6 +37,44 @@ def test_an_entry_that_is_booked_already_is_skipped() -> None:
 
     assert not desk.core.news([accepted, filled], desk.now_ns)
     assert desk.book.save() == before
+
+
+def test_a_fill_that_is_told_again_under_another_number_is_booked_once() -> None:
+    desk = ExecutorDesk()
+    order = entry_of(desk)
+    desk.accept(order)
+    told = desk.fill_entry(order, 500)
+    desk.keep(desk.core.news([told], desk.now_ns))
+    before = desk.order(order.client_order_id), dict(desk.book.positions), desk.book.money
+    again = structs.replace(told, sequence=told.sequence + 1)
+
+    effects = desk.keep(desk.core.news([again], desk.now_ns))
+
+    assert [type(row) for found in effects.entries for row in found.rows] == [r.VenueCursor]
+    assert (desk.order(order.client_order_id), desk.book.positions, desk.book.money) == before
+    assert desk.book.cursor == again.sequence
+    assert desk.latch() is r.Latch.OPEN
+    assert told.fill is not None
+    assert books.Book.load(desk.book.save()).knows_fill(told.fill)
+    view = View(strategy=None)
+    for entry in fold(books.Book(), [(n, r.decode_record(row)) for n, row in enumerate(desk.journal, 1)]).entries:
+        view.follow(entry)
+    assert view.balance == desk.book.money.balance
+
+
+def test_the_same_fill_id_of_another_order_is_another_fill() -> None:
+    desk = ExecutorDesk()
+    first, second = entry_of(desk), entry_of(desk)
+    told = desk.fill_entry(first)
+    desk.keep(desk.core.news([told], desk.now_ns))
+    other = desk.fill_entry(second)
+    assert told.fill is not None
+    assert other.fill is not None
+    same_id = structs.replace(other, fill=structs.replace(other.fill, fill_id=told.fill.fill_id))
+
+    desk.keep(desk.core.news([same_id], desk.now_ns))
+
+    assert desk.book.net("EUR_USD") == D(2000)
 
 
 def test_a_gap_in_the_record_is_a_defect() -> None:

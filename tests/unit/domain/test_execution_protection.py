@@ -284,6 +284,34 @@ def test_a_move_that_a_kill_kept_from_the_venue_is_asked_for_again() -> None:
     assert not desk.restart().requests
 
 
+def test_a_level_is_put_on_the_instruments_grid_before_it_is_written_down() -> None:
+    desk = ExecutorDesk()
+    trade, stop, _ = protected(desk)
+
+    effects = desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.0950333333333333333333333333333333")))
+
+    assert amends_in(effects) == [(stop.client_order_id, "1.09503")]
+    assert desk.trade(trade).stop_loss == D("1.09503")
+    assert not amends_in(desk.decide(MoveStop(trade_id=trade.trade_id, take_profit=D("1e-40")))), (
+        "there is no such price"
+    )
+
+
+def test_a_level_that_the_venue_refuses_is_not_in_the_books_and_does_not_stand_in_the_way_of_a_better_one() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500"), take_profit=D("1.11000")))
+
+    desk.news(K.CANCEL_REFUSED, stop, reason="too near the market")
+    desk.news(K.CANCEL_REFUSED, target, reason="too near the market")
+
+    kept = desk.trade(trade)
+    assert (kept.stop_loss, kept.take_profit, kept.exits_at_venue) == (D("1.09000"), D("1.12000"), True)
+    assert not desk.restart().requests, "it is not wanted any more"
+    again = desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09400")))
+    assert amends_in(again) == [(stop.client_order_id, "1.09400")]
+
+
 def test_an_amendment_that_nobody_answered_is_asked_for_again_as_it_is_wanted_by_then() -> None:
     desk = ExecutorDesk()
     trade, stop, _ = protected(desk)
