@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.campaigns.kill.books import check_ended, read_ours, read_theirs
 from tests.campaigns.kill.campaign import Campaign, Round, workplace
 from tests.campaigns.kill.plan import plan_aimed
 from tests.campaigns.kill.process import live
+from tests.campaigns.kill.steering import Steering, entries_in_spite
 from tests.campaigns.kill.story import differences, story_of
 from tests.campaigns.kill.variants import VARIANTS
 
@@ -44,6 +46,22 @@ def test_killed_at_the_worst_moments_no_order_is_lost_none_is_sent_twice_and_the
         campaign.run(rounds, 2, lambda done: None)
         for done in campaign.rounds:
             assert done.deaths, f"{done.name} was never killed"
+            assert done.wrong == [], f"{done.name}: {[str(death.kill) for death in done.deaths]}"
+
+
+STEERED_MOMENTS = ("executor.after_commit", "store.before_commit", "executor.news.before_booking")
+
+
+def test_killed_while_a_person_pauses_flattens_kills_and_releases_what_was_answered_holds(seed: int) -> None:
+    with workplace(None) as work:
+        campaign = Campaign(work, None, [VARIANTS["steered"]], seed)
+        assert campaign.run_references(print) == []
+        passed = {name: reference.passed for name, reference in campaign.references.items()}
+        plans = [plan_aimed(number, seed, passed, point) for number, point in enumerate(STEERED_MOMENTS)]
+        rounds = [Round(number, seed, plan.variant, plan.kills) for number, plan in enumerate(plans)]
+        campaign.run(rounds, 2, lambda done: None)
+        assert sum(done.answered for done in campaign.rounds) > 3, "commands were answered"
+        for done in campaign.rounds:
             assert done.wrong == [], f"{done.name}: {[str(death.kill) for death in done.deaths]}"
 
 
@@ -134,3 +152,33 @@ def test_another_story_is_told_from_the_same_one(state: Path) -> None:
     damage(state / "books.db", "UPDATE trades SET exit_reason = 'manual' WHERE exit_reason = 'take_profit'")
     after = story_of(read_ours(state / "books.db", "a"))
     assert any("exit_reason is manual, not take_profit" in text for text in differences(before, after))
+
+
+def test_they_find_what_people_were_told_and_what_is_not_so(state: Path) -> None:
+    damage(
+        state / "books.db",
+        "UPDATE executions SET status = 'running', closed_ns = NULL, close_reason = '', paused = 1",
+    )
+    steering = Steering(state, state / "none.toml", ("a",), "0")
+    steering.sure["a"] = {"pause": "not paused", "latch": "halted"}
+
+    assert list(steering.wrong("a", read_ours(state / "books.db", "a"))) == [
+        "a resume was answered, and is not in the books",
+        "a kill was answered, and the books say open",
+    ]
+
+
+def test_they_find_an_entry_that_was_taken_in_spite_of_a_pause(state: Path) -> None:
+    ours = read_ours(state / "books.db", "a")
+    assert list(entries_in_spite(ours)) == []
+    paused = {
+        "type": "latch_changed",
+        "sequence": 1,
+        "payload": msgspec.msgpack.encode({"paused": True, "latch": "open"}),
+    }
+    ours.journal.insert(0, paused)
+
+    found = list(entries_in_spite(ours))
+
+    assert len(found) > 5
+    assert all("while paused" in text for text in found)

@@ -21,6 +21,7 @@ from tests.campaigns.kill.books import check_ended, read_ours, read_theirs
 from tests.campaigns.kill.plan import plan_aimed, plan_round
 from tests.campaigns.kill.process import Kill, Life, live
 from tests.campaigns.kill.scene import copy_scene, has_tables, look
+from tests.campaigns.kill.steering import Steering, entries_in_spite
 from tests.campaigns.kill.story import Line, differences, story_of
 from tests.campaigns.kill.variants import Variant
 from tradekeel.storage.verify import verify
@@ -68,6 +69,8 @@ class Round:
     deaths: list[Death] = field(default_factory=list)
     starts: int = 0
     stops: int = 0
+    commands: int = 0
+    answered: int = 0
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -116,7 +119,11 @@ class Campaign:
             found, stories = self._check(home / "state", variant)
             wrong.extend(f"the reference run of {variant.name}: {text}" for text in found)
             trades = sum(len(story["trades"]) for story in stories.values())
-            self.references[variant.name] = Reference(stories, Counter(life.points), life.seconds, trades)
+            # Held back half of the time, a daemon that is steered comes by less often.
+            passed = Counter(
+                {point: count // (4 if variant.steered else 1) for point, count in Counter(life.points).items()}
+            )
+            self.references[variant.name] = Reference(stories, passed, life.seconds, trades)
             say(f"  {variant.name:8} {trades:4} trades  {life.seconds:5.1f} s  {variant.about}")
             shutil.rmtree(home)
         return wrong
@@ -137,7 +144,8 @@ class Campaign:
         for account in variant.accounts:
             ours = read_ours(state / "books.db", account)
             theirs = read_theirs(state / f"paper-{account}.db")
-            wrong.extend(f"{account}: {text}" for text in check_ended(ours, theirs))
+            wrong.extend(f"{account}: {text}" for text in check_ended(ours, theirs, steered=variant.steered))
+            wrong.extend(f"{account}: {text}" for text in entries_in_spite(ours))
             stories[account] = story_of(ours)
         return wrong, stories
 
@@ -170,21 +178,25 @@ class Campaign:
         home = self.work / f"round-{round_.number}"
         config = self._write(home, variant)
         kills: list[Kill | None] = [*round_.kills, *[None] * (STARTS_MAX - len(round_.kills))]
+        steering = Steering(home / "state", config, variant.accounts, round_.name) if variant.steered else None
         for kill in kills:
-            life = live(config, home / f"points-{round_.starts}", kill, reference.seconds)
+            beside = steering.beside() if steering is not None and kill is not None else None
+            life = live(config, home / f"points-{round_.starts}", kill, reference.seconds, beside)
             round_.starts += 1
-            if life.killed and not self._look(round_, variant, kill, life, home):
+            if life.killed and not self._look(round_, variant, kill, life, home, steering):
                 continue
             if life.stopped and not self._is_over(variant, home / "state" / BOOKS):
                 round_.stops += 1
                 continue
             if life.hung:
                 round_.wrong.append(f"start {round_.starts} (kill {kill}) hangs at {life.last_point}:\n{_tail(life)}")
-            elif life.code != 0 and not life.killed and not life.stopped:
+            elif life.code not in variant.codes and not life.killed and not life.stopped:
                 round_.wrong.append(f"start {round_.starts} (kill {kill}) ended with {life.code}:\n{_tail(life)}")
             break
         else:
             round_.wrong.append(f"it was started {STARTS_MAX} times and has not ended")
+        if steering is not None:
+            round_.commands, round_.answered = steering.given, steering.answered
         if not any("ended with" in text or "hangs" in text for text in round_.wrong):
             found, stories = self._check(home / "state", variant)
             round_.wrong.extend(found)
@@ -201,7 +213,9 @@ class Campaign:
         ours = [read_ours(books, account) for account in variant.accounts]
         return all(any(row["status"] == "closed" for row in side.executions) for side in ours)
 
-    def _look(self, round_: Round, variant: Variant, kill: Kill | None, life: Life, home: Path) -> bool:
+    def _look(
+        self, round_: Round, variant: Variant, kill: Kill | None, life: Life, home: Path, steering: Steering | None
+    ) -> bool:
         """Look at what the kill left behind; True if it came too late, when the daemon had noted that its run is over."""
         assert kill is not None
         scene = home / f"scene-{round_.starts}"
@@ -210,6 +224,8 @@ class Campaign:
         for account in variant.accounts:
             found, wrong = look(scene, account)
             left |= found
+            if steering is not None and has_tables(scene / BOOKS, "journal"):
+                wrong = [*wrong, *steering.wrong(account, read_ours(scene / BOOKS, account))]
             round_.wrong.extend(f"after kill {round_.starts} ({kill}), {account}: {text}" for text in wrong)
         if "closed" in left and not (home / "state" / RUNNING).exists():
             return True

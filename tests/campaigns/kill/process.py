@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,14 @@ class Life:
         return self.points[-1] if self.points else ""
 
 
-def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
-    """Run the daemon until it ends or is killed."""
+def live(
+    config: Path,
+    trace: Path,
+    kill: Kill | None,
+    whole_s: float,
+    beside: AbstractContextManager[None] | None = None,
+) -> Life:
+    """Run the daemon until it ends or is killed, with something going on beside it."""
     trace.unlink(missing_ok=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRADEKEEL_")} | {POINTS_TO: str(trace)}
     if kill is not None and kill.point:
@@ -61,7 +68,7 @@ def live(config: Path, trace: Path, kill: Kill | None, whole_s: float) -> Life:
     log = trace.with_suffix(".log")
     began = time.monotonic()
     hung = asked = False
-    with log.open("wb") as out:
+    with log.open("wb") as out, beside or nullcontext():
         process = subprocess.Popen(
             [sys.executable, "-m", "tradekeel", "run", str(config)],
             stdin=subprocess.DEVNULL,

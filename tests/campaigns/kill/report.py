@@ -68,4 +68,7 @@ def summary(rounds: Sequence[Round], seconds: float) -> list[str]:
     wrong = [r for r in rounds if r.wrong]
     aimed = f"{kills - moments} at named points, {moments} at a moment; {recovering} of a daemon killed before"
     lives = f"{stops} stops in order, {starts} starts, {seconds:.0f} s"
+    commands = sum(r.commands for r in rounds)
+    if commands:
+        lives += f", {commands} commands of which {sum(r.answered for r in rounds)} were answered"
     return ["", f"{len(rounds)} rounds, {kills} kills ({aimed}), {lives}; {len(wrong)} rounds went wrong"]

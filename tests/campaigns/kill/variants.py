@@ -26,7 +26,13 @@ class Variant:
     toml: str
     accounts: tuple[str, ...]
     needs_data: bool = False
+    steered: bool = False  # whether a person gives commands all the time
     same_story: bool = True  # whether it gets the same ticks again after a restart, and so must make the same trades
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """How a run may end by itself; with 5 where somebody may have halted it."""
+        return (0, 5) if self.steered else (0,)
 
     def config(self, state_dir: Path, data_dir: Path | None) -> str:
         """The configuration file's text."""
@@ -372,4 +378,49 @@ every = 5
     same_story=False,
 )
 
-VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _LIVE)}
+_STEERED = Variant(
+    "steered",
+    "three accounts that a person pauses, flattens, kills, releases and reloads all the time, with limits that trip",
+    _head(0.2, snapshot_s=0.3)
+    + _market("m", 19, 800, 'speed = "250"')
+    + """
+[feeds.n]
+kind = "synthetic"
+instruments = ["EUR_USD"]
+seed = 20
+live = true
+ticks = 160
+interval_ms = 10
+volatility = "3"
+spread_pips = "0.6"
+"""
+    + "".join(
+        f"""
+[accounts.{name}]
+venue = "paper"
+feed = "{feed}"
+leverage = 30
+hedging = {hedging}
+sync_schedule = 0.3
+[accounts.{name}.paper]
+latency_ms = 30
+timeout_rate = "0.1"
+[accounts.{name}.risk]
+daily_loss_max = 40
+orders_per_minute = 100
+[strategies.busy-{name}]
+kind = "{{busy}}"
+account = "{name}"
+instruments = ["EUR_USD"]
+[strategies.busy-{name}.params]
+seed = {seed}
+every = 5
+"""
+        for name, feed, hedging, seed in (("a", "m", "true", 6), ("b", "m", "false", 7), ("c", "n", "true", 8))
+    ),
+    ("a", "b", "c"),
+    steered=True,
+    same_story=False,
+)
+
+VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _LIVE, _STEERED)}
