@@ -23,7 +23,9 @@ _TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, de
 LEDGER = Context(prec=PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=[*_TRAPS, decimal.Inexact])
 # Twice the digits for what is rounded at once: no quotient of two ledger amounts comes so close to the middle of two steps
 # that cutting it here could decide the rounding after it.
-_ROUNDING = Context(prec=2 * PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=_TRAPS)
+WORKING = Context(prec=2 * PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=_TRAPS)
+"""For differences and products that are compared, or rounded by name in the next step, and kept nowhere: what a strategy
+or a person wrote may have more digits than the ledger, and must not raise where it is only looked at."""
 
 AMOUNT_DIGITS_MAX = 25  # far beyond any account; keeps a product of two inside the context's 50 digits
 
@@ -39,6 +41,8 @@ class Rounding(Enum):
     PRICE_NEAREST = decimal.ROUND_HALF_EVEN + "#price"  # a price on the grid, for display and for slippage
     PRICE_DOWN = decimal.ROUND_FLOOR + "#price"  # a buy limit may not be dearer than decided
     PRICE_UP = decimal.ROUND_CEILING + "#price"  # a sell limit may not be cheaper than decided
+    EXCESS = decimal.ROUND_UP + "#excess"  # what is above its limit is never told as being at it
+    LIMIT = decimal.ROUND_DOWN + "#limit"  # never allow more than was set
     DISPLAY = decimal.ROUND_HALF_EVEN + "#display"  # averages and ratios for people; never stored, never summed
 
     def __init__(self, name: str) -> None:
@@ -64,18 +68,18 @@ class ledger:  # noqa: N801 - it reads as the block it opens: `with ledger():`
 
 def round_to(value: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
     """``value`` as a whole multiple of ``step`` (> 0), rounded as named. The result is exact on the grid."""
-    steps = _ROUNDING.divide(value, step).to_integral_value(rounding.mode)
-    return _ROUNDING.add(_ROUNDING.multiply(steps, step), ZERO)  # never a negative zero
+    steps = WORKING.divide(value, step).to_integral_value(rounding.mode)
+    return WORKING.add(WORKING.multiply(steps, step), ZERO)  # never a negative zero
 
 
 def divide(numerator: Decimal, denominator: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
     """``numerator / denominator`` on the grid of ``step``, rounded as named. Raises on a zero denominator."""
-    return round_to(_ROUNDING.divide(numerator, denominator), step, rounding)
+    return round_to(WORKING.divide(numerator, denominator), step, rounding)
 
 
 def on_grid(value: Decimal, step: Decimal) -> bool:
     """Whether ``value`` is a whole multiple of ``step``."""
-    return not _ROUNDING.remainder(value, step)
+    return not WORKING.remainder(value, step)
 
 
 def share_out(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> list[Decimal]:
@@ -91,7 +95,7 @@ def share_out(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> lis
     shares: list[Decimal] = []
     left = amount
     for weight in weights[:-1]:
-        share = round_to(_ROUNDING.divide(_ROUNDING.multiply(amount, weight), total), step, Rounding.SHARE)
+        share = round_to(WORKING.divide(WORKING.multiply(amount, weight), total), step, Rounding.SHARE)
         shares.append(share)
         left = LEDGER.subtract(left, share)
     shares.append(left)

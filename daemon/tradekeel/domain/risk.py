@@ -19,7 +19,7 @@ import decimal
 from collections.abc import Callable
 from decimal import Context, Decimal
 
-from tradekeel.domain.money import PRECISION, ZERO, on_grid
+from tradekeel.domain.money import LEDGER, ONE, PRECISION, WORKING, ZERO, Rounding, divide, on_grid, round_to
 from tradekeel.domain.orders import Order, Side
 from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
@@ -40,7 +40,9 @@ __all__ = [
     "risk_reward",
 ]
 
-NS_PER_S = 1_000_000_000
+NS_PER_S = Decimal(1_000_000_000)
+PIPS_STEP = Decimal("0.1")
+"""Grid of the distance that a denial names."""
 
 # A limit is compared, never booked: products are rounded away from zero, so that rounding can only deny.
 _CAUTIOUS = Context(
@@ -62,8 +64,8 @@ class RiskGate:
         fresh = RateState.of(limits.orders_per_second, limits.orders_per_minute, limits.messages_per_second)
         self.rates = fresh if rates is None else rates.carried_to(fresh, now_ns)
         self._allowed = None if limits.instruments is None else frozenset(limits.instruments)
-        self._price_age_ns = int(limits.price_age_max_s * NS_PER_S)
-        self._rate_age_ns = int(limits.rate_age_max_s * NS_PER_S)
+        self._price_age_ns = _whole_ns(limits.price_age_max_s)
+        self._rate_age_ns = _whole_ns(limits.rate_age_max_s)
         self._rules: dict[tuple[str | None, str | None], SignalRule] = {}
         self._checks = self._entry_checks()
 
@@ -205,7 +207,7 @@ class RiskGate:
         for price in prices:
             distance = max(_minus(quote.bid, price), _minus(price, quote.ask), ZERO)
             if distance > _times(limit, pip):
-                pips = _CAUTIOUS.divide(distance, pip).quantize(Decimal("0.1"), decimal.ROUND_UP)
+                pips = divide(distance, pip, PIPS_STEP, Rounding.EXCESS)
                 return Denial.exceeded(
                     DenialCode.PRICE_COLLAR, f"{price:f} is away from the quote by", pips, limit, "pips"
                 )
@@ -347,8 +349,12 @@ def _halted() -> Denial:
     return Denial(DenialCode.HALTED, "the account is halted: no orders until a person releases it")
 
 
+def _whole_ns(seconds: Decimal) -> int:
+    return int(round_to(WORKING.multiply(seconds, NS_PER_S), ONE, Rounding.LIMIT))
+
+
 def _stale(code: DenialCode, what: str, age_ns: int, allowed_s: Decimal) -> Denial:
-    seen = f"{Decimal(age_ns) / NS_PER_S:f}"
+    seen = f"{LEDGER.divide(Decimal(age_ns), NS_PER_S):f}"
     return Denial(code, f"{what} is {seen} s away from now, allowed are {allowed_s:f} s", seen, f"{allowed_s:f}")
 
 

@@ -64,6 +64,15 @@ def test_an_entry_that_is_denied_is_recorded_with_the_reason_and_nothing_is_sent
     assert effects.checkpoints, "the strategy's state is saved all the same"
 
 
+def test_a_price_beyond_the_collar_that_is_no_whole_tenth_of_a_pip_is_denied() -> None:
+    desk = ExecutorDesk(limits=RiskLimits(price_collar_pips=D(5)))
+
+    desk.decide(buy(type=OrderType.LIMIT, price="1.098765"))
+
+    (denied,) = desk.book.ended.values()
+    assert denied.status_reason == "price_collar: 1.098765 is away from the quote by 12.4 pips, allowed are 5"
+
+
 def test_entries_of_one_decision_count_for_each_other() -> None:
     desk = ExecutorDesk(limits=RiskLimits(position_max=D(1500)))
 

@@ -508,6 +508,19 @@ class TestDenials:
         denial = ask({"price_collar_pips": dec(5)}, order(price=dec("1.12345")))
         assert str(denial) == "1.12345 is away from the quote by 232.5 pips, allowed are 5"
 
+    @pytest.mark.parametrize(
+        ("price", "pips"), [("1.100701", "5.1"), ("1.098765", "12.4"), ("1.1007" + "0" * 50 + "1", "5.1")]
+    )
+    def test_never_say_that_a_price_off_by_more_is_off_by_what_is_allowed(self, price, pips):
+        """The gate is asked inside the ledger, where a rounding without a name raises: it must deny, not crash."""
+        denial = ask({"price_collar_pips": dec(5)}, order(price=dec(price)))
+        assert str(denial) == f"{price} is away from the quote by {pips} pips, allowed are 5"
+
+    def test_say_how_stale_a_price_is_to_the_nanosecond_in_every_context(self):
+        old = view(quotes={"EUR_USD": quote("1.1", "1.1", NOON_NS - 61_000_000_001)})
+        with decimal.localcontext(decimal.Context(prec=3)):
+            assert str(ask({}, seen=old)) == "the price of EUR_USD is 61.000000001 s away from now, allowed are 60 s"
+
     @pytest.mark.parametrize(("lost", "percent"), [(dec(500), "5"), (dec("512.345"), "5.12"), (dec(12_000), "120")])
     def test_say_how_deep_the_drawdown_is(self, lost, percent):
         denial = ask({"drawdown_max_percent": dec(5)}, seen=view(equity=dec(10_000) - lost))
@@ -591,6 +604,12 @@ class TestTheLimitsThemselves:
         )
         with pytest.raises(ValueError, match=f"{name} must be above 0 and at most"):
             RiskLimits(**{name: wrong})
+
+    def test_of_age_hold_to_the_nanosecond_and_allow_no_more_than_was_set(self):
+        limits = {"price_age_max_s": dec("1.2500000019" + "9" * 50)}
+        for age_ns, expected in ((1_250_000_001, None), (1_250_000_002, C.PRICE_STALE)):
+            seen = view(quotes={"EUR_USD": quote("1.1", "1.1", NOON_NS - age_ns)})
+            assert code(ask(limits, seen=seen)) is expected
 
     def test_are_all_bounded(self):
         free = {"instruments", "on_trip", "signal_filter"}
