@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tradekeel.domain.money import LEDGER, ONE, ZERO, Rounding, divide, on_grid, round_to
+from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide, on_grid, round_to
 from tradekeel.errors import InputError
 
 PIPS_STEP = Decimal("0.001")
@@ -55,7 +55,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     def from_pips(self, pips: Decimal) -> Decimal:
         """The price distance of so many pips, on the price grid."""
-        return round_to(LEDGER.multiply(pips, self.pip_size), self.tick_size, Rounding.PRICE_NEAREST)
+        return round_to(WORKING.multiply(pips, self.pip_size), self.tick_size, Rounding.PRICE_NEAREST)
 
     def price(self, value: Decimal, rounding: Rounding = Rounding.PRICE_NEAREST) -> Decimal:
         """``value`` on the price grid."""

@@ -10,9 +10,12 @@ from msgspec import Struct, structs
 from tradekeel.domain import ids
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Decision, Enter, OrderRequest, Signal
+from tradekeel.domain.money import WORKING
 from tradekeel.domain.orders import AttachedExit, Order, OrderType, Purpose, Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.trades import Trade, TradeSide
+
+_HUNDRED = Decimal(100)
 
 ATTEMPTS_MAX = 16
 """How often one decision may be renewed after a proof that its order never arrived; each needs a crash of its own."""
@@ -110,7 +113,8 @@ def _trail(enter: Enter, instrument: Instrument, price: Decimal | None) -> Decim
         return instrument.price(enter.trailing_distance)
     if enter.trailing_percent is None or price is None:
         return None
-    return max(instrument.price(price * enter.trailing_percent / 100), instrument.tick_size)
+    distance = WORKING.divide(WORKING.multiply(price, enter.trailing_percent), _HUNDRED)
+    return max(instrument.price(distance), instrument.tick_size)
 
 
 def _trade(

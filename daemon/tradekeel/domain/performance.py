@@ -19,7 +19,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
-from tradekeel.domain.money import LEDGER, ONE, PRECISION, ZERO, Rounding, divide, ledger, round_to
+from tradekeel.domain.money import LEDGER, ONE, PRECISION, WORKING, ZERO, Rounding, divide, round_to
 from tradekeel.domain.records import MetricsCheckpoint, PerformanceSnapshot
 from tradekeel.domain.sessions import trading_day, trading_day_start_ns
 from tradekeel.domain.trades import Trade, TradeStatus
@@ -34,8 +34,10 @@ RATIO_STEP = Decimal("0.000001")
 TRADING_DAYS_A_YEAR = 252
 """The convention for markets that rest at the weekend; 365 where trading never stops."""
 
-_FIGURES = decimal.Context(
-    prec=2 * PRECISION, traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow]
+# Ratios and squares have more digits than amounts: exact still, with twice the room.
+_SUMS = decimal.Context(
+    prec=2 * PRECISION,
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.Inexact],
 )
 
 
@@ -130,7 +132,7 @@ class PerformanceTracker:
         if trade.status is not TradeStatus.CLOSED:
             raise Defect(f"trade {trade.trade_id} is {trade.status}: only closed trades are counted")
         sums = self.state.trades
-        with ledger():
+        with decimal.localcontext(_SUMS):
             pnl, ratio = trade.pnl, trade.risk_reward_ratio
             sums.total += times
             sums.winning += times * (pnl > ZERO)
@@ -144,7 +146,7 @@ class PerformanceTracker:
         """A trading day begins with ``equity``, the first seen in it, which is also what the day before came to."""
         returns = self.state.returns
         if returns.day is not None and returns.day_start_equity > ZERO:
-            with ledger():
+            with decimal.localcontext(_SUMS):
                 earned = equity - returns.day_deposits - returns.day_start_equity
                 gain = divide(earned, returns.day_start_equity, RETURN_STEP, Rounding.DISPLAY)
                 returns.count += 1
@@ -183,7 +185,7 @@ class PerformanceTracker:
         if sums.count < 2:
             return None
         n, total = Decimal(sums.count), sums.total
-        with decimal.localcontext(_FIGURES):
+        with decimal.localcontext(WORKING):
             spread = n * sums.squares - total * total  # n(n-1) times the variance, exactly
             if spread <= ZERO:
                 return None
@@ -198,7 +200,7 @@ class PerformanceTracker:
         if state.equity is None:
             return None
         peak = state.max_drawdown_peak
-        return ZERO if peak is None else _ratio(LEDGER.multiply(state.max_drawdown, Decimal(100)), peak)
+        return ZERO if peak is None else _ratio(WORKING.multiply(state.max_drawdown, Decimal(100)), peak)
 
     def snapshot(
         self, execution: str, ts_ns: int, session: str | None = None, parameter_mode: str | None = None

@@ -17,7 +17,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument, ledger_step
-from tradekeel.domain.money import LEDGER, ONE, ZERO, Rounding, divide, ledger, round_to
+from tradekeel.domain.money import LEDGER, ONE, WORKING, ZERO, Rounding, divide, ledger, round_to
 from tradekeel.domain.orders import Side
 from tradekeel.errors import Defect
 
@@ -144,13 +144,13 @@ def rate_along(path: tuple[Leg, ...], quotes: Mapping[str, Quote]) -> Rate | Non
         quote = quotes.get(leg.symbol)
         if quote is None:
             return None
-        both = LEDGER.add(quote.bid, quote.ask)
+        both = WORKING.add(quote.bid, quote.ask)
         step = (
             divide(TWO, both, RATE_STEP, Rounding.CONVERSION)
             if leg.inverse
             else divide(both, TWO, RATE_STEP, Rounding.CONVERSION)
         )
-        value = step if value is None else round_to(LEDGER.multiply(value, step), RATE_STEP, Rounding.CONVERSION)
+        value = step if value is None else round_to(WORKING.multiply(value, step), RATE_STEP, Rounding.CONVERSION)
         oldest = quote.ts_ns if oldest is None else min(oldest, quote.ts_ns)
     if value is None or oldest is None:
         return Rate(ONE)  # the same currency: no quote is needed
@@ -168,7 +168,7 @@ def conversion_rate(currency: str, account_currency: str, quotes: Mapping[str, Q
 
 def convert(amount: Decimal, rate: Decimal, account_currency: str) -> Decimal:
     """``amount`` at ``rate``, rounded to what is booked in the account's currency."""
-    return round_to(LEDGER.multiply(amount, rate), ledger_step(account_currency), Rounding.CONVERSION)
+    return round_to(WORKING.multiply(amount, rate), ledger_step(account_currency), Rounding.CONVERSION)
 
 
 def margin_required(instrument: Instrument, quantity: Decimal, price: Decimal, leverage: Decimal | None) -> Decimal:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.money import LEDGER, ZERO, Rounding, divide
+from tradekeel.domain.money import LEDGER, WORKING, ZERO, Rounding, divide
 from tradekeel.domain.positions import Leg, Position, Quote, conversion_path, convert, rate_along
 from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
@@ -36,7 +36,7 @@ def find_loss(limits: RiskLimits, equity: Decimal, day_start: Decimal | None, pe
     if limits.daily_loss_max is not None:
         if day_start is None:
             return Denial(DenialCode.EQUITY_MISSING, "the equity at the start of the trading day is not known")
-        loss = LEDGER.subtract(day_start, equity)
+        loss = WORKING.subtract(day_start, equity)
         if loss >= limits.daily_loss_max:
             return Denial.exceeded(
                 DenialCode.DAILY_LOSS_MAX, "the loss of this trading day is", loss, limits.daily_loss_max
@@ -45,11 +45,11 @@ def find_loss(limits: RiskLimits, equity: Decimal, day_start: Decimal | None, pe
         return None
     if peak is None:
         return Denial(DenialCode.EQUITY_MISSING, "the account's peak equity is not known")
-    fall = LEDGER.subtract(peak, equity)
+    fall = WORKING.subtract(peak, equity)
     if limits.drawdown_max is not None and fall >= limits.drawdown_max:
         return Denial.exceeded(DenialCode.DRAWDOWN_MAX, "equity is below its peak by", fall, limits.drawdown_max)
     percent = limits.drawdown_max_percent
-    if percent is not None and fall > ZERO and LEDGER.multiply(fall, _HUNDRED) >= LEDGER.multiply(percent, peak):
+    if percent is not None and fall > ZERO and WORKING.multiply(fall, _HUNDRED) >= WORKING.multiply(percent, peak):
         found = _percent(fall, peak)
         return Denial.exceeded(
             DenialCode.DRAWDOWN_MAX_PERCENT, "equity is below its peak by", found, percent, "percent"
@@ -60,7 +60,7 @@ def find_loss(limits: RiskLimits, equity: Decimal, day_start: Decimal | None, pe
 def _percent(part: Decimal, whole: Decimal) -> Decimal:
     if whole <= ZERO:
         return _HUNDRED  # everything is gone
-    return divide(LEDGER.multiply(part, _HUNDRED), whole, PERCENT_STEP, Rounding.DISPLAY)
+    return divide(WORKING.multiply(part, _HUNDRED), whole, PERCENT_STEP, Rounding.DISPLAY)
 
 
 # --- equity, now and over a range of prices ---------------------------------------------------------------------------

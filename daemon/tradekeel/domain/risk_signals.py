@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tradekeel.domain.money import ONE, ZERO, Rounding, divide, ledger
+from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide
 from tradekeel.domain.orders import Side
 from tradekeel.domain.sessions import Session
 
@@ -86,9 +86,10 @@ def risk_reward(side: Side, entry: Decimal | None, stop: Decimal | None, target:
     """
     if entry is None or stop is None or target is None:
         return None
-    with ledger():
-        risk = (entry - stop) * side.sign
-        reward = (target - entry) * side.sign
+    # By hand in the wide context: these are a strategy's own figures, which may be further apart than the ledger has digits.
+    risk, reward = WORKING.subtract(entry, stop), WORKING.subtract(target, entry)
+    if side is Side.SELL:
+        risk, reward = risk.copy_negate(), reward.copy_negate()
     if risk <= ZERO or reward <= ZERO:
         return None
     return divide(reward, risk, RISK_REWARD_STEP, Rounding.SHARE)

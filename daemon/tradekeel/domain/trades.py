@@ -15,12 +15,13 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from tradekeel.domain.money import ZERO, Rounding, divide, ledger
+from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import COST_STEP, convert
 from tradekeel.errors import Defect, IllegalTransition
 
 RATIO_STEP = Decimal("0.000001")
+_HUNDRED = Decimal(100)
 
 
 class TradeSide(StrEnum):
@@ -182,7 +183,7 @@ class Trade(Struct, frozen=True, kw_only=True):
         entry, exit_ = self.entry_price, self.exit_price
         if entry is None or exit_ is None:
             return None
-        return divide((exit_ - entry) * self.side.sign * 100, entry, RATIO_STEP, Rounding.DISPLAY)
+        return divide(WORKING.multiply(self._gain(entry, exit_), _HUNDRED), entry, RATIO_STEP, Rounding.DISPLAY)
 
     @property
     def r_multiple(self) -> Decimal | None:
@@ -190,7 +191,7 @@ class Trade(Struct, frozen=True, kw_only=True):
         entry, exit_, stop = self.entry_price, self.exit_price, self.initial_stop_loss
         if entry is None or exit_ is None or stop is None or entry == stop:
             return None
-        return divide((exit_ - entry) * self.side.sign, abs(entry - stop), RATIO_STEP, Rounding.DISPLAY)
+        return divide(self._gain(entry, exit_), _distance(entry, stop), RATIO_STEP, Rounding.DISPLAY)
 
     @property
     def risk_reward_ratio(self) -> Decimal | None:
@@ -198,11 +199,19 @@ class Trade(Struct, frozen=True, kw_only=True):
         entry, stop, target = self.entry_price, self.initial_stop_loss, self.take_profit
         if entry is None or stop is None or target is None or entry == stop:
             return None
-        return divide(abs(target - entry), abs(entry - stop), RATIO_STEP, Rounding.DISPLAY)
+        return divide(_distance(target, entry), _distance(entry, stop), RATIO_STEP, Rounding.DISPLAY)
+
+    def _gain(self, entry: Decimal, exit_: Decimal) -> Decimal:
+        return WORKING.multiply(WORKING.subtract(exit_, entry), Decimal(self.side.sign))
 
 
 def _average(value: Decimal, quantity: Decimal) -> Decimal | None:
     return divide(value, quantity, COST_STEP, Rounding.DISPLAY) if quantity else None
+
+
+def _distance(one: Decimal, other: Decimal) -> Decimal:
+    # Levels are a strategy's own figures: they may be further apart than the ledger has digits, and are only shown.
+    return WORKING.subtract(one, other).copy_abs()
 
 
 def next_status(status: TradeStatus, event: TradeEvent) -> TradeStatus:

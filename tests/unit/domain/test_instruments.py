@@ -61,6 +61,10 @@ class TestAnInstrument:
     def test_takes_pips_back_to_the_same_distance(self, pips: Decimal):
         assert EUR_USD.pips(EUR_USD.from_pips(pips)) == pips
 
+    def test_takes_pips_of_whatever_digits_to_the_nearest_step(self):
+        coarse = made(tick_size=dec("0.03"), pip_size=dec("0.03"))
+        assert coarse.from_pips(dec("1." + "3" * 60)) == dec("0.03")
+
     def test_puts_prices_on_the_grid_in_the_direction_asked_for(self):
         assert EUR_USD.price(dec("1.234567")) == dec("1.23457")
         assert EUR_USD.price(dec("1.234567"), Rounding.PRICE_DOWN) == dec("1.23456")

@@ -12,6 +12,7 @@ from tests.unit.domain.make import order, trade
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.intents import AccountTerms, Bracket, ExitWish, bracket, exit_order, order_request, renewed
 from tradekeel.domain.messages import Decision, Enter
+from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import OrderStatus, OrderType, Purpose, Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.trades import TradeSide
@@ -83,6 +84,14 @@ def test_a_trailing_percentage_becomes_a_distance_on_the_price_grid() -> None:
     assert made(enter(trailing_percent=D("0.5"))).trade.trailing_distance == D("0.00550")
     assert made(enter(trailing_percent=D("0.0001"))).trade.trailing_distance == D("0.00001"), "a tick at least"
     assert made(enter(trailing_distance=D("0.002004"))).trade.trailing_distance == D("0.00200")
+
+
+def test_a_trailing_percentage_of_whatever_digits_becomes_a_distance_inside_the_ledger() -> None:
+    third = D("0." + "3" * 40)
+    with ledger():
+        found = made(enter(type=OrderType.LIMIT, price=1 + third, trailing_percent=third))
+
+    assert found.trade.trailing_distance == D("0.00444")
 
 
 def test_attached_exits_are_siblings_on_the_other_side() -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, trade
 from tradekeel.domain.money import ZERO
@@ -65,6 +66,16 @@ class TestTrades:
         tracker = PerformanceTracker()
         tracker.trade_closed(closed(3, entry_fee=dec(2), exit_fee=dec(2), financing=dec("-0.5")))
         assert (tracker.state.trades.pnl, tracker.state.trades.losing) == (dec("-1.5"), 1)
+
+    def test_of_wild_levels_are_counted_and_taken_back_to_the_last_digit(self):
+        tracker = PerformanceTracker()
+        usual = closed(1, entered_quantity=dec(1), entry_value=dec("1.1"))
+        usual = structs.replace(usual, initial_stop_loss=dec("1.0"), take_profit=dec("1.3"))
+        wild = structs.replace(usual, initial_stop_loss=dec("1.099999999999"), take_profit=dec("1e39"))
+        tracker.trade_closed(wild)
+        tracker.trade_closed(usual)
+        tracker.trade_reopened(wild)
+        assert tracker.average_risk_reward == dec(2)
 
     def test_without_a_stop_or_target_do_not_move_the_average_risk_reward(self):
         tracker = PerformanceTracker()
@@ -183,6 +194,7 @@ class TestTheSharpeRatio:
 
     def test_of_wild_returns_is_still_a_figure(self):
         assert days(dec("0.0001"), dec(10**9), dec("0.0001"), dec(10**9), 5).sharpe is not None
+        assert days(dec("0.0003"), dec(10**15), dec("0.0007"), dec(10**15), 5).sharpe is not None
 
 
 class TestTheState:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.make import NOON_NS, dec, quote
 from tradekeel.domain.instruments import CATALOGUE
-from tradekeel.domain.money import ONE, ZERO, share_out
+from tradekeel.domain.money import ONE, ZERO, ledger, share_out
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import (
     COST_STEP,
@@ -226,6 +226,13 @@ class TestConversion:
             Leg("GBP_JPY", inverse=False),
             Leg("EUR_JPY", inverse=True),
         )
+
+    def test_rounds_once_whatever_digits_the_amount_and_the_quotes_have(self):
+        fine = Quote(dec("1." + "1" * 45), dec("123456.2"))
+        rate = conversion_rate("EUR", "USD", {"EUR_USD": fine})
+        assert rate == dec("61728.65555555555556")
+        with ledger():
+            assert convert(dec("1." + "3" * 45), rate, "USD") == dec("82304.8741")
 
     def test_of_a_yen_into_bitcoin_still_has_digits(self):
         rate = conversion_rate("JPY", "BTC", {"BTC_JPY": Quote(dec(16_000_000), dec(16_000_000))})

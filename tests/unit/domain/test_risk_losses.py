@@ -17,7 +17,7 @@ from tradekeel.domain.money import ZERO
 from tradekeel.domain.positions import Position, Quote
 from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
-from tradekeel.domain.risk_losses import EquityRange, Marks, RiskMonitor, RiskState, Trip
+from tradekeel.domain.risk_losses import EquityRange, Marks, RiskMonitor, RiskState, Trip, find_loss
 from tradekeel.domain.risk_view import DenialCode
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 
@@ -83,6 +83,14 @@ class TestTheDrawdown:
     def test_in_percent_of_the_peak(self):
         _, trips = watch(PERCENT, (10_000, NOON_NS), ("9000.01", NOON_NS), (9_000, NOON_NS))
         assert trips == [None, None, DenialCode.DRAWDOWN_MAX_PERCENT]
+
+    def test_in_percent_of_any_digits_is_compared_exactly(self):
+        percent = dec("33." + "3" * 28)
+        peak = dec("12345678901234567890.1234")
+        limits = RiskLimits(drawdown_max_percent=percent)
+        assert find_loss(limits, dec("8230452600823045260.0823"), None, peak) is None
+        denial = find_loss(limits, dec("8230452600823045260.0822"), None, peak)
+        assert str(denial) == f"equity is below its peak by 33.33 percent, allowed are {percent}"
 
     def test_each_limit_trips_once(self):
         limits = RiskLimits(daily_loss_max=dec(500), drawdown_max=dec(600), drawdown_max_percent=dec(7))

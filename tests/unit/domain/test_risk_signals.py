@@ -113,6 +113,12 @@ class TestRiskReward:
         prices = [None if p is None else dec(p) for p in (entry, stop, target)]
         assert risk_reward(Side.BUY, *prices) is None
 
+    def test_of_levels_further_apart_than_the_ledger_has_digits_is_a_figure_all_the_same(self):
+        low, middle, high = dec("1e-38"), dec("1e30"), dec("1e38")
+        assert risk_reward(Side.BUY, middle, low, high) == dec("99999999")
+        assert risk_reward(Side.SELL, middle, high, low) == ZERO
+        assert risk_reward(Side.BUY, low, middle, high) is None
+
     @given(*[st.decimals(min_value=1, max_value=2, places=5) for _ in range(3)])
     def test_of_a_sell_is_that_of_the_mirrored_buy(self, entry, stop, target):
         mirrored = risk_reward(Side.SELL, -entry, -stop, -target)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.make import dec, trade
-from tradekeel.domain.money import ONE, ZERO
+from tradekeel.domain.money import ONE, ZERO, ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import COST_STEP
 from tradekeel.domain.trades import (
@@ -197,6 +197,14 @@ class TestFigures:
         assert life.r_multiple == 3
         short = entered(side=TradeSide.SHORT, initial_stop_loss=dec("1.2"))
         assert leave(short, out("1000", "1.3"), 2).r_multiple == -2
+
+    def test_of_levels_with_more_digits_than_the_ledger_are_shown_all_the_same(self):
+        """A row is written and a trade is counted inside the ledger: a level that a strategy chose must not end either."""
+        wild = entered(take_profit=dec("1e39"), initial_stop_loss=dec("1." + "0" * 59 + "1"))
+        with ledger():
+            done = leave(wild, out("1000", "1.3"), 2)
+            assert (done.r_multiple, done.pnl_percentage) == (dec(2), dec("18.181818"))
+            assert done.risk_reward_ratio == dec(10**40 - 11)
 
     def test_risk_reward_is_target_over_stop(self):
         assert entered(initial_stop_loss=dec("1.0"), take_profit=dec("1.25")).risk_reward_ratio == dec("1.5")
