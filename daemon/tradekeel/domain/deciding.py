@@ -21,7 +21,7 @@ from tradekeel.domain.ids import content_digest
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.intents import Bracket, ExitWish, bracket, exit_order
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Signal, SignalStatus
-from tradekeel.domain.money import ZERO, ledger
+from tradekeel.domain.money import WORKING, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
 from tradekeel.domain.risk_view import Denial, DenialCode
 from tradekeel.domain.sending import Sending
@@ -175,7 +175,7 @@ class Deciding(Sending):
             draft.waits_for.setdefault(trade.symbol, {}).update(dict.fromkeys(order.after_cancel_of))
             draft.claimed[trade.trade_id] = draft.claimed.get(trade.trade_id, ZERO) + quantity
             if left is not None:
-                left -= quantity
+                left = WORKING.subtract(left, quantity)  # a wish, of any digits: what is taken from a trade is exact
 
     def _exit_targets(self, request: Exit, strategy: str) -> list[Trade]:
         if request.trade_id is not None:
