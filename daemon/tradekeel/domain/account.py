@@ -190,11 +190,13 @@ class AccountCore:
         step.record(r.LatchChanged(ts_ns=now_ns, stamp=self.stamp, paused=paused, latch=latch, reason=reason, by=by))
 
     def _entry_view(self, made: Bracket, taken: Sequence[Order], session: str | None) -> RiskView:
+        """``taken`` are the orders of the same decision so far, which the book does not have yet."""
         signal, limits = made.signal, self.gate.limits
         view = self._common_view(session)
         view.confidence = signal.confidence
         view.risk_reward = risk_reward(made.entry.side, signal.entry_price, signal.stop_loss, signal.take_profit)
         view.open_orders = len(self.book.orders) + len(taken)
+        view.attached = len(made.attached)
         if (
             limits.position_max is not None
             or limits.position_notional_max is not None

@@ -39,7 +39,7 @@ class Draft(msgspec.Struct):
     signals: list[Signal] = []
     orders: list[Order] = []
     trades: list[Trade] = []
-    taken: list[Order] = []  # entries of this very decision count as pending for the next one
+    taken: list[Order] = []  # what is not denied, attached exits included: it counts for the entries behind it
     claimed: dict[str, Decimal] = {}  # trade id to what exits of this very decision may take
     waits_for: dict[str, dict[str, None]] = {}  # instrument to the siblings that its exits wait for
 
@@ -141,7 +141,7 @@ class Deciding(Sending):
             # venue would drop every order that has nothing left to reduce: it waits for what the exit waits for.
             ahead = tuple(draft.waits_for.get(request.instrument, ()))
             entry = structs.replace(entry, after_cancel_of=ahead) if ahead else entry
-        draft.taken.append(entry)
+        draft.taken.extend((entry, *made.attached))
         draft.signals.append(_signal(made, SignalStatus.ORDERED, ""))
         draft.orders.extend((entry, *made.attached))
         draft.trades.append(made.trade)
@@ -172,6 +172,7 @@ class Deciding(Sending):
                 draft.orders.append(self._denied(order, denial))
                 continue
             draft.orders.append(order)
+            draft.taken.append(order)
             draft.waits_for.setdefault(trade.symbol, {}).update(dict.fromkeys(order.after_cancel_of))
             draft.claimed[trade.trade_id] = draft.claimed.get(trade.trade_id, ZERO) + quantity
             if left is not None:

@@ -264,9 +264,10 @@ class RiskGate:
     def _open_orders(self, order: Order, view: RiskView, now_ns: int) -> Denial | None:
         limit = self.limits.open_orders_max
         assert limit is not None
-        count = view.open_orders + 1
+        count = view.open_orders + 1 + view.attached
         if count > limit:
-            sentence = f"{count} orders would be open, allowed are {limit}"
+            own = " with the entry's own exits" if view.attached else ""
+            sentence = f"{count} orders would be open{own}, allowed are {limit}"
             return Denial(DenialCode.OPEN_ORDERS_MAX, sentence, str(count), str(limit))
         return None
 

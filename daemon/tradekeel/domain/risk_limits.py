@@ -62,7 +62,7 @@ class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     messages_per_second: Annotated[int, _bounded("messages_per_second")] | None = None
     """Hard: orders, cancels and amends in any second; exits are held to it, too. Cancels and amends are never denied."""
     open_orders_max: Annotated[int, _bounded("open_orders_max")] | None = None
-    """Orders that are not ended, the checked one included."""
+    """Orders that are not ended, as venues count them: attached exits are orders, those of the checked entry included."""
     daily_loss_max: Annotated[Decimal, _bounded("daily_loss_max")] | None = None
     """Loss of equity since the trading day began (17:00 New York)."""
     drawdown_max: Annotated[Decimal, _bounded("drawdown_max")] | None = None

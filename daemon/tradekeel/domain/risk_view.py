@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.money import LEDGER, ZERO
-from tradekeel.domain.orders import Order, Side
+from tradekeel.domain.orders import Order, Purpose, Side
 from tradekeel.domain.positions import Quote, Rate
 from tradekeel.domain.records import Latch
 
@@ -81,7 +81,7 @@ NOTHING_PENDING = Pending()
 class RiskView(Struct, kw_only=True):
     """What the gate needs to know of the account; it only reads. None means "not known", and denies where it is needed.
 
-    Between the entries of one decision the caller adds what it has already taken to ``pending`` and ``open_orders``.
+    Between the entries of one decision the caller adds what it has already drafted to ``pending`` and ``open_orders``.
     """
 
     account_currency: str
@@ -94,7 +94,9 @@ class RiskView(Struct, kw_only=True):
     pending: Mapping[str, Pending] = {}
     """By instrument, without the order that is checked."""
     open_orders: int = 0
-    """Orders that are not ended, without the one that is checked."""
+    """Orders that are not ended, attached exits included, without the one that is checked."""
+    attached: int = 0
+    """Exits that travel with the entry that is checked: venues count them as orders, too."""
     balance: Decimal | None = None
     equity: Decimal | None = None
     day_start_equity: Decimal | None = None
@@ -117,22 +119,42 @@ def pending_of(orders: Iterable[Order]) -> dict[str, Pending]:
     """What may still fill of ``orders``, by instrument and side.
 
     Entries and exits both count: on an account that nets, a closing buy moves the net as an opening one does. Siblings of an OCO
-    group cancel each other, so only the largest counts; exits attached to an entry that has not filled close nothing but
-    that entry, and do not count while it is in ``orders``.
+    group cancel each other, so only the largest counts, and exits that wait to take their place count instead of them if they
+    come to more; exits attached to an entry that has not filled close nothing but that entry, and do not count while it is in
+    ``orders``.
     """
     live = {o.client_order_id: o for o in orders if not o.is_terminal}
     totals: dict[str, dict[Side, Decimal]] = {}
-    groups: dict[tuple[str, str, Side], Decimal] = {}
+    groups: dict[tuple[str, str, Side], _Group] = {}
     for order in live.values():
-        left = order.open_quantity
-        if order.oco_group is not None:
-            parent = live.get(order.parent_id) if order.parent_id is not None else None
-            if parent is not None:
-                left = min(left, parent.filled_quantity)
-            key = (order.instrument, order.oco_group, order.side)
-            counted = groups.get(key, ZERO)
-            groups[key] = max(counted, left)
-            left = max(LEDGER.subtract(left, counted), ZERO)
         sides = totals.setdefault(order.instrument, {Side.BUY: ZERO, Side.SELL: ZERO})
-        sides[order.side] = LEDGER.add(sides[order.side], left)
+        name = _group_of(order, live)
+        if name is None:
+            sides[order.side] = LEDGER.add(sides[order.side], order.open_quantity)
+        else:
+            groups.setdefault((order.instrument, name, order.side), _Group()).count(order, live)
+    for (symbol, _, side), group in groups.items():
+        totals[symbol][side] = LEDGER.add(totals[symbol][side], max(group.largest, group.instead))
     return {symbol: Pending(sides[Side.BUY], sides[Side.SELL]) for symbol, sides in totals.items()}
+
+
+class _Group(Struct):
+    """Orders of which only some can fill: siblings that cancel each other, and what takes their place."""
+
+    largest: Decimal = ZERO
+    instead: Decimal = ZERO
+
+    def count(self, order: Order, live: Mapping[str, Order]) -> None:
+        left = order.open_quantity
+        if order.oco_group is None:
+            self.instead = LEDGER.add(self.instead, left)
+            return
+        parent = live.get(order.parent_id) if order.parent_id is not None else None
+        self.largest = max(self.largest, left if parent is None else min(left, parent.filled_quantity))
+
+
+def _group_of(order: Order, live: Mapping[str, Order]) -> str | None:
+    """The OCO group that an order belongs to, or whose place it waits for: it is sent when the last of it has ended."""
+    if order.oco_group is not None or order.purpose is not Purpose.EXIT:
+        return order.oco_group
+    return next((live[sibling].oco_group for sibling in order.after_cancel_of if sibling in live), None)

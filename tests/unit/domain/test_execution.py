@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.unit.domain.executor_desk import EUR, ExecutorDesk, K, buy, cancels_in, leave, placed_in, records_in, sell
@@ -81,6 +84,63 @@ def test_entries_of_one_decision_count_for_each_other() -> None:
     statuses = [o.status for o in desk.book.ended.values()] + [o.status for o in desk.book.orders.values()]
     assert statuses == [S.DENIED, S.INTENDED, S.INTENDED]
     assert [a.request.quantity for a in effects.requests if isinstance(a, PlaceOrder)] == [1000, 500]
+
+
+@pytest.mark.parametrize(("most", "open_"), [(2, 0), (3, 3), (5, 3), (6, 6)])
+def test_an_entry_counts_as_an_open_order_with_its_exits_and_those_of_entries_before_it(most: int, open_: int) -> None:
+    desk = ExecutorDesk(limits=RiskLimits(open_orders_max=most))
+
+    desk.decide(buy(stop_loss="1.09", take_profit="1.12"), buy(stop_loss="1.09", take_profit="1.12"))
+
+    assert len(desk.book.orders) == open_
+
+
+def test_exits_of_the_same_decision_are_open_orders_too() -> None:
+    desk = ExecutorDesk(limits=RiskLimits(open_orders_max=2))
+    trade = desk.open()
+
+    desk.decide(leave(trade, 400), leave(trade, 600), buy())
+
+    (denied,) = (o for o in desk.book.ended.values() if o.status is S.DENIED)
+    assert denied.status_reason == "open_orders_max: 3 orders would be open, allowed are 2"
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=5), min_size=1, max_size=4),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_entries_never_leave_more_orders_open_than_allowed(
+    decisions: list[list[tuple[bool, bool, bool]]], most: int, at_venue: bool
+) -> None:
+    desk = ExecutorDesk(limits=RiskLimits(open_orders_max=most), at_venue=at_venue)
+    levels: dict[str, Any] = {"stop_loss": "1.09", "take_profit": "1.12", "trailing_distance": "0.01"}
+    for number, wishes in enumerate(decisions, start=1):
+        entries = [buy(**{k: v for (k, v), on in zip(levels.items(), wish, strict=True) if on}) for wish in wishes]
+        room = most - len(desk.book.orders)
+
+        desk.decide(*entries)
+
+        assert len(desk.book.orders) <= most
+        if at_venue and sum(1 + sum(wish) for wish in wishes) <= room:
+            denied = [o for o in desk.book.ended.values() if o.decision == number]
+            assert not denied, "where there is room for all, all are taken"
+
+
+@pytest.mark.parametrize("at_venue", [True, False], ids=["exits at the venue", "exits at the monitor"])
+@pytest.mark.parametrize(("units", "status"), [(1500, S.INTENDED), (1501, S.DENIED)])
+def test_an_exit_of_the_same_decision_counts_once_for_what_a_flip_comes_to(
+    at_venue: bool, units: int, status: OrderStatus
+) -> None:
+    desk = ExecutorDesk(limits=RiskLimits(position_max=D(1500)), at_venue=at_venue)
+    trade = desk.open(buy(1000, stop_loss="1.09", take_profit="1.12"))
+
+    desk.decide(leave(trade), sell(units))
+
+    (flip,) = (
+        o for o in (desk.book.orders | desk.book.ended).values() if o.decision == 2 and o.purpose is Purpose.ENTRY
+    )
+    assert flip.status is status
 
 
 def test_an_entry_counts_against_every_limit_that_looks_at_value() -> None:

@@ -126,6 +126,12 @@ class TestEveryLimitAtItsEdge:
         [
             ({"open_orders_max": 3}, {"open_orders": 2}, {"open_orders": 3}, C.OPEN_ORDERS_MAX),
             (
+                {"open_orders_max": 5},
+                {"open_orders": 2, "attached": 2},
+                {"open_orders": 2, "attached": 3},
+                C.OPEN_ORDERS_MAX,
+            ),
+            (
                 {"daily_loss_max": dec(500)},
                 {"equity": dec("9500.01")},
                 {"equity": dec(9500)},
@@ -316,6 +322,20 @@ class TestTheWorstCase:
         again = order(client_order_id="d", purpose=Purpose.EXIT, side=Side.SELL, oco_group="g")
         assert pending_of([target, stop, again])["EUR_USD"] == Pending(sell=dec(1000))
 
+    def test_exits_that_wait_for_siblings_count_in_their_place_and_not_beside_them(self):
+        child: dict[str, Any] = {"purpose": Purpose.EXIT, "side": Side.SELL, "oco_group": "tk0"}
+        stop = order(client_order_id="stop", parent_id="tk0", **child)
+        target = order(client_order_id="target", parent_id="tk0", **child)
+        waits: dict[str, Any] = {"purpose": Purpose.EXIT, "side": Side.SELL, "after_cancel_of": ("stop", "target")}
+        part = order(client_order_id="part", quantity=dec(400), **waits)
+        rest = order(client_order_id="rest", quantity=dec(700), **waits)
+        assert pending_of([stop, target, part])["EUR_USD"] == Pending(sell=dec(1000))
+        assert pending_of([part, target, rest])["EUR_USD"] == Pending(sell=dec(1100)), "the dearer of the two"
+        ended = order(client_order_id="stop", status=OrderStatus.CANCELED, parent_id="tk0", **child)
+        assert pending_of([ended, part, rest])["EUR_USD"] == Pending(sell=dec(1100))
+        flip = order(client_order_id="flip", side=Side.SELL, after_cancel_of=("stop", "target"))
+        assert pending_of([stop, target, flip])["EUR_USD"] == Pending(sell=dec(2000)), "an entry closes nothing"
+
     def test_exits_of_an_entry_that_has_not_filled_can_close_nothing(self):
         entry = order(status=OrderStatus.UNKNOWN)
         attached = order(client_order_id="a", side=Side.SELL, parent_id="tk1", oco_group="tk1")
@@ -503,6 +523,14 @@ class TestDenials:
     def test_say_how_stale_a_price_is(self):
         old = view(quotes={"EUR_USD": quote("1.1", "1.1", NOON_NS - 61 * SECOND_NS)})
         assert str(ask({}, seen=old)) == "the price of EUR_USD is 61 s away from now, allowed are 60 s"
+
+    def test_say_how_many_orders_would_be_open(self):
+        denial = ask({"open_orders_max": 3}, seen=view(open_orders=3))
+        assert str(denial) == "4 orders would be open, allowed are 3"
+        denial = ask({"open_orders_max": 3}, seen=view(open_orders=1, attached=2))
+        assert denial == Denial(
+            C.OPEN_ORDERS_MAX, "4 orders would be open with the entry's own exits, allowed are 3", "4", "3"
+        )
 
     def test_say_by_how_many_pips_a_price_is_off(self):
         denial = ask({"price_collar_pips": dec(5)}, order(price=dec("1.12345")))
