@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, order, quote
+from tradekeel.config.decode import decode
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import TERMINAL, Order, OrderStatus, OrderType, Purpose, Side
@@ -623,6 +624,24 @@ class TestTheLimitsThemselves:
         )
         assert (found.notional_max, found.drawdown_max_percent, found.on_trip) == (dec(10_000), dec("2.5"), "halt")
         assert found.signal_filter.rule("NY", "calm").min_risk_reward == 3
+
+    @pytest.mark.parametrize(
+        ("where", "table"),
+        [
+            ("", lambda rule: rule),
+            (".sessions.TOKYO", lambda rule: {"sessions": {"TOKYO": rule}}),
+            (".modes.calm", lambda rule: {"modes": {"calm": rule}}),
+            (".modes.calm.sessions.NY", lambda rule: {"modes": {"calm": {"sessions": {"NY": rule}}}}),
+        ],
+    )
+    def test_ask_for_a_confidence_from_0_to_1_wherever_it_stands_in_the_file(self, where, table):
+        for value, allowed in (("0", True), ("1", True), ("-0.01", False), ("1.01", False), ("55", False)):
+            problems: list[str] = []
+            rule = {"confidence_threshold": dec(value)}
+            found = decode({"signal_filter": table(rule)}, RiskLimits, "risk", problems)
+            assert (found is not None) is allowed
+            said = f"found {value} (a number), allowed: a decimal number from 0 to 1"
+            assert problems == ([] if allowed else [f"risk.signal_filter{where}.confidence_threshold: {said}"])
 
     @pytest.mark.parametrize("name", sorted(BOUNDS))
     @pytest.mark.parametrize("value", ["0", "-1", "NaN", "Infinity", "1e30"])
