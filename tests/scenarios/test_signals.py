@@ -15,6 +15,10 @@ import pytest
 from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Life, Story, caught_signals, fail_at, send_at, told_differently
+from tradekeel.bootstrap import commands
+from tradekeel.bootstrap.desk import Desk
+from tradekeel.bootstrap.place import Place
+from tradekeel.statedir import Command, CommandFiles
 
 PAUSE, RESUME, RELOAD = signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -372,6 +376,66 @@ def test_a_latch_file_alone_halts_the_next_start_also_a_damaged_one(place: Path)
     assert home.entries_after("a", 0) == []
     assert home.execution("b")["latch"] == "open"
     assert home.entries_after("b", 0) != []
+
+
+@pytest.mark.parametrize("killed", [None, "a"])
+@pytest.mark.parametrize("released", [None, "a"])
+def test_a_kill_without_a_daemon_is_not_undone_by_an_older_release(
+    released: str | None, killed: str | None, place: Path
+) -> None:
+    """The books are halted, somebody releases them while nobody runs, and somebody else thinks better of it."""
+    home = Home(place, PACED)
+    there = Place(home.state, home.config)
+    (home.state / "latches").mkdir(parents=True)
+    (home.state / "latches" / "all.json").write_bytes(b'{"scope": "all", "reason": "first"}')
+    with caught_signals() as inbox:
+        home.live({"b/feed:JournalReached": send_at(1, signal.SIGTERM)}, signals=inbox)
+    assert home.execution("a")["latch"] == "halted"
+
+    assert commands.release(there, released, "it is over", "alice").ok
+    assert commands.kill(there, killed, "it is not", "bob").ok
+    life = home.live()
+    assert "a is halted: it is not" in life.log
+    assert home.execution("a")["latch"] == "halted"
+    assert home.entries_after("a", 0) == []
+    assert home.execution("b")["latch"] == ("halted" if killed is None or released else "open")
+
+
+@pytest.mark.parametrize(
+    ("commands_left", "latch"),
+    [(("release", "kill"), "halted"), (("kill", "release"), "open"), (("kill",) * 3, "halted")],
+)
+def test_commands_that_wait_at_a_start_are_obeyed_one_after_another(
+    commands_left: tuple[str, ...], latch: str, place: Path
+) -> None:
+    home = Home(place, PACED)
+    state = Place(home.state, None).statedir
+    state.create()
+    for number, name in enumerate(commands_left, start=1):
+        left = Command(id=f"c{number}", name=name, ts_ns=number, arguments={"reason": f"word {number}"})
+        CommandFiles(state.commands, state.results).ask(left)
+    life = home.live()
+    assert {home.execution(account)["latch"] for account in "ab"} == {latch}, life.log
+    assert [path.name for path in state.latches.iterdir()] == (["all.json"] if latch == "halted" else [])
+    assert list(state.commands.iterdir()) == []
+
+
+def test_a_release_without_a_daemon_is_obeyed_once_however_often_the_start_dies(place: Path) -> None:
+    home = Home(place, PACED)
+    there = Place(home.state, home.config)
+    (home.state / "latches").mkdir(parents=True)
+    Desk(there.statedir).hold("all", "a fire drill")
+    with caught_signals() as inbox:
+        home.live({"b/feed:JournalReached": send_at(1, signal.SIGTERM)}, signals=inbox)
+    assert commands.release(there, None, "the fire is out", "alice").ok
+    for commit in (1, 2, 3):
+        assert home.live({"recorder:Commit": fail_at(commit)}).code == 70
+    assert home.live().code == 0
+    for account in "ab":
+        said = [(change["latch"], change["by"]) for change in home.records(account, "latch_changed")]
+        assert said == [("halted", "latch file"), ("open", "alice")]
+    assert list((home.state / "latches").iterdir()) == []
+    assert home.unverified() == []
 
 
 def test_flatten_closes_everything_and_then_pauses(place: Path) -> None:

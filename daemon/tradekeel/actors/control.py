@@ -38,6 +38,8 @@ OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
 """What a person may say has become of an order that nobody else can tell."""
 TELL_AGAIN_S = 0.02
 STATUS_EVERY_S = 1.0
+BESIDE = ("reload", "stop")
+"""Commands that concern the process: they wait for no other. The rest is obeyed one after another."""
 LOOK_EVERY_S = 0.25
 """How often the command folder is looked at without being told: a signal says "look now", this covers a lost one."""
 
@@ -76,7 +78,10 @@ class CommandDesk(Protocol):
     """The folder of command files and the latch files."""
 
     def pending(self) -> Sequence[AskedFor]:
-        """Commands that wait, oldest first."""
+        """Commands that nobody has taken yet, in the order in which they are to be obeyed."""
+
+    def take(self, asked: AskedFor) -> None:
+        """This one is being obeyed: it is not pending any more."""
 
     def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
         """Write what became of one."""
@@ -84,8 +89,8 @@ class CommandDesk(Protocol):
     def hold(self, scope: str, reason: str) -> None:
         """Write the latch file of an account, or of all."""
 
-    def let_go(self, scope: str, others: Sequence[str] = ()) -> None:
-        """Remove it."""
+    def let_go(self, scope: str) -> None:
+        """Remove it; an account can be let go alone where all are held."""
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write the status file; StoreUnavailable where that cannot be."""
@@ -181,6 +186,7 @@ class Control(Actor):
         self._told_ready = False
         self._without_status = False
         self._stopping = False
+        self._obeying = False
         self._unstopped: set[str] = set()
         self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
         self.pace: dict[str, Pace] = {}
@@ -233,8 +239,20 @@ class Control(Actor):
                 self._look()
 
     def _look(self) -> None:
+        """What is done beside the others begins at once; of the rest the next one, when the one before it is done."""
         for asked in self._desk.pending():
-            self.spawn(self._obey, asked)
+            if asked.name in BESIDE:
+                self._desk.take(asked)
+                self.spawn(self._obey, asked)
+            elif not self._obeying:
+                self._obeying = True
+                self._desk.take(asked)
+                self.spawn(self._obey_in_turn, asked)
+
+    async def _obey_in_turn(self, asked: AskedFor) -> None:
+        await self._obey(asked)
+        self._obeying = False
+        self.post(_Look())
 
     async def _obey(self, asked: AskedFor) -> None:
         given = "".join(f" {name}={value}" for name, value in asked.arguments.items())
@@ -265,7 +283,7 @@ class Control(Actor):
             return False, f"{outcome!r} is no outcome; an unknown order can be {', '.join(OUTCOMES)}"
         message = AccountCommand(command, by, reason, client_order_id=order, outcome=outcome)
         if command is Command.RELEASE:
-            self._desk.let_go(account or "all", [name for name in self._accounts if name != account])
+            self._desk.let_go(account or "all")
         names = [account] if account else list(self._accounts)
         try:
             said = await in_order([partial(self._tell, self._accounts[name], message) for name in names], len(names))

@@ -57,6 +57,15 @@ def _held(books: Path) -> list[tuple[str, int, int]]:
     )
 
 
+def latched_accounts(books: Path) -> list[str]:
+    """The accounts whose books hold them halted or reduce-only; none if the books cannot be read."""
+    rows = _asked(
+        books,
+        "SELECT DISTINCT account FROM executions WHERE status = 'running' AND latch <> 'open' ORDER BY account",
+    )
+    return [account for (account,) in rows]
+
+
 def has_unfinished(books: Path, accounts: Sequence[str]) -> bool:
     """Whether any of these accounts has an execution that a restart goes on with."""
     return any(account in accounts for account, _, _ in _unfinished(books))

@@ -1,6 +1,10 @@
 """Commands to a running daemon, as whoever gives them sees it: write the file, wake the daemon, wait for the answer.
 
 A kill and a release work without a daemon, too: they are files that the next one finds. Everything else needs somebody to do it.
+
+Of a kill and a release the later one stands, whatever became of the earlier. So each takes back what still waits of the
+other; a kill without a daemon is one file that is there or not, read at a start after any word of a release; and since a
+daemon may have started meanwhile, and looked before the file was there, it is looked for again and told.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.actors.control import OUTCOMES
+from tradekeel.bootstrap import desk
+from tradekeel.bootstrap.checks import latched_accounts
 from tradekeel.bootstrap.desk import SCOPE_ALL, Desk
 from tradekeel.bootstrap.early import WAKE_SIGNAL
 from tradekeel.bootstrap.ending import NoAnswer, NotRunning
@@ -45,11 +51,21 @@ def send(
         raise NotRunning(f"no daemon is running on {place.state_dir}: start one with `tradekeel run`")
     statedir = place.statedir
     files = CommandFiles(statedir.commands, statedir.results)
-    clock = SystemClock()
-    command = Command(id=new_id(), name=name, ts_ns=clock.now_ns(), arguments=dict(arguments))
+    command = Command(id=new_id(), name=name, ts_ns=_after_all_that_waits(files), arguments=dict(arguments))
     files.ask(command)
     _wake(pid)
-    return run_loop(_wait, place, files, command, timeout_s, keep, use_uvloop=False)
+    try:
+        return run_loop(_wait, place, files, command, timeout_s, keep, use_uvloop=False)
+    except KeyboardInterrupt:
+        if not keep:
+            files.withdraw(command)  # nobody waits for it any more, and nobody expects it to be done some day
+        raise
+
+
+def _after_all_that_waits(files: CommandFiles) -> int:
+    """The time of a command: now, but never before one that waits, because a clock may be set back between the two."""
+    waiting = [command.ts_ns + 1 for command in files.pending() if isinstance(command, Command)]
+    return max((SystemClock().now_ns(), *waiting))
 
 
 async def _wait(place: Place, files: CommandFiles, command: Command, timeout_s: float, keep: bool) -> Answer:
@@ -106,43 +122,76 @@ async def _wait_gone(place: Place, timeout_s: float) -> bool:
 def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
     """Halt trading until a person releases it. Without a daemon, or without its answer, the latch file alone is written."""
     scope = account or SCOPE_ALL
+    arguments = _arguments(account, reason, by)
+    if place.pid is not None or place.state_dir.is_dir():
+        _overtake(place, desk.RELEASE, account)
     try:
-        return send(place, "kill", _arguments(account, reason, by), timeout_s, keep=True)
+        return send(place, desk.KILL, arguments, timeout_s, keep=True)
+    except NoAnswer as error:
+        Desk(place.statedir).hold(scope, reason)
+        return _not_yet(place, error)
     except NotRunning:
         if not place.state_dir.is_dir():
             raise
-        Desk(place.statedir).hold(scope, reason)
+    Desk(place.statedir).hold(scope, reason)
+    try:  # one that has started since then may have looked before the file was there
+        return send(place, desk.KILL, arguments, timeout_s, keep=True)
+    except NoAnswer as error:
+        return _not_yet(place, error)
+    except NotRunning:
         return Answer(
             True, f"no daemon is running on {place.state_dir}; the next one starts halted until it is released"
         )
-    except NoAnswer as error:
-        Desk(place.statedir).hold(scope, reason)
-        pid = place.pid
-        return Answer(
-            False,
-            f"{error}. The command waits for it, and the latch file is written, so it is halted as soon as it comes to "
-            f"itself, and from its next start on; to end this process now: kill -9 {pid}",
-        )
+
+
+def _not_yet(place: Place, error: NoAnswer) -> Answer:
+    return Answer(
+        False,
+        f"{error}. The command waits for it, and the latch file is written, so it is halted as soon as it comes to "
+        f"itself, and from its next start on; to end this process now: kill -9 {place.pid}",
+    )
 
 
 def release(place: Place, account: str | None, reason: str, by: str, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
-    """End a halt or a reduce-only state. Without a daemon only the latch files can go; what the books hold needs one."""
+    """End a halt or a reduce-only state. Without a daemon the latch files go, and what the books hold goes at the next start."""
+    arguments = _arguments(account, reason, by)
     try:
-        return send(place, "release", _arguments(account, reason, by), timeout_s)
+        return send(place, desk.RELEASE, arguments, timeout_s)
     except NotRunning:
         if not place.state_dir.is_dir():
             raise
-        Desk(place.statedir).let_go(account or SCOPE_ALL)
-        files = CommandFiles(place.statedir.commands, place.statedir.results)
-        wanted = Command(
-            id=new_id(), name="release", ts_ns=SystemClock().now_ns(), arguments=_arguments(account, reason, by)
-        )
-        files.ask(wanted)
+    mine = Desk(place.statedir)
+    _overtake(place, desk.KILL, account)
+    latched = [name for name in latched_accounts(place.statedir.books) if account in (None, name)]
+    mine.release_later(account or SCOPE_ALL, latched, reason, by)
+    try:  # one that has started since then may have read the latch files before they were gone
+        return send(place, desk.RELEASE, arguments, timeout_s)
+    except NoAnswer:
+        for name in latched:
+            mine.forget_release(name)
+        raise
+    except NotRunning:
+        books = f"what the books themselves have halted ({', '.join(latched)}) is released at the next start"
         return Answer(
             True,
-            f"no daemon is running on {place.state_dir}; the latch files are removed, and what the books themselves have "
-            "halted is released at the next start",
+            f"no daemon is running on {place.state_dir}; the latch files are removed, and "
+            f"{books if latched else 'the books have halted nothing'}",
         )
+
+
+def _overtake(place: Place, name: str, account: str | None) -> None:
+    """Take back what waits of the opposite, for any of these accounts. A kill that is for others, too, goes on to hold them."""
+    if not place.statedir.commands.is_dir():
+        return
+    mine = Desk(place.statedir)
+    files = CommandFiles(place.statedir.commands, place.statedir.results)
+    this = Command(id="this", name=name, ts_ns=0, arguments=_arguments(account, "", ""))
+    for command in files.pending():
+        if isinstance(command, Command) and command.name == name and desk.concern_one_account(command, this):
+            if name == desk.KILL:
+                scope = command.arguments.get("account") or SCOPE_ALL
+                mine.hold(scope, str(command.arguments.get("reason") or "killed"))
+            files.answer(command, desk.refusal_of(command))
 
 
 def resolve(place: Place, order: str, outcome: str, reason: str, by: str) -> Answer:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from tradekeel.actors.control import AskedFor
 from tradekeel.statedir import Command, CommandFiles, CommandResult, StateDir
@@ -13,6 +15,22 @@ from tradekeel.statedir.files import explained, remove_durably, write_atomically
 
 STATUS_FILE = "status.json"
 SCOPE_ALL = "all"
+KILL, RELEASE = "kill", "release"
+
+
+class Latch(Struct, frozen=True):
+    """What stands in a latch file. ``exempt`` are accounts that were released while all are held."""
+
+    scope: str
+    reason: str = "killed"
+    exempt: tuple[str, ...] = ()
+
+
+class Release(Struct, frozen=True):
+    """What stands in the word that a release leaves for the next start."""
+
+    reason: str
+    by: str
 
 
 class Desk:
@@ -21,18 +39,32 @@ class Desk:
     def __init__(self, statedir: StateDir) -> None:
         self._statedir = statedir
         self._files = CommandFiles(statedir.commands, statedir.results)
+        self._seen: dict[str, Command] = {}
         self._taken: dict[str, Command] = {}
 
     def pending(self) -> Sequence[AskedFor]:
-        """Commands that wait, oldest first; each is handed out once. Files that are none are put aside with an answer."""
-        found: list[AskedFor] = []
+        """Commands that nobody has taken yet: kills first, then the oldest first.
+
+        A release that was asked for before a kill must not end it, so it is answered and not handed out. Files that are
+        no commands are put aside with an answer.
+        """
+        waiting: list[Command] = []
         for command in self._files.pending():
             if not isinstance(command, Command):
                 self._files.discard(command)
             elif command.id not in self._taken:
-                self._taken[command.id] = command
-                found.append(AskedFor(command.id, command.name, command.arguments))
-        return found
+                waiting.append(command)
+        overtaken = [old for index, old in enumerate(waiting) if any(undoes(old, new) for new in waiting[index + 1 :])]
+        for command in overtaken:
+            self._files.answer(command, refusal_of(command))
+        rest = [command for command in waiting if command not in overtaken]
+        self._seen = {command.id: command for command in rest}
+        rest.sort(key=lambda command: command.name != KILL)
+        return [AskedFor(command.id, command.name, command.arguments) for command in rest]
+
+    def take(self, asked: AskedFor) -> None:
+        """This one is being obeyed: it is not pending any more."""
+        self._taken[asked.id] = self._seen[asked.id]
 
     def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
         """Write what became of a command; it no longer waits."""
@@ -41,33 +73,69 @@ class Desk:
 
     def hold(self, scope: str, reason: str) -> None:
         """Write the latch file: from now on nothing is sent, in this process or the next, until it is gone."""
-        content = msgspec.json.encode({"scope": scope, "reason": reason})
-        write_atomically(self._statedir.latch(scope), content)
+        write_atomically(self._statedir.latch(scope), msgspec.json.encode(Latch(scope, reason)))
 
-    def let_go(self, scope: str, others: Sequence[str] = ()) -> None:
-        """Remove the latch file. Releasing all releases each account, too.
+    def let_go(self, scope: str) -> None:
+        """Remove the latch file. Releasing all releases each account, too; one account can be let go where all are held.
 
-        Where all are held and one is released, ``others`` are held by latch files of their own from then on.
+        What an earlier release has left for the next start is done with this.
         """
-        if scope != SCOPE_ALL and self._statedir.latch(SCOPE_ALL).exists():
-            reason = self.held(SCOPE_ALL) or "killed"
-            for name in others:
-                self.hold(name, reason)
-            remove_durably(self._statedir.latch(SCOPE_ALL))
-        scopes = [path.stem for path in self._statedir.latches.glob("*.json")] if scope == SCOPE_ALL else [scope]
-        for name in scopes:
-            remove_durably(self._statedir.latch(name))
+        self._unlatch(scope)
+        for path in self._notes(scope):
+            remove_durably(path)
+
+    def _unlatch(self, scope: str) -> None:
+        if scope == SCOPE_ALL:
+            for path in list(self._statedir.latches.glob("*.json")):
+                remove_durably(path)
+            return
+        everybody = self._statedir.latch(SCOPE_ALL)
+        if everybody.exists():  # one file says who is held: there is no moment at which the others are not
+            latch = _read_latch(everybody)
+            exempt = tuple(dict.fromkeys((*latch.exempt, scope)))
+            write_atomically(everybody, msgspec.json.encode(msgspec.structs.replace(latch, exempt=exempt)))
+        remove_durably(self._statedir.latch(scope))
 
     def held(self, account: str) -> str | None:
         """Why a latch file holds this account, or None. A latch that cannot be read holds all the same."""
         for scope in (SCOPE_ALL, account):
             path = self._statedir.latch(scope)
             if path.exists():
-                try:
-                    return str(msgspec.json.decode(path.read_bytes()).get("reason", "killed"))
-                except (msgspec.DecodeError, AttributeError, OSError):
-                    return f"the latch file {path.name} is there"
+                latch = _read_latch(path)
+                if scope == account or account not in latch.exempt:
+                    return latch.reason
         return None
+
+    # --- what is released while there is no daemon -----------------------------------------------------------------------
+
+    def release_later(self, scope: str, accounts: Sequence[str], reason: str, by: str) -> None:
+        """Without a daemon: leave word for the next start to release what the books of ``accounts`` have halted, and let go.
+
+        The word is read before the latch files are, so a kill that comes after it ends as a kill.
+        """
+        for account in accounts:
+            write_atomically(self._statedir.release_note(account), msgspec.json.encode(Release(reason, by)))
+        self._unlatch(scope)
+
+    def released(self, account: str) -> tuple[str, str] | None:
+        """Why and by whom an account was released while there was no daemon, or None. What cannot be read is no word."""
+        path = self._statedir.release_note(account)
+        try:
+            release = msgspec.json.decode(path.read_bytes(), type=Release)
+        except (msgspec.MsgspecError, OSError):
+            return None
+        return release.reason, release.by
+
+    def forget_release(self, account: str) -> None:
+        """The books have it: the word is not needed any more."""
+        remove_durably(self._statedir.release_note(account))
+
+    def _notes(self, scope: str) -> list[Path]:
+        if scope == SCOPE_ALL:
+            return list(self._statedir.latches.glob("*.release"))
+        return [self._statedir.release_note(scope)]
+
+    # --- the status ------------------------------------------------------------------------------------------------------
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write the status file, whole or not at all. Raises StoreUnavailable."""
@@ -77,3 +145,31 @@ class Desk:
         with explained(path):
             waiting.write_bytes(content)
             waiting.replace(path)  # not synced: it is for looking at, and is written again in a second
+
+
+def _read_latch(path: Path) -> Latch:
+    """A latch file; one that cannot be read holds everybody it is for."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Latch)
+    except (msgspec.MsgspecError, OSError):
+        return Latch(path.stem, f"the latch file {path.name} is there")
+
+
+# --- kills and releases among commands ------------------------------------------------------------------------------------
+
+
+def concern_one_account(one: Command, other: Command) -> bool:
+    """Whether there is an account that both are for."""
+    accounts = (one.arguments.get("account"), other.arguments.get("account"))
+    return None in accounts or accounts[0] == accounts[1]
+
+
+def undoes(release: Command, kill: Command) -> bool:
+    """Whether these two are a release and a kill that it would end."""
+    return (release.name, kill.name) == (RELEASE, KILL) and concern_one_account(release, kill)
+
+
+def refusal_of(command: Command) -> CommandResult:
+    """The answer to a command that a later one has overtaken."""
+    later = RELEASE if command.name == KILL else KILL
+    return CommandResult(id=command.id, ok=False, message=f"nothing done: a {later} that came later has overtaken it")

@@ -270,6 +270,7 @@ class Builder:
             parameter_mode=account.config.parameter_mode,
             replayable=info.replayable,
         )
+        desk = Desk(self.statedir)
         settings = ExecutorSettings(
             terms=terms,
             mode=Mode.PAPER,
@@ -280,7 +281,9 @@ class Builder:
             make_execution_id=new_id,
             resuming=self.resuming,
             under_way=self._under_way,
-            halted_by=partial(Desk(self.statedir).held, account.config.name),
+            halted_by=partial(desk.held, account.config.name),
+            released_by=partial(desk.released, account.config.name),
+            forget_release=partial(desk.forget_release, account.config.name),
         )
         return Executor(
             settings,

@@ -4,6 +4,7 @@
     paper-ACCOUNT.db            the paper venue's own ledger of one account
     lock                        held by the daemon; holds its process id
     latches/SCOPE.json          a kill that only a person releases; SCOPE is an account, or "all"
+    latches/ACCOUNT.release     a release that was asked for without a daemon, until the account has started
     commands/…json              what a person asked the running daemon for, in order
     results/ID.json             what became of it
     backups/                    copies of books.db from before a migration
@@ -58,6 +59,10 @@ class StateDir:
     def latch(self, scope: str = SCOPE_ALL) -> Path:
         """The latch file of an account, or of all of them."""
         return self.latches / f"{scope}.json"
+
+    def release_note(self, account: str) -> Path:
+        """What a release without a daemon has left for the account's next start."""
+        return self.latches / f"{account}.release"
 
     @property
     def commands(self) -> Path:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.bootstrap.books import latch
 from tradekeel.bootstrap import commands
+from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import NoAnswer, NotRunning
 from tradekeel.bootstrap.place import Place
+from tradekeel.domain.records import Latch
 from tradekeel.errors import InputError
+from tradekeel.statedir import Command, CommandFiles, StateDir
 
 SOON_S = 0.05
 
@@ -50,6 +54,123 @@ def test_a_kill_and_its_release_need_no_daemon(place: Place) -> None:
     assert place.statedir.latch("paper-1").exists()
     assert commands.release(place, None, "by day", "alice").ok
     assert not place.statedir.latch("paper-1").exists()
+
+
+# --- of a kill and a release the later one stands -------------------------------------------------------------------------
+
+ACCOUNT = "paper-1"
+ACCOUNTS = (ACCOUNT, "other")
+
+
+def held(place: Place) -> set[str]:
+    """The accounts that the next start would halt."""
+    return {name for name in ACCOUNTS if Desk(place.statedir).held(name) is not None}
+
+
+def waiting(place: Place) -> list[str]:
+    return [asked.name for asked in Desk(place.statedir).pending()]
+
+
+def ask(place: Place, name: str, account: str | None = None, ts_ns: int = 1) -> None:
+    """A command that somebody has left behind."""
+    arguments = {} if account is None else {"account": account}
+    files = CommandFiles(place.statedir.commands, place.statedir.results)
+    files.ask(Command(id=f"{name}-{account}-{ts_ns}", name=name, ts_ns=ts_ns, arguments=arguments))
+
+
+def test_a_release_without_a_daemon_leaves_word_for_the_books_that_are_halted_and_nothing_else(place: Place) -> None:
+    assert "halted nothing" in commands.release(place, None, "by day", "alice").message
+    assert Desk(place.statedir).released(ACCOUNT) is None
+
+    latch(place, Latch.HALTED, "bob")
+    assert f"halted ({ACCOUNT})" in commands.release(place, None, "by day", "alice").message
+    assert Desk(place.statedir).released(ACCOUNT) == ("by day", "alice")
+    assert waiting(place) == []
+
+
+def test_a_kill_after_a_release_stands_whoever_each_of_them_was_for(place: Place) -> None:
+    latch(place, Latch.HALTED, "bob")
+    for released in (None, ACCOUNT):
+        for killed in (None, ACCOUNT):
+            commands.release(place, released, "by day", "alice")
+            commands.kill(place, killed, "by night", "alice")
+            assert ACCOUNT in held(place)
+            assert "other" in held(place) or killed
+
+
+def test_a_release_that_still_waits_is_taken_back_by_a_kill(place: Place) -> None:
+    ask(place, "release")
+    ask(place, "release", "other")
+    ask(place, "pause")
+    commands.kill(place, ACCOUNT, "by night", "alice")
+    assert waiting(place) == ["pause", "release"]
+    commands.kill(place, None, "by night", "alice")
+    assert waiting(place) == ["pause"]
+    answer = CommandFiles(place.statedir.commands, place.statedir.results).result("release-None-1")
+    assert answer is not None
+    assert "a kill that came later" in answer.message
+
+
+def test_a_kill_that_still_waits_is_taken_back_by_a_release_and_goes_on_to_hold_the_others(place: Place) -> None:
+    ask(place, "kill")
+    commands.release(place, ACCOUNT, "by day", "alice")
+    assert waiting(place) == []
+    assert held(place) == {"other"}
+    commands.release(place, None, "by day", "alice")
+    assert held(place) == set()
+
+
+def test_one_account_is_released_while_all_are_held(place: Place) -> None:
+    commands.kill(place, None, "by night", "alice")
+    commands.release(place, ACCOUNT, "by day", "alice")
+    assert held(place) == {"other"}
+    commands.kill(place, ACCOUNT, "again", "alice")
+    assert held(place) == set(ACCOUNTS)
+
+
+class StartsMeanwhile(Place, frozen=True):
+    """A place where a daemon, which answers nobody, takes the lock as soon as somebody has found none."""
+
+    daemon: StateDir
+
+    @property
+    def pid(self) -> int | None:
+        """What is found; the first time nobody."""
+        found = super().pid
+        if found is None:
+            self.daemon.lock()
+        return found
+
+
+@pytest.fixture
+def starting(place: Place) -> Iterator[Place]:
+    daemon = place.statedir
+    yield StartsMeanwhile(place.state_dir, None, daemon)
+    daemon.release()
+
+
+def test_a_kill_tells_a_daemon_that_starts_at_that_very_moment(starting: Place) -> None:
+    """It may have looked for latch files before there was one."""
+    answer = commands.kill(starting, None, "too hot", "alice", SOON_S)
+    assert not answer.ok
+    assert waiting(starting) == ["kill"]
+    assert held(starting) == set(ACCOUNTS)
+
+
+def test_a_release_that_a_daemon_which_has_just_started_does_not_take_leaves_no_word(starting: Place) -> None:
+    latch(starting, Latch.HALTED, "bob")
+    with pytest.raises(NoAnswer, match="taken back"):
+        commands.release(starting, None, "why", "alice", SOON_S)
+    assert waiting(starting) == []
+    assert Desk(starting.statedir).released(ACCOUNT) is None
+
+
+def test_a_command_comes_behind_all_that_wait_although_the_clock_was_set_back(silent: Place) -> None:
+    ask(silent, "release", "other", ts_ns=10**19)
+    assert not commands.kill(silent, ACCOUNT, "too hot", "alice", SOON_S).ok
+    *_, last = CommandFiles(silent.statedir.commands, silent.statedir.results).pending()
+    assert isinstance(last, Command)
+    assert last.name == "kill"
 
 
 def test_a_place_that_is_none_is_not_killed(tmp_path) -> None:

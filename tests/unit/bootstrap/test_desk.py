@@ -11,7 +11,7 @@ import pytest
 from tradekeel.actors.control import Control, ControlSettings
 from tradekeel.bootstrap.desk import STATUS_FILE, Desk
 from tradekeel.errors import StoreUnavailable
-from tradekeel.statedir import StateDir
+from tradekeel.statedir import Command, CommandFiles, StateDir
 
 
 @pytest.fixture
@@ -31,6 +31,52 @@ def test_a_latch_file_of_one_account_or_of_all_holds_an_account_until_it_is_let_
     desk.let_go("all")
     assert desk.held("a") is None
     assert desk.held("b") is None
+
+
+def test_a_latch_that_cannot_be_read_holds_until_somebody_is_let_go_by_name(statedir: StateDir) -> None:
+    desk = Desk(statedir)
+    statedir.latch("all").write_bytes(b"\x00 not json")
+
+    assert desk.held("a") == "the latch file all.json is there"
+    desk.let_go("a")
+    assert desk.held("a") is None
+    assert desk.held("b") == "the latch file all.json is there"
+
+
+def ask(statedir: StateDir, ts_ns: int, name: str, account: str | None = None) -> str:
+    arguments = {} if account is None else {"account": account}
+    command = Command(id=f"{name}-{ts_ns}", name=name, ts_ns=ts_ns, arguments=arguments)
+    CommandFiles(statedir.commands, statedir.results).ask(command)
+    return command.id
+
+
+def test_kills_come_first_the_rest_as_it_was_asked_for_and_each_until_it_is_taken(statedir: StateDir) -> None:
+    desk = Desk(statedir)
+    order = [
+        ask(statedir, 3, "kill"),
+        ask(statedir, 1, "pause"),
+        ask(statedir, 2, "flatten"),
+        ask(statedir, 4, "release"),
+    ]
+
+    assert [asked.id for asked in desk.pending()] == order
+    desk.take(desk.pending()[0])
+    assert [asked.id for asked in desk.pending()] == order[1:]
+
+
+@pytest.mark.parametrize(
+    ("released", "killed", "overtaken"),
+    [(None, None, True), ("a", "a", True), (None, "a", True), ("a", None, True), ("a", "b", False)],
+)
+def test_a_release_that_a_later_kill_would_be_ended_by_is_refused(
+    statedir: StateDir, released: str | None, killed: str | None, overtaken: bool
+) -> None:
+    release = ask(statedir, 1, "release", released)
+    kill = ask(statedir, 2, "kill", killed)
+
+    assert [asked.id for asked in Desk(statedir).pending()] == ([kill] if overtaken else [kill, release])
+    answer = CommandFiles(statedir.commands, statedir.results).result(release)
+    assert (answer is not None and not answer.ok) is overtaken
 
 
 def test_a_status_that_cannot_be_written_is_told_in_our_words(statedir: StateDir) -> None:

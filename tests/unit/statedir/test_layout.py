@@ -46,6 +46,7 @@ def test_each_thing_has_its_place(tmp_path: Path) -> None:
     assert state.paper_ledger("paper-1") == tmp_path / "paper-paper-1.db"
     assert state.latch() == tmp_path / "latches" / "all.json"
     assert state.latch("paper-1") == tmp_path / "latches" / "paper-1.json"
+    assert state.release_note("paper-1") == tmp_path / "latches" / "paper-1.release"
 
 
 def test_the_directory_may_be_reached_through_a_link(tmp_path: Path) -> None:

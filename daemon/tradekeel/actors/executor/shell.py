@@ -68,6 +68,8 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     resuming: bool  # the run goes on: a process before this one did not end it
     under_way: set[str]  # executions that incarnations of this process began or went on with; kept between them
     halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
+    released_by: Callable[[], tuple[str, str] | None]  # why and by whom it was released while there was no daemon
+    forget_release: Callable[[], object]  # the books have that release
 
 
 # What requests bring back.
@@ -135,7 +137,7 @@ class Shell(Actor):
         self._recorder, self._session, self._sync, self._control, self._feed = recorder, session, sync, control, feed
         self._unacknowledged = 0
         self._marks = Marks(self.terms.instruments, self.terms.currency)
-        self._promised: deque[tuple[int, Reply, Any]] = deque()  # answers that wait until a journal sequence is durable
+        self._promised: deque[tuple[int, Callable[[], object]]] = deque()  # what waits until a sequence is durable
         self._uncommitted: list[Effects] = []
         self._committing = False
         self._to_ask: list[VenueAsk] = []  # durable, and not yet with the session
@@ -237,15 +239,18 @@ class Shell(Actor):
 
     def _promise(self, reply: Reply, answer: Any) -> None:
         """Answer when everything that was decided so far is durable."""
+        self._when_durable(partial(reply.send, answer))
+
+    def _when_durable(self, act: Callable[[], object]) -> None:
         if self._unacknowledged:
-            self._promised.append((self._book.sequence, reply, answer))
+            self._promised.append((self._book.sequence, act))
         else:
-            reply.send(answer)
+            act()
 
     def _keep_promises(self, durable: int) -> None:
         while self._promised and self._promised[0][0] <= durable:
-            _, reply, answer = self._promised.popleft()
-            reply.send(answer)
+            _, act = self._promised.popleft()
+            act()
 
     def _remember(self, checkpoint: Checkpoint) -> None:
         if checkpoint.owner != ACCOUNT_OWNER:

@@ -62,12 +62,21 @@ class Starting(Reconciling):
                 recovered_trades=len(self._book.trades),
             )
         )
-        held = self.settings.halted_by()
-        if held is not None:
-            self._take(self.core.latch(Latch.HALTED, held, "latch file", self._now()))
+        self._heed_what_was_said_meanwhile()
         self._tell_session()
         self._reconcile()
         self._flush()
+
+    def _heed_what_was_said_meanwhile(self) -> None:
+        """While there was no daemon: a release first, because a latch file that is there is of a later kill."""
+        released = self.settings.released_by()
+        if released is not None:
+            reason, by = released
+            self._take(self.core.release(reason, by, self._now()))
+            self._when_durable(self.settings.forget_release)
+        held = self.settings.halted_by()
+        if held is not None:
+            self._take(self.core.latch(Latch.HALTED, held, "latch file", self._now()))
 
     async def _load(self) -> LoadedAccount:
         while True:
