@@ -57,6 +57,11 @@ def _held(books: Path) -> list[tuple[str, int, int]]:
     )
 
 
+def accounts_in(books: Path) -> list[str]:
+    """Every account that has traded; none if the books cannot be read."""
+    return [account for (account,) in _asked(books, "SELECT DISTINCT account FROM executions")]
+
+
 def latched_accounts(books: Path) -> list[str]:
     """The accounts whose books hold them halted or reduce-only; none if the books cannot be read."""
     rows = _asked(

@@ -17,11 +17,14 @@ from msgspec import Struct
 
 from tradekeel.actors.control import OUTCOMES
 from tradekeel.bootstrap import desk
-from tradekeel.bootstrap.checks import latched_accounts
+from tradekeel.bootstrap.checks import accounts_in, latched_accounts
 from tradekeel.bootstrap.desk import SCOPE_ALL, Desk
 from tradekeel.bootstrap.early import WAKE_SIGNAL
 from tradekeel.bootstrap.ending import NoAnswer, NotRunning
 from tradekeel.bootstrap.place import Place
+from tradekeel.config.model import NAME, NAME_WORDS
+from tradekeel.config.source import read_table
+from tradekeel.config.words import did_you_mean
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock, new_id
 from tradekeel.runtime.loop import run as run_loop
@@ -121,9 +124,10 @@ async def _wait_gone(place: Place, timeout_s: float) -> bool:
 
 def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
     """Halt trading until a person releases it. Without a daemon, or without its answer, the latch file alone is written."""
-    scope = account or SCOPE_ALL
+    scope = _scope(account)
     arguments = _arguments(account, reason, by)
     if place.pid is not None or place.state_dir.is_dir():
+        check_account(place, account)
         _overtake(place, desk.RELEASE, account)
     try:
         return send(place, desk.KILL, arguments, timeout_s, keep=True)
@@ -154,16 +158,18 @@ def _not_yet(place: Place, error: NoAnswer) -> Answer:
 
 def release(place: Place, account: str | None, reason: str, by: str, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
     """End a halt or a reduce-only state. Without a daemon the latch files go, and what the books hold goes at the next start."""
+    scope = _scope(account)
     arguments = _arguments(account, reason, by)
     try:
         return send(place, desk.RELEASE, arguments, timeout_s)
     except NotRunning:
         if not place.state_dir.is_dir():
             raise
+    check_account(place, account)
     mine = Desk(place.statedir)
     _overtake(place, desk.KILL, account)
     latched = [name for name in latched_accounts(place.statedir.books) if account in (None, name)]
-    mine.release_later(account or SCOPE_ALL, latched, reason, by)
+    mine.release_later(scope, latched, reason, by)
     try:  # one that has started since then may have read the latch files before they were gone
         return send(place, desk.RELEASE, arguments, timeout_s)
     except NoAnswer:
@@ -177,6 +183,36 @@ def release(place: Place, account: str | None, reason: str, by: str, timeout_s: 
             f"no daemon is running on {place.state_dir}; the latch files are removed, and "
             f"{books if latched else 'the books have halted nothing'}",
         )
+
+
+def _scope(account: str | None) -> str:
+    """Whom a latch file is for. Raises InputError for what no account can be called."""
+    if account is not None and (not NAME.fullmatch(account) or account == SCOPE_ALL):
+        raise InputError(f"{account!r} cannot be an account's name: {NAME_WORDS}")
+    return account or SCOPE_ALL
+
+
+def check_account(place: Place, account: str | None) -> None:
+    """Raises InputError for an account that neither the configuration nor the books nor a latch file know."""
+    known = _known_accounts(place)
+    if account is None or account in known:
+        return
+    hint = did_you_mean(account, known, "there are") if known else "say it without --account, for all of them"
+    what = "there is no account" if known else "nobody knows here whether there is an account"
+    raise InputError(f"{place}: {what} {account!r}; {hint}")
+
+
+def _known_accounts(place: Place) -> set[str]:
+    """What the files say, also where a configuration is broken otherwise."""
+    known = {path.stem for path in place.statedir.latches.glob("*.json")} - {SCOPE_ALL}
+    known.update(accounts_in(place.statedir.books))
+    if place.config is not None:
+        try:
+            tables = read_table(place.config).get("accounts")
+        except InputError:
+            tables = None
+        known.update(tables if isinstance(tables, dict) else ())
+    return known
 
 
 def _overtake(place: Place, name: str, account: str | None) -> None:

@@ -19,16 +19,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import struct
 from contextlib import suppress
 from pathlib import Path
 
-from tradekeel.errors import AlreadyRunning, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.statedir.files import FILE_MODE, explain, explained, remove_durably, write_atomically
 
 DIRECTORY_MODE = 0o700
 SCOPE_ALL = "all"
 
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
 
 
@@ -49,7 +51,7 @@ class StateDir:
 
     def paper_ledger(self, account: str) -> Path:
         """The paper venue's ledger of an account. It is the exchange's file, not ours: `--fresh` alone removes it."""
-        return self.path / f"paper-{account}.db"
+        return self.path / f"paper-{_part(account)}.db"
 
     @property
     def latches(self) -> Path:
@@ -58,11 +60,11 @@ class StateDir:
 
     def latch(self, scope: str = SCOPE_ALL) -> Path:
         """The latch file of an account, or of all of them."""
-        return self.latches / f"{scope}.json"
+        return self.latches / f"{_part(scope)}.json"
 
     def release_note(self, account: str) -> Path:
         """What a release without a daemon has left for the account's next start."""
-        return self.latches / f"{account}.release"
+        return self.latches / f"{_part(account)}.release"
 
     @property
     def commands(self) -> Path:
@@ -160,6 +162,15 @@ class StateDir:
             return None if kind == fcntl.F_UNLCK else _read_pid(descriptor) or 0
         finally:
             os.close(descriptor)
+
+
+def _part(name: str) -> str:
+    """A name that becomes part of a file's; whatever it is, it leads nowhere else."""
+    if not _PART.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot be the name of a file: 1 to 64 letters, digits, and _ . : - behind the first"
+        )
+    return name
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -6,6 +6,7 @@ How a daemon that is well answers is told in tests/integration/test_cli_commands
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +172,51 @@ def test_a_command_comes_behind_all_that_wait_although_the_clock_was_set_back(si
     *_, last = CommandFiles(silent.statedir.commands, silent.statedir.results).pending()
     assert isinstance(last, Command)
     assert last.name == "kill"
+
+
+# --- whom it is for -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../status", "../../../x", "paper/1", "", "Paper", "a.b", "x" * 32, "a\0b"])
+def test_a_name_that_could_lead_elsewhere_is_refused(place: Place, name: str) -> None:
+    status = place.state_dir / "status.json"
+    status.write_text("{}")
+    for act in (commands.kill, commands.release):
+        with pytest.raises(InputError, match="cannot be an account's name"):
+            act(place, name, "why", "alice", SOON_S)
+    assert status.read_text() == "{}"
+    assert list(place.statedir.latches.iterdir()) == []
+
+
+def test_an_account_that_is_not_there_is_refused_with_the_nearest_one(place: Place) -> None:
+    for act in (commands.kill, commands.release):
+        with pytest.raises(InputError, match="there is no account 'paper1'; did you mean \"paper-1\"\\?"):
+            act(place, "paper1", "why", "alice")
+    assert list(place.statedir.latches.iterdir()) == []
+
+
+def test_an_account_is_known_from_the_configuration_the_books_or_a_latch(place: Place, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[accounts.fresh]\nvenue = 5\n")
+    Desk(place.statedir).hold("gone", "long ago")
+    there = Place(place.state_dir, config)
+    for name in ("fresh", "gone", ACCOUNT):
+        assert commands.kill(there, name, "why", "alice").ok
+        assert commands.release(there, name, "why", "alice").ok
+
+
+def test_where_nobody_knows_the_accounts_all_are_to_be_killed(tmp_path: Path) -> None:
+    place = Place(tmp_path / "state", None)
+    place.statedir.create()
+    with pytest.raises(InputError, match="without --account"):
+        commands.kill(place, "paper-1", "why", "alice")
+    assert commands.kill(place, None, "why", "alice").ok
+
+
+def test_a_daemon_that_does_not_answer_makes_no_name_right(silent: Place) -> None:
+    with pytest.raises(InputError, match="there is no account 'paper-2'"):
+        commands.kill(silent, "paper-2", "why", "alice", SOON_S)
+    assert waiting(silent) == []
 
 
 def test_a_place_that_is_none_is_not_killed(tmp_path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tradekeel.errors import AlreadyRunning, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.statedir import StateDir
 
 HOLD = """
@@ -47,6 +47,14 @@ def test_each_thing_has_its_place(tmp_path: Path) -> None:
     assert state.latch() == tmp_path / "latches" / "all.json"
     assert state.latch("paper-1") == tmp_path / "latches" / "paper-1.json"
     assert state.release_note("paper-1") == tmp_path / "latches" / "paper-1.release"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../status", "a/b", "a\0b", "a\n", "x" * 65])
+def test_what_becomes_part_of_a_path_cannot_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    state = StateDir(tmp_path)
+    for path_of in (state.latch, state.release_note, state.paper_ledger):
+        with pytest.raises(InputError, match="cannot be the name of a file"):
+            path_of(name)
 
 
 def test_the_directory_may_be_reached_through_a_link(tmp_path: Path) -> None:
