@@ -254,6 +254,22 @@ def test_a_reload_applies_what_is_new_and_writes_its_history(place: Path) -> Non
     assert home.unverified() == []
 
 
+def test_a_new_schedule_is_applied_and_nothing_is_warned_about(place: Path) -> None:
+    home = Home(place, PACED)
+
+    def change(passed: int) -> None:
+        if passed == 2:
+            home.configure(PACED.replace("snapshot_schedule = 0", "snapshot_schedule = 7"))
+            send_at(2, RELOAD)(2)
+
+    with caught_signals() as inbox:
+        life = home.live({"a/executor:Decide": change}, signals=inbox)
+    assert life.code == 0, life.log
+    assert "reloaded: storage.snapshot_schedule: 0.0 -> 7.0" in life.log
+    assert "scheduler takes over its new settings" in life.log
+    assert "WARNING" not in life.log
+
+
 BAD_FILES = {
     "no toml": b"[daemon\nname = ",
     "no text": b"\xff\xfe\x00daemon",

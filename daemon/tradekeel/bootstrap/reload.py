@@ -138,7 +138,8 @@ class Reloader:
         root = self._system.supervisor("root")
         for name in self._to_restart(steps):
             logger.info("{} takes over its new settings", name)
-            await self._save(name)
+            if name != SCHEDULER:  # which keeps nothing
+                await self._save(name)
             await root.restart_child(name)
         return "; ".join(map(str, steps[:SHOWN_MAX])) + (
             f" and {len(steps) - SHOWN_MAX} more" if len(steps) > SHOWN_MAX else ""
@@ -160,7 +161,7 @@ class Reloader:
             if step.scope == ACCOUNTS or (step.scope == ACCOUNT and step.account == account.config.name)
         }
         names = [a.config.name for a in self.builder.plan.accounts if a.config.name in concerned]
-        return (["scheduler"] if any(step.scope == SCHEDULER for step in steps) else []) + names
+        return ([SCHEDULER] if any(step.scope == SCHEDULER for step in steps) else []) + names
 
     async def _write_history(self, steps: Sequence[Step]) -> None:
         """Before anything takes effect: a process that dies in between starts from the new file anyway."""
