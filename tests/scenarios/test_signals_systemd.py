@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,16 +135,39 @@ def test_a_stop_is_told_before_it_begins_and_asks_for_the_time_it_needs(place: P
     home = Home(place, PACED)
     assert _live(home, ear, {"a/executor:Decide": send_at(3, signal.SIGTERM)}).code == 0
     keys = ear.keys()
-    assert keys.index("STOPPING") < keys.index("EXTEND_TIMEOUT_USEC")
+    assert keys[keys.index("STOPPING") + 1] == "EXTEND_TIMEOUT_USEC"
     assert "stopping: signal SIGTERM" in ear.said("STATUS")
-    assert int(ear.said("EXTEND_TIMEOUT_USEC")[0]) >= 30_000_000
+    assert int(ear.said("EXTEND_TIMEOUT_USEC")[-1]) == 50_000_000  # stop_timeout_s and half a minute
 
 
-def test_the_watchdog_is_fed_while_everybody_makes_progress_and_the_start_is_extended(place: Path, ear: Ear) -> None:
+def test_the_start_is_extended_from_its_first_moment(place: Path, ear: Ear) -> None:
+    home = Home(place, PACED)  # which has a stall limit of a minute, as long as a start may take
+    assert _live(home, ear).code == 0
+    assert ear.keys()[0] == "EXTEND_TIMEOUT_USEC"
+    assert set(ear.said("EXTEND_TIMEOUT_USEC")) == {"30000000"}
+
+
+def test_the_watchdog_is_fed_as_often_as_the_service_manager_asks_for_it(place: Path, ear: Ear) -> None:
+    """However long an actor may stall."""
+    toml = configs.head() + configs.market(10_000, speed="400") + configs.account("a") + configs.strategy("ema", "a")
+    assert "stall_limit_s = 60" in toml
+    home = Home(place, toml)
+    with home.start({"NOTIFY_SOCKET": str(ear.path), "WATCHDOG_USEC": "400000"}) as daemon:
+        daemon.until_trading()
+        began_s, fed = time.monotonic(), len(ear.said("WATCHDOG"))
+        daemon.until(lambda: len(ear.said("WATCHDOG")) >= fed + 5, "the watchdog is not fed")
+        assert time.monotonic() - began_s < 5 * 0.4, "not in time"
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+
+
+def test_a_watchdog_that_is_for_another_process_is_none_of_ours(place: Path, ear: Ear) -> None:
     toml = configs.head().replace("stall_limit_s = 60", "stall_limit_s = 1")
     home = Home(place, toml + configs.market(10_000, speed="400") + configs.account("a") + configs.strategy("ema", "a"))
-    with home.start({"NOTIFY_SOCKET": str(ear.path)}) as daemon:
-        daemon.until(lambda: len(ear.said("WATCHDOG")) >= 3, "the watchdog is not fed")
+    environ = {"NOTIFY_SOCKET": str(ear.path), "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}
+    with home.start(environ) as daemon:
+        daemon.until(lambda: len(ear.said("WATCHDOG")) >= 3, "nobody is told that it is well")
+        assert len(ear.said("WATCHDOG")) < 30
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0
 

@@ -117,9 +117,10 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     on_stop: str
     stop_at_feed_end: bool
     stop_timeout_s: float
-    watchdog_every_s: float
+    watchdog_every_s: float  # how often it is looked whether everybody makes progress: half of what a stall may last
+    alive_every_s: float | None = None  # how often the service manager is owed a sign of life; None: it asks for none
     books: str = ""  # which backend and where, for the log
-    start_extend_s: float = 30.0
+    stop_extend_s: float = 30.0  # beyond the stop's own timeout, for the tree to end
 
 
 class Pace(Struct):
@@ -412,6 +413,11 @@ class Control(Actor):
         """Whether the feeds of all accounts have ended."""
         return len(self._ended) == len(self._accounts)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether READY is still to come, and may."""
+        return not (self._told_ready or self._stopping)
+
     # --- stopping --------------------------------------------------------------------------------------------------------
 
     def begin_stop(self, reason: str) -> None:
@@ -427,7 +433,7 @@ class Control(Actor):
         """Every account at once; the last one that is done ends the rest."""
         ready = (name for name, account in self._ready.items() if account.reconciled)
         self._unstopped = {name for name in ready if name not in self._ended}
-        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.start_extend_s)
+        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.stop_extend_s)
         for name in self._unstopped:
             self.spawn(self._stop_account, self._accounts[name], reason)
         if not self._unstopped:  # before recovery is done there is nothing to save
@@ -450,11 +456,10 @@ class Control(Actor):
 
     async def _keep_watch(self) -> None:
         while True:
-            await self.clock.sleep(self.settings.watchdog_every_s)
+            settings = self.settings
+            await self.clock.sleep(min(settings.watchdog_every_s, settings.alive_every_s or settings.watchdog_every_s))
             if self.watchdog.healthy():
                 self._notify.watchdog()
-            if not self._told_ready:
-                self._notify.extend_timeout(self.settings.start_extend_s)
 
     def _stuck(self, stuck: Stuck) -> None:
         """Nobody can take the place of an actor that hangs: the process ends, and is started again from the disk."""

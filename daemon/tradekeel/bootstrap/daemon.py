@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from loguru import logger
 from msgspec import Struct
@@ -16,12 +17,12 @@ from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
 from tradekeel.runtime import collector, faults
-from tradekeel.runtime.clock import SystemClock
+from tradekeel.runtime.clock import Clock, SystemClock
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.fault import Action, Fault
 from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit
 from tradekeel.runtime.loop import run as run_loop
-from tradekeel.runtime.notify import Notifier
+from tradekeel.runtime.notify import Notifier, watchdog_interval_s
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
@@ -30,12 +31,21 @@ from tradekeel.storage.store import Store
 ATTACH_EVERY_S = 0.005
 SHOW_EVERY_S = 0.25
 SHOW_TIMEOUT_S = 5.0
+START_EXTEND_S, START_EXTEND_EVERY_S = 30.0, 10.0
+"""How much time the service manager is asked for while the daemon starts, and how often: two of them may be lost."""
 
 Show = Callable[[Mapping[str, Any]], object]
 """Shows the daemon's status to a person. It may block (a terminal can be stopped), so it is called in a thread of its own."""
 
 Applied = Callable[[Plan], object]
 """Called with a plan that a reload has put in force."""
+
+
+class HasControl(Protocol):
+    """Who knows the control that lives, if one does."""
+
+    @property
+    def control(self) -> Control | None: ...
 
 
 class Ran(Struct, frozen=True):
@@ -120,10 +130,12 @@ async def _main(
     notify = Notifier.from_environ(environ)
     system = ActorSystem(on_fault=_log_fault)
     reloader = Reloader(environ, system, applied)
-    builder = Builder(plan, statedir, system, notify, reloader.reload, resuming=resuming)
+    alive_every_s = watchdog_interval_s(environ, os.getpid())
+    builder = Builder(plan, statedir, system, notify, reloader.reload, resuming=resuming, alive_every_s=alive_every_s)
     reloader.builder = builder
+    notify.extend_timeout(START_EXTEND_S)  # before the first look at large files and old books, which takes its time
     house = builder.build()
-    bystander = _Bystander(system, signals, show)
+    bystander = _Bystander(system, signals, show, lambda: keep_starting(notify, system.clock, builder))
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
             await bystander.beside(house.root)
@@ -154,13 +166,27 @@ def _what_was(control: Control | None) -> Ran:
     return Ran(feeds, recovered=bool(control.pace), over=control.is_over)
 
 
+async def keep_starting(notify: Notifier, clock: Clock, builder: HasControl) -> None:
+    """Ask the service manager for more time, over and over, until the daemon is ready or stops."""
+    while builder.control is None or builder.control.is_starting:
+        notify.extend_timeout(START_EXTEND_S)
+        await clock.sleep(START_EXTEND_EVERY_S)
+
+
 class _Bystander:
     """What goes on beside the tree of actors without being part of it: signals find their way in, and people look on."""
 
-    def __init__(self, system: ActorSystem, signals: SignalInbox, show: Show | None) -> None:
+    def __init__(
+        self,
+        system: ActorSystem,
+        signals: SignalInbox,
+        show: Show | None,
+        keep_starting: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         self._system = system
         self._signals = signals
         self._show = show
+        self._keep_starting = keep_starting
 
     async def beside(self, root: Any) -> None:
         """Run the tree and, until it ends, whatever belongs beside it."""
@@ -168,6 +194,7 @@ class _Bystander:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._attach)
+            tasks.start_soon(self._keep_starting)
             if self._show is not None:
                 tasks.start_soon(self._keep_showing, self._show)
             try:

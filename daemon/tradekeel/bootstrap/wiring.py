@@ -86,6 +86,7 @@ class Builder:
         reload: Callable[[], Awaitable[str]],
         *,
         resuming: bool = False,
+        alive_every_s: float | None = None,
     ) -> None:
         self.plan = plan
         self.statedir = statedir
@@ -93,6 +94,7 @@ class Builder:
         self.notify = notify
         self.reload = reload
         self.resuming = resuming
+        self.alive_every_s = alive_every_s
         self._under_way: set[str] = set()
         self.workers: list[BlockingWorker] = []
         self.fingerprints: dict[str, str] = {}
@@ -155,6 +157,7 @@ class Builder:
             stop_at_feed_end=daemon.on_feed_end == "stop",
             stop_timeout_s=daemon.stop_timeout_s,
             watchdog_every_s=daemon.stall_limit_s / 2,
+            alive_every_s=self.alive_every_s,
             books=f"sqlite {self.statedir.books}",
         )
 
