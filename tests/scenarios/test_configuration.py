@@ -51,3 +51,26 @@ def test_a_strategy_that_is_taken_out_is_stopped_and_one_that_comes_back_is_acti
     assert _strategies(home) == {"floor": "active", "ema-b": "active"}
     assert home.wrong("b") == []
     assert home.unverified() == []
+
+
+def test_a_balance_that_was_changed_is_warned_about_until_the_account_begins_anew(place: Path) -> None:
+    home = Home(place, ALONE)
+    assert "has no effect" not in home.live().log
+    home.configure(ALONE.replace("leverage = 30", 'leverage = 30\nbalance = "500.00"'))
+    life = home.live()
+    assert life.code == 0
+    assert "WARNING accounts.b.balance: 500.00 has no effect" in life.log
+    assert "opened with 100000" in life.log
+    assert "has no effect" not in home.live(fresh=True).log
+    assert "has no effect" not in home.live().log
+
+
+def test_a_currency_that_was_changed_is_refused_at_once(place: Path) -> None:
+    home = Home(place, ALONE)
+    assert home.live().code == 0
+    home.configure(ALONE.replace("leverage = 30", 'currency = "EUR"'))
+    life = home.live()
+    assert life.code == 2
+    assert "accounts.b.currency: it is EUR here" in life.log
+    assert "is restarted" not in life.log
+    assert home.live(fresh=True).code == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tradekeel.bootstrap.checks import other_balance, other_terms
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.config import Config
@@ -151,7 +152,10 @@ def _books_as_they_stand(path: Path) -> str:
 async def _outside(plan: Plan, with_state: bool) -> list[Finding]:
     feeds = dict.fromkeys(account.config.feed for account in plan.accounts)
     findings = [await _feed(plan, name) for name in feeds]
-    return findings + [await _venue(plan, account) for account in plan.accounts] if with_state else findings
+    if with_state:
+        for account in plan.accounts:
+            findings.extend(await _account(plan, account))
+    return findings
 
 
 async def _feed(plan: Plan, name: str) -> Finding:
@@ -178,9 +182,18 @@ async def _feed(plan: Plan, name: str) -> Finding:
     return Finding(subject, True, f"{feed.kind}; the first tick is {tick.instrument} {tick.bid} / {tick.ask}")
 
 
-async def _venue(plan: Plan, account: AccountPlan) -> Finding:
+async def _account(plan: Plan, account: AccountPlan) -> list[Finding]:
     subject = f"account {account.config.name}"
     statedir = StateDir(plan.config.state_dir)
+    problems = other_terms(account, statedir)
+    if problems:
+        return [Finding(subject, False, problem, ExitCode.BAD_USAGE) for problem in problems]
+    warning = other_balance(account, statedir)
+    warnings = [] if warning is None else [Finding(subject, True, warning, warning=True)]
+    return [*warnings, await _venue(plan, account, subject, statedir)]
+
+
+async def _venue(plan: Plan, account: AccountPlan, subject: str, statedir: StateDir) -> Finding:
     if statedir.holder() is not None:
         return Finding(subject, True, "a daemon is connected to it at this moment")
     with _ledger_of(statedir, account) as ledger:

@@ -1,4 +1,4 @@
-"""What must hold between the configuration and the books before anything is started."""
+"""What must hold between the configuration, the books and the paper accounts before anything is started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.errors import ConfigError
+from tradekeel.statedir import StateDir
+from tradekeel.venues.paper import read_opened
 
 
 def refuse_changed_data(books: Path, fingerprints: Mapping[str, str], source: str) -> None:
@@ -43,6 +46,42 @@ def refuse_forgotten_accounts(books: Path, accounts: Sequence[str], source: str)
             )
     if problems:
         raise ConfigError(problems, source)
+
+
+def refuse_other_terms(accounts: Sequence[AccountPlan], statedir: StateDir, source: str) -> None:
+    """A paper account is in the currency, and of the kind, that it was opened with. Raises ConfigError naming every account."""
+    problems = [problem for account in accounts for problem in other_terms(account, statedir)]
+    if problems:
+        raise ConfigError(problems, source)
+
+
+def other_terms(account: AccountPlan, statedir: StateDir) -> list[str]:
+    """What the configuration says otherwise than the paper account that goes on, and must not."""
+    opened = read_opened(statedir.paper_ledger(account.config.account_at_venue))
+    if opened is None:
+        return []
+    pairs = (
+        ("currency", account.config.currency, opened.currency),
+        ("hedging", str(account.config.hedging).lower(), str(opened.hedging).lower()),
+    )
+    return [
+        f"accounts.{account.config.name}.{key}: it is {now} here, and the paper account that goes on was opened with {then}; "
+        "change it back, or begin a new one with --fresh"
+        for key, now, then in pairs
+        if now != then
+    ]
+
+
+def other_balance(account: AccountPlan, statedir: StateDir) -> str | None:
+    """A warning where the configured balance is not what the paper account that goes on was opened with; else None."""
+    opened = read_opened(statedir.paper_ledger(account.config.account_at_venue))
+    if opened is None or opened.deposits == account.config.balance:
+        return None
+    return (
+        f"accounts.{account.config.name}.balance: {account.config.balance:f} has no effect, because the paper account that "
+        f"goes on was opened with {opened.deposits:f} and has {opened.balance:f} {opened.currency} now; begin a new one with "
+        "--fresh, or change it back"
+    )
 
 
 def _held(books: Path) -> list[tuple[str, int, int]]:

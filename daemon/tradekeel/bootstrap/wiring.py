@@ -21,7 +21,13 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
-from tradekeel.bootstrap.checks import has_unfinished, refuse_changed_data, refuse_forgotten_accounts
+from tradekeel.bootstrap.checks import (
+    has_unfinished,
+    other_balance,
+    refuse_changed_data,
+    refuse_forgotten_accounts,
+    refuse_other_terms,
+)
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
@@ -109,6 +115,11 @@ class Builder:
         source = str(self.plan.config.source)
         refuse_changed_data(self.statedir.books, self.fingerprints, source)
         refuse_forgotten_accounts(self.statedir.books, accounts, source)
+        refuse_other_terms(self.plan.accounts, self.statedir, source)
+        for account in self.plan.accounts:
+            warning = other_balance(account, self.statedir)
+            if warning is not None:
+                logger.bind(account=account.config.name).warning("{}", warning)
         children = [
             ChildSpec("recorder", self._recorder, shutdown_s=10.0),
             ChildSpec("control", self._control, shutdown_s=5.0),

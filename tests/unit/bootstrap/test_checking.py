@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
+import pytest
+
 from tests.unit.bootstrap.test_reload import CONFIG
 from tradekeel.bootstrap.checking import Finding, check, exit_code
-from tradekeel.errors import ExitCode
+from tradekeel.bootstrap.checks import refuse_other_terms
+from tradekeel.bootstrap.plan import read_plan
+from tradekeel.errors import ConfigError, ExitCode
+from tradekeel.runtime.loop import BlockingWorker
+from tradekeel.statedir import StateDir
+from tradekeel.venues.paper import PaperVenue
 
 
 def look(folder: Path, text: str = CONFIG) -> tuple[list[Finding], ExitCode]:
@@ -61,6 +69,62 @@ def test_books_that_are_none(tmp_path: Path) -> None:
     findings, code = look(tmp_path)
     assert code is ExitCode.BOOKS_DO_NOT_MATCH
     assert wrong(findings)[0].startswith("books: ")
+
+
+async def opened(folder: Path, text: str) -> None:
+    """The paper accounts as a first run opens them, without its trades."""
+    path = folder / "config.toml"
+    path.write_text(text)
+    plan = read_plan(path, {})
+    statedir = StateDir(plan.config.state_dir)
+    statedir.create()
+    async with BlockingWorker("paper venue") as worker:
+        for account in plan.accounts:
+            ledger = statedir.paper_ledger(account.config.account_at_venue)
+            venue = PaperVenue(ledger, account.paper, plan.instruments, account.settings, run=worker.call)
+            await venue.connect()
+            await venue.close()
+
+
+def test_a_balance_that_has_no_effect_is_warned_about_with_both_values(tmp_path: Path) -> None:
+    anyio.run(opened, tmp_path, CONFIG)
+    findings, code = look(tmp_path, CONFIG.replace("leverage = 30", "leverage = 30\nbalance = 5000"))
+    assert (wrong(findings), code) == ([], ExitCode.DONE)
+    [warning] = [finding for finding in findings if finding.warning]
+    assert warning.subject == "account one"
+    assert "accounts.one.balance: 5000 has no effect" in warning.text
+    assert "opened with 100000" in warning.text
+    assert "--fresh" in warning.text
+    assert not [
+        finding for finding in look(tmp_path, CONFIG.replace("leverage = 30", "balance = 1e5"))[0] if finding.warning
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (
+            'currency = "EUR"',
+            "accounts.one.currency: it is EUR here, and the paper account that goes on was opened with USD",
+        ),
+        (
+            "hedging = true",
+            "accounts.one.hedging: it is true here, and the paper account that goes on was opened with false",
+        ),
+    ],
+)
+def test_what_a_paper_account_cannot_change_is_refused_before_anything_is_started(
+    tmp_path: Path, changed: str, problem: str
+) -> None:
+    anyio.run(opened, tmp_path, CONFIG)
+    text = CONFIG.replace("leverage = 30", changed)
+    findings, code = look(tmp_path, text)
+    assert code is ExitCode.BAD_USAGE
+    assert wrong(findings)[0].startswith(f"account one: {problem}")
+    assert "--fresh" in wrong(findings)[0]
+    plan = read_plan(tmp_path / "config.toml", {})
+    with pytest.raises(ConfigError, match=problem):
+        refuse_other_terms(plan.accounts, StateDir(plan.config.state_dir), "config.toml")
 
 
 def test_a_file_where_the_state_should_be(tmp_path: Path) -> None:

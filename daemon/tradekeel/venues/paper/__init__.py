@@ -6,7 +6,7 @@
 """
 
 from tradekeel.domain.matching import PaperAccount, PaperSettings
-from tradekeel.venues.paper.ledger import PaperLedger
+from tradekeel.venues.paper.ledger import Opened, PaperLedger, read_opened
 from tradekeel.venues.paper.venue import PaperVenue
 
-__all__ = ["PaperAccount", "PaperLedger", "PaperSettings", "PaperVenue"]
+__all__ = ["Opened", "PaperAccount", "PaperLedger", "PaperSettings", "PaperVenue", "read_opened"]

@@ -17,6 +17,8 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
@@ -26,6 +28,7 @@ from msgspec import Struct
 
 from tradekeel.domain.matching import Changes, MatcherState, PaperAccount, Standing, WorkingOrder, by_age
 from tradekeel.domain.messages import VenueTransaction
+from tradekeel.domain.money import ledger
 from tradekeel.domain.positions import Position
 from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew, StoreUnavailable
 
@@ -86,6 +89,31 @@ _orders = msgspec.msgpack.Decoder(WorkingOrder)
 _positions = msgspec.msgpack.Decoder(Position)
 _standings = msgspec.msgpack.Decoder(Standing)
 _T = TypeVar("_T")
+
+
+class Opened(Struct, frozen=True, kw_only=True):
+    """What an account was opened with, and what became of its money so far."""
+
+    currency: str
+    hedging: bool
+    deposits: Decimal
+    balance: Decimal
+
+
+def read_opened(path: Path) -> Opened | None:
+    """What the account of a ledger was opened with. None where there is no such account, or where opening it will say why not."""
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            currency, hedging, payload = db.execute("SELECT currency, hedging, standing FROM account").fetchone()
+        sums = _standings.decode(payload).sums
+    except (sqlite3.Error, msgspec.MsgspecError, TypeError):
+        return None
+    if not sums.deposits:
+        return None
+    with ledger():
+        return Opened(currency=currency, hedging=bool(hedging), deposits=sums.deposits, balance=sums.balance)
 
 
 class Batch(Struct, frozen=True):
