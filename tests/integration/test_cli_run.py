@@ -107,6 +107,14 @@ def test_a_tripped_risk_limit_ends_with_5_and_the_reason(tmp_path: Path) -> None
     assert "reduce_only" in done.stderr
 
 
+def test_with_a_loss_limit_the_first_order_is_taken_like_any_other(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 1000")
+    config.write_text(config.read_text().replace("ema_cross", "floor").replace("fast = 5\nslow = 20", ""))
+    assert start("run", config).returncode == 0
+    assert read_json("orders", config, "--status", "filled")
+    assert read_json("orders", config, "--status", "denied") == []
+
+
 def test_books_that_do_not_match_the_venue_halt_the_account_and_end_with_4(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=LONG)
     with Daemon(config) as daemon:

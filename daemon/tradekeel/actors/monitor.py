@@ -1,7 +1,7 @@
 """The monitor: the shell around :class:`~tradekeel.domain.monitor.MonitorCore`.
 
-It answers the conductor's question how far it is quiet, and sends what it wants closed to the executor before it
-answers that a tick is done.
+It answers the conductor's question how far it is quiet, and sends what it wants closed, and the equity that the gate's
+loss limits are measured on, to the executor before it answers that a tick is done.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import (
     Attach,
     Attached,
+    EquitySeen,
     ExitTrades,
     Note,
     QuietUntil,
@@ -49,6 +50,7 @@ class Monitor(Actor):
         self._parameter_mode = parameter_mode
         self._replayable = replayable
         self._core: MonitorCore | None = None
+        self._told: EquitySeen | None = None  # what the executor has; None: not known
         self._early: list[tuple[Any, Reply | None]] = []
 
     async def on_start(self) -> None:
@@ -73,6 +75,7 @@ class Monitor(Actor):
         self._last_ns, self._frontier = attached.ts_ns, attached.frontier
         self._core = self._make_core(attached)
         self._core.deliver(attached.entries)
+        await self._tell_equity(self._core)  # a decision may come before the next tick
         point("monitor.attached")
         early, self._early = self._early, []
         for message, reply in early:
@@ -87,6 +90,7 @@ class Monitor(Actor):
             case TicksPassed(window, start, stop, extremes):
                 self._last_ns = max(self._last_ns, window.ticks[stop - 1].ts_ns)
                 seen = core.passed(window, start, stop, extremes)
+                self._told = None  # the conductor passes it on, if it lives
                 if reply is not None:
                     reply.send(seen)
             case WatchTick():
@@ -124,4 +128,12 @@ class Monitor(Actor):
         if seen.exits:
             wishes = tuple((exit_.trade_id, exit_.reason.value) for exit_ in seen.exits)
             await self._executor.send(ExitTrades(wishes, "monitor", tick.ts_ns, stamp))
+        await self._tell_equity(core)
         return bool(seen)
+
+    async def _tell_equity(self, core: MonitorCore) -> None:
+        """Before anybody decides at this tick. It follows from what the monitor has seen, so it is the same after a restart."""
+        seen = core.seen()
+        if seen is not None and seen != self._told:
+            self._told = seen
+            await self._executor.send(seen)

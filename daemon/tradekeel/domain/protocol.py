@@ -122,7 +122,7 @@ class TicksPassed(Struct, frozen=True):
 
 
 class WatchTick(Struct, frozen=True):
-    """Handle one tick: exits go to the executor before the answer. Answer: whether anything was asked for."""
+    """Handle one tick: exits and the equity go to the executor before the answer. Answer: whether anything was asked for."""
 
     window: TickWindow
     index: int
@@ -130,7 +130,10 @@ class WatchTick(Struct, frozen=True):
 
 
 class EquitySeen(Struct, frozen=True):
-    """The account's equity at the latest marks, at the start of the trading day, and at its peak."""
+    """The account's equity at the latest marks, at the start of the trading day, and at its peak.
+
+    The monitor tells it at each tick that is handled by itself; of quiet ticks the conductor hands it on with :class:`See`.
+    """
 
     equity: Decimal
     day_start: Decimal

@@ -88,7 +88,15 @@ def test_equity_limits_trip_at_the_same_tick_after_a_kill(seed: int) -> None:
 
     killed.check()
     assert _latches(killed) == _latches(plain)
-    assert story(killed)["fills"] == story(plain)["fills"]
+    assert story(killed) == story(plain)
+    assert _denials(killed) == _denials(plain)
+    assert not any("equity_missing" in why for *_, why in _denials(plain)), "from the first tick on the equity is known"
+
+
+def _denials(done: World) -> list[tuple[int, str | None, str]]:
+    decisions = [rec for _, rec in done.decoded() if isinstance(rec, r.DecisionTaken)]
+    denied = [o for rec in decisions for o in rec.orders if o.status is OrderStatus.DENIED]
+    return [(o.stamp, o.strategy, o.status_reason) for o in denied]
 
 
 def _latches(done: World) -> list[tuple[int, str, str]]:

@@ -199,6 +199,7 @@ class World:
         entries = tuple(self.tail)
         view = view_at(self.cut_book, entries, None, self.cut_inbox)
         self.monitor = MonitorCore(view, self.instruments, "USD", self.limits, self.cut_monitor)
+        self._tell_equity()
         self.strategists: dict[str, StrategistCore] = {}
         for name, strategy in self.strategies.items():
             checkpoint = self.checkpoints.get(name)
@@ -361,12 +362,11 @@ class World:
 
     def _pass(self, window: TickWindow, start: int, stop: int) -> None:
         extremes = window.extremes(start, stop)
-        seen = self.monitor.passed(window, start, stop, extremes)
+        self.monitor.passed(window, start, stop, extremes)
         last = window.ticks[stop - 1]
         self.matcher.advance(window, stop)
         self._see(last, Stamp.after(last.position), window, start, stop)
-        if seen is not None:
-            self.core.equity = Equity(seen.equity, seen.day_start, seen.peak)
+        self._tell_equity()
 
     def _see(self, last: Tick, stamp: int, window: TickWindow, start: int, stop: int) -> None:
         self.now_ns = max(self.now_ns, last.ts_ns)
@@ -405,10 +405,13 @@ class World:
         if seen.exits:
             wishes = [(e.trade_id, e.reason.value) for e in seen.exits]
             self.take(self.core.exit_trades(wishes, "monitor", self.now_ns))
-        equity = self.monitor.seen()
-        if equity is not None:
-            self.core.equity = Equity(equity.equity, equity.day_start, equity.peak)
+        self._tell_equity()
         return bool(seen)
+
+    def _tell_equity(self) -> None:
+        seen = self.monitor.seen()
+        if seen is not None:
+            self.core.equity = Equity(seen.equity, seen.day_start, seen.peak)
 
     def _catch_up(self, window: TickWindow | None, until: int) -> None:
         for _ in range(ROUNDS_MAX):

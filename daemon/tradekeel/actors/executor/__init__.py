@@ -42,6 +42,7 @@ from tradekeel.domain.protocol import (
     Decide,
     Describe,
     EndWorking,
+    EquitySeen,
     ExitTrades,
     FailStrategy,
     MatchTick,
@@ -84,10 +85,12 @@ class Executor(Starting, Following, People):
         if message.quotes:
             self._last_ns = max(self._last_ns, *(q.ts_ns for q in message.quotes.values()))
         if message.equity is not None:
-            seen = message.equity
-            self.core.equity = Equity(seen.equity, seen.day_start, seen.peak)
+            self._equity_seen(message.equity, None)
         self.core.at(message.stamp)
         self._take(self.core.see(message.position, message.quotes, message.extremes, self._now()))
+
+    def _equity_seen(self, message: EquitySeen, reply: Reply | None) -> None:
+        self.core.equity = Equity(message.equity, message.day_start, message.peak)
 
     def _match(self, message: MatchTick, reply: Reply | None) -> None:
         assert reply is not None
@@ -144,6 +147,7 @@ class Executor(Starting, Following, People):
 _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
     Decide: Executor._decide,
     See: Executor._see,
+    EquitySeen: Executor._equity_seen,
     MatchTick: Executor._match,
     Settle: Executor._settle,
     CaughtUp: Executor._caught_up,
