@@ -63,6 +63,7 @@ def setup(
     cannot be opened.
     """
     level = settings.level.upper()
+    _shown[:] = [_NUMBERS[level]]
     shape = settings.format
     if shape == "auto":
         shape = "terminal" if stream.isatty() and not under_systemd else "text"
@@ -84,6 +85,16 @@ def setup(
             **common,
         )
     return _take_over_standard_logging(level)
+
+
+_NUMBERS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "SUCCESS": 25, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+_shown = [0]
+"""The number of the lowest level that is written."""
+
+
+def shows(level: str) -> bool:
+    """Whether lines of this level are written: what is costly to say need not be said to nobody."""
+    return _NUMBERS[level] >= _shown[0]
 
 
 def to_journal(environ: Mapping[str, str], fileno: int) -> bool:
@@ -293,6 +304,7 @@ def _take_over_standard_logging(level: str) -> Callable[[], None]:
 
     def undo() -> None:
         logger.remove()
+        _shown[:] = [0]
         logging.captureWarnings(False)
         root.handlers = before[0]
         root.setLevel(before[1])

@@ -74,6 +74,53 @@ def test_logs_are_json_on_request_and_each_line_is_an_object(tmp_path: Path) -> 
     assert all({"time", "level", "message"} <= line.keys() for line in lines)
 
 
+def test_the_log_says_what_was_traded_with_ids_that_lead_to_the_books(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT, risk="quantity_max = 500").rename(tmp_path / "denied.toml")
+    config.write_text(config.read_text().replace("quantity_max = 20000", ""))
+    denied = start("run", config, "--json-logs")
+    lines = [json.loads(line) for line in denied.stderr.splitlines()]
+    orders = read_json("orders", config, "-n", "0")
+    warned = [line for line in lines if "order denied" in line["message"]]
+    assert len(warned) == 1  # of so many for one reason the first is told
+    assert orders[-1]["client_order_id"] == warned[0]["order_id"]
+    assert any(f"{len(orders) - 1} more orders denied, quantity_max" in line["message"] for line in lines)
+    assert any(f"{len(orders)} orders denied (quantity_max {len(orders)})" in line["message"] for line in lines)
+    assert read_json("status", config)["accounts"][0]["denied"] == {"quantity_max": len(orders)}
+    assert f"{len(orders)} orders denied" in call("status", config).stdout
+
+    config = write_config(tmp_path, feed=SHORT)
+    done = start("run", config, "--fresh", "--json-logs")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    trades = {trade["trade_id"]: trade for trade in read_json("trades", config, "-n", "0")}
+    told = [line for line in lines if "trade_id" in line]
+    assert {line["trade_id"] for line in told} <= trades.keys()
+    for line in told:
+        assert (line["account"], line["strategy"], line["level"]) == ("paper", "trend", "info")
+        assert line["correlation_id"] == trades[line["trade_id"]]["correlation_id"]
+        assert " opened " in line["message"] or f"by {trades[line['trade_id']]['exit_reason']}: pnl" in line["message"]
+    for what, statuses in (("opened", ("OPEN", "CLOSED")), ("closed", ("CLOSED",))):  # with a line, or counted
+        counted = [int(n) for line in lines for n in re.findall(rf"(\d+) more {what}", line["message"])]
+        lines_of = [line for line in told if f" {what} " in line["message"]]
+        assert len(lines_of) + sum(counted) == sum(trade["status"] in statuses for trade in trades.values())
+
+
+def test_nothing_is_told_again_by_the_process_after_a_kill(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=LONG)
+    with Daemon(config) as daemon:
+        daemon.until(lambda: daemon.log.read_text().count(" by signal: pnl") > 1, "no trade was ever closed")
+        daemon.process.kill()
+        daemon.process.wait()
+    first = daemon.log.read_text()
+    with Daemon(config) as daemon:
+        daemon.until(
+            lambda: daemon.log.read_text().count(" closed ") > first.count(" closed ") + 1, "no trade was closed later"
+        )
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0
+    lines = re.findall(r"(opened|closed) .* trade_id=(\w+)", daemon.log.read_text())
+    assert len(lines) == len(set(lines))
+
+
 def test_a_wrong_configuration_is_told_whole_and_ends_with_2(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = -1", daemon='on_stp = "keep"', params="slwo = 3")
     for run in (start, call):

@@ -20,7 +20,7 @@ from tradekeel import logs
 from tradekeel.bootstrap.daemon import Ran, run_to_the_end
 from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.plan import Plan, read_plan
-from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, read_summaries
+from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, read_summaries, refusals
 from tradekeel.errors import ExitCode, InputError, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.signals import SignalInbox
@@ -153,10 +153,12 @@ def account_line(account: AccountSummary) -> str:
     """An account's result in one line of the log."""
     won = "" if account.win_rate is None else f", {account.trades_won} won ({account.win_rate * 100:.1f} %)"
     netting = "" if not account.attribution else f", netting booked {account.attribution:+f} differently"
+    refused = refusals(account.denied, account.rejected)
     state = "" if account.latch == "open" else f"; {account.latch}: {account.latch_reason}"
     return (
         f"{account.account} #{account.number}: {account.trades_closed} trades closed{won}, {account.trades_open} open, "
-        f"pnl {account.pnl:f} {account.currency}, fees {account.fees:f}, balance {account.balance:f}{netting}{state}"
+        f"pnl {account.pnl:f} {account.currency}, fees {account.fees:f}, balance {account.balance:f}{netting}"
+        f"{'; ' if refused else ''}{refused}{state}"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
+from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
 from tradekeel.errors import ExitCode, StoreCorrupt
 from tradekeel.storage.files import connect, in_our_words
@@ -35,6 +36,8 @@ class AccountSummary(Struct, frozen=True, kw_only=True):
     status: str
     currency: str
     orders: int
+    denied: Mapping[str, int]  # orders that the gate denied, by the code of the reason
+    rejected: int  # orders that the venue rejected
     trades_open: int
     trades_closed: int
     trades_won: int
@@ -130,6 +133,7 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
         for (amount,) in db.execute("SELECT realised FROM fills WHERE execution = ?", (row.execution,)):
             realised += Decimal(amount)
     orders = db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
+    refused = {(status, code): count for status, code, count in db.execute(_REFUSED, (row.execution,))}
     return AccountSummary(
         account=row.account,
         execution=row.execution,
@@ -137,6 +141,8 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
         status=row.status,
         currency=row.currency,
         orders=orders,
+        denied={code: count for (status, code), count in refused.items() if status == OrderStatus.DENIED},
+        rejected=sum(count for (status, _), count in refused.items() if status == OrderStatus.REJECTED),
         trades_open=opened,
         trades_closed=closed,
         trades_won=won,
@@ -151,6 +157,24 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
         latch_reason=row.latch_reason,
         latched_by=_latched_by(db, row),
     )
+
+
+# A denial's reason is its code, a colon and a sentence.
+_REFUSED = """
+    SELECT status, CASE status WHEN 'denied' THEN substr(status_reason, 1, instr(status_reason, ':') - 1) ELSE '' END, count(*)
+    FROM orders WHERE execution = ? AND status IN ('denied', 'rejected') GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
+"""
+
+
+def refusals(denied: Mapping[str, int], rejected: int) -> str:
+    """Orders that came to nothing, in words; an empty text where there are none."""
+    said = []
+    if denied:
+        reasons = ", ".join(f"{code} {count:,}" for code, count in denied.items())
+        said.append(f"{sum(denied.values()):,} orders denied ({reasons})")
+    if rejected:
+        said.append(f"{rejected:,} rejected by the venue")
+    return ", ".join(said)
 
 
 def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:

@@ -7,4 +7,4 @@ from loguru import logger
 
 def say(level: str, text: str, **fields: str) -> None:
     """One line; ``fields`` are shown behind it. Braces in the text mean nothing."""
-    logger.bind(**fields).log(level, "{}", text)
+    logger.bind(**fields).opt(depth=1).log(level, "{}", text)  # the line is its caller's

@@ -11,9 +11,9 @@ from typing import Any
 from loguru import logger
 from msgspec import Struct
 
-from tradekeel import __version__
+from tradekeel import __version__, logs
 from tradekeel.actors.control import AccountRefs, Control, ControlSettings
-from tradekeel.actors.executor import Executor, ExecutorSettings
+from tradekeel.actors.executor import Chronicle, Executor, ExecutorSettings
 from tradekeel.actors.feed import ConductorSettings, Feed
 from tradekeel.actors.monitor import Monitor
 from tradekeel.actors.recorder import Recorder
@@ -102,6 +102,7 @@ class Builder:
         self.resuming = resuming
         self.alive_every_s = alive_every_s
         self._under_way: set[str] = set()
+        self._chronicles: dict[str, Chronicle] = {}
         self.workers: list[BlockingWorker] = []
         self.fingerprints: dict[str, str] = {}
         self.control: Control | None = None  # the one that lives, or lived last
@@ -298,6 +299,7 @@ class Builder:
             halted_by=partial(desk.held, account.config.name),
             released_by=partial(desk.released, account.config.name),
             forget_release=partial(desk.forget_release, account.config.name),
+            chronicle=self._chronicle(account),
         )
         return Executor(
             settings,
@@ -308,6 +310,11 @@ class Builder:
             control=self.system.ref("control"),
             feed=self.system.ref(names.of("feed")),
         )
+
+    def _chronicle(self, account: AccountPlan) -> Chronicle:
+        name = account.config.name
+        made = Chronicle(name, account.config.currency, say, logs.shows)
+        return self._chronicles.setdefault(name, made)
 
     def _monitor(self, account: AccountPlan) -> Monitor:
         def make(attached: Attached) -> MonitorCore:

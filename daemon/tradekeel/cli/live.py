@@ -231,8 +231,13 @@ SUMMARY_COLUMNS = (
 
 def summary_lines(summary: Summary) -> Sequence[Text]:
     """What does not fit a table: netting, feeds, bad rows, halts, duration."""
+    from tradekeel.bootstrap.summary import refusals
+
     lines: list[Text] = []
     for account in summary.accounts:
+        refused = refusals(account.denied, account.rejected)
+        if refused:
+            lines.append(Text(f"{account.account}: {refused}", style="yellow"))
         if account.attribution:
             shown = trimmed(f"{account.attribution:+f}")
             lines.append(

@@ -65,6 +65,8 @@ def _process(said: Row) -> tuple[str, str]:
 
 def print_account(out: Console, account: Row) -> None:
     """One account: its state and figures, positions, strategies."""
+    from tradekeel.bootstrap.summary import refusals
+
     line = Text(f"\n{account['account']} #{account['number']}", style="bold")
     line.append(f" {account['state']}", style="")
     if account["paused"]:
@@ -73,6 +75,9 @@ def print_account(out: Console, account: Row) -> None:
         line.append(f" · {account['latch']}: {account['latch_reason']}", style=LATCH_STYLES.get(account["latch"], ""))
     out.print(line)
     out.print(figures(account))
+    refused = refusals(account["denied"], account["rejected"])
+    if refused:
+        out.print(Text(f"  {refused}", style="yellow"))
     for order in account["unknown_orders"]:
         out.print(
             Text(f"  order {order} is UNKNOWN: looked up until the venue tells (or: tradekeel resolve)", "yellow")

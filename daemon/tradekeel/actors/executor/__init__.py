@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from tradekeel.actors.executor.chronicle import Chronicle
 from tradekeel.actors.executor.following import Following
 from tradekeel.actors.executor.people import People
 from tradekeel.actors.executor.shell import (
@@ -176,4 +177,4 @@ _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
 }
 
 
-__all__ = ["Executor", "ExecutorSettings"]
+__all__ = ["Chronicle", "Executor", "ExecutorSettings"]

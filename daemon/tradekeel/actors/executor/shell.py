@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.actors.executor.chronicle import Chronicle
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, VenueAsk, merged
 from tradekeel.domain.execution import ExecutorCore
@@ -70,6 +71,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
     released_by: Callable[[], tuple[str, str] | None]  # why and by whom it was released while there was no daemon
     forget_release: Callable[[], object]  # the books have that release
+    chronicle: Chronicle  # what the log says of the account; kept between incarnations
 
 
 # What requests bring back.
@@ -163,6 +165,10 @@ class Shell(Actor):
         self._failures = 0
         self._waits_to_try_again = False
         self._rounds = 0
+        self._counting = False
+
+    async def on_stop(self) -> None:
+        self.settings.chronicle.end()
 
     def _now(self) -> int:
         """Event time in replay (the last thing that happened), the clock's time otherwise."""
@@ -233,9 +239,26 @@ class Shell(Actor):
         if durable.entries and self._feed.alive:
             self._feed.latest("journal", JournalReached(durable.entries[-1].sequence))
         self._perform(durable.requests)
+        self._tell(durable.entries)
         while self._deferred and self._unacknowledged < UNACKNOWLEDGED_MAX:
             envelope = self._deferred.popleft()
             self._decide(envelope.message, envelope.reply)
+
+    def _tell(self, entries: tuple[Entry, ...]) -> None:
+        """Into the log, now that it is durable."""
+        chronicle = self.settings.chronicle
+        chronicle.tell(entries, self.clock.monotonic())
+        if chronicle.due_s is not None and not self._counting:
+            self._counting = True
+            self.spawn(self._tell_counts)
+
+    async def _tell_counts(self) -> None:
+        """What comes too often for a line each is counted, and the counts are told in time."""
+        chronicle = self.settings.chronicle
+        while chronicle.due_s is not None:
+            await self.clock.sleep(max(chronicle.due_s - self.clock.monotonic(), 0.0))
+            chronicle.tell_counts(self.clock.monotonic())
+        self._counting = False
 
     def _promise(self, reply: Reply, answer: Any) -> None:
         """Answer when everything that was decided so far is durable."""

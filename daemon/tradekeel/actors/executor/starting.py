@@ -37,6 +37,7 @@ class Starting(Reconciling):
         loaded = await self._load()
         point("executor.recover.loaded")
         rates = self._restore(loaded)
+        self.settings.chronicle.begin(self._book, self._tail, self.clock.monotonic())
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
         self.core.resume(self._memories, self._cut_position, self._tail)
         self.core.quotes.update(self._quotes)
