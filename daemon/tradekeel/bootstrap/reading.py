@@ -6,14 +6,16 @@ nine digits beside the integer nanoseconds (``entry_time`` beside ``entry_time_n
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct
@@ -26,17 +28,18 @@ from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.positions import Position, Quote, conversion_rate, convert
-from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow, StrategyStatus
+from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow, Record, StrategyStatus
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.storage.files import connect
-from tradekeel.storage.queries import Filter, Reader
+from tradekeel.storage.queries import CHUNK_ROWS, Filter, JournalEntry, Reader
 
 LIMIT_DEFAULT = 20
 _LAST_SEQUENCE = 2**62
+_RECORD_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(Record))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _SPAN_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -72,16 +75,34 @@ def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
 
 
 async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]:
+    _refuse_meaningless(kind, query)
     async with Reader(path) as books:
         await _check_words(books, kind, query)
+        executions = await _executions(books, query)
         if kind == "executions":
             return [plain_row(row) for row in await books.executions(which)]
-        executions = await _executions(books, query)
         if kind == "positions":
-            return [row for run in executions for row in await _positions(books, path, run)]
+            held = [row for run in executions for row in await _positions(books, path, run)]
+            return held[: which.limit]
         if kind == "journal":
-            return await _journal(books, executions, query)
+            return await _journal(books, executions, which)
         return await _listed(books, kind, executions, which)
+
+
+_MEANINGLESS: dict[str, tuple[tuple[str, ...], str]] = {
+    "positions": (("since", "until"), "positions are what is held now; what moved them is in `fills`"),
+    "journal": (("strategy", "instrument", "status"), "its records are the whole account's; see `orders` and `events`"),
+    "executions": (("strategy", "instrument", "status"), "executions are the whole account's"),
+    "snapshots": (("strategy", "instrument", "status"), "snapshots are the whole account's"),
+}
+
+
+def _refuse_meaningless(kind: str, query: Query) -> None:
+    """A word that does not narrow these rows is refused: an answer that ignores it would look like one that does not."""
+    words, why = _MEANINGLESS.get(kind, ((), ""))
+    for word in words:
+        if getattr(query, word) is not None:
+            raise InputError(f"--{word} means nothing for {kind}: {why}")
 
 
 _STATUSES: dict[str, type[StrEnum]] = {
@@ -99,6 +120,12 @@ async def _check_words(books: Reader, kind: str, query: Query) -> None:
     if query.strategy is not None:
         rows = await books.strategies(Filter(limit=None))
         _check_word("strategy", query.strategy, {row.strategy for row in rows})
+    if query.instrument is not None and not await books.knows_instrument(query.instrument):
+        rows = await books.strategies(Filter(limit=None))
+        _check_word("instrument", query.instrument, {symbol for row in rows for symbol in row.instruments})
+    if query.type is not None:
+        types = set(_RECORD_TYPES) if kind == "journal" else await books.event_types()
+        _check_word("type", query.type, types)
     known = _STATUSES.get(kind)
     for word in query.status or ():
         if known is not None:
@@ -164,19 +191,29 @@ def _filter(query: Query) -> Filter:
         type=query.type,
         since_ns=None if query.since is None else moment_ns(query.since, now_ns),
         until_ns=None if query.until is None else moment_ns(query.until, now_ns),
+        execution=query.execution,
         limit=query.limit,
     )
 
 
-async def _journal(books: Reader, executions: Sequence[ExecutionRow], query: Query) -> list[Row]:
-    """The newest records, newest first."""
-    rows: list[Row] = []
-    limit = 1_000_000 if query.limit is None else query.limit
-    for run in executions:
-        entries = await books.journal(run.execution, before=_LAST_SEQUENCE, limit=limit)
-        wanted = (entry for entry in reversed(entries) if query.type in (None, entry.type))
-        rows.extend({"account": run.account} | plain_row(entry) for entry in wanted)
-    return rows
+async def _journal(books: Reader, executions: Sequence[ExecutionRow], which: Filter) -> list[Row]:
+    """The newest records, newest first: merged by time, those of one execution in their order."""
+    runs = [[(entry, run) for entry in await _records(books, run.execution, which)] for run in executions]
+    merged = heapq.merge(*runs, key=lambda pair: -pair[0].ts_ns)
+    return [{"account": run.account} | plain_row(entry) for entry, run in islice(merged, which.limit)]
+
+
+async def _records(books: Reader, execution: str, which: Filter) -> list[JournalEntry]:
+    """The newest records of one execution, newest first; read in pieces, since all of them may be very many."""
+    found: list[JournalEntry] = []
+    while which.limit is None or len(found) < which.limit:
+        wanted = CHUNK_ROWS if which.limit is None else min(CHUNK_ROWS, which.limit - len(found))
+        before = found[-1].sequence if found else _LAST_SEQUENCE
+        page = await books.journal(execution, before=before, limit=wanted, which=which)
+        found.extend(reversed(page))
+        if len(page) < wanted:
+            break
+    return found
 
 
 # --- positions ------------------------------------------------------------------------------------------------------------

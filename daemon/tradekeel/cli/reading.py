@@ -242,7 +242,7 @@ def events(
 ) -> int:
     """What strategies said about their decisions; with --journal the record of everything that happened."""
     if journal:
-        rows = _read("journal", target, which, type=type_)
+        rows = _read("journal", target, which, type=type_, strategy=strategy)
         return _show(rows, which, JOURNAL_COLUMNS, "No records.")
     rows = _read("events", target, which, strategy=strategy, type=type_)
     return _show(rows, which, EVENT_COLUMNS, "No events.")

@@ -266,11 +266,26 @@ class Reader:
             last = rows[-1][0]
 
     async def journal(
-        self, execution: str, *, after: int = 0, before: int | None = None, limit: int = ROWS_DEFAULT
+        self,
+        execution: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = ROWS_DEFAULT,
+        which: Filter = EVERYTHING,
     ) -> list[JournalEntry]:
-        """A page of the journal, ascending: what follows record ``after``, or the last records before ``before``."""
+        """A page of the journal, ascending: what follows record ``after``, or the last records before ``before``.
+
+        Of ``which`` type and times narrow.
+        """
         table = tables.journal
         statement = select(table).where(table.c.execution == execution).limit(limit)
+        if which.type is not None:
+            statement = statement.where(table.c.type == which.type)
+        if which.since_ns is not None:
+            statement = statement.where(table.c.ts_ns >= which.since_ns)
+        if which.until_ns is not None:
+            statement = statement.where(table.c.ts_ns < which.until_ns)
         if before is None:
             statement = statement.where(table.c.sequence > after).order_by(table.c.sequence)
         else:
@@ -288,6 +303,24 @@ class Reader:
         if fault is not None or isinstance(record, str):
             raise StoreCorrupt(f"{self.path}: {fault}. {RESTORE}")
         return JournalEntry(execution, sequence, type_, ts_ns, correlation_id, record)
+
+    # --- words ---------------------------------------------------------------------------------------------------------
+
+    async def knows_instrument(self, symbol: str) -> bool:
+        """Whether anything was ever asked for, or traded, in it."""
+        orders, trades = tables.orders.c.instrument, tables.trades.c.symbol
+        async with self._asking() as db:
+            for column in (orders, trades):
+                if (await db.execute(select(column).where(column == symbol).limit(1))).first() is not None:
+                    return True
+        return False
+
+    async def event_types(self) -> set[str]:
+        """The words that strategies have used for their events."""
+        async with self._asking() as db:
+            return set((await db.execute(select(tables.strategy_events.c.type).distinct())).scalars())
+
+    # --- figures -------------------------------------------------------------------------------------------------------
 
     async def stats(self, execution: str) -> StoreStats:
         """An execution in figures."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.unit.storage import samples
 from tradekeel.bootstrap.place import Place
 from tradekeel.domain.book import Book
-from tradekeel.domain.records import Latch, LatchChanged
+from tradekeel.domain.records import Latch, LatchChanged, Record
 from tradekeel.storage.store import Store
 
 DECISIONS, FILLED = 5, (1, 2, 3)
+
+
+SECOND_ACCOUNT = "paper-2"
+
+
+def open_second_account(place: Place, decisions: int) -> None:
+    """Another account in the same books, with an execution of its own at the same times."""
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        desk = samples.Desk("exec-2", account=SECOND_ACCOUNT)
+        store.commit([desk.opening(), *(desk.decision() for _ in range(decisions))])
 
 
 def make_place(folder: Path, empty_books: Path) -> Place:
@@ -26,11 +37,15 @@ def make_place(folder: Path, empty_books: Path) -> Place:
 
 def latch(place: Place, to: Latch, by: str, reason: str = "because", paused: bool = False) -> None:
     """Change what may be traded, as an executor journals it."""
+    append(place, [LatchChanged(ts_ns=samples.START_NS, paused=paused, latch=to, reason=reason, by=by)])
+
+
+def append(place: Place, records: Sequence[Record]) -> None:
+    """Journal records of the first account, with what follows from them."""
     with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
         desk = samples.Desk()
         desk.book = _recovered(store)
-        record = LatchChanged(ts_ns=samples.START_NS, paused=paused, latch=to, reason=reason, by=by)
-        store.commit([desk.group(record)])
+        store.commit([desk.group(*records)])
 
 
 def _recovered(store: Store) -> Book:

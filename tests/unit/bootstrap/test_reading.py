@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.bootstrap.books import DECISIONS, FILLED
+from tests.unit.bootstrap.books import DECISIONS, FILLED, SECOND_ACCOUNT, append, open_second_account
 from tests.unit.storage import samples
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, iso, moment_ns, plain_value, read_rows
 from tradekeel.errors import InputError
+from tradekeel.storage.queries import CHUNK_ROWS
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -60,6 +61,59 @@ def test_the_journal_has_every_record_by_number(place: Place) -> None:
     assert {row["type"] for row in read_rows(place, "journal", Query(type="venue_reported"))} == {"venue_reported"}
 
 
+def test_of_the_journal_what_is_asked_for_is_found_however_far_back_it_is(place: Place) -> None:
+    every = read_rows(place, "journal", Query(limit=None))
+    started = read_rows(place, "journal", Query(type="execution_started", limit=1))
+    assert started == every[-1:]  # the limit is on what was asked for, not on what was looked at
+    assert read_rows(place, "journal", Query(since="2014-05-13T16:53:22", limit=None)) == [
+        row for row in every if row["time"] >= "2014-05-13T16:53:22"
+    ]
+    assert (
+        read_rows(place, "journal", Query(until="2014-05-13T16:53:22", limit=2))
+        == [row for row in every if row["time"] < "2014-05-13T16:53:22"][:2]
+    )
+
+
+def test_the_journals_of_two_accounts_are_merged_by_time_each_in_its_order(place: Place) -> None:
+    open_second_account(place, 4)
+    every = read_rows(place, "journal", Query(limit=None))
+    assert {row["account"] for row in every} == {"paper-1", SECOND_ACCOUNT}
+    for account in ("paper-1", SECOND_ACCOUNT):
+        numbers = [row["sequence"] for row in every if row["account"] == account]
+        assert numbers == list(range(len(numbers), 0, -1))
+    decisions = read_rows(place, "journal", Query(type="decision_taken", limit=6))
+    assert [row["account"] for row in decisions].count(SECOND_ACCOUNT) in (2, 3)
+    assert [row["ts_ns"] for row in decisions] == sorted((row["ts_ns"] for row in decisions), reverse=True)
+    assert read_rows(place, "journal", Query(limit=2)) == every[:2]
+
+
+def test_a_journal_longer_than_what_is_read_in_one_go_is_read_whole(place: Place) -> None:
+    append(place, [samples.noted(number) for number in range(CHUNK_ROWS + 1)])
+    rows = read_rows(place, "journal", Query(limit=None))
+    assert [row["sequence"] for row in rows] == list(range(len(rows), 0, -1))
+    assert len(rows) > CHUNK_ROWS
+    assert read_rows(place, "journal", Query(limit=CHUNK_ROWS + 1)) == rows[: CHUNK_ROWS + 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "word"),
+    [
+        ("journal", Query(strategy="floor"), "--strategy"),
+        ("positions", Query(since="1d"), "--since"),
+        ("positions", Query(until="1d"), "--until"),
+        ("snapshots", Query(strategy="floor"), "--strategy"),
+    ],
+)
+def test_what_would_not_narrow_is_refused(place: Place, kind: str, query: Query, word: str) -> None:
+    with pytest.raises(InputError, match=f"{word} means nothing for {kind}"):
+        read_rows(place, kind, query)
+
+
+def test_no_more_positions_than_asked_for(place: Place) -> None:
+    assert read_rows(place, "positions", Query(limit=0)) == []
+    assert len(read_rows(place, "positions", Query(limit=1))) == 1
+
+
 def test_words_narrow(place: Place) -> None:
     assert read_rows(place, "trades", Query(status=("OPEN",))) != read_rows(place, "trades", Query())
     assert len(read_rows(place, "trades", Query(execution=samples.RUN))) == DECISIONS
@@ -75,6 +129,10 @@ def test_words_narrow(place: Place) -> None:
         ("trades", Query(account="nobody"), "no account 'nobody'"),
         ("orders", Query(status=("unkown",)), 'did you mean "unknown"'),
         ("trades", Query(status=("opened",)), "no status 'opened'"),
+        ("trades", Query(instrument="EURUSD"), "no instrument 'EURUSD'; did you mean \"EUR_USD\""),
+        ("fills", Query(instrument="GBP_USD"), "no instrument 'GBP_USD'"),
+        ("events", Query(type="layer_opend"), "no type 'layer_opend'; did you mean \"layer_opened\""),
+        ("journal", Query(type="layer_opened"), "no type 'layer_opened'"),
     ],
 )
 def test_a_misspelling_is_never_answered_with_none(place: Place, kind: str, query: Query, said: str) -> None:
