@@ -74,3 +74,26 @@ def test_a_currency_that_was_changed_is_refused_at_once(place: Path) -> None:
     assert "accounts.b.currency: it is EUR here" in life.log
     assert "is restarted" not in life.log
     assert home.live(fresh=True).code == 0
+
+
+DISABLED = BOTH + "enabled = false\n"
+
+
+def test_one_that_is_not_enabled_is_a_draft_until_it_is_and_is_stopped_when_it_has_traded(place: Path) -> None:
+    home = Home(place, DISABLED)
+    assert _stopped_at(home, 3) == {"floor": "active", "ema-b": "draft"}
+    assert "b/strategist/ema-b" not in home.status["actors"]
+    assert home.unverified() == []
+
+    home.configure(BOTH)
+    assert _stopped_at(home, 30) == {"floor": "active", "ema-b": "active"}
+    decided = {row["strategy"]: row["decisions"] for row in home.rows("strategies")}
+    assert decided["ema-b"], "it came to the run under way, and traded"
+
+    home.configure(DISABLED)
+    assert home.live().code == 0
+    assert _strategies(home) == {"floor": "active", "ema-b": "stopped"}
+    last = {row["strategy"]: row["decisions"] for row in home.rows("strategies")}
+    assert last["ema-b"] == decided["ema-b"]
+    assert [text for text in home.wrong("b") if "strategy ema-b is stopped" not in text] == []
+    assert home.unverified() == []

@@ -171,6 +171,7 @@ def test_a_pause_lets_no_entry_through_and_exits_go_on(place: Path) -> None:
     closed = 0
     for account in "ab":
         assert home.execution(account)["paused"] == 1
+        assert {row["status"] for row in home.ours(account).strategies} == {"paused"}
         latched = home.last_sequence(account, "latch_changed")
         assert home.entries_after(account, latched) == []
         at_ns = home.records(account, "latch_changed")[-1]["ts_ns"]
@@ -192,6 +193,8 @@ def test_a_pause_survives_a_stop_a_kill_and_starts_until_somebody_resumes(place:
         daemon.send(signal.SIGKILL)
         daemon.end()
     assert home.execution("a")["paused"] == 1
+    assert [row["status"] for row in home.ours("a").strategies] == ["paused"]
+    registered = len(home.records("a", "strategy_registered"))
     paused_at = home.last_sequence("a", "latch_changed")
     with home.start() as daemon:
         daemon.until(lambda: "a is paused: no new entries" in daemon.log, "a kill made it forget")
@@ -202,7 +205,10 @@ def test_a_pause_survives_a_stop_a_kill_and_starts_until_somebody_resumes(place:
         daemon.until(lambda: home.entries_after("a", paused_at) != [], "no entries came again")
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0
+    assert [row["status"] for row in home.ours("a").strategies] == ["active"]
+    assert len(home.records("a", "strategy_registered")) == registered, "a paused strategy is not registered anew"
     assert home.wrong("a", ended=False) == []
+    assert home.unverified() == []
 
 
 @pytest.mark.parametrize("moment", RECOVERY)

@@ -83,10 +83,12 @@ def _schedules(config: Config) -> Iterator[float | str]:
 
 
 def _configuration(plan: Plan) -> Finding:
-    accounts = ", ".join(
-        f"{a.config.name} ({', '.join(s.config.name for s in a.strategies) or 'no strategy'})" for a in plan.accounts
-    )
+    accounts = ", ".join(f"{a.config.name} ({', '.join(_strategies(a)) or 'no strategy'})" for a in plan.accounts)
     return Finding("configuration", True, f"{plan.config.source}: {accounts}")
+
+
+def _strategies(account: AccountPlan) -> list[str]:
+    return [*(s.config.name for s in account.strategies), *(f"{draft.name}: draft" for draft in account.drafts)]
 
 
 def _found(subject: str, look: Callable[[], str]) -> Finding:

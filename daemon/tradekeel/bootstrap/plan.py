@@ -39,6 +39,7 @@ class AccountPlan(Struct, frozen=True, kw_only=True):
     settings: PaperSettings
     limits: RiskLimits
     strategies: tuple[StrategyPlan, ...]
+    drafts: tuple[StrategyConfig, ...]  # those that are not enabled: they are in the books, and nothing of them runs
     exits_at_venue: bool
 
 
@@ -95,8 +96,9 @@ def _account(
     config: Config, account: AccountConfig, instruments: Mapping[str, Instrument], problems: list[str]
 ) -> AccountPlan | None:
     strategies: list[StrategyPlan] = []
-    for strategy in config.strategies.values():
-        if strategy.account != account.name or not strategy.enabled:
+    own = [strategy for strategy in config.strategies.values() if strategy.account == account.name]
+    for strategy in own:
+        if not strategy.enabled:
             continue
         problems.extend(
             f"strategies.{strategy.name}.instruments: {symbol} is not known; describe it under [instruments.{symbol}]"
@@ -125,6 +127,7 @@ def _account(
         settings=account.settings if account.settings is not None else PaperSettings(),
         limits=account.risk_settings if account.risk_settings is not None else RiskLimits(),
         strategies=tuple(strategies),
+        drafts=tuple(strategy for strategy in own if not strategy.enabled),
         exits_at_venue=account.exits == "venue" and (not shared or account.hedging),
     )
 

@@ -32,6 +32,7 @@ from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.telling import say
+from tradekeel.config import StrategyConfig
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
@@ -291,7 +292,10 @@ class Builder:
             mode=Mode.PAPER,
             config_fingerprint=self.plan.config.fingerprint,
             data_fingerprint=info.fingerprint,
-            strategies=tuple(_strategy_row(s) for s in account.strategies),
+            strategies=(
+                *(_strategy_row(s.config, StrategyStatus.ACTIVE) for s in account.strategies),
+                *(_strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
+            ),
             version=__version__,
             make_execution_id=new_id,
             resuming=self.resuming,
@@ -387,15 +391,14 @@ class _NoWorker:
         raise AssertionError("nothing is run here")
 
 
-def _strategy_row(strategy: StrategyPlan) -> StrategyRow:
-    config = strategy.config
+def _strategy_row(config: StrategyConfig, status: StrategyStatus) -> StrategyRow:
     return StrategyRow(
         execution="",
         strategy=config.name,
         kind=config.kind,
-        status=StrategyStatus.ACTIVE,
+        status=status,
         instruments=config.instruments,
-        parameters={name: _plain(getattr(strategy.params, name)) for name in strategy.params.__struct_fields__},
+        parameters={name: _plain(getattr(config.settings, name)) for name in config.settings.__struct_fields__},
     )
 
 

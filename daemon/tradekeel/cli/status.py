@@ -13,6 +13,7 @@ from tradekeel.cli.render import Column, Row, coloured, console, print_table, te
 from tradekeel.errors import ExitCode
 
 LATCH_STYLES = {"halted": "bold red", "reduce_only": "bold yellow", "open": "green"}
+STRATEGY_STYLES = {"active": "green", "paused": "bold yellow", "draft": "dim"}
 
 
 def status(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
@@ -115,9 +116,8 @@ def position_line(position: Row) -> Text:
 
 def strategy_line(strategy: Row) -> Text:
     """One strategy and whether it trades."""
-    well = strategy["status"] == "active"
     line = Text(f"  strategy {strategy['strategy']} ({strategy['kind']}): ")
-    line.append(strategy["status"], style="green" if well else "bold red")
+    line.append(strategy["status"], style=STRATEGY_STYLES.get(strategy["status"], "bold red"))
     if strategy["status_reason"]:
         line.append(f", {strategy['status_reason']}")
     line.append(f", {strategy['decisions']} decisions", style="dim")

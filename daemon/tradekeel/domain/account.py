@@ -83,9 +83,9 @@ class AccountCore:
         self.stamp = max(self.stamp, stamp)
 
     def is_retired(self, strategy: str | None) -> bool:
-        """Whether a strategy may add nothing any more: it has failed, or is no longer in the configuration."""
+        """Whether a strategy may add nothing any more: it has failed, or is no longer configured or enabled."""
         line = self.book.strategies.get(strategy or "")
-        return line is not None and line.row.status in (r.StrategyStatus.FAILED, r.StrategyStatus.STOPPED)
+        return line is not None and not line.row.status.runs
 
     def note(self, record: r.Record) -> Effects:
         """Record something that the executor does not decide: a snapshot, a status, a comparison."""
@@ -187,7 +187,18 @@ class AccountCore:
         )
 
     def _record_latch(self, step: Step, paused: bool, latch: r.Latch, reason: str, by: str, now_ns: int) -> None:
-        step.record(r.LatchChanged(ts_ns=now_ns, stamp=self.stamp, paused=paused, latch=latch, reason=reason, by=by))
+        follows = r.StrategyStatus.ACTIVE if paused else r.StrategyStatus.PAUSED
+        step.record(
+            r.LatchChanged(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                paused=paused,
+                latch=latch,
+                reason=reason,
+                by=by,
+                strategies=tuple(name for name, line in self.book.strategies.items() if line.row.status is follows),
+            )
+        )
 
     def _entry_view(self, made: Bracket, taken: Sequence[Order], session: str | None) -> RiskView:
         """``taken`` are the orders of the same decision so far, which the book does not have yet."""

@@ -64,11 +64,15 @@ class Book(NewsFold):
         reason = record.reason
         if before is not None and before.latch is record.latch is not r.Latch.OPEN:
             reason = before.latch_reason  # who pauses an account that is held says nothing of why it is held
-        return self._change_execution(paused=record.paused, latch=record.latch, latch_reason=reason)
+        rows = self._change_execution(paused=record.paused, latch=record.latch, latch_reason=reason)
+        status = r.StrategyStatus.PAUSED if record.paused else r.StrategyStatus.ACTIVE
+        for strategy in record.strategies:
+            rows.extend(self._set_status(strategy, status, record.reason if record.paused else "", record.ts_ns))
+        return rows
 
     def _registered(self, record: r.StrategyRegistered) -> list[r.Row]:
         known = self.strategies.get(record.row.strategy)
-        comes = known is None or known.row.status is r.StrategyStatus.STOPPED
+        comes = known is None or known.row.status in (r.StrategyStatus.DRAFT, r.StrategyStatus.STOPPED)
         joined = self.sequence + 1 if comes and record.stamp else 0
         if known is None:
             self.strategies[record.row.strategy] = StrategyLine(record.row, joined=joined)
@@ -78,9 +82,12 @@ class Book(NewsFold):
         return [row]
 
     def _strategy_status(self, record: r.StrategyStatusChanged) -> list[r.Row]:
-        line = self._line(record.strategy)
-        row = structs.replace(line.row, status=record.status, status_reason=record.reason, updated_ns=record.ts_ns)
-        self.strategies[record.strategy] = structs.replace(line, row=row)
+        return self._set_status(record.strategy, record.status, record.reason, record.ts_ns)
+
+    def _set_status(self, strategy: str, status: r.StrategyStatus, reason: str, ts_ns: int) -> list[r.Row]:
+        line = self._line(strategy)
+        row = structs.replace(line.row, status=status, status_reason=reason, updated_ns=ts_ns)
+        self.strategies[strategy] = structs.replace(line, row=row)
         return [row]
 
     def _line(self, strategy: str) -> StrategyLine:

@@ -1,16 +1,75 @@
-"""Pause, reduce-only, halt: what may be traded, and who may say so."""
+"""Pause, reduce-only, halt: what may be traded, and who may say so. And which strategies there are to trade it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import structs
+
 from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
+from tradekeel.domain.bookstate import StrategyLine
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.orders import Purpose
 from tradekeel.domain.sending import Sending
 
+NOT_CONFIGURED = "it is no longer in the configuration: its open trades keep their exits"
+NOT_ENABLED = "it is no longer enabled: its open trades keep their exits"
+DRAFTED = "it is not enabled in the configuration"
+
 
 class Latching(Sending):
     """What may be traded."""
+
+    def register(self, configured: Sequence[r.StrategyRow], now_ns: int) -> Effects:
+        """The strategies as the configuration has them: active ones, and drafts. Whoever is not among them any more is stopped.
+
+        A draft that has traded in this execution before it was disabled is stopped, too: it owns what it has decided.
+        """
+        step = Step(self.book)
+        for wanted in configured:
+            row = structs.replace(wanted, execution=self.book.execution_id)
+            if row.status is r.StrategyStatus.DRAFT:
+                self._register_draft(step, row, now_ns)
+            else:
+                self._register_active(step, row, now_ns)
+        names = {row.strategy for row in configured}
+        for name in [name for name in self.book.strategies if name not in names]:
+            self._stop(step, name, NOT_CONFIGURED, now_ns)
+        return step.effects()
+
+    def _register_active(self, step: Step, row: r.StrategyRow, now_ns: int) -> None:
+        execution, line = self.book.execution, self.book.strategies.get(row.strategy)
+        if execution is not None and execution.paused:
+            why = "the account was paused when it was registered"
+            row = structs.replace(row, status=r.StrategyStatus.PAUSED, status_reason=why)
+        known = None if line is None else line.row
+        stays = known is not None and known.status in (row.status, r.StrategyStatus.FAILED)
+        if known is None or not stays or _terms(known) != _terms(row):
+            step.record(r.StrategyRegistered(ts_ns=now_ns, stamp=self.stamp, row=row))
+
+    def _register_draft(self, step: Step, row: r.StrategyRow, now_ns: int) -> None:
+        line = self.book.strategies.get(row.strategy)
+        if line is not None and self._has_traded(line):
+            self._stop(step, row.strategy, NOT_ENABLED, now_ns)
+        elif line is None or line.row.status is not row.status or _terms(line.row) != _terms(row):
+            row = structs.replace(row, status_reason=DRAFTED)
+            step.record(r.StrategyRegistered(ts_ns=now_ns, stamp=self.stamp, row=row))
+
+    def _has_traded(self, line: StrategyLine) -> bool:
+        """Whether it decided something in this execution, or has trades from the one before it."""
+        return line.row.decisions > 0 or any(t.strategy == line.row.strategy for t in self.book.trades.values())
+
+    def _stop(self, step: Step, strategy: str, reason: str, now_ns: int) -> None:
+        """It sees no ticks any more. Its working entries are cancelled once it is known what became of them (see recover)."""
+        stopped = r.StrategyStatus.STOPPED
+        if self.book.strategies[strategy].row.status is not stopped:
+            step.record(
+                r.StrategyStatusChanged(
+                    ts_ns=now_ns, stamp=self.stamp, strategy=strategy, status=stopped, reason=reason
+                )
+            )
 
     def pause(self, paused: bool, reason: str, by: str, now_ns: int) -> Effects:
         """No new entries, or entries again."""
@@ -60,3 +119,8 @@ class Latching(Sending):
                 if order.purpose is Purpose.EXIT:
                     self._cancel(step, order.client_order_id, None, reason, now_ns)
         return step.effects()
+
+
+def _terms(row: r.StrategyRow) -> tuple[Any, ...]:
+    """What the configuration says of a strategy: a difference registers it anew."""
+    return row.kind, row.parameters, row.instruments

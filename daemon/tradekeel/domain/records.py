@@ -27,11 +27,16 @@ CHECKPOINT_BYTES_MAX = 64 * 1024
 class StrategyStatus(StrEnum):
     """The life of a strategy."""
 
-    DRAFT = "draft"
+    DRAFT = "draft"  # configured, not enabled, and it has not traded in this execution
     ACTIVE = "active"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    FAILED = "failed"
+    PAUSED = "paused"  # active, in an account whose entries are paused
+    STOPPED = "stopped"  # no longer configured, or no longer enabled: its open trades keep their exits
+    FAILED = "failed"  # it cannot go on; its open trades keep their exits
+
+    @property
+    def runs(self) -> bool:
+        """Whether it sees the market and may decide; one that is paused still manages its exits."""
+        return self in (StrategyStatus.ACTIVE, StrategyStatus.PAUSED)
 
 
 class Mode(StrEnum):
@@ -43,10 +48,9 @@ class Mode(StrEnum):
 
 
 class Latch(StrEnum):
-    """What may be traded. Ordered by severity; each is durable and survives a restart."""
+    """What may be traded. Ordered by severity; each is durable and survives a restart. A pause is beside it."""
 
     OPEN = "open"
-    PAUSED = "paused"  # no new entries
     REDUCE_ONLY = "reduce_only"  # a risk limit tripped: no new exposure
     HALTED = "halted"  # no orders at all until a person releases it
 
@@ -243,7 +247,7 @@ class StrategyRegistered(_Record, frozen=True, kw_only=True, tag="strategy_regis
 
 
 class StrategyStatusChanged(_Record, frozen=True, kw_only=True, tag="strategy_status_changed"):
-    """Active, paused, stopped, failed, and why."""
+    """Stopped or failed, and why. Being paused comes and goes with the account: see :class:`LatchChanged`."""
 
     strategy: str
     status: StrategyStatus
@@ -314,12 +318,17 @@ class ExcursionSeen(_Record, frozen=True, kw_only=True, tag="excursion_seen"):
 
 
 class LatchChanged(_Record, frozen=True, kw_only=True, tag="latch_changed"):
-    """What may be traded changed: pause, resume, halt, reduce-only, release."""
+    """What may be traded changed: pause, resume, halt, reduce-only, release.
+
+    A pause turns active strategies into paused ones, a resume turns them back. They are named, because in journals from
+    before there were paused strategies a pause changed none, and the tables that were written with it must follow from it.
+    """
 
     paused: bool
     latch: Latch
     reason: str
     by: str
+    strategies: tuple[str, ...] = ()
 
 
 class ParameterChanged(_Record, frozen=True, kw_only=True, tag="parameter_changed"):

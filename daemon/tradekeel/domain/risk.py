@@ -127,7 +127,7 @@ class RiskGate:
             return Denial(
                 DenialCode.REDUCE_ONLY, "the account is reduce-only: no new exposure until a person releases it"
             )
-        if view.paused or view.latch is Latch.PAUSED:
+        if view.paused:
             return Denial(DenialCode.PAUSED, "trading is paused: no new entries until it is resumed")
         if not view.ready:
             return Denial(DenialCode.NOT_READY, "the account is not reconciled, or the strategy is not warm yet")

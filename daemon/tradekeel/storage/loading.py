@@ -13,12 +13,11 @@ import msgspec
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, Group, Record, StrategyStatus
+from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, Group, Record
 from tradekeel.domain.recovery import decode_account_state, fold
 from tradekeel.storage.store import CommitResult, Store
 
 JOURNAL_PAGE_ROWS = 10_000
-_DEAD = (StrategyStatus.FAILED, StrategyStatus.STOPPED)
 
 
 class ReadableCut(NamedTuple):
@@ -102,4 +101,4 @@ class AccountBooks:
 
 
 def _dead_strategies(book: Book) -> frozenset[str]:
-    return frozenset(name for name, line in book.strategies.items() if line.row.status in _DEAD)
+    return frozenset(name for name, line in book.strategies.items() if not line.row.status.runs)

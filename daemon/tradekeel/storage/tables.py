@@ -59,6 +59,9 @@ class ExecutionStatus(StrEnum):
     CLOSED = "closed"
 
 
+LATCH_WORDS = ("open", "paused", "reduce_only", "halted")
+"""What a latch may be. "paused" is none, a pause is a column of its own; the check has had the word from the start."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -121,7 +124,7 @@ executions = Table(
     from_one("number"),
     one_of("mode", Mode),
     one_of("status", ExecutionStatus),
-    one_of("latch", Latch),
+    one_of("latch", LATCH_WORDS),
     yes_or_no("paused"),
     CheckConstraint("(status = 'closed') = (closed_ns IS NOT NULL)", name="closed_when"),
 )

@@ -42,6 +42,12 @@ def test_everything_right_and_nothing_made(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
+def test_who_is_only_a_draft_is_said(tmp_path: Path) -> None:
+    findings, code = look(tmp_path, CONFIG.replace('account = "two"', 'account = "two"\nenabled = false'))
+    assert code is ExitCode.DONE
+    assert findings[0].text.endswith("one (trend), two (floor: draft)")
+
+
 def test_every_problem_of_the_configuration_at_once(tmp_path: Path) -> None:
     findings, code = look(tmp_path, CONFIG.replace("slow = 20", "slwo = 20").replace("ticks = 10", "ticks = 0"))
     assert code is ExitCode.BAD_USAGE

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary
 from tradekeel.cli.live import LINES_WAITING_MAX, LiveView, WaitingLines, picture
-from tradekeel.cli.status import headline
+from tradekeel.cli.status import headline, strategy_line
 
 FEED = {
     "position": 1_234,
@@ -182,3 +182,15 @@ def test_the_headline_of_a_status_says_the_worst_first() -> None:
     assert "is starting" in said(ready=False)
     assert "makes no progress" in said(healthy=False)
     assert "latch files: all" in said(latch_files=["all"])
+
+
+def test_a_strategys_status_is_shown_with_its_reason_and_only_trouble_is_red() -> None:
+    def line(status: str, reason: str = "") -> tuple[str, str]:
+        row = {"strategy": "trend", "kind": "ema_cross", "status": status, "status_reason": reason, "decisions": 3}
+        shown = strategy_line(row)
+        return shown.plain, str(shown.spans[-2].style)
+
+    assert line("active") == ("  strategy trend (ema_cross): active, 3 decisions", "green")
+    assert line("paused", "lunch") == ("  strategy trend (ema_cross): paused, lunch, 3 decisions", "bold yellow")
+    assert line("draft")[1] == "dim"
+    assert {line(status)[1] for status in ("stopped", "failed")} == {"bold red"}

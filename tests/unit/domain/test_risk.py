@@ -352,7 +352,6 @@ class TestLatches:
         [
             ({"latch": Latch.HALTED}, C.HALTED),
             ({"latch": Latch.REDUCE_ONLY}, C.REDUCE_ONLY),
-            ({"latch": Latch.PAUSED}, C.PAUSED),
             ({"paused": True}, C.PAUSED),
             ({"latch": Latch.HALTED, "paused": True}, C.HALTED),
         ],

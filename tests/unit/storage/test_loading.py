@@ -87,17 +87,19 @@ def test_a_cut_that_a_strategys_state_is_older_than_is_passed_over(
     assert books.load(ACCOUNT).cut == older
 
 
-def test_a_strategy_that_has_failed_holds_nobody_back(books: AccountBooks, store: Store, desk: Desk) -> None:
+@pytest.mark.parametrize("status", r.StrategyStatus)
+def test_a_strategy_that_does_not_run_holds_nobody_back(
+    status: r.StrategyStatus, books: AccountBooks, store: Store, desk: Desk
+) -> None:
     decide(store, desk, 1)
-    store.save_checkpoints(RUN, [cut(desk.book), saved(desk.book)])
-    failed = r.StrategyStatusChanged(
-        ts_ns=2, strategy=STRATEGY, status=r.StrategyStatus.FAILED, reason="it threw twice"
-    )
-    rows = tuple(desk.book.apply(failed))
-    store.commit([r.Group(execution=RUN, records=(failed,), rows=rows)])
+    oldest = cut(desk.book)
+    store.save_checkpoints(RUN, [oldest, saved(desk.book)])
+    changed = r.StrategyStatusChanged(ts_ns=2, strategy=STRATEGY, status=status, reason="it threw twice")
+    rows = tuple(desk.book.apply(changed))
+    store.commit([r.Group(execution=RUN, records=(changed,), rows=rows)])
     newest = cut(desk.book)
     store.save_checkpoints(RUN, [newest])
-    assert books.load(ACCOUNT).cut == newest
+    assert books.load(ACCOUNT).cut == (oldest if status.runs else newest)
 
 
 def test_a_cut_that_cannot_be_read_is_left_out_with_a_note(

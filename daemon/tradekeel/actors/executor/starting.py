@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from tradekeel.actors.executor.reconciling import Reconciling
 from tradekeel.actors.executor.shell import COMMIT_TIMEOUT_S
 from tradekeel.domain.book import Book
@@ -19,10 +17,6 @@ from tradekeel.domain.records import (
     ExecutionRow,
     ExecutionStarted,
     Latch,
-    StrategyRegistered,
-    StrategyRow,
-    StrategyStatus,
-    StrategyStatusChanged,
 )
 from tradekeel.domain.recovery import decode_account_state, fold, opening_of
 from tradekeel.errors import Defect
@@ -51,7 +45,7 @@ class Starting(Reconciling):
         elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
             raise Defect("the feed's data changed")  # refused with a clear error before anything was started
         self.settings.under_way.add(self._book.execution_id)
-        self._register_strategies()
+        self._take(self.core.register(self.settings.strategies, self._now()))
         self._recovered = (len(self._book.orders), len(self._book.trades), self._first_five())
         self._commit_record(
             DaemonStarted(
@@ -160,29 +154,3 @@ class Starting(Reconciling):
             started_ns=self.clock.now_ns(),
         )
         self._commit_record(ExecutionStarted(ts_ns=self._now(), row=row, opening=opening))
-
-    def _register_strategies(self) -> None:
-        execution = self._book.execution_id
-        for wanted in self.settings.strategies:
-            row = msgspec.structs.replace(wanted, execution=execution)
-            line = self._book.strategies.get(row.strategy)
-            if line is None or line.row.status is StrategyStatus.STOPPED or _terms(line.row) != _terms(row):
-                self._commit_record(StrategyRegistered(ts_ns=self._now(), stamp=self.core.stamp, row=row))
-        configured = {row.strategy for row in self.settings.strategies}
-        for name, line in list(self._book.strategies.items()):
-            if name not in configured and line.row.status is not StrategyStatus.STOPPED:
-                reason = "it is no longer in the configuration: its open trades keep their exits"
-                self._commit_record(
-                    StrategyStatusChanged(
-                        ts_ns=self._now(),
-                        stamp=self.core.stamp,
-                        strategy=name,
-                        status=StrategyStatus.STOPPED,
-                        reason=reason,
-                    )
-                )
-
-
-def _terms(row: StrategyRow) -> tuple[Any, ...]:
-    """What the configuration says of a strategy: a difference registers it anew."""
-    return row.kind, row.parameters, row.instruments
