@@ -21,13 +21,15 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.messages import Decision, Emit, Enter, Request, SetTimer, Stamp
+from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp
 from tradekeel.domain.orders import in_order_of_decision
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
 from tradekeel.strategies.base import (
     AnyStrategy,
+    FillEvent,
+    OrderUpdate,
     Started,
     Stopped,
     StrategyContext,
@@ -38,6 +40,9 @@ from tradekeel.strategies.news import Outcome, happenings, instrument_of
 from tradekeel.strategies.requests import check_requests
 
 NEVER_NS = 2**63 - 1
+
+_ASKED: dict[type, str] = {Enter: "signals", Exit: "exits", Cancel: "cancels", MoveStop: "moves", Emit: "emits"}
+_REFUSED = ("denied", "rejected")
 
 
 class ExecutionState(Struct, frozen=True, kw_only=True):
@@ -57,6 +62,11 @@ class ExecutionState(Struct, frozen=True, kw_only=True):
     current_balance: Decimal
     open_positions: dict[str, Decimal] = {}
     metrics: dict[str, int] = {}
+    """How often so far, since the execution began; what has not happened is not there.
+
+    What its decisions asked for: signals (entries), exits, cancels, moves, emits. What it was told: fills of its trades,
+    and orders that were denied (by the gate) or rejected (by the venue).
+    """
 
 
 class StrategySettings(Struct, frozen=True, kw_only=True):
@@ -206,6 +216,7 @@ class StrategistCore:
             for handle, event in happenings(
                 entry, self.strategy, self.settings.name, self.view.renewed, paused_before=paused
             ):
+                self._count_news(event)
                 self._handle(
                     handle(event, self.state, self._context(instrument_of(event))),
                     entry.record.ts_ns,
@@ -216,6 +227,15 @@ class StrategistCore:
                 self.view.renewed.discard(entry.record.client_order_id)  # its end was the news that this was kept for
             if self.held is not None:
                 return
+
+    def _count_news(self, event: Any) -> None:
+        if isinstance(event, FillEvent):
+            self._count("fills")
+        elif isinstance(event, OrderUpdate) and event.event in _REFUSED:
+            self._count(event.event)
+
+    def _count(self, what: str) -> None:
+        self.metrics[what] = self.metrics.get(what, 0) + 1
 
     def _take_ticks(self, window: TickWindow | None, until: int) -> None:
         """Ticks whose own stamp is not beyond ``until``: tick p for ``after(p)``, tick p - 1 for ``before(p)``."""
@@ -358,6 +378,12 @@ class StrategistCore:
             return None
         self.held = None
         self._base = self._snapshot()
+        return self._decided(decision)
+
+    def _decided(self, decision: Decision) -> Decision:
+        """A decision that is taken, with the state to be saved with it. Only now does it count: a held one may be undone."""
+        for request in decision.requests:
+            self._count(_ASKED[type(request)])
         return msgspec.structs.replace(decision, state=self.save())
 
     def _rewind(self, window: TickWindow | None, stamp: int) -> None:
@@ -384,7 +410,7 @@ class StrategistCore:
         kept = [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
         self._handle((state, kept), ts_ns, self.stamp, more=True)
         decision, self.held = self.held, None
-        return None if decision is None else msgspec.structs.replace(decision, state=self.save())
+        return None if decision is None else self._decided(decision)
 
     def save(self) -> bytes:
         """The state as it is now (:class:`ExecutionState`, msgpack). Refuses one that is larger than a checkpoint may be."""

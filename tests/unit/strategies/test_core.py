@@ -16,7 +16,7 @@ from tests.unit.domain.world import EUR, NS, RUN, START_NS, ticks_of
 from tradekeel.domain import records as r
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.instruments import CATALOGUE
-from tradekeel.domain.messages import Decision, Emit, Request, SetTimer, Stamp
+from tradekeel.domain.messages import Cancel, Decision, Emit, MoveStop, Request, SetTimer, Stamp
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import View
@@ -644,6 +644,59 @@ def test_what_is_saved_is_everything_it_needs_to_go_on() -> None:
     again = core_of(Scribe(), View.of(desk.book, "a"), core.save())
     assert again.save() == core.save()
     assert again.state == core.state
+
+
+def test_what_it_asked_for_and_was_told_is_counted_and_goes_on_after_a_restart() -> None:
+    desk = ExecutorDesk()
+    wishes: Wishes = {
+        "tick 1": (buy(), buy(), SetTimer(name="t", at_ns=START_NS + 3 * NS), Emit(type="said")),
+        "tick 2": (Cancel(client_order_id="tk1"), MoveStop(trade_id="t1", stop_loss=D("1.09")), leave()),
+    }
+    core = follower(desk, Scribe(wishes))
+    first = _decided(core, window(), after(1))
+    assert first.metrics == {"signals": 2, "emits": 1}, "a timer is no wish of the account"
+    step = desk.decide(buy(), buy(), buy())
+    entries = [desk.order(client_id) for client_id in placed_in(step)]
+    rejected = desk.news(K.ORDER_REJECTED, entries[0])
+    tell(core, step, rejected, desk.fill(entries[1], 400), desk.fill(entries[1], 600), desk.accept(entries[2]))
+    desk.keep(desk.core.pause(True, "", "anna", desk.now_ns))
+    asked = {"signals": 2, "emits": 1, "cancels": 1, "moves": 1, "exits": 1}
+    second = _decided(core, window(), after(2))
+    assert second.metrics == asked | {"rejected": 1, "fills": 2}
+
+    again = core_of(Scribe(wishes), View.of(desk.book, "a"), core.save())
+    tell(again, desk.decide(buy()))
+    again.run(window(), after(3))
+    saved = decode_execution_state(again.save())
+    assert saved.metrics == second.metrics | {"denied": 1}
+
+
+def _decided(core: StrategistCore, part: TickWindow, until: int) -> ExecutionState:
+    while core.run(part, until) < until or core.has_more(until):
+        decision = core.confirm(part, core.stamp)
+        if decision is not None:
+            return decode_execution_state(decision.state)
+    raise AssertionError("it did not decide")
+
+
+def test_what_is_undone_was_not_asked_for() -> None:
+    core = core_of(Scribe({"tick 5": SAY}))
+    core.run(window(), after(6))
+    assert core.held is not None
+
+    core.confirm(window(), after(2))
+    assert decode_execution_state(core.save()).metrics == {}
+
+    core.run(window(), after(6))
+    core.confirm(window(), after(5))
+    assert decode_execution_state(core.save()).metrics == {"emits": 1}
+
+
+def test_of_its_last_decision_what_it_left_out_is_no_signal() -> None:
+    core = core_of(Scribe({"stop evening": (buy(), leave())}))
+    decision = core.stop(START_NS, "evening")
+    assert decision is not None
+    assert decode_execution_state(decision.state).metrics == {"emits": 1, "exits": 1}
 
 
 def test_a_state_of_another_version_or_another_form_is_refused() -> None:
