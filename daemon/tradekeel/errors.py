@@ -6,7 +6,8 @@ and what *nobody knows*::
     TradekeelError
     ├── OurError                      our side; nothing was sent because of it
     │   ├── InputError                a value from outside is wrong: reject it, say what, where and what to do
-    │   │   └── ConfigError           the TOML file (all its problems at once)
+    │   │   ├── ConfigError           the TOML file (all its problems at once)
+    │   │   └── DataError             what a feed or a ledger holds, also where that shows in the middle of a run
     │   ├── AlreadyRunning            another daemon holds the state directory
     │   ├── StoreError                the books on disk
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
@@ -20,93 +21,16 @@ and what *nobody knows*::
     ├── VenueUnreachable              nothing reached the venue, for certain
     └── OutcomeUnknown                it may or may not have reached the venue: look it up, never send again
 
-Failure words are the vocabulary of code, logs and docs for what happens next; :data:`FAULT_TABLE` maps every error
-category and action onto exactly one of them.
+Every class that is raised has a category. :data:`FAULT_TABLE` says for each category what the part that meets such an
+error does with it as a rule, and for each category and action the one failure word for what happens next. Who asks
+what an error means asks the table: :func:`action_of` and :func:`failure_word`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, IntEnum, StrEnum
-
-
-class TradekeelError(Exception):
-    """The root of every error that Tradekeel raises on purpose."""
-
-
-class OurError(TradekeelError):
-    """Our side of the wire; nothing was sent because of it."""
-
-
-class InputError(OurError):
-    """A value from outside is wrong. The message says what was found, where, and what is allowed."""
-
-
-class ConfigError(InputError):
-    """The configuration is wrong; ``problems`` holds every problem found, one sentence each."""
-
-    def __init__(self, problems: list[str], source: str = "") -> None:
-        self.problems = problems
-        self.source = source
-        where = f"{source}: " if source else ""
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n".join([f"{where}{count} in the configuration", *(f"  - {p}" for p in problems)]))
-
-
-class AlreadyRunning(OurError):
-    """Another daemon holds the state directory; two writers would break the journal."""
-
-
-class StoreError(OurError):
-    """The books on disk cannot be used as they are."""
-
-
-class StoreUnavailable(StoreError):
-    """The store cannot be opened or written: missing rights, a read-only or full disk, an I/O error."""
-
-
-class StoreCorrupt(StoreError):
-    """The store contradicts itself: a checksum is off, the journal has a gap, or the file is damaged."""
-
-
-class StoreTooNew(StoreError):
-    """The store was written by a newer Tradekeel; an older one must not touch it."""
-
-
-class GroupRefused(StoreError):
-    """A constraint refused one commit group. The group was rolled back whole; its sender has a bug and crashes."""
-
-
-class BooksDoNotMatch(OurError):
-    """Our books and the venue's differ in a way that no pending event explains."""
-
-
-class Defect(OurError):
-    """An invariant of ours does not hold. Never handled: the part crashes and restarts from disk."""
-
-
-class IllegalTransition(Defect):
-    """A state machine was given an event that its state does not allow; nothing was changed."""
-
-    def __init__(self, machine: str, state: Enum, event: Enum) -> None:
-        super().__init__(f"{machine}: {event.name} is not allowed in state {state.name}")
-        self.state = state
-        self.event = event
-
-
-class VenueRefused(TradekeelError):
-    """The venue answered no: the order does not exist there. ``code`` is the venue's own word."""
-
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(f"{code}: {message}" if message else code)
-        self.code = code
-
-
-class VenueUnreachable(TradekeelError):
-    """Nothing reached the venue, for certain (the connection was never made, or the last check refused)."""
-
-
-class OutcomeUnknown(TradekeelError):
-    """A request left and no answer came. It may have been executed; only a lookup can tell."""
+from typing import ClassVar, NamedTuple
 
 
 class FailureWord(StrEnum):
@@ -137,41 +61,188 @@ class ErrorAction(StrEnum):
     RECORD_AND_CONTINUE = "record_and_continue"
 
 
-FAULT_TABLE: dict[ErrorCategory, dict[ErrorAction, FailureWord]] = {
+# --- the tree -----------------------------------------------------------------------------------------------------------
+
+
+class TradekeelError(Exception):
+    """The root of every error that Tradekeel raises on purpose. Classes without a category only group others."""
+
+    category: ClassVar[ErrorCategory]
+
+
+class OurError(TradekeelError):
+    """Our side of the wire; nothing was sent because of it."""
+
+
+class InputError(OurError):
+    """A value from outside is wrong. The message says what was found, where, and what is allowed."""
+
+    category = ErrorCategory.VALIDATION
+
+
+class ConfigError(InputError):
+    """The configuration is wrong; ``problems`` holds every problem found, one sentence each."""
+
+    def __init__(self, problems: list[str], source: str = "") -> None:
+        self.problems = problems
+        self.source = source
+        where = f"{source}: " if source else ""
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{where}{count} in the configuration", *(f"  - {p}" for p in problems)]))
+
+
+class DataError(InputError):
+    """A feed's rows, or a file of the paper venue, are not what they should be. Waiting does not mend that, a person does.
+
+    A file is read while it is traded on, so this one also comes out of a running daemon.
+    """
+
+
+class AlreadyRunning(OurError):
+    """Another daemon holds the state directory; two writers would break the journal."""
+
+    category = ErrorCategory.VALIDATION
+
+
+class StoreError(OurError):
+    """The books on disk cannot be used as they are."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be opened or written: missing rights, a read-only or full disk, an I/O error."""
+
+    category = ErrorCategory.CRITICAL
+
+
+class StoreCorrupt(StoreError):
+    """The store contradicts itself: a checksum is off, the journal has a gap, or the file is damaged."""
+
+    category = ErrorCategory.CRITICAL
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer Tradekeel; an older one must not touch it."""
+
+    category = ErrorCategory.VALIDATION
+
+
+class GroupRefused(StoreError):
+    """A constraint refused one commit group. The group was rolled back whole; its sender has a bug and crashes."""
+
+    category = ErrorCategory.CRITICAL
+
+
+class BooksDoNotMatch(OurError):
+    """Our books and the venue's differ in a way that no pending event explains."""
+
+    category = ErrorCategory.CRITICAL
+
+
+class Defect(OurError):
+    """An invariant of ours does not hold. Never handled: the part crashes and restarts from disk."""
+
+    category = ErrorCategory.CRITICAL
+
+
+class IllegalTransition(Defect):
+    """A state machine was given an event that its state does not allow; nothing was changed."""
+
+    def __init__(self, machine: str, state: Enum, event: Enum) -> None:
+        super().__init__(f"{machine}: {event.name} is not allowed in state {state.name}")
+        self.state = state
+        self.event = event
+
+
+class VenueRefused(TradekeelError):
+    """The venue answered no: the order does not exist there. ``code`` is the venue's own word."""
+
+    category = ErrorCategory.BUSINESS_LOGIC
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+
+
+class VenueUnreachable(TradekeelError):
+    """Nothing reached the venue, for certain (the connection was never made, or the last check refused)."""
+
+    category = ErrorCategory.TRANSIENT
+
+
+class OutcomeUnknown(TradekeelError):
+    """A request left and no answer came. It may have been executed; only a lookup can tell."""
+
+    category = ErrorCategory.TRANSIENT
+
+
+# --- what they mean -----------------------------------------------------------------------------------------------------
+
+
+class FaultRule(NamedTuple):
+    """One category's row of the table."""
+
+    usual: ErrorAction  # of a part that has no reason to do anything else
+    words: Mapping[ErrorAction, FailureWord]
+
+
+FAULT_TABLE: dict[ErrorCategory, FaultRule] = {
     # A bad value harms nobody once it is refused; where it must be used all the same, the part stops or is left out.
-    ErrorCategory.VALIDATION: {
-        ErrorAction.REJECT: FailureWord.DEGRADE,
-        ErrorAction.RETRY: FailureWord.DEGRADE,  # the same value would fail the same way: a retry is a rejection
-        ErrorAction.FAIL: FailureWord.HALT,
-        ErrorAction.RECORD_AND_CONTINUE: FailureWord.DEGRADE,
-    },
+    ErrorCategory.VALIDATION: FaultRule(
+        ErrorAction.REJECT,
+        {
+            ErrorAction.REJECT: FailureWord.DEGRADE,
+            ErrorAction.RETRY: FailureWord.DEGRADE,  # the same value would fail the same way: a retry is a rejection
+            ErrorAction.FAIL: FailureWord.HALT,
+            ErrorAction.RECORD_AND_CONTINUE: FailureWord.DEGRADE,
+        },
+    ),
     # The world may be better in a moment; while it is not, no new exposure is taken.
-    ErrorCategory.TRANSIENT: {
-        ErrorAction.REJECT: FailureWord.DEGRADE,
-        ErrorAction.RETRY: FailureWord.RETRY,
-        ErrorAction.FAIL: FailureWord.REDUCE_ONLY,
-        ErrorAction.RECORD_AND_CONTINUE: FailureWord.DEGRADE,
-    },
+    ErrorCategory.TRANSIENT: FaultRule(
+        ErrorAction.RETRY,
+        {
+            ErrorAction.REJECT: FailureWord.DEGRADE,
+            ErrorAction.RETRY: FailureWord.RETRY,
+            ErrorAction.FAIL: FailureWord.REDUCE_ONLY,
+            ErrorAction.RECORD_AND_CONTINUE: FailureWord.DEGRADE,
+        },
+    ),
     # An invariant or the disk: memory can no longer be trusted, what is durable can.
-    ErrorCategory.CRITICAL: {
-        ErrorAction.REJECT: FailureWord.HALT,
-        ErrorAction.RETRY: FailureWord.CRASH,  # a critical error is never tried again in place
-        ErrorAction.FAIL: FailureWord.CRASH,
-        ErrorAction.RECORD_AND_CONTINUE: FailureWord.HALT,
-    },
+    ErrorCategory.CRITICAL: FaultRule(
+        ErrorAction.FAIL,
+        {
+            ErrorAction.REJECT: FailureWord.HALT,
+            ErrorAction.RETRY: FailureWord.CRASH,  # a critical error is never tried again in place
+            ErrorAction.FAIL: FailureWord.CRASH,
+            ErrorAction.RECORD_AND_CONTINUE: FailureWord.HALT,
+        },
+    ),
     # The rules of trading said no (a limit, margin, a closed market): the decision is refused, the rest goes on.
-    ErrorCategory.BUSINESS_LOGIC: {
-        ErrorAction.REJECT: FailureWord.DEGRADE,
-        ErrorAction.RETRY: FailureWord.REDUCE_ONLY,  # an order is never retried: hold exposure and let it decide anew
-        ErrorAction.FAIL: FailureWord.REDUCE_ONLY,
-        ErrorAction.RECORD_AND_CONTINUE: FailureWord.DEGRADE,
-    },
+    ErrorCategory.BUSINESS_LOGIC: FaultRule(
+        ErrorAction.REJECT,
+        {
+            ErrorAction.REJECT: FailureWord.DEGRADE,
+            ErrorAction.RETRY: FailureWord.REDUCE_ONLY,  # an order is never retried: hold exposure and let it decide anew
+            ErrorAction.FAIL: FailureWord.REDUCE_ONLY,
+            ErrorAction.RECORD_AND_CONTINUE: FailureWord.DEGRADE,
+        },
+    ),
 }
 
 
-def failure_word(category: ErrorCategory, action: ErrorAction) -> FailureWord:
-    """The failure word for an error category met with an action; every combination has exactly one."""
-    return FAULT_TABLE[category][action]
+def category_of(error: BaseException) -> ErrorCategory:
+    """The category of an error; what nobody raised on purpose is a defect, and as critical as one."""
+    return error.category if isinstance(error, TradekeelError) else ErrorCategory.CRITICAL
+
+
+def action_of(error: BaseException) -> ErrorAction:
+    """What the part that meets this error does with it as a rule."""
+    return FAULT_TABLE[category_of(error)].usual
+
+
+def failure_word(error: BaseException, action: ErrorAction | None = None) -> FailureWord:
+    """What happens next where this error is met with an action (the usual one)."""
+    rule = FAULT_TABLE[category_of(error)]
+    return rule.words[rule.usual if action is None else action]
 
 
 class ExitCode(IntEnum):

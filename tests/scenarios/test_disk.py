@@ -418,6 +418,24 @@ def test_a_feed_without_data_says_so(what: str, place: Path) -> None:
     assert said in life.log
 
 
+def test_a_row_that_is_refused_in_the_middle_ends_the_run_and_names_it(place: Path) -> None:
+    refusing = '[feeds.m.bad_rows]\ncrossed = "fail"\n'
+    trader = configs.strategy("floor", "a", "floor", configs.FLOOR)
+    toml = _from_file("*.csv").replace(configs.strategy("ema", "a"), trader)
+    home = Home(place, toml.replace("[accounts.a]", f"{refusing}[accounts.a]"))
+    head, *rows = _rows(1_500).splitlines()
+    when, bid, ask = rows[1_200].split(",")
+    rows[1_200] = f"{when},{ask},{bid}"
+    (place / "first.csv").write_text("\n".join([head, *rows[:1_000]]) + "\n")
+    (place / "second.csv").write_text("\n".join([head, *rows[1_000:]]) + "\n")
+    life = home.live()
+    assert life.code == 2
+    assert "second.csv, line 202: crossed: bid" in life.log
+    assert "category=validation word=halt" in life.log
+    assert home.records("a", "decision_taken"), "what was read before it is traded on"
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
 def test_data_that_changed_under_an_unfinished_run_is_refused_and_the_old_data_goes_on(place: Path) -> None:
     home = Home(place, _from_file("ticks.csv"))
     ticks = place / "ticks.csv"

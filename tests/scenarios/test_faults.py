@@ -21,8 +21,9 @@ import pytest
 
 from tests.campaigns import faults as rounds
 from tests.campaigns.faults import CASES, Outcome, Reference, Shot, run_reference, shoot
-from tests.scenarios.support import Home, told_differently
+from tests.scenarios.support import Home, fail_at, told_differently
 from tradekeel.actors import executor
+from tradekeel.errors import InputError
 
 HANDLED = {
     "recorder": {"Commit", "LoadAccount", "_Done"},
@@ -151,6 +152,34 @@ def test_an_account_that_fails_again_and_again_ends_the_process_and_the_next_one
     assert outcome.lives[0].code == rounds.CRASH
     assert "a gives up" in outcome.lives[0].log
     assert len(outcome.lives) > 1
+
+
+def test_a_wrong_value_that_escapes_from_a_running_actor_is_a_bug_of_ours_and_started_again(
+    references: dict[str, Reference], place: Path
+) -> None:
+    home = Home(place / "wrong-value", references["pair"].case.toml)
+
+    def mistake(passed: int) -> None:
+        if passed > 3:
+            raise InputError("1e9 is no price")
+
+    life = home.live({"a/executor:Decide": mistake})
+    assert life.code == rounds.CRASH, "2 would tell systemd never to start it again"
+    assert "a bug of ours ended this: InputError: 1e9 is no price" in life.log
+    assert "a/executor failed (InputError: 1e9 is no price)" in life.log
+    assert home.live().code == 0
+    assert home.wrong("a", "b") + home.unverified() == []
+    assert told_differently(references["pair"].stories, home) == []
+
+
+def test_the_log_says_of_a_fault_what_kind_it_is_and_what_happens_next(
+    references: dict[str, Reference], place: Path
+) -> None:
+    home = Home(place / "words", references["pair"].case.toml)
+    life = home.live({"a/monitor:Save": fail_at(2)})
+    (line,) = [line for line in life.log.splitlines() if "a/monitor failed" in line]
+    assert "it is restarted" in line
+    assert "category=critical word=crash" in line
 
 
 @pytest.mark.campaign

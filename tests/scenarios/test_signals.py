@@ -281,6 +281,9 @@ BAD_FILES = {
     "no text": b"\xff\xfe\x00daemon",
     "an unknown key": b'[daemon]\nname = "x"\nspeeed = 3\n',
     "empty": b"",
+    "a schedule that means nothing": PACED.replace(
+        "snapshot_schedule = 0", 'snapshot_schedule = "61 * * * *"'
+    ).encode(),
 }
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import pkgutil
 import re
+from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import tradekeel
 from tradekeel import errors
 from tradekeel.errors import (
     FAULT_TABLE,
@@ -25,8 +33,38 @@ from tradekeel.errors import (
     TradekeelError,
     VenueRefused,
     VenueUnreachable,
+    action_of,
+    category_of,
     failure_word,
 )
+
+ROOT = Path(tradekeel.__file__).parent
+GROUPS = {TradekeelError, OurError, StoreError}
+"""They only group others: nobody raises them."""
+
+
+def everything() -> list[type[TradekeelError]]:
+    """Every error of the product, in whichever module it is."""
+    for module in pkgutil.walk_packages([str(ROOT)], "tradekeel."):
+        if "migrations" not in module.name and module.name != "tradekeel.__main__":
+            importlib.import_module(module.name)
+    found, waiting = [], [TradekeelError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.__module__.startswith("tradekeel"):
+            found.append(kind)
+        waiting.extend(kind.__subclasses__())
+    return sorted(set(found), key=lambda kind: (kind.__module__, kind.__name__))
+
+
+ALL = everything()
+CONCRETE = [kind for kind in ALL if kind not in GROUPS]
+
+
+def one_of(kind: type[TradekeelError]) -> TradekeelError:
+    """An error of this class, with nothing in it."""
+    return kind.__new__(kind)
+
 
 WORDS = {
     # the meanings of the design's five failure words
@@ -56,6 +94,7 @@ class TestTheTree:
         ("child", "parent"),
         [
             (ConfigError, InputError),
+            (errors.DataError, InputError),
             (IllegalTransition, Defect),
             (errors.StoreTooNew, StoreError),
             (errors.StoreCorrupt, StoreError),
@@ -102,8 +141,8 @@ class TestFailureWords:
 
     def test_there_is_one_for_every_category_and_action(self):
         assert set(FAULT_TABLE) == set(ErrorCategory)
-        for actions in FAULT_TABLE.values():
-            assert set(actions) == set(ErrorAction)
+        for rule in FAULT_TABLE.values():
+            assert set(rule.words) == set(ErrorAction)
 
     @pytest.mark.parametrize(
         ("category", "action", "word"),
@@ -127,15 +166,80 @@ class TestFailureWords:
         ],
     )
     def test_of_each_category_met_with_each_action(self, category, action, word):
-        assert failure_word(ErrorCategory(category), ErrorAction(action)).value == word
+        assert FAULT_TABLE[ErrorCategory(category)].words[ErrorAction(action)].value == word
 
     def test_only_what_is_transient_is_ever_retried(self):
-        retried = {c for c in ErrorCategory for a in ErrorAction if failure_word(c, a) is FailureWord.RETRY}
+        retried = {c for c, rule in FAULT_TABLE.items() if FailureWord.RETRY in rule.words.values()}
         assert retried == {ErrorCategory.TRANSIENT}
 
     def test_a_critical_error_never_lets_trading_go_on(self):
-        words = {failure_word(ErrorCategory.CRITICAL, action) for action in ErrorAction}
+        words = set(FAULT_TABLE[ErrorCategory.CRITICAL].words.values())
         assert words == {FailureWord.HALT, FailureWord.CRASH}
+
+
+class TestWhatAnErrorMeans:
+    def test_every_error_that_is_raised_has_a_category_and_no_group_has_one(self):
+        without = {kind for kind in ALL if not hasattr(kind, "category")}
+        assert without == GROUPS
+
+    def test_nobody_raises_a_group(self):
+        names = {kind.__name__ for kind in GROUPS}
+        assert [place for place, raised in raised_by_name() if raised in names] == []
+
+    def test_a_class_says_its_category_itself_or_has_the_one_of_what_it_is_a_kind_of(self):
+        for kind in CONCRETE:
+            parents = [base for base in kind.__bases__ if base in CONCRETE]
+            assert "category" in vars(kind) or parents, kind
+
+    @given(kind=st.sampled_from(CONCRETE), action=st.sampled_from(ErrorAction))
+    def test_comes_from_the_table_for_every_error_and_action(self, kind, action):
+        error, rule = one_of(kind), FAULT_TABLE[kind.category]
+        assert category_of(error) is kind.category
+        assert action_of(error) is rule.usual
+        assert failure_word(error) is rule.words[rule.usual]
+        assert failure_word(error, action) is rule.words[action]
+
+    @given(kind=st.sampled_from(CONCRETE), action=st.sampled_from(ErrorAction))
+    def test_failing_is_never_milder_than_any_other_action_and_only_a_transient_error_is_tried_again(
+        self, kind, action
+    ):
+        milder_first = [FailureWord.RETRY, FailureWord.DEGRADE, FailureWord.REDUCE_ONLY, FailureWord.HALT]
+        severity = [*milder_first, FailureWord.CRASH].index
+        error = one_of(kind)
+        assert severity(failure_word(error, action)) <= severity(failure_word(error, ErrorAction.FAIL))
+        again = failure_word(error, action) is FailureWord.RETRY
+        assert again == (category_of(error) is ErrorCategory.TRANSIENT and action is ErrorAction.RETRY)
+
+    @given(error=st.sampled_from([KeyError("x"), AssertionError(), OSError(28, "full"), KeyboardInterrupt()]))
+    def test_what_nobody_raised_on_purpose_is_a_defect(self, error):
+        assert category_of(error) is category_of(Defect("x"))
+        assert failure_word(error) is FailureWord.CRASH
+
+    def test_the_recovery_guide_lists_every_error_under_its_category(self):
+        guide = (ROOT.parent.parent / "docs" / "recovery.md").read_text()
+        for category, rule in FAULT_TABLE.items():
+            name = category.value.replace("_", " ")
+            row = re.search(rf"^\| \*\*{name}\*\* \| (.*) \| (.*) \| (.*) \|$", guide, re.MULTILINE)
+            assert row is not None, category
+            listed = set(re.findall(r"`(\w+)`", row[1]))
+            there = {
+                kind.__name__ for kind in CONCRETE if kind.category is category and not kind.__name__.startswith("_")
+            }
+            rest = {kind.__name__ for kind in ALL if kind.__module__ == "tradekeel.runtime.errors"}
+            assert listed <= there
+            assert there - listed <= (rest if category is ErrorCategory.CRITICAL else set())
+            assert row[2] == rule.usual.value.replace("_", " ")
+            assert row[3] == rule.words[rule.usual].value
+
+
+def raised_by_name() -> Iterator[tuple[str, str]]:
+    """Where the product raises, and the name of what."""
+    for file in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+                if isinstance(raised, ast.Name):
+                    yield f"{file.name}:{node.lineno}", raised.id
 
 
 def test_exit_codes_are_those_of_the_operating_guide():

@@ -36,7 +36,7 @@ from tradekeel.domain.protocol import (
     VenueSide,
 )
 from tradekeel.domain.records import Latch
-from tradekeel.errors import OutcomeUnknown, VenueRefused, VenueUnreachable
+from tradekeel.errors import ErrorCategory, OutcomeUnknown, VenueRefused, VenueUnreachable
 from tradekeel.ports import TickMatcher, Venue
 from tradekeel.runtime.actor import Actor, MailboxLimits, Reply
 from tradekeel.runtime.clock import Clock
@@ -61,6 +61,8 @@ class _Connected(Struct, frozen=True):
 
 class _Held(VenueUnreachable):
     """Our own last check said no; nothing was sent."""
+
+    category = ErrorCategory.BUSINESS_LOGIC
 
 
 Work = tuple[int, Callable[[], Any], Reply]

@@ -31,7 +31,7 @@ from tradekeel.domain.protocol import (
 from tradekeel.domain.records import Checkpoint, StrategyStatus
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
-from tradekeel.errors import InputError, TradekeelError
+from tradekeel.errors import ErrorAction, TradekeelError, action_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.faults import point
 
@@ -160,12 +160,8 @@ class Strategist(Actor):
                     core.skip(Stamp.position(attached.frontier))
                 point("strategist.attached")
                 _own(core.start, *self._now(attached))
-            except InputError as error:
-                await self._fail(str(error))
-            except TradekeelError:
-                raise  # ours, not the strategy's
-            except Exception as error:  # noqa: BLE001 - the strategy's own; it is counted, and raised the first time
-                await self._threw(error, attached.position)
+            except Exception as error:  # noqa: BLE001 - not swallowed: it is judged, and raised unless the strategy is given up
+                await self._judge(error, attached.position)
         early, self._early = self._early, []
         for message, reply in early:
             await self._guarded(message, reply)
@@ -187,13 +183,8 @@ class Strategist(Actor):
             return
         try:
             answer = await self._handle(core, message)
-        except InputError as error:
-            await self._fail(str(error))
-            answer = self._keeping_step(message)
-        except TradekeelError:
-            raise  # ours, not the strategy's
-        except Exception as error:  # noqa: BLE001 - the strategy's own; it is counted, and raised the first time
-            await self._threw(error, core.position)
+        except Exception as error:  # noqa: BLE001 - not swallowed: it is judged, and raised unless the strategy is given up
+            await self._judge(error, core.position)
             answer = self._keeping_step(message)
         reply.send(answer)
 
@@ -235,6 +226,15 @@ class Strategist(Actor):
             version=core.state_version,
             state=core.save(),
         )
+
+    async def _judge(self, error: Exception, position: int) -> None:
+        """Give the strategy up for what it will never get right; whatever else went wrong is raised."""
+        if not isinstance(error, TradekeelError):
+            await self._threw(error, position)
+        elif action_of(error) is ErrorAction.REJECT:
+            await self._fail(str(error))
+        else:
+            raise error  # ours, not the strategy's
 
     async def _threw(self, error: Exception, position: int) -> None:
         """First time: crash, and start again from what is saved. The same position again: it will never get past it."""

@@ -11,10 +11,9 @@ from typing import Any
 
 from tradekeel.domain.evidence import EvidenceRules, Look, NotFoundEvidence, Verdict, look, next_look_ns
 from tradekeel.domain.protocol import LookedUp, LookUp, Reconcile, VenueSide
-from tradekeel.errors import OutcomeUnknown, VenueUnreachable
+from tradekeel.errors import ErrorAction, TradekeelError, action_of
 from tradekeel.ports import VenueCapabilities
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
-from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.restart import Backoff, backoff_delay_s
 
 RETRY = Backoff(initial_s=0.1, factor=2.0, max_s=30.0)
@@ -48,10 +47,8 @@ class Sync(Actor):
         """One attempt: the executor decides whether to ask again."""
         try:
             reply.send(await self._session.ask(message, timeout_s=FETCH_TIMEOUT_S))
-        except (VenueUnreachable, OutcomeUnknown) as error:
+        except TradekeelError as error:
             reply.fail(error)
-        except ActorError as error:
-            reply.fail(VenueUnreachable(f"the venue session did not answer: {error}"))
 
     async def _look_up(self, message: LookUp, reply: Reply) -> None:
         client_id = message.client_order_id
@@ -79,7 +76,9 @@ class Sync(Actor):
         question = Reconcile(message.epoch, message.cursor, (message.client_order_id,))
         try:
             side = await self._session.ask(question, timeout_s=FETCH_TIMEOUT_S)
-        except (VenueUnreachable, OutcomeUnknown, ActorError):
+        except TradekeelError as error:
+            if action_of(error) is not ErrorAction.RETRY:
+                raise
             return None  # counted as a look that proves nothing; the loop asks again
         assert isinstance(side, VenueSide)
         return side

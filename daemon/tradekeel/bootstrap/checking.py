@@ -12,17 +12,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from tradekeel.bootstrap.checks import other_balance, other_terms
+from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
-from tradekeel.bootstrap.schedule import trigger_of
-from tradekeel.config import Config
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import (
     ExitCode,
     InputError,
-    StoreCorrupt,
-    StoreError,
     TradekeelError,
-    VenueUnreachable,
 )
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.runtime.clock import SystemClock, fail_after
@@ -52,8 +48,6 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     """Look at everything. Problems of the configuration come one finding each, and end the looking."""
     try:
         plan = read_plan(config, environ, fetch_secrets=False)
-        for schedule in _schedules(plan.config):
-            trigger_of(schedule)
     except InputError as error:
         problems = getattr(error, "problems", None) or [str(error)]
         return [Finding("configuration", False, problem, ExitCode.BAD_USAGE) for problem in problems]
@@ -76,12 +70,6 @@ def exit_code(findings: list[Finding]) -> ExitCode:
     return ExitCode.DONE
 
 
-def _schedules(config: Config) -> Iterator[float | str]:
-    yield config.storage.snapshot_schedule
-    for account in config.accounts.values():
-        yield account.sync_schedule
-
-
 def _configuration(plan: Plan) -> Finding:
     accounts = ", ".join(f"{a.config.name} ({', '.join(_strategies(a)) or 'no strategy'})" for a in plan.accounts)
     return Finding("configuration", True, f"{plan.config.source}: {accounts}")
@@ -96,17 +84,7 @@ def _found(subject: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, True, look())
     except TradekeelError as error:
-        return Finding(subject, False, str(error), _code_of(error))
-
-
-def _code_of(error: TradekeelError) -> ExitCode:
-    if isinstance(error, VenueUnreachable):
-        return ExitCode.VENUE_UNREACHABLE
-    if isinstance(error, StoreCorrupt):
-        return ExitCode.BOOKS_DO_NOT_MATCH
-    if isinstance(error, StoreError):
-        return ExitCode.DEFECT
-    return ExitCode.BAD_USAGE
+        return Finding(subject, False, str(error), explain(error).code)
 
 
 # --- the disk ------------------------------------------------------------------------------------------------------------
@@ -177,7 +155,7 @@ async def _feed(plan: Plan, name: str) -> Finding:
     except TimeoutError:
         return Finding(subject, False, f"no tick within {FIRST_TICK_TIMEOUT_S:g} s", ExitCode.VENUE_UNREACHABLE)
     except TradekeelError as error:
-        return Finding(subject, False, str(error), _code_of(error))
+        return Finding(subject, False, str(error), explain(error).code)
     if window is None:
         return Finding(subject, True, "it is empty: there is not a single tick", warning=True)
     tick = window.ticks[0]
@@ -208,7 +186,7 @@ async def _venue(plan: Plan, account: AccountPlan, subject: str, statedir: State
             except TimeoutError:
                 return Finding(subject, False, f"no answer within {VENUE_TIMEOUT_S:g} s", ExitCode.VENUE_UNREACHABLE)
             except TradekeelError as error:
-                return Finding(subject, False, str(error), _code_of(error))
+                return Finding(subject, False, str(error), explain(error).code)
             finally:
                 await venue.close()
     return Finding(subject, True, f"venue {account.config.venue}; balance {balance.balance:f} {balance.currency}")

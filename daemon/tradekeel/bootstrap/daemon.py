@@ -11,11 +11,12 @@ from loguru import logger
 from msgspec import Struct
 
 from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
-from tradekeel.bootstrap.ending import is_operating_error
+from tradekeel.bootstrap.ending import category_of_escaped, is_of_the_world
 from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
+from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory
 from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import Clock, SystemClock
 from tradekeel.runtime.errors import ActorError
@@ -222,8 +223,9 @@ class _Bystander:
 
 
 def _log_fault(fault: Fault) -> None:
-    """Who failed, with what, and what is done about it: an operating error in one line, a bug with its traceback."""
+    """Who failed, with what, and what is done about it: an error of the world in one line, a bug with its traceback."""
     error = fault.error
+    category = ErrorCategory.CRITICAL if error is None else category_of_escaped(error)
     what = f"{type(error).__name__}: {error}" if error is not None else fault.ending.value
     then = {
         Action.RESTART: f"it is restarted{f' in {fault.delay_s:.1f} s' if fault.delay_s else ''}",
@@ -231,7 +233,9 @@ def _log_fault(fault: Fault) -> None:
         Action.ESCALATE: f"{fault.supervisor} gives up",
         Action.STOP: "it was being stopped",
     }[fault.action]
-    bound = logger.bind(actor=fault.child, incarnation=fault.incarnation)
-    if error is not None and not is_operating_error(error):
+    bound = logger.bind(actor=fault.child, incarnation=fault.incarnation, category=category.value)
+    if fault.action is not Action.STOP:
+        bound = bound.bind(word=FAULT_TABLE[category].words[ErrorAction.FAIL].value)
+    if error is not None and not is_of_the_world(error):
         bound = bound.opt(exception=error)
     bound.log("ERROR" if fault.action is Action.ESCALATE else "WARNING", "{} failed ({}): {}", fault.child, what, then)

@@ -1,7 +1,9 @@
 """How a daemon ended: the exit code, and sentences that say what happened and what to do.
 
 What went wrong inside arrives wrapped by supervisors that gave up; the first error below them that means something to a
-person decides.
+person decides. An actor handles what it expects of the world. What it lets escape it did not expect: that is a bug of
+ours, and started again, unless it is the disk or the data, which only the world can mend. A wrong value, for one,
+is a matter of usage while the configuration is read, and a bug once it has got past that.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ from msgspec import Struct
 from tradekeel.errors import (
     AlreadyRunning,
     BooksDoNotMatch,
+    DataError,
+    ErrorCategory,
     ExitCode,
     InputError,
     OurError,
     StoreCorrupt,
     StoreTooNew,
     StoreUnavailable,
-    TradekeelError,
     VenueUnreachable,
+    category_of,
 )
-from tradekeel.runtime.errors import LeakedTasks, RestartsExhausted, StuckActor
+from tradekeel.runtime.errors import ActorError, LeakedTasks, RestartsExhausted, StuckActor
 
 CHAIN_MAX = 50
 
@@ -32,22 +36,35 @@ CHAIN_MAX = 50
 class NotRunning(OurError):
     """There is no daemon that could carry a command out."""
 
+    category = ErrorCategory.VALIDATION
+
 
 class NoAnswer(OurError):
     """A daemon did not answer a command in time."""
 
+    category = ErrorCategory.TRANSIENT
 
-_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
+
+_Codes = tuple[tuple[type[BaseException], ExitCode], ...]
+
+_THE_WORLDS: _Codes = (
+    (DataError, ExitCode.BAD_USAGE),  # starting again cannot help: the same rows would be read
+    (StoreTooNew, ExitCode.BAD_USAGE),  # nor here; installing the right version does
+    (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
+    (BooksDoNotMatch, ExitCode.BOOKS_DO_NOT_MATCH),
+    (StoreUnavailable, ExitCode.DEFECT),  # crash: what is on the disk is whole, and the service manager starts again
+)
+"""What a person can mend, wherever it comes from."""
+
+_OUTSIDE_THE_TREE: _Codes = (
+    *_THE_WORLDS,
     (AlreadyRunning, ExitCode.ALREADY_RUNNING),
     (InputError, ExitCode.BAD_USAGE),
     (NotRunning, ExitCode.BAD_USAGE),
     (NoAnswer, ExitCode.DEFECT),
-    (StoreTooNew, ExitCode.BAD_USAGE),  # starting again cannot help; installing the right version does
-    (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
-    (BooksDoNotMatch, ExitCode.BOOKS_DO_NOT_MATCH),
     (VenueUnreachable, ExitCode.VENUE_UNREACHABLE),
-    (StoreUnavailable, ExitCode.DEFECT),  # crash: what is on the disk is whole, and the service manager starts again
 )
+"""What a person can mend before the actors run, or in a command; out of an actor it is a bug."""
 
 
 class Ending(Struct, frozen=True):
@@ -60,8 +77,8 @@ class Ending(Struct, frozen=True):
 
 def explain(error: BaseException) -> Ending:
     """What an error that reached the top means."""
-    for cause in _chain(error):
-        for kind, code in _CODES:
+    for cause, escaped in _chain(error):
+        for kind, code in _THE_WORLDS if escaped else _OUTSIDE_THE_TREE:
             if isinstance(cause, kind):
                 return Ending(code, tuple(str(cause).splitlines()))
     return Ending(ExitCode.DEFECT, _words_for_a_bug(error), "".join(traceback.format_exception(error)))
@@ -78,22 +95,26 @@ def _words_for_a_bug(error: BaseException) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, members of groups included; the outermost first."""
-    waiting, seen = [error], 0
+def _chain(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
+    """The error and what it came from, members of groups included; the outermost first.
+
+    With each, whether it escaped from the running actors: it then lies below a supervisor's word or in the group of a task.
+    """
+    waiting, seen = [(error, False)], 0
     while waiting and seen < CHAIN_MAX:
-        current = waiting.pop(0)
+        current, escaped = waiting.pop(0)
         seen += 1
-        yield current
+        yield current, escaped
+        below = escaped or isinstance(current, ActorError | BaseExceptionGroup)
         if isinstance(current, BaseExceptionGroup):
-            waiting.extend(current.exceptions)
+            waiting.extend((member, below) for member in current.exceptions)
         if current.__cause__ is not None:
-            waiting.append(current.__cause__)
+            waiting.append((current.__cause__, below))
 
 
 def _roots(error: BaseException) -> Iterator[BaseException]:
     """Where the chain ends."""
-    for cause in _chain(error):
+    for cause, _ in _chain(error):
         if cause.__cause__ is None and not isinstance(cause, BaseExceptionGroup):
             yield cause
 
@@ -108,6 +129,17 @@ def save_traceback(text: str, folder: Path, name: str) -> Path | None:
     return path
 
 
-def is_operating_error(error: BaseException) -> bool:
-    """Whether this is an error of the world or of its use, not one of ours."""
-    return isinstance(error, TradekeelError) and explain(error).traceback is None
+def is_of_the_world(error: BaseException) -> bool:
+    """Whether what an actor or a supervisor failed with is the world's to mend; everything else is a bug of ours."""
+    return _of_the_world(error) is not None
+
+
+def category_of_escaped(error: BaseException) -> ErrorCategory:
+    """What an error is once an actor has let it escape: whatever it was before, nobody handled it."""
+    cause = _of_the_world(error)
+    return ErrorCategory.CRITICAL if cause is None else category_of(cause)
+
+
+def _of_the_world(error: BaseException) -> BaseException | None:
+    kinds = tuple(kind for kind, _ in _THE_WORLDS)
+    return next((cause for cause, _ in _chain(error) if isinstance(cause, kinds)), None)

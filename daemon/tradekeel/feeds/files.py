@@ -1,7 +1,7 @@
 """Files of market data: finding them, putting them in order, fingerprinting them, and reading their text in pieces.
 
 Plain text, gzip and zip are read as they are, one piece at a time, so memory does not grow with the data. Whatever is
-wrong with a file (missing, damaged, binary) is an :class:`InputError` that names it.
+wrong with a file (missing, damaged, binary) is a :class:`DataError` that names it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, cast
 
 from msgspec import Struct
 
-from tradekeel.errors import InputError
+from tradekeel.errors import DataError
 
 CHUNK_BYTES = 96 * 1024
 LINE_BYTES_MAX = 1024 * 1024
@@ -59,10 +59,10 @@ def locate(path: str, base: Path) -> list[DataFile]:
         names = [found for found in names if found.is_file()]
         nothing = f"no file matches {place}"
     else:
-        raise InputError(f"{place} does not exist: a feed's path is a file, a folder, or a pattern such as ticks/*.zip")
+        raise DataError(f"{place} does not exist: a feed's path is a file, a folder, or a pattern such as ticks/*.zip")
     files = [file for name in names for file in _texts_of(name)]
     if not files:
-        raise InputError(nothing or f"{place} holds nothing to read")
+        raise DataError(nothing or f"{place} holds nothing to read")
     if all(file.day for file in files):
         return sorted(files, key=lambda file: (file.day or (), Path(file.path).name, file.path, file.member or ""))
     return sorted(files, key=lambda file: (Path(file.path).name, file.path, file.member or ""))
@@ -100,7 +100,7 @@ class TextReader:
                 if not cut:
                     rest += chunk
                     if len(rest) > LINE_BYTES_MAX:
-                        raise InputError(f"{self.file.name}, line {line}: longer than a megabyte; is it a text file?")
+                        raise DataError(f"{self.file.name}, line {line}: longer than a megabyte; is it a text file?")
                     continue
                 text = (rest + chunk[:cut]).decode("utf-8", "replace")
                 rest = chunk[cut:]
@@ -138,7 +138,7 @@ def _texts_of(path: Path) -> list[DataFile]:
             info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")
         ]
     if not members:
-        raise InputError(f"{path}: the zip holds no file")
+        raise DataError(f"{path}: the zip holds no file")
     day = _day_of(path.name)
     return [
         DataFile(str(path), info.filename, day or _day_of(info.filename), info.compress_size)
@@ -159,11 +159,11 @@ def _day_of(name: str) -> tuple[int, int, int] | None:
 
 
 def _without_mark(chunk: bytes, name: str) -> bytes:
-    """The file's first bytes without a UTF-8 byte order mark. Raises :class:`InputError` if this is no text of ours."""
+    """The file's first bytes without a UTF-8 byte order mark. Raises :class:`DataError` if this is no text of ours."""
     if chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{name} is UTF-16 text: save it as UTF-8")
+        raise DataError(f"{name} is UTF-16 text: save it as UTF-8")
     if b"\0" in chunk:
-        raise InputError(f"{name} is a binary file, not rows of text (packed files end in .gz or .zip)")
+        raise DataError(f"{name} is a binary file, not rows of text (packed files end in .gz or .zip)")
     return chunk.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -173,8 +173,8 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"{name} does not exist any more") from None
+        raise DataError(f"{name} does not exist any more") from None
     except _UNREADABLE as error:
-        raise InputError(
+        raise DataError(
             f"{name} cannot be read: {str(error) or type(error).__name__}; it may be cut short or damaged"
         ) from None

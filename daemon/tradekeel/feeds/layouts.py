@@ -14,7 +14,7 @@ from operator import ge, le
 from typing import NamedTuple, Protocol, TypeVar
 
 from tradekeel.domain.money import parse_amount
-from tradekeel.errors import InputError
+from tradekeel.errors import DataError, InputError
 from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind
 from tradekeel.feeds.times import TimeReader
 from tradekeel.feeds.zones import BadTime
@@ -214,10 +214,10 @@ def _place(wanted: int | str | None, names: dict[str, int] | None, file: str) ->
     if wanted is None or isinstance(wanted, int):
         return wanted
     if names is None:
-        raise InputError(f"{file}: column {wanted!r} is named, but the file has no header: give its number, from 1")
+        raise DataError(f"{file}: column {wanted!r} is named, but the file has no header: give its number, from 1")
     place = names.get(wanted.strip().lower())
     if place is None:
-        raise InputError(f"{file}: no column {wanted!r} in the header, which has {', '.join(map(repr, names))}")
+        raise DataError(f"{file}: no column {wanted!r} in the header, which has {', '.join(map(repr, names))}")
     return place
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tradekeel.domain.bars import BarSet, Origin
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.errors import InputError
+from tradekeel.errors import DataError
 from tradekeel.feeds.pace import Pacer, Sleeper
 from tradekeel.ports import FeedInfo
 
@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
     def read(self) -> list[Tick]:
-        """The next ticks, with their positions; empty at the end. Raises :class:`InputError`."""
+        """The next ticks, with their positions; empty at the end. Raises :class:`DataError`."""
         ...
 
     def close(self) -> None:
@@ -73,12 +73,12 @@ class ReplayFeed:
         self._at = 0  # the next tick to deliver, in the buffer
         self._position = 0  # of the last tick delivered
         self._ended = False
-        self._failure: InputError | None = None
+        self._failure: DataError | None = None
         self._total = info.total
         self._opened = False
 
     async def open(self, after: int) -> None:
-        """Be ready to deliver from position ``after + 1``. Raises :class:`InputError` if the feed is not that long."""
+        """Be ready to deliver from position ``after + 1``. Raises :class:`DataError` if the feed is not that long."""
         assert after >= 0, "positions count from 1"
         self._buffer, self._at, self._ended, self._failure = [], 0, False, None
         if self._pacer is not None:
@@ -94,7 +94,7 @@ class ReplayFeed:
                 raise self._failure
             count = min(after - self._position, len(self._buffer) - self._at)
             if not count:
-                raise InputError(
+                raise DataError(
                     f"feed {self.info.name} has only {self._position:,} ticks, but {after:,} were taken from it before: "
                     "has its data been changed?"
                 )
@@ -102,7 +102,7 @@ class ReplayFeed:
             await self._sleeper.sleep(0)  # a long way to go must not keep others from running
 
     async def next_window(self, ticks_max: int) -> TickWindow | None:
-        """The next ticks, at most ``ticks_max``; None at the end. Raises :class:`InputError` where the data is refused."""
+        """The next ticks, at most ``ticks_max``; None at the end. Raises :class:`DataError` where the data is refused."""
         assert ticks_max >= 1, "a window is never empty"
         assert self._opened, "open the feed first"
         self._refill(1 if self._pacer is not None else ticks_max)
@@ -146,7 +146,7 @@ class ReplayFeed:
         while len(self._buffer) - self._at < wanted and not self._ended and self._failure is None:
             try:
                 more = self._source.read()
-            except InputError as error:
+            except DataError as error:
                 self._failure = error
                 return
             if not more:

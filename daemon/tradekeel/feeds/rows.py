@@ -23,7 +23,7 @@ from msgspec.structs import asdict
 
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.sessions import closed_ns_between
-from tradekeel.errors import InputError
+from tradekeel.errors import DataError
 
 
 class RowKind(StrEnum):
@@ -98,9 +98,9 @@ class Tally:
         return self.policies[kind]
 
 
-def refusal(kind: RowKind, file: str, line: int, found: str) -> InputError:
+def refusal(kind: RowKind, file: str, line: int, found: str) -> DataError:
     """The error for a row whose policy is ``fail``."""
-    return InputError(f'{file}, line {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
+    return DataError(f'{file}, line {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
 
 
 class Limits(NamedTuple):
@@ -264,7 +264,7 @@ class Judge:
         return silent_ns
 
     def _policy(self, kind: RowKind, row: Row, line: int) -> str:
-        """Count a bad row; what to do with it. Raises :class:`InputError` where that is to stop."""
+        """Count a bad row; what to do with it. Raises :class:`DataError` where that is to stop."""
         policy = self.tally.judge(kind)
         if policy == "fail":
             raise refusal(kind, self._file, line, self._found(kind, row))

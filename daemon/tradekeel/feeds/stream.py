@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from tradekeel.errors import InputError
+from tradekeel.errors import DataError
 from tradekeel.feeds.files import DataFile, TextReader
 from tradekeel.feeds.layouts import Layout
 from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, Row, RowKind, quotes_of, refusal
@@ -74,7 +74,7 @@ class FileStream:
         self._blocks = self._read_files(mark, quotes - mark.quotes)
 
     def read(self) -> Quotes | None:
-        """The next quotes, at least one; None at the end. Raises :class:`InputError`."""
+        """The next quotes, at least one; None at the end. Raises :class:`DataError`."""
         if self._blocks is None:
             self.seek(0)
         assert self._blocks is not None
@@ -140,7 +140,7 @@ class FileStream:
         self._least = self.layout.bind(header, file.name)
         self._width = self.layout.width or (len(header) if header is not None else self._usual_width(text))
         if header is not None and self._reads_as_row(header):
-            raise InputError(f"{file.name}: the first line looks like a row, not a header: set header = false")
+            raise DataError(f"{file.name}: the first line looks like a row, not a header: set header = false")
         return text, line
 
     def _usual_width(self, text: str) -> int:
@@ -232,7 +232,7 @@ class FileStream:
         """Raise if not one of at least ``rows_min`` rows could be read: that is a wrong setting, not bad data."""
         rows = self._counts["rows"]
         if rows >= rows_min and sum(self._counts[kind] for kind in _UNREADABLE) == rows:
-            raise InputError(
+            raise DataError(
                 f"not one of {rows:,} rows could be read; the first: {self._first_complaint}. "
                 "Look at format, delimiter, header, columns and time_format"
             )

@@ -21,15 +21,19 @@
 
 from __future__ import annotations
 
-from tradekeel.errors import TradekeelError
+from tradekeel.errors import ErrorCategory, TradekeelError
 
 
 class ActorError(TradekeelError):
-    """Anything the runtime itself raises."""
+    """Anything the runtime itself raises. Critical, unless it only says that somebody cannot be reached just now."""
+
+    category = ErrorCategory.CRITICAL
 
 
 class MailboxFull(ActorError):
     """A bounded lane refused a message. Nothing was queued: the sender still has the message."""
+
+    category = ErrorCategory.TRANSIENT
 
     def __init__(self, lane: str, limit: int) -> None:
         super().__init__(f"the {lane} lane is full ({limit})")
@@ -40,6 +44,8 @@ class MailboxFull(ActorError):
 class ActorDied(ActorError):
     """There is no such live actor, or it died before it answered."""
 
+    category = ErrorCategory.TRANSIENT
+
     def __init__(self, actor: str, why: str = "it is not running") -> None:
         super().__init__(f"{actor}: {why}")
         self.actor = actor
@@ -47,6 +53,8 @@ class ActorDied(ActorError):
 
 class RequestTimeout(ActorError):
     """No answer came in time. The request may or may not have been handled: nobody knows."""
+
+    category = ErrorCategory.TRANSIENT
 
     def __init__(self, actor: str, request: str, timeout_s: float) -> None:
         super().__init__(f"{actor} did not answer {request} within {timeout_s:g} s")

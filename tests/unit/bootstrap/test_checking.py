@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -131,6 +133,18 @@ def test_what_a_paper_account_cannot_change_is_refused_before_anything_is_starte
     plan = read_plan(tmp_path / "config.toml", {})
     with pytest.raises(ConfigError, match=problem):
         refuse_other_terms(plan.accounts, StateDir(plan.config.state_dir), "config.toml")
+
+
+def test_books_of_a_newer_version_end_it_as_they_end_a_run(tmp_path: Path, empty_books: Path) -> None:
+    state = tmp_path / "var" / "config"
+    state.mkdir(parents=True)
+    (state / "books.db").write_bytes(empty_books.read_bytes())
+    with closing(sqlite3.connect(state / "books.db")) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.commit()
+    findings, code = look(tmp_path)
+    assert code is ExitCode.BAD_USAGE
+    assert "newer Tradekeel" in wrong(findings)[0]
 
 
 def test_a_file_where_the_state_should_be(tmp_path: Path) -> None:

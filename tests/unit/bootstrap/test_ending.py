@@ -6,12 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tradekeel.bootstrap.ending import NoAnswer, NotRunning, explain, is_operating_error, save_traceback
+from tradekeel.bootstrap.ending import (
+    NoAnswer,
+    NotRunning,
+    category_of_escaped,
+    explain,
+    is_of_the_world,
+    save_traceback,
+)
 from tradekeel.errors import (
     AlreadyRunning,
     BooksDoNotMatch,
     ConfigError,
+    DataError,
     Defect,
+    ErrorCategory,
     ExitCode,
     InputError,
     StoreCorrupt,
@@ -19,7 +28,7 @@ from tradekeel.errors import (
     StoreUnavailable,
     VenueUnreachable,
 )
-from tradekeel.runtime.errors import LeakedTasks, RestartsExhausted, StuckActor
+from tradekeel.runtime.errors import ActorDied, LeakedTasks, RestartsExhausted, StuckActor
 
 
 @pytest.mark.parametrize(
@@ -27,6 +36,7 @@ from tradekeel.runtime.errors import LeakedTasks, RestartsExhausted, StuckActor
     [
         (InputError("wrong"), ExitCode.BAD_USAGE),
         (ConfigError(["one", "two"]), ExitCode.BAD_USAGE),
+        (DataError("not a row"), ExitCode.BAD_USAGE),
         (NotRunning("nobody"), ExitCode.BAD_USAGE),
         (StoreTooNew("newer"), ExitCode.BAD_USAGE),
         (VenueUnreachable("down"), ExitCode.VENUE_UNREACHABLE),
@@ -44,13 +54,47 @@ def test_an_operating_error_has_its_code_its_sentence_and_no_traceback(error: Ex
     assert ending.traceback is None
 
 
-def test_it_is_found_below_the_supervisors_that_gave_up() -> None:
+def escaped(error: Exception) -> RestartsExhausted:
+    """What arrives at the top when an actor of an account fails with this, again and again."""
     middle = RestartsExhausted("paper", "paper/feed", 5, 60)
-    middle.__cause__ = InputError("ticks.csv, line 7: crossed")
+    middle.__cause__ = error
     top = RestartsExhausted("root", "paper", 0, 1)
     top.__cause__ = middle
-    ending = explain(top)
-    assert (ending.code, ending.lines) == (ExitCode.BAD_USAGE, ("ticks.csv, line 7: crossed",))
+    return top
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("ticks.csv, line 7: crossed"), ExitCode.BAD_USAGE),
+        (StoreTooNew("newer"), ExitCode.BAD_USAGE),
+        (StoreCorrupt("damaged"), ExitCode.BOOKS_DO_NOT_MATCH),
+        (BooksDoNotMatch("differ"), ExitCode.BOOKS_DO_NOT_MATCH),
+        (StoreUnavailable("full"), ExitCode.DEFECT),
+    ],
+)
+def test_the_disk_and_the_data_are_found_below_the_supervisors_that_gave_up(error: Exception, code: ExitCode) -> None:
+    ending = explain(escaped(error))
+    assert (ending.code, ending.lines, ending.traceback) == (code, (str(error),), None)
+    assert is_of_the_world(error)
+    assert is_of_the_world(escaped(error)), "a supervisor that gave up because of it has no bug either"
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("1e9 is no price"), ConfigError(["no"]), VenueUnreachable("down"), ActorDied("paper/session")]
+)
+def test_whatever_else_an_actor_lets_escape_is_a_bug_and_started_again(error: Exception) -> None:
+    for top in (escaped(error), ExceptionGroup("beside the tree", [error])):
+        ending = explain(top)
+        assert ending.code is ExitCode.DEFECT
+        assert ending.lines[0] == f"a bug of ours ended this: {type(error).__name__}: {error}"
+        assert ending.traceback is not None
+    assert not is_of_the_world(error)
+    assert category_of_escaped(error) is ErrorCategory.CRITICAL
+
+
+def test_only_the_data_and_a_newer_store_stay_what_they_were_when_they_escape() -> None:
+    assert category_of_escaped(DataError("x")) is category_of_escaped(StoreTooNew("x")) is ErrorCategory.VALIDATION
 
 
 def test_it_is_found_in_a_group_of_errors() -> None:
@@ -67,7 +111,7 @@ def test_everything_else_is_ours_with_a_traceback(error: Exception) -> None:
     assert "bug of ours" in ending.lines[0]
     assert ending.traceback is not None
     assert type(error).__name__ in ending.traceback
-    assert not is_operating_error(error)
+    assert not is_of_the_world(error)
 
 
 def test_a_bug_is_named_by_where_it_began() -> None:

@@ -63,4 +63,4 @@ def test_every_category_and_action_has_the_word_of_the_table(category):
     row = re.search(rf"^\| \*\*{name}\*\*:[^|]*\|(.*)\|$", RECOVERY, re.MULTILINE)
     assert row is not None
     words = [cell.strip() for cell in row[1].split("|")]
-    assert words == [FAULT_TABLE[category][action].value for action in ErrorAction]
+    assert words == [FAULT_TABLE[category].words[action].value for action in ErrorAction]

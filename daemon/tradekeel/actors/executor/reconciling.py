@@ -8,6 +8,7 @@ from tradekeel.actors.executor.shell import VENUE_TIMEOUT_S, ReconcileAgain, She
 from tradekeel.domain.protocol import Performed, Reconcile, VenueSide
 from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
 from tradekeel.domain.records import Latch, Reconciled
+from tradekeel.errors import ErrorAction, action_of
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.restart import Backoff, backoff_delay_s
@@ -32,6 +33,8 @@ class Reconciling(Shell):
         self._asked -= 1
         answer = message.answer
         if isinstance(answer, Exception):
+            if action_of(answer) is not ErrorAction.RETRY:
+                raise answer
             self._try_again(f"the venue cannot be reached: {answer}")
             return
         assert isinstance(answer, VenueSide)

@@ -30,7 +30,7 @@ from tradekeel.domain.matching import Changes, MatcherState, PaperAccount, Stand
 from tradekeel.domain.messages import VenueTransaction
 from tradekeel.domain.money import ledger
 from tradekeel.domain.positions import Position
-from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.errors import DataError, StoreCorrupt, StoreTooNew, StoreUnavailable
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x746B7072  # "tkpr": tells this file from any other SQLite file
@@ -144,7 +144,7 @@ class PaperLedger:
     def open(self) -> MatcherState | None:
         """Open the file, making it if it is not there, and read the account's state; None if the account is new.
 
-        Raises StoreUnavailable, StoreCorrupt, StoreTooNew, or InputError if the file belongs to another account.
+        Raises StoreUnavailable, StoreCorrupt, StoreTooNew, or DataError if the file belongs to another account.
         """
         try:
             self._connection = connection = sqlite3.connect(
@@ -201,7 +201,7 @@ class PaperLedger:
         ).fetchone()
         found, wanted = (name, currency, bool(hedging)), self._account
         if found != (wanted.account, wanted.currency, wanted.hedging):
-            raise InputError(
+            raise DataError(
                 f"{self.path} is the ledger of account {name} ({currency}, {_kind(bool(hedging))}), and the configuration says"
                 f" {wanted.account} ({wanted.currency}, {_kind(wanted.hedging)}): change it back, or start afresh with --fresh"
             )

@@ -76,7 +76,7 @@ class PaperVenue:
     async def connect(self) -> None:
         """Open the ledger; a new one gets the deposit as its first entry.
 
-        Raises StoreUnavailable, StoreCorrupt, StoreTooNew or InputError: the file is ours, and waiting does not mend
+        Raises StoreUnavailable, StoreCorrupt, StoreTooNew or DataError: the file is ours, and waiting does not mend
         it.
         """
         self._matcher = None
