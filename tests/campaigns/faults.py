@@ -5,9 +5,9 @@
     python -m tests.campaigns.faults --seed 7 --random 500
 
 Each case is a short run that some kinds of message need. Its run without a fault tells which actors get which
-messages, and how often: those are the shots. After a shot in an account, that account's actors are restarted beside
-the other's and the run ends by itself; the recorder, control and the scheduler end the process, and the next start
-goes on.
+messages, which jobs the scheduler has, and how often: those are the shots. After a shot in an account, that account's
+actors are restarted beside the other's and the run ends by itself; the recorder, control and the scheduler end the
+process, and the next start goes on.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python -m tests.scenarios.support_hang CONFIG HOW POINT COUNT
 
 HOW is `thread` (whoever passes the point waits for ever: a worker's thread, or the whole event loop), `handler` (the
-handler of the actor's message awaits for ever) or `stubborn` (it awaits for ever, and swallows its cancellation).
+handler of the actor's message awaits for ever), `stubborn` (it awaits for ever, and swallows its cancellation) or
+`watch` (control's own watch over the others stands still after it has fed the watchdog COUNT times; POINT says nothing).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ def arm(how: str, point: str, count: int) -> Any:
 
     if how == "thread":
         return faults.armed({point: lambda passed: threading.Event().wait() if passed == count else None})
+    if how == "watch":
+        _stop_watching_after(count)
+        return faults.armed()
     actor, _, message = point.partition(":")
     handle = Actor.handle_batch
     left = [count]
@@ -46,6 +50,18 @@ def arm(how: str, point: str, count: int) -> Any:
 
     Actor.handle_batch = handle_batch  # type: ignore[method-assign]  # a process of its own, and that is what it is for
     return faults.armed()
+
+
+def _stop_watching_after(count: int) -> None:
+    from tradekeel.actors.control import Control
+
+    async def keep_watch(self: Control) -> None:
+        for _ in range(count):
+            await self.clock.sleep(self.settings.watchdog_every_s)
+            self._notify.watchdog()
+        await asyncio.get_running_loop().create_future()
+
+    Control._keep_watch = keep_watch  # type: ignore[method-assign]  # as above
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """An exception thrown inside each actor at each kind of message (DESIGN.md §3 says what happens then).
 
-Every message to every actor is a point while a harness watches. A run without a fault tells which there are; then
-each gets a run in which it throws half-way through. An account's actors are restarted by their supervisor, beside
-another account that notices nothing, and the run ends by itself; the recorder and control end the process with 70,
-and the next start goes on. Either way the trades are those of the run without a fault, and the independent checker
-finds nothing lost and nothing doubled.
+Every message to every actor is a point while a harness watches, and so is every job of the scheduler, which gets no
+messages. A run without a fault tells which there are; then each gets a run in which it throws half-way through. An
+account's actors are restarted by their supervisor, beside another account that notices nothing, and the run ends by
+itself; the recorder, control and the scheduler end the process with 70, and the next start goes on. Either way the
+trades are those of the run without a fault, and the independent checker finds nothing lost and nothing doubled.
 
 The first and the last pass of every point, and random ones, are for `python -m tests.campaigns.faults`.
 """
@@ -42,8 +42,9 @@ HANDLED = {
     "monitor": {"Attached", "QuietUntil", "TicksPassed", "WatchTick", "Save", "Where", "TakeSnapshot"},
     "strategist": {"Attached", "Run", "Confirm", "Save", "Where", "StopStrategy"},
     "feed": {"JournalReached", "StopFeed"},
+    "scheduler": {"TakeSnapshot", "ReconcileNow"},
 }
-"""Every message that an actor handles; the executor's own table says what it handles."""
+"""Every message that an actor handles, and what the scheduler sends; the executor's own table says what it handles."""
 
 ELSEWHERE = {
     ("executor", "FailStrategy"): "test_strategy_faults: an executor that fails while a strategy is given up",
@@ -102,14 +103,14 @@ def test_an_account_whose_actor_throws_goes_on_by_itself(
     assert all(" failed " in o.lives[0].log for o in outcomes if o.hit)
 
 
-def test_a_process_whose_recorder_or_control_throws_ends_and_the_next_one_goes_on(
+def test_a_process_whose_recorder_control_or_scheduler_throws_ends_and_the_next_one_goes_on(
     references: dict[str, Reference], place: Path
 ) -> None:
     reference = references["pair"]
     shots = [shot for shot in reference.shots((0.5,)) if shot.actor in rounds.ENDS_THE_PROCESS]
     outcomes = [shoot(reference, shot, place / f"shared-{number}") for number, shot in enumerate(shots)]
     assert _wrong(outcomes) == []
-    assert {o.shot.actor for o in outcomes if o.hit} >= {"recorder", "control"}
+    assert {o.shot.actor for o in outcomes if o.hit} >= {"recorder", "control", "scheduler"}
     assert all(o.lives[0].code == rounds.CRASH and len(o.lives) > 1 for o in outcomes if o.hit)
 
 
@@ -194,6 +195,11 @@ HANGS = {
     "a strategist's handler": ("handler", "a/strategist/ema:Run", 9),
     "a monitor that swallows its cancellation": ("stubborn", "a/monitor:WatchTick", 5),
     "a session that swallows its cancellation": ("stubborn", "a/session:Perform", 3),
+    "a feed's handler": ("handler", "a/feed:JournalReached", 3),
+    "a sync's handler": ("handler", "a/sync:Reconcile", 1),
+    "control's handler": ("handler", "control:FeedProgress", 1),
+    "control, and the event loop with it": ("thread", "control:FeedProgress", 1),
+    "the scheduler in a job, and the event loop with it": ("thread", "scheduler:TakeSnapshot", 1),
     "the recorder's thread, in a commit": ("thread", "store.in_transaction", 12),
     "the venue's thread, in a commit": ("thread", "paper.place.before_commit", 3),
     "the event loop itself": ("thread", "executor.decide.before", 3),
@@ -206,14 +212,21 @@ def test_whatever_hangs_ends_the_process_and_the_next_one_goes_on(
 ) -> None:
     how, point, count = HANGS[what]
     reference = references["pair"]
-    home = Home(place / what.replace(" ", "-"), reference.case.toml.replace("stall_limit_s = 60", "stall_limit_s = 1"))
+    toml = reference.case.toml.replace("stall_limit_s = 60", "stall_limit_s = 1")
+    paced = toml.replace(
+        'speed = "max"', 'speed = "20"'
+    )  # a feed conducts on beside its handler: it must not be done first
+    home = Home(place / what.replace(" ", "-").replace(",", ""), paced if "feed" in what else toml)
     command = [sys.executable, "-m", "tests.scenarios.support_hang", str(home.config), how, point, str(count)]
     began_s = time.monotonic()
     hung = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert hung.returncode == rounds.CRASH, hung.stderr
     assert "; the process ends" in hung.stderr
+    who = "the event loop has not turned" if "loop" in what else f"{point.partition(':')[0]} has made no progress"
+    assert who in hung.stderr or "thread" in what
     assert time.monotonic() - began_s < 20, "within the limit, its watch and the way there"
     assert home.wrong("a", "b", ended=False) == []
+    home.configure(toml)
     assert home.live().code == 0
     assert home.wrong("a", "b") + home.unverified() == []
     assert told_differently(reference.stories, home) == []

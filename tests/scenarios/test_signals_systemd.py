@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,6 +173,39 @@ def test_a_watchdog_that_is_for_another_process_is_none_of_ours(place: Path, ear
         assert len(ear.said("WATCHDOG")) < 30
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0
+
+
+def test_when_controls_own_watch_stands_still_the_watchdog_starves_and_the_service_manager_ends_it(
+    place: Path, ear: Ear
+) -> None:
+    """Nobody inside watches the one who watches: that is what the service manager's watchdog is for."""
+    toml = configs.pair(120, speed="2").replace("stall_limit_s = 60", "stall_limit_s = 1")
+    home = Home(place, toml)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WATCHDOG_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.scenarios.support_hang", str(home.config), "watch", "-", "2"],
+        env=inherited | {"NOTIFY_SOCKET": str(ear.path)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+
+        def fed_and_told() -> tuple[int, int]:
+            return len(ear.said("WATCHDOG")), len(ear.said("STATUS"))
+
+        while fed_and_told() < (2, 0):
+            assert process.poll() is None
+            time.sleep(0.05)
+        told = fed_and_told()[1]
+        while fed_and_told()[1] < told + 3:  # one a second: it lives on, and would have been fed six times
+            assert process.poll() is None, "nothing inside notices"
+            time.sleep(0.05)
+        assert fed_and_told()[0] == 2
+    finally:
+        process.kill()  # what systemd does after WatchdogSec, with SIGABRT first
+        process.wait()
+    home.configure(toml.replace('speed = "2"', 'speed = "max"'))
+    assert home.live().code == 0
+    assert home.wrong("a", "b") + home.unverified() == []
 
 
 def test_without_a_service_manager_or_with_a_deaf_one_it_runs_all_the_same(place: Path) -> None:

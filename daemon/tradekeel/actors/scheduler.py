@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from tradekeel.runtime import faults
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 
 NS_PER_S = 1_000_000_000
@@ -57,6 +58,8 @@ class Scheduler(Actor):
             while (wait_s := (due - self._now()).total_seconds()) > 0:
                 await self.clock.sleep(min(wait_s, SLEEP_MAX_S))
             previous = due
+            if faults.is_armed():  # it gets no messages: its jobs are where it can be made to fail
+                faults.point(f"{self.name}:{type(job.message).__name__}")
             if job.to.alive:
                 job.to.latest(("job", job.name), job.message)
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.unit.runtime.support import World, world
 from tests.unit.test_errors import CONCRETE, one_of
 from tradekeel.actors.executor import Executor, ExecutorSettings
+from tradekeel.actors.executor.chronicle import Chronicle
 from tradekeel.actors.executor.shell import SideRead
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
@@ -158,6 +159,9 @@ def an_executor() -> Executor:
         resuming=False,
         under_way=set(),
         halted_by=lambda: None,
+        released_by=lambda: None,
+        forget_release=lambda: None,
+        chronicle=Chronicle("a", "USD", lambda *_, **__: None, lambda _: False),
     )
     nobody: Any = Directory
     refs = dict.fromkeys(("recorder", "session", "sync", "control", "feed"), nobody)
