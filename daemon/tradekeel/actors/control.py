@@ -39,7 +39,7 @@ OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
 TELL_AGAIN_S = 0.02
 STATUS_EVERY_S = 1.0
 BESIDE = ("reload", "stop")
-"""Commands that concern the process: they wait for no other. The rest is obeyed one after another."""
+"""Commands of the process: they wait for no other. The rest is obeyed one after another; a kill waits for a release only."""
 LOOK_EVERY_S = 0.25
 """How often the command folder is looked at without being told: a signal says "look now", this covers a lost one."""
 
@@ -187,7 +187,7 @@ class Control(Actor):
         self._told_ready = False
         self._without_status = False
         self._stopping = False
-        self._obeying = False
+        self._obeying = ""  # the command that the others wait for
         self._unstopped: set[str] = set()
         self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
         self.pace: dict[str, Pace] = {}
@@ -242,17 +242,18 @@ class Control(Actor):
     def _look(self) -> None:
         """What is done beside the others begins at once; of the rest the next one, when the one before it is done."""
         for asked in self._desk.pending():
-            if asked.name in BESIDE:
+            kills_at_once = asked.name == Command.KILL and self._obeying not in ("", Command.RELEASE)
+            if asked.name in BESIDE or kills_at_once:
                 self._desk.take(asked)
                 self.spawn(self._obey, asked)
             elif not self._obeying:
-                self._obeying = True
+                self._obeying = asked.name
                 self._desk.take(asked)
                 self.spawn(self._obey_in_turn, asked)
 
     async def _obey_in_turn(self, asked: AskedFor) -> None:
         await self._obey(asked)
-        self._obeying = False
+        self._obeying = ""
         self.post(_Look())
 
     async def _obey(self, asked: AskedFor) -> None:
