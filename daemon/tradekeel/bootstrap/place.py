@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tradekeel.config import SYSTEM_FOLDER, ConfigError, DaemonConfig
+from tradekeel.config import SYSTEM_FOLDER, ConfigError, DaemonConfig, decode
 from tradekeel.config.load import state_dir_of
 from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.source import read_table
+from tradekeel.config.words import shown_path
 from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.statedir import StateDir
 
@@ -115,13 +116,13 @@ def config_path(target: str) -> Path:
 def place_of(path: Path, environ: Mapping[str, str]) -> Place:
     """The place that a configuration file describes."""
     table = read_table(path)
-    apply_overrides(table, environ, [])
+    origins = apply_overrides(table, environ, [])
     daemon = table.get("daemon", {})
     words = {key: daemon[key] for key in ("name", "state_dir") if isinstance(daemon, dict) and key in daemon}
-    try:
-        config = msgspec.convert(words, DaemonConfig)
-    except msgspec.ValidationError as error:
-        raise ConfigError([f"daemon: {error}"], str(path)) from None
+    problems: list[str] = []
+    config = decode(words, DaemonConfig, "daemon", problems, origins=origins)
+    if config is None:
+        raise ConfigError(problems, shown_path(path))
     named = msgspec.structs.replace(config, name=config.name or path.stem)
     return Place(state_dir_of(named, path, environ), path.absolute())
 

@@ -7,7 +7,8 @@ what is in the table; a type that it cannot decode is a bug of ours and does rai
 msgspec's own converter stops at the first problem and takes ``str | Decimal`` for ambiguous; hence this small walker over
 the same Structs. Types: str, int, bool, float (durations and ratios, never money), Decimal, Enum, Literal, list, tuple, set,
 frozenset, dict, Struct, datetime, date, Path, :class:`~tradekeel.config.secrets.Secret`, Any, unions of these, ``None`` as
-"may be left out"; bounds from ``msgspec.Meta`` (on a Decimal: ``Meta(extra={"ge": …})`` where msgspec reads the Struct, too).
+"may be left out"; bounds from ``msgspec.Meta`` (on a Decimal: ``Meta(extra={"ge": …})`` where msgspec reads the Struct, too);
+``Meta(extra={"check": function})`` for what no bound can say: the function raises InputError with the sentence.
 """
 
 from __future__ import annotations
@@ -95,6 +96,10 @@ class Decoder:
     def _mismatch(self, path: str, value: object, type_: Any, bounds: list[Meta]) -> Literal[_Invalid.INVALID]:
         return self.problem(path, f"found {found(value)}, allowed: {allowed(type_, bounds)}")
 
+    def takes(self, value: object, type_: Any) -> bool:
+        """Whether a value would be right, noting nothing."""
+        return Decoder([], self.vault, self.origins, self.folder).value(value, type_, "") is not INVALID
+
     # --- tables ------------------------------------------------------------------------------------------------------
 
     def struct(self, table: object, type_: type[S], path: str) -> S | Literal[_Invalid.INVALID]:
@@ -147,7 +152,7 @@ class Decoder:
         origin, arguments = get_origin(type_), get_args(type_)
         if origin is Annotated:
             notes = tuple(note for note in arguments[1:] if isinstance(note, Meta))
-            return self.value(value, arguments[0], path, (*meta, *notes))
+            return self._checked(self.value(value, arguments[0], path, (*meta, *notes)), notes, path)
         if type_ is Any or type_ is object:
             return value
         if origin in (Union, UnionType):
@@ -167,6 +172,16 @@ class Decoder:
         if issubclass(type_, Secret):
             return self._secret(value, path)
         return self._plain(value, type_, path, list(meta))
+
+    def _checked(self, value: Any, notes: tuple[Meta, ...], path: str) -> Any:
+        """A value that is right but for what only a function can tell."""
+        checks = [note.extra["check"] for note in notes if note.extra and "check" in note.extra]
+        try:
+            for check in checks if value is not INVALID else ():
+                check(value)
+        except InputError as error:
+            return self.problem(path, str(error))
+        return value
 
     def _plain(self, value: object, type_: type, path: str, bounds: list[Meta]) -> Any:
         converter = _PLAIN.get(type_)

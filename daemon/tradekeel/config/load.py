@@ -18,6 +18,9 @@ from tradekeel.config.decode import INVALID, Decoder
 from tradekeel.config.model import (
     NAME,
     NAME_WORDS,
+    RESERVED,
+    SYMBOL,
+    SYMBOL_WORDS,
     AccountConfig,
     AccountTable,
     DaemonConfig,
@@ -27,6 +30,7 @@ from tradekeel.config.model import (
     InstrumentTable,
     Kinds,
     LoggingConfig,
+    OneLine,
     StorageConfig,
     StrategyConfig,
     StrategyTable,
@@ -170,6 +174,8 @@ class _Reader:
     def _accounts(self, kinds: Kinds | None) -> dict[str, AccountConfig]:
         accounts = {}
         for name, path, table in self._entries("accounts"):
+            if name in RESERVED:
+                self.decoder.problem(path, f"an account cannot be called {quoted(name)}, which means something else")
             venue = table.get("venue")
             # The venue's own table stands under the venue's name, unless that is the name of a setting.
             own = venue if isinstance(venue, str) and venue not in AccountTable.__struct_fields__ else None
@@ -196,7 +202,8 @@ class _Reader:
             head = self.decoder.struct(table, StrategyTable, path)
             kind, params = table.get("kind"), table.get("params", {})
             settings = None
-            if kinds and isinstance(kind, str) and isinstance(params, dict):
+            # A kind may be the path of a file, so what is no kind is not looked for; the rest of the table may be wrong.
+            if kinds and isinstance(kind, str) and self.decoder.takes(kind, OneLine) and isinstance(params, dict):
                 try:
                     type_ = kinds.strategies(kind, self.source.parent)
                 except InputError as error:
@@ -208,10 +215,11 @@ class _Reader:
         return strategies
 
     def _instruments(self) -> dict[str, InstrumentTable]:
-        decoded = {
-            symbol: self.decoder.struct(table, InstrumentTable, path)
-            for symbol, path, table in self._entries("instruments", names=False)
-        }
+        decoded = {}
+        for symbol, path, table in self._entries("instruments", names=False):
+            if not SYMBOL.fullmatch(symbol):
+                self.decoder.problem(path, f"found the name {quoted(symbol)}, allowed: {SYMBOL_WORDS}")
+            decoded[symbol] = self.decoder.struct(table, InstrumentTable, path)
         return {symbol: table for symbol, table in decoded.items() if table is not INVALID}
 
     def _of_kind(

@@ -7,6 +7,7 @@ known, what they were decoded to (``settings``).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -16,21 +17,56 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, field
 
 from tradekeel.config.secrets import Secret
+from tradekeel.config.words import quoted
 from tradekeel.errors import InputError
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+RESERVED: Final = ("all", "control", "recorder", "root", "scheduler")  # of accounts: these mean something else already
 NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores, the first a letter or digit"
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 OneLine = Annotated[
     str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", extra={"allowed": "a string of one line, 1 to 200 characters"})
 ]
-Symbol = Annotated[
-    str,
-    Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z", extra={"allowed": "an instrument's symbol, like EUR_USD"}),
-]
+SYMBOL: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z")
+SYMBOL_WORDS: Final = "an instrument's symbol, like EUR_USD"
+Symbol = Annotated[str, Meta(pattern=SYMBOL.pattern, extra={"allowed": SYMBOL_WORDS})]
 Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z", extra={"allowed": "a currency in capitals, like USD"})]
 Positive = Annotated[Decimal, Meta(extra={"gt": 0})]
+AccountAtVenue = Annotated[  # the paper venue calls a file by it
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z",
+        extra={"allowed": "1 to 64 letters, digits and _ . : -, the first a letter or digit"},
+    ),
+]
+
+PATH_PART_BYTES_MAX: Final = 255  # of a file's name on every file system of ours
+PATH_CHARACTERS_MAX: Final = 1_000
+
+
+def _check_path(text: str) -> None:
+    """What no file system takes as a path. Raises InputError."""
+    if any(char < " " or char == "\x7f" for char in text):
+        raise InputError(f"found {quoted(text)}, allowed: a path without control characters")
+    if len(text) > PATH_CHARACTERS_MAX:
+        raise InputError(f"found {len(text)} characters, allowed: a path of at most {PATH_CHARACTERS_MAX}")
+    for part in text.split("/"):
+        if len(os.fsencode(part)) > PATH_PART_BYTES_MAX:
+            raise InputError(f"the part {quoted(part)} of the path is longer than {PATH_PART_BYTES_MAX} bytes")
+
+
+def _check_log_file(text: str) -> None:
+    """A path, and one that does not lead out of the state directory by going up. Raises InputError."""
+    _check_path(text)
+    if ".." in text.split("/"):
+        raise InputError(f"found {quoted(text)}, allowed: a path inside of the state directory, or an absolute one")
+    if text.endswith(("/", "/.")) or text == ".":
+        raise InputError(f"found {quoted(text)}, allowed: the path of a file")
+
+
+PathText = Annotated[str, Meta(extra={"check": _check_path})]
+LogFile = Annotated[OneLine, Meta(extra={"check": _check_log_file})]
 
 _CRON = Meta(
     pattern=r"\A\S{1,40}( +\S{1,40}){4}\Z", extra={"allowed": 'a cron line of five fields, like "*/5 * * * *"'}
@@ -45,7 +81,7 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
     """The process."""
 
     name: str = ""  # empty: the file's name without .toml
-    state_dir: str = ""  # empty: what the service manager gives, else var/NAME
+    state_dir: PathText = ""  # empty: what the service manager gives, else var/NAME
     on_stop: Literal["keep", "cancel_entries", "flatten"] = "keep"
     on_feed_end: Literal["stop", "wait"] = "stop"
     stop_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 20.0  # a stop that takes longer is forced
@@ -59,7 +95,7 @@ class LoggingConfig(Struct, frozen=True, kw_only=True):
 
     level: Literal["trace", "debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
-    file: OneLine | None = None
+    file: LogFile | None = None
     file_bytes_max: Annotated[int, Meta(ge=10_000, le=10_000_000_000)] = 50_000_000
     files_kept: Annotated[int, Meta(ge=1, le=1_000)] = 5
 
@@ -86,7 +122,7 @@ class AccountTable(Struct, frozen=True, kw_only=True):
 
     venue: str
     feed: str
-    venue_account: OneLine | None = None  # None: the account's own name
+    venue_account: AccountAtVenue | None = None  # None: the account's own name
     currency: Currency = "USD"
     balance: Positive = Decimal(100_000)  # what a paper account starts with
     leverage: Annotated[Decimal, Meta(extra={"ge": 1, "le": 1000})] | None = None  # None: the instruments' margin rates

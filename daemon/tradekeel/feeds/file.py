@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.errors import InputError
 from tradekeel.feeds.context import FeedContext
-from tradekeel.feeds.files import DataFile, fingerprint, locate
+from tradekeel.feeds.files import DataFile, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
 from tradekeel.feeds.merge import MergedFiles
 from tradekeel.feeds.pace import MAX, Pacer, parse_speed
@@ -26,6 +26,7 @@ from tradekeel.ports import FeedInfo
 NS_PER_S = 1_000_000_000
 
 ColumnNumber = Annotated[int, Meta(ge=1, le=1_000)]
+DataPath = Annotated[str, Meta(extra={"check": check_path})]
 ColumnName = Annotated[str, Meta(min_length=1)]
 
 
@@ -43,9 +44,9 @@ class CsvColumns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be set for ``kind = "file"``: ``path`` and ``instrument``, or ``instruments`` with a path each."""
 
-    path: str | None = None
+    path: DataPath | None = None
     instrument: str | None = None
-    instruments: dict[str, str] = {}
+    instruments: dict[str, DataPath] = {}
     format: Literal["csv", "quote", "minute"] = "csv"
     columns: CsvColumns = CsvColumns()
     header: bool = True

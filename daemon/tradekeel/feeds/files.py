@@ -43,12 +43,26 @@ class DataFile(Struct, frozen=True):
         return self.path if self.member is None else f"{self.path}:{self.member}"
 
 
+def check_path(path: str) -> None:
+    """What can be no path at all. Raises :class:`InputError`."""
+    if not path or any(char < " " or char == "\x7f" for char in path):
+        raise InputError(f"{path!r} is no path: a feed's path is a file, a folder, or a pattern such as ticks/*.zip")
+
+
 def locate(path: str, base: Path) -> list[DataFile]:
     """Every text of rows that ``path`` means, in date order: a file, a folder, or a pattern with ``*``.
 
     A relative path is relative to ``base``. Files are ordered by the dates in their names if each has one, and else by name.
     """
-    place = base / Path(path).expanduser()
+    check_path(path)
+    try:
+        return _located(path, base / Path(path).expanduser())
+    except (OSError, RuntimeError) as error:  # RuntimeError: a home of nobody, links that lead in a circle
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path!r} cannot be looked into: {reason}") from None
+
+
+def _located(path: str, place: Path) -> list[DataFile]:
     if place.is_dir():
         names = [entry for entry in place.iterdir() if entry.is_file() and _is_data(entry)]
         nothing = f"the folder {place} has no files of market data: looked for names ending in {', '.join(SUFFIXES)}"

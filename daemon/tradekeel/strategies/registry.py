@@ -56,13 +56,20 @@ def load_strategy_class(kind: str, base_dir: Path) -> type[AnyStrategy]:
         raise InputError(_unknown_kind(kind))
     if not class_name.isidentifier() or not file_name.endswith(".py"):
         raise InputError(f'{kind!r} is no strategy: write a file and a class in it, like "my_strategy.py:MyStrategy"')
-    path = (base_dir / file_name).resolve()
+    path = _resolved(base_dir / file_name)
     cls = _find_class(_import_file(path), class_name, path)
     try:
         check_strategy_class(cls)
     except InputError as error:
         raise InputError(f"{path}, line {_line_of(cls)}: {error}") from None
     return cls
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, or links that lead in a circle
+        raise InputError(f"{str(path)!r} is no path of a strategy's file: {error}") from None
 
 
 def _unknown_kind(kind: str) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.config.files import GOOD
+from tradekeel.bootstrap.place import Place, place_of
+from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.config import Config, ConfigError, diff, load_config
+from tradekeel.errors import InputError, StoreUnavailable
+from tradekeel.statedir import StateDir
 
 KEYS = st.sampled_from(
     [
@@ -122,6 +129,118 @@ def test_whatever_is_added_to_a_good_file_too(extra: dict[str, Any]) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are(content: bytes) -> None:
     attempt(content, {})
+
+
+# --- text that becomes part of a path, or is looked for as a file -----------------------------------------------------------
+
+WHOLE = """\
+[daemon]
+name = "demo"
+state_dir = "state"
+[logging]
+file = "log"
+[feeds.market]
+kind = "synthetic"
+instruments = ["EUR_USD"]
+ticks = 10
+start = "2024-01-01"
+speed = "max"
+[feeds.recorded]
+kind = "file"
+path = "ticks"
+instrument = "EUR_USD"
+time_zone = "UTC"
+time_format = "iso"
+[accounts.one]
+venue = "paper"
+feed = "market"
+venue_account = "one"
+currency = "USD"
+parameter_mode = "normal"
+sync_schedule = "0 0 * * *"
+token = { file = "token" }
+[accounts.one.risk]
+instruments = ["EUR_USD"]
+[accounts.one.paper]
+conversion_rates = { "USD_JPY" = 150 }
+[strategies.own]
+kind = "mine.py:Mine"
+account = "one"
+instruments = ["EUR_USD"]
+[instruments."EUR_USD"]
+base = "EUR"
+"""
+OWN = """\
+from msgspec import Struct
+from tradekeel.strategies.base import Strategy
+from tradekeel.strategies.parameters import Parameters
+
+class Params(Parameters, frozen=True, kw_only=True):
+    pass
+
+class State(Struct, frozen=True):
+    pass
+
+class Mine(Strategy[Params, State]):
+    Params = Params
+    State = State
+"""
+TEXTS_IN_IT = sorted(set(re.findall(r'"[^"]*"|(?<=[.])(?:market|recorded|one|own)(?=])', WHOLE)))
+HOSTILE = [
+    "", " ", ".", "..", "/", "-", "*", "[", "~", "~nobody-of-this-name/x", "a\0b", "a\nb", "\x1b[2J", "\x85", "\u202e",
+    "e\u0301" * 200,
+    "x" * 300, "x/" * 3000, "../../../up", "x/../../../up", "/proc/self/mem", "/dev/stdin", "all", "root", "recorder",
+    "x\0.py:Y", "../x.py:Y", "x" * 300 + ".py:Y", "/dev/null.py:Y", "max", "1e999", "9" * 5000, "99 * * * *", "* * * * *",
+    "%%", "%f%f", "America", "../UTC",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: repr(text)[:24])
+def test_no_text_anywhere_is_more_than_a_problem_or_leads_out_of_the_state_directory(
+    hostile: str, tmp_path: Path
+) -> None:
+    """The whole way from a file to the names of files, with the real kinds."""
+    (tmp_path / "ticks").mkdir()
+    (tmp_path / "ticks" / "eurusd.csv").write_text("time,bid,ask\n")
+    (tmp_path / "token").touch(0o600)
+    (tmp_path / "mine.py").write_text(OWN)
+    path = tmp_path / "demo.toml"
+    path.write_text(WHOLE)
+    _stays_inside(read_plan(path, {}, fetch_secrets=False))  # the file itself is right
+    for text in TEXTS_IN_IT:
+        path.write_text(WHOLE.replace(text, quoted(hostile)), encoding="utf-8")
+        for attempt in (
+            lambda: _stays_inside(read_plan(path, {}, fetch_secrets=False)),
+            lambda: _can_be_asked(place_of(path, {})),
+        ):
+            assert all(line.isprintable() for line in _refusal(attempt).splitlines())
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["demo.toml", "mine.py", "ticks", "token"]
+
+
+def _refusal(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except (InputError, StoreUnavailable) as error:
+        return str(error)
+    return ""
+
+
+def _stays_inside(plan: Plan) -> None:
+    state = StateDir(plan.config.state_dir)
+    for account in plan.accounts:
+        names = (account.config.name, account.config.account_at_venue)
+        for file in (*map(state.latch, names), *map(state.paper_ledger, names)):
+            assert Path(os.path.normpath(file)).is_relative_to(state.path)
+            assert len(os.fsencode(file.name)) <= 250
+    log = plan.config.logging.file
+    written = plan.config.raw["logging"]["file"]
+    assert log is not None
+    assert os.path.isabs(written) or Path(os.path.normpath(log)).is_relative_to(plan.config.state_dir)
+
+
+def _can_be_asked(place: Place) -> None:
+    assert place.pid is None
+    assert not place.has_books
 
 
 SEGMENTS = KEYS | st.sampled_from(["PAPER_1", "MARKET", "FLOOR", "__", "_"])

@@ -128,6 +128,27 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
             'accounts.copy: the same account as accounts.paper-1 ("paper", "paper-1")',
         ),
         (
+            changed('feed = "market"', 'feed = "market"\nvenue_account = "x/../../../up"'),
+            'accounts.paper-1.venue_account: found "x/../../../up" (a string), allowed: 1 to 64 letters, digits and _ . : -',
+        ),
+        (
+            GOOD + '[accounts.scheduler]\nvenue = "paper"\nfeed = "market"\n',
+            'accounts.scheduler: an account cannot be called "scheduler"',
+        ),
+        (
+            changed('name = "demo"', f'name = "demo"\nstate_dir = "{"x" * 300}"'),
+            'daemon.state_dir: the part "xxx',
+        ),
+        (
+            changed('name = "demo"', 'name = "demo"\nstate_dir = "a\\u0000b"'),
+            'daemon.state_dir: found "a\\u0000b", allowed: a path without control characters',
+        ),
+        (GOOD + '[logging]\nfile = "../log"\n', 'logging.file: found "../log", allowed: a path inside of the state directory'),
+        (
+            GOOD + '[instruments."a b"]\npip_size = 1\n',
+            'instruments."a b": found the name "a b", allowed: an instrument\'s symbol',
+        ),
+        (
             GOOD + "[storage]\nsnapshot_schedule = 'hourly'\n",
             'storage.snapshot_schedule: found "hourly" (a string), allowed: seconds from 0 (never) to 86400 or a cron line',
         ),
