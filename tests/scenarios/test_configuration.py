@@ -97,3 +97,11 @@ def test_one_that_is_not_enabled_is_a_draft_until_it_is_and_is_stopped_when_it_h
     assert last["ema-b"] == decided["ema-b"]
     assert [text for text in home.wrong("b") if "strategy ema-b is stopped" not in text] == []
     assert home.unverified() == []
+
+
+def test_a_schedule_that_means_nothing_starts_nothing(place: Path) -> None:
+    home = Home(place, ALONE.replace("snapshot_schedule = 0", 'snapshot_schedule = "99 * * * *"'))
+    life = home.live()
+    assert life.code == 2
+    assert "storage.snapshot_schedule: '99 * * * *' is no schedule" in life.log
+    assert not home.state.exists()

@@ -7,7 +7,7 @@ matters (exit codes, a second signal, a second daemon) it is one of its own.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -276,14 +276,12 @@ def test_a_new_schedule_is_applied_and_nothing_is_warned_about(place: Path) -> N
     assert "WARNING" not in life.log
 
 
-BAD_FILES = {
-    "no toml": b"[daemon\nname = ",
-    "no text": b"\xff\xfe\x00daemon",
-    "an unknown key": b'[daemon]\nname = "x"\nspeeed = 3\n',
-    "empty": b"",
-    "a schedule that means nothing": PACED.replace(
-        "snapshot_schedule = 0", 'snapshot_schedule = "61 * * * *"'
-    ).encode(),
+BAD_FILES: dict[str, Callable[[bytes], bytes]] = {
+    "no toml": lambda good: b"[daemon\nname = ",
+    "no text": lambda good: b"\xff\xfe\x00daemon",
+    "an unknown key": lambda good: b'[daemon]\nname = "x"\nspeeed = 3\n',
+    "empty": lambda good: b"",
+    "a schedule that means nothing": lambda good: good.replace(b"_schedule = 0", b'_schedule = "99 * * * *"'),
 }
 
 
@@ -294,7 +292,7 @@ def test_a_reload_of_a_bad_file_changes_nothing_and_says_what_is_wrong(what: str
 
     def spoil(passed: int) -> None:
         if passed == 2:
-            home.config.write_bytes(BAD_FILES[what])
+            home.config.write_bytes(BAD_FILES[what](good))
             send_at(2, RELOAD)(2)
 
     with caught_signals() as inbox:

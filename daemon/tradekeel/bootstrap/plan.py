@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from tradekeel.bootstrap.schedule import trigger_of
+from tradekeel.bootstrap.problems import look
 from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_config
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.matching import PaperAccount, PaperSettings
@@ -59,6 +59,7 @@ def kinds() -> Kinds:
         venues={"paper": PaperSettings},
         strategies=lambda kind, folder: load_strategy_class(kind, folder).Params,
         risk=RiskLimits,
+        look=look,
     )
 
 
@@ -72,22 +73,9 @@ def make_plan(config: Config) -> Plan:
     problems: list[str] = []
     instruments = _instruments(config, problems)
     accounts = [_account(config, account, instruments, problems) for account in config.accounts.values()]
-    problems.extend(_wrong_schedules(config))
     if problems:
         raise ConfigError(problems, str(config.source))
     return Plan(config=config, instruments=instruments, accounts=tuple(a for a in accounts if a is not None))
-
-
-def _wrong_schedules(config: Config) -> Iterator[str]:
-    """Cron lines that look like one and mean nothing. Seconds are always right, and cost no library to know that."""
-    schedules = {"storage.snapshot_schedule": config.storage.snapshot_schedule}
-    schedules |= {f"accounts.{name}.sync_schedule": account.sync_schedule for name, account in config.accounts.items()}
-    for path, schedule in schedules.items():
-        if isinstance(schedule, str):
-            try:
-                trigger_of(schedule)
-            except InputError as error:
-                yield f"{path}: {error}"
 
 
 def _instruments(config: Config, problems: list[str]) -> dict[str, Instrument]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tradekeel.errors import InputError
@@ -10,6 +10,7 @@ from tradekeel.errors import InputError
 if TYPE_CHECKING:
     from tradekeel.actors.scheduler import Trigger
 
+SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 _WEEKDAYS = {"0": "sun", "1": "mon", "2": "tue", "3": "wed", "4": "thu", "5": "fri", "6": "sat", "7": "sun"}
 
 
@@ -35,6 +36,8 @@ def _cron(line: str) -> Trigger:
         )
     except ValueError as error:
         raise InputError(f"{line!r} is no schedule: {error}") from None
+    if trigger.get_next_fire_time(None, SOME_DAY) is None:
+        raise InputError(f"{line!r} is no schedule: there is no such day in any year")
     return trigger  # type: ignore[no-any-return]  # apscheduler has no types
 
 

@@ -18,12 +18,14 @@ from tradekeel.config.decode import INVALID, Decoder
 from tradekeel.config.model import (
     NAME,
     NAME_WORDS,
+    NAMED_MAX,
     RESERVED,
     SYMBOL,
     SYMBOL_WORDS,
     AccountConfig,
     AccountTable,
     DaemonConfig,
+    Draft,
     FeedConfig,
     FeedTable,
     FileTables,
@@ -41,7 +43,6 @@ from tradekeel.config.source import read_table
 from tradekeel.config.words import did_you_mean, found, join_path, quoted, shown_path
 from tradekeel.errors import ConfigError, InputError
 
-NAMED_MAX: Final = 256  # accounts, feeds, strategies, each
 PROBLEMS_SHOWN_MAX: Final = 60
 
 SYSTEM_FOLDER: Final = Path("/etc/tradekeel")  # where the systemd unit reads its configuration
@@ -127,7 +128,12 @@ class _Reader:
         if decoded["daemon"] is not INVALID:
             decoded["daemon"] = self._named(decoded["daemon"])
         self._check_references(decoded)
+        if kinds is not None:
+            kinds.look(self._draft(decoded["instruments"]), self.decoder.problem)
         return None if self.decoder.problems else decoded
+
+    def _draft(self, instruments: dict[str, InstrumentTable]) -> Draft:
+        return Draft(table=self.table, instruments=instruments, folder=self.source.parent)
 
     def _section(self, key: str, type_: type[msgspec.Struct]) -> Any:
         return self.decoder.struct(self.table.get(key, {}), type_, key)
@@ -236,7 +242,7 @@ class _Reader:
 
     def _check_references(self, decoded: dict[str, Any]) -> None:
         # References are read as written: a table with a problem of its own still refers, and is still referred to.
-        feeds, accounts = _names(self.table, "feeds"), _names(self.table, "accounts")
+        feeds, accounts = list(self._tables("feeds")), list(self._tables("accounts"))
         if not accounts and isinstance(self.table.get("accounts", {}), dict):
             self.decoder.problem("accounts", "there is no account; add [accounts.NAME] with venue and feed")
         self._check_names("accounts", "feed", feeds)
@@ -246,8 +252,11 @@ class _Reader:
         self._check_instruments(decoded["strategies"], decoded["accounts"])
         self._warn_about_unused(decoded)
 
+    def _tables(self, section: str) -> dict[str, dict[str, Any]]:
+        return self._draft({}).entries(section)
+
     def _check_names(self, section: str, key: str, known: list[str]) -> None:
-        for name, table in _tables(self.table, section).items():
+        for name, table in self._tables(section).items():
             value = table.get(key)
             if isinstance(value, str) and value not in known:
                 hint = did_you_mean(value, known, "there are") if known else f"add [{key}s.NAME]"
@@ -255,7 +264,7 @@ class _Reader:
 
     def _check_same_account(self) -> None:
         seen: dict[tuple[str, str], str] = {}
-        for name, table in _tables(self.table, "accounts").items():
+        for name, table in self._tables("accounts").items():
             venue, account = table.get("venue"), table.get("venue_account", name)
             if not isinstance(venue, str) or not isinstance(account, str):
                 continue
@@ -310,17 +319,6 @@ class _Reader:
 
 def _fields(struct: msgspec.Struct) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
-def _tables(table: Mapping[str, Any], section: str) -> dict[str, dict[str, Any]]:
-    """The tables of a section as they stand in the file, also those that have problems of their own."""
-    tables = table.get(section, {})
-    entries = tables.items() if isinstance(tables, dict) and len(tables) <= NAMED_MAX else ()
-    return {name: entry for name, entry in entries if isinstance(entry, dict)}
-
-
-def _names(table: Mapping[str, Any], section: str) -> list[str]:
-    return list(_tables(table, section))
 
 
 def state_dir_of(daemon: DaemonConfig, source: Path, environ: Mapping[str, str]) -> Path:

@@ -24,6 +24,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 RESERVED: Final = ("all", "control", "recorder", "root", "scheduler")  # of accounts: these mean something else already
 NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores, the first a letter or digit"
 
+NAMED_MAX: Final = 256  # accounts, feeds, strategies, each
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 OneLine = Annotated[
     str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", extra={"allowed": "a string of one line, 1 to 200 characters"})
@@ -68,9 +70,8 @@ def _check_log_file(text: str) -> None:
 PathText = Annotated[str, Meta(extra={"check": _check_path})]
 LogFile = Annotated[OneLine, Meta(extra={"check": _check_log_file})]
 
-_CRON = Meta(
-    pattern=r"\A\S{1,40}( +\S{1,40}){4}\Z", extra={"allowed": 'a cron line of five fields, like "*/5 * * * *"'}
-)
+CRON: Final = re.compile(r"\A\S{1,40}( +\S{1,40}){4}\Z")
+_CRON = Meta(pattern=CRON.pattern, extra={"allowed": 'a cron line of five fields, like "*/5 * * * *"'})
 _SECONDS_OR_NEVER = Meta(ge=0, le=86_400, extra={"allowed": "seconds from 0 (never) to 86400"})
 
 Schedule = Annotated[float, _SECONDS_OR_NEVER] | Annotated[str, _CRON]
@@ -205,14 +206,33 @@ class StrategyConfig(StrategyTable, frozen=True, kw_only=True):
     settings: Any = None  # the kind's Struct
 
 
+class Draft(Struct, frozen=True, kw_only=True):
+    """A file that is being read, and may be wrong anywhere: for whoever looks for problems that others cannot know of."""
+
+    table: Mapping[str, Any]  # as written, overrides applied
+    instruments: Mapping[str, InstrumentTable]  # those that are right by themselves
+    folder: Path  # what relative paths are relative to
+
+    def entries(self, section: str) -> dict[str, dict[str, Any]]:
+        """The tables of a section as they stand in the file, also those that have problems of their own."""
+        tables = self.table.get(section, {})
+        entries = tables.items() if isinstance(tables, dict) and len(tables) <= NAMED_MAX else ()
+        return {name: entry for name, entry in entries if isinstance(entry, dict)}
+
+
+Report = Callable[[str, str], object]
+"""Notes a problem: the path in the file, and the sentence."""
+
+
 class Kinds(Struct, frozen=True, kw_only=True):
     """The Structs of the tables that belong to a kind, so that their problems are found in the same pass.
 
     ``strategies`` is asked with the kind as written and the folder of the file (a kind may be a file of the user's); it
-    raises :class:`InputError` for a kind that does not exist.
+    raises :class:`InputError` for a kind that does not exist. ``look`` finds what takes knowledge of trading to find.
     """
 
     feeds: Mapping[str, type[Struct]]
     venues: Mapping[str, type[Struct]]
     strategies: Callable[[str, Path], type[Struct]]
     risk: type[Struct]
+    look: Callable[[Draft, Report], object] = lambda draft, report: None

@@ -20,7 +20,7 @@ from typing import IO, cast
 
 from msgspec import Struct
 
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 
 CHUNK_BYTES = 96 * 1024
 LINE_BYTES_MAX = 1024 * 1024

@@ -56,10 +56,23 @@ def test_every_problem_of_the_configuration_at_once(tmp_path: Path) -> None:
     assert len(wrong(findings)) == 2
 
 
-def test_a_schedule_that_means_nothing(tmp_path: Path) -> None:
-    findings, code = look(tmp_path, CONFIG.replace("sync_schedule = 60", 'sync_schedule = "61 * * * *"'))
+@pytest.mark.parametrize("line", ["61 * * * *", "0 0 30 2 *", "* * * * 9", "*/0 * * * *", "a b c d e"])
+def test_schedules_that_mean_nothing_are_problems_like_others(tmp_path: Path, line: str) -> None:
+    text = (
+        CONFIG.replace("sync_schedule = 60", f'sync_schedule = "{line}"')
+        .replace("snapshot_schedule = 60", f'snapshot_schedule = "{line}"')
+        .replace("checkpoint_every_s = 5", 'checkpoint_every_s = "often"')
+        .replace("leverage = 30", "leverage = 0")
+    )
+    findings, code = look(tmp_path, text)
     assert code is ExitCode.BAD_USAGE
-    assert "61 * * * *" in wrong(findings)[0]
+    assert [found.removeprefix("configuration: ").partition(":")[0] for found in wrong(findings)] == [
+        "storage.checkpoint_every_s",
+        "accounts.one.leverage",
+        "storage.snapshot_schedule",
+        "accounts.one.sync_schedule",
+    ]
+    assert f"'{line}' is no schedule" in wrong(findings)[-1]
 
 
 def test_a_feed_without_its_files(tmp_path: Path) -> None:
