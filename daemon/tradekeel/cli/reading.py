@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import msgspec
 from cyclopts import Parameter, validators
 
+from tradekeel.cli.columns import (
+    EVENT_COLUMNS,
+    EXECUTION_COLUMNS,
+    FILL_COLUMNS,
+    JOURNAL_COLUMNS,
+    ORDER_COLUMNS,
+    PARAMETER_COLUMNS,
+    POSITION_COLUMNS,
+    SIGNAL_COLUMNS,
+    SNAPSHOT_COLUMNS,
+    TRADE_COLUMNS,
+)
 from tradekeel.cli.common import Json, State, Target, place, words_of, write_json
-from tradekeel.cli.render import Column, Row, amount, money, print_table, rounded, text, time
+from tradekeel.cli.render import Column, Row, print_table
 from tradekeel.errors import ExitCode
-
-DATA_CHARACTERS_MAX = 300
 
 
 @Parameter(name="*")
@@ -94,27 +103,6 @@ def _lower(words: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return None if words is None else tuple(word.lower() for word in words)
 
 
-def _why_closed(row: Row) -> str:
-    return str(row["exit_reason"] or str(row["status"]).lower())
-
-
-TRADE_COLUMNS = (
-    Column("entered", lambda row: time("entry_time")(row) or time("created")(row), 1),
-    Column("strategy", text("strategy"), 2),
-    Column("symbol", text("symbol")),
-    Column("side", text("side")),
-    Column("units", amount("quantity"), 3, right=True),
-    Column("entry", amount("entry_price"), right=True),
-    Column("exit", amount("exit_price"), right=True),
-    Column("closed by", _why_closed),
-    Column("R", lambda row: rounded(row["r_multiple"], 2), 4, right=True),
-    Column("pnl", money("pnl"), right=True),
-    Column("exited", time("exit_time"), 8),
-    Column("account", text("account"), 7),
-    Column("trade", text("trade_id"), 9),
-)
-
-
 def orders(
     target: Target = None,
     /,
@@ -130,27 +118,6 @@ def orders(
     return _show(rows, which, ORDER_COLUMNS, "No orders.")
 
 
-def _price(row: Row) -> str:
-    return amount("price")(row) or amount("stop_price")(row)  # type: ignore[return-value]  # amounts are plain text
-
-
-ORDER_COLUMNS = (
-    Column("created", time("created"), 3),
-    Column("strategy", text("strategy"), 4),
-    Column("instrument", text("instrument")),
-    Column("side", text("side")),
-    Column("type", text("type"), 2),
-    Column("for", text("purpose"), 5),
-    Column("units", amount("quantity"), right=True),
-    Column("filled", amount("filled_quantity"), 2, right=True),
-    Column("price", _price, 2, right=True),
-    Column("status", text("status")),
-    Column("order", text("client_order_id"), 1),
-    Column("reason", text("status_reason"), 8, folds=True),
-    Column("account", text("account"), 9),
-)
-
-
 def fills(
     target: Target = None, /, *, strategy: Strategy = None, instrument: Instrument = None, which: Which = ALL
 ) -> int:
@@ -159,41 +126,10 @@ def fills(
     return _show(rows, which, FILL_COLUMNS, "No fills.")
 
 
-FILL_COLUMNS = (
-    Column("time", time("time"), 1),
-    Column("instrument", text("instrument")),
-    Column("side", text("side")),
-    Column("units", amount("quantity"), right=True),
-    Column("price", amount("price"), right=True),
-    Column("fee", amount("fee"), right=True),
-    Column("realised", money("realised"), right=True),
-    Column("", text("liquidity"), 6),
-    Column("order", text("client_order_id"), 7),
-    Column("account", text("account"), 8),
-)
-
-
 def positions(target: Target = None, /, *, which: Which = ALL) -> int:
     """What is held, at its exact cost, with the profit at the last saved prices (in quote currency)."""
     rows = _read("positions", target, which)
     return _show(rows, which, POSITION_COLUMNS, "No positions.")
-
-
-def _unrealised(row: Row) -> str:
-    value = money("unrealised")(row)
-    return f"{value} {row['unrealised_currency']}" if str(value) else ""
-
-
-POSITION_COLUMNS = (
-    Column("account", text("account"), 1),
-    Column("instrument", text("instrument")),
-    Column("side", text("side")),
-    Column("units", amount("quantity"), right=True),
-    Column("average", amount("average_price"), 2, right=True),
-    Column("mark", amount("mark"), 2, right=True),
-    Column("unrealised", _unrealised, right=True),
-    Column("as of", time("mark_time"), 5),
-)
 
 
 def signals(
@@ -209,22 +145,6 @@ def signals(
     words = _lower(words_of(status))
     rows = _read("signals", target, which, strategy=strategy, instrument=instrument, status=words)
     return _show(rows, which, SIGNAL_COLUMNS, "No signals.")
-
-
-SIGNAL_COLUMNS = (
-    Column("time", time("generated_at"), 1),
-    Column("strategy", text("strategy"), 2),
-    Column("symbol", text("symbol")),
-    Column("side", text("side")),
-    Column("price", amount("entry_price"), right=True),
-    Column("stop", amount("stop_loss"), 3, right=True),
-    Column("target", amount("take_profit"), 3, right=True),
-    Column("confidence", amount("confidence"), 6, right=True),
-    Column("status", text("execution_status")),
-    Column("reason", text("status_reason"), 4, folds=True),
-    Column("session", text("session"), 7),
-    Column("account", text("account"), 8),
-)
 
 
 def events(
@@ -248,35 +168,19 @@ def events(
     return _show(rows, which, EVENT_COLUMNS, "No events.")
 
 
-def _compact(value: Any) -> str:
-    written = msgspec.json.encode(value).decode()
-    return written if len(written) <= DATA_CHARACTERS_MAX else written[: DATA_CHARACTERS_MAX - 1] + "…"
+def executions(target: Target = None, /, *, which: Which = ALL) -> int:
+    """Runs of each account, newest first: how each began and ended. All of them, with or without --all-runs."""
+    rows = _read("executions", target, which)
+    return _show(rows, which, EXECUTION_COLUMNS, "No executions.")
 
 
-def _record(row: Row) -> str:
-    left_out = ("type", "ts_ns", "stamp", "correlation_id")
-    return _compact(_telling({key: value for key, value in row["record"].items() if key not in left_out}))
+def snapshots(target: Target = None, /, *, which: Which = ALL) -> int:
+    """Figures of each account at a time, as `storage.snapshot_schedule` has them taken."""
+    rows = _read("snapshots", target, which)
+    return _show(rows, which, SNAPSHOT_COLUMNS, "No snapshots.")
 
 
-def _telling(value: Any) -> Any:
-    """What says something: the empty fields of a record are left out."""
-    if isinstance(value, dict):
-        kept = {key: _telling(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item not in (None, "", [], {}, "0")}
-    return [_telling(item) for item in value] if isinstance(value, list) else value
-
-
-EVENT_COLUMNS = (
-    Column("time", time("time")),
-    Column("strategy", text("strategy"), 2),
-    Column("no", text("sequence"), 3, right=True),
-    Column("type", text("type")),
-    Column("data", lambda row: _compact(row["data"]), folds=True),
-)
-JOURNAL_COLUMNS = (
-    Column("no", text("sequence"), right=True),
-    Column("time", time("time"), 2),
-    Column("type", text("type")),
-    Column("record", _record, folds=True),
-    Column("account", text("account"), 8),
-)
+def parameters(target: Target = None, /, *, strategy: Strategy = None, which: Which = ALL) -> int:
+    """Parameters that were changed by a reload, by whom and why."""
+    rows = _read("parameters", target, which, strategy=strategy)
+    return _show(rows, which, PARAMETER_COLUMNS, "No parameters were changed.")

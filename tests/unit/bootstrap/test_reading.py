@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tests.unit.bootstrap.books import DECISIONS, FILLED, SECOND_ACCOUNT, append, open_second_account
 from tests.unit.storage import samples
+from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, iso, moment_ns, plain_value, read_rows
+from tradekeel.domain.records import ParameterChanged, SnapshotTaken
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS
 
@@ -24,6 +26,20 @@ def test_every_kind_of_row_is_json_as_it_stands(place: Place) -> None:
         rows = read_rows(place, kind, Query(limit=None))
         assert msgspec.json.decode(msgspec.json.encode(rows)) == rows, kind
         assert rows, kind
+
+
+def test_executions_snapshots_and_changed_parameters_can_be_read(place: Place) -> None:
+    append(place, [SnapshotTaken(ts_ns=1, snapshot=SNAPSHOT), ParameterChanged(ts_ns=2, change=CHANGE)])
+    open_second_account(place, 1)
+    assert [row["execution"] for row in read_rows(place, "executions", Query())] == ["exec-2", samples.RUN]
+    [run] = read_rows(place, "executions", Query(account="paper-1"))
+    assert read_rows(place, "executions", Query(execution=samples.RUN)) == [run]
+    with pytest.raises(InputError, match="no execution other"):
+        read_rows(place, "executions", Query(execution="other"))
+    [snapshot] = read_rows(place, "snapshots", Query())
+    assert (snapshot["account"], snapshot["equity"]) == ("paper-1", "10001.25")
+    [change] = read_rows(place, "parameters", Query(strategy=samples.STRATEGY))
+    assert (change["name"], change["old"], change["new"]) == ("max_layers", "5", "3")
 
 
 def test_rows_come_newest_first_and_no_more_than_asked_for(place: Place) -> None:

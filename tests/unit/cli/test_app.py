@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.bootstrap.books import make_place
+from tests.unit.bootstrap.books import append, make_place
 from tests.unit.storage import samples
+from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
 from tradekeel.cli.app import dispatch, make_app
 from tradekeel.cli.common import guarded, words_of
+from tradekeel.domain.records import ParameterChanged, SnapshotTaken
 from tradekeel.errors import ExitCode, InputError
 from tradekeel.storage.store import Store
 
@@ -23,6 +25,9 @@ COMMANDS = [
     "positions",
     "signals",
     "events",
+    "executions",
+    "snapshots",
+    "parameters",
     "strategies",
     "pause",
     "resume",
@@ -35,7 +40,10 @@ COMMANDS = [
     "verify",
     "new-strategy",
 ]
-READING = ["check", "status", "trades", "orders", "fills", "positions", "signals", "events", "strategies", "verify"]
+READING = [
+    *("check", "status", "trades", "orders", "fills", "positions", "signals", "events", "executions", "snapshots"),
+    *("parameters", "strategies", "verify"),
+]
 
 
 @pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["db", "upgrade"], ["db", "history"], ["systemd", "unit"],
@@ -107,10 +115,16 @@ def test_a_new_strategy_is_written_once(tmp_path: Path, capsys: pytest.CaptureFi
 def test_reading_commands_on_books_with_rows_fit_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
     place = make_place(tmp_path / "state", tmp_path / "empty.db")
+    append(place, [SnapshotTaken(ts_ns=1, snapshot=SNAPSHOT), ParameterChanged(ts_ns=1, change=CHANGE)])
     for command in ("trades", "orders", "fills", "positions", "signals", "events", "status"):
         assert dispatch([command, "--state", str(place.state_dir)]) == ExitCode.DONE
         shown = capsys.readouterr().out
         assert "EUR_USD" in shown or "layer_opened" in shown
+        assert max(map(len, shown.splitlines())) <= 80, shown
+    for command, word in (("executions", samples.RUN), ("snapshots", "10001.25"), ("parameters", "max_layers")):
+        assert dispatch([command, "--state", str(place.state_dir)]) == ExitCode.DONE
+        shown = capsys.readouterr().out
+        assert word in shown
         assert max(map(len, shown.splitlines())) <= 80, shown
     assert dispatch(["events", "--journal", "--state", str(place.state_dir)]) == ExitCode.DONE
     assert "venue_reported" in capsys.readouterr().out

@@ -1,0 +1,171 @@
+"""What the tables of the reading commands show: which columns, and which of them stay when room is short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tradekeel.cli.render import Column, Row, amount, money, rounded, text, time, trimmed
+
+DATA_CHARACTERS_MAX = 300
+
+
+def _why_closed(row: Row) -> str:
+    return str(row["exit_reason"] or str(row["status"]).lower())
+
+
+TRADE_COLUMNS = (
+    Column("entered", lambda row: time("entry_time")(row) or time("created")(row), 1),
+    Column("strategy", text("strategy"), 2),
+    Column("symbol", text("symbol")),
+    Column("side", text("side")),
+    Column("units", amount("quantity"), 3, right=True),
+    Column("entry", amount("entry_price"), right=True),
+    Column("exit", amount("exit_price"), right=True),
+    Column("closed by", _why_closed),
+    Column("R", lambda row: rounded(row["r_multiple"], 2), 4, right=True),
+    Column("pnl", money("pnl"), right=True),
+    Column("exited", time("exit_time"), 8),
+    Column("account", text("account"), 7),
+    Column("trade", text("trade_id"), 9),
+)
+
+
+def _price(row: Row) -> str:
+    return amount("price")(row) or amount("stop_price")(row)  # type: ignore[return-value]  # amounts are plain text
+
+
+ORDER_COLUMNS = (
+    Column("created", time("created"), 3),
+    Column("strategy", text("strategy"), 4),
+    Column("instrument", text("instrument")),
+    Column("side", text("side")),
+    Column("type", text("type"), 2),
+    Column("for", text("purpose"), 5),
+    Column("units", amount("quantity"), right=True),
+    Column("filled", amount("filled_quantity"), 2, right=True),
+    Column("price", _price, 2, right=True),
+    Column("status", text("status")),
+    Column("order", text("client_order_id"), 1),
+    Column("reason", text("status_reason"), 8, folds=True),
+    Column("account", text("account"), 9),
+)
+FILL_COLUMNS = (
+    Column("time", time("time"), 1),
+    Column("instrument", text("instrument")),
+    Column("side", text("side")),
+    Column("units", amount("quantity"), right=True),
+    Column("price", amount("price"), right=True),
+    Column("fee", amount("fee"), right=True),
+    Column("realised", money("realised"), right=True),
+    Column("", text("liquidity"), 6),
+    Column("order", text("client_order_id"), 7),
+    Column("account", text("account"), 8),
+)
+
+
+def _unrealised(row: Row) -> str:
+    value = money("unrealised")(row)
+    return f"{value} {row['unrealised_currency']}" if str(value) else ""
+
+
+POSITION_COLUMNS = (
+    Column("account", text("account"), 1),
+    Column("instrument", text("instrument")),
+    Column("side", text("side")),
+    Column("units", amount("quantity"), right=True),
+    Column("average", amount("average_price"), 2, right=True),
+    Column("mark", amount("mark"), 2, right=True),
+    Column("unrealised", _unrealised, right=True),
+    Column("as of", time("mark_time"), 5),
+)
+SIGNAL_COLUMNS = (
+    Column("time", time("generated_at"), 1),
+    Column("strategy", text("strategy"), 2),
+    Column("symbol", text("symbol")),
+    Column("side", text("side")),
+    Column("price", amount("entry_price"), right=True),
+    Column("stop", amount("stop_loss"), 3, right=True),
+    Column("target", amount("take_profit"), 3, right=True),
+    Column("confidence", amount("confidence"), 6, right=True),
+    Column("status", text("execution_status")),
+    Column("reason", text("status_reason"), 4, folds=True),
+    Column("session", text("session"), 7),
+    Column("account", text("account"), 8),
+)
+
+
+def _compact(value: Any) -> str:
+    written = msgspec.json.encode(value).decode()
+    return written if len(written) <= DATA_CHARACTERS_MAX else written[: DATA_CHARACTERS_MAX - 1] + "…"
+
+
+def _record(row: Row) -> str:
+    left_out = ("type", "ts_ns", "stamp", "correlation_id")
+    return _compact(_telling({key: value for key, value in row["record"].items() if key not in left_out}))
+
+
+def _telling(value: Any) -> Any:
+    """What says something: the empty fields of a record are left out."""
+    if isinstance(value, dict):
+        kept = {key: _telling(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item not in (None, "", [], {}, "0")}
+    return [_telling(item) for item in value] if isinstance(value, list) else value
+
+
+EVENT_COLUMNS = (
+    Column("time", time("time")),
+    Column("strategy", text("strategy"), 2),
+    Column("no", text("sequence"), 3, right=True),
+    Column("type", text("type")),
+    Column("data", lambda row: _compact(row["data"]), folds=True),
+)
+JOURNAL_COLUMNS = (
+    Column("no", text("sequence"), right=True),
+    Column("time", time("time"), 2),
+    Column("type", text("type")),
+    Column("record", _record, folds=True),
+    Column("account", text("account"), 8),
+)
+
+
+def _of_percent(value: str | None) -> str:
+    return "" if value is None else f"{float(value):.0%}"
+
+
+EXECUTION_COLUMNS = (
+    Column("account", text("account")),
+    Column("no", text("number"), right=True),
+    Column("execution", text("execution")),
+    Column("status", text("status")),
+    Column("started", time("started"), 1),
+    Column("until", time("closed"), 3),  # in the market's time, which of a recorded feed is long ago
+    Column("mode", text("mode"), 6),
+    Column("opening balance", lambda row: f"{trimmed(row['opening_balance'])} {row['currency']}", 5, right=True),
+    Column("why", text("close_reason"), 4, folds=True),
+)
+SNAPSHOT_COLUMNS = (
+    Column("time", time("time")),
+    Column("account", text("account")),
+    Column("trades", text("total_trades"), 2, right=True),
+    Column("won", lambda row: _of_percent(row["win_rate"]), 3, right=True),
+    Column("pnl", money("pnl"), right=True),
+    Column("balance", amount("balance"), right=True),
+    Column("equity", amount("equity"), right=True),
+    Column("drawdown", amount("max_drawdown"), 4, right=True),
+    Column("sharpe", lambda row: rounded(row["sharpe"], 2), 6, right=True),
+    Column("reward", lambda row: rounded(row["average_risk_reward"], 2), 7, right=True),
+    Column("session", text("session"), 8),
+    Column("mode", text("parameter_mode"), 9),
+)
+PARAMETER_COLUMNS = (
+    Column("time", time("time"), 1),
+    Column("account", text("account")),
+    Column("strategy", text("strategy"), 3),
+    Column("parameter", text("name"), folds=True),
+    Column("old", text("old"), folds=True),
+    Column("new", text("new"), folds=True),
+    Column("by", text("changed_by"), 4),
+    Column("reason", text("reason"), 5, folds=True),
+)
