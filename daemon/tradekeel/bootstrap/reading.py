@@ -74,6 +74,11 @@ def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
     return run_loop(_read, place.books(), kind, query, which, use_uvloop=False)
 
 
+def account_names(place: Place) -> list[str]:
+    """The accounts that the books know. Raises StoreError."""
+    return sorted({row["account"] for row in read_rows(place, "executions", Query(limit=None))})
+
+
 async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]:
     _refuse_meaningless(kind, query)
     async with Reader(path) as books:

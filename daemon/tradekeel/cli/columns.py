@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tradekeel.cli.render import Column, Row, amount, money, rounded, text, time, trimmed
+from tradekeel.cli.render import Column, Row, amount, end_of_id, money, rounded, text, time, time_of_year, trimmed
 
 DATA_CHARACTERS_MAX = 300
 
@@ -15,20 +15,33 @@ def _why_closed(row: Row) -> str:
     return str(row["exit_reason"] or str(row["status"]).lower())
 
 
+def _when(title: str, name: str, weight: int) -> Column:
+    return Column(title, time(name), weight, short=time_of_year(name))
+
+
+# Which account (it is left out where there is only one) and which strategy a row belongs to stays in every table.
+ACCOUNT = Column("account", text("account"))
+STRATEGY = Column("strategy", text("strategy"))
+
 TRADE_COLUMNS = (
-    Column("entered", lambda row: time("entry_time")(row) or time("created")(row), 1),
-    Column("strategy", text("strategy"), 2),
+    Column(
+        "entered",
+        lambda row: time("entry_time")(row) or time("created")(row),
+        2,
+        short=lambda row: time_of_year("entry_time")(row) or time_of_year("created")(row),
+    ),
+    ACCOUNT,
+    STRATEGY,
     Column("symbol", text("symbol")),
     Column("side", text("side")),
     Column("units", amount("quantity"), 3, right=True),
-    Column("entry", amount("entry_price"), right=True),
-    Column("exit", amount("exit_price"), right=True),
+    Column("entry", amount("entry_price"), 1, right=True),
+    Column("exit", amount("exit_price"), 1, right=True),
     Column("closed by", _why_closed),
     Column("R", lambda row: rounded(row["r_multiple"], 2), 4, right=True),
     Column("pnl", money("pnl"), right=True),
-    Column("exited", time("exit_time"), 8),
-    Column("account", text("account"), 7),
-    Column("trade", text("trade_id"), 9),
+    _when("exited", "exit_time", 8),
+    Column("trade", text("trade_id"), 9, short=end_of_id("trade_id")),
 )
 
 
@@ -37,31 +50,35 @@ def _price(row: Row) -> str:
 
 
 ORDER_COLUMNS = (
-    Column("created", time("created"), 3),
-    Column("strategy", text("strategy"), 4),
+    _when("created", "created", 3),
+    ACCOUNT,
+    STRATEGY,
     Column("instrument", text("instrument")),
     Column("side", text("side")),
-    Column("type", text("type"), 2),
+    Column("type", text("type"), 4),
     Column("for", text("purpose"), 5),
     Column("units", amount("quantity"), right=True),
     Column("filled", amount("filled_quantity"), 2, right=True),
     Column("price", _price, 2, right=True),
     Column("status", text("status")),
-    Column("order", text("client_order_id"), 1),
+    Column("order", text("client_order_id"), 1, short=end_of_id("client_order_id")),
     Column("reason", text("status_reason"), 8, folds=True),
-    Column("account", text("account"), 9),
 )
+_ORDER, _STRATEGY_MAY_GO = Column("order", text("client_order_id")), Column("strategy", text("strategy"), 1)
+# Of an UNKNOWN order the whole id is wanted: `tradekeel resolve` asks for it.
+UNKNOWN_ORDER_COLUMNS = tuple({"order": _ORDER, "strategy": _STRATEGY_MAY_GO}.get(c.title, c) for c in ORDER_COLUMNS)
+
 FILL_COLUMNS = (
-    Column("time", time("time"), 1),
+    _when("time", "time", 1),
+    ACCOUNT,
     Column("instrument", text("instrument")),
     Column("side", text("side")),
     Column("units", amount("quantity"), right=True),
     Column("price", amount("price"), right=True),
     Column("fee", amount("fee"), right=True),
     Column("realised", money("realised"), right=True),
-    Column("", text("liquidity"), 6),
-    Column("order", text("client_order_id"), 7),
-    Column("account", text("account"), 8),
+    Column("", text("liquidity"), 7),
+    Column("order", text("client_order_id"), 6, short=end_of_id("client_order_id")),
 )
 
 
@@ -71,28 +88,29 @@ def _unrealised(row: Row) -> str:
 
 
 POSITION_COLUMNS = (
-    Column("account", text("account"), 1),
+    ACCOUNT,
     Column("instrument", text("instrument")),
     Column("side", text("side")),
     Column("units", amount("quantity"), right=True),
     Column("average", amount("average_price"), 2, right=True),
-    Column("mark", amount("mark"), 2, right=True),
+    Column("mark", amount("mark"), 1, right=True),
     Column("unrealised", _unrealised, right=True),
-    Column("as of", time("mark_time"), 5),
+    _when("as of", "mark_time", 3),
 )
+
 SIGNAL_COLUMNS = (
-    Column("time", time("generated_at"), 1),
-    Column("strategy", text("strategy"), 2),
+    _when("time", "generated_at", 1),
+    ACCOUNT,
+    STRATEGY,
     Column("symbol", text("symbol")),
     Column("side", text("side")),
-    Column("price", amount("entry_price"), right=True),
+    Column("price", amount("entry_price"), 1, right=True),
     Column("stop", amount("stop_loss"), 3, right=True),
     Column("target", amount("take_profit"), 3, right=True),
     Column("confidence", amount("confidence"), 6, right=True),
     Column("status", text("execution_status")),
     Column("reason", text("status_reason"), 4, folds=True),
     Column("session", text("session"), 7),
-    Column("account", text("account"), 8),
 )
 
 
@@ -115,18 +133,19 @@ def _telling(value: Any) -> Any:
 
 
 EVENT_COLUMNS = (
-    Column("time", time("time")),
-    Column("strategy", text("strategy"), 2),
+    _when("time", "time", 4),
+    ACCOUNT,
+    STRATEGY,
     Column("no", text("sequence"), 3, right=True),
     Column("type", text("type")),
     Column("data", lambda row: _compact(row["data"]), folds=True),
 )
 JOURNAL_COLUMNS = (
     Column("no", text("sequence"), right=True),
-    Column("time", time("time"), 2),
+    ACCOUNT,
+    _when("time", "time", 2),
     Column("type", text("type")),
     Column("record", _record, folds=True),
-    Column("account", text("account"), 8),
 )
 
 
@@ -135,19 +154,19 @@ def _of_percent(value: str | None) -> str:
 
 
 EXECUTION_COLUMNS = (
-    Column("account", text("account")),
+    ACCOUNT,
     Column("no", text("number"), right=True),
     Column("execution", text("execution")),
     Column("status", text("status")),
-    Column("started", time("started"), 1),
-    Column("until", time("closed"), 3),  # in the market's time, which of a recorded feed is long ago
+    _when("started", "started", 1),
+    _when("until", "closed", 3),  # in the market's time, which of a recorded feed is long ago
     Column("mode", text("mode"), 6),
     Column("opening balance", lambda row: f"{trimmed(row['opening_balance'])} {row['currency']}", 5, right=True),
     Column("why", text("close_reason"), 4, folds=True),
 )
 SNAPSHOT_COLUMNS = (
-    Column("time", time("time")),
-    Column("account", text("account")),
+    _when("time", "time", 0),
+    ACCOUNT,
     Column("trades", text("total_trades"), 2, right=True),
     Column("won", lambda row: _of_percent(row["win_rate"]), 3, right=True),
     Column("pnl", money("pnl"), right=True),
@@ -160,9 +179,9 @@ SNAPSHOT_COLUMNS = (
     Column("mode", text("parameter_mode"), 9),
 )
 PARAMETER_COLUMNS = (
-    Column("time", time("time"), 1),
-    Column("account", text("account")),
-    Column("strategy", text("strategy"), 3),
+    _when("time", "time", 1),
+    ACCOUNT,
+    STRATEGY,
     Column("parameter", text("name"), folds=True),
     Column("old", text("old"), folds=True),
     Column("new", text("new"), folds=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter, validators
 
@@ -19,6 +19,7 @@ from tradekeel.cli.columns import (
     SIGNAL_COLUMNS,
     SNAPSHOT_COLUMNS,
     TRADE_COLUMNS,
+    UNKNOWN_ORDER_COLUMNS,
 )
 from tradekeel.cli.common import Json, State, Target, place, words_of, write_json
 from tradekeel.cli.render import Column, Row, print_table
@@ -55,9 +56,17 @@ Status = Annotated[
 ]
 
 
-def _read(kind: str, target: str | None, which: Which, **words: Any) -> list[Row]:
-    from tradekeel.bootstrap.reading import Query, read_rows
+class _Answer(NamedTuple):
+    """Rows, and whether they might be of several accounts."""
 
+    rows: Sequence[Row]
+    accounts: bool
+
+
+def _read(kind: str, target: str | None, which: Which, **words: Any) -> _Answer:
+    from tradekeel.bootstrap.reading import Query, account_names, read_rows
+
+    where = place(target, which.state)
     query = Query(
         account=which.account,
         since=which.since,
@@ -67,15 +76,15 @@ def _read(kind: str, target: str | None, which: Which, **words: Any) -> list[Row
         execution=which.execution,
         **words,
     )
-    return list(read_rows(place(target, which.state), kind, query))
+    rows = read_rows(where, kind, query)
+    return _Answer(rows, which.account is None and not which.json and len(account_names(where)) > 1)
 
 
-def _show(rows: Sequence[Row], which: Which, columns: Sequence[Column], empty: str) -> int:
+def _show(answer: _Answer, which: Which, columns: Sequence[Column], empty: str) -> int:
     if which.json:
-        write_json(rows)
+        write_json(answer.rows)
     else:
-        accounts = {row.get("account") for row in rows}
-        print_table(rows, [c for c in columns if c.title != "account" or len(accounts) > 1], empty)
+        print_table(answer.rows, [c for c in columns if c.title != "account" or answer.accounts], empty)
     return ExitCode.DONE
 
 
@@ -91,8 +100,8 @@ def trades(
 ) -> int:
     """Round trips: entry, exit, why, and what they brought. Profit is after fees and financing, in account currency."""
     states = ("PENDING", "OPEN", "CLOSING") if open_ else _upper(words_of(status))
-    rows = _read("trades", target, which, strategy=strategy, instrument=instrument, status=states)
-    return _show(rows, which, TRADE_COLUMNS, "No trades.")
+    found = _read("trades", target, which, strategy=strategy, instrument=instrument, status=states)
+    return _show(found, which, TRADE_COLUMNS, "No trades.")
 
 
 def _upper(words: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -114,22 +123,23 @@ def orders(
 ) -> int:
     """Orders and what became of them; `--status unknown` shows those that nobody can tell about."""
     words = _lower(words_of(status))
-    rows = _read("orders", target, which, strategy=strategy, instrument=instrument, status=words)
-    return _show(rows, which, ORDER_COLUMNS, "No orders.")
+    found = _read("orders", target, which, strategy=strategy, instrument=instrument, status=words)
+    unknown = any(row["status"] == "unknown" for row in found.rows)
+    return _show(found, which, UNKNOWN_ORDER_COLUMNS if unknown else ORDER_COLUMNS, "No orders.")
 
 
 def fills(
     target: Target = None, /, *, strategy: Strategy = None, instrument: Instrument = None, which: Which = ALL
 ) -> int:
     """Executions that the venue reported: the only thing that moves a position."""
-    rows = _read("fills", target, which, strategy=strategy, instrument=instrument)
-    return _show(rows, which, FILL_COLUMNS, "No fills.")
+    found = _read("fills", target, which, strategy=strategy, instrument=instrument)
+    return _show(found, which, FILL_COLUMNS, "No fills.")
 
 
 def positions(target: Target = None, /, *, which: Which = ALL) -> int:
     """What is held, at its exact cost, with the profit at the last saved prices (in quote currency)."""
-    rows = _read("positions", target, which)
-    return _show(rows, which, POSITION_COLUMNS, "No positions.")
+    found = _read("positions", target, which)
+    return _show(found, which, POSITION_COLUMNS, "No positions.")
 
 
 def signals(
@@ -143,8 +153,8 @@ def signals(
 ) -> int:
     """What strategies wanted, before any risk check, and what became of it."""
     words = _lower(words_of(status))
-    rows = _read("signals", target, which, strategy=strategy, instrument=instrument, status=words)
-    return _show(rows, which, SIGNAL_COLUMNS, "No signals.")
+    found = _read("signals", target, which, strategy=strategy, instrument=instrument, status=words)
+    return _show(found, which, SIGNAL_COLUMNS, "No signals.")
 
 
 def events(
@@ -162,25 +172,25 @@ def events(
 ) -> int:
     """What strategies said about their decisions; with --journal the record of everything that happened."""
     if journal:
-        rows = _read("journal", target, which, type=type_, strategy=strategy)
-        return _show(rows, which, JOURNAL_COLUMNS, "No records.")
-    rows = _read("events", target, which, strategy=strategy, type=type_)
-    return _show(rows, which, EVENT_COLUMNS, "No events.")
+        found = _read("journal", target, which, type=type_, strategy=strategy)
+        return _show(found, which, JOURNAL_COLUMNS, "No records.")
+    found = _read("events", target, which, strategy=strategy, type=type_)
+    return _show(found, which, EVENT_COLUMNS, "No events.")
 
 
 def executions(target: Target = None, /, *, which: Which = ALL) -> int:
     """Runs of each account, newest first: how each began and ended. All of them, with or without --all-runs."""
-    rows = _read("executions", target, which)
-    return _show(rows, which, EXECUTION_COLUMNS, "No executions.")
+    found = _read("executions", target, which)
+    return _show(found, which, EXECUTION_COLUMNS, "No executions.")
 
 
 def snapshots(target: Target = None, /, *, which: Which = ALL) -> int:
     """Figures of each account at a time, as `storage.snapshot_schedule` has them taken."""
-    rows = _read("snapshots", target, which)
-    return _show(rows, which, SNAPSHOT_COLUMNS, "No snapshots.")
+    found = _read("snapshots", target, which)
+    return _show(found, which, SNAPSHOT_COLUMNS, "No snapshots.")
 
 
 def parameters(target: Target = None, /, *, strategy: Strategy = None, which: Which = ALL) -> int:
     """Parameters that were changed by a reload, by whom and why."""
-    rows = _read("parameters", target, which, strategy=strategy)
-    return _show(rows, which, PARAMETER_COLUMNS, "No parameters were changed.")
+    found = _read("parameters", target, which, strategy=strategy)
+    return _show(found, which, PARAMETER_COLUMNS, "No parameters were changed.")

@@ -1,11 +1,12 @@
 """Tables that fit the terminal, with every amount written out.
 
-A table gives up columns, the least important first, before it cuts anything: an amount that is shown is shown to its last
-digit. `--json` has everything.
+Where room is short a table first writes times and ids shorter and then gives up columns, the least important first; what
+tells rows apart stays, and an amount that is shown is shown to its last digit. `--json` has everything.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,24 +17,35 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 80
+WIDTH_MIN, WIDTH_MAX = 20, 10_000
+ID_END_CHARACTERS = 6
 Row = Mapping[str, Any]
 Cell = Callable[[Row], str | Text]
 
 
 class Column(Struct, frozen=True):
-    """One column. ``weight`` says how long it stays when room is short: 0 for ever, 9 goes first."""
+    """One column. ``weight`` says how long it stays when room is short: 0 for ever, 9 goes first; before any column goes,
+    those that have a ``short`` form take it."""
 
     title: str
     cell: Cell
     weight: int = 0
     right: bool = False
     folds: bool = False  # a text that may take several lines
+    short: Cell | None = None
 
 
 def console() -> Console:
-    """Standard output, 80 columns wide where it is no terminal."""
+    """Standard output; where it is no terminal, as wide as COLUMNS says, or 80."""
     made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    return made if made.is_terminal else Console(highlight=False, width=pipe_width(os.environ))
+
+
+def pipe_width(environ: Mapping[str, str]) -> int:
+    """COLUMNS, where it is a sensible number."""
+    given = environ.get("COLUMNS", "")
+    wanted = int(given) if given.isascii() and given.isdigit() else PIPE_WIDTH
+    return wanted if WIDTH_MIN <= wanted <= WIDTH_MAX else PIPE_WIDTH
 
 
 def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str, out: Console | None = None) -> None:
@@ -48,7 +60,19 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str, out:
 def make_table(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Table:
     """A table of as many columns as the width has room for."""
     cells = {column.title: [column.cell(row) for row in rows] for column in columns}
-    kept = fitting(columns, cells, width)
+    shorter = {
+        column.title: [column.short(row) for row in rows] if column.short is not None else cells[column.title]
+        for column in columns
+    }
+    if _width_of(columns, cells) > width:
+        kept = fitting(columns, shorter, width)
+        for column in sorted(kept, key=lambda column: column.weight):  # the room that is left goes to long forms
+            longer = shorter | {column.title: cells[column.title]}
+            if _width_of(kept, longer) <= width:
+                shorter = longer
+        cells = shorter
+    else:
+        kept = list(columns)
     fits = _width_of(kept, cells) <= width  # where nothing helps, lines are folded: a digit is never left out
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in kept:
@@ -102,6 +126,22 @@ def time(name: str) -> Cell:
 def moment(iso: str | None) -> str:
     """``2014-05-08T13:30:01.000000000Z`` as ``2014-05-08 13:30:01``."""
     return "" if not iso else iso[:19].replace("T", " ")
+
+
+def time_of_year(name: str) -> Cell:
+    """A moment without its year: ``05-08 13:30:01``."""
+    return lambda row: moment(row.get(name))[5:]
+
+
+def end_of_id(name: str) -> Cell:
+    """The end of an id, which is as good as random: enough to tell rows apart."""
+    return lambda row: shortened(text(name)(row))
+
+
+def shortened(id_: str | Text) -> str:
+    """``tk5omjf6k2njvmenu3scs4r2alwy`` as ``…r2alwy``."""
+    whole = str(id_)
+    return whole if len(whole) <= ID_END_CHARACTERS + 1 else f"…{whole[-ID_END_CHARACTERS:]}"
 
 
 def amount(name: str) -> Cell:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.bootstrap.books import append, make_place
+from tests.unit.bootstrap.books import SECOND_ACCOUNT, append, make_place, open_second_account
 from tests.unit.storage import samples
 from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
 from tradekeel.cli.app import dispatch, make_app
 from tradekeel.cli.common import guarded, words_of
-from tradekeel.domain.records import ParameterChanged, SnapshotTaken
+from tradekeel.domain.records import OrderChanged, ParameterChanged, SnapshotTaken
 from tradekeel.errors import ExitCode, InputError
 from tradekeel.storage.store import Store
 
@@ -135,6 +135,43 @@ def test_reading_commands_on_books_with_rows_fit_80_columns(tmp_path: Path, caps
     assert "the venue's ledger is gone" in told
     assert dispatch(["db", "history", "--state", str(place.state_dir)]) == ExitCode.DONE
     assert "0001" in capsys.readouterr().out
+
+
+def test_rows_of_two_accounts_can_be_told_apart_also_where_room_is_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
+    place = make_place(tmp_path / "state", tmp_path / "empty.db")
+    state = ["--state", str(place.state_dir)]
+    for command in ("trades", "orders", "signals", "events"):
+        assert dispatch([command, *state]) == ExitCode.DONE
+        shown = capsys.readouterr().out
+        assert "account" not in shown
+        assert "floor" in shown
+    open_second_account(place, 1)
+    for command in ("trades", "orders", "fills", "signals", "events", "positions"):
+        for more in ([], ["-n", "1"]):  # also where all rows that are shown happen to be of one
+            assert dispatch([command, *state, *more]) == ExitCode.DONE
+            header, _, *rows = capsys.readouterr().out.splitlines()
+            assert "account" in header, command
+            assert "paper-" in rows[0], command
+            assert "floor" in rows[0] or command in ("fills", "positions")
+            assert max(map(len, rows)) <= 80
+    assert dispatch(["trades", *state, "--account", SECOND_ACCOUNT]) == ExitCode.DONE
+    assert "account" not in capsys.readouterr().out
+
+
+def test_of_an_order_that_nobody_can_tell_about_the_whole_id_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
+    place = make_place(tmp_path / "state", tmp_path / "empty.db")
+    order = f"tk{samples.RUN}-5"
+    append(place, [OrderChanged(ts_ns=1, client_order_id=order, event="lose", reason="no answer")])
+    open_second_account(place, 1)
+    assert dispatch(["orders", "--status", "unknown", "--state", str(place.state_dir)]) == ExitCode.DONE
+    assert order in capsys.readouterr().out
+    assert dispatch(["orders", "--state", str(place.state_dir), "-n", "1"]) == ExitCode.DONE
 
 
 def test_a_bug_is_told_shortly_with_the_place_of_its_traceback(

@@ -14,12 +14,16 @@ from tradekeel.cli.render import (
     Column,
     amount,
     coloured,
+    end_of_id,
     fitting,
     make_table,
     moment,
+    pipe_width,
     print_table,
     rounded,
     text,
+    time,
+    time_of_year,
     trimmed,
 )
 
@@ -46,6 +50,32 @@ def test_the_least_important_columns_go_first(width: int, kept: str) -> None:
     assert shown.splitlines()[0].split() == kept.split()
     assert "-12345.6789" in shown
     assert max(map(len, shown.splitlines())) <= width
+
+
+def test_times_and_ids_become_shorter_before_a_column_goes_and_what_room_is_left_goes_to_the_long_form() -> None:
+    columns = (
+        Column("time", time("time"), 2, short=time_of_year("time")),
+        *COLUMNS[:2],
+        Column("order", text("order"), 1, short=end_of_id("order")),
+    )
+    rows = [ROWS[0] | {"time": "2014-05-08T13:30:01.000000000Z", "order": "tk5omjf6k2njvmenu3scs4r2alwy"}]
+
+    def shown(width: int) -> list[str]:
+        out = io.StringIO()
+        print_table(rows, columns, "", Console(file=out, width=width))
+        return out.getvalue().splitlines()[2].split("  ")
+
+    assert shown(80) == ["2014-05-08 13:30:01", "EUR_USD", "-12345.6789", "tk5omjf6k2njvmenu3scs4r2alwy"]
+    assert shown(70) == ["05-08 13:30:01", "EUR_USD", "-12345.6789", "tk5omjf6k2njvmenu3scs4r2alwy"]
+    assert shown(49) == ["05-08 13:30:01", "EUR_USD", "-12345.6789", "…r2alwy"]
+    assert shown(30) == ["EUR_USD", "-12345.6789", "…r2alwy"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [(None, 80), ("132", 132), ("", 80), ("wide", 80), ("0", 80), ("-5", 80), ("9" * 30, 80)]
+)
+def test_in_a_pipe_tables_are_as_wide_as_columns_says(columns: str | None, width: int) -> None:
+    assert pipe_width({} if columns is None else {"COLUMNS": columns}) == width
 
 
 def test_an_amount_is_never_cut_even_where_there_is_no_room() -> None:
