@@ -133,6 +133,9 @@ def test_a_strategy_that_cannot_go_on_is_given_up_and_the_others_trade_as_if_the
     assert status == "failed"
     assert GIVEN_UP[what] in reason
     assert "strategy bad has failed" in life.log, "a person is told"
+    ended = life.log[life.log.rindex("trades closed") :]
+    assert "strategy bad has failed, its trades keep their exits: " in ended, "the summary names it"
+    assert "exit code 0 all the same" in ended
     assert _deals(home, "good") == alone[mode]
     assert _unsound(home) == []
     if what not in ("throw_in_start", "throw_in_order"):  # that was before its first entry was filled

@@ -20,7 +20,7 @@ from tradekeel import logs
 from tradekeel.bootstrap.daemon import Ran, run_to_the_end
 from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.plan import Plan, read_plan
-from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, read_summaries, refusals
+from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
 from tradekeel.errors import ExitCode, InputError, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.signals import SignalInbox
@@ -131,7 +131,10 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, view: View | None) -> int:
         return ExitCode.DONE
     summary = Summary(accounts=accounts, feeds=ran.feeds, duration_s=duration_s)
     for account in accounts:
-        logger.bind(account=account.account).info("{}", account_line(account))
+        bound = logger.bind(account=account.account)
+        bound.info("{}", account_line(account))
+        for sentence in failures(account):
+            bound.warning("{}", sentence)
     for feed in ran.feeds:
         logger.bind(account=feed.account).info("{}", feed_line(feed))
         if not feed.position:
@@ -140,6 +143,8 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, view: View | None) -> int:
             )
     if view is not None:
         view.finish(summary)
+    if summary.code is ExitCode.DONE and any(account.failed for account in accounts):
+        logger.warning("exit code 0 all the same: a strategy that failed ends nothing else")
     if summary.code is not ExitCode.DONE:
         logger.warning("exit code {}: {}", int(summary.code), _why(summary))
     return summary.code

@@ -51,6 +51,7 @@ class AccountSummary(Struct, frozen=True, kw_only=True):
     latch: str
     latch_reason: str
     latched_by: str
+    failed: Mapping[str, str] = {}  # strategies that were given up, and why
 
 
 class FeedSummary(Struct, frozen=True, kw_only=True):
@@ -89,7 +90,9 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     @property
     def code(self) -> ExitCode:
-        """What the state of the accounts says to whoever started the daemon."""
+        """What the state of the accounts says to whoever started the daemon. A strategy that failed changes nothing of it:
+        the others have traded, and its trades kept their exits.
+        """
         by = {account.latched_by for account in self.accounts if account.latch != Latch.OPEN}
         if by & BY_THE_BOOKS:
             return ExitCode.BOOKS_DO_NOT_MATCH
@@ -156,8 +159,11 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
         latch=row.latch.value,
         latch_reason=row.latch_reason,
         latched_by=_latched_by(db, row),
+        failed=dict(db.execute(_FAILED, (row.execution,)).fetchall()),
     )
 
+
+_FAILED = "SELECT strategy, status_reason FROM strategies WHERE execution = ? AND status = 'failed' ORDER BY strategy"
 
 # A denial's reason is its code, a colon and a sentence.
 _REFUSED = """
@@ -173,8 +179,13 @@ def refusals(denied: Mapping[str, int], rejected: int) -> str:
         reasons = ", ".join(f"{code} {count:,}" for code, count in denied.items())
         said.append(f"{sum(denied.values()):,} orders denied ({reasons})")
     if rejected:
-        said.append(f"{rejected:,} rejected by the venue")
+        said.append(f"{rejected:,} {'orders ' if not denied else ''}rejected by the venue")
     return ", ".join(said)
+
+
+def failures(account: AccountSummary) -> list[str]:
+    """A sentence for each strategy of an account that was given up."""
+    return [f"strategy {name} has failed, its trades keep their exits: {why}" for name, why in account.failed.items()]
 
 
 def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:

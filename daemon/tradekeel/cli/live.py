@@ -231,10 +231,11 @@ SUMMARY_COLUMNS = (
 
 def summary_lines(summary: Summary) -> Sequence[Text]:
     """What does not fit a table: netting, feeds, bad rows, halts, duration."""
-    from tradekeel.bootstrap.summary import refusals
+    from tradekeel.bootstrap.summary import failures, refusals
 
     lines: list[Text] = []
     for account in summary.accounts:
+        lines.extend(Text(f"{account.account}: {sentence}", style="bold red") for sentence in failures(account))
         refused = refusals(account.denied, account.rejected)
         if refused:
             lines.append(Text(f"{account.account}: {refused}", style="yellow"))

@@ -6,12 +6,20 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.bootstrap.books import DECISIONS, FILLED, latch
+from tests.unit.bootstrap.books import DECISIONS, FILLED, append, latch
 from tradekeel.bootstrap.launch import account_line, feed_line
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.standing import read_status
-from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, bad_rows, read_summaries
-from tradekeel.domain.records import Latch
+from tradekeel.bootstrap.summary import (
+    AccountSummary,
+    FeedSummary,
+    Summary,
+    bad_rows,
+    failures,
+    read_summaries,
+    refusals,
+)
+from tradekeel.domain.records import Latch, StrategyStatus, StrategyStatusChanged
 from tradekeel.errors import ExitCode
 
 QUALITY = {
@@ -72,6 +80,24 @@ def test_of_several_accounts_the_books_weigh_most(place: Place) -> None:
     risk = only(place)
     latch(place, Latch.HALTED, "reconcile")
     assert Summary(accounts=(risk, only(place))).code is ExitCode.BOOKS_DO_NOT_MATCH
+
+
+def test_strategies_that_failed_are_named_and_change_no_exit_code(place: Place) -> None:
+    assert only(place).failed == {}
+    append(place, [StrategyStatusChanged(ts_ns=1, strategy="floor", status=StrategyStatus.FAILED, reason="it threw")])
+    account = only(place)
+    assert account.failed == {"floor": "it threw"}
+    assert failures(account) == ["strategy floor has failed, its trades keep their exits: it threw"]
+    assert Summary(accounts=(account,)).code is ExitCode.DONE
+
+
+def test_refused_orders_are_counted_by_reason() -> None:
+    assert refusals({}, 0) == ""
+    assert refusals({"paused": 2}, 0) == "2 orders denied (paused 2)"
+    assert refusals({"price_collar": 1_000, "paused": 2}, 3) == (
+        "1,002 orders denied (price_collar 1,000, paused 2), 3 rejected by the venue"
+    )
+    assert refusals({}, 1) == "1 orders rejected by the venue"
 
 
 def test_bad_rows_are_those_with_something_wrong() -> None:

@@ -77,6 +77,7 @@ SUMMARY = Summary(
             latch="reduce_only",
             latch_reason="the day's loss",
             latched_by="risk",
+            failed={"floor": "it threw twice at tick 20: Trouble"},
         ),
     ),
     feeds=(FeedSummary(account="paper", position=5_000, ticks=5_000, ticks_per_s=900.0, quality=FEED["quality"]),),  # type: ignore[arg-type]  # of a dictionary of everything
@@ -128,6 +129,7 @@ def test_log_lines_wait_until_they_are_drawn_above_the_picture() -> None:
         "75.0%",
         "12.34",
         "10012.34",
+        "strategy floor has failed, its trades keep their exits: it threw twice at tick 20: Trouble",
         "1,236 orders denied (price_collar 1,234, paused 2), 1 rejected by the venue",
         "netting booked -0.16 USD",
         "reduce_only: the day's loss",
