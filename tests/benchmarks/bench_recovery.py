@@ -22,7 +22,7 @@ name = "bench"
 state_dir = "state"
 stall_limit_s = 60
 [storage]
-sample_ticks_every = 1
+sample_ticks_every = {every}
 [feeds.market]
 kind = "synthetic"
 instruments = ["EUR_USD"]
@@ -41,6 +41,7 @@ params = {{ trades = {trades}, after = {after}, each = 50 }}
 ROWS, TRADES = 1_000_000, 10_000
 QUICK_ROWS, QUICK_TRADES = 30_000, 1_000
 ROWS_PER_TRADE = 2  # accepted, filled
+TICKS_PER_ROW = 2  # as densely as ticks may be sampled
 ROUNDS = 3
 
 
@@ -48,7 +49,8 @@ def written(folder: Path, rows: int, trades: int) -> Path:
     """A configuration that comes to so many journal rows just when it holds so many trades; the feed goes on far beyond."""
     after = rows - trades * ROWS_PER_TRADE
     path = folder / "bench.toml"
-    path.write_text(CONFIG.format(hoarder=HOARDER, trades=trades, after=after, ticks=rows * 20))
+    wanted = {"trades": trades, "after": after * TICKS_PER_ROW, "ticks": rows * 20, "every": TICKS_PER_ROW}
+    path.write_text(CONFIG.format(hoarder=HOARDER, **wanted))
     return path
 
 

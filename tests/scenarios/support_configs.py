@@ -17,6 +17,7 @@ stall_limit_s = 60
 [storage]
 checkpoint_every_s = {cut_every_s}
 snapshot_schedule = {snapshot_s}
+sample_ticks_every = 40
 """
 
 

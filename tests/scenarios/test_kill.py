@@ -124,6 +124,8 @@ def test_an_honest_run_is_found_in_order(state: Path) -> None:
         ("UPDATE orders SET status = 'not_sent' WHERE type = 'market'", "is not_sent and known to the venue"),
         ("UPDATE trades SET exited_quantity = '0' WHERE status = 'CLOSED'", "is CLOSED with"),
         ("UPDATE executions SET latch = 'halted'", "is not closed as it should be"),
+        ("UPDATE strategies SET status = 'paused'", "is paused"),
+        ("UPDATE executions SET paused = 1", "strategy floor is active"),
         ("UPDATE venue_cursors SET sequence = 100000", "and its record ends at"),
     ],
 )

@@ -30,8 +30,8 @@ from tradekeel.domain.protocol import (
     FeedProgress,
     GiveUp,
     JournalReached,
+    JournalSamples,
     MatchTick,
-    Note,
     QuietUntil,
     Reached,
     Run,
@@ -49,7 +49,7 @@ from tradekeel.domain.protocol import (
     Where,
 )
 from tradekeel.domain.records import FEED_HAS_ENDED, Checkpoint, TickSampled
-from tradekeel.domain.ticks import TickWindow
+from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
@@ -85,7 +85,7 @@ class ConductorSettings(Struct, frozen=True, kw_only=True):
     window_ticks_max: int = 512
     cut_every_s: float = 5.0
     cut_entries_max: int = 4_000
-    sample_ticks_every: int = 0
+    sample_ticks_every: int = 0  # 0: none
     needs_equity: bool = False
     stop_at_end: bool = True
 
@@ -192,10 +192,9 @@ class Feed(Actor):
                 return not self._told_to_stop()
             index = 0
             while index < len(window.ticks) and not self._told_to_stop():
-                start, index = index, await self._conduct_window(window, index)
+                index = await self._conduct_window(window, index)
                 self._stands_behind(window, index)
                 self._tell_progress()
-                await self._sample(window, start, index)
                 if self._cut_is_due():
                     await self._cut()
         return False
@@ -276,7 +275,8 @@ class Feed(Actor):
         tick = window.ticks[index]
         before, after = Stamp.before(tick.position), Stamp.after(tick.position)
         extremes = window.extremes(index, index + 1)
-        await self._executor.send(See(tick.position, before, last_quotes(window, index, index + 1), extremes))
+        quotes, sampled = last_quotes(window, index, index + 1), self._samples(window, index, index + 1)
+        await self._executor.send(See(tick.position, before, quotes, extremes, None, sampled))
         if venue_acts:
             self._heard(await self._executor_side(self._executor, MatchTick(window, index)))
         elif self.settings.lockstep:
@@ -354,7 +354,8 @@ class Feed(Actor):
         last = window.ticks[stop - 1].position
         if self.settings.lockstep:
             await self._session.send(VenuePassed(window, stop))
-        await self._executor.send(See(last, Stamp.after(last), last_quotes(window, start, stop), extremes, equity))
+        quotes, sampled = last_quotes(window, start, stop), self._samples(window, start, stop)
+        await self._executor.send(See(last, Stamp.after(last), quotes, extremes, equity, sampled))
 
     async def _settle(self, stamp: int) -> None:
         if self.settings.lockstep:
@@ -387,17 +388,14 @@ class Feed(Actor):
         )
         self._control.latest(("feed", self.settings.account), progress)
 
-    async def _sample(self, window: TickWindow, start: int, stop: int) -> None:
+    def _samples(self, window: TickWindow, start: int, stop: int) -> tuple[TickSampled, ...]:
+        """One tick in so many, for orientation when the journal is read by a person."""
         every = self.settings.sample_ticks_every
         if not every:
-            return
-        first = -(-(window.first_position + start) // every) * every
-        for position in range(first, window.first_position + stop, every):
-            tick = window.ticks[position - window.first_position]
-            record = TickSampled(
-                ts_ns=tick.ts_ns, instrument=tick.instrument, position=position, bid=tick.bid, ask=tick.ask
-            )
-            await self._executor.send(Note(record))
+            return ()
+        first = window.first_position
+        places = range((-(first + start)) % every + start, stop, every)
+        return tuple(_sampled(window.ticks[place]) for place in places)
 
     def _cut_is_due(self) -> bool:
         if not self._arrived:
@@ -410,6 +408,8 @@ class Feed(Actor):
     async def _cut(self) -> None:
         """A consistent cut: everybody's state at one stamp and one journal sequence, in one transaction."""
         stamp = Stamp.after(self._at)
+        if self.settings.sample_ticks_every:
+            self._heard(await self._executor_side(self._executor, JournalSamples()))
         for _ in range(CUT_ATTEMPTS_MAX):
             await self._settle(stamp)
             # Of this moment and no later one: a record that arrives while everybody catches up makes the cut begin again.
@@ -486,3 +486,7 @@ class Feed(Actor):
             point("feed.ending.closed")
         self._tell_progress()
         self._control.latest(("feed-ended", self.settings.account), FeedEnded(self.settings.account, FEED_HAS_ENDED))
+
+
+def _sampled(tick: Tick) -> TickSampled:
+    return TickSampled(ts_ns=tick.ts_ns, instrument=tick.instrument, position=tick.position, bid=tick.bid, ask=tick.ask)

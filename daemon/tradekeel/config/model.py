@@ -109,7 +109,13 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     commit_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
     backups_kept: Annotated[int, Meta(ge=1, le=100)] = 5
     checkpoints_kept: Annotated[int, Meta(ge=1, le=100)] = 3
-    sample_ticks_every: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0  # journal one tick in so many; 0: none
+    sample_ticks_every: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1_000  # journal one tick in so many; 0: none
+
+    def __post_init__(self) -> None:
+        if self.sample_ticks_every == 1:
+            raise InputError(
+                "sample_ticks_every 1 would journal every tick, which are the feed's to keep; allowed: 0 (none) or 2 and more"
+            )
 
 
 class FeedTable(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
+from msgspec import structs
 
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
@@ -26,6 +27,9 @@ from tradekeel.domain.risk_view import RiskView
 from tradekeel.domain.ticks import Extremes
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
+
+SAMPLES_WAITING_MAX = 1_000
+"""Sampled ticks that wait for a cut; so many, and they are journaled without one."""
 
 
 class Equity(msgspec.Struct, frozen=True):
@@ -74,6 +78,7 @@ class AccountCore:
         self.stamp = book.stamp
         self.seen_to = 0  # feed position up to which the memories reach
         self._owed: dict[str, int] = {}  # trades closed beyond that: their best and worst prices come later
+        self._samples: list[r.TickSampled] = []
         self.equity: Equity | None = None
         self.ready = False  # intents are refused until this incarnation is reconciled
         self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
@@ -91,6 +96,22 @@ class AccountCore:
         """Record something that the executor does not decide: a snapshot, a status, a comparison."""
         step = Step(self.book)
         step.record(record)
+        return step.effects()
+
+    def sample(self, ticks: Iterable[r.TickSampled]) -> Effects:
+        """A few ticks of many, to be journaled. After a restart the feed comes to some of them again: each is taken once."""
+        for tick in ticks:
+            last = self._samples[-1].position if self._samples else self.book.sampled
+            if tick.position > last:
+                self._samples.append(tick)
+        return self.journal_samples() if len(self._samples) >= SAMPLES_WAITING_MAX else Effects()
+
+    def journal_samples(self) -> Effects:
+        """Those that wait become records. A commit for each would cost more than it tells, so they wait for the next cut."""
+        step = Step(self.book)
+        for tick in self._samples:
+            step.record(structs.replace(tick, stamp=self.stamp))
+        self._samples.clear()
         return step.effects()
 
     def resume(self, memories: Mapping[str, PriceMemory], seen_to: int, entries: Iterable[Entry]) -> None:

@@ -151,6 +151,10 @@ class Book(NewsFold):
     def _snapshot(self, record: r.SnapshotTaken) -> list[r.Row]:
         return [record.snapshot] if record.metrics is None else [record.snapshot, record.metrics]
 
+    def _sampled(self, record: r.TickSampled) -> list[r.Row]:
+        self.sampled = max(self.sampled, record.position)
+        return []
+
     def _noted(self, record: r.Record) -> list[r.Row]:
         return []
 
@@ -166,7 +170,7 @@ class Book(NewsFold):
             state.cursor,
         )
         book.money, book.trades_gross = state.money, state.trades_gross
-        book.exit_decisions = state.exit_decisions
+        book.exit_decisions, book.sampled = state.exit_decisions, state.sampled
         for order in state.orders:
             book._index(order)
         book.ended = {o.client_order_id: o for o in state.ended}
@@ -206,7 +210,7 @@ _HANDLERS = cast(
         r.LatchChanged: Book._latch,
         r.ParameterChanged: Book._parameter,
         r.SnapshotTaken: Book._snapshot,
-        r.TickSampled: Book._noted,
+        r.TickSampled: Book._sampled,
         r.Reconciled: Book._noted,
         r.Administered: Book._noted,
     },

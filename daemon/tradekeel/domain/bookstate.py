@@ -73,6 +73,7 @@ class BookState(Struct):
     strategies: list[StrategyLine]
     signals: list[Signal]
     fill_ids: dict[str, tuple[str, ...]] = {}
+    sampled: int = 0
 
 
 class OpenBooks:
@@ -83,6 +84,7 @@ class OpenBooks:
         self.sequence = 0  # last journal record applied
         self.stamp = 0
         self.cursor = 0  # last venue transaction booked
+        self.sampled = 0  # feed position of the last tick in the journal
         self.exit_decisions = 0  # exits that the monitor or a person decided: the number of the last
         self.money = Money()
         self.trades_gross = ZERO  # realised by trades, before fees and financing: what attribution compares
@@ -213,6 +215,7 @@ class OpenBooks:
             list(self.strategies.values()),
             list(self.signals.values()),
             self.fill_ids,
+            self.sampled,
         )
         return STATE_ENCODER.encode(state)
 

@@ -15,7 +15,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, VenueAsk
 from tradekeel.domain.messages import Decision, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.records import Checkpoint, Group, Latch, Record, StrategyStatus
+from tradekeel.domain.records import Checkpoint, Group, Latch, Record, StrategyStatus, TickSampled
 from tradekeel.domain.ticks import Extremes, TickWindow
 from tradekeel.domain.view import Entry, View
 
@@ -148,13 +148,21 @@ class TakeSnapshot(Struct, frozen=True):
 
 
 class See(Struct, frozen=True):
-    """Ticks up to ``position`` have passed everybody; what comes next happens at ``stamp``."""
+    """Ticks up to ``position`` have passed everybody; what comes next happens at ``stamp``.
+
+    ``sampled`` are those among them that are to be journaled, at the next :class:`JournalSamples`.
+    """
 
     position: int
     stamp: int
     quotes: Mapping[str, Quote]
     extremes: Mapping[str, Extremes]
     equity: EquitySeen | None = None
+    sampled: tuple[TickSampled, ...] = ()
+
+
+class JournalSamples(Struct, frozen=True):
+    """Journal the sampled ticks that have passed. Answer: the last journal sequence, when it is durable."""
 
 
 class MatchTick(Struct, frozen=True):

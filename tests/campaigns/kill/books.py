@@ -127,6 +127,7 @@ def check_always(ours: Ours, theirs: Theirs) -> Iterator[str]:
     yield from _only_durable_was_sent(ours, theirs)
     yield from _only_durable_was_told(ours, theirs)
     yield from _decisions_count(ours)
+    yield from _samples_in_order(ours)
     yield from _one_order_a_leg(ours, theirs)
 
 
@@ -197,6 +198,17 @@ def _decisions_count(ours: Ours) -> Iterator[str]:
             last[key] = content["number"]
 
 
+def _samples_in_order(ours: Ours) -> Iterator[str]:
+    last: Counter[str] = Counter()
+    for row in ours.journal:
+        if row["type"] != "tick_sampled":
+            continue
+        position = msgspec.msgpack.decode(row["payload"])["position"]
+        if position <= last[row["execution"]]:
+            yield f"tick {position} was sampled behind tick {last[row['execution']]}"
+        last[row["execution"]] = position
+
+
 def _one_order_a_leg(ours: Ours, theirs: Theirs) -> Iterator[str]:
     """Of a decision and all its renewals the venue saw one order at most."""
     at_venue = {order["client_order_id"] for order in theirs.orders}
@@ -253,8 +265,9 @@ def _execution_closed(ours: Ours, steered: bool) -> Iterator[str]:
         if row["status"] != "closed" or ((row["latch"] != "open" or row["paused"]) and not steered):
             state = (row["status"], row["latch"], row["latch_reason"], row["paused"])
             yield f"execution {row['number']} is not closed as it should be: {state}"
+    paused = {row["execution"] for row in ours.executions if row["paused"]}
     for row in ours.strategies:
-        if row["status"] != "active":
+        if row["status"] != ("paused" if row["execution"] in paused else "active"):
             yield f"strategy {row['strategy']} is {row['status']}: {row['status_reason']}"
 
 

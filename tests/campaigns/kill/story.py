@@ -1,4 +1,4 @@
-"""The story of a run as the strategies lived it: trades and events, without what must differ between two runs.
+"""The story of a run as the strategies lived it: trades, events and sampled ticks, without what must differ between two runs.
 
 Ids are made from the execution's random id, versions and update times count what a restart adds. Everything else,
 prices, times, reasons and money to the last digit, must be the same in a run that was killed and in one that was not.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from tests.campaigns.kill.books import Ours, Row
 
@@ -35,7 +37,14 @@ def story_of(ours: Ours) -> dict[str, list[Line]]:
     trades = sorted(_line(row) for row in ours.trades)
     names = {row["trade_id"]: f"trade {_line(row)[:6]}" for row in ours.trades}
     events = [_event(row, names) for row in ours.events]
-    return {"trades": trades, "events": events}
+    return {"trades": trades, "events": events, "sampled ticks": [*_samples(ours)]}
+
+
+def _samples(ours: Ours) -> Iterator[Line]:
+    for row in ours.journal:
+        if row["type"] == "tick_sampled":
+            tick = msgspec.msgpack.decode(row["payload"])
+            yield tuple((name, str(tick[name])) for name in ("position", "instrument", "ts_ns", "bid", "ask"))
 
 
 def _line(row: Row) -> Line:

@@ -52,6 +52,7 @@ stall_limit_s = 120
 [storage]
 checkpoint_every_s = {cut_every_s}
 snapshot_schedule = {snapshot_s}
+sample_ticks_every = 50
 """
 
 

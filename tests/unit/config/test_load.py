@@ -153,6 +153,11 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
             'storage.snapshot_schedule: found "hourly" (a string), allowed: seconds from 0 (never) to 86400 or a cron line',
         ),
         (
+            GOOD + "[storage]\nsample_ticks_every = 1\n",
+            "storage: sample_ticks_every 1 would journal every tick",
+        ),
+        (GOOD + "[storage]\nsample_ticks_every = 0\n", ""),
+        (
             GOOD + "[instruments.EUR_USD]\nquantity_min = 5\nquantity_max = 4\n",
             "instruments.EUR_USD: quantity_min 5 is above quantity_max 4",
         ),

@@ -115,7 +115,6 @@ def test_a_sequence_is_counted_or_given() -> None:
     "record",
     [
         r.DaemonStarted(ts_ns=1, version="1", wall_ns=1),
-        r.TickSampled(ts_ns=1, instrument="EUR_USD", position=1, bid=D(1), ask=D(1)),
         r.Reconciled(ts_ns=1, balanced=True),
         r.Administered(ts_ns=1, action="wipe", rows=3, by="anna"),
     ],
@@ -127,6 +126,18 @@ def test_records_that_only_tell_change_nothing(record: r.Record) -> None:
 
     assert book.apply(record) == []
     assert structs.replace(_state(book), sequence=0) == before
+
+
+def test_the_last_sampled_tick_is_remembered_and_nothing_else_of_it() -> None:
+    book = begun()
+    before = structs.replace(_state(book), sequence=0)
+
+    for position in (500, 1_000, 750):
+        tick = r.TickSampled(ts_ns=1, instrument="EUR_USD", position=position, bid=D(1), ask=D(1))
+        assert book.apply(tick) == []
+
+    assert structs.replace(_state(book), sequence=0) == structs.replace(before, sampled=1_000)
+    assert Book.load(book.save()).sampled == 1_000
 
 
 def _state(book: Book) -> BookState:

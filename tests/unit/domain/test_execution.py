@@ -12,8 +12,9 @@ from msgspec import structs
 
 from tests.unit.domain.executor_desk import EUR, ExecutorDesk, K, buy, cancels_in, leave, placed_in, records_in, sell
 from tradekeel.domain import records as r
+from tradekeel.domain.account import SAMPLES_WAITING_MAX
 from tradekeel.domain.effects import PlaceOrder
-from tradekeel.domain.messages import Cancel, Emit, SetTimer, SignalStatus
+from tradekeel.domain.messages import Cancel, Emit, SetTimer, SignalStatus, Stamp
 from tradekeel.domain.orders import OrderStatus, OrderType, Purpose, Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.risk_limits import RiskLimits
@@ -646,3 +647,46 @@ def test_an_exit_of_less_than_a_step_is_denied_with_the_reason() -> None:
     (denied,) = taken.record.orders
     assert (denied.status, denied.quantity) == (S.DENIED, D("0.3"))
     assert denied.status_reason == "quantity_invalid: EUR_USD is traded in steps of 1 units, found 0.3"
+
+
+# --- sampled ticks ----------------------------------------------------------------------------------------------------
+
+
+def ticks_at(*positions: int) -> list[r.TickSampled]:
+    return [r.TickSampled(ts_ns=n, instrument="EUR_USD", position=n, bid=D("1.1"), ask=D("1.2")) for n in positions]
+
+
+def journaled(desk: ExecutorDesk) -> list[tuple[int, int]]:
+    effects = desk.keep(desk.core.journal_samples())
+    assert not effects.requests
+    return [(e.record.position, e.record.stamp) for e in effects.entries if isinstance(e.record, r.TickSampled)]
+
+
+def test_sampled_ticks_wait_and_are_journaled_together_where_the_account_stands_then() -> None:
+    desk = ExecutorDesk()
+    assert not desk.core.sample(ticks_at(4))
+    assert not desk.core.sample(ticks_at(8))
+    desk.core.at(Stamp.after(9))
+    assert journaled(desk) == [(4, Stamp.after(9)), (8, Stamp.after(9))]
+    assert journaled(desk) == []
+
+
+def test_a_sampled_tick_is_journaled_once_however_often_the_feed_comes_to_it() -> None:
+    desk = ExecutorDesk()
+    desk.core.sample(ticks_at(4, 8))
+    desk.core.sample(ticks_at(4, 8, 12))
+    assert [position for position, _ in journaled(desk)] == [4, 8, 12]
+    desk.core.sample(ticks_at(8, 12, 16))
+    assert [position for position, _ in journaled(desk)] == [16]
+    desk.core.sample(ticks_at(20))  # not durable when the process ends, and then not gone: the feed comes to it again
+    desk.restart()
+    desk.core.sample(ticks_at(12, 16, 20))
+    assert [position for position, _ in journaled(desk)] == [20]
+
+
+def test_so_many_wait_and_no_more() -> None:
+    desk = ExecutorDesk()
+    assert not desk.core.sample(ticks_at(*range(1, SAMPLES_WAITING_MAX)))
+    effects = desk.keep(desk.core.sample(ticks_at(SAMPLES_WAITING_MAX)))
+    assert len(effects.entries) == SAMPLES_WAITING_MAX
+    assert journaled(desk) == []

@@ -46,6 +46,7 @@ from tradekeel.domain.protocol import (
     EquitySeen,
     ExitTrades,
     FailStrategy,
+    JournalSamples,
     MatchTick,
     NewsWaits,
     Note,
@@ -89,6 +90,13 @@ class Executor(Starting, Following, People):
             self._equity_seen(message.equity, None)
         self.core.at(message.stamp)
         self._take(self.core.see(message.position, message.quotes, message.extremes, self._now()))
+        if message.sampled:
+            self._take(self.core.sample(message.sampled))
+
+    def _journal_samples(self, message: JournalSamples, reply: Reply | None) -> None:
+        assert reply is not None
+        self._take(self.core.journal_samples())
+        self._promise(reply, self._book.sequence)
 
     def _equity_seen(self, message: EquitySeen, reply: Reply | None) -> None:
         self.core.equity = Equity(message.equity, message.day_start, message.peak)
@@ -149,6 +157,7 @@ _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
     Decide: Executor._decide,
     See: Executor._see,
     EquitySeen: Executor._equity_seen,
+    JournalSamples: Executor._journal_samples,
     MatchTick: Executor._match,
     Settle: Executor._settle,
     CaughtUp: Executor._caught_up,
