@@ -11,9 +11,14 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide, on_grid, round_to
+from tradekeel.domain.sessions import THURSDAY, WEDNESDAY
 from tradekeel.errors import InputError
 
 PIPS_STEP = Decimal("0.001")
+
+NEXT_DAY_WITH_USD = frozenset(("CAD", "TRY", "RUB", "PHP"))
+"""Currencies that settle against the dollar in one business day; their crosses, like everything else, in two
+(https://www.londonfx.co.uk/valdates.html, https://en.wikipedia.org/wiki/Foreign_exchange_spot)."""
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
@@ -38,6 +43,12 @@ class Instrument(Struct, frozen=True, kw_only=True):
             raise InputError(f"instrument {self.symbol}: pip_size must be a multiple of tick_size")
         if self.quantity_min > self.quantity_max:
             raise InputError(f"instrument {self.symbol}: quantity_min is above quantity_max")
+
+    @property
+    def triple_weekday(self) -> int:
+        """The weekday (Monday is 0) over whose rollover a position is financed for the weekend as well."""
+        next_day = "USD" in (self.base, self.quote) and not NEXT_DAY_WITH_USD.isdisjoint((self.base, self.quote))
+        return THURSDAY if next_day else WEDNESDAY
 
     @property
     def price_digits(self) -> int:

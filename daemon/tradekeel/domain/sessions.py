@@ -14,8 +14,9 @@ open either. Holidays are not modelled. Daylight saving comes from the IANA time
 so the weeks in which Europe and America change on different Sundays come out right.
 
 The trading day rolls at 17:00 New York time, and a position held over that moment pays or earns one night of financing;
-over Wednesday's roll three, because spot settles two business days later and the weekend then lies in between (pairs that
-settle in one day, such as USD/CAD, have theirs on Thursday).
+over Wednesday's roll three, because spot settles two business days later and the weekend then lies in between. Pairs that
+settle in one day, such as USD/CAD, have theirs on Thursday: which weekday it is, the instrument says
+(:attr:`~tradekeel.domain.instruments.Instrument.triple_weekday`).
 
 All functions are pure functions of UTC nanoseconds. Each UTC day's boundaries are computed once and kept.
 """
@@ -72,10 +73,14 @@ class _Day(Struct, frozen=True):
 
 
 class Rollover(Struct, frozen=True):
-    """One 17:00 in New York at which open positions pay or earn ``nights`` nights of financing."""
+    """One 17:00 in New York at which open positions pay or earn financing. ``weekday`` counts Monday as 0."""
 
     ts_ns: int
-    nights: int
+    weekday: int
+
+    def nights(self, triple_weekday: int = WEDNESDAY) -> int:
+        """How many nights of it, for an instrument whose weekend is financed on ``triple_weekday``."""
+        return 3 if self.weekday == triple_weekday else 1
 
 
 def session_at(ts_ns: int) -> Session | None:
@@ -138,26 +143,26 @@ def closed_ns_between(start_ns: int, end_ns: int) -> int:
     return closed_ns
 
 
-def next_rollover(ts_ns: int, triple_weekday: int = WEDNESDAY) -> Rollover:
-    """The first rollover after ``ts_ns`` (not at it). ``triple_weekday`` counts Monday as 0."""
+def next_rollover(ts_ns: int) -> Rollover:
+    """The first rollover after ``ts_ns`` (not at it)."""
     day = _wall(ts_ns).date()
     while True:
         if day.weekday() not in (SATURDAY, SUNDAY):
             roll_ns = _instant_ns(day, ROLL, NEW_YORK)
             if roll_ns > ts_ns:
-                return Rollover(roll_ns, 3 if day.weekday() == triple_weekday else 1)
+                return Rollover(roll_ns, day.weekday())
         day += timedelta(days=1)
 
 
-def rollovers_between(start_ns: int, end_ns: int, triple_weekday: int = WEDNESDAY) -> tuple[Rollover, ...]:
+def rollovers_between(start_ns: int, end_ns: int) -> tuple[Rollover, ...]:
     """Every rollover after ``start_ns`` up to and including ``end_ns``: a position that is opened at the very moment of a
     roll does not pay for it, and consecutive calls miss none and count none twice.
     """
     found = []
-    roll = next_rollover(start_ns, triple_weekday)
+    roll = next_rollover(start_ns)
     while roll.ts_ns <= end_ns:
         found.append(roll)
-        roll = next_rollover(roll.ts_ns, triple_weekday)
+        roll = next_rollover(roll.ts_ns)
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.domain.make import dec
 from tradekeel.domain.instruments import CATALOGUE, Instrument, ledger_step
 from tradekeel.domain.money import Rounding, ledger, on_grid
+from tradekeel.domain.sessions import THURSDAY, WEDNESDAY
 from tradekeel.errors import InputError
 
 EUR_USD, USD_JPY, BTC = CATALOGUE["EUR_USD"], CATALOGUE["USD_JPY"], CATALOGUE["BTC_USDT"]
@@ -64,6 +65,23 @@ class TestAnInstrument:
     def test_takes_pips_of_whatever_digits_to_the_nearest_step(self):
         coarse = made(tick_size=dec("0.03"), pip_size=dec("0.03"))
         assert coarse.from_pips(dec("1." + "3" * 60)) == dec("0.03")
+
+    @pytest.mark.parametrize(
+        ("symbol", "weekday"),
+        [
+            ("USD_CAD", THURSDAY),
+            ("USD_TRY", THURSDAY),
+            ("USD_RUB", THURSDAY),
+            ("CAD_USD", THURSDAY),
+            ("EUR_USD", WEDNESDAY),
+            ("USD_JPY", WEDNESDAY),
+            ("GBP_CAD", WEDNESDAY),
+            ("BTC_USDT", WEDNESDAY),
+        ],
+    )
+    def test_knows_over_which_roll_the_weekend_is_financed(self, symbol, weekday):
+        base, quote = symbol.split("_")
+        assert made(symbol=symbol, base=base, quote=quote).triple_weekday == weekday
 
     def test_puts_prices_on_the_grid_in_the_direction_asked_for(self):
         assert EUR_USD.price(dec("1.234567")) == dec("1.23457")

@@ -212,6 +212,22 @@ class TestFinancing:
         told = desk.tick("1.10000/1.10010", after_s=at("2014-05-14 21:00:00"))
         assert told == ["EUR_USD financed 0.0550 (1 night)", "EUR_USD financed 0.1650 (3 nights)"]
 
+    def test_counts_them_on_thursday_where_a_pair_settles_in_one_day(self):
+        rates = {
+            symbol: FinancingRate(unit="pips_per_day", long=D("-1"), short=D(1)) for symbol in ("EUR_USD", "USD_CAD")
+        }
+        desk = Desk(financing=rates)
+        desk.tick("1.25000/1.25010", symbol="USD_CAD")
+        desk.place("eur", "buy", 1000)
+        desk.place("cad", "buy", 1000, instrument="USD_CAD")
+        desk.tick("1.10000/1.10010")
+        desk.tick("1.25000/1.25010", symbol="USD_CAD")
+        told = desk.tick("1.10000/1.10010", after_s=at("2014-05-14 21:00:00"))
+        assert [line.split(" (")[1] for line in told] == ["1 night)", "1 night)", "3 nights)", "1 night)"]
+        assert [line.split()[0] for line in told] == ["EUR_USD", "USD_CAD"] * 2, "one roll after the other"
+        told = desk.tick("1.10000/1.10010", after_s=86_400)
+        assert [line.split(" (")[1] for line in told] == ["1 night)", "3 nights)"]
+
     def test_over_a_weekend_counts_friday_only(self):
         desk = Desk(financing=self.RATES)
         desk.tick("1.10000/1.10010", after_s=at("2014-05-16 20:00:00"))

@@ -164,7 +164,7 @@ class TestTradingDay:
 class TestRollover:
     def test_a_week_has_five_rolls_and_seven_nights(self):
         rolls = rollovers_between(ns("2014-05-04"), ns("2014-05-11"))
-        assert [roll.nights for roll in rolls] == [1, 1, 3, 1, 1]
+        assert [roll.nights() for roll in rolls] == [1, 1, 3, 1, 1]
         assert [wall(roll.ts_ns, "America/New_York").strftime("%a %H:%M") for roll in rolls] == [
             "Mon 17:00",
             "Tue 17:00",
@@ -174,8 +174,8 @@ class TestRollover:
         ]
 
     def test_pairs_that_settle_in_a_day_have_their_three_nights_on_thursday(self):
-        rolls = rollovers_between(ns("2014-05-04"), ns("2014-05-11"), triple_weekday=THURSDAY)
-        assert [roll.nights for roll in rolls] == [1, 1, 1, 3, 1]
+        rolls = rollovers_between(ns("2014-05-04"), ns("2014-05-11"))
+        assert [roll.nights(THURSDAY) for roll in rolls] == [1, 1, 1, 3, 1]
 
     def test_a_position_opened_at_the_roll_does_not_pay_for_it_and_one_closed_at_it_does(self):
         roll_ns = ns("2014-05-08T21:00:00")
@@ -199,4 +199,4 @@ class TestRollover:
         assert ts_ns < roll.ts_ns <= ts_ns + 3 * DAY_NS + HOUR_NS
         assert (there.hour, there.minute, there.second) == (17, 0, 0)
         assert there.weekday() < 5
-        assert roll.nights == (3 if there.weekday() == 2 else 1)
+        assert roll.nights() == (3 if there.weekday() == 2 else 1)

@@ -24,6 +24,7 @@ from tradekeel.domain.messages import Fill, Liquidity, TransactionKind, VenueTra
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, convert
+from tradekeel.domain.sessions import Rollover
 from tradekeel.domain.ticks import Tick
 
 PositionKey = tuple[str, str | None]
@@ -250,7 +251,7 @@ class VenueAccount:
         )
         return booking.position
 
-    def finance(self, nights: int) -> None:
+    def finance(self, roll: Rollover) -> None:
         """Book one rollover on every position whose instrument has a rate, at the last marks."""
         for key in self.sorted_positions():
             position = self.positions[key]
@@ -260,6 +261,7 @@ class VenueAccount:
             mark = self.marks[position.instrument]
             rate = self.margin.rate_of(position.instrument, self.marks)
             instrument = self.instruments[position.instrument]
+            nights = roll.nights(instrument.triple_weekday)
             amount = financing(terms, instrument, position, mark, nights, rate, self.terms.currency)
             sums = self.sums
             self._set(Sums(sums.deposits, sums.realised, sums.financing + amount, sums.fees))

@@ -77,7 +77,7 @@ class Floor:
         # Without a time before it (the first tick of a run) no night has passed that anybody could know of.
         if before_ns and account.ts_ns > before_ns and account.is_financed():
             for roll in rollovers_between(before_ns, account.ts_ns):
-                account.finance(roll.nights)
+                account.finance(roll)
         for order in self._orders.take_expired(account.ts_ns):
             if order.is_open:
                 self.end(order, OrderState.EXPIRED, Ending.GTD)
