@@ -159,6 +159,7 @@ class InstrumentTable(Struct, frozen=True, kw_only=True):
 
     tick_size: Positive | None = None
     pip_size: Positive | None = None
+    lot: Positive | None = None
     lot_step: Positive | None = None
     quantity_min: Positive | None = None
     quantity_max: Positive | None = None

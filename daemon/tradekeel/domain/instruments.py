@@ -1,7 +1,8 @@
 """Instruments: what is traded, on which price and size grid, and in which currencies.
 
 ``pip_size`` is the trade's own unit of price distance (0.0001 for most pairs, 0.01 for yen pairs); ``tick_size`` is the
-smallest step a price can take (0.00001 at most brokers), ``lot_step`` the smallest step of a quantity.
+smallest step a price can take (0.00001 at most brokers), ``lot_step`` the smallest step of a quantity. ``lot`` is what the
+market calls one lot, in units: 100,000 of the base currency in FX. Quantities are units everywhere; a commission may be by lot.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tradekeel.domain.sessions import THURSDAY, WEDNESDAY
 from tradekeel.errors import InputError
 
 PIPS_STEP = Decimal("0.001")
+STANDARD_LOT = Decimal(100_000)
 
 NEXT_DAY_WITH_USD = frozenset(("CAD", "TRY", "RUB", "PHP"))
 """Currencies that settle against the dollar in one business day; their crosses, like everything else, in two
@@ -29,13 +31,14 @@ class Instrument(Struct, frozen=True, kw_only=True):
     quote: str
     tick_size: Decimal
     pip_size: Decimal
+    lot: Decimal = STANDARD_LOT
     lot_step: Decimal = ONE
     quantity_min: Decimal = ONE
     quantity_max: Decimal = Decimal(100_000_000)
     margin_rate: Decimal = Decimal("0.0333")  # share of notional that one unit of exposure locks, 1/30 as a rule
 
     def __post_init__(self) -> None:
-        for name in ("tick_size", "pip_size", "lot_step", "quantity_min", "quantity_max", "margin_rate"):
+        for name in ("tick_size", "pip_size", "lot", "lot_step", "quantity_min", "quantity_max", "margin_rate"):
             value: Decimal = getattr(self, name)
             if not (value.is_finite() and value > ZERO):
                 raise InputError(f"instrument {self.symbol}: {name} must be above zero, found {value}")
@@ -54,11 +57,6 @@ class Instrument(Struct, frozen=True, kw_only=True):
     def price_digits(self) -> int:
         """Decimal places of a price, for display."""
         return max(0, -int(self.tick_size.normalize().as_tuple().exponent))
-
-    @property
-    def quantity_digits(self) -> int:
-        """Decimal places of a quantity, for display."""
-        return max(0, -int(self.lot_step.normalize().as_tuple().exponent))
 
     def pips(self, distance: Decimal) -> Decimal:
         """A price distance in pips, exact to a thousandth of a pip (display and strategy decisions)."""
@@ -115,10 +113,11 @@ CATALOGUE: dict[str, Instrument] = {symbol: _pair(symbol) for symbol in _PAIRS.s
         quote=symbol.split("_")[1],
         tick_size=Decimal(tick),
         pip_size=Decimal(tick),
-        lot_step=Decimal(lot),
+        lot=ONE,
+        lot_step=Decimal(step),
         quantity_min=Decimal(least),
         margin_rate=ONE,
     )
-    for symbol, (tick, lot, least) in _CRYPTO.items()
+    for symbol, (tick, step, least) in _CRYPTO.items()
 }
 """Instruments known without configuration: the usual FX pairs as brokers quote them, and two crypto pairs."""

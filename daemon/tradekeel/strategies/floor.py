@@ -58,7 +58,7 @@ from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.volatility import Window
 
 UNITS_STEP = Decimal("1e-8")
-"""Grid on which a layer's size is computed before it is rounded down to the instrument's lot."""
+"""Grid on which a layer's size is computed before it is rounded down to the instrument's own."""
 
 
 NEVER_BELOW = ZERO

@@ -43,11 +43,15 @@ class TestTheCatalogue:
     def test_trades_bitcoin_in_parts_without_leverage(self):
         assert (BTC.lot_step, BTC.margin_rate) == (dec("0.00001"), dec(1))
 
+    def test_calls_a_hundred_thousand_units_a_lot_and_one_bitcoin(self):
+        assert {known.lot for known in (EUR_USD, USD_JPY, made())} == {dec(100_000)}
+        assert BTC.lot == 1
+        assert made(lot=dec(100)).lot == 100
+
 
 class TestAnInstrument:
     def test_shows_as_many_digits_as_its_grids_have(self):
-        assert (EUR_USD.price_digits, EUR_USD.quantity_digits) == (5, 0)
-        assert (BTC.price_digits, BTC.quantity_digits) == (2, 5)
+        assert (EUR_USD.price_digits, BTC.price_digits) == (5, 2)
         assert made(tick_size=dec(5), pip_size=dec(10), lot_step=dec(100)).price_digits == 0
 
     def test_measures_distances_in_pips(self):
@@ -93,7 +97,7 @@ class TestAnInstrument:
         assert EUR_USD.quantity(dec("999.99")) == 999
 
     @pytest.mark.parametrize(
-        "field", ["tick_size", "pip_size", "lot_step", "quantity_min", "quantity_max", "margin_rate"]
+        "field", ["tick_size", "pip_size", "lot", "lot_step", "quantity_min", "quantity_max", "margin_rate"]
     )
     @pytest.mark.parametrize("value", ["0", "-1", "NaN", "Infinity"])
     def test_refuses_a_figure_that_is_not_above_zero(self, field, value):

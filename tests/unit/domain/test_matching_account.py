@@ -114,6 +114,21 @@ class TestCommission:
         assert desk.record[-1].fill.fee == D(fee)
         assert desk.record[-1].balance == 10000 - D(fee)
 
+    @pytest.mark.parametrize(
+        ("lot", "fees"),
+        [(None, [D("0.035"), D("1.75")]), (D(10_000), [D("0.35"), D("0.0002")])],
+    )
+    def test_by_lot_is_by_the_instruments_unless_it_has_its_own(self, lot: D | None, fees: list[D]):
+        desk = Desk(
+            commission=Commission(model="per_lot", taker=D("3.5"), lot=lot), conversion_rates={"USDT_USD": D(1)}
+        )
+        desk.tick("9000/9001", "BTC_USDT")
+        desk.place("in", "buy", 1000)
+        desk.place("coin", "buy", "0.5", instrument="BTC_USDT")
+        desk.tick("1.10000/1.10010")
+        desk.tick("9000/9001", "BTC_USDT")
+        assert [entry.fill.fee for entry in desk.record if entry.fill] == fees
+
     def test_of_a_maker_is_the_makers(self):
         desk = Desk(commission=Commission(model="per_unit", taker=D("0.001"), maker=D("0.0001")))
         desk.place("taker", "buy", 1000)

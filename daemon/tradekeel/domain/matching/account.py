@@ -18,7 +18,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching.costs import commission_due, commission_raw, financing
 from tradekeel.domain.matching.margin import Margin
 from tradekeel.domain.matching.rates import Converter
-from tradekeel.domain.matching.terms import PaperAccount, PaperSettings
+from tradekeel.domain.matching.terms import Commission, PaperAccount, PaperSettings
 from tradekeel.domain.matching.working import WorkingOrder
 from tradekeel.domain.messages import Fill, Liquidity, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ZERO
@@ -200,7 +200,7 @@ class VenueAccount:
         used += self.margin.needed(symbol, before - abs(held) + abs(after), mark, rate)
         used -= self.margin.needed(symbol, before, mark, rate)
         model = self.settings.commission
-        raw = commission_raw(model, execution.quantity, execution.price, rate, execution.liquidity)
+        raw = _commission_of(model, execution, rate)
         fee = commission_due(model, raw, self.terms.currency)
         return self.sums.balance + unrealised - fee >= used
 
@@ -308,7 +308,7 @@ class VenueAccount:
     def _charge(self, execution: Execution, order: WorkingOrder | None, rate: Decimal) -> Decimal:
         """The commission of this execution; the minimum and the rounding are the order's, not the execution's."""
         model = self.settings.commission
-        raw = commission_raw(model, execution.quantity, execution.price, rate, execution.liquidity)
+        raw = _commission_of(model, execution, rate)
         if order is None:
             return commission_due(model, raw, self.terms.currency)
         order.fee_raw += raw
@@ -316,3 +316,8 @@ class VenueAccount:
         fee = due - order.fee
         order.fee = due
         return fee
+
+
+def _commission_of(model: Commission, execution: Execution, rate: Decimal) -> Decimal:
+    instrument, liquidity = execution.instrument, execution.liquidity
+    return commission_raw(model, instrument, execution.quantity, execution.price, rate, liquidity)

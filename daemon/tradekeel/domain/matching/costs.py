@@ -66,7 +66,7 @@ def latency_ns(settings: PaperSettings, instrument: str, position: int, side: Si
 
 
 def commission_raw(
-    model: Commission, quantity: Decimal, price: Decimal, rate: Decimal, liquidity: Liquidity
+    model: Commission, instrument: Instrument, quantity: Decimal, price: Decimal, rate: Decimal, liquidity: Liquidity
 ) -> Decimal:
     """The commission on one fill in account currency before minimum and rounding; ``rate`` converts from quote."""
     if model.model == "none":
@@ -76,7 +76,7 @@ def commission_raw(
     if model.model == "per_unit":
         return quantity * charge
     if model.model == "per_lot":
-        return divide(quantity * charge, model.lot, COST_STEP, Rounding.FEE)
+        return divide(quantity * charge, model.lot or instrument.lot, COST_STEP, Rounding.FEE)
     notional = quantity * price * rate
     if model.model == "per_million":
         return divide(notional * charge, MILLION, COST_STEP, Rounding.FEE)

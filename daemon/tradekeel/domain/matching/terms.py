@@ -74,15 +74,15 @@ class Slippage(_Terms, frozen=True, kw_only=True):
 class Commission(_Terms, frozen=True, kw_only=True):
     """What the venue charges. ``maker`` applies to limit orders that rested, ``taker`` to everything else.
 
-    ``per_unit``: account currency for each unit of base. ``per_lot``: for each ``lot`` units. ``per_million``: for
-    each million of account-currency notional. ``percent``: percent of notional. ``minimum`` is charged once an order,
-    in account currency.
+    ``per_unit``: account currency for each unit of base. ``per_lot``: for each ``lot`` units, the instrument's own lot
+    unless it is given here. ``per_million``: for each million of account-currency notional. ``percent``: percent of
+    notional. ``minimum`` is charged once an order, in account currency.
     """
 
     model: Literal["none", "per_unit", "per_lot", "per_million", "percent"] = "none"
     taker: NotNegative = ZERO
     maker: NotNegative | None = None  # None: the same as taker
-    lot: Positive = Decimal(100_000)
+    lot: Positive | None = None  # None: the instrument's
     minimum: NotNegative = ZERO
 
     def __post_init__(self) -> None:
