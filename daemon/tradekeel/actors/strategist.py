@@ -150,7 +150,7 @@ class Strategist(Actor):
     async def _attached(self, attached: Attached) -> None:
         self._execution = attached.execution
         self._frontier = attached.frontier
-        if attached.view.status is StrategyStatus.FAILED:
+        if attached.failed:
             self._inert = True
         else:
             try:

@@ -232,6 +232,7 @@ class Attached(Struct, frozen=True):
     position: int  # of the saved state
     frontier: int  # the stamp of the last thing in the journal
     ts_ns: int  # event time of the last record
+    failed: bool = False  # it has failed since the view's moment: it decides nothing any more
     joins: bool = False  # it was not there for the ticks since its saved state: they are not its own
 
 

@@ -83,4 +83,11 @@ _NEWS_WORDS = {
     TransactionKind.ORDER_CANCELED: "canceled",
     TransactionKind.ORDER_EXPIRED: "expired",
 }
-_CHANGE_WORDS = {OrderEvent.LOSE.value: "unknown", OrderEvent.PROVE_NOT_SENT.value: "not_sent"}
+_CHANGE_WORDS = {
+    OrderEvent.LOSE.value: "unknown",
+    OrderEvent.PROVE_NOT_SENT.value: "not_sent",
+    # An answer of the venue's that it keeps no record of, or what a person has found out.
+    OrderEvent.REJECT.value: "rejected",
+    OrderEvent.CANCEL.value: "canceled",
+    OrderEvent.EXPIRE.value: "expired",
+}

@@ -388,6 +388,14 @@ def test_whatever_else_may_become_of_an_order() -> None:
     assert lines(core, step, lost) == ["order entry unknown"]
     gone = desk.keep(desk.core.resolve(order.client_order_id, OrderStatus.NOT_SENT, "anna", desk.now_ns))
     assert lines(core, gone) == ["order entry not_sent"]
+    for outcome, word in ((OrderStatus.REJECTED, "rejected"), (OrderStatus.EXPIRED, "expired")):
+        step, order = entered()
+        lost = desk.keep(desk.core.lost(order.client_order_id, "timeout", desk.now_ns))
+        found = desk.keep(desk.core.resolve(order.client_order_id, outcome, "anna", desk.now_ns))
+        assert lines(core, step, lost, found) == ["order entry unknown", f"order entry {word}"]
+    step, order = entered()
+    refused = desk.keep(desk.core.refused(order.client_order_id, "no such instrument", desk.now_ns))
+    assert lines(core, step, refused) == ["order entry rejected"]
     paused = desk.keep(desk.core.pause(True, "", "anna", desk.now_ns))
     assert lines(core, paused, desk.decide(buy())) == ["pause ", "order entry denied"]
 

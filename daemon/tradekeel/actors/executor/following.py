@@ -7,7 +7,7 @@ from collections import deque
 from tradekeel.actors.executor.shell import Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.protocol import Attach, Attached, Cut, ReadEntries
-from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint
+from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, StrategyStatus
 from tradekeel.domain.recovery import AccountState, encode_account_state, view_at
 from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Reply
@@ -45,9 +45,14 @@ class Following(Shell):
                 position=position,
                 frontier=self._book.stamp,
                 ts_ns=self._last_ns,
+                failed=message.strategy is not None and self._has_failed(message.strategy),
                 joins=message.strategy is not None and self._joins(message.strategy, checkpoint),
             )
         )
+
+    def _has_failed(self, strategy: str) -> bool:
+        line = self._book.strategies.get(strategy)
+        return line is not None and line.row.status is StrategyStatus.FAILED
 
     def _joins(self, strategy: str, saved: Checkpoint | None) -> bool:
         """Whether it came to a run under way, and has not been saved since."""
