@@ -84,6 +84,10 @@ campaign: .venv/.installed-dev  ## the long rounds: kills, scenarios, properties
 	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
 	@$(PY) -m tests.campaigns.kill --rounds $(or $(ROUNDS),300) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
 
+.PHONY: clone
+clone: .venv/.installed-dev  ## the README's commands in a fresh clone of the last commit, everything installed anew
+	@TRADEKEEL_FRESH_CLONE=1 $(PY) -m pytest -q tests/integration/test_fresh_clone.py $(ARGS)
+
 .PHONY: format
 format: .venv/.installed-dev  ## format the code and fix what lint can fix
 	@$(BIN)/ruff check --quiet --fix-only $(CODE)

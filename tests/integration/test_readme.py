@@ -1,7 +1,7 @@
 """Every command in the README runs as written.
 
 The commands in its `sh` blocks are run in order, in a copy of what they need, with the program of this environment. The two that
-set up a machine (`make …`) are run by the clean-clone check, not from within a test run; here they must be targets.
+set up a machine (`make …`) are run by tests/integration/test_fresh_clone.py, if asked for; here they must be targets.
 """
 
 from __future__ import annotations
