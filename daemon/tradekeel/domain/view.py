@@ -79,7 +79,7 @@ class View(Struct):
             if kind is Order:
                 self._order(row)  # type: ignore[arg-type]  # narrowed by the exact class
             elif kind is Trade:
-                self._trade(row)  # type: ignore[arg-type]
+                self._trade(row)  # type: ignore[arg-type]  # likewise
             elif isinstance(row, r.ExecutionRow):
                 self.paused, self.latch = row.paused, row.latch
             elif isinstance(row, r.StrategyRow) and row.strategy == self.strategy:

@@ -143,7 +143,8 @@ def _layout(settings: FileFeedSettings) -> Layout:
     if settings.format == "quote":
         return QuoteLayout(since_midnight, Columns(0, 1, 2), width=3)
     c = settings.columns
-    columns = Columns(*(_from_zero(column) for column in (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.date)))  # type: ignore[arg-type]
+    wanted = (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.date)
+    columns = Columns(*map(_from_zero, wanted))  # type: ignore[arg-type]  # None stays None, and only where it may
     return QuoteLayout(time_reader(settings.time_format, zone), columns, width=None, decimal_mark=settings.decimal_mark)
 
 

@@ -107,7 +107,8 @@ class QuoteLayout:
             names = {}
             for place, name in enumerate(header):
                 names.setdefault(name.strip().lower(), place)
-        self._at = _Places(*(_place(wanted, names, file) for wanted in self._wanted))  # type: ignore[arg-type]
+        places = (_place(wanted, names, file) for wanted in self._wanted)
+        self._at = _Places(*places)  # type: ignore[arg-type]  # None stays None, and only where it may
         return max(place for place in self._at if place is not None) + 1
 
     def quotes(self, cells: Sequence[str], stride: int) -> Quotes:

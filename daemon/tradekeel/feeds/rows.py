@@ -81,7 +81,8 @@ class Quotes(NamedTuple):
 
     def part(self, start: int, stop: int | None = None) -> Quotes:
         """The quotes from ``start`` to ``stop``."""
-        return Quotes(*(None if column is None else column[start:stop] for column in self))  # type: ignore[arg-type]
+        parts = (None if column is None else column[start:stop] for column in self)
+        return Quotes(*parts)  # type: ignore[arg-type]  # each column stays what it is
 
 
 class Tally:
