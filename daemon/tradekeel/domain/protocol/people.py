@@ -1,0 +1,100 @@
+"""What people tell an account, and what an account tells people, by way of control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from tradekeel.domain.records import Latch
+
+# --- people → executor ------------------------------------------------------------------------------------------------
+
+
+class Command(StrEnum):
+    """What a person may tell an account."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    KILL = "kill"
+    RELEASE = "release"
+    FLATTEN = "flatten"
+    RESOLVE = "resolve"
+
+
+class AccountCommand(Struct, frozen=True):
+    """A command, by whom, and why. Answer: a sentence when it is durable."""
+
+    command: Command
+    by: str
+    reason: str = ""
+    client_order_id: str = ""  # resolve
+    outcome: str = ""  # resolve
+
+
+class Describe(Struct, frozen=True):
+    """Answer with :class:`AccountStatus`."""
+
+
+class AccountStatus(Struct, frozen=True, kw_only=True):
+    """What people want to know of an account at a glance."""
+
+    account: str
+    execution: str | None
+    state: str  # starting, reconciling, trading, not trading: why
+    paused: bool
+    latch: Latch
+    latch_reason: str
+    orders: int
+    unknown: tuple[str, ...]
+    trades: int
+    positions: dict[str, str]
+    balance: str
+    equity: str | None
+    cursor: int
+    sequence: int
+    position: int
+    strategies: dict[str, str]
+
+
+# --- anybody → control ------------------------------------------------------------------------------------------------
+
+
+class AccountReady(Struct, frozen=True):
+    """An account is reconciled, or declared non-trading after its first attempt."""
+
+    account: str
+    trading: bool
+    why: str
+    recovered_orders: int
+    recovered_trades: int
+    first_five: tuple[str, ...]
+    reconciled: bool = False  # once: from then on a stop saves what was done
+
+
+class FeedProgress(Struct, frozen=True):
+    """How far a feed is (for people)."""
+
+    account: str
+    position: int
+    total: int | None
+    share: float | None
+    ts_ns: int
+    quality: Mapping[str, int]
+
+
+class FeedEnded(Struct, frozen=True):
+    """An account's feed has ended and everything is drained."""
+
+    account: str
+    reason: str
+    failed: bool = False
+
+
+class Alert(Struct, frozen=True):
+    """Something that a person should know."""
+
+    account: str
+    severity: str
+    text: str
