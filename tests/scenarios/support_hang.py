@@ -53,15 +53,15 @@ def arm(how: str, point: str, count: int) -> Any:
 
 
 def _stop_watching_after(count: int) -> None:
-    from tradekeel.actors.control import Control
+    from tradekeel.actors.control.telling import Telling
 
-    async def keep_watch(self: Control) -> None:
+    async def keep_watch(self: Telling) -> None:
         for _ in range(count):
             await self.clock.sleep(self.settings.watchdog_every_s)
             self._notify.watchdog()
         await asyncio.get_running_loop().create_future()
 
-    Control._keep_watch = keep_watch  # type: ignore[method-assign]  # as above
+    Telling._keep_watch = keep_watch  # type: ignore[method-assign]  # as above
 
 
 if __name__ == "__main__":

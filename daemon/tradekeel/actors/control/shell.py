@@ -1,0 +1,151 @@
+"""What control is made of: whom it talks to, and what it keeps in mind of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from tradekeel.domain.protocol import AccountCommand, AccountReady, FeedProgress
+from tradekeel.runtime.actor import Actor, ActorRef, MailboxLimits
+from tradekeel.runtime.watchdog import Watchdog
+
+ASK_TIMEOUT_S = 10.0
+
+
+class Notify(Protocol):
+    """systemd's notification socket."""
+
+    def ready(self, status: str = "") -> bool:
+        """READY=1."""
+
+    def status(self, text: str) -> bool:
+        """STATUS=."""
+
+    def watchdog(self) -> bool:
+        """WATCHDOG=1."""
+
+    def reloading(self, monotonic_us: int) -> bool:
+        """RELOADING=1."""
+
+    def stopping(self, status: str = "") -> bool:
+        """STOPPING=1."""
+
+    def extend_timeout(self, seconds: float) -> bool:
+        """EXTEND_TIMEOUT_USEC=."""
+
+
+class AskedFor(Struct, frozen=True):
+    """One command of a person, wherever it came from."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class CommandDesk(Protocol):
+    """The folder of command files and the latch files."""
+
+    def pending(self) -> Sequence[AskedFor]:
+        """Commands that nobody has taken yet, in the order in which they are to be obeyed."""
+
+    def take(self, asked: AskedFor) -> None:
+        """This one is being obeyed: it is not pending any more."""
+
+    def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
+        """Write what became of one."""
+
+    def hold(self, scope: str, reason: str) -> None:
+        """Write the latch file of an account, or of all."""
+
+    def let_go(self, scope: str) -> None:
+        """Remove it; an account can be let go alone where all are held."""
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Write the status file; StoreUnavailable where that cannot be."""
+
+
+class Say(Protocol):
+    """Writes a line of the log; ``fields`` are shown behind it."""
+
+    def __call__(self, level: str, text: str, **fields: str) -> None: ...
+
+
+class AccountRefs(Struct, frozen=True):
+    """How to reach one account."""
+
+    account: str
+    executor: ActorRef
+    feed: ActorRef
+
+
+class ControlSettings(Struct, frozen=True, kw_only=True):
+    """What control needs to know."""
+
+    name: str
+    on_stop: str
+    stop_at_feed_end: bool
+    stop_timeout_s: float
+    watchdog_every_s: float  # how often it is looked whether everybody makes progress: half of what a stall may last
+    alive_every_s: float | None = None  # how often the service manager is owed a sign of life; None: it asks for none
+    books: str = ""  # which backend and where, for the log
+    stop_extend_s: float = 30.0  # beyond the stop's own timeout, for the tree to end
+
+
+class Pace(Struct):
+    """How fast an account's ticks have gone: a stretch of the feed, and the time it took (monotonic seconds)."""
+
+    from_position: int
+    from_s: float
+    progress: FeedProgress | None = None
+    at_s: float = 0.0
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of the stretch."""
+        return 0 if self.progress is None else self.progress.position - self.from_position
+
+    @property
+    def ticks_per_s(self) -> float | None:
+        """Their rate; None before there is one."""
+        passed_s = self.at_s - self.from_s
+        return self.ticks / passed_s if passed_s > 0 and self.ticks > 0 else None
+
+
+class Shell(Actor):
+    """What all parts of control share."""
+
+    watchdog: Watchdog  # made on start
+
+    mailbox_limits = MailboxLimits(latest_keys_max=65_536)
+
+    def __init__(
+        self,
+        settings: ControlSettings,
+        accounts: Sequence[AccountRefs],
+        desk: CommandDesk,
+        notify: Notify,
+        reload: Callable[[], Awaitable[str]],
+        status_of_process: Callable[[], Mapping[str, Any]],
+        say: Say,
+        end_process: Callable[[str], object],
+    ) -> None:
+        self.settings = settings
+        self._accounts = {refs.account: refs for refs in accounts}
+        self._desk, self._notify = desk, notify
+        self._reload = reload
+        self._status_of_process = status_of_process
+        self._say = say
+        self._end_process = end_process
+        self._ready: dict[str, AccountReady] = {}
+        self._progress: dict[str, FeedProgress] = {}
+        self._ended: set[str] = set()
+        self._alerts: list[str] = []
+        self._told_ready = False
+        self._without_status = False
+        self._stopping = False
+        self._obeying = ""  # the command that the others wait for
+        self._unstopped: set[str] = set()
+        self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
+        self.pace: dict[str, Pace] = {}

@@ -1,0 +1,204 @@
+"""What people ask for: signals, commands, a reload, a stop. A command goes to the executor of each account it is for."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.actors.control.shell import ASK_TIMEOUT_S, AccountRefs, AskedFor
+from tradekeel.actors.control.telling import Telling
+from tradekeel.domain.protocol import AccountCommand, Command, StopFeed
+from tradekeel.errors import TradekeelError
+from tradekeel.runtime.actor import Lane
+from tradekeel.runtime.errors import ActorDied, ActorError
+from tradekeel.runtime.loop import in_order
+
+OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
+"""What a person may say has become of an order that nobody else can tell."""
+TELL_AGAIN_S = 0.02
+BESIDE = ("reload", "stop")
+"""Commands of the process: they wait for no other. The rest is obeyed one after another; a kill waits for a release only."""
+LOOK_EVERY_S = 0.25
+"""How often the command folder is looked at without being told: a signal says "look now", this covers a lost one."""
+
+
+class Look(Struct, frozen=True):
+    """Look at the command folder."""
+
+
+class Steering(Telling):
+    """Obeys."""
+
+    async def _keep_looking(self) -> None:
+        while True:
+            self._look()
+            await self.clock.sleep(LOOK_EVERY_S)
+
+    # --- signals and commands -----------------------------------------------------------------------------------------
+
+    async def _signal(self, number: signal.Signals) -> None:
+        self._say("DEBUG" if number is signal.SIGURG else "INFO", f"signal {number.name}")
+        match number:
+            case signal.SIGTERM | signal.SIGINT:
+                self.begin_stop(f"signal {number.name}")
+            case signal.SIGUSR1:
+                self._steer(Command.PAUSE, "signal SIGUSR1")
+            case signal.SIGUSR2:
+                self._steer(Command.RESUME, "signal SIGUSR2")
+            case signal.SIGHUP:
+                self.spawn(self._reload_now, None)
+            case _:
+                self._look()
+
+    def _look(self) -> None:
+        """What is done beside the others begins at once; of the rest the next one, when the one before it is done."""
+        for asked in self._desk.pending():
+            kills_at_once = asked.name == Command.KILL and self._obeying not in ("", Command.RELEASE)
+            if asked.name in BESIDE or kills_at_once:
+                self._desk.take(asked)
+                self.spawn(self._obey, asked)
+            elif not self._obeying:
+                self._obeying = asked.name
+                self._desk.take(asked)
+                self.spawn(self._obey_in_turn, asked)
+
+    async def _obey_in_turn(self, asked: AskedFor) -> None:
+        await self._obey(asked)
+        self._obeying = ""
+        self.post(Look())
+
+    async def _obey(self, asked: AskedFor) -> None:
+        given = "".join(f" {name}={value}" for name, value in asked.arguments.items())
+        self._say("INFO", f"command {asked.name}{given}")
+        match asked.name:
+            case "stop":
+                self._desk.answer(asked, True, "stopping")
+                self.begin_stop("command")
+                return
+            case "reload":
+                await self._reload_now(asked)
+                return
+        try:
+            command = Command(asked.name)
+        except ValueError:
+            known = ", ".join([c.value for c in Command] + ["reload", "stop"])
+            self._desk.answer(asked, False, f"unknown command {asked.name!r}; known are {known}")
+            return
+        self._desk.answer(asked, *await self._command(command, asked.arguments))
+
+    async def _command(self, command: Command, arguments: Mapping[str, Any]) -> tuple[bool, str]:
+        account = arguments.get("account")
+        if account is not None and account not in self._accounts:
+            return False, f"there is no account {account!r}; accounts are {', '.join(self._accounts)}"
+        reason, by = str(arguments.get("reason") or "by command"), str(arguments.get("by") or "operator")
+        order, outcome = str(arguments.get("order") or ""), str(arguments.get("outcome") or "")
+        if command is Command.RESOLVE and outcome not in OUTCOMES:
+            return False, f"{outcome!r} is no outcome; an unknown order can be {', '.join(OUTCOMES)}"
+        message = AccountCommand(command, by, reason, client_order_id=order, outcome=outcome)
+        if command is Command.RELEASE:
+            self._desk.let_go(account or "all")
+        names = [account] if account else list(self._accounts)
+        try:
+            said = await in_order([partial(self._tell, self._accounts[name], message) for name in names], len(names))
+        finally:
+            if command is Command.KILL:  # in memory first, which is quicker; then for the processes to come
+                self._desk.hold(account or "all", reason)
+        if command is Command.RESOLVE:
+            return _resolved(said)
+        if command is Command.KILL:
+            said = [
+                (ok, text if ok else f"{text} (the latch file holds it from its next start on)") for ok, text in said
+            ]
+        return all(ok for ok, _ in said), "; ".join(text for _, text in said)
+
+    def _steer(self, command: Command, reason: str) -> None:
+        """Nobody answers a signal, and it must not be lost: each account gets it as soon as it can take it, the newest last."""
+        message = AccountCommand(command, "signal", reason)
+        for name, refs in self._accounts.items():
+            if name not in self._steering:
+                self.spawn(self._hand_over, refs)
+            self._steering[name] = message
+
+    async def _hand_over(self, refs: AccountRefs) -> None:
+        while True:
+            message = self._steering[refs.account]
+            taken, said = await self._tell(refs, message)
+            self._say(
+                "INFO" if taken else "WARNING", said if taken else f"{said}; it is told again", account=refs.account
+            )
+            if taken and self._steering[refs.account] is message:
+                del self._steering[refs.account]
+                return
+
+    async def _tell(self, refs: AccountRefs, message: AccountCommand) -> tuple[bool, str]:
+        """An account that is between two incarnations is waited for; one that is there and does not answer is not."""
+        deadline_s = self.clock.monotonic() + ASK_TIMEOUT_S
+        while True:
+            left_s = deadline_s - self.clock.monotonic()
+            try:
+                return True, await refs.executor.ask(message, timeout_s=max(left_s, TELL_AGAIN_S), lane=Lane.CONTROL)
+            except ActorDied as error:
+                if left_s <= 0:
+                    return False, f"{refs.account} did not take it: {error}"
+                await self.clock.sleep(TELL_AGAIN_S)
+            except ActorError as error:
+                return False, f"{refs.account} did not take it: {error}"
+
+    async def _reload_now(self, asked: AskedFor | None) -> None:
+        self._notify.reloading(int(self.clock.monotonic() * 1_000_000))
+        try:
+            said = await self._reload()
+        except TradekeelError as error:  # whatever is wrong with the file, the old configuration stays whole
+            self._say("ERROR", f"reload refused, the old configuration stays in force: {error}")
+            ok, said = False, f"refused, the old configuration stays in force: {error}"
+        else:
+            self._say("INFO", f"reloaded: {said}")
+            ok = True
+        finally:
+            self._notify.ready(self._status_line())
+        if asked is not None:
+            self._desk.answer(asked, ok, said)
+
+    # --- stopping -----------------------------------------------------------------------------------------------------
+
+    def begin_stop(self, reason: str) -> None:
+        """Stop in order. A second request is the process's own business (see runtime/signals.py)."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._say("INFO", f"stopping: {reason}")
+        self._notify.stopping(f"stopping: {reason}")
+        self._stop_in_order(reason)
+
+    def _stop_in_order(self, reason: str) -> None:
+        """Every account at once; the last one that is done ends the rest."""
+        ready = (name for name, account in self._ready.items() if account.reconciled)
+        self._unstopped = {name for name in ready if name not in self._ended}
+        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.stop_extend_s)
+        for name in self._unstopped:
+            self.spawn(self._stop_account, self._accounts[name], reason)
+        if not self._unstopped:  # before recovery is done there is nothing to save
+            self.system.request_stop()
+
+    async def _stop_account(self, refs: AccountRefs, reason: str) -> None:
+        try:
+            await refs.feed.ask(
+                StopFeed(reason, self.settings.on_stop, self.settings.stop_timeout_s / 2),
+                timeout_s=self.settings.stop_timeout_s,
+            )
+        except ActorError as error:
+            why = f"{refs.account} did not stop in order, its last saved state stands: {error}"
+            self._say("WARNING", why, account=refs.account)
+        self._unstopped.discard(refs.account)
+        if not self._unstopped:
+            self.system.request_stop()
+
+
+def _resolved(said: Sequence[tuple[bool, str]]) -> tuple[bool, str]:
+    """One account had the order, the others say that they do not know it."""
+    done = [text for ok, text in said if ok and not text.startswith("nothing done")]
+    return (True, "; ".join(done)) if done else (False, "; ".join(text for _, text in said))

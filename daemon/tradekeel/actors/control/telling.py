@@ -1,0 +1,174 @@
+"""What people and systemd are told: who is ready, how far the feeds are, who hangs, and everything at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tradekeel.actors.control.shell import ASK_TIMEOUT_S, Pace, Shell
+from tradekeel.domain.protocol import AccountReady, AccountStatus, Alert, Describe, FeedEnded, FeedProgress
+from tradekeel.domain.records import Latch
+from tradekeel.errors import StoreUnavailable
+from tradekeel.runtime.actor import Lane, Reply
+from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.watchdog import Stuck
+
+ALERTS_KEPT_MAX = 20
+STATUS_EVERY_S = 1.0
+
+
+class Telling(Shell):
+    """Listens to the accounts, and tells of them."""
+
+    # --- the accounts -------------------------------------------------------------------------------------------------
+
+    def _account_ready(self, ready: AccountReady) -> None:
+        before = self._ready.get(ready.account)
+        self._ready[ready.account] = ready
+        if before is None:
+            self.pace[ready.account] = Pace(0, self.clock.monotonic())
+            self._log_recovery(ready)
+            self.spawn(self._log_restraint, ready.account)
+        if before is None or before.trading is not ready.trading:
+            if ready.trading:
+                self._say("INFO", f"{ready.account} is reconciled and trading", account=ready.account)
+            else:
+                self._say("WARNING", f"{ready.account} is not trading: {ready.why}", account=ready.account)
+        if len(self._ready) == len(self._accounts) and not self._told_ready:
+            self._told_ready = True
+            self._notify.ready(self._status_line())
+
+    def _log_recovery(self, ready: AccountReady) -> None:
+        """What was found on the disk, the first five of it by name."""
+        name = ready.account
+        found = f"{ready.recovered_orders} orders and {ready.recovered_trades} trades"
+        self._say("INFO", f"{name}: recovered {found} from {self.settings.books}", account=name)
+        for line in ready.first_five:
+            self._say("INFO", f"recovered {line}", account=name)
+
+    async def _log_restraint(self, account: str) -> None:
+        """What was durable and holds the account back: somebody may wonder why nothing is traded."""
+        try:
+            status = await self._accounts[account].executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
+        except ActorError:
+            return  # it is down again, and says the same when it is back
+        assert isinstance(status, AccountStatus)
+        if status.latch is not Latch.OPEN:
+            why = f"{account} is {status.latch.value}: {status.latch_reason} (tradekeel release)"
+            self._say("WARNING", why, account=account)
+        if status.paused:
+            self._say("WARNING", f"{account} is paused: no new entries (tradekeel resume)", account=account)
+
+    def _feed_progress(self, progress: FeedProgress) -> None:
+        before = self._progress.get(progress.account)
+        self._progress[progress.account] = progress
+        pace = self.pace.setdefault(progress.account, Pace(0, self.clock.monotonic()))
+        if before is None and progress.share != 1.0:
+            # Where the feed went on from is not known, so the stretch begins here (unless this is all there will be).
+            pace.from_position, pace.from_s = progress.position, self.clock.monotonic()
+        pace.progress, pace.at_s = progress, self.clock.monotonic()
+
+    def _feed_ended(self, ended: FeedEnded) -> None:
+        self._ended.add(ended.account)
+        self._say("INFO", f"the feed of {ended.account} has ended", account=ended.account)
+        if self.settings.stop_at_feed_end and len(self._ended) == len(self._accounts):
+            self._stopping = True
+            self._notify.stopping("the feeds have ended")
+            self.system.request_stop()
+
+    def _alert(self, alert: Alert) -> None:
+        self._alerts.append(alert.text)
+        del self._alerts[:-ALERTS_KEPT_MAX]
+        self._say("ERROR" if alert.severity == "critical" else "WARNING", alert.text, account=alert.account)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the feeds of all accounts have ended."""
+        return len(self._ended) == len(self._accounts)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether READY is still to come, and may."""
+        return not (self._told_ready or self._stopping)
+
+    # --- keeping others informed --------------------------------------------------------------------------------------
+
+    async def _keep_watch(self) -> None:
+        while True:
+            settings = self.settings
+            await self.clock.sleep(min(settings.watchdog_every_s, settings.alive_every_s or settings.watchdog_every_s))
+            if self.watchdog.healthy():
+                self._notify.watchdog()
+
+    def _stuck(self, stuck: Stuck) -> None:
+        """Nobody can take the place of an actor that hangs: the process ends, and is started again from the disk."""
+        where = "in a handler" if stuck.in_handler else f"with {stuck.mail_depth} messages waiting"
+        why = f"{stuck.actor} has made no progress for {stuck.for_s:.1f} s, {where}"
+        self._say("ERROR", why)
+        self._end_process(why)
+
+    async def _keep_status(self) -> None:
+        while True:
+            await self.clock.sleep(STATUS_EVERY_S)
+            await self.publish_status()
+
+    async def publish_status(self) -> None:
+        """Tell systemd a line, and write the status file."""
+        if self._told_ready and not self._stopping:
+            self._notify.status(self._status_line())
+        self._write_status(await self.describe())
+
+    def _write_status(self, status: Mapping[str, Any]) -> None:
+        """The file is for looking at: where the disk does not take it, trading goes on without (degrade), and says so once."""
+        try:
+            self._desk.write_status(status)
+        except StoreUnavailable as error:
+            if not self._without_status:
+                self._say("WARNING", f"the status file cannot be written, what it says is old: {error}")
+            self._without_status = True
+        else:
+            self._without_status = False
+
+    async def _describe_to(self, reply: Reply) -> None:
+        reply.send(await self.describe())
+
+    async def describe(self) -> dict[str, Any]:
+        """Everything there is to say about this process, as JSON values."""
+        accounts: dict[str, Any] = {}
+        for name, refs in self._accounts.items():
+            try:
+                status = await refs.executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
+            except ActorError as error:
+                accounts[name] = {"state": f"no answer: {error}"}
+                continue
+            assert isinstance(status, AccountStatus)
+            accounts[name] = {field: getattr(status, field) for field in status.__struct_fields__}
+        rates = {name: pace.ticks_per_s for name, pace in self.pace.items()}
+        return {
+            "name": self.settings.name,
+            "ready": self._told_ready,
+            "stopping": self._stopping,
+            "healthy": self.watchdog.healthy(),
+            "accounts": accounts,
+            "feeds": {
+                name: {
+                    "position": p.position,
+                    "total": p.total,
+                    "share": p.share,
+                    "ts_ns": p.ts_ns,
+                    "ticks_per_s": None if (rate := rates.get(name)) is None else round(rate, 1),
+                    "quality": dict(p.quality),
+                    "ended": name in self._ended,
+                }
+                for name, p in self._progress.items()
+            },
+            "alerts": list(self._alerts),
+            **self._status_of_process(),
+        }
+
+    def _status_line(self) -> str:
+        trading = sum(1 for r in self._ready.values() if r.trading)
+        parts = [f"{trading} of {len(self._accounts)} accounts trading"]
+        parts.extend(f"{name}: {r.why}" for name, r in self._ready.items() if not r.trading)
+        parts.extend(f"{name} at tick {p.position}" for name, p in self._progress.items())
+        return "; ".join(parts)
