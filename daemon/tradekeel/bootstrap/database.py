@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.reading import plain_row
+from tradekeel.bootstrap.values import plain_row
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage import schema
 from tradekeel.storage.files import in_our_words

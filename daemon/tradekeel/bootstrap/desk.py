@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.actors.control import AskedFor
+from tradekeel.bootstrap.telling import say
 from tradekeel.statedir import Command, CommandFiles, CommandResult, StateDir
 from tradekeel.statedir.files import explained, remove_durably, write_atomically
 
@@ -51,12 +52,18 @@ class Desk:
         waiting: list[Command] = []
         for command in self._files.pending():
             if not isinstance(command, Command):
+                say(
+                    "WARNING",
+                    f"{command.path.name} in the folder of commands is none, and is removed: {command.problem}",
+                )
                 self._files.discard(command)
             elif command.id not in self._taken:
                 waiting.append(command)
         overtaken = [old for index, old in enumerate(waiting) if any(undoes(old, new) for new in waiting[index + 1 :])]
         for command in overtaken:
-            self._files.answer(command, refusal_of(command))
+            refusal = refusal_of(command)
+            say("WARNING", f"command {command.name}: {refusal.message}", correlation_id=command.id)
+            self._files.answer(command, refusal)
         rest = [command for command in waiting if command not in overtaken]
         self._seen = {command.id: command for command in rest}
         rest.sort(key=lambda command: command.name != KILL)

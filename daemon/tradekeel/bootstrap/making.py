@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tradekeel.bootstrap.plan import read_plan
-from tradekeel.bootstrap.reading import plain_value
+from tradekeel.bootstrap.values import plain_value
 from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.strategies import registry, template
 from tradekeel.strategies.registry import KindInfo

@@ -8,15 +8,21 @@ from typing import Any
 import msgspec
 
 from tradekeel.bootstrap.desk import STATUS_FILE
+from tradekeel.bootstrap.holdings import Quotes
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.reading import Query, plain_row, read_rows
+from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.summary import AccountSummary, read_summaries
+from tradekeel.bootstrap.values import iso, plain_row
 from tradekeel.domain.money import ledger, plain
+from tradekeel.domain.positions import Quote
+from tradekeel.domain.records import Latch, standing_of
 from tradekeel.errors import StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 
 STALE_AFTER_S = 5.0
 """A daemon writes its status every second; one that has not for this long does not do its work."""
+
+_STANDINGS = {standing_of(latch, paused) for latch in Latch for paused in (False, True)}
 
 Status = dict[str, Any]
 
@@ -42,12 +48,12 @@ def read_status(place: Place) -> Status:
         "latch_files": _latch_files(place),
         "problem": None,
         "accounts": [],
-        "feeds": said.get("feeds", {}),
+        "feeds": {name: feed | {"time": iso(feed["ts_ns"])} for name, feed in said.get("feeds", {}).items()},
         "actors": said.get("actors", {}) if running else {},
         "dead_letters": said.get("dead_letters", 0) if running else 0,
         "alerts": said.get("alerts", []),
     }
-    live = said.get("accounts", {}) if running else {}
+    live = said.get("accounts", {}) if running and not stale else {}
     try:
         if place.has_books:
             status["accounts"] = _accounts(place, live)
@@ -73,21 +79,24 @@ def _latch_files(place: Place) -> list[str]:
 
 
 def _accounts(place: Place, live: Status) -> list[Status]:
+    """Each account as the books have it now; what it holds is valued at the daemon's latest quotes, or at the last saved ones."""
     everything = Query(limit=None)
-    positions = read_rows(place, "positions", everything)
+    positions = read_rows(place, "positions", everything, {name: _quotes(now) for name, now in live.items()})
     strategies = read_rows(place, "strategies", everything)
     unknown = read_rows(place, "orders", Query(status=("unknown",), limit=None))
     accounts = []
     for summary in read_summaries(place.statedir.books):
         run = summary.execution
         now = live.get(summary.account, {})
+        held = _of(run, positions)
         accounts.append(
             plain_row(summary)
             | {
-                "state": now.get("state") or _state(summary),
-                "equity": now.get("equity") or equity(summary, _of(run, positions)),
+                "state": _state(summary, now.get("state")),
+                "equity": equity(summary, held),
+                "equity_time": min((position["mark_time"] for position in held if position["mark_time"]), default=None),
                 "feed_position": now.get("position"),
-                "positions": _of(run, positions),
+                "positions": held,
                 "strategies": _of(run, strategies),
                 "unknown_orders": [row["client_order_id"] for row in _of(run, unknown)],
             }
@@ -96,7 +105,7 @@ def _accounts(place: Place, live: Status) -> list[Status]:
 
 
 def equity(summary: AccountSummary, positions: list[Status]) -> str | None:
-    """Balance and unrealised profit at the last saved prices; None where a price or a rate is missing."""
+    """Balance and unrealised profit of these positions; None where a price or a rate is missing."""
     if any(position["unrealised_account"] is None for position in positions):
         return None
     with ledger():
@@ -108,6 +117,16 @@ def _of(execution: str, rows: list[Status]) -> list[Status]:
     return [row for row in rows if row["execution"] == execution]
 
 
-def _state(summary: AccountSummary) -> str:
-    """What an account is without a daemon."""
-    return "closed" if summary.status == "closed" else "at rest"
+def _quotes(now: Status) -> Quotes:
+    """What a running daemon values an account at."""
+    said = now.get("quotes", {})
+    return {symbol: Quote(Decimal(bid), Decimal(ask), ts_ns) for symbol, (bid, ask, ts_ns) in said.items()}
+
+
+def _state(summary: AccountSummary, said: str | None) -> str:
+    """How an account stands. What may be traded is in the books, which are newer than what the daemon says every second."""
+    if said is None:
+        return "closed" if summary.status == "closed" else "at rest"
+    if said not in _STANDINGS:
+        return said
+    return standing_of(Latch(summary.latch), summary.paused)

@@ -162,10 +162,11 @@ def feed_bar(account: str, feed: Row) -> RenderableType:
 def account_live_row(name: str, account: Row) -> Row:
     """An account as it says it is; one that does not answer says only that."""
     latch = account.get("latch", "open")
-    state = (
-        str(account["state"])
-        + (", paused" if account.get("paused") else "")
-        + ("" if latch == "open" else f", {latch}")
+    state = str(account["state"])
+    state += "".join(
+        f", {more}"
+        for more, holds in ((latch, latch != "open"), ("paused", account.get("paused")))
+        if holds and state != more
     )
     held = ", ".join(
         f"{symbol} {trimmed(units)}" for symbol, units in account.get("positions", {}).items() if units != "0"

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from tradekeel.cli.common import Json, State, Target, place, write_json
-from tradekeel.cli.render import Column, Row, coloured, console, print_table, text, trimmed
+from tradekeel.cli.render import Column, Row, coloured, console, moment, print_table, text, trimmed
 from tradekeel.errors import ExitCode
 
-LATCH_STYLES = {"halted": "bold red", "reduce_only": "bold yellow", "open": "green"}
+LATCH_STYLES = {"halted": "bold red", "reduce_only": "bold yellow", "paused": "bold yellow", "open": "green"}
 STRATEGY_STYLES = {"active": "green", "paused": "bold yellow", "draft": "dim"}
 
 
@@ -69,11 +69,7 @@ def print_account(out: Console, account: Row) -> None:
     from tradekeel.bootstrap.summary import refusals
 
     line = Text(f"\n{account['account']} #{account['number']}", style="bold")
-    line.append(f" {account['state']}", style="")
-    if account["paused"]:
-        line.append(" · paused", style="bold yellow")
-    if account["latch"] != "open":
-        line.append(f" · {account['latch']}: {account['latch_reason']}", style=LATCH_STYLES.get(account["latch"], ""))
+    line.append_text(standing(account))
     out.print(line)
     out.print(figures(account))
     refused = refusals(account["denied"], account["rejected"])
@@ -89,12 +85,27 @@ def print_account(out: Console, account: Row) -> None:
         out.print(strategy_line(strategy))
 
 
+def standing(account: Row) -> Text:
+    """How an account stands, and what holds it back: each thing once."""
+    line, state, latch = Text(), account["state"], account["latch"]
+    if state != latch:
+        line.append(f" {state}", style=LATCH_STYLES.get(state, ""))
+    if latch != "open":
+        words = f"{latch}: {account['latch_reason']} (tradekeel release)"
+        line.append(f"{' ·' if line else ''} {words}", style=LATCH_STYLES.get(latch, ""))
+    if account["paused"] and state != "paused":
+        line.append(" · paused", style=LATCH_STYLES["paused"])
+    return line
+
+
 def figures(account: Row) -> Text:
     """Balance, trades and profit of an account."""
     line = Text(f"  balance {trimmed(account['balance'])} {account['currency']}")
     if account["equity"] is not None:
         line.append(f" · equity {trimmed(account['equity'])}")
-    line.append(f" · {account['trades_open']} trades open, {account['trades_closed']} closed")
+    if account["equity_time"] is not None:
+        line.append(f" as of {moment(account['equity_time'])}")
+    line.append(f"\n  {account['trades_open']} trades open, {account['trades_closed']} closed")
     if account["win_rate"] is not None:
         line.append(f" ({float(account['win_rate']):.0%} won)")
     line.append(" · pnl ")
@@ -108,7 +119,7 @@ def position_line(position: Row) -> Text:
     line = Text(f"  {position['side']} {trimmed(position['quantity'])} {position['instrument']}")
     line.append(f" at {trimmed(position['average_price'])}")
     if position["unrealised"] is not None:
-        line.append(f", now {trimmed(position['mark'])}: ")
+        line.append(f", {trimmed(position['mark'])} as of {moment(position['mark_time'])}: ")
         line.append_text(coloured(position["unrealised"]))
         line.append(f" {position['unrealised_currency']}")
     return line
@@ -139,6 +150,8 @@ def feed_line(account: str, feed: Row) -> Text:
         line.append(f" ({feed['share']:.0%})")
     if feed.get("ticks_per_s"):
         line.append(f", {feed['ticks_per_s']:,.0f} ticks/s")
+    if feed.get("ts_ns"):
+        line.append(f", at {moment(feed['time'])}")
     if feed.get("ended"):
         line.append(", ended")
     bad = dict(bad_rows(feed["quality"]))

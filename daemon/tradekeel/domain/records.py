@@ -60,6 +60,13 @@ class Latch(StrEnum):
         return order.index(self) > order.index(other)
 
 
+def standing_of(latch: Latch, paused: bool) -> str:
+    """How a reconciled account stands, in one word: what holds it back most, or that it is trading."""
+    if latch is not Latch.OPEN:
+        return latch.value
+    return "paused" if paused else "trading"
+
+
 # --- rows (projections) ----------------------------------------------------------------------------------------------
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from tests.unit.runtime.support import world
+from tests.unit.runtime.support import World, world
 from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSettings, SignalArrived
-from tradekeel.domain.protocol import AccountCommand, Command, Describe
+from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.notify import Notifier
@@ -72,6 +72,28 @@ def asked(*names: str) -> list[AskedFor]:
     return [AskedFor(f"{number}-{name}", name, {}) for number, name in enumerate(names)]
 
 
+def tree(desk: Drawer, executor: Actor, said: list[tuple[str, str]]) -> Callable[[World], Supervisor]:
+    """Control and one account, with nothing but an executor."""
+    settings = ControlSettings(
+        name="t", on_stop="keep", stop_at_feed_end=False, stop_timeout_s=1.0, watchdog_every_s=1e6, books="memory"
+    )
+
+    async def reload() -> str:
+        return "nothing has changed"
+
+    def say(level: str, text: str, **fields: str) -> None:
+        said.append((level, text))
+
+    def root(this: World) -> Supervisor:
+        refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
+        control = Control(settings, [refs], desk, Notifier(), reload, dict, say, lambda why: pytest.fail(why))
+        return Supervisor(
+            "root", children=[ChildSpec("executor", lambda: executor), ChildSpec("control", lambda: control)]
+        )
+
+    return root
+
+
 @pytest.mark.parametrize(
     ("before", "first", "then"),
     [
@@ -84,23 +106,8 @@ async def test_a_kill_waits_for_a_release_only_and_the_rest_is_obeyed_one_after_
     before: str, first: list[Command], then: list[Command]
 ) -> None:
     desk, executor = Drawer(), Slow()
-    settings = ControlSettings(
-        name="t", on_stop="keep", stop_at_feed_end=False, stop_timeout_s=1.0, watchdog_every_s=1e6
-    )
 
-    async def reload() -> str:
-        return "nothing has changed"
-
-    def root(this: Any) -> Supervisor:
-        refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
-        control = Control(
-            settings, [refs], desk, Notifier(), reload, dict, lambda *_, **__: None, lambda why: pytest.fail(why)
-        )
-        return Supervisor(
-            "root", children=[ChildSpec("executor", lambda: executor), ChildSpec("control", lambda: control)]
-        )
-
-    async with world(root) as w:
+    async with world(tree(desk, executor, [])) as w:
         every = asked(before, "resume", "kill")
         for waiting in (every[:1], every):
             desk.waiting = waiting
@@ -111,3 +118,50 @@ async def test_a_kill_waits_for_a_release_only_and_the_rest_is_obeyed_one_after_
         await w.system.ref("executor").send("answer")
         await w.clock.settle()
         assert executor.heard[len(first) :][:1] == then
+
+
+async def test_what_became_of_a_command_is_in_the_log_a_refusal_as_a_warning() -> None:
+    desk, said = Drawer(), list[tuple[str, str]]()
+    async with world(tree(desk, Slow(), said)) as w:
+        desk.waiting = [AskedFor("1", "kill", {"reason": "panic"}), AskedFor("2", "dance", {})]
+        w.system.ref("control").control(SignalArrived(signal.SIGURG))
+        await w.clock.settle()
+        w.system.ref("control").control(SignalArrived(signal.SIGURG))
+        await w.clock.settle()
+        desk.waiting.append(AskedFor("3", "pause", {"account": "b"}))
+        w.system.ref("control").control(SignalArrived(signal.SIGURG))
+        await w.clock.settle()
+    told = [line for line in said if "command " in line[1]]
+    assert ("INFO", "command kill reason=panic") in told
+    assert ("INFO", "command kill: halted") in told
+    known = "pause, resume, kill, release, flatten, resolve, reload, stop"
+    assert ("WARNING", f"command dance: unknown command 'dance'; known are {known}") in told
+    assert ("WARNING", "command pause: there is no account 'b'; accounts are a") in told
+    assert desk.answered == ["1", "2", "3"]
+
+
+def ready(*held: str, trading: bool = True, why: str = "") -> AccountReady:
+    return AccountReady("a", trading, why, 0, 0, (), True, held)
+
+
+@pytest.mark.parametrize(
+    ("news", "lines"),
+    [
+        ([ready()], ["a is reconciled and trading"]),
+        ([ready("is halted: panic")], ["a is reconciled", "a is halted: panic"]),
+        ([ready("is halted: panic"), ready()], ["a is reconciled", "a is halted: panic"]),  # the release has its own line
+        ([ready(trading=False, why="the venue is down"), ready("is paused: no new entries")],
+         ["a is not trading: the venue is down", "a is reconciled", "a is paused: no new entries"]),
+        ([ready("is halted: x", trading=False, why="the books do not match"), ready(why="is released")],
+         ["a is not trading: the books do not match", "a is halted: x", "a is released and trading"]),
+    ],
+)  # fmt: skip
+async def test_an_account_is_never_said_to_trade_while_something_holds_it(
+    news: list[AccountReady], lines: list[str]
+) -> None:
+    said: list[tuple[str, str]] = []
+    async with world(tree(Drawer(), Slow(), said)) as w:
+        for message in news:
+            w.system.ref("control").latest("ready", message)
+            await w.clock.settle()
+    assert [text for _, text in said if text.startswith("a ")] == lines

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from loguru import logger
 
 from tradekeel.actors.control import Control, ControlSettings
 from tradekeel.bootstrap.desk import STATUS_FILE, Desk
@@ -77,6 +78,24 @@ def test_a_release_that_a_later_kill_would_be_ended_by_is_refused(
     assert [asked.id for asked in Desk(statedir).pending()] == ([kill] if overtaken else [kill, release])
     answer = CommandFiles(statedir.commands, statedir.results).result(release)
     assert (answer is not None and not answer.ok) is overtaken
+
+
+def test_what_is_no_command_and_what_a_later_one_overtakes_is_said_in_the_log(statedir: StateDir) -> None:
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(str(message).strip()), format="{level} {message}")
+    try:
+        (statedir.commands / f"{7:020d}-abc.json").write_text("{broken")
+        (statedir.commands / "rubbish").write_text("")
+        ask(statedir, 8, "release")
+        ask(statedir, 9, "kill")
+        Desk(statedir).pending()
+    finally:
+        logger.remove(sink)
+    assert [line.partition(" in ")[0].partition(": ")[0] for line in lines] == [
+        f"WARNING {7:020d}-abc.json",
+        "WARNING rubbish",
+        "WARNING command release",
+    ]
 
 
 def test_a_status_that_cannot_be_written_is_told_in_our_words(statedir: StateDir) -> None:

@@ -13,7 +13,8 @@ from tests.unit.bootstrap.books import DECISIONS, FILLED, SECOND_ACCOUNT, append
 from tests.unit.storage import samples
 from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.reading import Query, iso, moment_ns, plain_value, read_rows
+from tradekeel.bootstrap.reading import Query, read_rows
+from tradekeel.bootstrap.values import iso, moment_ns, plain_value
 from tradekeel.domain.records import ParameterChanged, SnapshotTaken
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
 
 from tests.unit.bootstrap.books import DECISIONS, FILLED, append, latch
+from tests.unit.storage import samples
 from tradekeel.bootstrap.launch import account_line, feed_line
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.standing import read_status
@@ -19,8 +21,10 @@ from tradekeel.bootstrap.summary import (
     read_summaries,
     refusals,
 )
+from tradekeel.bootstrap.values import iso
 from tradekeel.domain.records import Latch, StrategyStatus, StrategyStatusChanged
 from tradekeel.errors import ExitCode
+from tradekeel.runtime.clock import SystemClock
 
 QUALITY = {
     "rows": 100,
@@ -122,6 +126,40 @@ def test_the_status_of_a_daemon_that_is_down_comes_from_the_books(place: Place) 
     assert [position["instrument"] for position in account["positions"]] == ["EUR_USD"]
     assert [strategy["status"] for strategy in account["strategies"]] == ["active"]
     assert account["equity"] is None
+
+
+def test_a_running_daemons_account_is_valued_at_its_latest_quotes_and_every_figure_says_of_when_it_is(
+    place: Place,
+) -> None:
+    said = {
+        "ts_ns": SystemClock().now_ns(),
+        "ready": True,
+        "healthy": True,
+        "accounts": {"paper-1": {"state": "trading", "quotes": {"EUR_USD": ["1.39300", "1.39310", samples.START_NS]}}},
+        "feeds": {"paper-1": {"position": 7, "ts_ns": samples.START_NS}},
+    }
+    (place.state_dir / "status.json").write_text(json.dumps(said))
+    holder = place.statedir
+    holder.lock()
+    try:
+        status = read_status(place)
+        [account] = status["accounts"]
+        [position] = account["positions"]
+        bought = [samples.fill(number) for number in FILLED]
+        unrealised = sum((Decimal("1.39300") - fill.price) * fill.quantity for fill in bought)
+        assert Decimal(position["unrealised"]) == unrealised
+        assert Decimal(account["equity"]) == Decimal(account["balance"]) + unrealised
+        assert account["equity_time"] == position["mark_time"] == iso(samples.START_NS)
+        assert status["feeds"]["paper-1"]["time"] == iso(samples.START_NS)
+        assert account["state"] == "trading"
+
+        latch(place, Latch.HALTED, "alice", "panic")  # the books know it before the status file does
+        [account] = read_status(place)["accounts"]
+        assert (account["state"], account["latch"]) == ("halted", "halted")
+    finally:
+        holder.release()
+    [account] = read_status(place)["accounts"]
+    assert (account["state"], account["equity"]) == ("at rest", None)  # no prices were ever saved
 
 
 def test_a_status_file_that_is_old_or_damaged_is_told(place: Place) -> None:

@@ -6,11 +6,12 @@ import io
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary
 from tradekeel.cli.live import LINES_WAITING_MAX, LiveView, WaitingLines, picture
-from tradekeel.cli.status import headline, strategy_line
+from tradekeel.cli.status import headline, standing, strategy_line
 
 FEED = {
     "position": 1_234,
@@ -23,7 +24,7 @@ FEED = {
 }
 ACCOUNT = {
     "account": "paper",
-    "state": "trading",
+    "state": "reduce_only",
     "paused": True,
     "latch": "reduce_only",
     "balance": "10000.1200",
@@ -96,7 +97,7 @@ def test_the_picture_has_accounts_actors_feeds_and_alerts_and_fits() -> None:
     shown = out.getvalue()
     for word in (
         "demo running",
-        "trading, paused",
+        "reduce_only, paused",
         "10000.12",
         "EUR_USD -1000",
         "floor failed",
@@ -196,3 +197,22 @@ def test_a_strategys_status_is_shown_with_its_reason_and_only_trouble_is_red() -
     assert line("paused", "lunch") == ("  strategy trend (ema_cross): paused, lunch, 3 decisions", "bold yellow")
     assert line("draft")[1] == "dim"
     assert {line(status)[1] for status in ("stopped", "failed")} == {"bold red"}
+
+
+@pytest.mark.parametrize(
+    ("state", "paused", "latch", "words"),
+    [
+        ("trading", False, "open", " trading"),
+        ("paused", True, "open", " paused"),
+        ("halted", False, "halted", " halted: panic (tradekeel release)"),
+        ("halted", True, "halted", " halted: panic (tradekeel release) · paused"),
+        ("reduce_only", False, "reduce_only", " reduce_only: panic (tradekeel release)"),
+        ("at rest", False, "halted", " at rest · halted: panic (tradekeel release)"),
+        ("not trading: the venue is down", True, "open", " not trading: the venue is down · paused"),
+    ],
+)
+def test_how_an_account_stands_is_said_once_and_never_contradicts_itself(
+    state: str, paused: bool, latch: str, words: str
+) -> None:
+    account = {"state": state, "paused": paused, "latch": latch, "latch_reason": "panic"}
+    assert str(standing(account)) == words

@@ -73,7 +73,7 @@ class Steering(Telling):
 
     async def _obey(self, asked: AskedFor) -> None:
         given = "".join(f" {name}={value}" for name, value in asked.arguments.items())
-        self._say("INFO", f"command {asked.name}{given}")
+        self._say("INFO", f"command {asked.name}{given}", correlation_id=asked.id)
         match asked.name:
             case "stop":
                 self._desk.answer(asked, True, "stopping")
@@ -86,9 +86,13 @@ class Steering(Telling):
             command = Command(asked.name)
         except ValueError:
             known = ", ".join([c.value for c in Command] + ["reload", "stop"])
-            self._desk.answer(asked, False, f"unknown command {asked.name!r}; known are {known}")
+            self._answer(asked, False, f"unknown command {asked.name!r}; known are {known}")
             return
-        self._desk.answer(asked, *await self._command(command, asked.arguments))
+        self._answer(asked, *await self._command(command, asked.arguments))
+
+    def _answer(self, asked: AskedFor, ok: bool, said: str) -> None:
+        self._say("INFO" if ok else "WARNING", f"command {asked.name}: {said}", correlation_id=asked.id)
+        self._desk.answer(asked, ok, said)
 
     async def _command(self, command: Command, arguments: Mapping[str, Any]) -> tuple[bool, str]:
         account = arguments.get("account")

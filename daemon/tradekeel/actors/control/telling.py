@@ -7,7 +7,6 @@ from typing import Any
 
 from tradekeel.actors.control.shell import ASK_TIMEOUT_S, Pace, Shell
 from tradekeel.domain.protocol import AccountReady, AccountStatus, Alert, Describe, FeedEnded, FeedProgress
-from tradekeel.domain.records import Latch
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Lane, Reply
 from tradekeel.runtime.errors import ActorError
@@ -28,12 +27,14 @@ class Telling(Shell):
         if before is None:
             self.pace[ready.account] = Pace(0, self.clock.monotonic())
             self._log_recovery(ready)
-            self.spawn(self._log_restraint, ready.account)
         if before is None or before.trading is not ready.trading:
             if ready.trading:
-                self._say("INFO", f"{ready.account} is reconciled and trading", account=ready.account)
+                words = f"{ready.why or 'is reconciled'}{'' if ready.held else ' and trading'}"
+                self._say("INFO", f"{ready.account} {words}", account=ready.account)
             else:
                 self._say("WARNING", f"{ready.account} is not trading: {ready.why}", account=ready.account)
+            for why in ready.held:
+                self._say("WARNING", f"{ready.account} {why}", account=ready.account)
         if len(self._ready) == len(self._accounts) and not self._told_ready:
             self._told_ready = True
             self._notify.ready(self._status_line())
@@ -45,19 +46,6 @@ class Telling(Shell):
         self._say("INFO", f"{name}: recovered {found} from {self.settings.books}", account=name)
         for line in ready.first_five:
             self._say("INFO", f"recovered {line}", account=name)
-
-    async def _log_restraint(self, account: str) -> None:
-        """What was durable and holds the account back: somebody may wonder why nothing is traded."""
-        try:
-            status = await self._accounts[account].executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
-        except ActorError:
-            return  # it is down again, and says the same when it is back
-        assert isinstance(status, AccountStatus)
-        if status.latch is not Latch.OPEN:
-            why = f"{account} is {status.latch.value}: {status.latch_reason} (tradekeel release)"
-            self._say("WARNING", why, account=account)
-        if status.paused:
-            self._say("WARNING", f"{account} is paused: no new entries (tradekeel resume)", account=account)
 
     def _feed_progress(self, progress: FeedProgress) -> None:
         before = self._progress.get(progress.account)
@@ -167,8 +155,9 @@ class Telling(Shell):
         }
 
     def _status_line(self) -> str:
-        trading = sum(1 for r in self._ready.values() if r.trading)
+        trading = sum(1 for r in self._ready.values() if r.trading and not r.held)
         parts = [f"{trading} of {len(self._accounts)} accounts trading"]
         parts.extend(f"{name}: {r.why}" for name, r in self._ready.items() if not r.trading)
+        parts.extend(f"{name} {why}" for name, r in self._ready.items() for why in r.held)
         parts.extend(f"{name} at tick {p.position}" for name, p in self._progress.items())
         return "; ".join(parts)

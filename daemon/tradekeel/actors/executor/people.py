@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tradekeel.actors.executor.shell import Shell
+from tradekeel.actors.executor.shell import TRADING, Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
@@ -16,7 +16,7 @@ from tradekeel.domain.protocol import (
     EndWorking,
     FailStrategy,
 )
-from tradekeel.domain.records import FEED_HAS_ENDED, ExecutionClosed, Latch, StrategyStatus
+from tradekeel.domain.records import FEED_HAS_ENDED, ExecutionClosed, Latch, StrategyStatus, standing_of
 from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
@@ -80,7 +80,7 @@ class People(Shell):
             AccountStatus(
                 account=self.terms.account,
                 execution=None if row is None else row.execution,
-                state=self._state,
+                state=self._standing(),
                 paused=row is not None and row.paused,
                 latch=Latch.OPEN if row is None else row.latch,
                 latch_reason="" if row is None else row.latch_reason,
@@ -94,8 +94,16 @@ class People(Shell):
                 sequence=book.sequence,
                 position=Stamp.position(self.core.stamp),
                 strategies={name: line.row.status.value for name, line in book.strategies.items()},
+                quotes={s: (str(q.bid), str(q.ask), q.ts_ns) for s, q in self.core.quotes.items()},
             )
         )
+
+    def _standing(self) -> str:
+        """How the account stands, in a word where it is reconciled: what holds it back, or that nothing does."""
+        row = self._book.execution
+        if self._state != TRADING or row is None:
+            return self._state
+        return standing_of(row.latch, row.paused)
 
     def _equity(self) -> str | None:
         """Balance and unrealised profit at the latest quotes, or None where a price or a rate is missing."""

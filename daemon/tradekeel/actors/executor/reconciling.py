@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradekeel.actors.executor.shell import VENUE_TIMEOUT_S, ReconcileAgain, Shell, SideRead
+from tradekeel.actors.executor.shell import TRADING, VENUE_TIMEOUT_S, ReconcileAgain, Shell, SideRead
 from tradekeel.domain.protocol import Performed, Reconcile, VenueSide
 from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
 from tradekeel.domain.records import Latch, Reconciled
@@ -115,5 +115,5 @@ class Reconciling(Shell):
             self._alert("critical", f"the books do not match the venue's: {reason}")
         point("executor.reconcile.after")
         self.core.ready = True
-        self._state = "trading" if not halting else "halted: the books do not match"
+        self._state = TRADING  # as far as the latch lets it
         self._announce(not halting, "" if not halting else "the books do not match")

@@ -33,7 +33,7 @@ from tradekeel.domain.protocol import (
     Performed,
     SetLatch,
 )
-from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, LatchChanged, Mode, Record, StrategyRow
+from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, Latch, LatchChanged, Mode, Record, StrategyRow
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_losses import Marks
@@ -52,6 +52,8 @@ COMMIT_TIMEOUT_S = 60.0
 
 VENUE_TIMEOUT_S = 120.0
 
+
+TRADING = "trading"
 
 LOOKUP_TIMEOUT_S = 10 * 365 * 86_400.0  # sync answers when it knows, however long that takes
 
@@ -162,6 +164,7 @@ class Shell(Actor):
         self._cut_monitor: bytes | None = None
         self._cut_position = self._cut_inbox = 0
         self._state = "starting"
+        self._announced: tuple[bool, str] | None = None  # whether it trades, and why not, as control was last told
         self._failures = 0
         self._waits_to_try_again = False
         self._rounds = 0
@@ -201,6 +204,7 @@ class Shell(Actor):
         self._uncommitted.append(effects)
         if any(isinstance(entry.record, LatchChanged) for entry in effects.entries):
             self._tell_session()
+            self._announce_again()
 
     def _flush(self) -> None:
         if self._uncommitted and not self._committing:
@@ -374,9 +378,32 @@ class Shell(Actor):
 
     def _announce(self, trading: bool, why: str) -> None:
         """Tell control: the first time with what was recovered, afterwards whenever it changes."""
+        self._announced = trading, why
         orders, trades, first = self._recovered
-        ready = AccountReady(self.terms.account, trading, why, orders, trades, first, self.core.ready)
+        ready = AccountReady(
+            self.terms.account, trading, why, orders, trades, first, self.core.ready, self._restraints()
+        )
         self._control.latest(("ready", self.terms.account), ready)
+
+    def _announce_again(self) -> None:
+        """What holds the account back has changed."""
+        if self._announced is None:
+            return
+        trading, why = self._announced
+        row = self._book.execution
+        if not trading and self._state == TRADING and row is not None and row.latch is not Latch.HALTED:
+            trading, why = True, "is released"  # the books did not match, and a person says that it may go on
+        self._announce(trading, why)
+
+    def _restraints(self) -> tuple[str, ...]:
+        """What holds the account back, in words: somebody may wonder why nothing is traded."""
+        row = self._book.execution
+        held = []
+        if row is not None and row.latch is not Latch.OPEN:
+            held.append(f"is {row.latch.value}: {row.latch_reason} (tradekeel release)")
+        if row is not None and row.paused:
+            held.append("is paused: no new entries (tradekeel resume)")
+        return tuple(held)
 
     def _tell_session(self) -> None:
         row = self._book.execution

@@ -42,7 +42,7 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
 
     account: str
     execution: str | None
-    state: str  # starting, reconciling, trading, not trading: why
+    state: str  # starting, not trading: why; trading, or what holds it back: paused, reduce_only, halted
     paused: bool
     latch: Latch
     latch_reason: str
@@ -56,6 +56,7 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     sequence: int
     position: int
     strategies: dict[str, str]
+    quotes: dict[str, tuple[str, str, int]] = {}  # bid, ask and their time, of what the equity was computed with
 
 
 # --- anybody → control ------------------------------------------------------------------------------------------------
@@ -71,6 +72,7 @@ class AccountReady(Struct, frozen=True):
     recovered_trades: int
     first_five: tuple[str, ...]
     reconciled: bool = False  # once: from then on a stop saves what was done
+    held: tuple[str, ...] = ()  # what holds it back all the same: "is halted: …", "is paused: …"
 
 
 class FeedProgress(Struct, frozen=True):

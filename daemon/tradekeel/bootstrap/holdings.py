@@ -1,0 +1,92 @@
+"""What an execution holds, at its exact cost: the sum of its fills, and the profit at the latest prices that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from tradekeel.bootstrap.summary import opening_record
+from tradekeel.bootstrap.values import Row, iso, plain_value
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.money import ledger, plain
+from tradekeel.domain.monitor import MonitorState
+from tradekeel.domain.positions import Position, Quote, conversion_rate, convert
+from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
+from tradekeel.domain.recovery import decode_account_state
+from tradekeel.storage.files import connect
+from tradekeel.storage.queries import Filter, Reader
+
+Quotes = Mapping[str, Quote]
+
+
+async def positions_of(books: Reader, path: Path, run: ExecutionRow, latest: Quotes) -> list[Row]:
+    """What an execution took over and what its fills made of it; the profit is at the ``latest`` quotes, and where there is none
+    at the last saved ones.
+    """
+    held, quotes = _opening(path, run), {**_quotes(path, run), **latest}
+    fills = await books.fills(Filter(execution=run.execution, limit=None))
+    for fill in reversed(fills):
+        key = (fill.instrument, fill.position_ref)
+        held[key] = _booked(held.get(key), fill)
+    return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str) if position.quantity]
+
+
+def _booked(position: Position | None, fill: Fill) -> Position:
+    before = position or Position(fill.instrument, ref=fill.position_ref)
+    return before.apply(fill.side, fill.quantity, fill.price).position
+
+
+def _opening(path: Path, run: ExecutionRow) -> dict[tuple[str, str | None], Position]:
+    with closing(connect(path, read_only=True)) as db:
+        record = opening_record(db, run.execution)
+    taken_over = () if record is None or record.opening is None else record.opening.positions
+    return {(position.instrument, position.ref): position for position in taken_over}
+
+
+def _quotes(path: Path, run: ExecutionRow) -> Quotes:
+    """The prices of the last cut; none before there is one."""
+    with closing(connect(path, read_only=True)) as db:
+        row = db.execute(
+            "SELECT state FROM checkpoints WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1",
+            (run.execution, ACCOUNT_OWNER),
+        ).fetchone()
+    if row is None:
+        return {}
+    try:
+        monitor = decode_account_state(row[0]).monitor
+        return msgspec.msgpack.decode(monitor, type=MonitorState).quotes if monitor else {}
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _position_row(run: ExecutionRow, position: Position, quotes: Quotes) -> Row:
+    quote = quotes.get(position.instrument)
+    with ledger():
+        unrealised = None if quote is None else position.unrealised(quote.bid, quote.ask)
+    booked = None if unrealised is None else _in_account_currency(unrealised, position.instrument, run.currency, quotes)
+    mark = None if quote is None else (quote.bid if position.quantity > 0 else quote.ask)
+    return {
+        "account": run.account,
+        "execution": run.execution,
+        "instrument": position.instrument,
+        "side": "LONG" if position.quantity > 0 else "SHORT",
+        "quantity": plain(abs(position.quantity)),
+        "average_price": plain_value(position.average_price),
+        "cost": plain(position.cost),
+        "mark": plain_value(mark),
+        "unrealised": plain_value(unrealised),
+        "unrealised_currency": position.instrument.rpartition("_")[2],
+        "unrealised_account": plain_value(booked),
+        "mark_time": None if quote is None else iso(quote.ts_ns),
+        "ref": position.ref,
+    }
+
+
+def _in_account_currency(amount: Decimal, instrument: str, currency: str, quotes: Quotes) -> Decimal | None:
+    with ledger():
+        rate = conversion_rate(instrument.rpartition("_")[2], currency, quotes)
+        return None if rate is None else convert(amount, rate, currency)

@@ -1,0 +1,87 @@
+"""Rows of the books as JSON values, for whoever reads them: people, scripts, tests.
+
+Amounts are text, digit by digit as they are stored; times are ISO 8601 in UTC with all nine digits beside the integer
+nanoseconds (``entry_time`` beside ``entry_time_ns``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.domain.money import ledger, plain
+from tradekeel.domain.trades import Trade
+from tradekeel.errors import InputError
+from tradekeel.runtime.clock import NS_PER_S
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SPAN = re.compile(r"(\d{1,6})([smhdw])")
+_SPAN_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DERIVED: dict[type[Struct], tuple[str, ...]] = {
+    Trade: ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "risk_reward_ratio", "open_quantity"),
+}
+
+Row = dict[str, Any]
+
+
+def plain_row(row: Struct) -> Row:
+    """A row of the books as JSON values, with what people want to read of it without computing."""
+    values: Row = {}
+    for name in row.__struct_fields__:
+        value = getattr(row, name)
+        values[name] = plain_value(value)
+        if name.endswith("_ns"):
+            values["time" if name == "ts_ns" else name.removesuffix("_ns")] = None if value is None else iso(value)
+    with ledger():
+        values.update((name, plain_value(getattr(row, name))) for name in _DERIVED.get(type(row), ()))
+    return values
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON has it."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Decimal():
+            return plain(value)
+        case Enum():
+            return value.value
+        case str():
+            return str(value)
+        case Mapping():
+            return {str(key): plain_value(item) for key, item in value.items()}
+        case Struct():
+            tag = {} if value.__struct_config__.tag is None else {"type": value.__struct_config__.tag}
+            return tag | {name: plain_value(getattr(value, name)) for name in value.__struct_fields__}
+        case bytes():
+            return f"{len(value)} bytes"
+        case Iterable():
+            return [plain_value(item) for item in value]
+    return str(value)
+
+
+def iso(ns: int) -> str:
+    """A moment as ISO 8601 in UTC, exact to the nanosecond."""
+    seconds, rest = divmod(ns, NS_PER_S)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def moment_ns(text: str, now_ns: int) -> int:
+    """A date, a date and time (UTC unless it says otherwise), or how long ago: 90s, 15m, 2h, 3d, 1w. Raises InputError."""
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        return now_ns - int(span[1]) * _SPAN_S[span[2]] * NS_PER_S
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is no time: write 2014-05-08, 2014-05-08T13:30, or how long ago, like 15m, 2h or 3d"
+        ) from None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1) * 1_000
