@@ -83,6 +83,13 @@ bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick 
 campaign: .venv/.installed-dev  ## the long rounds: kills, scenarios, properties (TRADEKEEL_SEED=n to repeat)
 	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
 	@$(PY) -m tests.campaigns.kill --rounds $(or $(ROUNDS),300) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
+	@$(if $(TRADEKEEL_SYSTEMD_BOX),$(MAKE) systemd-test,echo "Not tried: the unit under a real systemd (see docs/campaigns.md).")
+
+.PHONY: systemd-test
+systemd-test: .venv/.installed-dev  ## the unit under a real systemd (TRADEKEEL_SYSTEMD_BOX=script, as root; see docs/campaigns.md)
+	@test -n "$$TRADEKEEL_SYSTEMD_BOX" || { echo "Set TRADEKEEL_SYSTEMD_BOX: docs/campaigns.md says to what."; exit 1; }
+	@test "$$(id -u)" = 0 || { echo "A machine with a real systemd needs root."; exit 1; }
+	@$(PY) -m pytest -q -rA tests/integration/test_systemd_box.py $(ARGS)
 
 .PHONY: clone
 clone: .venv/.installed-dev  ## the README's commands in a fresh clone of the last commit, everything installed anew

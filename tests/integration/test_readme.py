@@ -70,6 +70,13 @@ def test_the_make_commands_are_targets() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_tests_that_have_to_be_asked_for_are_named_where_people_look() -> None:
+    wanted = "TRADEKEEL_SYSTEMD_BOX"
+    assert wanted in (ROOT / "tests/integration/test_systemd_box.py").read_text()
+    assert re.search(rf"^systemd-test:.*{wanted}", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert wanted in (ROOT / "docs/campaigns.md").read_text()
+
+
 def test_every_link_leads_somewhere() -> None:
     for page in [
         ROOT / "README.md",

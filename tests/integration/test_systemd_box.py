@@ -1,7 +1,7 @@
 """The unit under a real systemd: what an operator does and what can happen to the daemon, on a machine of its own.
 
-Opt-in: set TRADEKEEL_SYSTEMD_BOX to the script that makes the machine (see systemd_box.py), as root. The machine is kept between
-runs in TRADEKEEL_SYSTEMD_ROOT, /var/tmp/tradekeel-systemd-box by default; the first run takes a minute to make it.
+Opt-in: `make systemd-test`, as root, with TRADEKEEL_SYSTEMD_BOX set to the script that makes the machine (docs/campaigns.md).
+It is kept between runs in TRADEKEEL_SYSTEMD_ROOT, /var/tmp/tradekeel-systemd-box by default; the first run takes a minute.
 """
 
 from __future__ import annotations
