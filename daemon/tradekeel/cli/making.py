@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ def new_strategy(
 
     for path in write_strategy(name, folder):
         say(f"wrote {path}")
-    config = folder / f"{name}.toml"
-    say("", f"try it:   tradekeel run {config}", f"test it:  python -m pytest {folder / f'test_{name}.py'}")
+    config, test = folder / f"{name}.toml", folder / f"test_{name}.py"
+    say("", f"try it:   tradekeel run {config}", f"test it:  {shlex.join([sys.executable, str(test)])}")
     return ExitCode.DONE
 
 

@@ -19,7 +19,7 @@ _STRATEGY: Final = '''\
 
     tradekeel check @NAME@.toml     is everything right?
     tradekeel run @NAME@.toml       trade it on paper, on a synthetic market
-    python -m pytest test_@NAME@.py
+    python test_@NAME@.py           run its tests (with the Python that Tradekeel is installed in)
 
 A strategy is a set of pure functions of (event, state, context). The same ticks may be run twice, and must lead to the same
 result: take the time from the event, draw no random numbers, keep everything in the state, and never change a state
@@ -116,7 +116,7 @@ class @CLASS@(Strategy[@CLASS@Parameters, @CLASS@State]):
 '''
 
 _TEST: Final = '''\
-"""@CLASS@, tick by tick."""
+"""@CLASS@, tick by tick. Run it with python, or with pytest if you have it."""
 
 from __future__ import annotations
 
@@ -158,6 +158,13 @@ def test_a_dip_is_bought_with_a_stop_and_a_target():
 
 def test_a_smaller_move_is_not():
     assert run(@CLASS@(@CLASS@.Params()), ["1.1000", "1.0996", "1.1000", "1.0996"]) == []
+
+
+if __name__ == "__main__":
+    for name, test in list(globals().items()):
+        if name.startswith("test_"):
+            test()
+            print(f"{name}: passed")
 '''
 
 _CONFIG: Final = """\

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -108,7 +110,11 @@ def test_strategies_are_listed_with_their_parameters(capsys: pytest.CaptureFixtu
 
 def test_a_new_strategy_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["new-strategy", "dips", "--folder", str(tmp_path)]) == ExitCode.DONE
-    assert "tradekeel run" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "tradekeel run" in shown
+    [line] = [line for line in shown.splitlines() if line.startswith("test it:")]
+    done = subprocess.run(shlex.split(line.removeprefix("test it:")), capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr  # as it is printed, with what Tradekeel itself runs on
     assert dispatch(["new-strategy", "dips", "--folder", str(tmp_path)]) == ExitCode.BAD_USAGE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,26 @@ def test_the_generated_tests_pass(importable: Path):
     assert len(tests) == 2
     for test in tests:
         test()
+
+
+def test_the_generated_tests_need_nothing_but_what_tradekeel_runs_on(folder: Path):
+    """Where pytest is not installed, in a folder of the user's, with a strategy that is right and with one that is not."""
+    hidden = "import sys; sys.modules['pytest'] = None; import runpy; sys.path.insert(0, sys.argv[1])"
+    command = [sys.executable, "-c", f"{hidden}; runpy.run_path(sys.argv[2], run_name='__main__')"]
+
+    def run_tests() -> subprocess.CompletedProcess[str]:
+        words = [*command, str(folder), str(folder / "test_dip_buyer.py")]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    good = run_tests()
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.splitlines() == [
+        "test_a_dip_is_bought_with_a_stop_and_a_target: passed",
+        "test_a_smaller_move_is_not: passed",
+    ]
+    strategy = folder / "dip_buyer.py"
+    strategy.write_text(strategy.read_text().replace("take_profit=tick.ask +", "take_profit=tick.ask -"))
+    assert "AssertionError" in run_tests().stderr
 
 
 def test_the_generated_configuration_fits_the_strategy(folder: Path):
