@@ -146,14 +146,14 @@ def install(
     name: str,
     executable: Path,
     *,
-    check: Callable[[Path], object],
+    check: Callable[[Path, Path], object],
     root: Path = Path("/"),
     run: Callable[[Sequence[str]], object] = tell_systemd,
 ) -> list[str]:
     """Put the configuration and the unit in place and tell systemd. Returns what was done and what to do next, in lines.
 
-    ``check`` is called with the copy where it will be read, because relative paths mean something else there; if it raises, the
-    file that was there before is put back. A configuration that is replaced is kept as ``NAME.toml.previous``. The
+    ``check`` is called with the file and the place where its copy will be read, because relative paths mean something else
+    there; if it raises, nothing has been made. A configuration that is replaced is kept as ``NAME.toml.previous``. The
     copy is readable for everybody: the daemon's user exists only while it runs, and secrets do not stand in the file.
     """
     if not INSTANCE.fullmatch(name):
@@ -166,12 +166,12 @@ def install(
     credentials = root / CREDENTIALS_FOLDER / name
     try:
         content = config.read_bytes()
+        check(config, target)
         before = target.read_bytes() if target.exists() else None
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         credentials.parent.mkdir(mode=0o700, exist_ok=True)
         credentials.mkdir(mode=0o700, exist_ok=True)
         _write(target, content)
-        _checked(target, before, check)
         if before is not None and before != content:
             _write(target.with_name(f"{target.name}.previous"), before)
         unit_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -188,17 +188,6 @@ def install(
         f"start it now and at every boot: systemctl enable --now tradekeel@{name}",
         f"look at it: systemctl status tradekeel@{name}; journalctl -u tradekeel@{name} -f",
     ]
-
-
-def _checked(target: Path, before: bytes | None, check: Callable[[Path], object]) -> None:
-    try:
-        check(target)
-    except BaseException:
-        if before is None:
-            target.unlink()
-        else:
-            _write(target, before)
-        raise
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -95,16 +95,17 @@ class Machine:
         self.config = folder / "demo.toml"
         self.config.write_text("one = 1\n")
         self.asked: list[Sequence[str]] = []
-        self.checked: list[Path] = []
+        self.checked: list[tuple[Path, Path]] = []
 
     @property
     def target(self) -> Path:
         return self.root / "etc/tradekeel/demo.toml"
 
+    def check(self, config: Path, placed: Path) -> None:
+        self.checked.append((config, placed))
+
     def install(self) -> list[str]:
-        return install(
-            self.config, "demo", USUAL_EXECUTABLE, check=self.checked.append, root=self.root, run=self.asked.append
-        )
+        return install(self.config, "demo", USUAL_EXECUTABLE, check=self.check, root=self.root, run=self.asked.append)
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_installing_puts_everything_in_place_and_tells_systemd(machine: Machine)
     assert machine.target.stat().st_mode & 0o777 == 0o644
     assert (machine.root / "etc/systemd/system" / UNIT_NAME).read_text() == render()
     assert (machine.root / "etc/tradekeel/credentials/demo").stat().st_mode & 0o777 == 0o700
-    assert machine.checked == [machine.target]
+    assert machine.checked == [(machine.config, machine.target)]
     assert machine.asked == [["systemctl", "daemon-reload"]]
     assert any("systemctl enable --now tradekeel@demo" in line for line in lines)
 
@@ -134,15 +135,15 @@ def test_a_file_that_is_replaced_is_kept(machine: Machine) -> None:
 
 
 def test_a_file_that_is_wrong_in_its_new_place_changes_nothing(machine: Machine) -> None:
-    def refuse(path: Path) -> None:
-        raise InputError(f"{path.name}: a relative path leads nowhere")
+    def refuse(config: Path, placed: Path) -> None:
+        raise InputError(f"{placed.name}: a relative path leads nowhere")
 
     def attempt() -> None:
         install(machine.config, "demo", USUAL_EXECUTABLE, check=refuse, root=machine.root, run=machine.asked.append)
 
     with pytest.raises(InputError, match="leads nowhere"):
         attempt()
-    assert not machine.target.exists()
+    assert not machine.root.exists(), "not one folder was made"
     machine.install()
     machine.config.write_text("two = 2\n")
     with pytest.raises(InputError, match="leads nowhere"):
@@ -154,7 +155,7 @@ def test_a_file_that_is_wrong_in_its_new_place_changes_nothing(machine: Machine)
 @pytest.mark.parametrize("name", ["", "../cron.d/x", "Demo", "a b", "x" * 32, "-x", "a@b"])
 def test_a_name_that_is_none_of_a_service_is_refused(machine: Machine, name: str) -> None:
     with pytest.raises(InputError, match=r"cannot be a service's name"):
-        install(machine.config, name, USUAL_EXECUTABLE, check=machine.checked.append, root=machine.root)
+        install(machine.config, name, USUAL_EXECUTABLE, check=machine.check, root=machine.root)
     assert not machine.root.exists()
 
 
@@ -189,7 +190,7 @@ def test_without_root_it_says_that_root_is_needed(machine: Machine) -> None:
     code = (
         "import os, sys; from pathlib import Path; from tradekeel.systemd_unit import install\n"
         "os.setgid(12345); os.setuid(12345)\n"
-        "try: install(Path(sys.argv[1]), 'demo', Path('/usr/bin/tradekeel'), check=print, root=Path(sys.argv[2]))\n"
+        "try: install(Path(sys.argv[1]), 'demo', Path('/usr/bin/tradekeel'), check=lambda *_: 0, root=Path(sys.argv[2]))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     command = [sys.executable, "-c", code, str(machine.config), str(machine.root)]

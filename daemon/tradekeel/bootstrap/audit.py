@@ -18,8 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.plan import read_plan
 from tradekeel.bootstrap.summary import balance_of, newest_executions, opening_record
+from tradekeel.config.source import read_table
 from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, ledger, plain
 from tradekeel.domain.positions import Position
@@ -105,10 +105,10 @@ def _ledger_of(place: Place, account: str) -> Path:
     at_venue = account
     if place.config is not None:
         try:
-            known = read_plan(place.config, {}, fetch_secrets=False).config.accounts.get(account)
-            at_venue = account if known is None else known.account_at_venue
-        except ConfigError:
-            pass  # a configuration that is broken now says nothing about the books
+            written = read_table(place.config)["accounts"][account]["venue_account"]
+        except (ConfigError, KeyError, TypeError):
+            written = None  # a configuration that is broken now says nothing about the books
+        at_venue = written if isinstance(written, str) else account
     return place.statedir.paper_ledger(at_venue)
 
 

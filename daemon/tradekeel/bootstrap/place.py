@@ -33,10 +33,13 @@ class Place(Struct, frozen=True):
 
     state_dir: Path
     config: Path | None  # None: only the state directory was named
+    problems: tuple[str, ...] = ()  # why its file does not say where the state lies: ``state_dir`` is a guess then
 
     @property
     def statedir(self) -> StateDir:
-        """Its state directory."""
+        """Its state directory. ConfigError where nobody can say which it is."""
+        if self.problems:
+            raise ConfigError(list(self.problems), shown_path(self.config or self.state_dir))
         return StateDir(self.state_dir)
 
     @property
@@ -90,7 +93,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def find_place(target: str | None, state: Path | None, environ: Mapping[str, str]) -> Place:
-    """The daemon that is meant. Raises InputError, or ConfigError for a file that does not even say where its state lies."""
+    """The daemon that is meant. Raises InputError, or ConfigError for a file that cannot be read."""
     if state is not None:
         if target is not None:
             raise InputError(f"name either {target} or --state, not both")
@@ -114,11 +117,26 @@ def config_path(target: str) -> Path:
 
 
 def place_of(path: Path, environ: Mapping[str, str]) -> Place:
-    """The place that a configuration file describes."""
+    """The place that a configuration file describes.
+
+    A file that does not say where its state lies is a place all the same, for whoever wants to know everything that is wrong
+    with it; asking for its state raises ConfigError. Raises ConfigError for a file that is not there.
+    """
+    try:
+        return _described(path, environ)
+    except ConfigError as error:
+        if not path.is_file():
+            raise
+        return Place(path.absolute().parent, path.absolute(), tuple(error.problems))
+
+
+def _described(path: Path, environ: Mapping[str, str]) -> Place:
     table = read_table(path)
     origins = apply_overrides(table, environ, [])
     daemon = table.get("daemon", {})
     words = {key: daemon[key] for key in ("name", "state_dir") if isinstance(daemon, dict) and key in daemon}
+    if words.get("state_dir"):
+        words.pop("name", None)  # it only matters where nothing else says where the state lies
     problems: list[str] = []
     config = decode(words, DaemonConfig, "daemon", problems, origins=origins)
     if config is None:
@@ -130,7 +148,11 @@ def place_of(path: Path, environ: Mapping[str, str]) -> Place:
 def _only_one(environ: Mapping[str, str]) -> Place:
     """The one whose daemon runs, or else the one that has books, or else the only file there is."""
     places = list(_candidates(environ))
-    for is_it in (lambda p: p.pid is not None, lambda p: p.has_books, lambda p: True):
+    for is_it in (
+        lambda p: not p.problems and p.pid is not None,
+        lambda p: not p.problems and p.has_books,
+        lambda p: True,
+    ):
         chosen = [place for place in places if is_it(place)]
         if len(chosen) == 1:
             return chosen[0]
@@ -146,10 +168,10 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Place]:
         for path in _toml_files(folder):
             try:
                 place = place_of(path, environ)
-                place.has_books  # noqa: B018  # may be somebody else's, unreadable for us: then it is not meant
+                place.problems or place.has_books  # noqa: B018  # somebody else's, unreadable for us, is not meant
             except (InputError, StoreUnavailable):
                 continue
-            if place.state_dir not in seen:
+            if place.problems or place.state_dir not in seen:
                 seen.add(place.state_dir)
                 yield place
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from tradekeel.bootstrap.problems import look
+from tradekeel.bootstrap.problems import Reader, complete_instruments, look
 from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_config
-from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.risk_limits import RiskLimits
-from tradekeel.errors import ConfigError, InputError
+from tradekeel.errors import Defect
 from tradekeel.feeds import FEEDS
 from tradekeel.strategies.base import AnyStrategy
 from tradekeel.strategies.registry import load_strategy_class
@@ -52,14 +52,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountPlan, ...]
 
 
-def kinds() -> Kinds:
-    """The kinds that the configuration may name."""
+def kinds(reader: Reader | None = None) -> Kinds:
+    """The kinds that the configuration may name. ``reader`` is who is going to read its files, if not this process."""
+    who = reader or Reader()
     return Kinds(
         feeds={name: kind.settings for name, kind in FEEDS.items()},
         venues={"paper": PaperSettings},
-        strategies=lambda kind, folder: load_strategy_class(kind, folder).Params,
+        strategies=lambda kind, folder: load_strategy_class(who.place(kind), folder).Params,
         risk=RiskLimits,
-        look=look,
+        look=partial(look, reader=who),
     )
 
 
@@ -69,54 +70,24 @@ def read_plan(path: Path, environ: Mapping[str, str], *, fetch_secrets: bool = T
 
 
 def make_plan(config: Config) -> Plan:
-    """The plan for a configuration that was decoded with :func:`kinds`."""
-    problems: list[str] = []
-    instruments = _instruments(config, problems)
-    accounts = [_account(config, account, instruments, problems) for account in config.accounts.values()]
-    if problems:
-        raise ConfigError(problems, str(config.source))
-    return Plan(config=config, instruments=instruments, accounts=tuple(a for a in accounts if a is not None))
+    """The plan for a configuration that was read with :func:`kinds`, and so has no problem any more."""
+    instruments = complete_instruments(config.instruments, _nothing_is_wrong)
+    accounts = tuple(_account(config, account) for account in config.accounts.values())
+    return Plan(config=config, instruments=instruments, accounts=accounts)
 
 
-def _instruments(config: Config, problems: list[str]) -> dict[str, Instrument]:
-    known: dict[str, Instrument] = dict(CATALOGUE)
-    for symbol, table in config.instruments.items():
-        changes = {field: value for field in table.__struct_fields__ if (value := getattr(table, field)) is not None}
-        try:
-            if symbol in known:
-                known[symbol] = msgspec.structs.replace(known[symbol], **changes)
-            else:
-                known[symbol] = Instrument(symbol=symbol, **changes)
-        except InputError as error:
-            problems.append(f"instruments.{symbol}: {error}")
-        except TypeError as error:
-            problems.append(f"instruments.{symbol} is not in the catalogue and not complete: {error}")
-    return known
+def _nothing_is_wrong(path: str, sentence: str) -> None:
+    raise Defect(f"{path}: {sentence}, and it was not found when the file was read")
 
 
-def _account(
-    config: Config, account: AccountConfig, instruments: Mapping[str, Instrument], problems: list[str]
-) -> AccountPlan | None:
-    strategies: list[StrategyPlan] = []
+def _account(config: Config, account: AccountConfig) -> AccountPlan:
     own = [strategy for strategy in config.strategies.values() if strategy.account == account.name]
-    for strategy in own:
-        if not strategy.enabled:
-            continue
-        problems.extend(
-            f"strategies.{strategy.name}.instruments: {symbol} is not known; describe it under [instruments.{symbol}]"
-            for symbol in strategy.instruments
-            if symbol not in instruments
-        )
-        cls = load_strategy_class(strategy.kind, config.folder)
-        strategies.append(StrategyPlan(config=strategy, cls=cls, params=strategy.settings))
+    strategies = [
+        StrategyPlan(config=strategy, cls=load_strategy_class(strategy.kind, config.folder), params=strategy.settings)
+        for strategy in own
+        if strategy.enabled
+    ]
     shared = _shared_instruments(strategies)
-    if shared and not account.share_instruments and not account.hedging:
-        for symbol, names in shared.items():
-            problems.append(
-                f"accounts.{account.name}: {', '.join(names)} trade {symbol} on one netting account; "
-                "set share_instruments = true (stops are then kept by the daemon, per trade), or give each its own account"
-            )
-        return None
     return AccountPlan(
         config=account,
         paper=PaperAccount(

@@ -7,27 +7,78 @@ same list.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.config import Draft, Report
 from tradekeel.config.model import CRON
-from tradekeel.config.words import join_path
+from tradekeel.config.words import did_you_mean, join_path, quoted
+from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.errors import InputError
+from tradekeel.feeds import FEEDS, FeedSurroundings
 
 
-def look(draft: Draft, report: Report) -> None:
+def closed_to_us(path: Path) -> str | None:
+    """Why this process cannot read a file, or None."""
+    if os.access(path, os.R_OK):
+        return None
+    return f"{path} may not be read by this user (uid {os.geteuid()})"
+
+
+class Reader(Struct, frozen=True):
+    """Who is going to read the files that a configuration names: this process, or another one elsewhere."""
+
+    root: Path = Path("/")  # what absolute paths are below: / but for an image that is being made
+    why_closed: Callable[[Path], str | None] = closed_to_us
+
+    def place(self, path: str) -> str:
+        """Where that reader would look for a path, as seen from here."""
+        return str(self.root / path.lstrip("/")) if path.startswith("/") else path
+
+
+def look(draft: Draft, report: Report, reader: Reader) -> None:
     """Report every problem of the draft with its path."""
-    for path, schedule in _schedules(draft):
-        _tried(lambda line=schedule: trigger_of(line), path, report)
+    instruments = complete_instruments(draft.instruments, report)
+    known = {*instruments, *draft.entries("instruments")}  # also those that have problems of their own
+    _look_at_schedules(draft, report)
+    _look_at_feeds(draft, known, reader, report)
+    _look_at_strategies(draft, known, reader, report)
 
 
-def _tried(attempt: Any, path: str, report: Report) -> None:
-    try:
-        attempt()
-    except InputError as error:
-        report(path, str(error))
+def complete_instruments(tables: Mapping[str, Any], report: Report) -> dict[str, Instrument]:
+    """The catalogue with what the file says otherwise, and what it adds."""
+    known: dict[str, Instrument] = dict(CATALOGUE)
+    for symbol, table in tables.items():
+        changes = {field: value for field in table.__struct_fields__ if (value := getattr(table, field)) is not None}
+        path = join_path("instruments", symbol)
+        try:
+            if symbol in known:
+                known[symbol] = msgspec.structs.replace(known[symbol], **changes)
+            else:
+                known[symbol] = Instrument(symbol=symbol, **changes)
+        except InputError as error:
+            report(path, str(error))
+        except TypeError as error:
+            report(path, f"it is not in the catalogue and not complete: {error}")
+    return known
+
+
+# --- schedules ------------------------------------------------------------------------------------------------------------
+
+
+def _look_at_schedules(draft: Draft, report: Report) -> None:
+    for path, line in _schedules(draft):
+        try:
+            trigger_of(line)
+        except InputError as error:
+            report(path, str(error))
 
 
 def _schedules(draft: Draft) -> Iterator[tuple[str, str]]:
@@ -38,6 +89,71 @@ def _schedules(draft: Draft) -> Iterator[tuple[str, str]]:
     return ((path, line) for path, line in found if isinstance(line, str) and CRON.search(line))
 
 
+# --- feeds ----------------------------------------------------------------------------------------------------------------
+
+
+def _look_at_feeds(draft: Draft, known: set[str], reader: Reader, report: Report) -> None:
+    """What would keep a feed from being built. One that no account uses is never built."""
+    around = FeedSurroundings(draft.folder, known, reader.root, reader.why_closed)
+    for name, feed in _used_feeds(draft).items():
+        path, kind = join_path("feeds", name), FEEDS[feed["kind"]]
+        for symbol, keys in kind.symbols(feed).items():
+            if symbol not in known:
+                report(reduce(join_path, keys, path), _unknown(symbol, known))
+        for keys, sentence in kind.look(feed, around):
+            report(reduce(join_path, keys, path), sentence)
+
+
+def _used_feeds(draft: Draft) -> dict[str, dict[str, Any]]:
+    """The tables of the feeds that accounts name, if there is such a kind."""
+    used = [account.get("feed") for account in draft.entries("accounts").values()]
+    feeds = draft.entries("feeds").items()
+    return {name: feed for name, feed in feeds if name in used and _is_one_of(feed.get("kind"), FEEDS)}
+
+
+# --- strategies -----------------------------------------------------------------------------------------------------------
+
+
+def _look_at_strategies(draft: Draft, known: set[str], reader: Reader, report: Report) -> None:
+    for name, strategy in draft.entries("strategies").items():
+        path = join_path("strategies", name)
+        why = _why_closed(strategy.get("kind"), draft.folder, reader)
+        if why is not None:
+            report(f"{path}.kind", why)
+        if strategy.get("enabled") is not False:
+            for symbol in _words(strategy.get("instruments")):
+                if symbol not in known:
+                    report(f"{path}.instruments", _unknown(symbol, known))
+
+
+def _why_closed(kind: Any, folder: Path, reader: Reader) -> str | None:
+    """Why the file of a strategy cannot be read by its reader. One that is not there has been reported already."""
+    if not isinstance(kind, str) or ":" not in kind:
+        return None
+    file = folder / reader.place(kind.rpartition(":")[0])
+    try:
+        return reader.why_closed(file) if file.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+# --- words ----------------------------------------------------------------------------------------------------------------
+
+
+def _unknown(symbol: str, known: set[str]) -> str:
+    hint = did_you_mean(symbol, known, "known are").removesuffix("?")
+    return f"{quoted(symbol)} is not known; {hint}? Describe another under [{join_path('instruments', symbol)}]"
+
+
 def _table(table: Any, key: str) -> dict[str, Any]:
     inner = table.get(key)
     return inner if isinstance(inner, dict) else {}
+
+
+def _words(value: Any) -> list[str]:
+    """An array of strings as it stands in the file; what is none is nobody's reference."""
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+
+
+def _is_one_of(value: Any, names: Mapping[str, Any]) -> bool:
+    return isinstance(value, str) and value in names

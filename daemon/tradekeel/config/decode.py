@@ -28,7 +28,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tradekeel.config.secrets import Secret, Vault
-from tradekeel.config.words import DIGITS_MAX, allowed, bound, did_you_mean, found, join_path, nearest, quoted
+from tradekeel.config.words import (
+    DIGITS_MAX,
+    allowed,
+    bound,
+    did_you_mean,
+    found,
+    join_path,
+    nearest,
+    printable,
+    quoted,
+)
 from tradekeel.errors import ConfigError, Defect, InputError
 
 S = TypeVar("S", bound=Struct)
@@ -90,7 +100,7 @@ class Decoder:
         """Note a problem; where the environment set the value, say so."""
         origin = self.origins.get(path)
         source = f" (set by the environment variable {origin.variable})" if origin else ""
-        self.problems.append(f"{path or 'the file'}: {sentence}{source}")
+        self.problems.append(printable(f"{path or 'the file'}: {sentence}{source}"))
         return INVALID
 
     def _mismatch(self, path: str, value: object, type_: Any, bounds: list[Meta]) -> Literal[_Invalid.INVALID]:

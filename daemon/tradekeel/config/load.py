@@ -55,22 +55,24 @@ def load_config(
     kinds: Kinds | None = None,
     *,
     fetch_secrets: bool = True,
+    placed: Path | None = None,
 ) -> Config:
     """The configuration in the file at ``path`` with the overrides of ``environ``.
 
+    ``placed`` is where the file is going to stand, if not there: names and relative paths mean what they mean at that place.
     With ``kinds`` the tables that belong to a kind of feed, venue or strategy are decoded too, into ``settings``. Without
     ``fetch_secrets`` secrets stay references (a command that only looks at a file has no credentials). Raises
     :class:`ConfigError` with every problem, and nothing else.
     """
-    source = Path(path)
+    source = Path(path) if placed is None else placed
     problems: list[str] = []
-    table = read_table(source)
+    table = read_table(Path(path))
     origins = apply_overrides(table, environ, problems)
     vault = Vault(environ, fetches=fetch_secrets)
     reader = _Reader(table, source, Decoder(problems, vault, origins, source.parent))
     tables = reader.tables(kinds)
     if problems or tables is None:
-        raise ConfigError(_shown(problems), shown_path(source))
+        raise ConfigError(_shown(problems), shown_path(Path(path)))
     values = flat_values(tables)
     state_dir = state_dir_of(tables["daemon"], source, environ)
     return Config(

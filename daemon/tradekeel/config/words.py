@@ -37,8 +37,12 @@ def quoted(text: str) -> str:
     """Text in double quotes on one line, shortened, with everything unprintable escaped."""
     if len(text) > FOUND_CHARACTERS_MAX:
         text = text[: FOUND_CHARACTERS_MAX - 1] + "…"
-    shown = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    return printable(json.dumps(text, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """Text with everything escaped that would upset a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def shown_path(path: Path) -> str:

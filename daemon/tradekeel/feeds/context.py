@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,3 +18,19 @@ class FeedContext(NamedTuple):
     base: Path = Path()  # what relative paths are relative to
     instruments: Mapping[str, Instrument] = CATALOGUE  # those of the config; the catalogue is known anyway
     timeframes: Mapping[str, Sequence[str]] = {}  # the bars wanted of each instrument
+
+
+Keys = tuple[str, ...]
+"""A key of a feed's table, and those inside of it."""
+
+Problem = tuple[Keys, str]
+"""Where in a feed's table something is wrong, and what."""
+
+
+class FeedSurroundings(NamedTuple):
+    """The world around a feed that is only looked at."""
+
+    base: Path  # what relative paths are relative to
+    known: Collection[str]  # instruments
+    root: Path  # what absolute ones are below: / but for an image that is being made
+    why_closed: Callable[[Path], str | None]  # why a file cannot be read by who is to read it, or None

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC
 from decimal import Decimal
-from typing import Annotated, Literal
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.errors import InputError
-from tradekeel.feeds.context import FeedContext
+from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.files import DataFile, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
 from tradekeel.feeds.merge import MergedFiles
-from tradekeel.feeds.pace import MAX, Pacer, parse_speed
+from tradekeel.feeds.pace import MAX, Pacer, Speed, parse_speed
 from tradekeel.feeds.replay import ReplayFeed
 from tradekeel.feeds.rows import BadRows, Judge, Limits, Tally
 from tradekeel.feeds.stream import FileStream
 from tradekeel.feeds.times import time_reader
-from tradekeel.feeds.zones import parse_instant, parse_zone
+from tradekeel.feeds.zones import Instant, parse_instant, parse_zone
 from tradekeel.ports import FeedInfo
 
 NS_PER_S = 1_000_000_000
 
 ColumnNumber = Annotated[int, Meta(ge=1, le=1_000)]
 DataPath = Annotated[str, Meta(extra={"check": check_path})]
+TimeFormat = Annotated[str, Meta(extra={"check": lambda text: time_reader(text, UTC)})]
+TimeZone = Annotated[str, Meta(extra={"check": parse_zone})]
 ColumnName = Annotated[str, Meta(min_length=1)]
 
 
@@ -52,14 +57,14 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     header: bool = True
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
     decimal_mark: Literal[".", ","] = "."
-    time_format: str = "iso"
-    time_zone: str = "UTC"
-    start: str | None = None
-    end: str | None = None
+    time_format: TimeFormat = "iso"
+    time_zone: TimeZone = "UTC"
+    start: Instant | None = None
+    end: Instant | None = None
     gap_s: Decimal | None = Decimal(600)
     gap_on_weekends: bool = False
     bad_rows: BadRows = BadRows()
-    speed: str | int | float = MAX
+    speed: Speed = MAX
     wait_max_s: Decimal | None = None
 
     def __post_init__(self) -> None:
@@ -71,6 +76,8 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("gap_s must be above zero; leave it out for the default")
         if self.wait_max_s is not None and self.wait_max_s <= 0:
             raise ValueError("wait_max_s must be above zero")
+        if self.start is not None and self.end is not None and parse_instant(self.start) >= parse_instant(self.end):
+            raise ValueError(f"start {self.start} is not before end {self.end}")
         if self.delimiter in {'"', "\n", "\r", "_"}:
             raise ValueError('delimiter cannot be a quote, an underscore or a line end; write "\\t" for a tab')
         if self.format == "csv" and self.delimiter == self.decimal_mark:
@@ -80,6 +87,48 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def paths(self) -> dict[str, str]:
         """The path of each instrument, in order."""
         return self.instruments or {str(self.instrument): str(self.path)}
+
+
+def file_symbols(options: Mapping[str, Any]) -> dict[str, Keys]:
+    """Each instrument that a table names, and the key where it does."""
+    several, one = options.get("instruments"), options.get("instrument")
+    if isinstance(several, dict) and several:
+        return {symbol: ("instruments", symbol) for symbol in several}
+    return {one: ("instrument",)} if isinstance(one, str) else {}
+
+
+def look_at_files(options: Mapping[str, Any], around: FeedSurroundings) -> Iterator[Problem]:
+    """What is wrong with the files that a table names, before one is opened."""
+    several = options.get("instruments")
+    paths: dict[Keys, Any] = {("path",): options.get("path")}
+    if isinstance(several, dict):
+        paths |= {("instruments", symbol): path for symbol, path in several.items()}
+    for key, path in paths.items():
+        if not isinstance(path, str):
+            continue
+        try:
+            files = locate(_below(around.root, path), around.base)
+        except InputError as error:
+            yield key, str(error)
+            continue
+        closed = (why for file in files if (why := around.why_closed(Path(file.path))) is not None)
+        without_day = (_without_day(file) for file in files if file.day is None and _needs_day(options))
+        yield from ((key, why) for why in [*islice(closed, 1), *islice(without_day, 1)])
+
+
+def _below(root: Path, path: str) -> str:
+    return str(root / path.lstrip("/")) if path.startswith("/") and root != Path("/") else path
+
+
+def _needs_day(options: Mapping[str, Any]) -> bool:
+    return options.get("format") in ("quote", "minute") or options.get("time_format") == "ms_since_midnight"
+
+
+def _without_day(file: DataFile) -> str:
+    return (
+        f"{file.name}: times are milliseconds since midnight, so the file's name must hold the date, "
+        'such as "20140508_quote.zip"'
+    )
 
 
 def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
@@ -108,8 +157,6 @@ def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
 
 def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instrument) -> FileStream:
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (settings.start, settings.end))
-    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-        raise InputError(f"start {settings.start} is not before end {settings.end}")
     limits = Limits(
         tick_size=instrument.tick_size,
         start_ns=start_ns,
@@ -122,10 +169,7 @@ def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instr
     if layout.times.needs_date:
         for file in files:
             if file.day is None:
-                raise InputError(
-                    f"{file.name}: times are milliseconds since midnight, so the file's name must hold the date, "
-                    'such as "20140508_quote.zip"'
-                )
+                raise InputError(_without_day(file))
     return FileStream(
         files,
         layout,

@@ -41,7 +41,7 @@ _RETURN_MIN, _RETURN_MAX = -0.5, 1.0  # of one block: however wild the settings,
 _PRICE_TICKS_MIN = 100
 _CACHE_MAX = 50_000
 
-_PRICES = {
+PRICES = {
     "EUR_USD": "1.1", "GBP_USD": "1.27", "AUD_USD": "0.66", "NZD_USD": "0.61", "USD_CAD": "1.36", "USD_CHF": "0.88",
     "USD_JPY": "150", "EUR_GBP": "0.86", "EUR_JPY": "163", "EUR_CHF": "0.96", "GBP_JPY": "190", "AUD_JPY": "98",
     "BTC_USDT": "60000", "ETH_USDT": "3000",
@@ -140,7 +140,7 @@ class Market:
 
     def __init__(self, seed: int, instrument: Instrument, settings: MarketSettings, interval_ms: int) -> None:
         self.instrument = instrument
-        price = settings.price or Decimal(_PRICES.get(instrument.symbol, 0))
+        price = settings.price or Decimal(PRICES.get(instrument.symbol, 0))
         if not price:
             raise InputError(
                 f"instrument {instrument.symbol}: say at which price its synthetic market begins (price = …)"

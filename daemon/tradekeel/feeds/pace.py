@@ -9,7 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta
 
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import InputError
@@ -51,6 +53,9 @@ def parse_speed(speed: str | float) -> float | None:
             "(1 is real time, 60 plays a minute in a second)"
         )
     return value
+
+
+Speed = Annotated[str | int | float, Meta(extra={"check": parse_speed})]
 
 
 class Pacer:

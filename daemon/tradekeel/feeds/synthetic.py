@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,11 +14,11 @@ from tradekeel.domain.bars import Origin, enough_history
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import InputError
-from tradekeel.feeds.context import FeedContext
-from tradekeel.feeds.market import SLOTS, Market, MarketSettings, Moment, Timeline
-from tradekeel.feeds.pace import MAX, Pacer, Sleeper, parse_speed
+from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
+from tradekeel.feeds.market import PRICES, SLOTS, Market, MarketSettings, Moment, Timeline
+from tradekeel.feeds.pace import MAX, Pacer, Sleeper, Speed, parse_speed
 from tradekeel.feeds.replay import ReplayFeed, Start
-from tradekeel.feeds.zones import parse_instant
+from tradekeel.feeds.zones import Instant, parse_instant
 from tradekeel.ports import FeedInfo
 
 GENERATOR = 1  # raised whenever the same settings would give other ticks: it is part of the fingerprint
@@ -39,11 +39,11 @@ class SyntheticFeedSettings(MarketSettings, frozen=True, kw_only=True, forbid_un
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     ticks: Annotated[int, Meta(ge=1)] | None = None  # how many in all
     duration: str | None = None  # or how long the market is open, "90s" to "52w"
-    start: str = "2024-01-01T22:00:00Z"
+    start: Instant = "2024-01-01T22:00:00Z"
     interval_ms: Annotated[int, Meta(ge=1, le=86_400_000)] = 250  # between two ticks of an instrument, on average
     weekends: bool = False  # whether the market trades on weekends
     live: bool = False  # ticks are stamped with the clock's time and cannot be replayed
-    speed: str | int | float = MAX
+    speed: Speed = MAX
     wait_max_s: Annotated[float, Meta(gt=0)] | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +69,25 @@ class SyntheticFeedSettings(MarketSettings, frozen=True, kw_only=True, forbid_un
         assert match is not None
         slots = int(match[1]) * _SECONDS[match[2]] * 1_000 // self.interval_ms
         return max(1, slots) * len(self.instruments)
+
+
+def synthetic_symbols(options: Mapping[str, Any]) -> dict[str, Keys]:
+    """Each instrument that a table names, and the key where it does."""
+    symbols = options.get("instruments")
+    if not isinstance(symbols, list):
+        return {}
+    return {symbol: ("instruments",) for symbol in symbols if isinstance(symbol, str)}
+
+
+def look_at_prices(options: Mapping[str, Any], around: FeedSurroundings) -> Iterator[Problem]:
+    """Instruments whose market would not know at which price to begin."""
+    markets = options.get("markets")
+    for symbol in synthetic_symbols(options):
+        own = markets.get(symbol) if isinstance(markets, dict) else None
+        market: Mapping[str, Any] = own if isinstance(own, dict) else options
+        key: Keys = ("markets", symbol, "price") if isinstance(own, dict) else ("price",)
+        if symbol in around.known and symbol not in PRICES and "price" not in market:
+            yield key, f"is missing, allowed: the price at which the synthetic market of {symbol} begins"
 
 
 def synthetic_feed(settings: SyntheticFeedSettings, context: FeedContext) -> ReplayFeed:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Meta
 
 from tradekeel.errors import InputError
 
@@ -58,6 +61,9 @@ def parse_instant(text: str) -> int:
         moment = moment.replace(tzinfo=UTC)
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta // timedelta(microseconds=1)) * 1_000
+
+
+Instant = Annotated[str, Meta(extra={"check": parse_instant})]
 
 
 class Offsets(dict[int, tuple[int, int]]):

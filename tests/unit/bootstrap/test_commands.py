@@ -129,7 +129,7 @@ def test_one_account_is_released_while_all_are_held(place: Place) -> None:
     assert held(place) == set(ACCOUNTS)
 
 
-class StartsMeanwhile(Place, frozen=True):
+class StartsMeanwhile(Place, frozen=True, kw_only=True):
     """A place where a daemon, which answers nobody, takes the lock as soon as somebody has found none."""
 
     daemon: StateDir
@@ -146,7 +146,7 @@ class StartsMeanwhile(Place, frozen=True):
 @pytest.fixture
 def starting(place: Place) -> Iterator[Place]:
     daemon = place.statedir
-    yield StartsMeanwhile(place.state_dir, None, daemon)
+    yield StartsMeanwhile(place.state_dir, None, daemon=daemon)
     daemon.release()
 
 

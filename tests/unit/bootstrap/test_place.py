@@ -35,13 +35,32 @@ def test_a_file_that_is_broken_otherwise_still_says_it(tmp_path: Path) -> None:
     assert find_place(str(path), None, {}).state_dir == tmp_path / "state-one"
 
 
-def test_a_file_that_does_not_say_it_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ["[daemon]\nstate_dir = 7\n", "[daemon]\nname = 5\n", "[daemon\n", "daemon = 1\n[accounts"]
+)
+def test_a_file_that_does_not_say_it_can_be_checked_but_not_asked(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text("[daemon]\nstate_dir = 7\n")
-    with pytest.raises(ConfigError, match="state_dir"):
-        find_place(str(path), None, {})
+    path.write_text(text)
+    place = find_place(str(path), None, {})
+    assert place.config == path
+    for ask in (lambda: place.pid, lambda: place.has_books, lambda: place.statedir, place.books):
+        with pytest.raises(ConfigError, match=r"bad\.toml: 1 problem"):
+            ask()
+
+
+def test_a_file_that_is_not_there_is_no_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         find_place(str(tmp_path / "none.toml"), None, {})
+
+
+def test_the_only_file_is_meant_although_it_does_not_say_where_its_state_lies(tmp_path: Path) -> None:
+    path = write(tmp_path, "one")
+    path.write_text(path.read_text().replace("'state-one'", "5"))
+    assert find_place(None, None, {}).config == path
+    two = write(tmp_path, "two")
+    find_place(str(two), None, {}).statedir.create()
+    find_place(str(two), None, {}).statedir.books.write_bytes(b"")
+    assert find_place(None, None, {}).config == two
 
 
 def test_the_environment_may_move_the_state(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ class TestStartAndEnd:
         assert feed.quality() == {"rows": 5, "ticks": 2, "outside_dropped": 3}
 
     def test_an_end_that_is_not_after_the_start_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match="is not before end"):
+        with pytest.raises(msgspec.ValidationError, match="is not before end"):
             feed_of(tmp_path, GOOD, start="2014-05-08", end="2014-05-08")
 
 
