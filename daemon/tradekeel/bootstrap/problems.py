@@ -8,7 +8,7 @@ same list.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.config import Draft, Report
-from tradekeel.config.model import CRON
+from tradekeel.config.model import CRON, CURRENCY
 from tradekeel.config.words import did_you_mean, join_path, quoted
 from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.domain.positions import conversion_path
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedSurroundings
 
@@ -50,6 +51,7 @@ def look(draft: Draft, report: Report, reader: Reader) -> None:
     _look_at_schedules(draft, report)
     _look_at_feeds(draft, known, reader, report)
     _look_at_strategies(draft, known, reader, report)
+    _look_at_accounts(draft, known, instruments, report)
 
 
 def complete_instruments(tables: Mapping[str, Any], report: Report) -> dict[str, Instrument]:
@@ -124,6 +126,25 @@ def _look_at_strategies(draft: Draft, known: set[str], reader: Reader, report: R
             for symbol in _words(strategy.get("instruments")):
                 if symbol not in known:
                     report(f"{path}.instruments", _unknown(symbol, known))
+            _look_at_delivery(draft, path, strategy, known, report)
+
+
+def _look_at_delivery(draft: Draft, path: str, strategy: dict[str, Any], known: set[str], report: Report) -> None:
+    """A strategy on an instrument of which no tick will ever come."""
+    account = draft.entries("accounts").get(str(strategy.get("account")), {})
+    delivered = _delivered(draft, account, known)
+    for symbol in _words(strategy.get("instruments")):
+        if symbol in known and delivered and symbol not in delivered:
+            feed, name = join_path("feeds", account["feed"]), join_path("accounts", strategy["account"])
+            hint = did_you_mean(symbol, delivered, "it has")
+            report(f"{path}.instruments", f"{quoted(symbol)} is not in {feed}, the feed of {name}; {hint}")
+
+
+def _delivered(draft: Draft, account: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """The instruments of an account's feed; empty where nobody knows: there is no such feed, or it has a misspelt one."""
+    feed = _used_feeds(draft).get(str(account.get("feed")))
+    symbols = [] if feed is None else list(FEEDS[feed["kind"]].symbols(feed))
+    return symbols if all(symbol in known for symbol in symbols) else []
 
 
 def _why_closed(kind: Any, folder: Path, reader: Reader) -> str | None:
@@ -135,6 +156,71 @@ def _why_closed(kind: Any, folder: Path, reader: Reader) -> str | None:
         return reader.why_closed(file) if file.is_file() else None
     except (OSError, ValueError):
         return None
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------------
+
+
+def _look_at_accounts(draft: Draft, known: set[str], instruments: Mapping[str, Instrument], report: Report) -> None:
+    """What an account names and nothing else checks: the instruments of its tables, and its currency."""
+    for name, account in draft.entries("accounts").items():
+        path = join_path("accounts", name)
+        for symbol in _words(_table(account, "risk").get("instruments")):
+            if symbol not in known:
+                report(f"{path}.risk.instruments", _unknown(symbol, known))
+        paper = _table(account, "paper") if account.get("venue") == "paper" else {}
+        for symbol in _table(paper, "financing"):
+            if symbol not in known:
+                report(join_path(f"{path}.paper.financing", symbol), _unknown(symbol, known))
+        _look_at_currencies(draft, name, _table(paper, "conversion_rates"), instruments, report)
+
+
+def _look_at_currencies(
+    draft: Draft, name: str, rates: Mapping[str, Any], instruments: Mapping[str, Instrument], report: Report
+) -> None:
+    """An account's currency must exist, and whatever is traded must be worth something in it."""
+    path, account = join_path("accounts", name), draft.entries("accounts")[name]
+    currencies = {currency for one in instruments.values() for currency in (one.base, one.quote)}
+    own = account.get("currency", "USD")
+    pairs = [pair for pair in rates if _is_pair(pair)]
+    if not isinstance(own, str) or not CURRENCY.search(own):
+        return
+    for pair in pairs:
+        for currency in pair.split("_"):
+            if currency not in currencies and currency != own:
+                hint = did_you_mean(currency, currencies, "known are")
+                report(
+                    join_path(f"{path}.paper.conversion_rates", pair),
+                    f"there is no currency {quoted(currency)}; {hint}",
+                )
+    if own not in currencies and not any(own in pair.split("_") for pair in pairs):
+        hint = did_you_mean(own, currencies, "known are")
+        report(f"{path}.currency", f"found {quoted(own)}, in which no instrument is quoted; {hint}")
+        return
+    for currency, symbol in _traded(draft, name, instruments).items():
+        if conversion_path(currency, own, [*_delivered(draft, account, instruments), *pairs]) is None:
+            report(
+                f"{path}.currency",
+                f"nothing leads from {currency}, in which {symbol} is quoted, to {own}, so its orders would be rejected; have "
+                f"{join_path('feeds', account['feed'])} deliver a pair that does, or give one in "
+                f"{path}.paper.conversion_rates",
+            )
+
+
+def _traded(draft: Draft, name: str, instruments: Mapping[str, Instrument]) -> dict[str, str]:
+    """In which currencies the instruments of an account's strategies are quoted, with the first of each."""
+    delivered = _delivered(draft, draft.entries("accounts")[name], instruments)
+    quoted_in: dict[str, str] = {}
+    for strategy in draft.entries("strategies").values():
+        if strategy.get("account") == name and strategy.get("enabled") is not False:
+            for symbol in _words(strategy.get("instruments")):
+                if symbol in instruments and symbol in delivered:
+                    quoted_in.setdefault(instruments[symbol].quote, symbol)
+    return quoted_in
+
+
+def _is_pair(text: Any) -> bool:
+    return isinstance(text, str) and len(text.split("_")) == 2 and all(text.split("_"))
 
 
 # --- words ----------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ OneLine = Annotated[
 SYMBOL: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}\Z")
 SYMBOL_WORDS: Final = "an instrument's symbol, like EUR_USD"
 Symbol = Annotated[str, Meta(pattern=SYMBOL.pattern, extra={"allowed": SYMBOL_WORDS})]
-Currency = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,10}\Z", extra={"allowed": "a currency in capitals, like USD"})]
+CURRENCY: Final = re.compile(r"\A[A-Z0-9]{2,10}\Z")
+Currency = Annotated[str, Meta(pattern=CURRENCY.pattern, extra={"allowed": "a currency in capitals, like USD"})]
 Positive = Annotated[Decimal, Meta(extra={"gt": 0})]
 AccountAtVenue = Annotated[  # the paper venue calls a file by it
     str,

@@ -170,6 +170,72 @@ def test_times_without_a_day_and_markets_without_a_price_are_found_before_they_a
     )
 
 
+# --- references -----------------------------------------------------------------------------------------------------------
+
+REFERENCES = [
+    (
+        'instruments = ["EUR_USD"]',
+        'instruments = ["EUR_USD", "GBP_JPY"]',
+        'strategies.trend.instruments: "GBP_JPY" is not in feeds.market, the feed of accounts.one; it has: EUR_USD, USD_JPY',
+    ),
+    (
+        "[accounts.one]",
+        '[accounts.one.risk]\ninstruments = ["USD_JPY", "EURUSD"]\n[accounts.one]',
+        'accounts.one.risk.instruments: "EURUSD" is not known; did you mean "EUR_USD"?',
+    ),
+    (
+        "[accounts.one]",
+        "[accounts.one.paper.financing]\nEURUSD = { long = 1, short = 1 }\n[accounts.one]",
+        'accounts.one.paper.financing.EURUSD: "EURUSD" is not known; did you mean "EUR_USD"?',
+    ),
+    (
+        "[accounts.one]",
+        "[accounts.one.paper.conversion_rates]\nUSD_JYP = 150\n[accounts.one]",
+        'accounts.one.paper.conversion_rates.USD_JYP: there is no currency "JYP"; did you mean "JPY"?',
+    ),
+    (
+        "[accounts.one]",
+        '[accounts.one]\ncurrency = "ZZZ"',
+        'accounts.one.currency: found "ZZZ", in which no instrument is quoted; known are',
+    ),
+    (
+        "[accounts.one]",
+        '[accounts.one]\ncurrency = "USDD"',
+        'accounts.one.currency: found "USDD", in which no instrument is quoted; did you mean "USD',
+    ),
+    (
+        "[accounts.one]",
+        '[accounts.one]\ncurrency = "SEK"',
+        "accounts.one.currency: nothing leads from USD, in which EUR_USD is quoted, to SEK, so its orders would be rejected",
+    ),
+]
+
+
+@pytest.mark.parametrize(("good", "bad", "problem"), REFERENCES, ids=[problem[:40] for _, _, problem in REFERENCES])
+def test_what_nothing_answers_to_is_said_with_what_is_near(folder: Path, good: str, bad: str, problem: str) -> None:
+    path = written(folder)
+    path.write_text(GOOD.replace(good, bad, 1))
+    [found] = problems(path)
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("good", "right"),
+    [
+        ("[accounts.one]", '[accounts.one]\ncurrency = "EUR"'),  # the feed has EUR_USD
+        ("[accounts.one]", '[accounts.one]\ncurrency = "JPY"'),  # and USD_JPY
+        ("[accounts.one]", '[accounts.one]\ncurrency = "SEK"\npaper = { conversion_rates = { USD_SEK = 10 } }'),
+        ("[accounts.one]", '[accounts.one]\ncurrency = "ZZZ"\npaper = { conversion_rates = { USD_ZZZ = 10 } }'),
+        ("[accounts.one]", '[accounts.one]\nrisk = { instruments = ["EUR_CHF", "EUR_USD"] }'),
+        ('instruments = ["EUR_USD"]', 'enabled = false\ninstruments = ["EUR_GBP"]'),
+    ],
+)
+def test_what_something_answers_to_is_right(folder: Path, good: str, right: str) -> None:
+    path = written(folder)
+    path.write_text(GOOD.replace(good, right, 1))
+    assert read_plan(path, {}).accounts
+
+
 # --- a service ------------------------------------------------------------------------------------------------------------
 
 
