@@ -321,7 +321,7 @@ def test_a_ledger_of_a_newer_version_or_of_another_account_is_refused(
     home.configure(PAIR.replace("[accounts.a]\n", '[accounts.a]\ncurrency = "EUR"\n'))
     life = home.live()
     assert life.code == 2
-    assert "change it back, or start afresh with --fresh" in life.log
+    assert "change it back, or begin a new one with --fresh" in life.log
     home.configure(PAIR)
     _goes_on_as_if_nothing_had_been(home, undisturbed)
 
