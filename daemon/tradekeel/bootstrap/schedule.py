@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tradekeel.actors.scheduler import Trigger
 
 SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
-_WEEKDAYS = {"0": "sun", "1": "mon", "2": "tue", "3": "wed", "4": "thu", "5": "fri", "6": "sat", "7": "sun"}
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def trigger_of(schedule: float | str) -> Trigger | None:
@@ -42,10 +42,26 @@ def _cron(line: str) -> Trigger:
 
 
 def _weekdays(field: str) -> str:
-    """cron counts Sunday as 0, APScheduler Monday: numbers become names, which mean the same in both."""
-    return "".join(_WEEKDAYS.get(char, char) if not _is_step(field, i) else char for i, char in enumerate(field))
+    """The days by name. cron counts Sunday as 0 (and 7), APScheduler Monday: numbers, ranges and steps would mean other days."""
+    if field == "*":
+        return field
+    days: list[int] = []
+    for part in field.split(","):
+        span, slash, step = part.partition("/")
+        first, dash, last = ("0", "-", "6") if span == "*" else span.partition("-")
+        low = _day(first)
+        high = _day(last) if dash else 6 if slash else low
+        if high < low:
+            high += len(_DAYS)  # from friday to monday
+        days.extend(range(low, high + 1, int(step) if slash else 1))
+    return ",".join(dict.fromkeys(_DAYS[day % len(_DAYS)] for day in days))
 
 
-def _is_step(field: str, index: int) -> bool:
-    """Whether the digit stands behind a slash: a step, not a day."""
-    return "/" in field[:index] and "," not in field[field.rfind("/", 0, index) : index]
+def _day(word: str) -> int:
+    if word.lower() in _DAYS:
+        return _DAYS.index(word.lower())
+    if word.isdigit() and int(word) <= len(_DAYS):
+        return int(word)
+    raise ValueError(
+        f"{word!r} is no day of the week: they are 0 (or 7) for Sunday to 6, or sun, mon, tue, wed, thu, fri, sat"
+    )
