@@ -263,7 +263,7 @@ def test_an_unfinished_run_goes_on_and_fresh_begins_anew(tmp_path: Path) -> None
 
 
 def test_on_a_terminal_there_is_a_live_view_and_a_summary_in_the_end(tmp_path: Path) -> None:
-    config = write_config(tmp_path, feed=SHORT)
+    config = write_config(tmp_path, feed=f"{SHORT}\nspeed = 300")  # a second: long enough to be drawn
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     process = subprocess.Popen(
