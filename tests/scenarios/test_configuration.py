@@ -105,3 +105,31 @@ def test_a_schedule_that_means_nothing_starts_nothing(place: Path) -> None:
     assert life.code == 2
     assert "storage.snapshot_schedule: '99 * * * *' is no schedule" in life.log
     assert not home.state.exists()
+
+
+LIVE = (
+    configs.head()
+    + """
+[feeds.m]
+kind = "synthetic"
+instruments = ["EUR_USD"]
+seed = 11
+live = true
+ticks = 120
+interval_ms = 5
+volatility = "0.4"
+"""
+    + configs.account("a", more="send_within_s = 0.000001")
+    + configs.strategy("ema", "a")
+)
+
+
+def test_a_live_entry_that_comes_too_late_is_not_sent_and_in_a_replay_nothing_comes_too_late(place: Path) -> None:
+    live, replay = Home(place / "live", LIVE), Home(place / "replay", LIVE.replace("live = true\n", ""))
+    assert live.live().code == 0
+    assert replay.live().code == 0
+    entries = [order for order in live.ours("a").orders if order["purpose"] == "entry" and order["parent_id"] is None]
+    assert {order["status"] for order in entries} == {"not_sent"}
+    assert "could not be sent in time" in entries[0]["status_reason"]
+    assert live.wrong("a") + live.unverified() + replay.wrong("a") == []
+    assert "not_sent" not in {order["status"] for order in replay.ours("a").orders}

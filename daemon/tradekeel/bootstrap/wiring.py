@@ -40,6 +40,7 @@ from tradekeel.domain.records import Mode, StrategyRow, StrategyStatus
 from tradekeel.domain.risk import RiskGate
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.ports import Feed as Source
+from tradekeel.ports import FeedInfo
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.clock import Clock, new_id
 from tradekeel.runtime.faults import point
@@ -58,6 +59,8 @@ ACCOUNT_RESTARTS = Intensity(5, 60.0)
 STRATEGIST_RESTARTS = Intensity(100, 60.0)
 ROOT_RESTARTS = Intensity(0, 1.0)
 """The recorder and control have no second chance: when one fails, the process ends and starts again from disk."""
+
+NS_PER_S = 1_000_000_000
 
 
 @dataclasses.dataclass(slots=True)
@@ -285,6 +288,7 @@ class Builder:
             leverage=account.config.leverage,
             parameter_mode=account.config.parameter_mode,
             replayable=info.replayable,
+            send_within_ns=_send_within_ns(account, info),
         )
         desk = Desk(self.statedir)
         settings = ExecutorSettings(
@@ -389,6 +393,12 @@ class _NoWorker:
 
     async def call(self, *_: Any) -> Any:
         raise AssertionError("nothing is run here")
+
+
+def _send_within_ns(account: AccountPlan, feed: FeedInfo) -> int | None:
+    """Only a live feed has a moment that passes: in a replay time waits for us."""
+    limit_s = account.config.send_within_s
+    return None if limit_s is None or feed.replayable else round(limit_s * NS_PER_S)
 
 
 def _strategy_row(config: StrategyConfig, status: StrategyStatus) -> StrategyRow:

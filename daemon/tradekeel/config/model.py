@@ -140,6 +140,7 @@ class AccountTable(Struct, frozen=True, kw_only=True):
     )
     share_instruments: bool = False  # several strategies may trade one instrument
     parameter_mode: OneLine | None = None
+    send_within_s: Seconds | None = None  # of a live decision: an entry that could not be sent by then is not sent
     sync_schedule: Schedule = 60.0
     token: Secret | None = None
     risk: dict[str, Any] = field(default_factory=dict)

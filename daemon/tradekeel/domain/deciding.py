@@ -136,6 +136,8 @@ class Deciding(Sending):
             draft.signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
             return
         entry = made.entry
+        if self.terms.send_within_ns is not None:  # by the clock: the tick may be older, or of a clock that goes ahead
+            entry = structs.replace(entry, deadline_ns=now_ns + self.terms.send_within_ns)
         if not self.terms.hedging:
             # On a netting account an entry that overtook the exit before it would flatten the position, and the
             # venue would drop every order that has nothing left to reduce: it waits for what the exit waits for.

@@ -83,7 +83,6 @@ def bracket(
         reference_price=seen,
         created_ns=decision.ts_ns,
         updated_ns=decision.ts_ns,
-        deadline_ns=None if terms.send_within_ns is None else decision.ts_ns + terms.send_within_ns,
         stamp=decision.stamp,
     )
     signal = Signal(
