@@ -11,6 +11,8 @@ import pytest
 from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, caught_signals, send_at
+from tradekeel.bootstrap.commands import release
+from tradekeel.bootstrap.place import Place
 
 ALONE = (
     configs.head()
@@ -19,6 +21,18 @@ ALONE = (
     + configs.strategy("floor", "b", "floor", configs.FLOOR)
 )
 BOTH = ALONE + configs.strategy("ema-b", "b")
+SLOW = ALONE.replace('speed = "2000"', 'speed = "200"')
+FILE = (
+    configs.head()
+    + """
+[feeds.m]
+kind = "file"
+path = "{folder}/ticks.csv"
+instrument = "EUR_USD"
+"""
+    + configs.account("b")
+    + configs.strategy("ema", "b")
+)
 
 
 @pytest.fixture
@@ -133,3 +147,52 @@ def test_a_live_entry_that_comes_too_late_is_not_sent_and_in_a_replay_nothing_co
     assert "could not be sent in time" in entries[0]["status_reason"]
     assert live.wrong("a") + live.unverified() + replay.wrong("a") == []
     assert "not_sent" not in {order["status"] for order in replay.ours("a").orders}
+
+
+# --- from one run to the next -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["pause", "kill"])
+def test_what_a_person_has_stopped_stays_stopped_in_the_next_run(what: str, place: Path) -> None:
+    home = Home(place, SLOW)
+    with home.start() as daemon:
+        daemon.until_trading("b")
+        assert home.command(what)[0]
+        assert daemon.end() in (0, 5)
+    (place / "state" / "latches" / "all.json").unlink(missing_ok=True)  # what the books say is enough
+    life = home.live()
+    row = home.execution("b")
+    assert row["number"] == 2
+    assert (bool(row["paused"]), row["latch"]) == ((True, "open") if what == "pause" else (False, "halted"))
+    assert [order for order in home.entries_after("b", 0) if order["execution"] == row["execution"]] == []
+    assert "run 2 of b begins, with the last one's balance" in life.log
+    assert home.unverified() == []
+
+
+def test_a_release_between_two_runs_counts_for_the_next(place: Path) -> None:
+    home = Home(place, SLOW)
+    with home.start() as daemon:
+        daemon.until_trading("b")
+        assert home.command("kill")[0]
+        assert daemon.end() in (0, 5)
+    answer = release(Place(home.state, home.config), None, "looked into", "anna")
+    assert answer.ok
+    assert "(b)" in answer.message
+    assert home.live().code == 0
+    assert home.execution("b")["latch"] == "open"
+    assert home.unverified() == []
+
+
+def test_a_mistake_in_a_feed_at_the_first_start_is_told_once_and_does_not_hold_up_the_right_one(place: Path) -> None:
+    good = "2014-05-08T00:00:00Z,1.39101,1.39114\n2014-05-08T00:00:01Z,1.39102,1.39115\n"
+    (place / "ticks.csv").write_text("time,bid,ask\n" + good)
+    (place / "other.csv").write_text("time,bid,ask\nnonsense,x,y\n")
+    wrong = FILE.replace("ticks.csv", "other.csv")
+    home = Home(place, wrong)
+    life = home.live()
+    assert life.code == 2
+    assert life.log.count("nonsense") <= 2, "starting again would not help"
+    home.configure(FILE)
+    assert home.live().code == 0
+    assert home.execution("b")["status"] == "closed"
+    assert home.unverified() == []

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from zlib import crc32
 
@@ -85,10 +86,11 @@ def audit(place: Place, progress: Progress) -> Audit:
             runs = newest_executions(db)
             for number, run in enumerate(runs, start=1):
                 path = _ledger_of(place, run.account)
+                earlier = _earlier_on_the_ledger(db, run)
                 if run.close_reason == STARTED_FRESH:
                     left_out.append(f"{run.account}: its venue was begun anew, and the books have not been since")
                 elif run.venue == "paper" and path.exists():
-                    comparisons.append(_compare(db, run, path))
+                    comparisons.append(_together([_compare(db, one, path) for one in (*earlier, run)]))
                 elif run.venue == "paper" and _cursor(db, run):
                     gone = f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone"
                     comparisons.append(Comparison(run.account, str(path), 0, 0, (gone,)))
@@ -98,6 +100,28 @@ def audit(place: Place, progress: Progress) -> Audit:
     except sqlite3.Error as error:
         raise in_our_words(error, books, "comparing it") from error
     return Audit(verdict, tuple(comparisons), tuple(left_out))
+
+
+def _earlier_on_the_ledger(db: sqlite3.Connection, newest: ExecutionRow) -> list[ExecutionRow]:
+    """The runs before the newest that traded on the same ledger: since the venue was begun anew for the last time."""
+    mapping = mapping_of(ExecutionRow)
+    rows = db.execute(
+        f"{mapping.select_sql} WHERE account = ? AND mode <> 'backtest' AND number < ? ORDER BY number DESC",
+        (newest.account, newest.number),
+    )
+    runs = takewhile(lambda run: run.close_reason != STARTED_FRESH, map(mapping.decode, rows))
+    return list(reversed(list(runs)))
+
+
+def _together(runs: list[Comparison]) -> Comparison:
+    newest = runs[-1]
+    return Comparison(
+        newest.account,
+        newest.ledger,
+        sum(run.entries for run in runs),
+        sum(run.fills for run in runs),
+        tuple(text for run in runs for text in run.differences),
+    )
 
 
 def _ledger_of(place: Place, account: str) -> Path:

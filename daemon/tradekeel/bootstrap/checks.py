@@ -31,6 +31,18 @@ def refuse_changed_data(books: Path, fingerprints: Mapping[str, str], source: st
         raise ConfigError(problems, source)
 
 
+def changed_and_untouched(books: Path, fingerprints: Mapping[str, str]) -> list[str]:
+    """Accounts whose unfinished execution began with other data, and that have never had an order."""
+    found = []
+    for account, _, known in _unfinished(books):
+        now = fingerprints.get(account)
+        if known and now and now != known:
+            counted = "SELECT count(*) FROM orders JOIN executions USING (execution) WHERE executions.account = ?"
+            if _asked(books, counted, account) == [(0,)]:  # and not when nobody can tell
+                found.append(account)
+    return found
+
+
 def refuse_forgotten_accounts(books: Path, accounts: Sequence[str], source: str) -> None:
     """An account that is no longer configured and still holds something would be watched by nobody.
 
@@ -105,7 +117,8 @@ def latched_accounts(books: Path) -> list[str]:
     """The accounts whose books hold them halted or reduce-only; none if the books cannot be read."""
     rows = _asked(
         books,
-        "SELECT DISTINCT account FROM executions WHERE status = 'running' AND latch <> 'open' ORDER BY account",
+        "SELECT account FROM executions AS one WHERE latch <> 'open' AND mode <> 'backtest' AND number = "
+        "(SELECT max(number) FROM executions WHERE account = one.account AND mode <> 'backtest') ORDER BY account",
     )
     return [account for (account,) in rows]
 
@@ -123,12 +136,12 @@ def _unfinished(books: Path) -> list[tuple[str, str, str]]:
     )
 
 
-def _asked(books: Path, question: str) -> list[Any]:
+def _asked(books: Path, question: str, *values: str) -> list[Any]:
     """The rows, or none if the books cannot be read: the recorder opens them next, and says what is wrong with them."""
     if not books.exists():
         return []
     try:
         with closing(sqlite3.connect(f"{books.as_uri()}?mode=ro", uri=True)) as db:
-            return db.execute(question).fetchall()
+            return db.execute(question, values).fetchall()
     except sqlite3.Error:
         return []

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from loguru import logger
 from msgspec import Struct
 
 from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
-from tradekeel.bootstrap.ending import category_of_escaped, is_of_the_world
+from tradekeel.bootstrap.ending import category_of_escaped, is_a_persons_to_mend, is_of_the_world
+from tradekeel.bootstrap.fresh import forget_paper
 from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder
 from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory
 from tradekeel.runtime import collector, faults
-from tradekeel.runtime.clock import Clock, SystemClock
+from tradekeel.runtime.clock import Clock
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.fault import Action, Fault
 from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit
@@ -27,7 +27,6 @@ from tradekeel.runtime.notify import Notifier, watchdog_interval_s
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
-from tradekeel.storage.store import Store
 
 ATTACH_EVERY_S = 0.005
 SHOW_EVERY_S = 0.25
@@ -74,49 +73,11 @@ def run_to_the_end(
         if signals.stop_asked:
             return Ran()
         if fresh:
-            forget_paper(plan, statedir)
+            forget_paper(plan.accounts, statedir)
         resuming = statedir.begin_run()
         return run_loop(_main, plan, statedir, signals, environ, show, applied, resuming)
     finally:
         statedir.release()
-
-
-def forget_paper(plan: Plan, statedir: StateDir) -> None:
-    """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
-    if statedir.books.exists():
-        with Store.open(statedir.books, now_ns=SystemClock().now_ns()) as store:
-            close_executions(store, [a.config.name for a in plan.accounts])
-    for account in plan.accounts:
-        base = statedir.paper_ledger(account.config.account_at_venue)
-        for path in (base, Path(f"{base}-wal"), Path(f"{base}-shm")):
-            path.unlink(missing_ok=True)
-
-
-def close_executions(store: Store, accounts: list[str]) -> None:
-    """Close what is unfinished, and mark what was closed: the next execution takes nothing over. Records like any other."""
-    from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, Group
-    from tradekeel.domain.recovery import fold
-    from tradekeel.storage.loading import AccountBooks
-
-    for account in accounts:
-        loaded = AccountBooks(store, {}).load(account)
-        book = loaded.previous if loaded.execution is None else fold(_book_of(loaded), loaded.journal).book
-        if book is None or book.execution is None:
-            continue
-        ended_ns = book.execution.closed_ns or SystemClock().now_ns()
-        record = ExecutionClosed(ts_ns=ended_ns, stamp=book.stamp, reason=STARTED_FRESH)
-        rows = tuple(book.apply(record))
-        for result in store.commit([Group(execution=book.execution_id, records=(record,), rows=rows)]):
-            if isinstance(result, Exception):
-                raise result
-
-
-def _book_of(loaded: Any) -> Any:
-    from tradekeel.domain.book import Book
-    from tradekeel.domain.recovery import decode_account_state
-
-    cut = loaded.cut
-    return Book() if cut is None else Book.load(decode_account_state(cut.state).book)
 
 
 async def _main(
@@ -129,7 +90,7 @@ async def _main(
     resuming: bool,
 ) -> Ran:
     notify = Notifier.from_environ(environ)
-    system = ActorSystem(on_fault=_log_fault)
+    system = ActorSystem(on_fault=_log_fault, is_hopeless=is_a_persons_to_mend)
     reloader = Reloader(environ, system, applied)
     alive_every_s = watchdog_interval_s(environ, os.getpid())
     builder = Builder(plan, statedir, system, notify, reloader.reload, resuming=resuming, alive_every_s=alive_every_s)

@@ -84,6 +84,11 @@ def explain(error: BaseException) -> Ending:
     return Ending(ExitCode.DEFECT, _words_for_a_bug(error), "".join(traceback.format_exception(error)))
 
 
+def is_a_persons_to_mend(error: BaseException) -> bool:
+    """Whether starting again cannot help: what a file holds does not change by itself."""
+    return any(isinstance(cause, DataError) for cause, _ in _chain(error))
+
+
 def _words_for_a_bug(error: BaseException) -> tuple[str, ...]:
     first = next(iter(_roots(error)), error)
     what = f"{type(first).__name__}: {first}" if str(first) else type(first).__name__

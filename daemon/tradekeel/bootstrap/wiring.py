@@ -22,6 +22,7 @@ from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
 from tradekeel.bootstrap.checks import (
+    changed_and_untouched,
     has_unfinished,
     other_balance,
     refuse_changed_data,
@@ -29,6 +30,7 @@ from tradekeel.bootstrap.checks import (
     refuse_other_terms,
 )
 from tradekeel.bootstrap.desk import Desk
+from tradekeel.bootstrap.fresh import forget_paper
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.telling import say
@@ -118,6 +120,7 @@ class Builder:
         accounts = [account.config.name for account in self.plan.accounts]
         self.resuming = self.resuming or has_unfinished(self.statedir.books, accounts)
         source = str(self.plan.config.source)
+        self._begin_anew_what_never_traded()
         refuse_changed_data(self.statedir.books, self.fingerprints, source)
         refuse_forgotten_accounts(self.statedir.books, accounts, source)
         refuse_other_terms(self.plan.accounts, self.statedir, source)
@@ -138,6 +141,12 @@ class Builder:
         return House(self.plan, self.system, root, self.workers, self.fingerprints)
 
     # --- root ------------------------------------------------------------------------------------------------------------
+
+    def _begin_anew_what_never_traded(self) -> None:
+        """A first start with a mistake in the feed must not hold up the one without."""
+        for name in changed_and_untouched(self.statedir.books, self.fingerprints):
+            logger.bind(account=name).info("{}: its data has changed, and it has not traded yet: it begins anew", name)
+            forget_paper([account for account in self.plan.accounts if account.config.name == name], self.statedir)
 
     def _recorder(self) -> Recorder:
         worker = self._worker("recorder")

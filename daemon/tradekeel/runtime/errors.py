@@ -12,6 +12,7 @@
         ├── StartFailed               a child that was asked for by name did not start
         │   └── StartTimeout          ... because its start took longer than it may
         ├── StopFailed                children raised while they were being stopped
+        ├── HopelessChild             a supervisor gave up: a restart would not help
         ├── RestartsExhausted         a supervisor gave up: its children fail faster than they may
         ├── StuckActor                a child outlived its cancellation: only the process can end it
         └── LeakedTasks               the main function returned and left tasks behind
@@ -105,6 +106,15 @@ class RestartsExhausted(ActorError):
 
     def __init__(self, supervisor: str, child: str, restarts_max: int, period_s: float) -> None:
         super().__init__(f"{supervisor}: {child} failed, and {restarts_max} restarts in {period_s:g} s are used up")
+        self.supervisor = supervisor
+        self.child = child
+
+
+class HopelessChild(ActorError):
+    """A supervisor gave up at once, because what its child failed with does not mend by a restart; it is the cause."""
+
+    def __init__(self, supervisor: str, child: str) -> None:
+        super().__init__(f"{supervisor}: {child} failed, and starting it again would not help")
         self.supervisor = supervisor
         self.child = child
 

@@ -29,6 +29,7 @@ from tradekeel.runtime.cell import Cell, Waker
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.errors import (
     ActorDied,
+    HopelessChild,
     RestartsExhausted,
     StartFailed,
     StartTimeout,
@@ -253,6 +254,10 @@ class Supervisor:
         if not should_restart(slot.spec.restart, ending):
             self._forget(slot, cell, ending)
             return
+        if cell.error is not None and self._system.is_hopeless(cell.error):
+            self._report(cell, ending, Action.ESCALATE)
+            await self._stop_slots(self._slots, Action.STOP)
+            raise HopelessChild(self.name, slot.spec.name) from cell.error
         now_s = self._clock.monotonic()
         self._restarts_s, admitted = admit_restart(self._restarts_s, now_s, self.intensity)
         if not admitted:

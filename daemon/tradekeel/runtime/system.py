@@ -23,7 +23,8 @@ from tradekeel.runtime.supervisor import Supervisor
 class ActorSystem:
     """One tree of supervisors with its directory of names, dead letters and figures.
 
-    ``on_fault`` hears of every child that ended otherwise than by being stopped in order. ``grace_s`` is how
+    ``on_fault`` hears of every child that ended otherwise than by being stopped in order. An error that ``is_hopeless`` is not
+    met with a restart: its supervisor gives up at once. ``grace_s`` is how
     long a cancelled child may take to end before the process has to end instead.
     """
 
@@ -36,12 +37,14 @@ class ActorSystem:
         dead_letters_kept: int = 100,
         on_dead_letter: Callable[[DeadLetter], object] | None = None,
         on_fault: Callable[[Fault], object] | None = None,
+        is_hopeless: Callable[[BaseException], bool] | None = None,
     ) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.random = random if random is not None else make_random()
         self.grace_s = grace_s
         self.dead_letters = DeadLetters(dead_letters_kept, on_dead_letter)
         self.on_fault: Callable[[Fault], object] = on_fault if on_fault is not None else lambda fault: None
+        self.is_hopeless: Callable[[BaseException], bool] = is_hopeless or (lambda error: False)
         self.actors: dict[str, Actor] = {}
         self.metrics: dict[str, ActorMetrics] = {}
         self.supervisors: dict[str, Supervisor] = {}

@@ -15,6 +15,7 @@ from tradekeel.runtime.clock import ManualClock
 from tradekeel.runtime.errors import (
     ActorDied,
     ChildCancelled,
+    HopelessChild,
     RestartsExhausted,
     StartFailed,
     StartTimeout,
@@ -709,3 +710,17 @@ async def test_a_thousand_starts_and_stops_leak_no_task():
             await w.system.wait_started()
             assert w.alive() == {"a": 1, "b": 1, "c": 1}
     assert asyncio.all_tasks() == before
+
+
+async def test_an_error_that_no_restart_mends_is_not_met_with_one() -> None:
+    def root(w: World) -> Supervisor:
+        return Supervisor("root", children=[ChildSpec("a", lambda: Diarist(w)), ChildSpec("b", lambda: Diarist(w))])
+
+    async with world(root, is_hopeless=lambda error: isinstance(error, Boom)) as w:
+        await w.system.ref("b").send("boom")
+        await w.until_over()
+
+    assert isinstance(w.outcome, HopelessChild)
+    assert isinstance(w.outcome.__cause__, Boom)
+    assert [fault.action for fault in w.faults] == [Action.ESCALATE]
+    assert "a stops" in w.diary, "the others are stopped in order"

@@ -122,6 +122,14 @@ class Chronicle:
         self._execution = record.row.execution
         self._paused, self._latch = record.row.paused, record.row.latch
         self._open = set() if record.opening is None else {trade.trade_id for trade in record.opening.trades}
+        if record.opening is not None:
+            count = len(record.opening.trades)
+            carried = f" and {count} open trade{'s' if count > 1 else ''} carried over" if count else ""
+            balance = f"balance {plain(record.opening.balance)} {self.currency}{carried}"
+            text = (
+                f"run {record.row.number} of {self.account} begins, with the last one's {balance} (--fresh begins anew)"
+            )
+            self._say("INFO", text, account=self.account)
 
     def _reported(self, entry: Entry, record: r.VenueReported, now_s: float) -> None:
         for row in entry.rows:

@@ -140,6 +140,7 @@ class Starting(Reconciling):
         settings = self.settings
         execution = settings.make_execution_id()
         opening = None if loaded.previous is None else opening_of(loaded.previous, execution)
+        before = None if loaded.previous is None else loaded.previous.execution
         row = ExecutionRow(
             execution=execution,
             account=self.terms.account,
@@ -152,5 +153,9 @@ class Starting(Reconciling):
             data_fingerprint=settings.data_fingerprint,
             opening_balance=ZERO if opening is None else opening.balance,
             started_ns=self.clock.now_ns(),
+            # What a person or a limit has stopped stays stopped until a person says otherwise, whichever run it is.
+            paused=before is not None and before.paused,
+            latch=Latch.OPEN if before is None else before.latch,
+            latch_reason="" if before is None else before.latch_reason,
         )
         self._commit_record(ExecutionStarted(ts_ns=self._now(), row=row, opening=opening))

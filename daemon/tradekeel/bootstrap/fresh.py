@@ -1,0 +1,50 @@
+"""Beginning anew on paper: what was not finished is closed, and the venue forgets the account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tradekeel.bootstrap.plan import AccountPlan
+from tradekeel.runtime.clock import SystemClock
+from tradekeel.statedir import StateDir
+from tradekeel.storage.store import Store
+
+
+def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
+    """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
+    if statedir.books.exists():
+        with Store.open(statedir.books, now_ns=SystemClock().now_ns()) as store:
+            close_executions(store, [account.config.name for account in accounts])
+    for account in accounts:
+        base = statedir.paper_ledger(account.config.account_at_venue)
+        for path in (base, Path(f"{base}-wal"), Path(f"{base}-shm")):
+            path.unlink(missing_ok=True)
+
+
+def close_executions(store: Store, accounts: list[str]) -> None:
+    """Close what is unfinished, and mark what was closed: the next execution takes nothing over. Records like any other."""
+    from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, Group
+    from tradekeel.domain.recovery import fold
+    from tradekeel.storage.loading import AccountBooks
+
+    for account in accounts:
+        loaded = AccountBooks(store, {}).load(account)
+        book = loaded.previous if loaded.execution is None else fold(_book_of(loaded), loaded.journal).book
+        if book is None or book.execution is None:
+            continue
+        ended_ns = book.execution.closed_ns or SystemClock().now_ns()
+        record = ExecutionClosed(ts_ns=ended_ns, stamp=book.stamp, reason=STARTED_FRESH)
+        rows = tuple(book.apply(record))
+        for result in store.commit([Group(execution=book.execution_id, records=(record,), rows=rows)]):
+            if isinstance(result, Exception):
+                raise result
+
+
+def _book_of(loaded: Any) -> Any:
+    from tradekeel.domain.book import Book
+    from tradekeel.domain.recovery import decode_account_state
+
+    cut = loaded.cut
+    return Book() if cut is None else Book.load(decode_account_state(cut.state).book)
