@@ -287,7 +287,10 @@ def test_trades_that_an_execution_takes_over_were_opened_before() -> None:
     opening = r.Opening(cursor=0, balance=Decimal(1), positions=(), trades=(samples.trade(1),))
     record = r.ExecutionStarted(ts_ns=samples.START_NS, row=samples.execution(), opening=opening)
     log.chronicle().tell([Entry(1, record, (samples.trade(1),))], NOW_S)
-    assert log.lines == []
+    [line] = log.lines
+    assert line.text.endswith(
+        "begins, with the last one's balance 1 USD and 1 open trade carried over (--fresh begins anew)"
+    )
 
 
 @given(st.integers(0, 10**6))
