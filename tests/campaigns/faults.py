@@ -41,7 +41,7 @@ LIVES_MAX = 5
 CRASH = 70
 NO_ACTIONS: Mapping[str, Action] = {}
 ENDS_THE_PROCESS = ("recorder", "control", "scheduler")
-LATCHED = ("the account was latched", "is not closed as it should be")
+LATCHED = ("the account was latched", "is not closed as it should be", " is paused: ")
 """What the checker says of a run in which somebody paused or halted an account."""
 
 RETRIES = 3

@@ -177,7 +177,7 @@ def test_the_log_says_of_a_fault_what_kind_it_is_and_what_happens_next(
     references: dict[str, Reference], place: Path
 ) -> None:
     home = Home(place / "words", references["pair"].case.toml)
-    life = home.live({"a/monitor:Save": fail_at(2)})
+    life = home.live({"a/monitor:WatchTick": fail_at(2)})
     (line,) = [line for line in life.log.splitlines() if "a/monitor failed" in line]
     assert "it is restarted" in line
     assert "category=critical word=crash" in line
