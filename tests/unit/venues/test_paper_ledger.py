@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.unit.domain.matching_desk import D
 from tests.unit.domain.matching_scripts import Move, Play, Wish, accounts, busy_day, by_tick, settings
@@ -282,6 +283,34 @@ async def test_it_keeps_what_it_promises_about_the_disk(file: Path):
     connection = ledger._open_connection()
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    ledger.close()
+
+
+def test_the_disks_thread_may_flush_while_the_next_act_is_being_handed_over(file: Path):
+    """What is handed over then goes with the next flush; the one in between has nothing to write, and no reason to fail."""
+    ledger = PaperLedger(file, ACCOUNT)
+    assert ledger.open() is None
+    flushed: list[bool] = []
+
+    class Meanwhile(tuple[VenueTransaction, ...]):
+        """Entries during whose encoding the other thread has its turn."""
+
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[VenueTransaction]:
+            ledger.flush()
+            flushed.append(ledger.is_durable)
+            return super().__iter__()
+
+    matcher = Matcher(ACCOUNT, CATALOGUE, PaperSettings(), None)
+    matcher.open(0)
+    changes = matcher.take_changes()
+    ledger.queue("open", structs.replace(changes, transactions=Meanwhile(changes.transactions)))
+    flushed.append(ledger.is_durable)
+    ledger.flush()
+    assert flushed == [True, False], "it had its turn, and there was more to write afterwards"
+    assert ledger.is_durable
+    assert len(ledger.entries(0, 10)) == len(changes.transactions)
     ledger.close()
 
 

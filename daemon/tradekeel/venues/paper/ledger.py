@@ -225,8 +225,9 @@ class PaperLedger:
 
     def queue(self, label: str, changes: Changes) -> None:
         """Hand over what was changed by one act; the next :meth:`flush` writes it."""
+        batch = _batch(label, changes)
         self._batches_queued += 1
-        self._queued.append(_batch(label, changes))
+        self._queued.append(batch)
 
     @property
     def is_durable(self) -> bool:
@@ -238,8 +239,14 @@ class PaperLedger:
 
         Raises StoreUnavailable or StoreCorrupt; then the file is closed, and so is every other flush whose batches
         went with this one refused, until :meth:`open` has read again what is really there.
+
+        It runs in a thread of its own, and in the middle of it somebody may hand over more.
         """
-        if not self._queued and self.is_durable:
+        if not self._queued:
+            if (
+                not self.is_durable
+            ):  # what is missing is being handed over at this moment, or went with a flush that failed
+                self._open_connection()
             return
         connection = self._open_connection()
         batches: list[Batch] = []
