@@ -170,6 +170,9 @@ strategy_events = Table(
 )
 
 # --- signals, trades, orders, fills ----------------------------------------------------------------------------------
+#
+# Indexes are few on purpose: each is a page that every intent has to write before it may be sent. The reading commands go by
+# execution, and what is still open is found by its status.
 
 signals = Table(
     "signals",
@@ -200,7 +203,6 @@ signals = Table(
     one_of("execution_status", SignalStatus),
     CheckConstraint("(executed = 1) = (execution_status = 'executed')", name="executed_agrees"),
     Index(None, "execution", "generated_at_ns"),
-    Index(None, "strategy", "generated_at_ns"),
 )
 
 trades = Table(
@@ -285,11 +287,7 @@ trades = Table(
     CheckConstraint("entry_time_ns IS NOT NULL OR status IN ('PENDING', 'FAILED')", name="entered_when"),
     CheckConstraint("status <> 'CLOSED' OR (exit_reason IS NOT NULL AND exit_time_ns IS NOT NULL)", name="closed_why"),
     Index(None, "execution", "created_ns"),
-    Index(None, "symbol", "entry_time_ns"),
-    Index(None, "strategy", "created_ns"),
     Index(None, "status", "created_ns"),
-    Index(None, "session", "created_ns"),
-    Index(None, "pattern_type", "created_ns"),
 )
 
 orders = Table(
@@ -353,8 +351,6 @@ orders = Table(
     CheckConstraint("attempt >= 0", name="attempt_not_negative"),
     Index(None, "execution", "created_ns"),
     Index(None, "status", "created_ns"),
-    Index(None, "strategy", "created_ns"),
-    Index(None, "instrument", "created_ns"),
 )
 
 fills = Table(

@@ -229,16 +229,18 @@ def test_what_people_want_to_read_of_a_trade_stands_in_its_row(desk, store, db):
 
 
 READINGS = [
-    ("SELECT * FROM trades WHERE symbol = ? AND entry_time_ns > ?", "ix_trades_symbol_entry_time_ns"),
-    ("SELECT * FROM trades WHERE session = ?", "ix_trades_session_created_ns"),
-    ("SELECT * FROM trades WHERE pattern_type = ?", "ix_trades_pattern_type_created_ns"),
-    ("SELECT * FROM trades WHERE strategy = ? ORDER BY created_ns DESC", "ix_trades_strategy_created_ns"),
     ("SELECT * FROM trades WHERE status = ? ORDER BY created_ns DESC", "ix_trades_status_created_ns"),
     ("SELECT * FROM trades WHERE execution = ? ORDER BY created_ns DESC", "ix_trades_execution_created_ns"),
+    (
+        "SELECT * FROM trades WHERE execution = ? AND symbol = ? ORDER BY created_ns DESC",
+        "ix_trades_execution_created_ns",
+    ),
+    (
+        "SELECT * FROM orders WHERE execution = ? AND strategy = ? ORDER BY created_ns DESC",
+        "ix_orders_execution_created_ns",
+    ),
     ("SELECT * FROM signals WHERE execution = ? ORDER BY generated_at_ns DESC", "ix_signals_execution_generated_at_ns"),
     ("SELECT * FROM orders WHERE status = ? ORDER BY created_ns DESC", "ix_orders_status_created_ns"),
-    ("SELECT * FROM orders WHERE strategy = ? ORDER BY created_ns DESC", "ix_orders_strategy_created_ns"),
-    ("SELECT * FROM orders WHERE instrument = ? ORDER BY created_ns DESC", "ix_orders_instrument_created_ns"),
     ("SELECT * FROM orders WHERE execution = ? ORDER BY created_ns DESC", "ix_orders_execution_created_ns"),
     ("SELECT * FROM fills WHERE client_order_id = ?", "ix_fills_client_order_id"),
     ("SELECT * FROM fills WHERE execution = ? ORDER BY ts_ns DESC", "ix_fills_execution_ts_ns"),

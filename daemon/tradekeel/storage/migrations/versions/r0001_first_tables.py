@@ -298,9 +298,6 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_signals_execution_generated_at_ns"), "signals", ["execution", "generated_at_ns"], unique=False
     )
-    op.create_index(
-        op.f("ix_signals_strategy_generated_at_ns"), "signals", ["strategy", "generated_at_ns"], unique=False
-    )
     op.create_table(
         "strategy_events",
         sa.Column("execution", sa.Text(), nullable=False),
@@ -422,11 +419,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("trade_id", name=op.f("pk_trades")),
     )
     op.create_index(op.f("ix_trades_execution_created_ns"), "trades", ["execution", "created_ns"], unique=False)
-    op.create_index(op.f("ix_trades_pattern_type_created_ns"), "trades", ["pattern_type", "created_ns"], unique=False)
-    op.create_index(op.f("ix_trades_session_created_ns"), "trades", ["session", "created_ns"], unique=False)
     op.create_index(op.f("ix_trades_status_created_ns"), "trades", ["status", "created_ns"], unique=False)
-    op.create_index(op.f("ix_trades_strategy_created_ns"), "trades", ["strategy", "created_ns"], unique=False)
-    op.create_index(op.f("ix_trades_symbol_entry_time_ns"), "trades", ["symbol", "entry_time_ns"], unique=False)
     op.create_table(
         "orders",
         sa.Column("client_order_id", sa.Text(), nullable=False),
@@ -520,9 +513,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("client_order_id", name=op.f("pk_orders")),
     )
     op.create_index(op.f("ix_orders_execution_created_ns"), "orders", ["execution", "created_ns"], unique=False)
-    op.create_index(op.f("ix_orders_instrument_created_ns"), "orders", ["instrument", "created_ns"], unique=False)
     op.create_index(op.f("ix_orders_status_created_ns"), "orders", ["status", "created_ns"], unique=False)
-    op.create_index(op.f("ix_orders_strategy_created_ns"), "orders", ["strategy", "created_ns"], unique=False)
     if op.get_bind().dialect.name == "sqlite":
         for statement in JOURNAL_TRIGGERS:
             op.execute(statement)
@@ -530,21 +521,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them all."""
-    op.drop_index(op.f("ix_orders_strategy_created_ns"), table_name="orders")
     op.drop_index(op.f("ix_orders_status_created_ns"), table_name="orders")
-    op.drop_index(op.f("ix_orders_instrument_created_ns"), table_name="orders")
     op.drop_index(op.f("ix_orders_execution_created_ns"), table_name="orders")
     op.drop_table("orders")
-    op.drop_index(op.f("ix_trades_symbol_entry_time_ns"), table_name="trades")
-    op.drop_index(op.f("ix_trades_strategy_created_ns"), table_name="trades")
     op.drop_index(op.f("ix_trades_status_created_ns"), table_name="trades")
-    op.drop_index(op.f("ix_trades_session_created_ns"), table_name="trades")
-    op.drop_index(op.f("ix_trades_pattern_type_created_ns"), table_name="trades")
     op.drop_index(op.f("ix_trades_execution_created_ns"), table_name="trades")
     op.drop_table("trades")
     op.drop_index(op.f("ix_strategy_events_execution_ts_ns"), table_name="strategy_events")
     op.drop_table("strategy_events")
-    op.drop_index(op.f("ix_signals_strategy_generated_at_ns"), table_name="signals")
     op.drop_index(op.f("ix_signals_execution_generated_at_ns"), table_name="signals")
     op.drop_table("signals")
     op.drop_table("venue_cursors")
