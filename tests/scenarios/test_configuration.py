@@ -12,7 +12,9 @@ from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, caught_signals, send_at
 from tradekeel.bootstrap.commands import release
+from tradekeel.bootstrap.fresh import close_executions
 from tradekeel.bootstrap.place import Place
+from tradekeel.storage.store import Store
 
 ALONE = (
     configs.head()
@@ -196,3 +198,20 @@ def test_a_mistake_in_a_feed_at_the_first_start_is_told_once_and_does_not_hold_u
     assert home.live().code == 0
     assert home.execution("b")["status"] == "closed"
     assert home.unverified() == []
+
+
+def test_a_fresh_start_that_died_half_way_is_finished_by_the_next_start(place: Path) -> None:
+    home = Home(place, ALONE)
+    _stopped_at(home, 6)
+    assert home.ours("b").orders
+    with Store.open(home.books, now_ns=1) as store:
+        close_executions(store, ["b"])  # the first half of --fresh, and the venue's ledger is still there
+    assert home.live().code == 0
+    assert home.execution("b")["number"] == 2
+    assert home.execution("b")["latch"] == "open"
+    assert home.unverified() == []
+    alone = Home(place / "alone", ALONE)
+    assert alone.live().code == 0
+    assert len(home.trades("b")) > len(alone.trades("b")) > 3, (
+        "the new run is whole, behind what there was of the old one"
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tradekeel.bootstrap.plan import AccountPlan
+from tradekeel.domain.records import STARTED_FRESH
 from tradekeel.errors import ConfigError
 from tradekeel.statedir import StateDir
 from tradekeel.venues.paper import read_opened
@@ -119,6 +120,17 @@ def latched_accounts(books: Path) -> list[str]:
         books,
         "SELECT account FROM executions AS one WHERE latch <> 'open' AND mode <> 'backtest' AND number = "
         "(SELECT max(number) FROM executions WHERE account = one.account AND mode <> 'backtest') ORDER BY account",
+    )
+    return [account for (account,) in rows]
+
+
+def begun_anew(books: Path) -> list[str]:
+    """The accounts whose last execution was closed to begin anew on paper, and that have not begun yet."""
+    rows = _asked(
+        books,
+        "SELECT account FROM executions AS one WHERE close_reason = ? AND mode <> 'backtest' AND number = "
+        "(SELECT max(number) FROM executions WHERE account = one.account AND mode <> 'backtest')",
+        STARTED_FRESH,
     )
     return [account for (account,) in rows]
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
 from tradekeel.bootstrap.ending import category_of_escaped, is_a_persons_to_mend, is_of_the_world
-from tradekeel.bootstrap.fresh import forget_paper
+from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
 from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
@@ -74,6 +74,8 @@ def run_to_the_end(
             return Ran()
         if fresh:
             forget_paper(plan.accounts, statedir)
+        else:
+            finish_forgetting(plan.accounts, statedir)
         resuming = statedir.begin_run()
         return run_loop(_main, plan, statedir, signals, environ, show, applied, resuming)
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tradekeel.bootstrap.checks import begun_anew
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.statedir import StateDir
@@ -17,6 +18,16 @@ def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
     if statedir.books.exists():
         with Store.open(statedir.books, now_ns=SystemClock().now_ns()) as store:
             close_executions(store, [account.config.name for account in accounts])
+    _remove_ledgers(accounts, statedir)
+
+
+def finish_forgetting(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
+    """A process may have died between the two halves of :func:`forget_paper`: its books say that it had begun."""
+    forgotten = set(begun_anew(statedir.books))
+    _remove_ledgers([account for account in accounts if account.config.name in forgotten], statedir)
+
+
+def _remove_ledgers(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
     for account in accounts:
         base = statedir.paper_ledger(account.config.account_at_venue)
         for path in (base, Path(f"{base}-wal"), Path(f"{base}-shm")):

@@ -31,6 +31,9 @@ from tradekeel.domain.view import Entry
 SAMPLES_WAITING_MAX = 1_000
 """Sampled ticks that wait for a cut; so many, and they are journaled without one."""
 
+PLACE, CANCEL, AMEND = "place", "cancel", "amend"
+"""What a request is, for its turn."""
+
 
 class Equity(msgspec.Struct, frozen=True):
     """What the monitor last said about the account: the gate's measure of loss and drawdown."""
@@ -81,6 +84,7 @@ class AccountCore:
         self._samples: list[r.TickSampled] = []
         self.equity: Equity | None = None
         self.ready = False  # intents are refused until this incarnation is reconciled
+        self._turns: dict[tuple[str, str], int] = {}  # when what is under way was asked for (see Doubting.in_order)
         self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
 
     def at(self, stamp: int) -> None:
@@ -121,14 +125,32 @@ class AccountCore:
         are still owed.
         """
         self.memories, self.seen_to = dict(memories), seen_to
+        live = self.book.orders
+        self._turns = {(CANCEL, key): 0 for key, o in live.items() if o.status is OrderStatus.CANCEL_REQUESTED}
         for entry in entries:
             self._count_again(entry)
+            self._note_turns(entry)
             record = entry.record
             if isinstance(record, r.VenueReported):
                 exits = {part.trade_id for part in record.allocations if not part.opens}
                 self._owed.update(dict.fromkeys(exits - record.best.keys(), record.transaction.position))
             elif isinstance(record, r.ExcursionSeen):
                 self._owed.pop(record.trade_id, None)
+
+    def _note_turns(self, entry: Entry) -> None:
+        """What was asked for behind this entry, by what it was about. Requests go out in the order of their records."""
+        record, turns, turn = entry.record, self._turns, entry.sequence
+        if isinstance(record, r.DecisionTaken | r.OrdersIntended):
+            for order in record.orders:
+                if order.parent_id is None and not order.after_cancel_of:
+                    turns[PLACE, order.client_order_id] = turns.get((PLACE, order.renews or ""), turn)
+        elif isinstance(record, r.OrderChanged):
+            if record.event == OrderEvent.REQUEST_CANCEL.value:
+                turns[CANCEL, record.client_order_id] = turn
+            elif record.event == OrderEvent.SUBMIT.value:
+                turns.setdefault((PLACE, record.client_order_id), turn)
+        elif isinstance(record, r.StopMoved):
+            turns[AMEND, record.trade_id] = turn
 
     def _count_again(self, entry: Entry) -> None:
         """What went out since the cut counts in the rates as it did the first time: by the same rules, at the same moment."""

@@ -7,13 +7,14 @@ decided on is still there, the same decision is taken again under a new id (see 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
 from tradekeel.domain import records as r
-from tradekeel.domain.account import Step
-from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
+from tradekeel.domain.account import AMEND, CANCEL, PLACE, Step
+from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
 from tradekeel.domain.intents import ATTEMPTS_MAX, renewed
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
@@ -54,7 +55,7 @@ class Doubting(Sending):
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
         with ledger():
             self._free_waiting(step, now_ns)
-        step.requests = list(dict.fromkeys(step.requests))
+        step.requests = self.in_order(dict.fromkeys(step.requests))
         return step.effects()
 
     def hold_levels(self, client_order_id: str) -> Effects:
@@ -67,17 +68,28 @@ class Doubting(Sending):
         return step.effects()
 
     def in_order(self, asks: Iterable[VenueAsk]) -> list[VenueAsk]:
-        """What a recovery asks for, as it would have gone out without it: orders in the order in which they were asked for first.
+        """What a recovery asks for, as it would have gone out without it: in the order in which it was asked for the first time.
 
-        What was freed by the news stands before what was decided anew only because it was known earlier.
+        A cancel is asked for again at once, and an order only when it is proved that it never arrived: that says nothing
+        about which of them came first. What is asked for now for the first time comes last.
         """
-        asks = list(asks)
-        turn = {key: number for number, key in enumerate(self.book.orders)}
-        slots = [index for index, ask in enumerate(asks) if isinstance(ask, PlaceOrder)]
-        orders = sorted((ask for ask in asks if isinstance(ask, PlaceOrder)), key=lambda ask: turn.get(_id(ask), -1))
-        for index, ask in zip(slots, orders, strict=True):
-            asks[index] = ask
-        return asks
+        return sorted(asks, key=self._turn_of)
+
+    def _turn_of(self, ask: VenueAsk) -> float:
+        turns = self._turns
+        match ask:
+            case PlaceOrder(request):
+                order = self.book.order(request.client_order_id)
+                renews = order.renews if order is not None else None
+                known = turns.get((PLACE, request.client_order_id), turns.get((PLACE, renews or "")))
+            case CancelOrder(key):
+                known = turns.get((CANCEL, key))
+            case AmendOrder(key):
+                order = self.book.order(key)
+                known = turns.get((AMEND, (order.trade_id if order is not None else None) or ""))
+            case _:
+                known = None
+        return math.inf if known is None else known
 
     def _own_request(self, order: Order) -> bool:
         """Attached exits travel with their entry: while that is in doubt, or working, they are not asked about."""
@@ -183,10 +195,6 @@ class Doubting(Sending):
         with ledger():
             self._free_waiting(step, now_ns)
         return step.effects()
-
-
-def _id(ask: PlaceOrder) -> str:
-    return ask.request.client_order_id
 
 
 _RESOLUTIONS = {

@@ -27,16 +27,17 @@ class Sending(AccountCore):
 
     def _release_new(self, step: Step, orders: Iterable[Order], now_ns: int) -> None:
         """Ask for what may go now: entries with their attached exits, and exits whose place is free."""
+        # Cancels behind orders, as their records stand behind the decision's: a restart asks in the order of the records.
+        asked = [order for order in orders if not order.is_terminal and order.parent_id is None]
         waiting_on: list[str] = []
-        for order in orders:
-            if order.is_terminal or order.parent_id is not None:
-                continue
-            if order.purpose is Purpose.EXIT:
-                self._end_entry(step, order, now_ns)
+        for order in asked:
             if self._held_by(order):
                 waiting_on.extend(order.after_cancel_of)
-                continue
-            self._place(step, order)
+            else:
+                self._place(step, order)
+        for order in asked:
+            if order.purpose is Purpose.EXIT:
+                self._end_entry(step, order, now_ns)
         for child in dict.fromkeys(waiting_on):
             self._cancel(step, child, None, "an exit takes its place", now_ns)
 

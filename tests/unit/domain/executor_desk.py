@@ -105,7 +105,9 @@ class ExecutorDesk:
 
     def restart(self) -> Effects:
         """The process ends and another begins from the journal; what it asks about."""
-        self._begin(fold(Book(), [(n, r.decode_record(row)) for n, row in enumerate(self.journal, 1)]).book)
+        recovered = fold(Book(), [(n, r.decode_record(row)) for n, row in enumerate(self.journal, 1)])
+        self._begin(recovered.book)
+        self.core.resume({}, 0, recovered.entries)
         effects = self.keep(self.core.recover(self.now_ns))
         self.core.ready = True
         return effects

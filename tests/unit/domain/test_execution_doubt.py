@@ -20,7 +20,7 @@ from tests.unit.domain.executor_desk import (
 )
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
-from tradekeel.domain.effects import Effects, PlaceOrder
+from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder, PlaceOrder
 from tradekeel.domain.intents import ATTEMPTS_MAX
 from tradekeel.domain.messages import Cancel, MoveStop, SignalStatus
 from tradekeel.domain.orders import OrderStatus, OrderType
@@ -161,6 +161,21 @@ def test_what_was_set_free_by_the_news_goes_out_behind_what_is_taken_again() -> 
     assert placed_in(Effects(requests=tuple(asks))) == [exit_.client_order_id, again_id]
     assert placed_in(Effects(requests=tuple(desk.core.in_order(asks)))) == [again_id, exit_.client_order_id]
     assert lookups_in(desk.restart()) == [again_id, exit_.client_order_id], "and so it is after another one"
+
+
+def test_cancels_and_orders_of_one_decision_go_out_again_as_they_did_the_first_time() -> None:
+    desk = ExecutorDesk()
+    first, second = (entered(desk, type=OrderType.LIMIT, price="1.09000") for _ in range(2))
+    for order_id in (first, second):
+        desk.accept(desk.order(order_id))
+    asked = desk.decide(Cancel(client_order_id=second), buy(), Cancel(client_order_id=first)).requests
+
+    (lookup,) = lookups_in(restarted := desk.restart())
+    freed = [ask for ask in restarted.requests if not isinstance(ask, LookUpOrder)]
+    again = desk.core.in_order([*freed, *never_arrived(desk, lookup).requests])
+
+    assert [type(ask) for ask in again] == [type(ask) for ask in asked] == [PlaceOrder, CancelOrder, CancelOrder]
+    assert cancels_in(Effects(requests=tuple(again))) == [second, first]
 
 
 def test_attempts_have_an_end() -> None:
