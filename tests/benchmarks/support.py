@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tradekeel import logs
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.wiring import Builder
 from tradekeel.domain.messages import Request
@@ -24,6 +25,8 @@ from tradekeel.runtime.notify import Notifier
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.strategies.base import Strategy
+
+_LOG = Path(os.devnull).open("w")  # as long as the process lives
 
 DATA = Path(os.environ.get("TRADEKEEL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -128,10 +131,12 @@ class BenchBuilder(Builder):
 
 
 def plan_of(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> Plan:
-    """The plan of a configuration given as text."""
+    """The plan of a configuration given as text. From here on what is logged is logged as by a daemon in a pipe."""
     path = folder / "bench.toml"
     path.write_text(text)
-    return read_plan(path, environ or {})
+    plan = read_plan(path, environ or {})
+    logs.setup(plan.config.logging, _LOG)
+    return plan
 
 
 def run_house(plan: Plan, feed: MemoryFeed, builder: type[BenchBuilder] = BenchBuilder) -> ActorSystem:
