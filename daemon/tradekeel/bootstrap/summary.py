@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
@@ -51,6 +52,8 @@ class AccountSummary(Struct, frozen=True, kw_only=True):
     latch: str
     latch_reason: str
     latched_by: str
+    opening_balance: Decimal = ZERO  # what this execution began with, the deposit that opened the account included
+    other: Decimal = ZERO  # of no trade: later deposits, and what the venue charged while nothing was held
     failed: Mapping[str, str] = {}  # strategies that were given up, and why
 
 
@@ -135,6 +138,10 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
             opened += status in ("OPEN", "CLOSING")
         for (amount,) in db.execute("SELECT realised FROM fills WHERE execution = ?", (row.execution,)):
             realised += Decimal(amount)
+    balance, opening = balance_of(db, row), _opening_balance(db, row)
+    with ledger():
+        attribution = realised - gross
+        other = balance - opening - pnl - attribution
     orders = db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
     refused = {(status, code): count for status, code, count in db.execute(_REFUSED, (row.execution,))}
     return AccountSummary(
@@ -153,8 +160,10 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
         pnl=pnl,
         fees=fees,
         financing=financing,
-        balance=balance_of(db, row),
-        attribution=realised - gross,
+        balance=balance,
+        attribution=attribution,
+        opening_balance=opening,
+        other=other,
         paused=row.paused,
         latch=row.latch.value,
         latch_reason=row.latch_reason,
@@ -196,6 +205,16 @@ def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
     return row.opening_balance
 
 
+def _opening_balance(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
+    """What an execution took over; of an account that was opened by it, the deposit that is the venue's first entry."""
+    kind = str(VenueReported.__struct_config__.tag)
+    first = next(_records(db, row.execution, "AND type = ?", (kind,), oldest_first=True), None)
+    if isinstance(first, VenueReported) and first.transaction.kind is TransactionKind.DEPOSITED:
+        with ledger():
+            return row.opening_balance + first.transaction.amount
+    return row.opening_balance
+
+
 def _latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
     """Who put the latch where it is; whoever paused or resumed the account since then did not."""
     if row.latch is Latch.OPEN:
@@ -221,11 +240,13 @@ def _record(db: sqlite3.Connection, execution: str, condition: str, values: Sequ
     return next(_records(db, execution, condition, values), None)
 
 
-def _records(db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any]) -> Iterator[Record]:
-    """Journal records, the newest first, read one at a time."""
+def _records(
+    db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any], *, oldest_first: bool = False
+) -> Iterator[Record]:
+    """Journal records, the newest first unless it is said otherwise, read one at a time."""
     rows = db.execute(
         "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal "  # noqa: S608  # our own words
-        f"WHERE execution = ? {condition} ORDER BY sequence DESC",
+        f"WHERE execution = ? {condition} ORDER BY sequence {'' if oldest_first else 'DESC'}",
         (execution, *values),
     )
     for row in rows:

@@ -211,6 +211,7 @@ def account_row(account: Any, summary: Summary) -> Row:
         "closed": account.trades_closed,
         "won": "" if account.win_rate is None else f"{account.win_rate:.1%}",
         "open": account.trades_open,
+        "opening": f"{account.opening_balance:f}",
         "pnl": f"{account.pnl:f}",
         "fees": f"{account.fees:f}",
         "balance": f"{account.balance:f}",
@@ -223,6 +224,7 @@ SUMMARY_COLUMNS = (
     Column("closed", text("closed"), right=True),
     Column("won", text("won"), right=True),
     Column("open", text("open"), 1, right=True),
+    Column("began with", amount("opening"), 4, right=True),
     Column("pnl", amount("pnl"), right=True),
     Column("fees", amount("fees"), 2, right=True),
     Column("balance", amount("balance"), right=True),
@@ -245,6 +247,9 @@ def summary_lines(summary: Summary) -> Sequence[Text]:
             lines.append(
                 Text(f"{account.account}: netting booked {shown} {account.currency} differently from the trades")
             )
+        if account.other:
+            shown = trimmed(f"{account.other:+f}")
+            lines.append(Text(f"{account.account}: deposits and charges of no trade {shown} {account.currency}"))
         if account.latch != "open":
             style = LATCH_STYLES.get(account.latch, "")
             lines.append(Text(f"{account.account} is {account.latch}: {account.latch_reason}", style=style))

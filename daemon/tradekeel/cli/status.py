@@ -105,13 +105,24 @@ def figures(account: Row) -> Text:
         line.append(f" · equity {trimmed(account['equity'])}")
     if account["equity_time"] is not None:
         line.append(f" as of {moment(account['equity_time'])}")
+    line.append(f"\n  began with {trimmed(account['opening_balance'])} · pnl ")
+    line.append_text(coloured(account["pnl"]))
+    line.append(f" (fees {trimmed(account['fees'])}, financing {trimmed(account['financing'])})")
+    for words in beside_the_trades(account):
+        line.append(f" · {words}")
     line.append(f"\n  {account['trades_open']} trades open, {account['trades_closed']} closed")
     if account["win_rate"] is not None:
         line.append(f" ({float(account['win_rate']):.0%} won)")
-    line.append(" · pnl ")
-    line.append_text(coloured(account["pnl"]))
-    line.append(f" · fees {trimmed(account['fees'])}")
     return line
+
+
+def beside_the_trades(account: Row) -> Iterator[str]:
+    """What lies between the profit of the trades and the change of the balance; nothing, as a rule."""
+    netting, other = (trimmed(account[name]) for name in ("attribution", "other"))
+    if netting.strip("-0."):
+        yield f"netting booked {'' if netting.startswith('-') else '+'}{netting} differently"
+    if other.strip("-0."):
+        yield f"deposits and charges of no trade {'' if other.startswith('-') else '+'}{other}"
 
 
 def position_line(position: Row) -> Text:

@@ -22,6 +22,7 @@ from tradekeel.bootstrap.summary import (
     refusals,
 )
 from tradekeel.bootstrap.values import iso
+from tradekeel.cli.status import figures
 from tradekeel.domain.records import Latch, StrategyStatus, StrategyStatusChanged
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
@@ -49,6 +50,7 @@ def test_an_account_is_summed_exactly(place: Place) -> None:
     assert account.pnl == -account.fees
     assert account.win_rate is None
     assert account.attribution == 0
+    assert account.opening_balance + account.pnl + account.attribution + account.other == account.balance
     assert read_summaries(place.statedir.books, ["another"]) == ()
 
 
@@ -93,6 +95,30 @@ def test_strategies_that_failed_are_named_and_change_no_exit_code(place: Place) 
     assert account.failed == {"floor": "it threw"}
     assert failures(account) == ["strategy floor has failed, its trades keep their exits: it threw"]
     assert Summary(accounts=(account,)).code is ExitCode.DONE
+
+
+def test_what_netting_booked_and_what_belongs_to_no_trade_is_told_beside_the_profit_and_only_then() -> None:
+    account = {
+        "balance": "10012.34",
+        "currency": "USD",
+        "equity": None,
+        "equity_time": None,
+        "opening_balance": "10000",
+        "pnl": "12.5000",
+        "fees": "0.5",
+        "financing": "0",
+        "attribution": "-0.1600",
+        "other": "0.00",
+        "trades_open": 1,
+        "trades_closed": 4,
+        "win_rate": "0.75",
+    }
+    shown = str(figures(account))
+    assert "began with 10000 · pnl 12.5 (fees 0.5, financing 0) · netting booked -0.16 differently\n" in shown
+    assert "no trade" not in shown
+    shown = str(figures(account | {"attribution": "0", "other": "5.0"}))
+    assert "netting" not in shown
+    assert "deposits and charges of no trade +5\n" in shown
 
 
 def test_refused_orders_are_counted_by_reason() -> None:
