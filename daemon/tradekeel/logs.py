@@ -59,7 +59,8 @@ def setup(
 ) -> Callable[[], None]:
     """Log to ``stream`` and, if one is configured, to a file. Returns what undoes it.
 
-    ``secrets`` is asked for every line, so values fetched later are hidden from then on. Raises OSError if the file
+    A terminal's stream whose ``brief`` is true gets time, level and message alone: a person watches, and ids would fill the
+    screen. ``secrets`` is asked for every line, so values fetched later are hidden from then on. Raises OSError if the file
     cannot be opened.
     """
     level = settings.level.upper()
@@ -67,6 +68,8 @@ def setup(
     shape = settings.format
     if shape == "auto":
         shape = "terminal" if stream.isatty() and not under_systemd else "text"
+        if shape == "terminal" and getattr(stream, "brief", False):
+            shape = "brief"
     hide = _Redactor(secrets)
     logger.remove()
     render = _Renderer(shape, hide, priorities=under_systemd and shape != "json")
@@ -159,7 +162,7 @@ class _Renderer:
     """Turns loguru's record into the finished line."""
 
     def __init__(self, shape: str, hide: Callable[[str], str], *, priorities: bool = False) -> None:
-        self._render = {"terminal": _terminal, "text": _text, "json": _json}[shape]
+        self._render = {"terminal": _terminal, "brief": _brief, "text": _text, "json": _json}[shape]
         self._hide = hide
         self._priorities = priorities
 
@@ -185,10 +188,18 @@ _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 
 
 def _terminal(record: Record) -> str:
+    return _for_a_person(record, f"{_DIM}{_extra(record)}{_RESET}")
+
+
+def _brief(record: Record) -> str:
+    return _for_a_person(record, "")
+
+
+def _for_a_person(record: Record, fields: str) -> str:
     level = record["level"].name
     mark = f"{_COLOURS.get(level, '')}{level:<8}{_RESET}"
     message = _one_line(record["message"])
-    line = f"{record['time'].strftime('%H:%M:%S.%f')[:-3]} {mark} {message}{_DIM}{_extra(record)}{_RESET}"
+    line = f"{record['time'].strftime('%H:%M:%S.%f')[:-3]} {mark} {message}{fields}"
     exception = record["exception"]
     if exception is None or exception.value is None:
         return line

@@ -22,6 +22,9 @@ from tradekeel.runtime.clock import NS_PER_S, SystemClock
 STALE_AFTER_S = 5.0
 """A daemon writes its status every second; one that has not for this long does not do its work."""
 
+START_GRACE_S = 30.0
+"""A daemon that holds its place, and has not said a word since it took it, is starting for so long."""
+
 _STANDINGS = {standing_of(latch, paused) for latch in Latch for paused in (False, True)}
 
 Status = dict[str, Any]
@@ -32,14 +35,17 @@ def read_status(place: Place) -> Status:
     pid, said = place.pid, _said(place)
     age_s = None if "ts_ns" not in said else (SystemClock().now_ns() - said["ts_ns"]) / NS_PER_S
     running = pid is not None
-    stale = running and (age_s is None or age_s > STALE_AFTER_S)
+    held_s = _held_s(place) if running else None
+    starting = held_s is not None and held_s < START_GRACE_S and (age_s is None or age_s > held_s)
+    stale = running and not starting and (age_s is None or age_s > STALE_AFTER_S)
+    heard = running and not starting  # whatever is said was said by the process that runs
     status: Status = {
         "name": said.get("name") or (place.config.stem if place.config else place.state_dir.name),
         "running": running,
         "pid": pid or None,
-        "ready": running and bool(said.get("ready")),
-        "stopping": running and bool(said.get("stopping")),
-        "healthy": running and not stale and bool(said.get("healthy")),
+        "ready": heard and bool(said.get("ready")),
+        "stopping": heard and bool(said.get("stopping")),
+        "healthy": heard and not stale and bool(said.get("healthy")),
         "stale": stale,
         "status_age_s": None if age_s is None else round(age_s, 1),
         "version": said.get("version"),
@@ -49,19 +55,31 @@ def read_status(place: Place) -> Status:
         "problem": None,
         "accounts": [],
         "feeds": {name: feed | {"time": iso(feed["ts_ns"])} for name, feed in said.get("feeds", {}).items()},
-        "actors": said.get("actors", {}) if running else {},
-        "dead_letters": said.get("dead_letters", 0) if running else 0,
+        "actors": said.get("actors", {}) if heard else {},
+        "dead_letters": said.get("dead_letters", 0) if heard else 0,
         "alerts": said.get("alerts", []),
     }
-    live = said.get("accounts", {}) if running and not stale else {}
+    live = said.get("accounts", {}) if heard and not stale else {}
     try:
         if place.has_books:
-            status["accounts"] = _accounts(place, live)
+            status["accounts"] = [
+                account | ({"state": "starting"} if starting else {}) for account in _accounts(place, live)
+            ]
         elif not running:
             status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
     except StoreError as error:
-        status["problem"] = str(error)
+        if not starting:  # then its books are only being made, or brought up to date
+            status["problem"] = str(error)
     return status
+
+
+def _held_s(place: Place) -> float | None:
+    """For how long the place has been held: whoever takes it writes its process id into the lock."""
+    try:
+        taken_ns = (place.state_dir / "lock").stat().st_mtime_ns
+    except OSError:
+        return None
+    return (SystemClock().now_ns() - taken_ns) / NS_PER_S
 
 
 def _said(place: Place) -> Status:

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 LINES_WAITING_MAX = 1_000
 BAR_WIDTH = 30
 ALERTS_SHOWN_MAX = 3
+STARTING = "starting"
 
 
 class WaitingLines(io.TextIOBase):
     """The log's stream while the view is shown. It never blocks."""
+
+    brief = True
+    """Time, level and text are shown; the fields behind them, ids for the most part, are in the log file and in JSON."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque()
@@ -116,7 +120,7 @@ class LiveView:
 
     def _write_log(self) -> None:
         for line in self._waiting.take():
-            self._console.print(Text.from_ansi(line), soft_wrap=True)
+            self._console.print(Text.from_ansi(line))  # lines break between words: a number stays whole
 
 
 # --- the picture ----------------------------------------------------------------------------------------------------------
@@ -124,7 +128,8 @@ class LiveView:
 
 def picture(status: Mapping[str, Any], width: int) -> RenderableType:
     """How things stand."""
-    accounts = [account_live_row(name, account) for name, account in status["accounts"].items()]
+    ready = status["ready"] or status["stopping"]
+    accounts = [account_live_row(name, account, ready) for name, account in status["accounts"].items()]
     parts: list[RenderableType] = [Text(), _headline(status)]
     parts.extend(feed_bar(name, feed) for name, feed in status["feeds"].items())
     parts.append(make_table(accounts, LIVE_COLUMNS, width))
@@ -159,10 +164,12 @@ def feed_bar(account: str, feed: Row) -> RenderableType:
     return line
 
 
-def account_live_row(name: str, account: Row) -> Row:
-    """An account as it says it is; one that does not answer says only that."""
+def account_live_row(name: str, account: Row, ready: bool = True) -> Row:
+    """An account as it says it is; one that does not answer says only that, or, until all have answered once, that it starts."""
     latch = account.get("latch", "open")
-    state = str(account["state"])
+    answered = "balance" in account
+    state = str(account["state"]) if answered or ready else STARTING
+    known = answered and state != STARTING  # what it holds is not, before its books are read
     state += "".join(
         f", {more}"
         for more, holds in ((latch, latch != "open"), ("paused", account.get("paused")))
@@ -174,12 +181,12 @@ def account_live_row(name: str, account: Row) -> Row:
     return {
         "account": name,
         "state": Text(state, style=LATCH_STYLES.get(latch, "") if latch != "open" else ""),
-        "balance": account.get("balance"),
-        "equity": account.get("equity"),
+        "balance": account.get("balance") if known else None,
+        "equity": account.get("equity") if known else None,
         "trades": account.get("trades"),
         "orders": account.get("orders"),
         "unknown": len(account.get("unknown", ())) or None,
-        "held": held or "flat",
+        "held": held or ("flat" if known else ""),
         "strategies": _strategies(account.get("strategies", {})),
     }
 

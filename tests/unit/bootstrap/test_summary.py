@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from decimal import Decimal
 
 import pytest
@@ -157,6 +158,8 @@ def test_the_status_of_a_daemon_that_is_down_comes_from_the_books(place: Place) 
 def test_a_running_daemons_account_is_valued_at_its_latest_quotes_and_every_figure_says_of_when_it_is(
     place: Place,
 ) -> None:
+    holder = place.statedir
+    holder.lock()
     said = {
         "ts_ns": SystemClock().now_ns(),
         "ready": True,
@@ -165,8 +168,6 @@ def test_a_running_daemons_account_is_valued_at_its_latest_quotes_and_every_figu
         "feeds": {"paper-1": {"position": 7, "ts_ns": samples.START_NS}},
     }
     (place.state_dir / "status.json").write_text(json.dumps(said))
-    holder = place.statedir
-    holder.lock()
     try:
         status = read_status(place)
         [account] = status["accounts"]
@@ -195,10 +196,29 @@ def test_a_status_file_that_is_old_or_damaged_is_told(place: Place) -> None:
     try:
         status = read_status(place)
         assert status["running"]
+        assert not status["stale"]  # that was another process: this one has not had the time to say anything
+        assert not status["ready"]
+        assert [account["state"] for account in status["accounts"]] == ["starting"]
+        os.utime(place.state_dir / "lock", (1_000_000, 1_000_000))
+        status = read_status(place)
         assert status["stale"]
         assert not status["healthy"]
         (place.state_dir / "status.json").write_text("{")
         assert read_status(place)["stale"]
+    finally:
+        holder.release()
+
+
+def test_books_that_are_being_made_while_the_daemon_starts_are_no_problem(tmp_path) -> None:
+    place = Place(tmp_path, None)
+    place.statedir.create()
+    place.statedir.books.write_bytes(b"")
+    assert read_status(place)["problem"]
+    holder = place.statedir
+    holder.lock()
+    try:
+        status = read_status(place)
+        assert (status["running"], status["stale"], status["problem"]) == (True, False, None)
     finally:
         holder.release()
 

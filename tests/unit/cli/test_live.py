@@ -7,11 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from loguru import logger
 from rich.console import Console
 
+from tradekeel import logs
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary
 from tradekeel.cli.live import LINES_WAITING_MAX, LiveView, WaitingLines, picture
 from tradekeel.cli.status import headline, standing, strategy_line
+from tradekeel.config import LoggingConfig
 
 FEED = {
     "position": 1_234,
@@ -112,6 +115,35 @@ def test_the_picture_has_accounts_actors_feeds_and_alerts_and_fits() -> None:
     assert "no answer" in shown
     assert "USD_JPY" not in shown  # flat
     assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_an_account_that_has_not_answered_yet_is_starting_and_not_said_to_be_flat() -> None:
+    console, out = terminal()
+    accounts = {
+        "new": {"state": "no answer: paper/executor: not running"},
+        "other": ACCOUNT | {"state": "starting", "positions": {}},
+    }
+    console.print(picture(STATUS | {"ready": False, "accounts": accounts}, 100))
+    shown = out.getvalue()
+    assert "no answer" not in shown
+    assert "flat" not in shown
+    assert shown.count("starting") == 3
+
+
+def test_the_log_of_the_view_has_text_without_fields_and_no_number_is_broken() -> None:
+    out = io.StringIO()
+    view = LiveView(Console(file=out, width=40, force_terminal=True, color_system=None))
+    view.open("demo")
+    undo = logs.setup(LoggingConfig(), view.log)
+    try:
+        logger.bind(trade_id="tr1234567890").info("trend closed LONG 1000 EUR_USD at 1.10155")
+        view.show(STATUS)
+    finally:
+        undo()
+        view.close()
+    assert "tr1234567890" not in out.getvalue()
+    assert "1.10155" in out.getvalue()
+    assert "EUR_USD" in out.getvalue()
 
 
 def test_log_lines_wait_until_they_are_drawn_above_the_picture() -> None:
