@@ -106,6 +106,7 @@ def read_summaries(books: Path, accounts: Iterable[str] | None = None) -> tuple[
     """The newest execution of each account in figures; of those named, or of all. Raises StoreError."""
     try:
         with closing(connect(books, read_only=True)) as db:
+            db.execute("BEGIN")  # all sums are of one moment, though the daemon goes on to trade
             rows = newest_executions(db)
             wanted = None if accounts is None else set(accounts)
             return tuple(_summary(db, row) for row in rows if wanted is None or row.account in wanted)
