@@ -166,7 +166,12 @@ async def _listed(books: Reader, kind: str, executions: Sequence[ExecutionRow], 
     if len(executions) > 1:
         found.sort(key=lambda pair: getattr(pair[0], time), reverse=True)
     kept = found[: which.limit]
-    return [{"account": run.account, "execution": run.execution} | plain_row(row) for row, run in kept]
+    return [_of_run(run) | plain_row(row) for row, run in kept]
+
+
+def _of_run(run: ExecutionRow) -> Row:
+    """What every row says of the run that it belongs to."""
+    return {"account": run.account, "execution": run.execution, "run": run.number, "currency": run.currency}
 
 
 def _filter(query: Query) -> Filter:

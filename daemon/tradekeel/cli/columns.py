@@ -6,7 +6,20 @@ from typing import Any
 
 import msgspec
 
-from tradekeel.cli.render import Column, Row, amount, end_of_id, money, rounded, text, time, time_of_year, trimmed
+from tradekeel.cli.render import (
+    Column,
+    Row,
+    amount,
+    cash,
+    end_of_id,
+    money,
+    price,
+    rounded,
+    text,
+    time,
+    time_of_year,
+    trimmed,
+)
 
 DATA_CHARACTERS_MAX = 300
 
@@ -35,8 +48,8 @@ TRADE_COLUMNS = (
     Column("symbol", text("symbol")),
     Column("side", text("side")),
     Column("units", amount("quantity"), 3, right=True),
-    Column("entry", amount("entry_price"), 1, right=True),
-    Column("exit", amount("exit_price"), 1, right=True),
+    Column("entry", price("entry_price", "symbol"), 1, right=True),
+    Column("exit", price("exit_price", "symbol"), 1, right=True),
     Column("closed by", _why_closed),
     Column("R", lambda row: rounded(row["r_multiple"], 2), 4, right=True),
     Column("pnl", money("pnl"), right=True),
@@ -46,7 +59,7 @@ TRADE_COLUMNS = (
 
 
 def _price(row: Row) -> str:
-    return amount("price")(row) or amount("stop_price")(row)  # type: ignore[return-value]  # amounts are plain text
+    return price("price", "instrument")(row) or price("stop_price", "instrument")(row)  # type: ignore[return-value]  # amounts are plain text
 
 
 ORDER_COLUMNS = (
@@ -74,8 +87,8 @@ FILL_COLUMNS = (
     Column("instrument", text("instrument")),
     Column("side", text("side")),
     Column("units", amount("quantity"), right=True),
-    Column("price", amount("price"), right=True),
-    Column("fee", amount("fee"), right=True),
+    Column("price", price("price", "instrument"), right=True),
+    Column("fee", cash("fee"), right=True),
     Column("realised", money("realised"), right=True),
     Column("", text("liquidity"), 7),
     Column("order", text("client_order_id"), 6, short=end_of_id("client_order_id")),
@@ -83,7 +96,7 @@ FILL_COLUMNS = (
 
 
 def _unrealised(row: Row) -> str:
-    value = money("unrealised")(row)
+    value = money("unrealised", "unrealised_currency")(row)
     return f"{value} {row['unrealised_currency']}" if str(value) else ""
 
 
@@ -92,8 +105,8 @@ POSITION_COLUMNS = (
     Column("instrument", text("instrument")),
     Column("side", text("side")),
     Column("units", amount("quantity"), right=True),
-    Column("average", amount("average_price"), 2, right=True),
-    Column("mark", amount("mark"), 1, right=True),
+    Column("average", price("average_price", "instrument"), 2, right=True),
+    Column("mark", price("mark", "instrument"), 1, right=True),
     Column("unrealised", _unrealised, right=True),
     _when("as of", "mark_time", 3),
 )
@@ -104,9 +117,9 @@ SIGNAL_COLUMNS = (
     STRATEGY,
     Column("symbol", text("symbol")),
     Column("side", text("side")),
-    Column("price", amount("entry_price"), 1, right=True),
-    Column("stop", amount("stop_loss"), 3, right=True),
-    Column("target", amount("take_profit"), 3, right=True),
+    Column("price", price("entry_price", "symbol"), 1, right=True),
+    Column("stop", price("stop_loss", "symbol"), 3, right=True),
+    Column("target", price("take_profit", "symbol"), 3, right=True),
     Column("confidence", amount("confidence"), 6, right=True),
     Column("status", text("execution_status")),
     Column("reason", text("status_reason"), 4, folds=True),
@@ -170,8 +183,8 @@ SNAPSHOT_COLUMNS = (
     Column("trades", text("total_trades"), 2, right=True),
     Column("won", lambda row: _of_percent(row["win_rate"]), 3, right=True),
     Column("pnl", money("pnl"), right=True),
-    Column("balance", amount("balance"), right=True),
-    Column("equity", amount("equity"), right=True),
+    Column("balance", cash("balance"), right=True),
+    Column("equity", cash("equity"), right=True),
     Column("drawdown", amount("max_drawdown"), 4, right=True),
     Column("sharpe", lambda row: rounded(row["sharpe"], 2), 6, right=True),
     Column("reward", lambda row: rounded(row["average_risk_reward"], 2), 7, right=True),

@@ -10,6 +10,7 @@ import io
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -18,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tradekeel.cli.render import Column, Row, amount, make_table, print_table, text, trimmed
+from tradekeel.cli.render import Column, Row, amount, cash, in_currency, make_table, money, print_table, text, trimmed
 from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, bad_rows
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 LINES_WAITING_MAX = 1_000
 BAR_WIDTH = 30
+EQUITY_DIGITS_MIN = 4
 ALERTS_SHOWN_MAX = 3
 STARTING = "starting"
 
@@ -195,11 +197,19 @@ def _strategies(states: Mapping[str, str]) -> str:
     return ", ".join(name if state == "active" else f"{name} {state}" for name, state in states.items())
 
 
+def _equity(row: Row) -> str:
+    """In the digits that the balance is booked in; four at least, as those of a dollar."""
+    if row["equity"] is None:
+        return ""
+    digits = max(EQUITY_DIGITS_MIN, len(str(row["balance"]).partition(".")[2]))
+    return trimmed(f"{Decimal(row['equity']):.{digits}f}")
+
+
 LIVE_COLUMNS = (
     Column("account", text("account")),
     Column("state", lambda row: row["state"], folds=True),
     Column("balance", amount("balance"), right=True),
-    Column("equity", amount("equity"), 3, right=True),
+    Column("equity", _equity, 3, right=True),
     Column("trades", text("trades"), 5, right=True),
     Column("orders", text("orders"), 6, right=True),
     Column("unknown", text("unknown"), 7, right=True),
@@ -231,12 +241,17 @@ SUMMARY_COLUMNS = (
     Column("closed", text("closed"), right=True),
     Column("won", text("won"), right=True),
     Column("open", text("open"), 1, right=True),
-    Column("began with", amount("opening"), 4, right=True),
-    Column("pnl", amount("pnl"), right=True),
-    Column("fees", amount("fees"), 2, right=True),
-    Column("balance", amount("balance"), right=True),
+    Column("began with", cash("opening"), 4, right=True),
+    Column("pnl", money("pnl"), right=True),
+    Column("fees", cash("fees"), 2, right=True),
+    Column("balance", cash("balance"), right=True),
     Column("", text("currency"), 3),
 )
+
+
+def _signed(value: Decimal, currency: str) -> str:
+    shown = in_currency(f"{value:f}", currency) or ""
+    return shown if shown.startswith("-") else f"+{shown}"
 
 
 def summary_lines(summary: Summary) -> Sequence[Text]:
@@ -250,12 +265,12 @@ def summary_lines(summary: Summary) -> Sequence[Text]:
         if refused:
             lines.append(Text(f"{account.account}: {refused}", style="yellow"))
         if account.attribution:
-            shown = trimmed(f"{account.attribution:+f}")
+            shown = _signed(account.attribution, account.currency)
             lines.append(
                 Text(f"{account.account}: netting booked {shown} {account.currency} differently from the trades")
             )
         if account.other:
-            shown = trimmed(f"{account.other:+f}")
+            shown = _signed(account.other, account.currency)
             lines.append(Text(f"{account.account}: deposits and charges of no trade {shown} {account.currency}"))
         if account.latch != "open":
             style = LATCH_STYLES.get(account.latch, "")

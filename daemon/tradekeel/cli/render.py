@@ -1,7 +1,7 @@
-"""Tables that fit the terminal, with every amount written out.
+"""Tables that fit the terminal, with amounts and prices in the digits that they are booked and quoted in.
 
 Where room is short a table first writes times and ids shorter and then gives up columns, the least important first; what
-tells rows apart stays, and an amount that is shown is shown to its last digit. `--json` has everything.
+tells rows apart stays, and of an amount that is shown no digit is cut for want of room. `--json` has everything, exactly.
 """
 
 from __future__ import annotations
@@ -149,9 +149,33 @@ def amount(name: str) -> Cell:
     return lambda row: trimmed(row.get(name))
 
 
-def money(name: str) -> Cell:
-    """Profit or loss: in colour, to its last digit."""
-    return lambda row: coloured(row.get(name))
+def money(name: str, currency: str = "currency") -> Cell:
+    """Profit or loss: in colour, in the digits of its currency."""
+    return lambda row: coloured(in_currency(row.get(name), row.get(currency)))
+
+
+def cash(name: str) -> Cell:
+    """An amount of money in the digits of its currency."""
+    return lambda row: trimmed(in_currency(row.get(name), row.get("currency")))
+
+
+def price(name: str, symbol: str) -> Cell:
+    """A price, or an average of prices, in the digits of its instrument and one more."""
+    return lambda row: trimmed(at_price(row.get(name), row.get(symbol)))
+
+
+def in_currency(value: str | None, currency: str | None) -> str | None:
+    """An amount rounded to what is booked in its currency; as it is where nobody says which that is."""
+    from tradekeel.bootstrap import digits
+
+    return value if currency is None else digits.amount(value, currency)
+
+
+def at_price(value: str | None, symbol: str | None) -> str | None:
+    """A price rounded for its instrument."""
+    from tradekeel.bootstrap import digits
+
+    return value if symbol is None else digits.price(value, symbol)
 
 
 def trimmed(value: str | None) -> str:

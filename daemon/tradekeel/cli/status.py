@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tradekeel.cli.common import Json, State, Target, place, write_json
-from tradekeel.cli.render import Column, Row, coloured, console, moment, print_table, text, trimmed
+from tradekeel.cli.render import Column, Row, cash, console, moment, money, price, print_table, text, trimmed
 from tradekeel.errors import ExitCode
 
 LATCH_STYLES = {"halted": "bold red", "reduce_only": "bold yellow", "paused": "bold yellow", "open": "green"}
@@ -100,14 +100,14 @@ def standing(account: Row) -> Text:
 
 def figures(account: Row) -> Text:
     """Balance, trades and profit of an account."""
-    line = Text(f"  balance {trimmed(account['balance'])} {account['currency']}")
+    line = Text(f"  balance {cash('balance')(account)} {account['currency']}")
     if account["equity"] is not None:
-        line.append(f" · equity {trimmed(account['equity'])}")
+        line.append(f" · equity {cash('equity')(account)}")
     if account["equity_time"] is not None:
         line.append(f" as of {moment(account['equity_time'])}")
-    line.append(f"\n  began with {trimmed(account['opening_balance'])} · pnl ")
-    line.append_text(coloured(account["pnl"]))
-    line.append(f" (fees {trimmed(account['fees'])}, financing {trimmed(account['financing'])})")
+    line.append(f"\n  began with {cash('opening_balance')(account)} · pnl ")
+    line.append(money("pnl")(account))
+    line.append(f" (fees {cash('fees')(account)}, financing {cash('financing')(account)})")
     for words in beside_the_trades(account):
         line.append(f" · {words}")
     line.append(f"\n  {account['trades_open']} trades open, {account['trades_closed']} closed")
@@ -118,7 +118,7 @@ def figures(account: Row) -> Text:
 
 def beside_the_trades(account: Row) -> Iterator[str]:
     """What lies between the profit of the trades and the change of the balance; nothing, as a rule."""
-    netting, other = (trimmed(account[name]) for name in ("attribution", "other"))
+    netting, other = (str(cash(name)(account)) for name in ("attribution", "other"))
     if netting.strip("-0."):
         yield f"netting booked {'' if netting.startswith('-') else '+'}{netting} differently"
     if other.strip("-0."):
@@ -128,10 +128,10 @@ def beside_the_trades(account: Row) -> Iterator[str]:
 def position_line(position: Row) -> Text:
     """One position."""
     line = Text(f"  {position['side']} {trimmed(position['quantity'])} {position['instrument']}")
-    line.append(f" at {trimmed(position['average_price'])}")
+    line.append(f" at {price('average_price', 'instrument')(position)}")
     if position["unrealised"] is not None:
-        line.append(f", {trimmed(position['mark'])} as of {moment(position['mark_time'])}: ")
-        line.append_text(coloured(position["unrealised"]))
+        line.append(f", {price('mark', 'instrument')(position)} as of {moment(position['mark_time'])}: ")
+        line.append(money("unrealised", "unrealised_currency")(position))
         line.append(f" {position['unrealised_currency']}")
     return line
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -15,7 +16,15 @@ from msgspec import structs
 from tests.unit.domain.days import costs, journal, world
 from tests.unit.domain.world import Killed, Unlucky, World
 from tests.unit.storage import samples
-from tradekeel.actors.executor.chronicle import COUNT_EVERY_S, OTHER, TRADES_PER_S_MAX, TROUBLES_MAX, Chronicle
+from tradekeel.actors.executor.chronicle import (
+    COUNT_EVERY_S,
+    OTHER,
+    TRADES_PER_S_MAX,
+    TROUBLES_MAX,
+    Chronicle,
+    shown_amount,
+    shown_price,
+)
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Signal, SignalStatus, TransactionKind, VenueTransaction
@@ -143,6 +152,34 @@ def test_a_line_says_what_a_person_wants_to_know() -> None:
     [line] = log.about(" closed ")
     for word in (" by ", "pnl ", " USD", " at "):
         assert word in line.text
+
+
+@pytest.mark.parametrize(
+    ("value", "symbol", "shown"),
+    [
+        ("1.101555763889", "EUR_USD", "1.101556"),
+        ("1.39215", "EUR_USD", "1.39215"),
+        ("151.3000", "USD_JPY", "151.3"),
+        ("151.30049999", "USD_JPY", "151.3005"),
+        ("0.123456789012", "PEPE_USDT", "0.12345679"),
+        ("100000", "BTC_USDT", "100000"),
+    ],
+)
+def test_an_average_price_has_the_instruments_digits_and_one_more(value: str, symbol: str, shown: str) -> None:
+    assert shown_price(Decimal(value), symbol) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "shown"),
+    [
+        ("1.736944444445", "USD", "1.7369"),
+        ("-0.4500", "EUR", "-0.45"),
+        ("0.00004", "USD", "0"),
+        ("1234.567", "JPY", "1234.57"),
+    ],
+)
+def test_an_amount_has_the_digits_that_are_booked_in_its_currency(value: str, currency: str, shown: str) -> None:
+    assert shown_amount(Decimal(value), currency) == shown
 
 
 def test_in_a_second_so_many_trades_have_a_line_and_the_others_are_counted() -> None:

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
+from tradekeel.domain.instruments import CATALOGUE, ledger_step
 from tradekeel.domain.messages import Fill, TransactionKind
-from tradekeel.domain.money import ledger, plain
+from tradekeel.domain.money import Rounding, ledger, plain, round_to
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
@@ -166,10 +167,11 @@ class Chronicle:
             self._say("INFO", text, account=self.account)
 
     def _closed(self, trade: Trade) -> str:
-        size = f"{trade.side} {plain(trade.exited_quantity)} {trade.symbol} at {_price(trade.exit_price)}"
+        size = f"{trade.side} {plain(trade.exited_quantity)} {trade.symbol} at {_price(trade.exit_price, trade.symbol)}"
         with ledger():
-            pnl = plain(trade.pnl)
-        return f"{_who(trade)} closed {size} by {trade.exit_reason}: pnl {pnl} {self.currency}"
+            pnl = trade.pnl
+        shown = f"pnl {shown_amount(pnl, self.currency)} {self.currency}"
+        return f"{_who(trade)} closed {size} by {trade.exit_reason}: {shown}"
 
     def _fields(self, row: Trade | Order) -> dict[str, str]:
         fields = {"account": self.account, "strategy": row.strategy or "", "correlation_id": row.correlation_id}
@@ -283,9 +285,31 @@ def _opened(trade: Trade) -> str:
     )
     size = f"{trade.side} {plain(trade.entered_quantity)}{part} {trade.symbol}"
     again = " again" if trade.exited_quantity else ""
-    return f"{_who(trade)} opened {size}{again} at {_price(trade.entry_price)}{f' ({levels})' if levels else ''}"
+    return f"{_who(trade)} opened {size}{again} at {_price(trade.entry_price, trade.symbol)}{f' ({levels})' if levels else ''}"
 
 
-def _price(value: Decimal | None) -> str:
-    """An average, without the zeros behind it."""
-    return "?" if value is None else plain(value.normalize())
+def _price(value: Decimal | None, symbol: str) -> str:
+    return "?" if value is None else shown_price(value, symbol)
+
+
+# --- numbers for people -------------------------------------------------------------------------------------------------------
+
+PRICE_STEP = Decimal("0.00000001")
+"""Of an instrument that is not in the catalogue: what its grid is stands in a configuration, which the books do not have."""
+
+
+def shown_price(value: Decimal, symbol: str) -> str:
+    """A price as people read it: to the instrument's digits and one more, since an average lies between the steps of its grid."""
+    known = CATALOGUE.get(symbol)
+    step = PRICE_STEP if known is None else known.tick_size.scaleb(-1)
+    return _short(value, step)
+
+
+def shown_amount(value: Decimal, currency: str) -> str:
+    """An amount of money as people read it: to the smallest step that is booked in its currency."""
+    return _short(value, ledger_step(currency))
+
+
+def _short(value: Decimal, step: Decimal) -> str:
+    """To the nearest step, without the zeros at the end."""
+    return plain(round_to(value, step, Rounding.DISPLAY).normalize())
