@@ -12,6 +12,7 @@ from tradekeel.cli.render import (
     amount,
     cash,
     end_of_id,
+    moment,
     money,
     price,
     rounded,
@@ -166,15 +167,23 @@ def _of_percent(value: str | None) -> str:
     return "" if value is None else f"{float(value):.0%}"
 
 
+def _market_end(row: Row) -> str | None:
+    """The market's time at the end, which of a recorded feed is long ago. What `--fresh` has closed was closed by the clock."""
+    by_the_clock = bool(row["data_fingerprint"]) and (row["closed_ns"] or 0) >= row["started_ns"]
+    return None if by_the_clock else row["closed"]
+
+
 EXECUTION_COLUMNS = (
     ACCOUNT,
     Column("no", text("number"), right=True),
     Column("execution", text("execution")),
     Column("status", text("status")),
-    _when("started", "started", 1),
-    _when("until", "closed", 3),  # in the market's time, which of a recorded feed is long ago
+    _when("started (clock)", "started", 1),
+    Column(
+        "ended at (market)", lambda row: moment(_market_end(row)), 3, short=lambda row: moment(_market_end(row))[5:]
+    ),
     Column("mode", text("mode"), 6),
-    Column("opening balance", lambda row: f"{trimmed(row['opening_balance'])} {row['currency']}", 5, right=True),
+    Column("took over", lambda row: f"{trimmed(row['opening_balance'])} {row['currency']}", 5, right=True),
     Column("why", text("close_reason"), 4, folds=True),
 )
 SNAPSHOT_COLUMNS = (

@@ -22,7 +22,7 @@ from tradekeel.cli.columns import (
     UNKNOWN_ORDER_COLUMNS,
 )
 from tradekeel.cli.common import Json, State, Target, place, words_of, write_json
-from tradekeel.cli.render import Column, Row, print_table
+from tradekeel.cli.render import Column, print_table
 from tradekeel.errors import ExitCode
 
 
@@ -59,7 +59,7 @@ Status = Annotated[
 class _Answer(NamedTuple):
     """Rows, and whether they might be of several accounts."""
 
-    rows: Sequence[Row]
+    rows: Sequence[dict[str, Any]]
     accounts: bool
 
 
@@ -181,6 +181,10 @@ def events(
 def executions(target: Target = None, /, *, which: Which = ALL) -> int:
     """Runs of each account, newest first: how each began and ended. All of them, with or without --all-runs."""
     found = _read("executions", target, which)
+    if not which.json and place(target, which.state).pid is None:
+        # Nobody runs: what is not over is gone on with at the next start. (JSON has the word that stands in the books.)
+        rows = [row | {"status": "unfinished"} if row["status"] == "running" else row for row in found.rows]
+        found = found._replace(rows=rows)
     return _show(found, which, EXECUTION_COLUMNS, "No executions.")
 
 

@@ -143,6 +143,29 @@ def test_reading_commands_on_books_with_rows_fit_80_columns(tmp_path: Path, caps
     assert "0001" in capsys.readouterr().out
 
 
+def test_an_execution_is_running_only_while_a_daemon_holds_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
+    place = make_place(tmp_path / "state", tmp_path / "empty.db")
+    words = ["executions", "--state", str(place.state_dir)]
+    assert dispatch(words) == ExitCode.DONE
+    shown = capsys.readouterr().out
+    assert "unfinished" in shown
+    assert "started (clock)" in shown
+    assert dispatch([*words, "--json"]) == ExitCode.DONE
+    assert '"running"' in capsys.readouterr().out
+    holder = place.statedir
+    holder.lock()
+    try:
+        assert dispatch(words) == ExitCode.DONE
+        shown = capsys.readouterr().out
+        assert "running" in shown
+        assert "unfinished" not in shown
+    finally:
+        holder.release()
+
+
 def test_rows_of_two_accounts_can_be_told_apart_also_where_room_is_short(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
