@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from tradekeel.bootstrap.values import Row, moment_ns, plain_row
 from tradekeel.config.words import did_you_mean
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.orders import OrderStatus
-from tradekeel.domain.records import ExecutionRow, Record, StrategyStatus
+from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Record, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
@@ -40,6 +41,7 @@ class Query(Struct, frozen=True, kw_only=True):
     type: str | None = None
     execution: str | None = None
     all_runs: bool = False
+    last_runs: bool = False  # of trades: not of runs that a later one of the account has followed
     since: str | None = None
     until: str | None = None
     limit: int | None = LIMIT_DEFAULT
@@ -65,6 +67,9 @@ async def _read(path: Path, kind: str, query: Query, which: Filter, latest: Mapp
     async with Reader(path) as books:
         await _check_words(books, kind, query)
         executions = await _executions(books, query)
+        followed = await _followed(books) if kind == "trades" else {}
+        if query.last_runs:
+            executions = [run for run in executions if run.execution not in followed]
         if kind == "executions":
             return [plain_row(row) for row in await books.executions(which)]
         if kind == "positions":
@@ -74,7 +79,32 @@ async def _read(path: Path, kind: str, query: Query, which: Filter, latest: Mapp
             return held[: which.limit]
         if kind == "journal":
             return await _journal(books, executions, which)
-        return await _listed(books, kind, executions, which)
+        rows = await _listed(books, kind, executions, which)
+        return [_after_the_run(row, followed) for row in rows] if kind == "trades" else rows
+
+
+async def _followed(books: Reader) -> dict[str, ExecutionRow]:
+    """Executions that a later one of their account has followed, by their ids."""
+    every = await books.executions(Filter(limit=None))
+    newest: dict[str, int] = {}
+    for run in every:
+        newest[run.account] = max(run.number, newest.get(run.account, 0))
+    return {run.execution: run for run in every if run.number < newest[run.account]}
+
+
+def _after_the_run(row: Row, followed: Mapping[str, ExecutionRow]) -> Row:
+    """A trade with what became of it when its run was over: one that was open stays so in the books of that run, and goes on in
+    the next one under another id, unless that one began afresh.
+    """
+    run = followed.get(row["execution"])
+    after = None
+    if run is not None and row["status"] in OPEN_STATUSES:
+        carried = Decimal(row["open_quantity"]) and run.close_reason != STARTED_FRESH
+        after = "carried on" if carried else "left behind"
+    return row | {"after_the_run": after, "carried_over": "carried" in row["tags"]}
+
+
+OPEN_STATUSES = (TradeStatus.PENDING.value, TradeStatus.OPEN.value, TradeStatus.CLOSING.value)
 
 
 _MEANINGLESS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -208,12 +208,13 @@ def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
 
 def _opening_balance(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
     """What an execution took over; of an account that was opened by it, the deposit that is the venue's first entry."""
+    if row.opening_balance:
+        return row.opening_balance
     kind = str(VenueReported.__struct_config__.tag)
     first = next(_records(db, row.execution, "AND type = ?", (kind,), oldest_first=True), None)
     if isinstance(first, VenueReported) and first.transaction.kind is TransactionKind.DEPOSITED:
-        with ledger():
-            return row.opening_balance + first.transaction.amount
-    return row.opening_balance
+        return first.transaction.amount
+    return ZERO
 
 
 def _latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:

@@ -26,7 +26,10 @@ DATA_CHARACTERS_MAX = 300
 
 
 def _why_closed(row: Row) -> str:
-    return str(row["exit_reason"] or str(row["status"]).lower())
+    if row["after_the_run"] is not None:
+        return str(row["after_the_run"])  # it is open in the books of its run, and of that alone
+    why = str(row["exit_reason"] if row["status"] == "CLOSED" else "") or str(row["status"]).lower()
+    return f"{why}, carried" if row["carried_over"] else why
 
 
 def _when(title: str, name: str, weight: int) -> Column:
@@ -35,6 +38,7 @@ def _when(title: str, name: str, weight: int) -> Column:
 
 # Which account (it is left out where there is only one) and which strategy a row belongs to stays in every table.
 ACCOUNT = Column("account", text("account"))
+RUN = Column("run", lambda row: f"#{row['run']}")  # only where rows of several runs may be shown
 STRATEGY = Column("strategy", text("strategy"))
 
 TRADE_COLUMNS = (
@@ -45,6 +49,7 @@ TRADE_COLUMNS = (
         short=lambda row: time_of_year("entry_time")(row) or time_of_year("created")(row),
     ),
     ACCOUNT,
+    RUN,
     STRATEGY,
     Column("symbol", text("symbol")),
     Column("side", text("side")),
@@ -66,6 +71,7 @@ def _price(row: Row) -> str:
 ORDER_COLUMNS = (
     _when("created", "created", 3),
     ACCOUNT,
+    RUN,
     STRATEGY,
     Column("instrument", text("instrument")),
     Column("side", text("side")),
@@ -85,6 +91,7 @@ UNKNOWN_ORDER_COLUMNS = tuple({"order": _ORDER, "strategy": _STRATEGY_MAY_GO}.ge
 FILL_COLUMNS = (
     _when("time", "time", 1),
     ACCOUNT,
+    RUN,
     Column("instrument", text("instrument")),
     Column("side", text("side")),
     Column("units", amount("quantity"), right=True),
@@ -115,6 +122,7 @@ POSITION_COLUMNS = (
 SIGNAL_COLUMNS = (
     _when("time", "generated_at", 1),
     ACCOUNT,
+    RUN,
     STRATEGY,
     Column("symbol", text("symbol")),
     Column("side", text("side")),
@@ -149,6 +157,7 @@ def _telling(value: Any) -> Any:
 EVENT_COLUMNS = (
     _when("time", "time", 4),
     ACCOUNT,
+    RUN,
     STRATEGY,
     Column("no", text("sequence"), 3, right=True),
     Column("type", text("type")),

@@ -84,7 +84,8 @@ def _show(answer: _Answer, which: Which, columns: Sequence[Column], empty: str) 
     if which.json:
         write_json(answer.rows)
     else:
-        print_table(answer.rows, [c for c in columns if c.title != "account" or answer.accounts], empty)
+        left_out = {"account": not answer.accounts, "run": not which.all_runs}
+        print_table(answer.rows, [c for c in columns if not left_out.get(c.title)], empty)
     return ExitCode.DONE
 
 
@@ -100,7 +101,8 @@ def trades(
 ) -> int:
     """Round trips: entry, exit, why, and what they brought. Profit is after fees and financing, in account currency."""
     states = ("PENDING", "OPEN", "CLOSING") if open_ else _upper(words_of(status))
-    found = _read("trades", target, which, strategy=strategy, instrument=instrument, status=states)
+    words = {"strategy": strategy, "instrument": instrument, "status": states, "last_runs": open_}
+    found = _read("trades", target, which, **words)
     return _show(found, which, TRADE_COLUMNS, "No trades.")
 
 

@@ -15,9 +15,12 @@ from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.values import iso, moment_ns, plain_value
-from tradekeel.domain.records import ParameterChanged, SnapshotTaken
+from tradekeel.domain.book import Book
+from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, ExecutionStarted, ParameterChanged, SnapshotTaken
+from tradekeel.domain.recovery import opening_of
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS
+from tradekeel.storage.store import Store
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -63,6 +66,39 @@ def test_a_trade_says_what_it_brought(place: Place) -> None:
     assert row["pnl"] == "-0.0500"  # its entry's fee
     assert row["open_quantity"] == "1000"
     assert row["r_multiple"] is None
+
+
+def next_run(place: Place, reason: str) -> str:
+    """Close the execution and begin the next, with what is carried over."""
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS, reason=reason)])
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        book = Book()
+        for sequence, record in store.read_journal(samples.RUN, 0, 10_000):
+            book.apply(record, sequence)
+        opening = opening_of(book, "exec-next") if reason != STARTED_FRESH else None
+        row = samples.execution("exec-next", 2, "paper-1")
+        desk = samples.Desk("exec-next", account="paper-1", number=2)
+        store.commit([desk.group(ExecutionStarted(ts_ns=samples.START_NS, row=row, opening=opening))])
+    return "exec-next"
+
+
+def test_a_trade_that_was_carried_over_is_open_in_one_run_only(place: Place) -> None:
+    assert {row["after_the_run"] for row in read_rows(place, "trades", Query(limit=None))} == {None}
+    after = next_run(place, "the feed has ended")
+    rows = read_rows(place, "trades", Query(all_runs=True, limit=None))
+    old = [row for row in rows if row["run"] == 1]
+    new = [row for row in rows if row["run"] == 2]
+    assert len(new) == len(FILLED)
+    assert all(row["carried_over"] and row["after_the_run"] is None for row in new)
+    assert [row["after_the_run"] for row in old].count("carried on") == len(FILLED)
+    held = read_rows(place, "trades", Query(all_runs=True, last_runs=True, status=("OPEN",), limit=None))
+    assert {row["execution"] for row in held} == {after}
+
+
+def test_what_a_fresh_start_gave_up_is_not_said_to_go_on(place: Place) -> None:
+    next_run(place, STARTED_FRESH)
+    rows = read_rows(place, "trades", Query(all_runs=True, limit=None))
+    assert {row["after_the_run"] for row in rows if row["status"] == "OPEN"} == {"left behind"}
 
 
 def test_positions_are_the_sum_of_the_fills(place: Place) -> None:
