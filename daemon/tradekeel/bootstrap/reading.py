@@ -19,7 +19,7 @@ from tradekeel.bootstrap.values import Row, moment_ns, plain_row
 from tradekeel.config.words import did_you_mean
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.orders import OrderStatus
-from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Record, StrategyStatus
+from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, ExecutionRow, Record, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
@@ -70,6 +70,7 @@ async def _read(path: Path, kind: str, query: Query, which: Filter, latest: Mapp
         followed = await _followed(books) if kind == "trades" else {}
         if query.last_runs:
             executions = [run for run in executions if run.execution not in followed]
+        times = await _times(books, query, executions)
         if kind == "executions":
             return [plain_row(row) for row in await books.executions(which)]
         if kind == "positions":
@@ -78,8 +79,8 @@ async def _read(path: Path, kind: str, query: Query, which: Filter, latest: Mapp
             ]
             return held[: which.limit]
         if kind == "journal":
-            return await _journal(books, executions, which)
-        rows = await _listed(books, kind, executions, which)
+            return await _journal(books, executions, which, times)
+        rows = await _listed(books, kind, executions, which, times)
         return [_after_the_run(row, followed) for row in rows] if kind == "trades" else rows
 
 
@@ -172,6 +173,35 @@ async def _executions(books: Reader, query: Query) -> list[ExecutionRow]:
     return list(newest.values())
 
 
+Times = Callable[[Filter, ExecutionRow], Filter]
+"""A filter with the times that are meant for rows of this execution."""
+
+
+async def _times(books: Reader, query: Query, executions: Sequence[ExecutionRow]) -> Times:
+    """How long ago is reckoned from the clock's time; in runs of a recorded or made-up market, whose time is another, from the
+    newest that these books have.
+    """
+    replayed = {run.execution for run in executions if run.data_fingerprint}
+    if not replayed or (query.since is None and query.until is None):
+        return lambda which, run: which
+    newest_ns = max([await _market_ns(books, execution) for execution in replayed])
+    since_ns = None if query.since is None else moment_ns(query.since, newest_ns)
+    until_ns = None if query.until is None else moment_ns(query.until, newest_ns)
+
+    def narrowed(which: Filter, run: ExecutionRow) -> Filter:
+        if run.execution not in replayed:
+            return which
+        return msgspec.structs.replace(which, since_ns=since_ns, until_ns=until_ns)
+
+    return narrowed
+
+
+async def _market_ns(books: Reader, execution: str) -> int:
+    """The market's time of the newest record. What `--fresh` has closed has a last record by the clock."""
+    last = await books.journal(execution, before=_LAST_SEQUENCE, limit=2)
+    return max((entry.ts_ns for entry in last if not isinstance(entry.record, ExecutionClosed)), default=0)
+
+
 _Lister = Callable[[Reader], Callable[[Filter], Awaitable[Sequence[Any]]]]
 
 _LISTS: dict[str, tuple[_Lister, str]] = {
@@ -186,12 +216,14 @@ _LISTS: dict[str, tuple[_Lister, str]] = {
 }
 
 
-async def _listed(books: Reader, kind: str, executions: Sequence[ExecutionRow], which: Filter) -> list[Row]:
+async def _listed(
+    books: Reader, kind: str, executions: Sequence[ExecutionRow], which: Filter, times: Times
+) -> list[Row]:
     """Rows of each execution, merged by time."""
     lister, time = _LISTS[kind]
     found: list[tuple[Any, ExecutionRow]] = []
     for run in executions:
-        narrowed = msgspec.structs.replace(which, account=None, execution=run.execution)
+        narrowed = msgspec.structs.replace(times(which, run), account=None, execution=run.execution)
         found.extend((row, run) for row in await lister(books)(narrowed))
     if len(executions) > 1:
         found.sort(key=lambda pair: getattr(pair[0], time), reverse=True)
@@ -219,9 +251,9 @@ def _filter(query: Query) -> Filter:
     )
 
 
-async def _journal(books: Reader, executions: Sequence[ExecutionRow], which: Filter) -> list[Row]:
+async def _journal(books: Reader, executions: Sequence[ExecutionRow], which: Filter, times: Times) -> list[Row]:
     """The newest records, newest first: merged by time, those of one execution in their order."""
-    runs = [[(entry, run) for entry in await _records(books, run.execution, which)] for run in executions]
+    runs = [[(entry, run) for entry in await _records(books, run.execution, times(which, run))] for run in executions]
     merged = heapq.merge(*runs, key=lambda pair: -pair[0].ts_ns)
     return [{"account": run.account} | plain_row(entry) for entry, run in islice(merged, which.limit)]
 

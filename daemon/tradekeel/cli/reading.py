@@ -33,7 +33,11 @@ class Which:
 
     account: Annotated[str | None, Parameter(name=["--account", "-a"], help="Only this account.")] = None
     since: Annotated[
-        str | None, Parameter(help="From this time on: 2014-05-08, 2014-05-08T13:30, or how long ago: 15m, 2h, 3d.")
+        str | None,
+        Parameter(
+            help="From this time on: 2014-05-08, 2014-05-08T13:30, or how long ago: 15m, 2h, 3d (of a recorded market: "
+            "before the newest time in the books)."
+        ),
     ] = None
     until: Annotated[str | None, Parameter(help="Before this time.")] = None
     limit: Annotated[

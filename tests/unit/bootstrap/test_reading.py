@@ -16,7 +16,14 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.values import iso, moment_ns, plain_value
 from tradekeel.domain.book import Book
-from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, ExecutionStarted, ParameterChanged, SnapshotTaken
+from tradekeel.domain.records import (
+    STARTED_FRESH,
+    ExecutionClosed,
+    ExecutionStarted,
+    ParameterChanged,
+    SnapshotTaken,
+    StrategyRegistered,
+)
 from tradekeel.domain.recovery import opening_of
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS
@@ -66,6 +73,29 @@ def test_a_trade_says_what_it_brought(place: Place) -> None:
     assert row["pnl"] == "-0.0500"  # its entry's fee
     assert row["open_quantity"] == "1000"
     assert row["r_multiple"] is None
+
+
+def test_how_long_ago_is_reckoned_in_the_markets_time_where_it_is_not_the_clocks(place: Place) -> None:
+    every = read_rows(place, "fills", Query(limit=None))
+    assert read_rows(place, "fills", Query(since="1h", limit=None)) == every
+    assert read_rows(place, "fills", Query(until="1h", limit=None)) == []
+    assert read_rows(place, "journal", Query(since="1h")) != []
+    next_run(place, STARTED_FRESH)
+    assert read_rows(place, "fills", Query(since="1h", all_runs=True, limit=None)) == every
+
+
+def test_on_a_live_market_how_long_ago_is_reckoned_from_now(place: Place) -> None:
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        desk = samples.Desk("exec-live", account="live")
+        row = samples.execution("exec-live", 1, "live", data_fingerprint="")
+        signal = [
+            desk.group(ExecutionStarted(ts_ns=samples.START_NS, row=row)),
+            desk.group(StrategyRegistered(ts_ns=samples.START_NS, row=samples.strategy("exec-live"))),
+            desk.decision(),
+        ]
+        store.commit(signal)
+    assert read_rows(place, "orders", Query(account="live"))
+    assert read_rows(place, "orders", Query(account="live", since="1h")) == []
 
 
 def next_run(place: Place, reason: str) -> str:
