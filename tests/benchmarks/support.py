@@ -26,7 +26,7 @@ from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.strategies.base import Strategy
 
-_LOG = Path(os.devnull).open("w")  # as long as the process lives
+_LOG = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process lives
 
 DATA = Path(os.environ.get("TRADEKEEL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
