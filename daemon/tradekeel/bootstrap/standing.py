@@ -51,7 +51,8 @@ def read_status(place: Place) -> Status:
         "version": said.get("version"),
         "config": str(place.config) if place.config else said.get("config"),
         "state_dir": str(place.state_dir),
-        "latch_files": _latch_files(place),
+        "latch_files": _latch_files(place, "*.json"),
+        "releases_waiting": _latch_files(place, "*.release"),
         "problem": None,
         "accounts": [],
         "feeds": {name: feed | {"time": iso(feed["ts_ns"])} for name, feed in said.get("feeds", {}).items()},
@@ -91,9 +92,10 @@ def _said(place: Place) -> Status:
     return content if isinstance(content, dict) else {}
 
 
-def _latch_files(place: Place) -> list[str]:
+def _latch_files(place: Place, pattern: str) -> list[str]:
+    """Whom they are for: halts that hold until they are released, or releases that wait for the next start."""
     folder = place.statedir.latches
-    return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
+    return sorted(path.stem for path in folder.glob(pattern)) if folder.is_dir() else []
 
 
 def _accounts(place: Place, live: Status) -> list[Status]:

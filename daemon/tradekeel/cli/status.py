@@ -47,6 +47,8 @@ def headline(said: Row) -> Text:
     line.append(f" · {said['state_dir']}", style="dim")
     if said["latch_files"]:
         line.append(f"\nlatch files: {', '.join(said['latch_files'])} (tradekeel release)", style="bold red")
+    if said["releases_waiting"]:
+        line.append(f"\nreleased at the next start: {', '.join(said['releases_waiting'])}", style="yellow")
     return line
 
 

@@ -204,6 +204,7 @@ def said(**changes: Any) -> str:
         "config": None,
         "state_dir": "/state",
         "latch_files": [],
+        "releases_waiting": [],
     }
     return str(headline(status | changes))
 
@@ -217,6 +218,7 @@ def test_the_headline_of_a_status_says_the_worst_first() -> None:
     assert "is starting" in said(ready=False)
     assert "makes no progress" in said(healthy=False)
     assert "latch files: all" in said(latch_files=["all"])
+    assert "released at the next start: paper" in said(releases_waiting=["paper"])
 
 
 def test_a_strategys_status_is_shown_with_its_reason_and_only_trouble_is_red() -> None:
