@@ -19,6 +19,8 @@ from tradekeel.systemd_unit import CONFIG_FOLDER, HIDDEN_FOLDERS
 
 def write_strategy(name: str, folder: Path) -> list[Path]:
     """Write the files of a new strategy; none is ever replaced. Raises InputError."""
+    if name in registry.BUILT_IN:
+        raise InputError(f"{name!r} is a strategy that comes with Tradekeel: choose another name, like my_{name}")
     files = {folder / file: text for file, text in template.render(name).items()}
     there = [str(path) for path in files if path.exists()]
     if there:

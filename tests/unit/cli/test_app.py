@@ -118,6 +118,14 @@ def test_a_new_strategy_is_written_once(tmp_path: Path, capsys: pytest.CaptureFi
     assert dispatch(["new-strategy", "dips", "--folder", str(tmp_path)]) == ExitCode.BAD_USAGE
 
 
+def test_a_new_strategy_is_not_called_as_one_that_comes_with_us(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dispatch(["new-strategy", "floor", "--folder", str(tmp_path)]) == ExitCode.BAD_USAGE
+    assert "comes with Tradekeel" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reading_commands_on_books_with_rows_fit_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
     place = make_place(tmp_path / "state", tmp_path / "empty.db")
