@@ -120,14 +120,18 @@ _TEST: Final = '''\
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
+from pathlib import Path
 
-from @NAME@ import @CLASS@
+sys.path.insert(0, str(Path(__file__).parent))  # the strategy lies beside its test, wherever that is run from
 
-from tradekeel.domain.instruments import CATALOGUE
-from tradekeel.domain.messages import Enter
-from tradekeel.domain.ticks import Tick
-from tradekeel.strategies.base import StrategyContext
+from @NAME@ import @CLASS@  # noqa: E402
+
+from tradekeel.domain.instruments import CATALOGUE  # noqa: E402
+from tradekeel.domain.messages import Enter  # noqa: E402
+from tradekeel.domain.ticks import Tick  # noqa: E402
+from tradekeel.strategies.base import StrategyContext  # noqa: E402
 
 EUR_USD = CATALOGUE["EUR_USD"]
 CONTEXT = StrategyContext(

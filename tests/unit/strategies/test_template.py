@@ -27,11 +27,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def importable(folder: Path) -> Iterator[Path]:
-    """The folder where Python looks for modules, as pytest does it for a test that lies there."""
-    sys.path.insert(0, str(folder))
+def unknown_folder(folder: Path) -> Iterator[Path]:
+    """The folder, where Python does not look for modules: as with pytest's importlib mode, or from another folder."""
+    before = sys.path[:]
+    assert str(folder) not in before
     yield folder
-    sys.path.remove(str(folder))
+    sys.path[:] = before
     sys.modules.pop("dip_buyer", None)
 
 
@@ -67,8 +68,8 @@ def test_a_refused_entry_makes_it_look_for_the_next_dip(folder: Path):
     assert not m.state.busy
 
 
-def test_the_generated_tests_pass(importable: Path):
-    spec = importlib.util.spec_from_file_location("generated_test", importable / "test_dip_buyer.py")
+def test_the_generated_tests_find_their_strategy_and_pass(unknown_folder: Path):
+    spec = importlib.util.spec_from_file_location("generated_test", unknown_folder / "test_dip_buyer.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
