@@ -14,7 +14,6 @@ and what *nobody knows*::
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
     │   │   └── GroupRefused          a constraint refused one commit group: a bug in its sender
-    │   ├── BooksDoNotMatch           our books and the venue's differ
     │   └── Defect                    an invariant of ours does not hold: crash
     │       └── IllegalTransition     a state machine was given an event its state does not allow
     ├── VenueRefused                  the venue answered no; the order does not exist there
@@ -128,12 +127,6 @@ class StoreTooNew(StoreError):
 
 class GroupRefused(StoreError):
     """A constraint refused one commit group. The group was rolled back whole; its sender has a bug and crashes."""
-
-    category = ErrorCategory.CRITICAL
-
-
-class BooksDoNotMatch(OurError):
-    """Our books and the venue's differ in a way that no pending event explains."""
 
     category = ErrorCategory.CRITICAL
 

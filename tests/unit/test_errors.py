@@ -100,7 +100,6 @@ class TestTheTree:
             (errors.StoreCorrupt, StoreError),
             (errors.StoreUnavailable, StoreError),
             (errors.GroupRefused, StoreError),
-            (errors.BooksDoNotMatch, OurError),
             (errors.AlreadyRunning, OurError),
         ],
     )

@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from tradekeel.errors import (
     AlreadyRunning,
-    BooksDoNotMatch,
     DataError,
     ErrorCategory,
     ExitCode,
@@ -51,7 +50,6 @@ _THE_WORLDS: _Codes = (
     (DataError, ExitCode.BAD_USAGE),  # starting again cannot help: the same rows would be read
     (StoreTooNew, ExitCode.BAD_USAGE),  # nor here; installing the right version does
     (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
-    (BooksDoNotMatch, ExitCode.BOOKS_DO_NOT_MATCH),
     (StoreUnavailable, ExitCode.DEFECT),  # crash: what is on the disk is whole, and the service manager starts again
 )
 """What a person can mend, wherever it comes from."""

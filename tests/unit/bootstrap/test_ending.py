@@ -16,7 +16,6 @@ from tradekeel.bootstrap.ending import (
 )
 from tradekeel.errors import (
     AlreadyRunning,
-    BooksDoNotMatch,
     ConfigError,
     DataError,
     Defect,
@@ -41,7 +40,6 @@ from tradekeel.runtime.errors import ActorDied, LeakedTasks, RestartsExhausted, 
         (StoreTooNew("newer"), ExitCode.BAD_USAGE),
         (VenueUnreachable("down"), ExitCode.VENUE_UNREACHABLE),
         (StoreCorrupt("damaged"), ExitCode.BOOKS_DO_NOT_MATCH),
-        (BooksDoNotMatch("differ"), ExitCode.BOOKS_DO_NOT_MATCH),
         (AlreadyRunning("two"), ExitCode.ALREADY_RUNNING),
         (StoreUnavailable("full"), ExitCode.DEFECT),
         (NoAnswer("silent"), ExitCode.DEFECT),
@@ -69,7 +67,6 @@ def escaped(error: Exception) -> RestartsExhausted:
         (DataError("ticks.csv, line 7: crossed"), ExitCode.BAD_USAGE),
         (StoreTooNew("newer"), ExitCode.BAD_USAGE),
         (StoreCorrupt("damaged"), ExitCode.BOOKS_DO_NOT_MATCH),
-        (BooksDoNotMatch("differ"), ExitCode.BOOKS_DO_NOT_MATCH),
         (StoreUnavailable("full"), ExitCode.DEFECT),
     ],
 )
