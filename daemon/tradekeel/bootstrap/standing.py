@@ -25,6 +25,9 @@ STALE_AFTER_S = 5.0
 START_GRACE_S = 30.0
 """A daemon that holds its place, and has not said a word since it took it, is starting for so long."""
 
+NO_ANSWER = "no answer"
+"""How control begins what it says of an account that says nothing; of one that starts or stops that is no news."""
+
 _STANDINGS = {standing_of(latch, paused) for latch in Latch for paused in (False, True)}
 
 Status = dict[str, Any]
@@ -63,6 +66,9 @@ def read_status(place: Place) -> Status:
     live = said.get("accounts", {}) if heard and not stale else {}
     try:
         if place.has_books:
+            for name, account in live.items():
+                if account.get("state", "").startswith(NO_ANSWER) and (status["stopping"] or not status["ready"]):
+                    live[name] = {"state": "stopping" if status["stopping"] else "starting"}
             status["accounts"] = [
                 account | ({"state": "starting"} if starting else {}) for account in _accounts(place, live)
             ]

@@ -130,8 +130,8 @@ class LiveView:
 
 def picture(status: Mapping[str, Any], width: int) -> RenderableType:
     """How things stand."""
-    ready = status["ready"] or status["stopping"]
-    accounts = [account_live_row(name, account, ready) for name, account in status["accounts"].items()]
+    unanswered = "stopping" if status["stopping"] else None if status["ready"] else STARTING
+    accounts = [account_live_row(name, account, unanswered) for name, account in status["accounts"].items()]
     parts: list[RenderableType] = [Text(), _headline(status)]
     parts.extend(feed_bar(name, feed) for name, feed in status["feeds"].items())
     parts.append(make_table(accounts, LIVE_COLUMNS, width))
@@ -166,11 +166,11 @@ def feed_bar(account: str, feed: Row) -> RenderableType:
     return line
 
 
-def account_live_row(name: str, account: Row, ready: bool = True) -> Row:
-    """An account as it says it is; one that does not answer says only that, or, until all have answered once, that it starts."""
+def account_live_row(name: str, account: Row, unanswered: str | None = None) -> Row:
+    """An account as it says it is; of one that does not answer only that, or ``unanswered`` while the daemon starts or stops."""
     latch = account.get("latch", "open")
     answered = "balance" in account
-    state = str(account["state"]) if answered or ready else STARTING
+    state = str(account["state"]) if answered or unanswered is None else unanswered
     known = answered and state != STARTING  # what it holds is not, before its books are read
     state += "".join(
         f", {more}"

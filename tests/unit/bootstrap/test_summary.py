@@ -209,6 +209,29 @@ def test_a_status_file_that_is_old_or_damaged_is_told(place: Place) -> None:
         holder.release()
 
 
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({"ready": True}, "no answer: it is not running"),
+        ({"ready": True, "stopping": True}, "stopping"),
+        ({"ready": False}, "starting"),
+    ],
+)
+def test_an_account_that_is_silent_because_the_daemon_starts_or_stops_is_said_to(
+    place: Place, said: dict[str, bool], state: str
+) -> None:
+    holder = place.statedir
+    holder.lock()
+    try:
+        accounts = {"paper-1": {"state": "no answer: it is not running"}}
+        status = {"ts_ns": SystemClock().now_ns(), "healthy": True, "accounts": accounts} | said
+        (place.state_dir / "status.json").write_text(json.dumps(status))
+        [account] = read_status(place)["accounts"]
+        assert account["state"] == state
+    finally:
+        holder.release()
+
+
 def test_books_that_are_being_made_while_the_daemon_starts_are_no_problem(tmp_path) -> None:
     place = Place(tmp_path, None)
     place.statedir.create()
