@@ -377,8 +377,9 @@ def test_a_kill_cancels_what_adds_exposure_keeps_protective_stops_and_survives_r
         daemon.until(lambda: "a is halted: a fire drill" in daemon.log, "a kill was forgotten")
         daemon.until(lambda: home.denied("a") > 2, "nothing was denied")
         assert home.entries_after("a", halted_at) == []
-        ok, said = home.command("release", reason="the fire is out")
-        assert ok, said
+        assert home.command("flatten") == (False, "nothing done: a is halted, and nothing is sent until it is released")
+        assert home.command("release", reason="the fire is out") == (True, "a is released")
+        assert home.command("release") == (True, "a was not held: nothing to release")
         daemon.until(lambda: home.entries_after("a", halted_at) != [], "no entry after the release")
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0, daemon.log

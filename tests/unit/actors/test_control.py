@@ -10,8 +10,7 @@ import pytest
 
 from tests.unit.runtime.support import World, world
 from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSettings, SignalArrived
-from tradekeel.domain.protocol import AccountCommand, AccountReady, AccountStatus, Command, Describe
-from tradekeel.domain.records import Latch
+from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.errors import ActorDied
@@ -120,54 +119,6 @@ async def test_a_kill_waits_for_a_release_only_and_the_rest_is_obeyed_one_after_
         await w.system.ref("executor").send("answer")
         await w.clock.settle()
         assert executor.heard[len(first) :][:1] == then
-
-
-class Standing(Slow):
-    """An executor that says how it stands, and answers at once."""
-
-    def __init__(self, latch: Latch) -> None:
-        super().__init__()
-        self.latch = latch
-
-    async def handle(self, message: Any, reply: Reply | None) -> None:
-        assert reply is not None
-        if isinstance(message, Describe):
-            reply.send(
-                AccountStatus(
-                    account="a",
-                    execution="x",
-                    state="trading",
-                    paused=False,
-                    latch=self.latch,
-                    latch_reason="",
-                    orders=0,
-                    unknown=(),
-                    trades=0,
-                    positions={},
-                    balance="0",
-                    equity=None,
-                    cursor=0,
-                    sequence=0,
-                    position=0,
-                    strategies={},
-                )
-            )
-        else:
-            self.heard.append(message.command)
-            reply.send("a is released")
-
-
-@pytest.mark.parametrize(
-    ("latch", "answer"), [(Latch.OPEN, "a was not held: nothing to release"), (Latch.HALTED, "a is released")]
-)
-async def test_a_release_of_what_was_not_held_says_so(latch: Latch, answer: str) -> None:
-    desk, said, executor = Drawer(), list[tuple[str, str]](), Standing(latch)
-    async with world(tree(desk, executor, said)) as w:
-        desk.waiting = [AskedFor("1", "release", {})]
-        w.system.ref("control").control(SignalArrived(signal.SIGURG))
-        await w.clock.settle()
-        assert executor.heard == [Command.RELEASE]  # it is told in any case: what holds it may be newer than the answer
-    assert ("INFO", f"command release: {answer}") in said
 
 
 async def test_what_became_of_a_command_is_in_the_log_a_refusal_as_a_warning() -> None:

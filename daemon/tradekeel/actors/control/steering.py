@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from tradekeel.actors.control.shell import ASK_TIMEOUT_S, AccountRefs, AskedFor
 from tradekeel.actors.control.telling import Telling
-from tradekeel.domain.protocol import AccountCommand, AccountStatus, Command, Describe, StopFeed
-from tradekeel.domain.records import Latch
+from tradekeel.domain.protocol import NOTHING_DONE, AccountCommand, Command, StopFeed
 from tradekeel.errors import TradekeelError
 from tradekeel.runtime.actor import Lane
 from tradekeel.runtime.errors import ActorDied, ActorError
@@ -106,9 +105,7 @@ class Steering(Telling):
         message = AccountCommand(command, by, reason, client_order_id=order, outcome=outcome)
         names = [account] if account else list(self._accounts)
         refs = [self._accounts[name] for name in names]
-        free: list[bool] = []
         if command is Command.RELEASE:
-            free = await in_order([partial(self._is_free, one) for one in refs], len(refs))
             self._desk.let_go(account or "all")
         try:
             said = await in_order([partial(self._tell, one, message) for one in refs], len(refs))
@@ -117,24 +114,11 @@ class Steering(Telling):
                 self._desk.hold(account or "all", reason)
         if command is Command.RESOLVE:
             return _resolved(said)
-        if command is Command.RELEASE:
-            said = [
-                (ok, f"{name} was not held: nothing to release" if ok and was_free else text)
-                for name, was_free, (ok, text) in zip(names, free, said, strict=True)
-            ]
         if command is Command.KILL:
             said = [
                 (ok, text if ok else f"{text} (the latch file holds it from its next start on)") for ok, text in said
             ]
-        return all(ok for ok, _ in said), "; ".join(text for _, text in said)
-
-    async def _is_free(self, refs: AccountRefs) -> bool:
-        """Whether an account says that nothing holds it; one that does not say is released like one that is held."""
-        try:
-            status = await refs.executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
-        except ActorError:
-            return False
-        return isinstance(status, AccountStatus) and status.execution is not None and status.latch is Latch.OPEN
+        return all(ok and not text.startswith(NOTHING_DONE) for ok, text in said), "; ".join(text for _, text in said)
 
     def _steer(self, command: Command, reason: str) -> None:
         """Nobody answers a signal, and it must not be lost: each account gets it as soon as it can take it, the newest last."""
@@ -221,5 +205,5 @@ class Steering(Telling):
 
 def _resolved(said: Sequence[tuple[bool, str]]) -> tuple[bool, str]:
     """One account had the order, the others say that they do not know it."""
-    done = [text for ok, text in said if ok and not text.startswith("nothing done")]
+    done = [text for ok, text in said if ok and not text.startswith(NOTHING_DONE)]
     return (True, "; ".join(done)) if done else (False, "; ".join(text for _, text in said))

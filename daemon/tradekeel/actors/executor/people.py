@@ -8,6 +8,7 @@ from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import IN_DOUBT, OrderStatus
 from tradekeel.domain.protocol import (
+    NOTHING_DONE,
     AccountCommand,
     AccountStatus,
     CloseExecution,
@@ -48,15 +49,21 @@ class People(Shell):
                 return self.core.latch(
                     Latch.HALTED, why or "killed", by, now
                 ), f"{account} is halted until it is released"
+            case Command.RELEASE if not self._is_latched():
+                return Effects(), f"{account} was not held: nothing to release"
             case Command.RELEASE:
                 return self.core.release(why, by, now), f"{account} is released"
             case Command.FLATTEN if self._is_halted():
-                return Effects(), f"nothing done: {account} is halted, and nothing is sent until it is released"
+                return Effects(), f"{NOTHING_DONE}: {account} is halted, and nothing is sent until it is released"
             case Command.FLATTEN:
                 return self.core.flatten(by, now), f"{account} is being closed and then paused"
             case Command.RESOLVE:
                 return self._resolve(message, now, by)
         raise Defect(f"no rule for {message.command}")
+
+    def _is_latched(self) -> bool:
+        row = self._book.execution
+        return row is not None and row.latch is not Latch.OPEN
 
     def _is_halted(self) -> bool:
         row = self._book.execution
@@ -68,7 +75,7 @@ class People(Shell):
             state = "not known or ended" if order is None else str(order.status)
             return (
                 Effects(),
-                f"nothing done: order {message.client_order_id} is {state}, only unknown orders are resolved",
+                f"{NOTHING_DONE}: order {message.client_order_id} is {state}, only unknown orders are resolved",
             )
         effects = self.core.resolve(message.client_order_id, OrderStatus(message.outcome), by, now)
         return effects, f"order {message.client_order_id} is {message.outcome}"

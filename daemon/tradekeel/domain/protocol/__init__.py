@@ -64,6 +64,7 @@ from tradekeel.domain.protocol.following import (
     TripRisk,
 )
 from tradekeel.domain.protocol.people import (
+    NOTHING_DONE,
     AccountCommand,
     AccountReady,
     AccountStatus,
@@ -75,6 +76,7 @@ from tradekeel.domain.protocol.people import (
 )
 
 __all__ = [
+    "NOTHING_DONE",
     "NOWHERE",
     "AccountCommand",
     "AccountReady",

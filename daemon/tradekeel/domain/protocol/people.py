@@ -23,6 +23,10 @@ class Command(StrEnum):
     RESOLVE = "resolve"
 
 
+NOTHING_DONE = "nothing done"
+"""What the answer to a command begins with that could not be carried out: whoever gave it counts on it, and must be told."""
+
+
 class AccountCommand(Struct, frozen=True):
     """A command, by whom, and why. Answer: a sentence when it is durable."""
 
