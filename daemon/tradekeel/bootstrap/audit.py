@@ -1,8 +1,9 @@
 """`tradekeel verify`: our books against themselves, and against the paper venue's own ledger.
 
-The first half is :mod:`tradekeel.storage.verify`. The second opens the ledgers read-only and compares, up to the entry that
-our books have come to: every fill there is here exactly once and with the same figures, nothing is here that is not there,
-and balance and positions are equal to the last digit.
+The first half is :mod:`tradekeel.storage.verify`. The second opens the ledgers read-only. Each is held to itself first
+(:mod:`tradekeel.venues.paper.examining`) and then to our books, up to the entry that these have come to: every fill there is
+here exactly once and with the same figures, nothing is here that is not there, and balance and positions are equal to the
+last digit. Where our books have come to its end, both sides have the same orders working.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ from msgspec import Struct
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.summary import balance_of, newest_executions, opening_record
 from tradekeel.config.source import read_table
+from tradekeel.domain.matching import WorkingOrder
 from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, ledger, plain
+from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.positions import Position
 from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Latch, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.verify import Verdict, verify
+from tradekeel.venues.paper.examining import examine
 
 FINDINGS_MAX = 100
+_WORKING = (OrderStatus.ACCEPTED.value, OrderStatus.PARTIALLY_FILLED.value)
 _FIGURES = ("side", "quantity", "price", "fee", "realised", "rate", "ts_ns")
 _DECODER = msgspec.msgpack.Decoder(VenueTransaction)
 
@@ -46,6 +51,7 @@ class Comparison(Struct, frozen=True):
     entries: int
     fills: int
     differences: tuple[str, ...]
+    beyond: int = 0  # entries of the venue's record that our books have not come to yet
 
 
 class Audit(Struct, frozen=True):
@@ -70,6 +76,8 @@ class Audit(Struct, frozen=True):
             else:
                 lines.append(f"{read}; the books of {comparison.account} do not match the venue's")
                 lines.extend(comparison.differences)
+            if comparison.beyond:
+                lines.append(f"{comparison.ledger} goes on beyond that for {comparison.beyond} entries: not booked yet")
         return lines + list(self.left_out)
 
 
@@ -83,23 +91,60 @@ def audit(place: Place, progress: Progress) -> Audit:
     left_out: list[str] = []
     try:
         with closing(connect(books, read_only=True)) as db:
+            db.execute("BEGIN")  # one moment, and before the ledgers': these can only have come further
             runs = newest_executions(db)
             for number, run in enumerate(runs, start=1):
-                path = _ledger_of(place, run.account)
-                earlier = _earlier_on_the_ledger(db, run)
-                if run.close_reason == STARTED_FRESH:
-                    left_out.append(f"{run.account}: its venue was begun anew, and the books have not been since")
-                elif run.venue == "paper" and path.exists():
-                    comparisons.append(_together([_compare(db, one, path) for one in (*earlier, run)]))
-                elif run.venue == "paper" and _cursor(db, run):
-                    gone = f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone"
-                    comparisons.append(Comparison(run.account, str(path), 0, 0, (gone,)))
+                compared = _compared(db, run, _ledger_of(place, run.account))
+                if isinstance(compared, str):
+                    left_out.append(compared)
                 else:
-                    left_out.append(f"{run.account}: there is no ledger of the venue here to compare with")
+                    comparisons.append(compared)
                 progress("venue ledgers", number, len(runs))
     except sqlite3.Error as error:
         raise in_our_words(error, books, "comparing it") from error
     return Audit(verdict, tuple(comparisons), tuple(left_out))
+
+
+def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparison | str:
+    """An account's newest run, and those before it on the same ledger; or why it is left out."""
+    if run.close_reason == STARTED_FRESH:
+        return f"{run.account}: its venue was begun anew, and the books have not been since"
+    runs = [*_earlier_on_the_ledger(db, run), run]
+    found = _Differences()
+    halted = _halted_by_the_books(runs)
+    if halted:
+        found.add(f"the account was halted: {run.latch_reason}")
+    if run.venue != "paper" or not (path.exists() or _cursor(db, run)):
+        if not halted:
+            return f"{run.account}: there is no ledger of the venue here to compare with"
+    elif not path.exists():
+        found.add(f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone")
+    else:
+        return _compare_all(db, runs, path, found)
+    return Comparison(run.account, str(path), 0, 0, found.as_tuple())
+
+
+def _halted_by_the_books(runs: list[ExecutionRow]) -> bool:
+    return runs[-1].latch is Latch.HALTED and "the books do not match" in runs[-1].latch_reason
+
+
+def _compare_all(db: sqlite3.Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:
+    newest = runs[-1]
+    examined = examine(path)
+    for fault in examined.faults:
+        found.add(fault)
+    entries = fills = 0
+    cursor = _cursor(db, newest)
+    if examined.last < cursor:
+        found.add(f"our books have come to entry {cursor}, and the venue's record ends with entry {examined.last}")
+    if examined.is_readable:
+        for run in runs:
+            entries_read, fills_read = _compare(db, run, path, found)
+            entries, fills = entries + entries_read, fills + fills_read
+    if examined.state is not None and examined.last == cursor:
+        _compare_orders(db, runs, examined.state.orders, found)
+    beyond = max(examined.last - cursor, 0)
+    return Comparison(newest.account, str(path), entries, fills, found.as_tuple(), beyond)
 
 
 def _earlier_on_the_ledger(db: sqlite3.Connection, newest: ExecutionRow) -> list[ExecutionRow]:
@@ -111,17 +156,6 @@ def _earlier_on_the_ledger(db: sqlite3.Connection, newest: ExecutionRow) -> list
     )
     runs = takewhile(lambda run: run.close_reason != STARTED_FRESH, map(mapping.decode, rows))
     return list(reversed(list(runs)))
-
-
-def _together(runs: list[Comparison]) -> Comparison:
-    newest = runs[-1]
-    return Comparison(
-        newest.account,
-        newest.ledger,
-        sum(run.entries for run in runs),
-        sum(run.fills for run in runs),
-        tuple(text for run in runs for text in run.differences),
-    )
 
 
 def _ledger_of(place: Place, account: str) -> Path:
@@ -136,12 +170,12 @@ def _ledger_of(place: Place, account: str) -> Path:
     return place.statedir.paper_ledger(at_venue)
 
 
-def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparison:
+def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:
+    """One run's fills, balance and positions; how many entries and fills of the venue's it was compared with."""
     opening = _opening(db, run)
     cursor = _cursor(db, run)
     first = opening.cursor if opening is not None else 0
     ours = _our_fills(db, run)
-    found = _Differences()
     entries = fills = 0
     held = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
     balance: Decimal | None = opening.balance if opening is not None else ZERO
@@ -159,11 +193,6 @@ def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Compariso
             )
         else:
             found.compare(mine, entry.fill)
-    last = _last_entry(path)
-    if last < cursor:
-        found.add(f"our books have come to entry {cursor}, and the venue's record ends with entry {last}")
-    if run.latch is Latch.HALTED and "the books do not match" in run.latch_reason:
-        found.add(f"the account was halted: {run.latch_reason}")
     if entries != cursor - first:
         found.add(f"our books have come to entry {cursor}, and the venue's record has {first + entries}")
     for fill in ours.values():
@@ -172,7 +201,7 @@ def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Compariso
     if balance != booked:
         found.add(f"balance: ours {plain(booked)}, the venue's {'unknown' if balance is None else plain(balance)}")
     _compare_positions(found, _our_positions(db, run, opening), held)
-    return Comparison(run.account, str(path), entries, fills, found.as_tuple())
+    return entries, fills
 
 
 class _Differences:
@@ -208,6 +237,32 @@ def _compare_positions(
                 f"position {key[0]}: ours {plain(mine.quantity)} at a cost of {plain(mine.cost)}, "
                 f"the venue's {plain(its.quantity)} at {plain(its.cost)}"
             )
+
+
+def _compare_orders(
+    db: sqlite3.Connection, runs: list[ExecutionRow], theirs: tuple[WorkingOrder, ...], found: _Differences
+) -> None:
+    """Where all news is booked, the same orders work on both sides. Those in doubt here may be there or not."""
+    mapping = mapping_of(Order)
+    there = {order.client_order_id: order for order in theirs}
+    here: dict[str, Order] = {}
+    for run in runs:
+        for client_id in there:
+            rows = db.execute(
+                f"{mapping.select_sql} WHERE execution = ? AND client_order_id = ?", (run.execution, client_id)
+            )
+            here.update((order.client_order_id, order) for order in map(mapping.decode, rows))
+    for client_id, order in there.items():
+        mine = here.get(client_id)
+        if mine is None or mine.is_terminal:
+            known = "not in our books" if mine is None else f"{mine.status} in our books"
+            found.add(f"order {client_id} is open at the venue as {order.venue_order_id}, and {known}")
+        elif mine.filled_quantity != order.filled:
+            found.add(f"order {client_id}: {plain(mine.filled_quantity)} filled here, {plain(order.filled)} there")
+    rows = db.execute(f"{mapping.select_sql} WHERE execution = ? AND status IN (?, ?)", (runs[-1].execution, *_WORKING))
+    for mine in map(mapping.decode, rows):
+        if mine.client_order_id not in there:
+            found.add(f"order {mine.client_order_id} is {mine.status} in our books, and not open at the venue")
 
 
 # --- our side -------------------------------------------------------------------------------------------------------------
@@ -252,14 +307,6 @@ def _book(held: dict[PositionKey, Position], fill: Fill) -> None:
 
 
 # --- the venue's side -----------------------------------------------------------------------------------------------------
-
-
-def _last_entry(path: Path) -> int:
-    try:
-        with closing(connect(path, read_only=True)) as db:
-            return int(db.execute("SELECT coalesce(max(sequence), 0) FROM transactions").fetchone()[0])
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"{path} cannot be read: {error}") from error
 
 
 def _entries(path: Path, after: int, to: int) -> Iterator[VenueTransaction]:

@@ -24,7 +24,8 @@ from tests.campaigns.kill.scene import copy_scene, has_tables, look
 from tests.campaigns.kill.steering import Steering, entries_in_spite
 from tests.campaigns.kill.story import Line, differences, story_of
 from tests.campaigns.kill.variants import Variant
-from tradekeel.storage.verify import verify
+from tradekeel.bootstrap.audit import audit
+from tradekeel.bootstrap.place import Place
 
 STARTS_MAX = 8
 """Lives of one round. There are fewer kills than that, so more means that it does not get on."""
@@ -138,9 +139,7 @@ class Campaign:
     def _check(self, state: Path, variant: Variant) -> tuple[list[str], dict[str, dict[str, list[Line]]]]:
         wrong: list[str] = []
         stories: dict[str, dict[str, list[Line]]] = {}
-        verdict = verify(state / BOOKS)
-        if not verdict.ok:
-            wrong.extend(f"verify: {line}" for line in verdict.lines()[:8])
+        wrong.extend(_audited(state))
         for account in variant.accounts:
             ours = read_ours(state / "books.db", account)
             theirs = read_theirs(state / f"paper-{account}.db")
@@ -227,10 +226,18 @@ class Campaign:
             if steering is not None and has_tables(scene / BOOKS, "journal"):
                 wrong = [*wrong, *steering.wrong(account, read_ours(scene / BOOKS, account))]
             round_.wrong.extend(f"after kill {round_.starts} ({kill}), {account}: {text}" for text in wrong)
+        if has_tables(scene / BOOKS, "journal"):
+            round_.wrong.extend(f"after kill {round_.starts} ({kill}): {line}" for line in _audited(scene))
         if "closed" in left and not (home / "state" / RUNNING).exists():
             return True
         round_.deaths.append(Death(kill, life.last_point, left))
         return False
+
+
+def _audited(state: Path) -> list[str]:
+    """What the product's own `verify` finds wrong, by both sides' books."""
+    found = audit(Place(state, None), lambda step, done, total: None)
+    return [] if found.ok else [f"verify: {line}" for line in found.lines()[:8]]
 
 
 def _tail(life: Life) -> str:

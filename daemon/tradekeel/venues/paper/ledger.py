@@ -159,7 +159,7 @@ class PaperLedger:
         except BaseException as error:
             self.close()
             if isinstance(error, sqlite3.Error):
-                raise _translated(error, self.path) from error
+                raise translated(error, self.path) from error
             raise
 
     def close(self) -> None:
@@ -196,30 +196,17 @@ class PaperLedger:
         self._point("paper.create.after_commit")
 
     def _load(self, connection: sqlite3.Connection) -> MatcherState | None:
-        name, currency, hedging, payload, crc = connection.execute(
-            "SELECT name, currency, hedging, standing, crc FROM account"
-        ).fetchone()
+        row = connection.execute("SELECT name, currency, hedging FROM account").fetchone()
+        if row is None:
+            raise StoreCorrupt(f"{self.path}: the account is missing")
+        name, currency, hedging = row
         found, wanted = (name, currency, bool(hedging)), self._account
         if found != (wanted.account, wanted.currency, wanted.hedging):
             raise DataError(
                 f"{self.path} is the ledger of account {name} ({currency}, {_kind(bool(hedging))}), and the configuration says"
                 f" {wanted.account} ({wanted.currency}, {_kind(wanted.hedging)}): change it back, or start afresh with --fresh"
             )
-        standing = self._decoded(_standings, payload, crc, "the account's standing")
-        count, last = connection.execute("SELECT count(*), coalesce(max(sequence), 0) FROM transactions").fetchone()
-        if not count == last == standing.sequence:
-            raise StoreCorrupt(
-                f"{self.path}: the record has {count} entries up to {last}, and the account stands at {standing.sequence}"
-            )
-        if not last:
-            return None
-        rows = connection.execute("SELECT venue_order_id, payload, crc FROM orders WHERE open = 1")
-        orders = [self._decoded(_orders, payload, crc, f"order {key}") for key, payload, crc in rows]
-        rows = connection.execute("SELECT instrument, payload, crc FROM positions")
-        positions = [self._decoded(_positions, payload, crc, f"position {key}") for key, payload, crc in rows]
-        orders.sort(key=lambda order: order.rank)
-        positions.sort(key=lambda position: by_age((position.instrument, position.ref)))
-        return MatcherState(standing=standing, orders=tuple(orders), positions=tuple(positions))
+        return load_state(connection, self.path)
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -263,7 +250,7 @@ class PaperLedger:
         except BaseException as error:
             self.close()  # rolls back; after a failed commit nothing that this connection says can be believed
             if isinstance(error, sqlite3.Error):
-                raise _translated(error, self.path) from error
+                raise translated(error, self.path) from error
             raise
         self._batches_durable += len(batches)
         for label in _labels(batches):
@@ -288,7 +275,7 @@ class PaperLedger:
             after,
             rows_max,
         )
-        found = [self._decoded(_entries, payload, crc, f"entry {sequence}") for sequence, payload, crc in rows]
+        found = [decoded(_entries, payload, crc, f"entry {sequence}", self.path) for sequence, payload, crc in rows]
         for expected, entry in enumerate(found, start=after + 1):
             if entry.sequence != expected:
                 raise StoreCorrupt(f"{self.path}: entry {expected} of the record is missing")
@@ -301,27 +288,52 @@ class PaperLedger:
             client_order_id,
         )
         for key, payload, crc in rows:
-            return self._decoded(_orders, payload, crc, f"order {key}")
+            return decoded(_orders, payload, crc, f"order {key}", self.path)
         return None
 
     def _query(self, statement: str, *values: object) -> Iterable[tuple[object, bytes, int]]:
         try:
             return self._open_connection().execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+            raise translated(error, self.path) from error
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return self._connection
 
-    def _decoded(self, decoder: msgspec.msgpack.Decoder[_T], payload: bytes, crc: int, what: str) -> _T:
-        if crc32(payload) != crc:
-            raise StoreCorrupt(f"{self.path}: {what} is damaged (its checksum is wrong)")
-        try:
-            return decoder.decode(payload)
-        except msgspec.MsgspecError as error:
-            raise StoreCorrupt(f"{self.path}: {what} cannot be read: {error}") from error
+
+def load_state(connection: sqlite3.Connection, path: Path) -> MatcherState | None:
+    """What the venue goes on with, every row checked; None if the account is new. Raises StoreCorrupt."""
+    row = connection.execute("SELECT standing, crc FROM account").fetchone()
+    if row is None:
+        raise StoreCorrupt(f"{path}: the account is missing")
+    payload, crc = row
+    standing = decoded(_standings, payload, crc, "the account's standing", path)
+    count, last = connection.execute("SELECT count(*), coalesce(max(sequence), 0) FROM transactions").fetchone()
+    if not count == last == standing.sequence:
+        raise StoreCorrupt(
+            f"{path}: the record has {count} entries up to {last}, and the account stands at {standing.sequence}"
+        )
+    if not last:
+        return None
+    rows = connection.execute("SELECT venue_order_id, payload, crc FROM orders WHERE open = 1")
+    orders = [decoded(_orders, payload, crc, f"order {key}", path) for key, payload, crc in rows]
+    rows = connection.execute("SELECT instrument, payload, crc FROM positions")
+    positions = [decoded(_positions, payload, crc, f"position {key}", path) for key, payload, crc in rows]
+    orders.sort(key=lambda order: order.rank)
+    positions.sort(key=lambda position: by_age((position.instrument, position.ref)))
+    return MatcherState(standing=standing, orders=tuple(orders), positions=tuple(positions))
+
+
+def decoded(decoder: msgspec.msgpack.Decoder[_T], payload: object, crc: object, what: str, path: Path) -> _T:
+    """The content of one row; StoreCorrupt if it is not what was written."""
+    if not isinstance(payload, bytes) or crc32(payload) != crc:
+        raise StoreCorrupt(f"{path}: {what} is damaged (its checksum is wrong)")
+    try:
+        return decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise StoreCorrupt(f"{path}: {what} cannot be read: {error}") from error
 
 
 def _batch(label: str, changes: Changes) -> Batch:
@@ -352,7 +364,7 @@ def _kind(hedging: bool) -> str:
     return "hedging" if hedging else "netting"
 
 
-def _translated(error: sqlite3.Error, path: Path) -> StoreUnavailable | StoreCorrupt:
+def translated(error: sqlite3.Error, path: Path) -> StoreUnavailable | StoreCorrupt:
     """SQLite's complaint as ours: a file that is damaged, or one that cannot be used."""
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
     if damaged:
