@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.summary import balance_of, newest_executions, opening_record
+from tradekeel.bootstrap.summary import BY_THE_BOOKS, balance_of, latched_by, newest_executions, opening_record
 from tradekeel.config.source import read_table
 from tradekeel.domain.matching import WorkingOrder
 from tradekeel.domain.messages import Fill, VenueTransaction
@@ -111,7 +111,7 @@ def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparis
         return f"{run.account}: its venue was begun anew, and the books have not been since"
     runs = [*_earlier_on_the_ledger(db, run), run]
     found = _Differences()
-    halted = _halted_by_the_books(runs)
+    halted = _halted_by_the_books(db, runs)
     if halted:
         found.add(f"the account was halted: {run.latch_reason}")
     if run.venue != "paper" or not (path.exists() or _cursor(db, run)):
@@ -124,8 +124,18 @@ def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparis
     return Comparison(run.account, str(path), 0, 0, found.as_tuple())
 
 
-def _halted_by_the_books(runs: list[ExecutionRow]) -> bool:
-    return runs[-1].latch is Latch.HALTED and "the books do not match" in runs[-1].latch_reason
+def _halted_by_the_books(db: sqlite3.Connection, runs: list[ExecutionRow]) -> bool:
+    """Whether the newest run is held because both sides contradict each other; it may have taken that over from one before."""
+    held = (runs[-1].latch, runs[-1].latch_reason)
+    if runs[-1].latch is Latch.OPEN:
+        return False
+    for run in reversed(runs):
+        if (run.latch, run.latch_reason) != held:
+            return False
+        by = latched_by(db, run)
+        if by:
+            return by in BY_THE_BOOKS
+    return False
 
 
 def _compare_all(db: sqlite3.Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:

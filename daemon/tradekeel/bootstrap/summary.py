@@ -168,7 +168,7 @@ def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
         paused=row.paused,
         latch=row.latch.value,
         latch_reason=row.latch_reason,
-        latched_by=_latched_by(db, row),
+        latched_by=latched_by(db, row),
         failed=dict(db.execute(_FAILED, (row.execution,)).fetchall()),
     )
 
@@ -217,7 +217,7 @@ def _opening_balance(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
     return ZERO
 
 
-def _latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
+def latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
     """Who put the latch where it is; whoever paused or resumed the account since then did not."""
     if row.latch is Latch.OPEN:
         return ""
