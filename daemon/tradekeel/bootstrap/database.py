@@ -15,7 +15,8 @@ from tradekeel.storage.store import Store
 
 def upgrade(place: Place) -> list[dict[str, Any]]:
     """Apply what is missing; what was applied. Takes the state directory for the time: AlreadyRunning beside a daemon."""
-    place.books()
+    if not place.has_books:
+        place.books()  # says so; a file that an interrupted start left without a schema gets one
     statedir = place.statedir
     statedir.lock()
     try:

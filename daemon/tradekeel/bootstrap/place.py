@@ -7,8 +7,9 @@ it), so only what says where the state lies is read here, and nothing else is ch
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,8 +20,10 @@ from tradekeel.config.load import state_dir_of
 from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.source import read_table
 from tradekeel.config.words import shown_path
-from tradekeel.errors import InputError, StoreUnavailable
+from tradekeel.errors import InputError, StoreError, StoreUnavailable
 from tradekeel.statedir import StateDir
+from tradekeel.storage.files import connect
+from tradekeel.storage.schema import version_of
 
 DEFAULT_VARIABLE = "TRADEKEEL_CONFIG"
 SEARCHED = (Path(), Path("config"))
@@ -76,10 +79,25 @@ class Place(Struct, frozen=True):
         """The books; InputError where there are none yet."""
         if not self.has_books:
             raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
-        return self.statedir.books
+        path = self.statedir.books
+        if not _is_made(path):
+            raise InputError(
+                f"the books in {self.state_dir} are not made yet, because a start was interrupted or is under way: "
+                "the next start makes them"
+            )
+        return path
 
     def __str__(self) -> str:
         return str(self.config or self.state_dir)
+
+
+def _is_made(books: Path) -> bool:
+    """Whether there is a schema in the file. One that cannot be read is for whoever reads it to name."""
+    try:
+        with closing(connect(books, read_only=True)) as db:
+            return version_of(db.execute, books) is not None
+    except (sqlite3.Error, StoreError):
+        return True
 
 
 def _is_missing(path: Path) -> bool:

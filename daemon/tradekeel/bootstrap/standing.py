@@ -16,7 +16,7 @@ from tradekeel.bootstrap.values import iso, plain_row
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import Latch, standing_of
-from tradekeel.errors import StoreError
+from tradekeel.errors import InputError, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 
 STALE_AFTER_S = 5.0
@@ -74,7 +74,7 @@ def read_status(place: Place) -> Status:
             ]
         elif not running:
             status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
-    except StoreError as error:
+    except (InputError, StoreError) as error:
         if not starting:  # then its books are only being made, or brought up to date
             status["problem"] = str(error)
     return status

@@ -1,13 +1,22 @@
-"""What `verify` says of an account that is held."""
+"""What `verify` says of an account that is held, and of books that a start did not get to make."""
 
 from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.unit.bootstrap.books import latch
 from tradekeel.bootstrap.audit import Audit, audit
+from tradekeel.bootstrap.database import history, upgrade
 from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.reading import Query, read_rows
+from tradekeel.bootstrap.standing import read_status
 from tradekeel.domain.records import Latch
+from tradekeel.errors import InputError
 
 
 def audited(place: Place) -> Audit:
@@ -35,3 +44,38 @@ def test_nor_is_one_that_a_person_has_released(place: Place) -> None:
     latch(place, Latch.HALTED, "books", CONTRADICTION)
     latch(place, Latch.OPEN, "a person", "looked at both")
     assert not [line for line in audited(place).lines() if "was halted" in line]
+
+
+ASKED: list[Callable[[Place], object]] = [
+    audited,
+    history,
+    lambda place: read_rows(place, "trades", Query()),
+    lambda place: read_rows(place, "journal", Query()),
+]
+
+
+@pytest.fixture(params=["an empty file", "a log without tables"])
+def unmade(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Books as a kill leaves them before the first tables are there."""
+    place = Place(tmp_path / "state", None)
+    place.statedir.create()
+    with closing(sqlite3.connect(place.statedir.books)) as db:
+        if request.param == "a log without tables":
+            db.execute("PRAGMA journal_mode = WAL")
+    return place
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_books_that_a_start_did_not_get_to_make_are_said_to_come_with_the_next(
+    unmade: Place, ask: Callable[[Place], object]
+) -> None:
+    unmade.statedir.books.touch()
+    with pytest.raises(InputError, match=r"not made yet.*the next start makes them"):
+        ask(unmade)
+
+
+def test_the_status_says_it_too_and_an_upgrade_makes_them(unmade: Place) -> None:
+    unmade.statedir.books.touch()
+    assert "not made yet" in str(read_status(unmade)["problem"])
+    assert upgrade(unmade)
+    assert history(unmade)
