@@ -8,15 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from tests.unit.bootstrap.books import latch
+from tests.unit.bootstrap.books import append, latch
+from tests.unit.storage import samples
 from tradekeel.bootstrap.audit import Audit, audit
 from tradekeel.bootstrap.database import history, upgrade
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.standing import read_status
-from tradekeel.domain.records import Latch
+from tradekeel.domain.records import ExecutionClosed, ExecutionStarted, Latch
 from tradekeel.errors import InputError
+from tradekeel.storage.store import Store
 
 
 def audited(place: Place) -> Audit:
@@ -44,6 +47,15 @@ def test_nor_is_one_that_a_person_has_released(place: Place) -> None:
     latch(place, Latch.HALTED, "books", CONTRADICTION)
     latch(place, Latch.OPEN, "a person", "looked at both")
     assert not [line for line in audited(place).lines() if "was halted" in line]
+
+
+def test_the_run_after_it_is_still_held_for_the_same_reason(place: Place) -> None:
+    latch(place, Latch.HALTED, "books", CONTRADICTION)
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS, reason="the feed has ended")])
+    row = structs.replace(samples.execution("exec-2", 2), latch=Latch.HALTED, latch_reason=CONTRADICTION)
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        store.commit([samples.Desk("exec-2").group(ExecutionStarted(ts_ns=samples.START_NS, row=row))])
+    assert f"the account was halted: {CONTRADICTION}" in audited(place).lines()
 
 
 ASKED: list[Callable[[Place], object]] = [
