@@ -171,6 +171,18 @@ def test_what_a_person_has_stopped_stays_stopped_in_the_next_run(what: str, plac
     assert home.unverified() == []
 
 
+def test_a_limit_that_tripped_in_the_run_before_still_says_so_at_the_end_of_the_next(place: Path) -> None:
+    home = Home(
+        place, ALONE.replace("[accounts.b.paper]", "[accounts.b.risk]\ndaily_loss_max = 0.02\n[accounts.b.paper]")
+    )
+    assert [home.live().code, home.live().code] == [5, 5]
+    assert home.execution("b")["number"] == 2
+    assert home.execution("b")["latch"] == "reduce_only"
+    assert release(Place(home.state, home.config), None, "a new day", "anna").ok
+    home.live()
+    assert home.entries_after("b", 0)[-1]["execution"] == home.execution("b")["execution"]
+
+
 def test_a_release_between_two_runs_counts_for_the_next(place: Path) -> None:
     home = Home(place, SLOW)
     with home.start() as daemon:

@@ -27,7 +27,7 @@ from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, ledger, plain
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.positions import Position
-from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Latch, Opening, VenueCursor
+from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.rows import mapping_of
@@ -111,7 +111,7 @@ def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparis
         return f"{run.account}: its venue was begun anew, and the books have not been since"
     runs = [*_earlier_on_the_ledger(db, run), run]
     found = _Differences()
-    halted = _halted_by_the_books(db, runs)
+    halted = latched_by(db, run) in BY_THE_BOOKS
     if halted:
         found.add(f"the account was halted: {run.latch_reason}")
     if run.venue != "paper" or not (path.exists() or _cursor(db, run)):
@@ -122,20 +122,6 @@ def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparis
     else:
         return _compare_all(db, runs, path, found)
     return Comparison(run.account, str(path), 0, 0, found.as_tuple())
-
-
-def _halted_by_the_books(db: sqlite3.Connection, runs: list[ExecutionRow]) -> bool:
-    """Whether the newest run is held because both sides contradict each other; it may have taken that over from one before."""
-    held = (runs[-1].latch, runs[-1].latch_reason)
-    if runs[-1].latch is Latch.OPEN:
-        return False
-    for run in reversed(runs):
-        if (run.latch, run.latch_reason) != held:
-            return False
-        by = latched_by(db, run)
-        if by:
-            return by in BY_THE_BOOKS
-    return False
 
 
 def _compare_all(db: sqlite3.Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:

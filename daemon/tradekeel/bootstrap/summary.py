@@ -218,13 +218,24 @@ def _opening_balance(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
 
 
 def latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
-    """Who put the latch where it is; whoever paused or resumed the account since then did not."""
+    """Who put the latch where it is, in this run or one before it; whoever paused or resumed the account since then did not."""
+    held = (row.latch, row.latch_reason)
     if row.latch is Latch.OPEN:
         return ""
-    for record in _records(db, row.execution, "AND type = ?", (str(LatchChanged.__struct_config__.tag),)):
-        if isinstance(record, LatchChanged) and (record.latch, record.reason) == (row.latch, row.latch_reason):
-            return record.by
+    for run in _up_to(db, row):
+        if (run.latch, run.latch_reason) != held:
+            break
+        for record in _records(db, run.execution, "AND type = ?", (str(LatchChanged.__struct_config__.tag),)):
+            if isinstance(record, LatchChanged) and (record.latch, record.reason) == held:
+                return record.by
     return ""
+
+
+def _up_to(db: sqlite3.Connection, row: ExecutionRow) -> Iterator[ExecutionRow]:
+    """An account's runs up to this one, the newest first."""
+    mapping = mapping_of(ExecutionRow)
+    order = "WHERE account = ? AND mode <> 'backtest' AND number <= ? ORDER BY number DESC"
+    return map(mapping.decode, db.execute(f"{mapping.select_sql} {order}", (row.account, row.number)))
 
 
 def opening_record(db: sqlite3.Connection, execution: str) -> ExecutionStarted | None:
