@@ -70,8 +70,8 @@ def floor_s(state: Path, rounds: int) -> float:
     code = (
         "import anyio, uvloop, msgspec, loguru, sqlite3, sqlalchemy\n"
         f"db = sqlite3.connect({str(state / 'books.db')!r})\n"
-        "rows = db.execute('SELECT state FROM checkpoints ORDER BY id DESC LIMIT 2').fetchall()\n"
-        "msgspec.msgpack.decode(msgspec.msgpack.decode(max((r[0] for r in rows), key=len))['book'])\n"
+        "saved = db.execute(\"SELECT state FROM checkpoints WHERE owner = '#account' ORDER BY id DESC\").fetchone()\n"
+        "msgspec.msgpack.decode(msgspec.msgpack.decode(saved[0])['book'])\n"
     )
     return python_s(code, rounds)
 
