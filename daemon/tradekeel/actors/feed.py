@@ -117,6 +117,9 @@ class Feed(Actor):
         self._last_cut_s = 0.0
         self._last_cut_sequence = 0
         self._frontier = 0  # a stamp
+        self._venue_at = (
+            0  # the last tick that a venue which is driven by our feed had durably met when this feed began
+        )
         self._arrived = False
         self._at = 0
         self._last_ns = 0
@@ -162,6 +165,7 @@ class Feed(Actor):
             state = await self._executor_side(self._session, AskSession())
             assert isinstance(state, SessionState)
             positions.append(state.position)
+            self._venue_at = state.position
         # What a live feed has missed is gone: its positions go on behind everything that anybody has seen.
         lowest = min(positions) if self._source.info.replayable else max(*positions, Stamp.position(self._frontier))
         self._journal_to = await self._executor_side(self._executor, Settle(0))
@@ -219,7 +223,9 @@ class Feed(Actor):
             stop = self._stop_before_frontier(window, index)
             if stop == index:
                 # The journal ends at this tick, before the strategies saw it: this is where a restart adds to the past.
-                await self._loud_tick(window, index, venue_acts=False)
+                # Not all that is recorded there is news of the venue's: it may not have met this tick yet.
+                unmet = window.first_position + index > self._venue_at
+                await self._loud_tick(window, index, venue_acts=self.settings.lockstep and unmet)
                 index += 1
                 continue
             acts, calm = await self._quiet_until(window, index, stop)

@@ -50,6 +50,17 @@ def test_killed_anywhere_the_day_ends_as_if_it_had_not_been(seed: int, kills: in
 
 
 @given(seeds)
+def test_so_it_does_where_something_is_recorded_at_a_tick_before_the_venue_meets_it(seed: int) -> None:
+    plain = world(seed, notes=True).run()
+    at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 2)
+
+    killed = world(seed, Unlucky(at), notes=True).run()
+
+    killed.check()
+    assert story(killed) == story(plain)
+
+
+@given(seeds)
 def test_so_it_does_with_costs_and_latency_and_rejections(seed: int) -> None:
     plain = world(seed, settings=costs).run()
     at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 2)

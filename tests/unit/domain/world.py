@@ -104,8 +104,12 @@ class World:
         replayable: bool = True,
         bars: Mapping[int, tuple[Bar, ...]] | None = None,
         after_window: Callable[[World], None] | None = None,
+        notes: bool = False,
     ) -> None:
         self.after_window = after_window
+        self.notes = (
+            notes  # something is recorded at every loud tick before the venue meets it, as snapshots and commands are
+        )
         self.ticks = list(ticks)
         self.bars = dict(bars or {})
         self.strategies = dict(strategies)
@@ -300,6 +304,7 @@ class World:
     def conduct(self) -> None:
         """All ticks, from the lowest position that anybody needs."""
         at = min(self.monitor.position, self.matcher.position, *(s.position for s in self.strategists.values()))
+        self.venue_at = self.matcher.position
         windows = 0
         if at >= Stamp.position(self.frontier):
             self._arrive(None, Stamp.after(at))
@@ -320,7 +325,7 @@ class World:
         while index < count:
             stop = self._stop_before_frontier(window, index)
             if stop == index:
-                self.loud(window, index, venue_acts=False)
+                self.loud(window, index, venue_acts=window.first_position + index > self.venue_at)
                 index += 1
                 continue
             acts = min(stop, self.matcher.quiet_until(window, index))
@@ -379,6 +384,8 @@ class World:
         tick = window.ticks[index]
         before, after = Stamp.before(tick.position), Stamp.after(tick.position)
         self._see(tick, before, window, index, index + 1)
+        if self.notes:
+            self.take(self.core.note(_note(self.now_ns, self.core.stamp)))
         if venue_acts:
             self.unlucky.point("before match")
             self.matcher.advance(window, index)
@@ -570,6 +577,10 @@ def _check_protection(world: World) -> None:
 
 def _through_the_wire(news: Sequence[VenueTransaction]) -> list[VenueTransaction]:
     return _RECORD_OUT.decode(_LEDGER.encode(list(news)))
+
+
+def _note(now_ns: int, stamp: int) -> r.Reconciled:
+    return r.Reconciled(ts_ns=now_ns, stamp=stamp, balanced=True, findings=(), balance=D(0))
 
 
 def execution_row(**changes: Any) -> r.ExecutionRow:
