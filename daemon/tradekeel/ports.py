@@ -1,4 +1,4 @@
-"""The sockets of the house: what a venue and a feed must offer, and nothing about how they do it."""
+"""The sockets of the house: what a venue, a feed and the log must offer, and nothing about how they do it."""
 
 from __future__ import annotations
 
@@ -134,3 +134,9 @@ class Feed(Protocol):
 
     def progress(self) -> float | None:
         """Share of the feed delivered, 0 to 1, if known."""
+
+
+class Say(Protocol):
+    """Writes a line of the log; ``fields`` are shown behind it."""
+
+    def __call__(self, level: str, text: str, **fields: str) -> None: ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradekeel.actors.executor.chronicle import shown_amount, shown_price
+from tradekeel.domain.instruments import shown_amount, shown_price
 
 
 def price(value: str | None, symbol: str) -> str | None:

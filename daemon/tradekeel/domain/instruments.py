@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide, on_grid, round_to
+from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide, on_grid, plain, round_to
 from tradekeel.domain.sessions import THURSDAY, WEDNESDAY
 from tradekeel.errors import InputError
 
@@ -121,3 +121,26 @@ CATALOGUE: dict[str, Instrument] = {symbol: _pair(symbol) for symbol in _PAIRS.s
     for symbol, (tick, step, least) in _CRYPTO.items()
 }
 """Instruments known without configuration: the usual FX pairs as brokers quote them, and two crypto pairs."""
+
+
+# --- numbers for people
+
+UNKNOWN_PRICE_STEP = Decimal("0.00000001")
+"""Of an instrument that is not in the catalogue: what its grid is stands in a configuration, which the books do not have."""
+
+
+def shown_price(value: Decimal, symbol: str) -> str:
+    """A price as people read it: to the instrument's digits and one more, since an average lies between the steps of its grid."""
+    known = CATALOGUE.get(symbol)
+    step = UNKNOWN_PRICE_STEP if known is None else known.tick_size.scaleb(-1)
+    return _short(value, step)
+
+
+def shown_amount(value: Decimal, currency: str) -> str:
+    """An amount of money as people read it: to the smallest step that is booked in its currency."""
+    return _short(value, ledger_step(currency))
+
+
+def _short(value: Decimal, step: Decimal) -> str:
+    """To the nearest step, without the zeros at the end."""
+    return plain(round_to(value, step, Rounding.DISPLAY).normalize())

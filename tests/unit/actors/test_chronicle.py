@@ -22,11 +22,10 @@ from tradekeel.actors.executor.chronicle import (
     TRADES_PER_S_MAX,
     TROUBLES_MAX,
     Chronicle,
-    shown_amount,
-    shown_price,
 )
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
+from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.messages import Signal, SignalStatus, TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.recovery import fold

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.actors.control.shell import AccountRefs, AskedFor, CommandDesk, ControlSettings, Notify, Pace, Say
+from tradekeel.actors.control.shell import AccountRefs, AskedFor, CommandDesk, ControlSettings, Notify, Pace
 from tradekeel.actors.control.steering import OUTCOMES, Look, Steering
 from tradekeel.domain.protocol import AccountReady, Alert, FeedEnded, FeedProgress
 from tradekeel.runtime.actor import Reply
@@ -74,6 +74,5 @@ __all__ = [
     "DescribeProcess",
     "Notify",
     "Pace",
-    "Say",
     "SignalArrived",
 ]

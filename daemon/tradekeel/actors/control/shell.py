@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from tradekeel.domain.protocol import AccountCommand, AccountReady, FeedProgress
+from tradekeel.ports import Say
 from tradekeel.runtime.actor import Actor, ActorRef, MailboxLimits
 from tradekeel.runtime.watchdog import Watchdog
 
@@ -64,12 +65,6 @@ class CommandDesk(Protocol):
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write the status file; StoreUnavailable where that cannot be."""
-
-
-class Say(Protocol):
-    """Writes a line of the log; ``fields`` are shown behind it."""
-
-    def __call__(self, level: str, text: str, **fields: str) -> None: ...
 
 
 class AccountRefs(Struct, frozen=True):

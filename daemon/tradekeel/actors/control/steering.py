@@ -103,8 +103,7 @@ class Steering(Telling):
         if command is Command.RESOLVE and outcome not in OUTCOMES:
             return False, f"{outcome!r} is no outcome; an unknown order can be {', '.join(OUTCOMES)}"
         message = AccountCommand(command, by, reason, client_order_id=order, outcome=outcome)
-        names = [account] if account else list(self._accounts)
-        refs = [self._accounts[name] for name in names]
+        refs = [self._accounts[account]] if account else list(self._accounts.values())
         if command is Command.RELEASE:
             self._desk.let_go(account or "all")
         try:

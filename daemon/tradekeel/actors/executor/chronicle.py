@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
-from tradekeel.domain.instruments import CATALOGUE, ledger_step
+from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.messages import Fill, TransactionKind
-from tradekeel.domain.money import Rounding, ledger, plain, round_to
+from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
+from tradekeel.ports import Say
 
 TRADES_PER_S_MAX = 20
 """Lines of trades in a second; the others are counted."""
@@ -31,12 +32,6 @@ TROUBLES_MAX = 100
 """Reasons that are told apart; a venue that words each refusal differently must not fill the memory."""
 OTHER = "other reasons"
 REASON_CHARACTERS_MAX = 80
-
-
-class Say(Protocol):
-    """Writes a line of the log; ``fields`` are shown behind it."""
-
-    def __call__(self, level: str, text: str, **fields: str) -> None: ...
 
 
 class Trouble(Struct):
@@ -290,26 +285,3 @@ def _opened(trade: Trade) -> str:
 
 def _price(value: Decimal | None, symbol: str) -> str:
     return "?" if value is None else shown_price(value, symbol)
-
-
-# --- numbers for people -------------------------------------------------------------------------------------------------------
-
-PRICE_STEP = Decimal("0.00000001")
-"""Of an instrument that is not in the catalogue: what its grid is stands in a configuration, which the books do not have."""
-
-
-def shown_price(value: Decimal, symbol: str) -> str:
-    """A price as people read it: to the instrument's digits and one more, since an average lies between the steps of its grid."""
-    known = CATALOGUE.get(symbol)
-    step = PRICE_STEP if known is None else known.tick_size.scaleb(-1)
-    return _short(value, step)
-
-
-def shown_amount(value: Decimal, currency: str) -> str:
-    """An amount of money as people read it: to the smallest step that is booked in its currency."""
-    return _short(value, ledger_step(currency))
-
-
-def _short(value: Decimal, step: Decimal) -> str:
-    """To the nearest step, without the zeros at the end."""
-    return plain(round_to(value, step, Rounding.DISPLAY).normalize())
