@@ -80,7 +80,7 @@ bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick 
 	@$(PY) -m tests.benchmarks.run $(ARGS)
 
 .PHONY: campaign
-campaign: .venv/.installed-dev  ## the long rounds: kills, scenarios, properties (TRADEKEEL_SEED=n to repeat)
+campaign: .venv/.installed-dev  ## the long rounds: kills, exceptions, scenarios, properties (TRADEKEEL_SEED=n to repeat)
 	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
 	@$(PY) -m tests.campaigns.kill --rounds $(or $(ROUNDS),300) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
 	@$(if $(TRADEKEEL_SYSTEMD_BOX),$(MAKE) systemd-test,echo "Not tried: the unit under a real systemd (see docs/campaigns.md).")

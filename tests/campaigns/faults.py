@@ -3,9 +3,11 @@
     python -m tests.campaigns.faults                 every pair at its first, middle and last pass, then random passes
     python -m tests.campaigns.faults --only executor:Decide --case lossy
     python -m tests.campaigns.faults --seed 7 --random 500
+    python -m tests.campaigns.faults --case pair --only session:MatchTick --disturb 2     beside two busy threads
 
 Each case is a short run that some kinds of message need. Its run without a fault tells which actors get which
-messages, which jobs the scheduler has, and how often: those are the shots. After a shot in an account, that account's
+messages, which jobs the scheduler has, and how often: those are the shots. Busy threads beside it make the disk's answers
+come in other moments than on a machine that has nothing else to do. After a shot in an account, that account's
 actors are restarted beside the other's and the run ends by itself; the recorder, control and the scheduler end the
 process, and the next start goes on.
 """
@@ -19,6 +21,8 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -43,6 +47,9 @@ NO_ACTIONS: Mapping[str, Action] = {}
 ENDS_THE_PROCESS = ("recorder", "control", "scheduler")
 LATCHED = ("the account was latched", "is not closed as it should be", " is paused: ")
 """What the checker says of a run in which somebody paused or halted an account."""
+
+DISTURBED_S = 0.02
+"""Longest busy moment of a disturbing thread, and the longest sleep between two."""
 
 RETRIES = 3
 """How often a shot is tried again, earlier each time, where a message came less often than in the reference."""
@@ -312,6 +319,28 @@ def workplace() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@contextmanager
+def disturbed(threads: int, seed: int) -> Iterator[None]:
+    """Threads beside the run that are busy for up to 20 ms and then sleep as long: who waits for whom changes all the time."""
+    over = threading.Event()
+
+    def disturb(rng: random.Random) -> None:
+        while not over.wait(rng.random() * DISTURBED_S):
+            until = time.monotonic() + rng.random() * DISTURBED_S
+            while time.monotonic() < until:
+                pass
+
+    busy = [threading.Thread(target=disturb, args=(random.Random(f"{seed} {n}"),), daemon=True) for n in range(threads)]
+    for thread in busy:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in busy:
+            thread.join()
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
     """How often each kind of actor was hit at each kind of message."""
     counts = Counter((o.shot.actor, o.shot.message) for o in outcomes if o.hit)
@@ -327,13 +356,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="points that contain this")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--random", type=int, default=200, help="random shots on top")
+    parser.add_argument("--disturb", type=int, default=0, help="busy threads beside the runs")
     asked = parser.parse_args(arguments)
     seed = asked.seed if asked.seed is not None else secrets.randbelow(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
     outcomes: list[Outcome] = []
     bad = 0
-    with workplace() as work:
+    with workplace() as work, disturbed(asked.disturb, seed):
         references = [run_reference(CASES[name], work / f"reference-{name}") for name in asked.case or CASES]
         for reference in references:
             print(f"  {reference.case.name:8} {len(reference.points):3} points  {reference.case.about}")

@@ -11,6 +11,7 @@ The first and the last pass of every point, and random ones, are for `python -m 
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -133,6 +134,16 @@ def test_messages_that_come_seldom_are_no_exception(name: str, references: dict[
     assert any(o.hit for o in outcomes)
 
 
+def test_beside_busy_threads_a_fault_means_the_same(references: dict[str, Reference], place: Path, seed: int) -> None:
+    """The disk answers when it likes: who waits for whom at the moment of the fault is another each time."""
+    reference, rng = references["pair"], random.Random(seed)
+    points = [point for point in reference.points if point.partition("/")[0] in ("a", "b")]
+    shots = [Shot(point, rng.randint(1, reference.passed[point])) for point in rng.sample(points, 12)]
+    with rounds.disturbed(2, seed):
+        outcomes = [shoot(reference, shot, place / f"disturbed-{number}") for number, shot in enumerate(shots)]
+    assert _wrong(outcomes) == []
+
+
 def test_two_faults_in_one_account_are_two_restarts(references: dict[str, Reference], place: Path) -> None:
     reference = references["pair"]
     outcome = rounds.shoot_together(
@@ -186,6 +197,11 @@ def test_the_log_says_of_a_fault_what_kind_it_is_and_what_happens_next(
 @pytest.mark.campaign
 def test_every_pair_at_its_first_middle_and_last_pass_and_at_random_ones(seed: int) -> None:
     assert rounds.main(["--seed", str(seed)]) == 0
+
+
+@pytest.mark.campaign
+def test_every_pair_beside_busy_threads(seed: int) -> None:
+    assert rounds.main(["--seed", str(seed), "--disturb", "2"]) == 0
 
 
 # --- what hangs -------------------------------------------------------------------------------------------------------------
