@@ -60,9 +60,7 @@ class OrderFold(OpenBooks):
         """Store an order's new version, and carry its end over to its trade and signal."""
         key = after.client_order_id
         self._count_working(after, after.open_quantity - before.open_quantity)
-        if key in self.waiting:  # whatever happened to it, it no longer waits to be sent
-            del self.waiting[key]
-            self.orders.pop(key)  # and if it goes out, it does so behind those that went before
+        self.waiting.pop(key, None)  # whatever happened to it, it no longer waits to be sent
         if not after.is_terminal:
             self.orders[key] = after
             return [after]

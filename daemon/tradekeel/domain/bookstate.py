@@ -88,7 +88,7 @@ class OpenBooks:
         self.exit_decisions = 0  # exits that the monitor or a person decided: the number of the last
         self.money = Money()
         self.trades_gross = ZERO  # realised by trades, before fees and financing: what attribution compares
-        self.orders: dict[str, Order] = {}  # live, in the order in which they were asked for
+        self.orders: dict[str, Order] = {}  # live, oldest first; a renewed one in its place
         self.ended: dict[str, Order] = {}  # the last few that ended
         self.trades: dict[str, Trade] = {}  # open, oldest first
         self.closed: dict[str, Trade] = {}  # the last few that closed
@@ -156,7 +156,7 @@ class OpenBooks:
             return self.money.realised - self.trades_gross
 
     def _index(self, order: Order) -> None:
-        if order.renews in self.orders and order.renews not in self.waiting:
+        if order.renews in self.orders:
             self._take_place(order)
         else:
             self.orders[order.client_order_id] = order

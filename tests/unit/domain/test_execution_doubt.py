@@ -160,7 +160,6 @@ def test_what_was_set_free_by_the_news_goes_out_behind_what_is_taken_again() -> 
     (again_id,) = [key for key, order in desk.book.orders.items() if order.renews == entry_id]
     assert placed_in(Effects(requests=tuple(asks))) == [exit_.client_order_id, again_id]
     assert placed_in(Effects(requests=tuple(desk.core.in_order(asks)))) == [again_id, exit_.client_order_id]
-    assert lookups_in(desk.restart()) == [again_id, exit_.client_order_id], "and so it is after another one"
 
 
 def test_cancels_and_orders_of_one_decision_go_out_again_as_they_did_the_first_time() -> None:
