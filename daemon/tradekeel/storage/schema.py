@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +73,26 @@ def refuse_newer(version: str | None, path: Path, known: Sequence[str] = REVISIO
 
 
 def backup_name(path: Path, version: str, now_ns: int) -> Path:
-    """Where the copy before a migration goes: ``backups/NAME-VERSION-TIME.db`` beside the file."""
+    """Where the copy before a migration goes: ``backups/NAME-VERSION-TIME.db`` beside the file.
+
+    If an attempt of the same second was killed behind its copy, that one stays and this one is numbered: ``…-2.db``.
+    """
     when = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return path.parent / "backups" / f"{path.stem}-{version}-{when}.db"
+    first = path.parent / "backups" / f"{path.stem}-{version}-{when}.db"
+    names = chain([first], (first.with_stem(f"{first.stem}-{number}") for number in count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def forget_old_backups(path: Path, kept: int) -> None:
-    """Delete all but the newest ``kept`` copies made before migrations; other files of the folder are not ours."""
-    made = re.compile(re.escape(path.stem) + r"-.+-(\d{8}T\d{6}Z)\.db")
-    folder = path.parent / "backups"
-    named = [(found[1], file) for file in folder.iterdir() if (found := made.fullmatch(file.name))]
-    for _, file in sorted(named, reverse=True)[kept:]:
+    """Delete all but the newest ``kept`` copies made before migrations, and the half-made ones of attempts that were killed.
+
+    Other files of the folder are not ours.
+    """
+    made = re.compile(re.escape(path.stem) + r"-.+-(\d{8}T\d{6}Z)(?:-(\d+))?\.db(\.partial)?")
+    named = [(found, file) for file in (path.parent / "backups").iterdir() if (found := made.fullmatch(file.name))]
+    whole = sorted(((found[1], int(found[2] or 1), file) for found, file in named if not found[3]), reverse=True)
+    half_made = [file for found, file in named if found[3]]
+    for file in (*half_made, *(file for _, _, file in whole[kept:])):
         file.unlink()
 
 

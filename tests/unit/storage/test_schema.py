@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from tests.unit.storage import samples as s
-from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.errors import StoreCorrupt, StoreTooNew
 from tradekeel.storage import schema, tables
 from tradekeel.storage.schema import MigrationApplied
 from tradekeel.storage.store import Store
@@ -172,8 +172,8 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
 def test_the_backup_is_the_file_as_it_was(books, versions):
     before = dump(books)
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    schema.upgrade(books, "0001", NOW_NS, versions=versions)
     backup = schema.backup_name(books, "0001", NOW_NS)
+    schema.upgrade(books, "0001", NOW_NS, versions=versions)
     assert dump(backup) == before
     assert verify(backup).ok
 
@@ -197,27 +197,61 @@ def test_a_revision_that_would_break_references_changes_nothing(books, versions)
 
 
 def test_without_a_backup_there_is_no_migration(books, versions):
+    before = dump(books)
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    schema.backup_name(books, "0001", NOW_NS).parent.write_text("no folder")
+    with pytest.raises(OSError, match="backups"):
+        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    assert dump(books) == before
+
+
+def test_a_copy_of_the_same_second_is_kept_and_the_next_one_is_numbered(books, versions):
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
     taken = schema.backup_name(books, "0001", NOW_NS)
     taken.parent.mkdir()
     taken.write_text("an earlier copy")
-    with pytest.raises(StoreUnavailable, match="never overwritten"):
-        schema.upgrade(books, "0001", NOW_NS, versions=versions)
-    assert len(schema.history(books)) == 1
+    [applied] = schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    assert applied.backup == f"{books.stem}-0001-{NOW}-2.db"
     assert taken.read_text() == "an earlier copy"
+
+
+def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_should_be(books, versions, tmp_path):
+    """Before every statement and every call that changes a file; the next start goes on from either."""
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    before = dump(books)
+    command = [sys.executable, "-m", "tests.unit.storage.migrator", str(books), str(versions), str(tmp_path / "kills")]
+    killed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split()
+    assert len(killed) > 40
+    versions_left = set()
+    for place in map(Path, killed):
+        left = place / books.name
+        with closing(sqlite3.connect(left)) as db:
+            [(version,)] = db.execute("SELECT version_num FROM alembic_version").fetchall()
+        versions_left.add(version)
+        if version == "0001":
+            assert dump(left) == before, place
+            schema.upgrade(left, version, NOW_NS, versions=versions)
+        assert [row[-1] for row in dump(left)["trades"]] == ["blue"], place
+        *_, applied = schema.history(left)
+        assert dump(left.parent / "backups" / applied.backup) == before, place
+        schema.forget_old_backups(left, 1)
+        assert len(list((place / "backups").iterdir())) == 1, place
+    assert versions_left == {"0001", "0002"}
 
 
 def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
     folder = schema.backup_name(books, "0001", NOW_NS).parent
     folder.mkdir()
-    ours = [
-        schema.backup_name(books, version, NOW_NS + n * s.SECOND) for n, version in enumerate(("0002", "0001", "0003"))
-    ]
-    others = [folder / "mine.db", folder / f"other-0001-{NOW}.db", folder / f"{books.stem}-0001-{NOW}.db.partial"]
-    for file in (*ours, *others):
+    ours = []
+    for version, second in (("0002", 0), ("0001", 1), ("0001", 1), ("0003", 2)):
+        ours.append(schema.backup_name(books, version, NOW_NS + second * s.SECOND))
+        ours[-1].touch()
+    others = [folder / "mine.db", folder / f"other-0001-{NOW}.db", folder / f"other-0001-{NOW}.db.partial"]
+    half_made = folder / f"{books.stem}-0001-{NOW}.db.partial"
+    for file in (half_made, *others):
         file.touch()
     schema.forget_old_backups(books, 2)
-    assert set(folder.iterdir()) == {*ours[1:], *others}
+    assert set(folder.iterdir()) == {*ours[2:], *others}
 
 
 def test_the_first_revision_can_be_taken_back_too(path):
