@@ -59,10 +59,10 @@ Check = Callable[[Order, RiskView, int], Denial | None]
 class RiskGate:
     """The gate of one account. Its limits do not change: a reload builds a new gate and carries the rates over."""
 
-    def __init__(self, limits: RiskLimits, rates: RateState | None = None, now_ns: int = 0) -> None:
+    def __init__(self, limits: RiskLimits, rates: RateState | None = None) -> None:
         self.limits = limits
         fresh = RateState.of(limits.orders_per_second, limits.orders_per_minute, limits.messages_per_second)
-        self.rates = fresh if rates is None else rates.carried_to(fresh, now_ns)
+        self.rates = fresh if rates is None else rates.carried_to(fresh)
         self._allowed = None if limits.instruments is None else frozenset(limits.instruments)
         self._price_age_ns = _whole_ns(limits.price_age_max_s)
         self._rate_age_ns = _whole_ns(limits.rate_age_max_s)
@@ -116,7 +116,7 @@ class RiskGate:
 
     def saved_rates(self, now_ns: int) -> RateState:
         """The rates without what has left their windows, for a checkpoint; give it back to a new gate."""
-        return self.rates.carried_to(self.rates, now_ns)
+        return self.rates.pruned(now_ns)
 
     # --- entries: one method a limit -------------------------------------------------------------------------------------
 

@@ -47,11 +47,19 @@ class SlidingWindow(Struct):
         """Events within the window that ends now."""
         return sum(1 for at in self.times if now_ns - self.window_ns < at <= now_ns)
 
-    def resized(self, limit: int, now_ns: int) -> SlidingWindow:
-        """The same events under another limit, without those that have left the window: also what is worth saving."""
-        ordered = self.times[self.head :] + self.times[: self.head]
-        kept = [min(at, now_ns) for at in ordered if at + self.window_ns > now_ns][-limit:]
-        return SlidingWindow(limit, self.window_ns, kept, 0, kept[-1] if kept else 0)
+    def resized(self, limit: int) -> SlidingWindow:
+        """The same events under another limit: the newest of them."""
+        return self._with(self._ordered()[-limit:], limit)
+
+    def pruned(self, now_ns: int) -> SlidingWindow:
+        """The same window without the events that have left it: what is worth saving."""
+        return self._with([min(at, now_ns) for at in self._ordered() if at + self.window_ns > now_ns], self.limit)
+
+    def _ordered(self) -> list[int]:
+        return self.times[self.head :] + self.times[: self.head]
+
+    def _with(self, times: list[int], limit: int) -> SlidingWindow:
+        return SlidingWindow(limit, self.window_ns, times, 0, times[-1] if times else 0)
 
     def _step_back(self, now_ns: int) -> None:
         self.times = [min(at, now_ns) for at in self.times]
@@ -87,16 +95,21 @@ class RateState(Struct):
             self.orders_minute.add(now_ns)
         self.note_message(now_ns)
 
-    def carried_to(self, fresh: RateState, now_ns: int) -> RateState:
-        """These events in the windows of ``fresh``: after a reload, after a restart, and pruned for saving."""
+    def carried_to(self, fresh: RateState) -> RateState:
+        """These events in the windows of ``fresh``: after a restart and after a reload, with whatever limits."""
         return RateState(
-            _carried(self.orders_second, fresh.orders_second, now_ns),
-            _carried(self.orders_minute, fresh.orders_minute, now_ns),
-            _carried(self.messages_second, fresh.messages_second, now_ns),
+            _carried(self.orders_second, fresh.orders_second),
+            _carried(self.orders_minute, fresh.orders_minute),
+            _carried(self.messages_second, fresh.messages_second),
         )
 
+    def pruned(self, now_ns: int) -> RateState:
+        """Without what has left its window, for a checkpoint."""
+        windows = (self.orders_second, self.orders_minute, self.messages_second)
+        return RateState(*(None if window is None else window.pruned(now_ns) for window in windows))
 
-def _carried(old: SlidingWindow | None, new: SlidingWindow | None, now_ns: int) -> SlidingWindow | None:
+
+def _carried(old: SlidingWindow | None, new: SlidingWindow | None) -> SlidingWindow | None:
     if old is None or new is None:
         return new
-    return old.resized(new.limit, now_ns)
+    return old.resized(new.limit)

@@ -459,16 +459,16 @@ class TestRates:
         gate = RiskGate(limits)
         assert self.entries(gate, [0, 1]) == [None, None]
         saved = msgspec.msgpack.encode(gate.saved_rates(NOON_NS + 1))
-        again = RiskGate(limits, msgspec.msgpack.decode(saved, type=type(gate.rates)), NOON_NS + 1)
+        again = RiskGate(limits, msgspec.msgpack.decode(saved, type=type(gate.rates)))
         times = [2, SECOND_NS, SECOND_NS + 1]
         assert self.entries(again, times) == [C.ORDERS_PER_SECOND, None, C.ORDERS_PER_MINUTE]
 
     def test_survive_a_reload_with_other_limits(self):
         gate = RiskGate(RiskLimits(orders_per_second=3))
         assert self.entries(gate, [0, 1, 2]) == [None] * 3
-        tighter = RiskGate(RiskLimits(orders_per_second=2, orders_per_minute=9), gate.rates, NOON_NS + 3)
+        tighter = RiskGate(RiskLimits(orders_per_second=2, orders_per_minute=9), gate.rates)
         assert self.entries(tighter, [3, SECOND_NS + 1]) == [C.ORDERS_PER_SECOND, None]
-        looser = RiskGate(RiskLimits(orders_per_second=4), gate.rates, NOON_NS + 3)
+        looser = RiskGate(RiskLimits(orders_per_second=4), gate.rates)
         assert self.entries(looser, [3, 4]) == [None, C.ORDERS_PER_SECOND]
 
 

@@ -55,18 +55,19 @@ class TestASlidingWindow:
         for gap in gaps:
             now += gap
             window.add(now)
-        again = window.resized(other, now)
+        again = window.resized(other)
         ordered = window.times[window.head :] + window.times[: window.head]
-        assert again.times == [at for at in ordered if at > now - WINDOW_NS][-other:]
+        assert again.times == ordered[-other:]
         assert (again.limit, again.head) == (other, 0)
-        assert again.has_room(now) == (len(again.times) < other)
+        assert again.has_room(now) == (sum(at > now - WINDOW_NS for at in again.times) < other)
+        assert again.pruned(now).times == [at for at in ordered if at > now - WINDOW_NS][-other:]
 
     @given(limits, gaps)
     def test_behaves_the_same_after_it_was_saved(self, limit, gaps):
         window, now = SlidingWindow(limit, WINDOW_NS), 0
         for gap in gaps:
             now += gap
-            again = msgspec.msgpack.decode(msgspec.msgpack.encode(window.resized(limit, now)), type=SlidingWindow)
+            again = msgspec.msgpack.decode(msgspec.msgpack.encode(window.pruned(now)), type=SlidingWindow)
             for later in range(now, now + 2 * WINDOW_NS, 7):
                 assert again.has_room(later) == window.has_room(later)
             if window.has_room(now):
@@ -98,7 +99,7 @@ class TestTheState:
         old = RateState.of(2, None, 2)
         old.note_order(5)
         fresh = RateState.of(4, 9, None)
-        carried = old.carried_to(fresh, 6)
+        carried = old.carried_to(fresh)
         assert carried.orders_second == SlidingWindow(4, SECOND_NS, [5], 0, 5)
         assert carried.orders_minute is fresh.orders_minute
         assert carried.messages_second is None
