@@ -175,7 +175,8 @@ class Feed(Actor):
         await self._source.open(lowest)
         self._arrived = False
         if lowest >= Stamp.position(self._frontier):
-            await self._arrive(None, Stamp.after(lowest))
+            await self._arrive()
+            await self._catch_up(None, max(Stamp.after(lowest), self._frontier))
 
     async def _where(self, ref: ActorRef) -> Stand:
         for _ in range(RESTART_WAITS_MAX):
@@ -222,7 +223,8 @@ class Feed(Actor):
                 point("feed.rewinding")
             stop = self._stop_before_frontier(window, index)
             if stop == index:
-                # The journal ends at this tick, before the strategies saw it: this is where a restart adds to the past.
+                # The journal ends at this tick: this is where a restart adds to the past. What was asked for there goes out
+                # before the strategies hear of it, or one of them would answer news that the rest of it should precede.
                 # Not all that is recorded there is news of the venue's: it may not have met this tick yet.
                 unmet = window.first_position + index > self._venue_at
                 await self._loud_tick(window, index, venue_acts=self.settings.lockstep and unmet)
@@ -236,8 +238,6 @@ class Feed(Actor):
                 index += 1
                 if self._arrived and (self._told_to_stop() or self._cut_is_due()):
                     break
-            if not self._arrived and window.first_position + index > Stamp.position(self._frontier):
-                await self._arrive(window, self._frontier)
         return index
 
     async def _quiet_until(self, window: TickWindow, index: int, stop: int) -> tuple[int, int]:
@@ -257,15 +257,14 @@ class Feed(Actor):
         count = len(window.ticks)
         if self._arrived:
             return count
-        at = Stamp.position(self._frontier) - window.first_position + self._frontier % 2
+        at = Stamp.position(self._frontier) - window.first_position
         return max(index, min(count, at))
 
-    async def _arrive(self, window: TickWindow | None, stamp: int) -> None:
+    async def _arrive(self) -> None:
         """Everybody is back where the journal ends: what waits to be sent may go out, and the run goes on."""
         self._arrived = True
         point("feed.arrived")
         self._heard(await self._executor_side(self._executor, CaughtUp()))
-        await self._catch_up(window, max(stamp, self._frontier))
 
     async def _quiet_ticks(self, window: TickWindow, index: int, calm: int) -> int:
         until = Stamp.after(window.ticks[calm - 1].position)
@@ -288,9 +287,7 @@ class Feed(Actor):
         elif self.settings.lockstep:
             await self._session.send(VenuePassed(window, index + 1))
         if not self._arrived and tick.position >= Stamp.position(self._frontier):
-            self._arrived = True
-            point("feed.arrived")
-            self._heard(await self._executor_side(self._executor, CaughtUp()))
+            await self._arrive()
         asked = await self._executor_side(self._monitor, WatchTick(window, index, self._journal_to))
         if asked:
             await self._settle(before)

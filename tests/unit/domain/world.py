@@ -307,7 +307,8 @@ class World:
         self.venue_at = self.matcher.position
         windows = 0
         if at >= Stamp.position(self.frontier):
-            self._arrive(None, Stamp.after(at))
+            self._go_on()
+            self._catch_up(None, max(Stamp.after(at), self.frontier))
         while at < len(self.ticks):
             part = self.ticks[at : at + self.window_max]
             bars = {i: self.bars[at + i] for i in range(len(part)) if at + i in self.bars}
@@ -336,18 +337,12 @@ class World:
             else:
                 self.loud(window, index, venue_acts=acts == index)
                 index += 1
-            if not self.arrived_there and window.first_position + index > Stamp.position(self.frontier):
-                self._arrive(window, self.frontier)
 
     def _stop_before_frontier(self, window: TickWindow, index: int) -> int:
         if self.arrived_there:
             return len(window.ticks)
-        at = Stamp.position(self.frontier) - window.first_position + self.frontier % 2
+        at = Stamp.position(self.frontier) - window.first_position
         return max(index, min(len(window.ticks), at))
-
-    def _arrive(self, window: TickWindow | None, stamp: int) -> None:
-        self._go_on()
-        self._catch_up(window, max(stamp, self.frontier))
 
     def _go_on(self) -> None:
         self.settle()  # first it is known what became of every order
