@@ -159,21 +159,21 @@ class Strategist(Actor):
                 if attached.joins or not self._replayable:
                     core.skip(Stamp.position(attached.frontier))
                 point("strategist.attached")
-                _own(core.start, *self._now(attached))
+                _own(core.start, *self._now(attached, core.last_tick_ns))
             except Exception as error:  # noqa: BLE001 - not swallowed: it is judged, and raised unless the strategy is given up
                 await self._judge(error, attached.position)
         early, self._early = self._early, []
         for message, reply in early:
             await self._guarded(message, reply)
 
-    def _now(self, attached: Attached) -> tuple[int, int]:
-        """Event time, and how long a live feed went unseen."""
+    def _now(self, attached: Attached, last_tick_ns: int) -> tuple[int, int]:
+        """Event time, and how long a live feed went unseen: since the last tick that is in the state it goes on from."""
         if attached.joins:
             return attached.ts_ns, UNSEEN_NS
-        if self._replayable or not attached.saved:
+        if self._replayable:
             return attached.ts_ns, 0
         now_ns = self.clock.now_ns()
-        return now_ns, max(0, now_ns - attached.ts_ns)
+        return now_ns, max(0, now_ns - last_tick_ns) if last_tick_ns else 0
 
     async def _guarded(self, message: Any, reply: Reply | None) -> None:
         assert reply is not None
