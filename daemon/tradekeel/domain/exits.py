@@ -16,10 +16,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import Order, Purpose
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 
 NEVER_NS = 2**63 - 1
+_HOLDING = (TradeStatus.OPEN, TradeStatus.CLOSING)
 
 
 class Levels(Struct):
@@ -79,6 +82,7 @@ class ExitWatch:
     def __init__(self) -> None:
         self.trades: dict[str, Trade] = {}
         self.best: dict[str, Decimal] = {}  # of trailing trades that we keep
+        self.claims: dict[str, dict[str, Decimal]] = {}  # what exits under way may still take, by trade and order
         self.asked: dict[str, int] = {}  # trade id to the tick at which an exit was last asked for
         self.turns: dict[
             str, int
@@ -90,12 +94,12 @@ class ExitWatch:
         change of one."""
 
     def changed(self, trades: Iterable[Trade]) -> None:
-        """Take over the latest versions: open ones are watched, closing and ended ones are not."""
+        """Take over the latest versions. Watched is what holds something that no exit under way has claimed."""
         for trade in trades:
             if trade.is_open and trade.trade_id not in self.turns:
                 self._next_turn += 1
                 self.turns[trade.trade_id] = self._next_turn
-            if trade.status is TradeStatus.OPEN and _watched(trade):
+            if trade.status in _HOLDING and _watched(trade) and self._unclaimed(trade) > ZERO:
                 self.trades[trade.trade_id] = trade
                 if _trails(trade) and trade.best_price is not None:
                     self.best[trade.trade_id] = _better(trade, self.best.get(trade.trade_id), trade.best_price)
@@ -106,6 +110,23 @@ class ExitWatch:
                     self.best.pop(trade.trade_id, None)
                     self.asked.pop(trade.trade_id, None)
                     self.turns.pop(trade.trade_id, None)
+
+    def claimed(self, order: Order) -> None:
+        """An exit of a strategy, of ours or of a person: what it may still take needs no other. The rest goes on being watched.
+
+        Protective orders that the venue holds claim nothing: they end before another exit takes their place.
+        """
+        if order.purpose is not Purpose.EXIT or order.parent_id is not None or order.trade_id is None:
+            return
+        claims = self.claims.setdefault(order.trade_id, {})
+        claims[order.client_order_id] = order.open_quantity
+        if order.is_terminal:
+            del claims[order.client_order_id]
+            if not claims:
+                del self.claims[order.trade_id]
+
+    def _unclaimed(self, trade: Trade) -> Decimal:
+        return trade.open_quantity - sum(self.claims.get(trade.trade_id, {}).values(), ZERO)
 
     def _measure(self, symbol: str) -> None:
         """The levels of one instrument, from the trades that there are."""

@@ -18,7 +18,7 @@ from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
 from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import OrderStatus
+from tradekeel.domain.orders import Order, OrderStatus, Purpose
 from tradekeel.domain.performance import PerformanceState, PerformanceTracker
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen
@@ -75,6 +75,8 @@ class MonitorCore:
         self.risk = RiskMonitor(limits, state.risk if state else None)
         self.tracker = PerformanceTracker(state.tracker if state else None)
         self.watch.best.update(state.best if state else {})
+        for order in view.orders.values():
+            self.watch.claimed(order)
         self.watch.changed(view.trades.values())
 
     # --- news ------------------------------------------------------------------------------------------------------------
@@ -97,12 +99,23 @@ class MonitorCore:
             entry = news.popleft()
             before = self.view.latch
             trades = [row for row in entry.rows if isinstance(row, Trade)]
+            exits = [row for row in entry.rows if isinstance(row, Order) and row.purpose is Purpose.EXIT]
             if trades:
                 self._count(trades, entry.record)
-                self.watch.changed(trades)
             self.view.follow(entry)
+            self._watch_again(trades, exits)
             self._take(entry.record, before)
         self.stamp = max(self.stamp, stamp)
+
+    def _watch_again(self, trades: Sequence[Trade], exits: Sequence[Order]) -> None:
+        """The trades that changed, and those of which an exit took, or let go of, a part."""
+        changed = {trade.trade_id: trade for trade in trades}
+        for order in exits:
+            self.watch.claimed(order)
+            trade = self.view.trades.get(order.trade_id or "")
+            if trade is not None:
+                changed.setdefault(trade.trade_id, trade)
+        self.watch.changed(changed.values())
 
     def _take(self, record: r.Record, latch_before: r.Latch) -> None:
         if isinstance(record, r.VenueReported):

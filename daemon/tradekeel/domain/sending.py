@@ -47,7 +47,7 @@ class Sending(AccountCore):
         entry = self.book.orders.get(trade.entry_order_id) if trade is not None else None
         if trade is None or entry is None or entry.purpose is not Purpose.ENTRY:
             return
-        if exit_.quantity >= trade.open_quantity:
+        if self.book.closable(trade) <= ZERO:
             self._cancel(step, entry.client_order_id, None, "its trade is being closed", now_ns)
 
     def _held_by(self, order: Order) -> bool:

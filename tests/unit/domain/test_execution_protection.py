@@ -194,6 +194,47 @@ def test_while_one_attached_exit_works_the_venue_keeps_the_trade() -> None:
     assert not desk.trade(trade).exits_at_venue
 
 
+@pytest.mark.parametrize("whose", ["the strategy's", "somebody else's"])
+def test_where_the_stop_is_gone_the_target_ends_too_and_the_monitor_keeps_both(whose: str) -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    if whose == "the strategy's":
+        desk.decide(Cancel(client_order_id=stop.client_order_id))
+
+    assert cancels_in(desk.news(K.ORDER_CANCELED, stop)) == [target.client_order_id]
+    desk.news(K.ORDER_CANCELED, target)
+
+    left = desk.trade(trade)
+    assert (left.exits_at_venue, left.stop_loss, left.take_profit) == (False, D("1.09000"), D("1.12000"))
+
+
+def test_where_the_target_is_gone_the_stop_stays_where_it_outlives_us() -> None:
+    desk = ExecutorDesk()
+    trade, _, target = protected(desk)
+
+    assert not desk.news(K.ORDER_CANCELED, target).requests
+    assert desk.trade(trade).exits_at_venue
+
+
+def test_an_exit_of_a_part_asks_for_the_end_of_each_attached_exit_once() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    asked = cancels_in(desk.decide(leave(trade, 400)))
+    assert sorted(asked) == sorted([stop.client_order_id, target.client_order_id])
+    assert not desk.news(K.ORDER_CANCELED, stop).requests
+
+
+def test_two_exits_that_take_all_of_a_trade_end_its_entry() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900")))
+    entry = desk.order(entry_id)
+    desk.accept(entry)
+    desk.fill(entry, 600)
+    trade = desk.book.trades[entry.trade_id or ""]
+    assert not cancels_in(desk.decide(leave(trade, 400)))
+    assert cancels_in(desk.decide(leave(trade, 200))) == [entry_id]
+
+
 def test_an_entry_that_fills_after_its_end_goes_to_the_monitor() -> None:
     """Venues report a cancel before the fill that preceded it; its exits have ended with it."""
     desk = ExecutorDesk()

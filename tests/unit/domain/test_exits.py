@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.unit.domain.make import trade
+from tests.unit.domain.make import order, trade
 from tradekeel.domain.exits import ExitWatch
+from tradekeel.domain.orders import OrderStatus, Purpose
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 
@@ -129,13 +130,38 @@ def test_also_when_one_of_them_has_been_away() -> None:
 # --- who is watched ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [TradeStatus.PENDING, TradeStatus.CLOSING, TradeStatus.CLOSED, TradeStatus.FAILED])
-def test_only_open_trades_are_watched(status: TradeStatus) -> None:
+@pytest.mark.parametrize("status", [TradeStatus.PENDING, TradeStatus.CLOSED, TradeStatus.FAILED])
+def test_only_trades_that_hold_something_are_watched(status: TradeStatus) -> None:
     watched = watch(held(stop_loss="1.10"))
 
     watched.changed([structs.replace(held(stop_loss="1.10"), status=status)])
 
     assert watched.at(tick("1.00", "1.01")) == ([], [])
+
+
+def test_what_an_exit_has_claimed_is_not_watched_and_the_rest_is() -> None:
+    kept = structs.replace(held(stop_loss="1.10"), status=TradeStatus.CLOSING)
+    whole = order(purpose=Purpose.EXIT, trade_id=kept.trade_id, quantity=kept.open_quantity)
+    watched = watch()
+    watched.claimed(whole)
+    watched.changed([kept])
+    assert watched.at(tick("1.00", "1.01")) == ([], [])
+
+    watched.claimed(structs.replace(whole, quantity=D(400)))
+    watched.changed([kept])
+    exits, _ = watched.at(tick("1.00", "1.01", 2))
+    assert [exit_.reason for exit_ in exits] == [CloseReason.STOP_LOSS]
+
+
+def test_an_exit_that_ended_claims_nothing() -> None:
+    kept = structs.replace(held(stop_loss="1.10"), status=TradeStatus.CLOSING)
+    whole = order(purpose=Purpose.EXIT, trade_id=kept.trade_id, quantity=kept.open_quantity)
+    watched = watch()
+    for status in (OrderStatus.INTENDED, OrderStatus.REJECTED):
+        watched.claimed(structs.replace(whole, status=status))
+    watched.changed([kept])
+    assert watched.at(tick("1.00", "1.01"))[0]
+    assert not watched.claims
 
 
 def test_what_the_venue_keeps_is_watched_for_time_alone() -> None:
@@ -283,8 +309,9 @@ def stepped(trades: list[Trade], ticks: list[Tick], window: int) -> list[tuple[i
             exits, moves = watched.at(at)
             for exit_ in exits:
                 told.append((at.position, exit_.trade_id, exit_.reason.value))
-                known[exit_.trade_id] = structs.replace(known[exit_.trade_id], status=TradeStatus.CLOSING)
-                watched.changed([known[exit_.trade_id]])
+                known[exit_.trade_id] = closing = structs.replace(known[exit_.trade_id], status=TradeStatus.CLOSING)
+                watched.claimed(order(purpose=Purpose.EXIT, trade_id=closing.trade_id, quantity=closing.open_quantity))
+                watched.changed([closing])
             for move in moves:
                 before = known[move.trade_id]
                 told.append((at.position, move.trade_id, f"stop {move.stop}"))

@@ -94,6 +94,31 @@ def test_a_trade_is_watched_from_the_tick_at_which_it_was_filled() -> None:
     assert seen
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("fate", ["works", "unknown", "refused"])
+def test_while_an_exit_of_a_part_is_under_way_the_rest_is_watched(fate: str, restarted: bool) -> None:
+    pair = Pair()
+    trade = pair.desk.trade(pair.desk.book.trades[pair.open(stop_loss="1.09000")])
+    part = pair.desk.decide(leave(trade, 100))
+    (exit_id,) = placed_in(part)
+    pair.tell(part, pair.desk.accept(pair.desk.order(exit_id)))
+    if fate == "unknown":
+        pair.tell(pair.desk.keep(pair.desk.core.missing(exit_id, "the venue does not have it", pair.desk.now_ns)))
+    if fate == "refused":
+        pair.tell(pair.desk.news(K.ORDER_CANCELED, pair.desk.order(exit_id)))
+    if restarted:
+        pair.monitor = pair.fresh(View.of(pair.desk.book, None))
+
+    (wish,) = pair.at("1.08990").exits
+
+    asked = pair.desk.keep(
+        pair.desk.core.exit_trades([(wish.trade_id, wish.reason.value)], "monitor", pair.desk.now_ns)
+    )
+    assert pair.desk.order(placed_in(asked)[0]).quantity == (1000 if fate == "refused" else 900)
+    pair.tell(asked)
+    assert not pair.at("1.08980"), "all of it is claimed now"
+
+
 def test_a_tick_that_was_seen_changes_nothing() -> None:
     pair = Pair()
     pair.open(stop_loss="1.09000")
