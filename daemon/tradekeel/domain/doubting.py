@@ -190,7 +190,9 @@ class Doubting(Sending):
             return step.effects()
         if outcome is OrderStatus.NOT_SENT and order.seen_at_venue:
             return step.effects()
-        for gone in (*self._children(client_order_id), order):
+        # Attached exits that the venue has been seen to hold belong to what was filled: nothing was said of those.
+        unseen = (child for child in self._children(client_order_id) if not child.seen_at_venue)
+        for gone in (*unseen, order):
             self._change(step, gone, event, f"resolved by {by}", now_ns)
         with ledger():
             self._free_waiting(step, now_ns)

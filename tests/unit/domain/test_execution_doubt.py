@@ -361,6 +361,24 @@ def test_a_person_says_what_became_of_an_unknown_order(outcome: OrderStatus, sta
     assert not desk.book.orders, "its attached exits are over with it"
 
 
+def test_what_a_person_says_of_an_entry_is_nothing_about_exits_that_the_venue_has_shown() -> None:
+    """They protect what had filled; that they had ended was never said."""
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900", stop_loss="1.09000")))
+    entry = desk.order(entry_id)
+    (stop,) = desk.children(entry)
+    desk.accept(entry)
+    desk.fill(entry, 300)
+    desk.accept(stop)
+    desk.keep(desk.core.missing(entry_id, "the venue does not have it", desk.now_ns))
+
+    desk.keep(desk.core.resolve(entry_id, S.CANCELED, "anna", desk.now_ns))
+
+    assert desk.order(entry_id).status is S.CANCELED
+    assert desk.order(stop.client_order_id).status is S.ACCEPTED
+    assert desk.book.trades[entry.trade_id or ""].exits_at_venue
+
+
 def test_only_unknown_orders_are_resolved_and_only_as_something_that_ended() -> None:
     desk = ExecutorDesk()
     entry_id = entered(desk)

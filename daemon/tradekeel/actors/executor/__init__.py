@@ -70,14 +70,19 @@ class Executor(Starting, Following, People):
         if handler is None:
             raise TypeError(f"the executor does not know {type(message).__name__}")
         handler(self, message, reply)
+        self._serve_those_that_waited()
         self._flush()
         self._answer_settled()
 
-    def _answer_settled(self) -> None:
+    def _serve_those_that_waited(self) -> None:
+        """The books were compared, and the record of it is durable. Who has given up meanwhile wants nothing any more."""
         if self._waiting_ready and self.core.ready and not self._unacknowledged:
-            attaching, self._waiting_ready = self._waiting_ready, []
-            for message, reply in attaching:
-                self._attach(message, reply)
+            waiting, self._waiting_ready = self._waiting_ready, []
+            for message, reply in waiting:
+                if reply is None or not reply.expired:
+                    _HANDLERS[type(message)](self, message, reply)
+
+    def _answer_settled(self) -> None:
         if self._settling and self._is_quiet():
             waiting, self._settling = self._settling, []
             for reply in waiting:

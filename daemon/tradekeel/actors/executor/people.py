@@ -31,6 +31,10 @@ class People(Shell):
             if reply is not None:
                 reply.send(f"nothing to do: {self.terms.account} is over, {FEED_HAS_ENDED}")
             return
+        if message.command is Command.FLATTEN and not self.core.ready:
+            # Its exits would be taken for those of an earlier incarnation, which may have been sent, and go out twice.
+            self._waiting_ready.append((message, reply))
+            return
         now, by, why = self._now(), message.by, message.reason
         effects, said = self._obey(message, now, by, why)
         self._take(effects)

@@ -156,7 +156,7 @@ class Shell(Actor):
         self._asked = 0  # ticks to match, lookups and reconciliations on their way
         self._deferred: deque[Envelope] = deque()
         self._settling: list[Reply] = []
-        self._waiting_ready: list[tuple[Any, Reply]] = []
+        self._waiting_ready: list[tuple[Any, Reply | None]] = []  # what cannot be done before the books were compared
         self._tail: deque[Entry] = deque()
         self._saved: dict[str, Checkpoint] = {}
         self._cut_book: bytes | None = None
@@ -311,9 +311,10 @@ class Shell(Actor):
         if isinstance(answer, Exception):
             # The session did not answer at all: whatever was asked may have been done.
             for ask in message.asks:
-                self._take(
-                    self.core.lost(client_id_of(ask), f"no answer from the venue session: {answer}", self._now())
-                )
+                why = f"no answer from the venue session: {answer}"
+                self._take(self.core.lost(client_id_of(ask), why, self._now()))
+                if isinstance(ask, CancelOrder | AmendOrder):
+                    self.spawn(self._ask_later, ask)
             return
         performed = performed_of(answer)
         self._news(performed)
