@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from tradekeel.domain.evidence import Proof
 from tradekeel.domain.messages import OrderRequest, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.ticks import TickWindow
-
-
-class Proof(StrEnum):
-    """How a venue can prove that an order never arrived."""
-
-    CURSOR = "cursor"  # its account record is gap-free: what is not in it did not happen
-    EXPIRY = "expiry"  # it refuses requests older than a deadline that we send along
-    NONE = "none"  # only a person can tell
 
 
 class VenueCapabilities(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from tests.benchmarks.support import (
     run_house,
 )
 from tradekeel.actors.session import Session
+from tradekeel.domain.evidence import Proof
 from tradekeel.domain.messages import (
     Decision,
     Enter,
@@ -38,7 +39,7 @@ from tradekeel.domain.orders import OrderType, Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import AccountReady, CaughtUp, Decide, See, Settle
 from tradekeel.domain.ticks import Tick
-from tradekeel.ports import LastCheck, Proof, Venue, VenueCapabilities
+from tradekeel.ports import LastCheck, Venue, VenueCapabilities
 from tradekeel.runtime import collector
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.childspec import ChildSpec

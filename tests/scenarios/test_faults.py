@@ -50,13 +50,11 @@ HANDLED = {
 ELSEWHERE = {
     ("executor", "FailStrategy"): "test_strategy_faults: an executor that fails while a strategy is given up",
     ("executor", "Describe"): "asked once a second, for the status: test_signals reads it",
-    ("executor", "NewsWaits"): "a venue that pushes its news, which paper does not",
     ("executor", "ReconcileAgain"): "a venue that cannot be reached, which paper always can",
     (
         "executor",
         "AskAgain",
     ): "a cancel or an amendment that no venue answered, which paper always does: tests/unit/actors",
-    ("executor", "News"): "after a halt of the books, or news that waits",
 }
 """What none of the short runs needs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_waiting as waiting
-from tests.scenarios.support import Action, Home, fail_at, told_differently
+from tests.scenarios.support import Action, Home, caught_signals, fail_at, send_at, told_differently
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.faults import InjectedFault
 from tradekeel.statedir import Command, CommandFiles, StateDir
@@ -78,6 +79,25 @@ def test_a_flatten_that_comes_before_the_books_were_compared_is_carried_out_once
         assert home.open_trades(account) == 0
         assert [o for o in home.ours(account).orders if o["status"] in ("not_sent", "unknown")] == []
     assert "manual" in [trade["exit_reason"] for trade in home.ours("b").trades]
+
+
+@pytest.mark.parametrize("asked", [(), (signal.SIGUSR1,)])
+def test_a_pause_that_somebody_asks_for_while_a_stop_flattens_stays(
+    tmp_path: Path, asked: tuple[signal.Signals, ...]
+) -> None:
+    """To flatten, the stop pauses, too; what it paused for its own sake it ends, and nothing else."""
+    toml = configs.head(more='on_stop = "flatten"') + configs.market(TICKS) + configs.account("a")
+    home = Home(tmp_path / "home", toml + configs.strategy("ema", "a"))
+    with caught_signals() as inbox:
+        actions = {
+            "a/executor:Decide": send_at(8, signal.SIGTERM),
+            "a/executor:EndWorking": send_at(1, *asked),
+        }
+        assert home.live(actions, signals=inbox).code == 0
+    assert home.open_trades("a") == 0
+    assert bool(home.execution("a")["paused"]) is bool(asked)
+    *_, asked_at, filled_at = [r["transaction"]["position"] for r in home.records("a", "venue_reported")]
+    assert filled_at == asked_at + 1, "no tick of the market is passed over"
 
 
 def test_a_live_market_went_unseen_since_the_last_tick_whatever_was_recorded_in_between(tmp_path: Path) -> None:

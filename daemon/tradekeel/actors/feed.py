@@ -117,6 +117,7 @@ class Feed(Actor):
         self._last_cut_s = 0.0
         self._last_cut_sequence = 0
         self._frontier = 0  # a stamp
+        self._window: TickWindow | None = None  # the one that is being conducted
         self._venue_at = (
             0  # the last tick that a venue which is driven by our feed had durably met when this feed began
         )
@@ -170,7 +171,7 @@ class Feed(Actor):
         lowest = min(positions) if self._source.info.replayable else max(*positions, Stamp.position(self._frontier))
         self._journal_to = await self._executor_side(self._executor, Settle(0))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
-        self._at = lowest
+        self._at, self._window = lowest, None
         point("feed.open")
         await self._source.open(lowest)
         self._arrived = False
@@ -195,7 +196,7 @@ class Feed(Actor):
             window = await self._waiting.wait(self._source.next_window, self.settings.window_ticks_max)
             if window is None:
                 return not self._told_to_stop()
-            index = 0
+            self._window, index = window, 0
             while index < len(window.ticks) and not self._told_to_stop():
                 index = await self._conduct_window(window, index)
                 self._stands_behind(window, index)
@@ -461,15 +462,24 @@ class Feed(Actor):
             if not status.trades or left_s <= 0:
                 break
             with move_on_after(self.clock, left_s):
-                window = await self._source.next_window(FLATTEN_WINDOW_TICKS)
-                if window is None:
+                if not await self._conduct_on():
                     break
-                index = 0
-                while index < len(window.ticks):
-                    index = await self._conduct_window(window, index)
-                    self._stands_behind(window, index)
         if not before.paused:
             await self._executor_side(self._executor, EndWorking("resume", message.reason, self._last_ns))
+
+    async def _conduct_on(self) -> bool:
+        """To the next tick at which something happens; first through the rest of the window that the stop interrupted.
+
+        False: there are no more ticks.
+        """
+        window = self._window
+        if window is None or self._at >= window.last_position:
+            window = self._window = await self._source.next_window(FLATTEN_WINDOW_TICKS)
+            if window is None:
+                return False
+        index = await self._conduct_window(window, max(0, self._at + 1 - window.first_position))
+        self._stands_behind(window, index)
+        return True
 
     async def _stop_strategies(self, reason: str) -> None:
         stamp = Stamp.after(self._at)

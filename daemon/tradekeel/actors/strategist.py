@@ -28,7 +28,7 @@ from tradekeel.domain.protocol import (
     Taken,
     Where,
 )
-from tradekeel.domain.records import Checkpoint, StrategyStatus
+from tradekeel.domain.records import Checkpoint
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import ErrorAction, TradekeelError, action_of
@@ -249,7 +249,7 @@ class Strategist(Actor):
 
     async def _fail(self, reason: str) -> None:
         self._inert, self._core = True, None
-        message = FailStrategy(self._strategy, StrategyStatus.FAILED, reason)
+        message = FailStrategy(self._strategy, reason)
         await self._executor.ask(message, timeout_s=ASK_TIMEOUT_S)
 
     def _keeping_step(self, message: Any) -> Any:

@@ -1,8 +1,6 @@
 """A strategy's decision becomes intents and denials, all of it in one record.
 
-Requests are gone through in the order they were made, because that is also the order of sending. Three parties may
-want out of one trade: its strategy, the monitor, a person. The first takes the claim: what a later one may ask for is
-what is held less what live, unsent and unknown exits may already take (:meth:`~tradekeel.domain.book.Book.closable`).
+Requests are gone through in the order they were made, because that is also the order of sending.
 """
 
 from __future__ import annotations

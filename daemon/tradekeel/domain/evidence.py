@@ -31,11 +31,11 @@ NS_PER_S = 1_000_000_000
 
 
 class Proof(StrEnum):
-    """How a venue can prove that an order never arrived (the words of ``ports.Proof``)."""
+    """How a venue can prove that an order never arrived."""
 
-    CURSOR = "cursor"
-    EXPIRY = "expiry"
-    NONE = "none"
+    CURSOR = "cursor"  # its account record is gap-free: what is not in it did not happen
+    EXPIRY = "expiry"  # it refuses requests older than a deadline that we send along
+    NONE = "none"  # only a person can tell
 
 
 class Verdict(StrEnum):

@@ -1,7 +1,7 @@
 """Positions: the net of all fills, kept as exact cost and never as an average.
 
-A :class:`Lot` holds a quantity and what it cost. Closing a part releases a part of the cost, rounded once by name
-(:attr:`~tradekeel.domain.money.Rounding.RELEASED_COST`); the remainder stays in the lot, so that after the last unit is
+A :class:`Position` holds a quantity and what it cost. Closing a part releases a part of the cost, rounded once by name
+(:attr:`~tradekeel.domain.money.Rounding.RELEASED_COST`); the remainder stays in the position, so that after the last unit is
 gone the sums of what was released and what was paid agree to the last digit. A netting account keeps one signed position an
 instrument; a hedging account keeps one position an opening order.
 

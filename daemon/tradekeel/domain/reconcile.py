@@ -110,11 +110,15 @@ class FindingKind(StrEnum):
 
 
 class Resolution(StrEnum):
-    """What the executor does about a finding."""
+    """What follows from a finding. To read on, to make unknown and to halt is done on the spot.
+
+    Of every order in doubt a lookup is under way already (see :mod:`tradekeel.domain.doubting`), and what the venue has of
+    its own comes with its record: for these nothing is done twice.
+    """
 
     READ_ON = "read_on"  # book the venue's news first, then compare again
-    LOOK_UP = "look_up"  # ask the venue about this one order
-    ADOPT = "adopt"  # the venue's version becomes ours
+    LOOK_UP = "look_up"  # the lookup of the order, or orders, that is under way settles it
+    ADOPT = "adopt"  # the venue's version becomes ours, by its record or by the lookup that is under way
     MAKE_UNKNOWN = "make_unknown"  # freeze the exposure and look it up
     HALT = "halt"  # a person looks at both books
 

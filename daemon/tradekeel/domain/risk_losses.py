@@ -6,8 +6,8 @@ becomes reduce-only or halted (``on_trip``), once, until a person releases it; t
 it was given at.
 
 Equity is piecewise linear in prices, so the worst and the best that it can have been over many ticks follow from the range
-that bid and ask covered (:func:`equity_range`). As long as even the worst case trips nothing, the ticks in between need not be
-valued one by one (:meth:`RiskMonitor.quiet`).
+that bid and ask covered (:meth:`Marks.equity_range`). As long as even the worst case trips nothing, the ticks in
+between need not be valued one by one (:meth:`RiskMonitor.quiet`).
 """
 
 from __future__ import annotations

@@ -22,14 +22,15 @@ from tradekeel.actors.executor.chronicle import Chronicle
 from tradekeel.actors.executor.shell import SideRead
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
+from tradekeel.domain.evidence import Proof
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Decision, VenueBalance
 from tradekeel.domain.protocol import Attach, Attached, FailStrategy, LookUp, Reached, Reconcile, Run, VenueSide
-from tradekeel.domain.records import Mode, StrategyStatus
+from tradekeel.domain.records import Mode
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import FAULT_TABLE, ErrorAction, TradekeelError, action_of
-from tradekeel.ports import Proof, VenueCapabilities
+from tradekeel.ports import VenueCapabilities
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.errors import ActorDied, StuckActor
@@ -239,7 +240,7 @@ async def test_a_strategy_is_given_up_for_what_is_rejected_and_crashes_with_ever
         answer = await answer_of(w, "strategist", Run(None, 7, 0))
         if isinstance(error, TradekeelError) and action_of(error) is ErrorAction.REJECT:
             assert answer == Reached(7, decided=False)
-            assert [f.status for f in clerk.failed] == [StrategyStatus.FAILED]
+            assert [f.strategy for f in clerk.failed] == ["s"]
             assert w.faults == []
         else:
             assert isinstance(answer, ActorDied)

@@ -9,10 +9,11 @@ import pytest
 
 from tradekeel.actors.session import Session
 from tradekeel.domain.effects import AmendOrder, CancelOrder, VenueAsk
+from tradekeel.domain.evidence import Proof
 from tradekeel.domain.messages import OrderRequest, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.protocol import OutcomeKind, Perform, Performed
 from tradekeel.errors import OutcomeUnknown
-from tradekeel.ports import LastCheck, Proof, VenueCapabilities
+from tradekeel.ports import LastCheck, VenueCapabilities
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.clock import ManualClock
 from tradekeel.runtime.restart import Intensity, Strategy

@@ -18,7 +18,6 @@ from tradekeel.domain.evidence import (
     look,
     next_look_ns,
 )
-from tradekeel.ports import Proof as PortsProof
 
 CURSOR = EvidenceRules.of("cursor", request_timeout_s=10, lag_margin_s=2)
 EXPIRY = EvidenceRules.of("expiry", request_timeout_s=10, lag_margin_s=2)
@@ -37,11 +36,6 @@ def after(rules: EvidenceRules, *looks: Look, start: NotFoundEvidence = START) -
 
 def missed(at_ns: int, *, complete: bool = True, request_over: bool = True) -> Look:
     return Look(asked_ns=at_ns, found=False, complete=complete, request_over=request_over)
-
-
-def test_a_venues_capabilities_use_the_same_words():
-    assert {p.value for p in Proof} == {p.value for p in PortsProof}
-    assert EvidenceRules.of(PortsProof.CURSOR, 10, 2) == CURSOR
 
 
 class TestACursor:

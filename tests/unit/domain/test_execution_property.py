@@ -38,7 +38,9 @@ def test_a_day_without_accidents_balances(seed: int) -> None:
 
 
 @given(seeds, st.integers(1, 4))
-@example(3, 2)  # between the requests of one decision: what came of the first made a strategy decide before the rest was out
+@example(
+    3, 2
+)  # between the requests of one decision: what came of the first made a strategy decide before the rest was out
 def test_killed_anywhere_the_day_ends_as_if_it_had_not_been(seed: int, kills: int) -> None:
     plain = world(seed).run()
     chance = random.Random(seed)

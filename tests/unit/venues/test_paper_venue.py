@@ -11,9 +11,10 @@ import pytest
 from tests.unit.domain.matching_desk import NS, START_S, D, stop, target, tell
 from tests.unit.venues.paper_desk import ACCOUNT, allow, paper, request, ticks
 from tradekeel.config.decode import decode
+from tradekeel.domain.evidence import Proof
 from tradekeel.domain.matching import Commission, FinancingRate, PaperAccount, PaperSettings, Slippage
 from tradekeel.errors import InputError, OutcomeUnknown, VenueUnreachable
-from tradekeel.ports import Proof, TickMatcher, Venue
+from tradekeel.ports import TickMatcher, Venue
 from tradekeel.venues.paper import PaperVenue
 
 QUOTES = ("1.10000/1.10010", "1.10020/1.10030", "1.10040/1.10050", "1.10060/1.10070")

@@ -46,8 +46,10 @@ class People(Shell):
         account = self.terms.account
         match message.command:
             case Command.PAUSE:
+                self._stays_paused = True
                 return self.core.pause(True, why, by, now), f"{account} is paused: no new entries, exits go on"
             case Command.RESUME:
+                self._stays_paused = False
                 return self.core.pause(False, why, by, now), f"{account} takes entries again"
             case Command.KILL:
                 return self.core.latch(
@@ -126,7 +128,8 @@ class People(Shell):
         if message.what == "flatten":
             self._take(self.core.flatten("stop", self._now()))
         elif message.what == "resume":
-            self._take(self.core.pause(False, message.reason, "stop", self._now()))
+            if not self._stays_paused:
+                self._take(self.core.pause(False, message.reason, "stop", self._now()))
         else:
             self._take(self.core.cancel_entries(message.reason, self._now(), everything=message.what == "all"))
         if reply is not None:
@@ -139,8 +142,7 @@ class People(Shell):
             self._settling.append(reply)
 
     def _fail_strategy(self, message: FailStrategy, reply: Reply | None) -> None:
-        self._take(self.core.retire(message.strategy, message.status, message.reason, self._now()))
-        if message.status is StrategyStatus.FAILED:
-            self._alert("critical", f"strategy {message.strategy} has failed: {message.reason}. Its exits go on.")
+        self._take(self.core.retire(message.strategy, StrategyStatus.FAILED, message.reason, self._now()))
+        self._alert("critical", f"strategy {message.strategy} has failed: {message.reason}. Its exits go on.")
         if reply is not None:
             self._settling.append(reply)

@@ -8,7 +8,7 @@ from tradekeel.actors.executor.shell import TRADING, VENUE_TIMEOUT_S, ReconcileA
 from tradekeel.domain.protocol import Performed, Reconcile, VenueSide
 from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
 from tradekeel.domain.records import Latch, Reconciled
-from tradekeel.errors import ErrorAction, action_of
+from tradekeel.errors import ErrorAction, FailureWord, action_of
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.restart import Backoff, backoff_delay_s
@@ -101,6 +101,8 @@ class Reconciling(Shell):
         for finding in findings:
             if finding.resolution is Resolution.MAKE_UNKNOWN and finding.client_order_id is not None:
                 self._take(self.core.missing(finding.client_order_id, str(finding), self._now()))
+            if finding.word is FailureWord.DEGRADE:
+                self._alert("warning", str(finding))
         record = Reconciled(
             ts_ns=self._now(),
             stamp=self.core.stamp,

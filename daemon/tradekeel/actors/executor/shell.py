@@ -27,7 +27,6 @@ from tradekeel.domain.protocol import (
     JournalReached,
     LookedUp,
     LookUp,
-    NewsWaits,
     OutcomeKind,
     Perform,
     Performed,
@@ -38,7 +37,6 @@ from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_losses import Marks
 from tradekeel.domain.view import Entry
-from tradekeel.errors import OutcomeUnknown, VenueUnreachable
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
 from tradekeel.runtime.faults import point
 
@@ -88,10 +86,6 @@ class Committed(Struct, frozen=True):
 
 class Done(Struct, frozen=True):
     asks: tuple[VenueAsk, ...]
-    answer: Any
-
-
-class News(Struct, frozen=True):
     answer: Any
 
 
@@ -167,6 +161,9 @@ class Shell(Actor):
         self._announced: tuple[bool, str] | None = None  # whether it trades, and why not, as control was last told
         self._failures = 0
         self._waits_to_try_again = False
+        self._stays_paused = (
+            False  # somebody asked for it: what a stop has paused for its own sake is no reason to resume
+        )
         self._rounds = 0
         self._counting = False
 
@@ -361,17 +358,6 @@ class Shell(Actor):
         if performed.transactions:
             point("executor.news.before_booking")
             self._take(self.core.news(performed.transactions, self._now()))
-
-    def _news_wait(self, message: NewsWaits, reply: Reply | None) -> None:
-        """The venue's record has grown by itself: read it, once however often this is said."""
-        self._asked += 1
-        question = Perform(self.incarnation, (), self._book.cursor)
-        self.request(self._session, question, News, timeout_s=VENUE_TIMEOUT_S)
-
-    def _news_came(self, message: News, _: Reply | None) -> None:
-        self._asked -= 1
-        if not isinstance(message.answer, VenueUnreachable | OutcomeUnknown):
-            self._news(performed_of(message.answer))
 
     def _not_trading(self, why: str) -> None:
         self._state = f"not trading: {why}"

@@ -62,10 +62,6 @@ class SetLatch(Struct, frozen=True):
     latch: Latch
 
 
-class NewsWaits(Struct, frozen=True):
-    """A wake-up: the venue's record has grown."""
-
-
 class SessionState(Struct, frozen=True):
     """Whether the venue is connected, and the position up to which a tick-driven venue is durable."""
 

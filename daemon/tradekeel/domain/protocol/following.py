@@ -7,7 +7,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.messages import Decision
-from tradekeel.domain.records import Latch, Record, StrategyStatus
+from tradekeel.domain.records import Latch, Record
 from tradekeel.domain.view import Entry, View
 
 
@@ -73,10 +73,9 @@ class TripRisk(Struct, frozen=True):
 
 
 class FailStrategy(Struct, frozen=True):
-    """A strategy is marked: failed for good, paused, stopped, or active."""
+    """A strategy has failed for good: it decides nothing any more."""
 
     strategy: str
-    status: StrategyStatus
     reason: str
 
 

@@ -18,13 +18,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tradekeel.domain.evidence import Proof
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import Matcher, PaperAccount, PaperSettings, WorkingOrder, describe
 from tradekeel.domain.matching.chance import happens
 from tradekeel.domain.messages import OrderRequest, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import OutcomeUnknown, StoreError, VenueUnreachable
-from tradekeel.ports import LastCheck, Proof, VenueCapabilities
+from tradekeel.ports import LastCheck, VenueCapabilities
 from tradekeel.venues.paper.ledger import PaperLedger
 
 TAIL_ENTRIES_MAX = 512
