@@ -46,17 +46,14 @@ class Desk:
     def pending(self) -> Sequence[AskedFor]:
         """Commands that nobody has taken yet: kills first, then the oldest first.
 
-        A release that was asked for before a kill must not end it, so it is answered and not handed out. Files that are
-        no commands are put aside with an answer.
+        A release that was asked for before a kill must not end it, so it is answered and not handed out. What is no command
+        is removed with an answer, or left where it is if it cannot be; either is said once.
         """
         waiting: list[Command] = []
         for command in self._files.pending():
             if not isinstance(command, Command):
-                say(
-                    "WARNING",
-                    f"{command.path.name} in the folder of commands is none, and is removed: {command.problem}",
-                )
-                self._files.discard(command)
+                fate = "is removed" if self._files.discard(command) else "cannot be removed, so it is left"
+                say("WARNING", f"{command.path.name} in the folder of commands is none, and {fate}: {command.problem}")
             elif command.id not in self._taken:
                 waiting.append(command)
         overtaken = [old for index, old in enumerate(waiting) if any(undoes(old, new) for new in waiting[index + 1 :])]

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,7 @@ class CommandFiles:
     def __init__(self, commands: Path, results: Path) -> None:
         self._commands = commands
         self._results = results
+        self._left: set[str] = set()  # names of what is no command and could not be removed: it is said once
 
     # --- whoever asks ------------------------------------------------------------------------------------------------
 
@@ -99,10 +101,16 @@ class CommandFiles:
     # --- the daemon --------------------------------------------------------------------------------------------------
 
     def pending(self) -> list[Command | Unreadable]:
-        """What waits, oldest first; at most PENDING_MAX, the rest next time. What is no command is in its place as one."""
+        """What waits, oldest first; at most PENDING_MAX, the rest next time. What is no command comes last, as one.
+
+        What could not be discarded is not said again.
+        """
         with explained(self._commands):
-            names = sorted(entry.name for entry in os.scandir(self._commands) if not entry.name.startswith("."))
-        found = (self._load(self._commands / name) for name in names[:PENDING_MAX])
+            names = {entry.name for entry in os.scandir(self._commands) if not entry.name.startswith(".")}
+        self._left &= names
+        # No rubbish, however much of it, keeps a command waiting.
+        waiting = sorted(names - self._left, key=lambda name: (_FILE.fullmatch(name) is None, name))
+        found = (self._load(self._commands / name) for name in waiting[:PENDING_MAX])
         return [item for item in found if item is not None]
 
     def answer(self, command: Command, result: CommandResult) -> None:
@@ -111,12 +119,20 @@ class CommandFiles:
         self.withdraw(command)
         self._trim_results()
 
-    def discard(self, unreadable: Unreadable) -> None:
-        """Remove what is no command, and answer it where its name says whom."""
+    def discard(self, unreadable: Unreadable) -> bool:
+        """Remove what is no command, and answer it where its name says whom.
+
+        False for what cannot be removed (a folder, an immutable file): it is left, and passed over from now on.
+        """
         if unreadable.id:
             refusal = CommandResult(id=unreadable.id, ok=False, message=unreadable.problem)
             write_atomically(self._result_path(unreadable.id), msgspec.json.encode(refusal))
-        remove_durably(unreadable.path)
+        try:
+            remove_durably(unreadable.path)
+        except StoreUnavailable:
+            self._left.add(unreadable.path.name)
+            return False
+        return True
 
     def _load(self, path: Path) -> Command | Unreadable | None:
         name = _FILE.fullmatch(path.name)
@@ -138,16 +154,20 @@ class CommandFiles:
 
     def _trim_results(self) -> None:
         with explained(self._results):
-            entries = [(entry.stat().st_mtime_ns, entry.name) for entry in _json_files(self._results)]
-        for _, name in sorted(entries)[:-RESULTS_KEPT_MAX]:
+            entries = sorted(_answers(self._results))
+        for _, name in entries[:-RESULTS_KEPT_MAX]:
             remove_durably(self._results / name)
 
     def _result_path(self, command_id: str) -> Path:
         return self._results / f"{_checked_id(command_id)}.json"
 
 
-def _json_files(folder: Path) -> Iterable[os.DirEntry[str]]:
-    return (entry for entry in os.scandir(folder) if entry.name.endswith(".json") and not entry.name.startswith("."))
+def _answers(folder: Path) -> Iterator[tuple[int, str]]:
+    """When each answer was written, and its name."""
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".json") and not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
+            with suppress(FileNotFoundError):  # fetched since it was listed
+                yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name
 
 
 def _checked_id(command_id: str) -> str:

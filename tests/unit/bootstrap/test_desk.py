@@ -86,14 +86,18 @@ def test_what_is_no_command_and_what_a_later_one_overtakes_is_said_in_the_log(st
     try:
         (statedir.commands / f"{7:020d}-abc.json").write_text("{broken")
         (statedir.commands / "rubbish").write_text("")
+        (statedir.commands / "stays").mkdir()
         ask(statedir, 8, "release")
         ask(statedir, 9, "kill")
-        Desk(statedir).pending()
+        desk = Desk(statedir)
+        desk.pending()
+        assert [asked.name for asked in desk.pending()] == ["kill"]
     finally:
         logger.remove(sink)
     assert [line.partition(" in ")[0].partition(": ")[0] for line in lines] == [
         f"WARNING {7:020d}-abc.json",
         "WARNING rubbish",
+        "WARNING stays",
         "WARNING command release",
     ]
 

@@ -91,13 +91,49 @@ def test_what_is_no_command_is_said_and_can_be_removed(
     (unreadable,) = files.pending()
     assert isinstance(unreadable, Unreadable)
     assert unreadable.id == command_id
-    files.discard(unreadable)
+    assert files.discard(unreadable)
     assert files.pending() == []
     if command_id:
         result = files.result(command_id)
         assert result is not None
         assert not result.ok
         assert result.message == unreadable.problem
+
+
+@pytest.mark.parametrize(("name", "command_id"), [("old", ""), ("00000000000000000001-c1.json", "c1")])
+def test_a_folder_among_the_commands_is_left_and_said_once(
+    files: CommandFiles, tmp_path: Path, name: str, command_id: str
+) -> None:
+    folder = tmp_path / "commands" / name
+    folder.mkdir()
+    (folder / "note.txt").write_text("somebody's")
+    (unreadable,) = files.pending()
+    assert isinstance(unreadable, Unreadable)
+    assert unreadable.id == command_id
+    assert not files.discard(unreadable)
+    assert (folder / "note.txt").exists()
+    files.ask(command(2))
+    assert files.pending() == [command(2)]
+    if command_id:
+        result = files.result(command_id)
+        assert result is not None
+        assert not result.ok
+
+
+def test_no_rubbish_keeps_a_command_waiting(files: CommandFiles, tmp_path: Path) -> None:
+    for number in range(PENDING_MAX):
+        (tmp_path / "commands" / f"000{number:04d}").mkdir()
+    files.ask(command())
+    assert files.pending()[0] == command()
+
+
+def test_a_folder_among_the_answers_is_nobodys_and_stays(files: CommandFiles, tmp_path: Path) -> None:
+    (tmp_path / "results" / "old.json").mkdir()
+    os.utime(tmp_path / "results" / "old.json", ns=(1, 1))
+    for number in range(RESULTS_KEPT_MAX):
+        (tmp_path / "results" / f"r{number}.json").write_text("{}")
+    files.answer(command(), CommandResult(id="c1", ok=True))
+    assert (tmp_path / "results" / "old.json").is_dir()
 
 
 def test_a_flood_is_taken_in_portions(files: CommandFiles, tmp_path: Path) -> None:
