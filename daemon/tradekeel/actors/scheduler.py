@@ -1,13 +1,14 @@
-"""The scheduler: sends messages on a schedule. APScheduler supplies the triggers; the time is our clock's.
+"""The scheduler: sends messages on a schedule. The time is our clock's.
 
-A trigger says when to fire next, given the last time and now; nothing of APScheduler that reads a clock is used. A
-job that was missed while the daemon was down is not made up for.
+A trigger is a pure function: it says which of its times comes next after now. So whatever the wall clock does, a job has
+one next time. Times that were passed over while the clock was set forward are made up for once, together; when it was set
+back, the next time is computed anew from there. A job that was missed while the daemon was down is not made up for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -15,16 +16,17 @@ from msgspec import Struct
 from tradekeel.runtime import faults
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 
-NS_PER_S = 1_000_000_000
+NS_PER_US = 1_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SLEEP_MAX_S = 60.0
 """A wall clock may be set; looking at it again every minute keeps a job at most that far off."""
 
 
 class Trigger(Protocol):
-    """As APScheduler's triggers are."""
+    """The times of a job."""
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """When to fire next; None: never again."""
+    def after(self, now: datetime, since: datetime) -> datetime | None:
+        """The first time that is later than ``now``, None for never again. ``since`` is where an interval counts from."""
 
 
 class Job(Struct, frozen=True):
@@ -50,18 +52,20 @@ class Scheduler(Actor):
         raise TypeError(f"the scheduler does not know {type(message).__name__}")
 
     async def _keep(self, job: Job) -> None:
-        previous: datetime | None = None
-        while True:
-            due = job.trigger.get_next_fire_time(previous, self._now())
-            if due is None:
-                return
-            while (wait_s := (due - self._now()).total_seconds()) > 0:
-                await self.clock.sleep(min(wait_s, SLEEP_MAX_S))
-            previous = due
-            if faults.is_armed():  # it gets no messages: its jobs are where it can be made to fail
-                faults.point(f"{self.name}:{type(job.message).__name__}")
-            if job.to.alive:
-                job.to.latest(("job", job.name), job.message)
+        since = now = self._now()
+        while (due := job.trigger.after(now, since)) is not None:
+            await self.clock.sleep(min((due - now).total_seconds(), SLEEP_MAX_S))
+            before, now = now, self._now()
+            if now < before:
+                since = now  # the clock was set back
+            elif now >= due:
+                self._fire(job)
+
+    def _fire(self, job: Job) -> None:
+        if faults.is_armed():  # it gets no messages: its jobs are where it can be made to fail
+            faults.point(f"{self.name}:{type(job.message).__name__}")
+        if job.to.alive:
+            job.to.latest(("job", job.name), job.message)
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.clock.now_ns() / NS_PER_S, tz=UTC)
+        return EPOCH + timedelta(microseconds=self.clock.now_ns() // NS_PER_US)

@@ -1,9 +1,15 @@
-"""Schedules of the configuration as triggers: seconds, or a cron line of five fields in UTC."""
+"""Schedules of the configuration as triggers: seconds, or a cron line of five fields in UTC.
+
+APScheduler knows cron, and its trigger for that is a function of the time that it is given. Its one for intervals is not:
+it begins at what ``datetime.now()`` says when it is made, so seconds are counted here.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tradekeel.errors import InputError
 
@@ -14,16 +20,34 @@ SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
+class Every(Struct, frozen=True):
+    """At equal intervals."""
+
+    interval: timedelta
+
+    def after(self, now: datetime, since: datetime) -> datetime:
+        """See :class:`~tradekeel.actors.scheduler.Trigger`."""
+        return since + ((now - since) // self.interval + 1) * self.interval
+
+
+class Cron(Struct, frozen=True):
+    """When a cron line says."""
+
+    trigger: Any  # apscheduler's, which has no types
+
+    def after(self, now: datetime, since: datetime) -> datetime | None:
+        """See :class:`~tradekeel.actors.scheduler.Trigger`."""
+        due: datetime | None = self.trigger.get_next_fire_time(None, now + datetime.resolution)
+        return due
+
+
 def trigger_of(schedule: float | str) -> Trigger | None:
     """The trigger of a schedule; None for never. Raises InputError for a cron line that means nothing."""
     if isinstance(schedule, str):
         return _cron(schedule)
     if schedule <= 0:
         return None
-    from apscheduler.triggers.interval import IntervalTrigger
-
-    trigger: Any = IntervalTrigger(seconds=schedule, timezone=UTC)
-    return trigger  # type: ignore[no-any-return]  # apscheduler has no types
+    return Every(max(timedelta(seconds=schedule), timedelta.resolution))
 
 
 def _cron(line: str) -> Trigger:
@@ -31,14 +55,14 @@ def _cron(line: str) -> Trigger:
 
     minute, hour, day, month, weekday = line.split()
     try:
-        trigger: Any = CronTrigger(
-            minute=minute, hour=hour, day=day, month=month, day_of_week=_weekdays(weekday), timezone=UTC
+        trigger = Cron(
+            CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=_weekdays(weekday), timezone=UTC)
         )
     except ValueError as error:
         raise InputError(f"{line!r} is no schedule: {error}") from None
-    if trigger.get_next_fire_time(None, SOME_DAY) is None:
+    if trigger.after(SOME_DAY, SOME_DAY) is None:
         raise InputError(f"{line!r} is no schedule: there is no such day in any year")
-    return trigger  # type: ignore[no-any-return]  # apscheduler has no types
+    return trigger
 
 
 def _weekdays(field: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tradekeel.bootstrap.schedule import trigger_of
+from tradekeel.bootstrap.schedule import Every, trigger_of
 from tradekeel.errors import InputError
 
 SUNDAY = datetime(2024, 1, 7, tzinfo=UTC)
@@ -17,10 +19,10 @@ def weekdays(field: str) -> list[int]:
     trigger = trigger_of(f"0 12 * * {field}")
     assert trigger is not None
     days: list[int] = []
-    fires = trigger.get_next_fire_time(None, SUNDAY)
+    fires = trigger.after(SUNDAY, SUNDAY)
     while fires is not None and (fires - SUNDAY).days < 7:
         days.append((fires - SUNDAY).days)
-        fires = trigger.get_next_fire_time(None, fires.replace(hour=13))
+        fires = trigger.after(fires, SUNDAY)
     return days
 
 
@@ -54,4 +56,18 @@ def test_what_is_no_day_is_refused_and_the_message_says_so(field: str) -> None:
 
 def test_seconds_and_never() -> None:
     assert trigger_of(0) is None
-    assert trigger_of(2.5) is not None
+    trigger = trigger_of(2.5)
+    assert trigger is not None
+    first = trigger.after(SUNDAY, SUNDAY)
+    assert first == SUNDAY + timedelta(seconds=2.5)
+    assert trigger.after(first, SUNDAY) == SUNDAY + timedelta(seconds=5), "later than now, not the same again"
+
+
+@given(st.floats(min_value=0, max_value=86_400, exclude_min=True), st.integers(0, 10**17))
+def test_an_interval_keeps_its_pace_and_its_next_time_is_ahead(seconds: float, passed_us: int) -> None:
+    trigger = trigger_of(seconds)
+    assert isinstance(trigger, Every)
+    now = SUNDAY + timedelta(microseconds=passed_us)
+    due = trigger.after(now, SUNDAY)
+    assert now < due <= now + trigger.interval
+    assert (due - SUNDAY) % trigger.interval == timedelta(0)
