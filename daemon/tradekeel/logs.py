@@ -4,7 +4,9 @@ Modules write ``from loguru import logger`` and log; nothing is set up at import
 process. Correlation ids and the like travel in loguru's extra (``logger.bind(correlation_id=…)``, ``logger.contextualize``)
 and are shown behind the message. What the standard library's logging and ``warnings`` say arrives here, too.
 
-Secrets are blanked out of the finished text, so it does not matter how one got into a message, a field or an exception.
+Secrets are blanked out of the finished text, so it does not matter how one got into a message, a field or an exception; and
+before that out of what is cut, because half a secret would not be known for one. What leaves the process beside the log goes
+through :func:`without_secrets`.
 """
 
 from __future__ import annotations
@@ -71,6 +73,7 @@ def setup(
         if shape == "terminal" and getattr(stream, "brief", False):
             shape = "brief"
     hide = _Redactor(secrets)
+    _hiding[:] = [hide]
     logger.remove()
     render = _Renderer(shape, hide, priorities=under_systemd and shape != "json")
     # Our own exception text: loguru's would show the values of local variables, and a secret may be one of them.
@@ -93,6 +96,16 @@ def setup(
 _NUMBERS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "SUCCESS": 25, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _shown = [0]
 """The number of the lowest level that is written."""
+
+_hiding: list[Hide] = []
+"""What hides the secrets of the log that was set up last; it stays when the log ends, because the secrets do."""
+
+
+def without_secrets(text: str) -> str:
+    """Text that goes elsewhere than to the log, with everything blanked out that the log would blank out."""
+    for hide in _hiding:
+        text = hide(text)
+    return text
 
 
 def shows(level: str) -> bool:
@@ -117,6 +130,9 @@ def _private(path: str, flags: int) -> int:
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------------
+
+
+Hide = Callable[[str], str]
 
 
 class _Redactor:
@@ -161,14 +177,14 @@ def _spellings(secret: str) -> set[str]:
 class _Renderer:
     """Turns loguru's record into the finished line."""
 
-    def __init__(self, shape: str, hide: Callable[[str], str], *, priorities: bool = False) -> None:
+    def __init__(self, shape: str, hide: Hide, *, priorities: bool = False) -> None:
         self._render = {"terminal": _terminal, "brief": _brief, "text": _text, "json": _json}[shape]
         self._hide = hide
         self._priorities = priorities
 
     def template(self, record: Record) -> str:
         """loguru's formatter: it leaves the finished line in the record and says where it is."""
-        line = self._hide(self._render(record))
+        line = self._hide(self._render(record, self._hide))
         if self._priorities:
             line = f"<{_PRIORITIES.get(record['level'].name, 6)}>{line}"
         record["extra"][_LINE] = line.encode("utf-8", "backslashreplace").decode()
@@ -187,45 +203,46 @@ _COLOURS = {
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 
 
-def _terminal(record: Record) -> str:
-    return _for_a_person(record, f"{_DIM}{_extra(record)}{_RESET}")
+def _terminal(record: Record, hide: Hide) -> str:
+    return _for_a_person(record, f"{_DIM}{_extra(record, hide)}{_RESET}", hide)
 
 
-def _brief(record: Record) -> str:
-    return _for_a_person(record, "")
+def _brief(record: Record, hide: Hide) -> str:
+    return _for_a_person(record, "", hide)
 
 
-def _for_a_person(record: Record, fields: str) -> str:
+def _for_a_person(record: Record, fields: str, hide: Hide) -> str:
     level = record["level"].name
     mark = f"{_COLOURS.get(level, '')}{level:<8}{_RESET}"
-    message = _one_line(record["message"])
+    message = _one_line(record["message"], hide)
     line = f"{record['time'].strftime('%H:%M:%S.%f')[:-3]} {mark} {message}{fields}"
     exception = record["exception"]
     if exception is None or exception.value is None:
         return line
-    lines = "".join(traceback.format_exception(exception.value)).rstrip("\n").split("\n")
-    return "\n".join([line, *(_one_line(text) for text in lines)])
+    # Hidden as a whole first: a secret may have several lines.
+    lines = hide("".join(traceback.format_exception(exception.value))).rstrip("\n").split("\n")
+    return "\n".join([line, *(_one_line(text, hide) for text in lines)])
 
 
-def _text(record: Record) -> str:
+def _text(record: Record, hide: Hide) -> str:
     stamp = record["time"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     exception = record["exception"]
-    cause = f" !! {_folded(exception.value)}" if exception and exception.value else ""
-    return f"{stamp} {record['level'].name} {_one_line(record['message'])}{_extra(record)}{cause}"
+    cause = f" !! {_folded(exception.value, hide)}" if exception and exception.value else ""
+    return f"{stamp} {record['level'].name} {_one_line(record['message'], hide)}{_extra(record, hide)}{cause}"
 
 
-def _json(record: Record) -> str:
+def _json(record: Record, hide: Hide) -> str:
     exception = record["exception"]
     fields: dict[str, Any] = {
         "time": record["time"].astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": record["level"].name.lower(),
-        "message": record["message"][:MESSAGE_CHARACTERS_MAX],
+        "message": hide(record["message"])[:MESSAGE_CHARACTERS_MAX],
         "logger": record["name"],
     }
     for key, value in _fields(record).items():
         fields[key if key not in fields else f"extra_{key}"] = value
     if exception and exception.value:
-        fields["exception"] = "".join(traceback.format_exception(exception.value))[-MESSAGE_CHARACTERS_MAX:]
+        fields["exception"] = hide("".join(traceback.format_exception(exception.value)))[-MESSAGE_CHARACTERS_MAX:]
     return json.dumps(fields, default=str, ensure_ascii=False)
 
 
@@ -233,22 +250,28 @@ def _fields(record: Record) -> dict[str, Any]:
     return {str(key): value for key, value in record["extra"].items() if key != _LINE}
 
 
-def _extra(record: Record) -> str:
-    return "".join(f" {_one_line(key)}={_word(value)}" for key, value in _fields(record).items())
+def _extra(record: Record, hide: Hide) -> str:
+    return "".join(f" {_one_line(key, hide)}={_word(value, hide)}" for key, value in _fields(record).items())
 
 
-def _word(value: object) -> str:
+def _word(value: object, hide: Hide) -> str:
     """A value that can be cut out of the line again: in quotes if it has a space."""
-    text = _one_line(str(value))
+    text = _one_line(str(value), hide)
     return text if text and " " not in text and '"' not in text else json.dumps(text, ensure_ascii=False)
 
 
-def _one_line(text: str) -> str:
-    """Text without line breaks and control characters: what somebody sends us cannot forge a line or move a cursor."""
-    cut = text if len(text) <= MESSAGE_CHARACTERS_MAX else text[:MESSAGE_CHARACTERS_MAX] + "…"
-    if cut.isprintable():
-        return cut
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+def _one_line(text: str, hide: Hide) -> str:
+    """Text without line breaks and control characters, and cut where it is too long."""
+    if len(text) > MESSAGE_CHARACTERS_MAX:
+        text = hide(text)
+    return _printable(text if len(text) <= MESSAGE_CHARACTERS_MAX else text[:MESSAGE_CHARACTERS_MAX] + "…")
+
+
+def _printable(text: str) -> str:
+    """What somebody sends us cannot forge a line or move a cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 _ESCAPES: tuple[Callable[[str], str], ...] = (
@@ -256,18 +279,18 @@ _ESCAPES: tuple[Callable[[str], str], ...] = (
     lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
     lambda text: repr(text)[1:-1],
     lambda text: repr(text + "'\"")[1:-4],  # as a part of a text that has both quotes
-    _one_line,
+    _printable,
 )
 
 
-def _folded(error: BaseException) -> str:
+def _folded(error: BaseException, hide: Hide) -> str:
     """An exception and where it came from in one line, innermost place first."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
     places = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames))
     text = "".join(traceback.format_exception_only(error)).strip()
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    because = f" because of {type(cause).__name__}: {_one_line(str(cause))}" if cause else ""
-    return f"{_one_line(text)} (at {places or 'no place'}){because}"
+    because = f" because of {type(cause).__name__}: {_one_line(str(cause), hide)}" if cause else ""
+    return f"{_one_line(text, hide)} (at {places or 'no place'}){because}"
 
 
 # --- where it goes -----------------------------------------------------------------------------------------------------

@@ -214,6 +214,28 @@ def test_a_secret_that_is_a_part_of_another_leaves_nothing_of_either() -> None:
     assert lines(stream)[0].endswith("INFO [secret] [secret]")
 
 
+@pytest.mark.parametrize("settings", [LoggingConfig(format="json"), LoggingConfig(format="text")])
+@pytest.mark.parametrize("stream_type", [io.StringIO, Terminal])
+def test_of_a_secret_where_a_long_text_is_cut_nothing_is_left(
+    settings: LoggingConfig, stream_type: Callable[[], io.StringIO]
+) -> None:
+    secret = "qwertzuiopqwertzuiop"
+    before = "." * (logs.MESSAGE_CHARACTERS_MAX - len(secret) + 1)
+    with logging_to(stream_type(), settings, secrets=lambda: [secret]) as stream:
+        logger.bind(field=before + secret).info(before + secret + "....")
+        try:
+            raise ValueError("....." + secret + before) from KeyError(before + secret)
+        except ValueError:
+            logger.exception("refused")
+    assert not re.search("qwertz|uiop", stream.getvalue())
+
+
+def test_what_goes_elsewhere_is_blanked_out_too_also_when_the_log_has_ended() -> None:
+    with logging_to(io.StringIO(), secrets=lambda: ["abcdefghij"]):
+        assert logs.without_secrets("of abcdefghij") == "of [secret]"
+    assert logs.without_secrets("of abcdefghij") == "of [secret]"
+
+
 def test_a_secret_fetched_later_is_hidden_from_then_on() -> None:
     known: list[str] = []
     with logging_to(io.StringIO(), secrets=lambda: known) as stream:

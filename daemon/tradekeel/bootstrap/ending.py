@@ -8,12 +8,17 @@ is a matter of usage while the configuration is read, and a bug once it has got 
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
+from tradekeel import logs
 from tradekeel.errors import (
     AlreadyRunning,
     DataError,
@@ -30,6 +35,10 @@ from tradekeel.errors import (
 from tradekeel.runtime.errors import ActorError, LeakedTasks, RestartsExhausted, StuckActor
 
 CHAIN_MAX = 50
+CRASHES_KEPT_MAX = 5
+"""Tracebacks that a state directory keeps: a daemon that crashes at every start must not fill the disk with them."""
+
+_CRASH_FILE = re.compile(r"crash-\d+\.txt")
 
 
 class NotRunning(OurError):
@@ -66,7 +75,7 @@ _OUTSIDE_THE_TREE: _Codes = (
 
 
 class Ending(Struct, frozen=True):
-    """An exit code and what to tell a person. ``traceback`` is None for what is no bug of ours."""
+    """An exit code and what to tell a person. ``traceback`` is None for what is no bug of ours. There is no secret in either."""
 
     code: ExitCode
     lines: tuple[str, ...]
@@ -78,8 +87,9 @@ def explain(error: BaseException) -> Ending:
     for cause, escaped in _chain(error):
         for kind, code in _THE_WORLDS if escaped else _OUTSIDE_THE_TREE:
             if isinstance(cause, kind):
-                return Ending(code, tuple(str(cause).splitlines()))
-    return Ending(ExitCode.DEFECT, _words_for_a_bug(error), "".join(traceback.format_exception(error)))
+                return Ending(code, tuple(logs.without_secrets(str(cause)).splitlines()))
+    lines = tuple(logs.without_secrets(line) for line in _words_for_a_bug(error))
+    return Ending(ExitCode.DEFECT, lines, logs.without_secrets("".join(traceback.format_exception(error))))
 
 
 def is_a_persons_to_mend(error: BaseException) -> bool:
@@ -123,13 +133,29 @@ def _roots(error: BaseException) -> Iterator[BaseException]:
 
 
 def save_traceback(text: str, folder: Path, name: str) -> Path | None:
-    """Keep a traceback where somebody finds it. None where that cannot be."""
+    """Keep a traceback where somebody finds it, for us alone and without secrets. None where that cannot be.
+
+    Of earlier ones in a folder of our own the newest CRASHES_KEPT_MAX stay, this one among them.
+    """
     path = folder / name
     try:
-        path.write_text(text)
+        path.unlink(missing_ok=True)  # of an earlier process with our id; never written through, whosever it is
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(logs.without_secrets(text))
     except OSError:
         return None
+    if folder != Path(tempfile.gettempdir()):  # in which others may have files of such a name
+        _forget_old_crashes(folder)
     return path
+
+
+def _forget_old_crashes(folder: Path) -> None:
+    with suppress(OSError):
+        crashes = [path for path in folder.iterdir() if _CRASH_FILE.fullmatch(path.name) and path.is_file()]
+        crashes.sort(key=lambda path: path.stat().st_mtime_ns)
+        for path in crashes[:-CRASHES_KEPT_MAX]:
+            path.unlink()
 
 
 def is_of_the_world(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ FIVE_MINUTES = (300.0, "*/5 * * * *")
 
 
 class Listener:
-    """Stands where a reference stands, and writes down by the wall clock each time that it is told; a mailbox keeps the newest."""
+    """Stands where a reference stands; writes down by the wall clock each message, of which a mailbox keeps the newest."""
 
     alive = True
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import pytest
 
+from tradekeel import logs
 from tradekeel.bootstrap.ending import (
+    CRASHES_KEPT_MAX,
     NoAnswer,
     NotRunning,
     category_of_escaped,
@@ -14,6 +18,7 @@ from tradekeel.bootstrap.ending import (
     is_of_the_world,
     save_traceback,
 )
+from tradekeel.config import LoggingConfig
 from tradekeel.errors import (
     AlreadyRunning,
     ConfigError,
@@ -128,3 +133,37 @@ def test_a_traceback_is_kept_where_it_can_be(tmp_path: Path) -> None:
     assert path is not None
     assert path.read_text() == "text"
     assert save_traceback("text", tmp_path / "none", "crash.txt") is None
+
+
+def test_a_traceback_is_ours_alone_whatever_was_there_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("somebody's")
+    (tmp_path / "crash-7.txt").symlink_to(tmp_path / "elsewhere")
+    path = save_traceback("text", tmp_path, "crash-7.txt")
+    assert path is not None
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "elsewhere").read_text() == "somebody's"
+
+
+def test_of_many_tracebacks_the_newest_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "crash-notes.txt").write_text("mine")
+    for number in range(CRASHES_KEPT_MAX + 3):
+        path = save_traceback("text", tmp_path, f"crash-{100 - number}.txt")
+        assert path is not None
+        os.utime(path, ns=(number, number))
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"crash-notes.txt", *(f"crash-{100 - n}.txt" for n in range(3, CRASHES_KEPT_MAX + 3))}
+
+
+def test_no_secret_of_the_log_gets_into_a_traceback_or_a_sentence(tmp_path: Path) -> None:
+    undo = logs.setup(LoggingConfig(), io.StringIO(), secrets=lambda: ["hunter-2-hunter"])
+    undo()
+    try:
+        raise ValueError("the venue said no to hunter-2-hunter")
+    except ValueError as error:
+        ending = explain(error)
+    assert ending.traceback is not None
+    path = save_traceback(f"{ending.traceback} hunter-2-hunter", tmp_path, "crash-1.txt")
+    assert path is not None
+    for text in (*ending.lines, ending.traceback, path.read_text(), *explain(InputError("hunter-2-hunter")).lines):
+        assert "hunter" not in text
+        assert text
