@@ -14,6 +14,7 @@ from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
 from tradekeel.errors import Defect
 from tradekeel.feeds import FEEDS
 from tradekeel.strategies.base import AnyStrategy
@@ -60,6 +61,7 @@ def kinds(reader: Reader | None = None) -> Kinds:
         venues={"paper": PaperSettings},
         strategies=lambda kind, folder: load_strategy_class(who.place(kind), folder).Params,
         risk=RiskLimits,
+        keys={(SignalFilter, "sessions"): SESSION_NAMES, (ModeRule, "sessions"): SESSION_NAMES},
         look=partial(look, reader=who),
     )
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -54,6 +54,10 @@ class Origin(Struct, frozen=True):
     text: str
 
 
+Keys = Mapping[tuple[type[Struct], str], Collection[str]]
+"""Which keys the table in a Struct's field may have, by the Struct and the field's name, where its type takes any text."""
+
+
 class _Invalid(Enum):
     """Where a value would be, had it been right. ``None`` is a value."""
 
@@ -87,12 +91,18 @@ class Decoder:
     """One pass over tables; it holds what every step needs."""
 
     def __init__(
-        self, problems: list[str], vault: Vault, origins: Mapping[str, Origin], folder: Path | None = None
+        self,
+        problems: list[str],
+        vault: Vault,
+        origins: Mapping[str, Origin],
+        folder: Path | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self.problems = problems
         self.vault = vault
         self.origins = origins
         self.folder = folder
+        self.keys = keys or {}
 
     # --- problems ----------------------------------------------------------------------------------------------------
 
@@ -108,21 +118,33 @@ class Decoder:
 
     def takes(self, value: object, type_: Any) -> bool:
         """Whether a value would be right, noting nothing."""
-        return Decoder([], self.vault, self.origins, self.folder).value(value, type_, "") is not INVALID
+        return self._noting([]).value(value, type_, "") is not INVALID
+
+    def _noting(self, problems: list[str]) -> Decoder:
+        """The same, but for where problems are noted."""
+        return Decoder(problems, self.vault, self.origins, self.folder, self.keys)
 
     # --- tables ------------------------------------------------------------------------------------------------------
 
-    def struct(self, table: object, type_: type[S], path: str) -> S | Literal[_Invalid.INVALID]:
-        """A table as a Struct: unknown keys, missing keys, each value, and the Struct's own checks."""
+    def struct(
+        self, table: object, type_: type[S], path: str, *, beside: Collection[str] = ()
+    ) -> S | Literal[_Invalid.INVALID]:
+        """A table as a Struct: unknown keys, missing keys, each value, and the Struct's own checks.
+
+        ``beside`` are keys that the table may have, and that are somebody else's to decode.
+        """
         if not isinstance(table, Mapping):
             return self._mismatch(path, table, type_, [])
         fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
-        right = self._known_keys(table, fields, path)
+        right = self._known_keys(table, [*fields, *beside], path)
         values: dict[str, Any] = {}
         for key, field in fields.items():
             at = join_path(path, key)
             if key in table:
                 value = self.value(table[key], field.type, at)
+                keys = self.keys.get((type_, field.name))
+                if keys is not None and isinstance(table[key], Mapping) and not self._known_keys(table[key], keys, at):
+                    value = INVALID
                 right = right and value is not INVALID
                 values[field.name] = value
             elif field.required:
@@ -132,12 +154,12 @@ class Decoder:
             return INVALID
         return self._construct(type_, values, path)
 
-    def _known_keys(self, table: Mapping[str, Any], fields: Mapping[str, Any], path: str) -> bool:
-        unknown = [key for key in table if key not in fields]
-        left = [name for name in fields if name not in table]
+    def _known_keys(self, table: Mapping[str, Any], names: Collection[str], path: str) -> bool:
+        unknown = [key for key in table if key not in names]
+        left = [name for name in names if name not in table]
         for key in unknown[:UNKNOWN_KEYS_SHOWN_MAX]:
             # A key that is there already cannot be what was meant, unless nothing else is near.
-            known = left if nearest(key, left) else fields
+            known = left if nearest(key, left) else names
             self.problem(join_path(path, key), f"unknown key; {did_you_mean(key, known)}")
         if len(unknown) > UNKNOWN_KEYS_SHOWN_MAX:
             self.problem(path, f"{len(unknown) - UNKNOWN_KEYS_SHOWN_MAX} more unknown keys")
@@ -229,8 +251,7 @@ class Decoder:
         attempts: list[list[str]] = []
         for member in wanted:
             attempt: list[str] = []
-            inner = Decoder(attempt, self.vault, self.origins, self.folder)
-            result = inner.value(value, member, path, tuple(bounds))
+            result = self._noting(attempt).value(value, member, path, tuple(bounds))
             if result is not INVALID:
                 return result
             attempts.append(attempt)

@@ -69,7 +69,8 @@ def load_config(
     table = read_table(Path(path))
     origins = apply_overrides(table, environ, problems)
     vault = Vault(environ, fetches=fetch_secrets)
-    reader = _Reader(table, source, Decoder(problems, vault, origins, source.parent))
+    decoder = Decoder(problems, vault, origins, source.parent, kinds.keys if kinds else None)
+    reader = _Reader(table, source, decoder)
     tables = reader.tables(kinds)
     if problems or tables is None:
         raise ConfigError(_shown(problems), shown_path(Path(path)))
@@ -188,7 +189,10 @@ class _Reader:
             # The venue's own table stands under the venue's name, unless that is the name of a setting.
             own = venue if isinstance(venue, str) and venue not in AccountTable.__struct_fields__ else None
             options = table.get(own, {}) if own else {}
-            head = self.decoder.struct({k: v for k, v in table.items() if k != own}, AccountTable, path)
+            beside = [own] if own else []
+            if kinds and own not in kinds.venues:
+                beside.extend(kinds.venues)  # of a venue that is misspelt, the table may not be
+            head = self.decoder.struct(table, AccountTable, path, beside=beside)
             settings = risk = None
             if kinds and own:
                 settings = self._of_kind(kinds.venues, own, join_path(path, "venue"), options, join_path(path, own))

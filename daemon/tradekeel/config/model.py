@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -237,11 +237,13 @@ class Kinds(Struct, frozen=True, kw_only=True):
     """The Structs of the tables that belong to a kind, so that their problems are found in the same pass.
 
     ``strategies`` is asked with the kind as written and the folder of the file (a kind may be a file of the user's); it
-    raises :class:`InputError` for a kind that does not exist. ``look`` finds what takes knowledge of trading to find.
+    raises :class:`InputError` for a kind that does not exist. ``keys`` says which keys the table in a field of such a Struct
+    may have, where the field's type takes any text. ``look`` finds what takes knowledge of trading to find.
     """
 
     feeds: Mapping[str, type[Struct]]
     venues: Mapping[str, type[Struct]]
     strategies: Callable[[str, Path], type[Struct]]
     risk: type[Struct]
+    keys: Mapping[tuple[type[Struct], str], Collection[str]] = {}
     look: Callable[[Draft, Report], object] = lambda draft, report: None

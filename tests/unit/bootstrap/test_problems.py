@@ -135,6 +135,34 @@ def test_all_are_found_together(folder: Path) -> None:
     assert len(found) == len(WRONG)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ("[accounts.two.papr]", 'papr: unknown key; did you mean "paper"?'),
+        (
+            "[accounts.two.risk.signal_filter.sessions.TOKIO]",
+            'risk.signal_filter.sessions.TOKIO: unknown key; did you mean "TOKYO"?',
+        ),
+        (
+            "[accounts.two.risk.signal_filter.modes.calm.sessions.MARS]",
+            "risk.signal_filter.modes.calm.sessions.MARS: unknown key; known keys: LONDON, NY, OVERLAP, SYDNEY, TOKYO",
+        ),
+    ],
+)
+def test_a_misspelt_name_of_a_table_has_its_path_and_the_nearest_known_one(
+    folder: Path, wrong: str, problem: str
+) -> None:
+    path = written(folder)
+    path.write_text(f"{GOOD}\n{wrong}\n")
+    assert problems(path) == [f"accounts.two.{problem}"]
+
+
+def test_of_a_venue_that_is_misspelt_the_table_is_no_problem_of_its_own(folder: Path) -> None:
+    path = written(folder)
+    path.write_text(GOOD.replace('[accounts.two]\nvenue = "paper"', '[accounts.two]\nvenue = "papr"\npaper = {}'))
+    assert problems(path) == ['accounts.two.venue: found "papr", which does not exist; did you mean "paper"?']
+
+
 def test_check_and_run_and_install_say_the_same(folder: Path) -> None:
     path = written(folder, *WRONG)
     wanted = problems(path)
