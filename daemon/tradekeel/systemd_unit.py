@@ -123,8 +123,8 @@ def render(executable: Path = USUAL_EXECUTABLE) -> str:
         if executable.is_relative_to(folder):
             raise InputError(
                 f"{text} lies in {folder}, which the unit's sandbox hides from the daemon; install Tradekeel where "
-                "services can reach it (python3 -m venv /opt/tradekeel && /opt/tradekeel/bin/pip install tradekeel) "
-                "and run that one's `systemd install`"
+                "services can reach it (in the clone: sudo python3 -m venv /opt/tradekeel && sudo /opt/tradekeel/bin/pip "
+                "install -c constraints.txt .) and run that one's `systemd install`"
             )
     return TEMPLATE.format(executable=text)
 
@@ -153,8 +153,9 @@ def install(
     """Put the configuration and the unit in place and tell systemd. Returns what was done and what to do next, in lines.
 
     ``check`` is called with the file and the place where its copy will be read, because relative paths mean something else
-    there; if it raises, nothing has been made. A configuration that is replaced is kept as ``NAME.toml.previous``. The
-    copy is readable for everybody: the daemon's user exists only while it runs, and secrets do not stand in the file.
+    there; if it raises, nothing has been made. A configuration that is replaced is kept as ``NAME.toml.previous``, which is on
+    the disk before anything takes its place. The copy is readable for everybody: the daemon's user exists only while it
+    runs, and secrets do not stand in the file.
     """
     if not INSTANCE.fullmatch(name):
         raise InputError(
@@ -171,13 +172,13 @@ def install(
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         credentials.parent.mkdir(mode=0o700, exist_ok=True)
         credentials.mkdir(mode=0o700, exist_ok=True)
-        _write(target, content)
         if before is not None and before != content:
             _write(target.with_name(f"{target.name}.previous"), before)
+        _write(target, content)
         unit_path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _write(unit_path, unit.encode())
     except PermissionError as error:
-        raise InputError(f"{error.filename}: this needs root: sudo tradekeel systemd install …") from None
+        raise InputError(f"{error.filename}: this needs root: sudo {executable} systemd install …") from None
     except OSError as error:
         raise InputError(f"{error.filename or target}: {error.strerror}") from None
     run(["systemctl", "daemon-reload"])
@@ -191,7 +192,7 @@ def install(
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, readable for everybody."""
+    """Whole or not at all, readable for everybody, and on the disk when this returns."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -201,6 +202,11 @@ def _write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

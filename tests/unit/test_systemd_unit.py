@@ -134,6 +134,20 @@ def test_a_file_that_is_replaced_is_kept(machine: Machine) -> None:
     assert machine.target.with_name("demo.toml.previous").read_text() == "one = 1\n"
 
 
+@pytest.mark.parametrize("blocked", [".demo.toml.previous.new", ".demo.toml.new"])
+def test_wherever_it_ends_half_way_the_file_that_was_there_is_there(machine: Machine, blocked: str) -> None:
+    machine.install()
+    machine.config.write_text("two = 2\n")
+    (machine.target.parent / blocked).mkdir()  # as far as it comes: writing this file fails
+    with pytest.raises(InputError):
+        machine.install()
+    assert machine.target.read_text() == "one = 1\n"
+    (machine.target.parent / blocked).rmdir()
+    machine.install()
+    assert machine.target.read_text() == "two = 2\n"
+    assert machine.target.with_name("demo.toml.previous").read_text() == "one = 1\n"
+
+
 def test_a_file_that_is_wrong_in_its_new_place_changes_nothing(machine: Machine) -> None:
     def refuse(config: Path, placed: Path) -> None:
         raise InputError(f"{placed.name}: a relative path leads nowhere")
@@ -196,4 +210,4 @@ def test_without_root_it_says_that_root_is_needed(machine: Machine) -> None:
     command = [sys.executable, "-c", code, str(machine.config), str(machine.root)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.startswith("InputError ")
-    assert "this needs root: sudo tradekeel systemd install" in said
+    assert "this needs root: sudo /usr/bin/tradekeel systemd install" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 from tradekeel.bootstrap.plan import kinds
 from tradekeel.bootstrap.problems import Reader
 from tradekeel.bootstrap.values import plain_value
-from tradekeel.config import load_config
+from tradekeel.config import SYSTEM_STATE, Vault, load_config
+from tradekeel.config.words import quoted
 from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.strategies import registry, template
 from tradekeel.strategies.registry import KindInfo
-from tradekeel.systemd_unit import CONFIG_FOLDER, HIDDEN_FOLDERS
+from tradekeel.systemd_unit import CONFIG_FOLDER, CREDENTIALS_FOLDER, HIDDEN_FOLDERS
 
 
 def write_strategy(name: str, folder: Path) -> list[Path]:
@@ -67,9 +69,42 @@ def check_installed(config: Path, placed: Path, environ: Mapping[str, str]) -> o
 
     Its secrets come from systemd, later. ConfigError with all problems.
     """
-    root = placed.parents[len(CONFIG_FOLDER.parts)]
-    reader = Reader(root=root, why_closed=partial(why_closed, root=root))
-    return load_config(config, environ, kinds(reader), fetch_secrets=False, placed=placed)
+    root, service = placed.parents[len(CONFIG_FOLDER.parts)], placed.stem
+    reader = Reader(
+        root=root, why_closed=partial(why_closed, root=root), why_unwritable=partial(why_unwritable, service)
+    )
+    vault = Vault(environ, fetches=False, why_closed=partial(why_secret_closed, service))
+    return load_config(config, environ, kinds(reader), placed=placed, vault=vault)
+
+
+def why_unwritable(service: str, key: str, path: str) -> str | None:
+    """Why the service, which may write to its state directory alone, cannot write there; None if it can."""
+    if _is_in_state_of(service, path):
+        return None
+    advice = {
+        "daemon.state_dir": "leave it out: systemd makes that folder for the service (StateDirectory=)",
+        "logging.file": "leave it out, because the journal has the log, or give a name, which means a file in that folder",
+    }[key]
+    return f"{quoted(path)} is outside of {SYSTEM_STATE / service}, where alone the service may write; {advice}"
+
+
+def why_secret_closed(service: str, path: str) -> str | None:
+    """Why the service, whose user is another at each start, cannot read a file that only its owner may; None if it can."""
+    if path.startswith("/") and _is_in_state_of(service, path):
+        return None
+    return (
+        f"a secret must be its reader's own, and the service's user exists only while it runs, so {quoted(path)} is closed to "
+        f'it; put it into /{CREDENTIALS_FOLDER / service}, root\'s and mode 0600, and write {{ credential = "FILE" }} '
+        "(LoadCredential=)"
+    )
+
+
+def _is_in_state_of(service: str, path: str) -> bool:
+    """systemd gives the folder to whichever user the service has, and lets it in by either name."""
+    return any(
+        Path(os.path.normpath(path)).is_relative_to(folder / service)
+        for folder in (SYSTEM_STATE, SYSTEM_STATE.parent / "private" / SYSTEM_STATE.name)
+    )
 
 
 def why_closed(path: Path, root: Path = Path("/")) -> str | None:

@@ -34,10 +34,12 @@ def closed_to_us(path: Path) -> str | None:
 
 
 class Reader(Struct, frozen=True):
-    """Who is going to read the files that a configuration names: this process, or another one elsewhere."""
+    """Who is going to read and write the files that a configuration names: this process, or another one elsewhere."""
 
     root: Path = Path("/")  # what absolute paths are below: / but for an image that is being made
     why_closed: Callable[[Path], str | None] = closed_to_us
+    why_unwritable: Callable[[str, str], str | None] = lambda key, path: None
+    """Why it cannot write where a key of the file (``daemon.state_dir``) says, an absolute path; None if it can, or will say."""
 
     def place(self, path: str) -> str:
         """Where that reader would look for a path, as seen from here."""
@@ -49,6 +51,7 @@ def look(draft: Draft, report: Report, reader: Reader) -> None:
     instruments = complete_instruments(draft.instruments, report)
     known = {*instruments, *draft.entries("instruments")}  # also those that have problems of their own
     _look_at_schedules(draft, report)
+    _look_at_places(draft, reader, report)
     _look_at_feeds(draft, known, reader, report)
     _look_at_strategies(draft, known, reader, report)
     _look_at_accounts(draft, known, instruments, report)
@@ -89,6 +92,19 @@ def _schedules(draft: Draft) -> Iterator[tuple[str, str]]:
     for name, account in draft.entries("accounts").items():
         found.append((f"{join_path('accounts', name)}.sync_schedule", account.get("sync_schedule")))
     return ((path, line) for path, line in found if isinstance(line, str) and CRON.search(line))
+
+
+# --- places to write ------------------------------------------------------------------------------------------------------
+
+
+def _look_at_places(draft: Draft, reader: Reader, report: Report) -> None:
+    """Where the daemon is told to write. A relative path is put where its manager lets it."""
+    for section, key in (("daemon", "state_dir"), ("logging", "file")):
+        written, path = _table(draft.table, section).get(key), join_path(section, key)
+        if isinstance(written, str) and written.startswith("/"):
+            why = reader.why_unwritable(path, written)
+            if why is not None:
+                report(path, why)
 
 
 # --- feeds ----------------------------------------------------------------------------------------------------------------

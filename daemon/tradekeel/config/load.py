@@ -56,19 +56,20 @@ def load_config(
     *,
     fetch_secrets: bool = True,
     placed: Path | None = None,
+    vault: Vault | None = None,
 ) -> Config:
     """The configuration in the file at ``path`` with the overrides of ``environ``.
 
     ``placed`` is where the file is going to stand, if not there: names and relative paths mean what they mean at that place.
     With ``kinds`` the tables that belong to a kind of feed, venue or strategy are decoded too, into ``settings``. Without
-    ``fetch_secrets`` secrets stay references (a command that only looks at a file has no credentials). Raises
-    :class:`ConfigError` with every problem, and nothing else.
+    ``fetch_secrets`` secrets stay references (a command that only looks at a file has no credentials); ``vault`` is for
+    who has one of its own. Raises :class:`ConfigError` with every problem, and nothing else.
     """
     source = Path(path) if placed is None else placed
     problems: list[str] = []
     table = read_table(Path(path))
     origins = apply_overrides(table, environ, problems)
-    vault = Vault(environ, fetches=fetch_secrets)
+    vault = vault or Vault(environ, fetches=fetch_secrets)
     decoder = Decoder(problems, vault, origins, source.parent, kinds.keys if kinds else None)
     reader = _Reader(table, source, decoder)
     tables = reader.tables(kinds)

@@ -17,7 +17,7 @@ import hmac
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,21 @@ class Secret:
 
 
 class Vault:
-    """Fetches secrets and remembers their values for whoever must blank them out."""
+    """Fetches secrets and remembers their values for whoever must blank them out.
 
-    def __init__(self, environ: Mapping[str, str], *, fetches: bool = True) -> None:
+    One that does not fetch is asked on behalf of somebody else; ``why_closed`` then says why that one could not read a file.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        fetches: bool = True,
+        why_closed: Callable[[str], str | None] = lambda path: None,
+    ) -> None:
         self._environ = environ
         self._fetches = fetches
+        self._why_closed = why_closed
         self._values: set[str] = set()
 
     def values(self) -> frozenset[str]:
@@ -93,6 +103,9 @@ class Vault:
         """The secret that a reference from the file names. Raises :class:`InputError`, which never shows what was found."""
         source, name = _reference(value)
         if not self._fetches:
+            why = self._why_closed(name) if source == "file" else None
+            if why is not None:
+                raise InputError(why)
             return Secret(source, name)
         text = self._fetch(source, name, folder or Path())
         if len(text) < SECRET_CHARACTERS_MIN:

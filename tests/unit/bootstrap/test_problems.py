@@ -316,5 +316,38 @@ def test_a_service_sees_no_homes_and_is_nobody_in_particular(folder: Path, image
     ]
 
 
+PLACES = [
+    ("daemon", 'state_dir = "/home/me/state"', "daemon.state_dir", "StateDirectory="),
+    ("daemon", 'state_dir = "/var/lib/tradekeel/demo/../other"', "daemon.state_dir", "StateDirectory="),
+    ("daemon", 'state_dir = "/var/lib/tradekeel/demo"', "", ""),
+    ("daemon", 'state_dir = "../var/demo"', "", ""),
+    ("logging", 'file = "/var/log/keel.log"', "logging.file", "the journal has the log"),
+    ("logging", 'file = "/var/lib/private/tradekeel/demo/keel.log"', "", ""),
+    ("logging", 'file = "keel.log"', "", ""),
+    ("accounts.one", 'token = { file = "/root/token" }', "accounts.one.token", "/etc/tradekeel/credentials/demo"),
+    ("accounts.one", 'token = { file = "token" }', "accounts.one.token", '{ credential = "FILE" } (LoadCredential=)'),
+    ("accounts.one", 'token = { file = "/var/lib/tradekeel/demo/token" }', "", ""),
+    ("accounts.one", 'token = { credential = "token" }', "", ""),
+]
+
+
+@pytest.mark.parametrize(("section", "line", "path", "advice"), PLACES, ids=[line for _, line, _, _ in PLACES])
+def test_a_service_is_told_of_places_that_its_sandbox_keeps_it_out_of_and_what_to_use_instead(
+    folder: Path, image: Path, section: str, line: str, path: str, advice: str
+) -> None:
+    config = folder / "demo.toml"
+    table = f"[{section}]\n"
+    good = GOOD.replace('path = "ticks"', 'path = "/srv/ticks"')
+    config.write_text(good.replace(table, f"{table}{line}\n") if table in good else f"{good}\n{table}{line}\n")
+    if not path:
+        check_installed(config, image / "etc/tradekeel/demo.toml", {})
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_installed(config, image / "etc/tradekeel/demo.toml", {})
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{path}: ")
+    assert advice in problem
+
+
 def test_what_everybody_may_read_a_service_may() -> None:
     assert why_closed(Path("/etc/passwd")) is None
