@@ -1,30 +1,26 @@
 """The reading side: what the command line and reports ask, answered without disturbing a running daemon.
 
 A :class:`Reader` opens the file read-only, holds no transaction between two questions, and never writes, checkpoints or migrates.
-Answers are the domain's rows, newest first. Sums are computed here, in Decimal: the database would add floats.
+Answers are the domain's rows, newest first.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiosqlite
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy import ColumnElement, Table, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from tradekeel.domain.messages import Fill, Signal
-from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order
-from tradekeel.domain.positions import Position
 from tradekeel.domain.records import (
     ExecutionRow,
     ParameterChange,
@@ -32,9 +28,8 @@ from tradekeel.domain.records import (
     Record,
     StrategyEvent,
     StrategyRow,
-    VenueCursor,
 )
-from tradekeel.domain.trades import Trade, TradeStatus
+from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage import schema, tables
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, RESTORE, address, in_our_words
@@ -79,19 +74,6 @@ class JournalEntry(Struct, frozen=True):
     record: Record
 
 
-class StoreStats(Struct, frozen=True, kw_only=True):
-    """An execution in figures. ``pnl`` is the realised profit of all its trades, exactly."""
-
-    execution: str
-    journal_records: int
-    orders: dict[str, int]  # by status
-    trades: dict[str, int]
-    signals: dict[str, int]
-    fills: int
-    pnl: Decimal
-    fees: Decimal
-
-
 class _Listing(Struct, frozen=True):
     """How one kind of row is listed."""
 
@@ -113,7 +95,6 @@ _LISTINGS: dict[type[Struct], _Listing] = {
         _Listing(StrategyEvent, "ts_ns", ("sequence", "strategy", "execution")),
         _Listing(PerformanceSnapshot, "ts_ns", ("id",)),
         _Listing(ParameterChange, "ts_ns", ("id",)),
-        _Listing(VenueCursor, "updated_ns", ("venue", "execution")),
     )
 }
 
@@ -216,10 +197,6 @@ class Reader:
         """Changed parameters."""
         return await self._list(ParameterChange, which)
 
-    async def cursors(self, which: Filter = EVERYTHING) -> list[VenueCursor]:
-        """How far each venue's record is booked."""
-        return await self._list(VenueCursor, which)
-
     async def _list(self, row_type: type[RowT], which: Filter) -> list[RowT]:
         listing, table = _LISTINGS[row_type], mapping_of(row_type).table
         names = row_type.__struct_fields__
@@ -235,35 +212,6 @@ class Reader:
         """The newest execution, of an account or of all: what is meant where none is named."""
         found = await self.executions(Filter(account=account, limit=1))
         return found[0] if found else None
-
-    async def positions(self, execution: str, *, flat: bool = False) -> list[Position]:
-        """The positions of an execution, computed from its fills; ``flat`` includes those that are closed again."""
-        held: dict[tuple[str, str], Position] = {}
-        async for fill in self._fills_in_order(execution):
-            key = (fill.instrument, fill.position_ref or "")
-            position = held.get(key) or Position(fill.instrument, ref=fill.position_ref)
-            held[key] = position.apply(fill.side, fill.quantity, fill.price).position
-        return [position for _, position in sorted(held.items()) if flat or position.quantity]
-
-    async def _fills_in_order(self, execution: str) -> AsyncIterator[Fill]:
-        """All fills as they were booked."""
-        table = tables.fills
-        columns = [table.c[name] for name in Fill.__struct_fields__]
-        last = 0
-        while True:
-            statement = (
-                select(table.c.id, *columns)
-                .where(table.c.execution == execution, table.c.id > last)
-                .order_by(table.c.id)
-                .limit(CHUNK_ROWS)
-            )
-            async with self._asking() as db:
-                rows = (await db.execute(statement)).all()
-            for row in rows:
-                yield Fill(**dict(zip(Fill.__struct_fields__, row[1:], strict=True)))
-            if len(rows) < CHUNK_ROWS:
-                return
-            last = rows[-1][0]
 
     async def journal(
         self,
@@ -319,40 +267,6 @@ class Reader:
         """The words that strategies have used for their events."""
         async with self._asking() as db:
             return set((await db.execute(select(tables.strategy_events.c.type).distinct())).scalars())
-
-    # --- figures -------------------------------------------------------------------------------------------------------
-
-    async def stats(self, execution: str) -> StoreStats:
-        """An execution in figures."""
-        trades = tables.trades
-        sums = select(trades.c.gross_pnl, trades.c.entry_fee, trades.c.exit_fee, trades.c.financing).where(
-            trades.c.execution == execution, trades.c.status != TradeStatus.PENDING
-        )
-        async with self._asking() as db:
-            pnl = fees = ZERO
-            with ledger():
-                for gross, entry_fee, exit_fee, financing in await db.execute(sums):
-                    pnl += gross - entry_fee - exit_fee + financing
-                    fees += entry_fee + exit_fee
-            records = select(func.max(tables.journal.c.sequence)).where(tables.journal.c.execution == execution)
-            fills = select(func.count()).select_from(tables.fills).where(tables.fills.c.execution == execution)
-            return StoreStats(
-                execution=execution,
-                journal_records=(await db.execute(records)).scalar() or 0,
-                orders=await _count(db, tables.orders, "status", execution),
-                trades=await _count(db, trades, "status", execution),
-                signals=await _count(db, tables.signals, "execution_status", execution),
-                fills=(await db.execute(fills)).scalar_one(),
-                pnl=pnl,
-                fees=fees,
-            )
-
-
-async def _count(db: AsyncConnection, table: Table, column: str, execution: str) -> dict[str, int]:
-    counted: Select[Any] = (
-        select(table.c[column], func.count()).where(table.c.execution == execution).group_by(table.c[column])
-    )
-    return dict(Counter({str(word): count for word, count in await db.execute(counted)}))
 
 
 def _conditions(listing: _Listing, table: Table, which: Filter) -> Iterable[ColumnElement[bool]]:

@@ -218,10 +218,6 @@ class Store:
                 (execution, self._kept),
             )
 
-    def save_checkpoints(self, execution: str, checkpoints: Sequence[Checkpoint]) -> CommitResult:
-        """Save states that no record comes with."""
-        return self.commit([Group(execution=execution, records=(), checkpoints=tuple(checkpoints))])[0]
-
     # --- reading -------------------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from tests.unit.storage.samples import RUN, STRATEGY, Desk
+from tests.unit.storage.samples import RUN, STRATEGY, Desk, group
 from tests.unit.storage.samples import checkpoint as state_of
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
@@ -45,6 +45,11 @@ def saved(book: Book) -> r.Checkpoint:
     return structs.replace(state_of(book.sequence), inbox=book.sequence)
 
 
+def save(store: Store, *checkpoints: r.Checkpoint) -> None:
+    """States that no record comes with."""
+    store.commit([group(checkpoints=checkpoints)])
+
+
 def decide(store: Store, desk: Desk, times: int) -> None:
     """Decisions; what the strategy saves with each is saved by the tests, where they want it."""
     for _ in range(times):
@@ -63,10 +68,10 @@ def test_the_newest_cut_comes_with_its_books_and_the_journal_behind_it(
     books: AccountBooks, store: Store, desk: Desk
 ) -> None:
     decide(store, desk, 2)
-    store.save_checkpoints(RUN, [cut(desk.book)])
+    save(store, cut(desk.book))
     decide(store, desk, 2)
     at = cut(desk.book)
-    store.save_checkpoints(RUN, [at, saved(desk.book)])
+    save(store, at, saved(desk.book))
     decide(store, desk, 3)
     loaded = books.load(ACCOUNT)
     assert loaded.cut == at
@@ -81,9 +86,9 @@ def test_a_cut_that_a_strategys_state_is_older_than_is_passed_over(
 ) -> None:
     decide(store, desk, 1)
     older = cut(desk.book)
-    store.save_checkpoints(RUN, [older, saved(desk.book)])
+    save(store, older, saved(desk.book))
     decide(store, desk, 2)
-    store.save_checkpoints(RUN, [cut(desk.book)])
+    save(store, cut(desk.book))
     assert books.load(ACCOUNT).cut == older
 
 
@@ -93,12 +98,12 @@ def test_a_strategy_that_does_not_run_holds_nobody_back(
 ) -> None:
     decide(store, desk, 1)
     oldest = cut(desk.book)
-    store.save_checkpoints(RUN, [oldest, saved(desk.book)])
+    save(store, oldest, saved(desk.book))
     changed = r.StrategyStatusChanged(ts_ns=2, strategy=STRATEGY, status=status, reason="it threw twice")
     rows = tuple(desk.book.apply(changed))
     store.commit([r.Group(execution=RUN, records=(changed,), rows=rows)])
     newest = cut(desk.book)
-    store.save_checkpoints(RUN, [newest])
+    save(store, newest)
     assert books.load(ACCOUNT).cut == (oldest if status.runs else newest)
 
 
@@ -107,13 +112,13 @@ def test_a_cut_that_cannot_be_read_is_left_out_with_a_note(
 ) -> None:
     decide(store, desk, 1)
     older = cut(desk.book)
-    store.save_checkpoints(RUN, [older])
+    save(store, older)
     decide(store, desk, 1)
     at = desk.book.sequence
-    store.save_checkpoints(RUN, [structs.replace(cut(desk.book), state=b"\xc1 is no message")])
+    save(store, structs.replace(cut(desk.book), state=b"\xc1 is no message"))
     decide(store, desk, 1)
     damaged = cut(desk.book)
-    store.save_checkpoints(RUN, [damaged])
+    save(store, damaged)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE checkpoints SET crc = crc + 1 WHERE inbox = ?", (damaged.inbox,))
     loaded = books.load(ACCOUNT)
@@ -126,7 +131,7 @@ def test_a_journal_with_a_gap_behind_the_cut_is_not_gone_on_with(
     books: AccountBooks, store: Store, desk: Desk, path: Path
 ) -> None:
     decide(store, desk, 2)
-    store.save_checkpoints(RUN, [cut(desk.book)])
+    save(store, cut(desk.book))
     decide(store, desk, 3)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TRIGGER journal_refuses_delete")
@@ -137,7 +142,7 @@ def test_a_journal_with_a_gap_behind_the_cut_is_not_gone_on_with(
 
 def test_a_closed_execution_hands_its_books_to_the_next(books: AccountBooks, store: Store, desk: Desk) -> None:
     decide(store, desk, 2)
-    store.save_checkpoints(RUN, [cut(desk.book)])
+    save(store, cut(desk.book))
     closed = r.ExecutionClosed(ts_ns=5, reason="the feed has ended")
     rows = tuple(desk.book.apply(closed))
     store.commit([r.Group(execution=RUN, records=(closed,), rows=rows)])

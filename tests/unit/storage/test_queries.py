@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from contextlib import closing
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.test_store import tamper
 from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
-from tradekeel.domain.orders import OrderStatus, Side
-from tradekeel.domain.positions import Position
+from tradekeel.domain.orders import OrderStatus
 from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.queries import Filter, Reader
 from tradekeel.storage.store import Store
@@ -57,8 +55,6 @@ async def test_rows_come_back_as_the_domain_knows_them(books, path):
         assert await reader.parameter_history() == [CHANGE]
         assert [event.sequence for event in await reader.events(Filter(execution=s.RUN))] == [5, 4, 3, 2, 1]
         assert [signal.signal_id for signal in await reader.signals(Filter(account="paper-2"))] == ["sgexec-2-1"]
-        [cursor] = await reader.cursors(Filter(execution=s.RUN))
-        assert cursor.sequence == 4
 
 
 @pytest.mark.parametrize(
@@ -103,32 +99,12 @@ async def test_a_word_that_a_table_does_not_know_is_refused(books, path):
             await reader.fills(Filter(status="filled"))
 
 
-async def test_positions_are_computed_from_fills_alone(books, store, path):
-    quantity, price = Decimal(500), Decimal("1.40000")
-    store.commit(
-        [
-            s.group(s.noted(), rows=(s.fill(7, side=Side.SELL, quantity=quantity, price=price),)),
-            s.group(s.noted(), rows=(s.fill(8, instrument="USD_JPY"), s.fill(9, instrument="USD_JPY", side=Side.SELL))),
-        ]
-    )
-    held = Position("EUR_USD", Decimal(3000), Decimal("4176.45"))
+async def test_the_newest_execution_is_an_accounts_or_that_of_all(books, path):
     async with Reader(path) as reader:
-        assert await reader.positions(s.RUN) == [held.apply(Side.SELL, quantity, price).position]
-        assert [position.quantity for position in await reader.positions(s.RUN, flat=True)] == [2500, 0]
-        assert await reader.positions("never") == []
-
-
-async def test_an_execution_in_figures(books, path):
-    async with Reader(path) as reader:
-        stats = await reader.stats(s.RUN)
         newest = await reader.execution("paper-2")
-    assert (stats.journal_records, stats.fills) == (13, 3)
-    assert stats.orders == {"filled": 3, "intended": 2}
-    assert stats.trades == {"OPEN": 3, "PENDING": 2}
-    assert stats.signals == {"executed": 3, "pending": 2}
-    assert (stats.pnl, stats.fees) == (Decimal("-0.15"), Decimal("0.15"))
-    assert newest is not None
-    assert newest.execution == "exec-2"
+        assert newest is not None
+        assert newest.execution == "exec-2"
+        assert await reader.execution("never") is None
 
 
 async def test_the_journal_is_read_forwards_and_backwards(books, path):
@@ -158,7 +134,7 @@ async def test_reading_leaves_no_trace_and_holds_nobody_up(books, store, path):
         assert busy == 0, "between two questions nothing keeps the log from being cut back"
     before = fingerprint(path)
     async with Reader(path) as reader:
-        await reader.stats(s.RUN)
+        await reader.trades()
     assert fingerprint(path) == before
 
 

@@ -288,7 +288,7 @@ def test_checkpoints_come_back_newest_first_with_their_place_in_the_journal(stor
 def test_the_last_few_checkpoints_of_each_owner_stay(store, desk, path):
     for number in range(1, 41):
         owner = s.STRATEGY if number % 2 else r.ACCOUNT_OWNER
-        store.save_checkpoints(s.RUN, [s.checkpoint(number, owner)])
+        store.commit([s.group(checkpoints=(s.checkpoint(number, owner),))])
     store.commit([s.group(checkpoints=tuple(s.checkpoint(n, "burst") for n in range(1, 40)))])
     for owner, newest in ((s.STRATEGY, 39), (r.ACCOUNT_OWNER, 40), ("burst", 39)):
         step = 1 if owner == "burst" else 2
@@ -302,7 +302,7 @@ def test_how_many_stay_is_configured(path):
     with Store.open(path, now_ns=s.START_NS, checkpoints_kept=2) as store:
         store.commit([s.Desk().opening()])
         for number in range(1, 9):
-            store.save_checkpoints(s.RUN, [s.checkpoint(number)])
+            store.commit([s.group(checkpoints=(s.checkpoint(number),))])
         assert [c.checkpoint.inbox for c in store.load_checkpoints(s.RUN, s.STRATEGY).saved] == [8, 7]
 
 
