@@ -1,15 +1,18 @@
-"""`tradekeel db`: the schema of the books, brought up to date and told about."""
+"""`tradekeel db`: the schema of the books, brought up to date and told about; and a copy of them."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
+from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage import schema
-from tradekeel.storage.files import in_our_words
+from tradekeel.storage.files import Progress, back_up, in_our_words
 from tradekeel.storage.store import Store
 
 
@@ -33,3 +36,15 @@ def history(place: Place) -> list[dict[str, Any]]:
         return [plain_row(migration) for migration in schema.history(path)]
     except sqlite3.Error as error:
         raise in_our_words(error, path, "reading it") from error
+
+
+def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:
+    """Copy the books beside a running daemon; what was copied where. InputError where the copy cannot be put."""
+    books = place.books()
+    if os.path.lexists(copy):
+        raise InputError(f"{copy} exists already, and a backup is never overwritten: choose another name")
+    there = next(folder for folder in copy.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there} is no folder in which this user (uid {os.geteuid()}) may make {copy}")
+    back_up(books, copy, progress)
+    return {"books": str(books), "copy": str(copy.absolute()), "bytes": copy.stat().st_size}

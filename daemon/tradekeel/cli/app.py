@@ -65,7 +65,8 @@ def make_app() -> App:
     )
     for group, name, where, about in _COMMANDS:
         app.command(f"tradekeel.cli.{where}", name=name, group=group, help=about)
-    database = App(name="db", help="The database's schema.", group=KEEP)
+    database = App(name="db", help="The database: a copy of it, and its schema.", group=KEEP)
+    database.command("tradekeel.cli.keeping:backup", name="backup", help="Copy the books beside a running daemon.")
     database.command(
         "tradekeel.cli.keeping:upgrade", name="upgrade", help="Bring the schema up to date, after a backup."
     )

@@ -1,15 +1,18 @@
-"""Commands about the files: is everything right, do the books agree, and which schema have they."""
+"""Commands about the files: is everything right, do the books agree, which schema have they, and a copy of them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from tradekeel.cli.common import Json, State, Target, complain, place, say, write_json
-from tradekeel.errors import ExitCode
+from tradekeel.errors import ExitCode, InputError
 
 MARKS = {True: "ok", False: "WRONG"}
 
@@ -93,6 +96,34 @@ def history(target: Target = None, /, *, state: State = None, json: Json = False
     from tradekeel.bootstrap.database import history as applied_before
 
     return _migrations(applied_before(place(target, state)), json, "Nothing was applied yet.")
+
+
+def backup(
+    config: Annotated[
+        str,
+        Parameter(
+            help="The configuration file, or the name of a service (/etc/tradekeel/NAME.toml). Left out with --state."
+        ),
+    ],
+    target: Annotated[Path | None, Parameter(help="The file to make. One that exists is never replaced.")] = None,
+    /,
+    *,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Copy the books, also beside a running daemon: one whole file, as they were at one moment."""
+    from tradekeel.bootstrap.database import backup as make
+
+    if state is None and target is None:
+        raise InputError(f"whose books, and where to? Say tradekeel db backup CONFIG TARGET, not {config} alone")
+    named, where = (None, Path(config)) if target is None else (config, target)
+    with _progress(hidden=json) as progress:
+        made = make(place(named, state), where, partial(progress, "copying"))
+    if json:
+        write_json(made)
+    else:
+        say(f"copied {made['books']} to {made['copy']} ({made['bytes']:,} bytes)")
+    return ExitCode.DONE
 
 
 def _migrations(rows: list[dict[str, Any]], as_json: bool, none: str) -> int:

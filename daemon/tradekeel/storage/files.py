@@ -74,6 +74,7 @@ def make_durable(db: sqlite3.Connection) -> None:
 def copy_database(source: sqlite3.Connection, target: Path, progress: Progress | None = None) -> None:
     """A whole, consistent copy at ``target``, on the disk when this returns; a half-made one never bears the name.
 
+    It is for its maker alone, wherever it is put: the state directory closed the books to everybody else.
     A copy that exists already under that name is kept and an error raised. The source may be in use.
     """
     if target.exists():
@@ -81,6 +82,7 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
+    partial.touch(0o600)
 
     def report(status: int, remaining: int, total: int) -> None:
         if progress is not None:

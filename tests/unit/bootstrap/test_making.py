@@ -1,4 +1,4 @@
-"""New strategies, the catalogue, and the schema's history."""
+"""New strategies, the catalogue, the schema's history, and a copy of the books."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tradekeel.bootstrap.database import history, upgrade
+from tradekeel.bootstrap.database import backup, history, upgrade
 from tradekeel.bootstrap.making import catalogue, write_strategy
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.plan import read_plan
 from tradekeel.errors import AlreadyRunning, InputError
 from tradekeel.storage.schema import HEAD
+from tradekeel.storage.verify import verify
 
 
 def test_a_new_strategy_can_be_run_as_it_is_and_is_never_written_over(tmp_path: Path) -> None:
@@ -49,3 +50,34 @@ def test_the_schema_of_a_running_daemon_is_left_alone(place: Place) -> None:
         assert history(place)
     finally:
         holder.release()
+
+
+def test_the_books_of_a_running_daemon_are_copied_whole(place: Place, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    holder = place.statedir
+    holder.lock()
+    try:
+        made = backup(place, tmp_path / "new" / "copy.db", lambda done, total: steps.append((done, total)))
+    finally:
+        holder.release()
+    copy = tmp_path / "new" / "copy.db"
+    assert made == {"books": str(place.statedir.books), "copy": str(copy), "bytes": copy.stat().st_size}
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert steps[-1][0] == steps[-1][1] > 0
+    assert verify(copy).ok
+
+
+def test_a_copy_is_put_where_nothing_is_and_something_can_be(place: Place, tmp_path: Path) -> None:
+    def refused(copy: Path, match: str) -> None:
+        with pytest.raises(InputError, match=match):
+            backup(place, copy, lambda done, total: None)
+
+    there = tmp_path / "precious"
+    there.write_text("precious")
+    refused(there, "exists already")
+    refused(there / "copy.db", "is no folder in which")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    refused(tmp_path / "link", "exists already")
+    assert there.read_text() == "precious"
+    with pytest.raises(InputError, match="no books"):
+        backup(Place(tmp_path / "empty", None), tmp_path / "copy.db", lambda done, total: None)

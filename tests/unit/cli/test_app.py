@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from pathlib import Path
@@ -48,8 +49,10 @@ READING = [
 ]
 
 
-@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["db", "upgrade"], ["db", "history"], ["systemd", "unit"],
-                                                                   ["systemd", "install"]])  # fmt: skip
+INNER = [["db", "backup"], ["db", "upgrade"], ["db", "history"], ["systemd", "unit"], ["systemd", "install"]]
+
+
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + INNER)
 def test_each_command_explains_itself(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch([*words, "--help"]) == ExitCode.DONE
     shown = capsys.readouterr().out
@@ -149,6 +152,23 @@ def test_reading_commands_on_books_with_rows_fit_80_columns(tmp_path: Path, caps
     assert "the venue's ledger is gone" in told
     assert dispatch(["db", "history", "--state", str(place.state_dir)]) == ExitCode.DONE
     assert "0001" in capsys.readouterr().out
+
+
+def test_a_backup_says_what_it_made_and_refuses_to_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store.open(tmp_path / "empty.db", now_ns=samples.START_NS).close()
+    place = make_place(tmp_path / "state", tmp_path / "empty.db")
+    config = tmp_path / "one.toml"
+    config.write_text(f'[daemon]\nstate_dir = "{place.state_dir}"\n')
+    copy = tmp_path / "copy.db"
+    assert dispatch(["db", "backup", str(config), str(copy)]) == ExitCode.DONE
+    assert f"to {copy} ({copy.stat().st_size:,} bytes)" in capsys.readouterr().out
+    assert dispatch(["db", "backup", str(config), str(copy)]) == ExitCode.BAD_USAGE
+    assert "never overwritten" in capsys.readouterr().err
+    other = tmp_path / "other.db"
+    assert dispatch(["db", "backup", str(other), "--state", str(place.state_dir), "--json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["copy"] == str(other)
+    assert dispatch(["db", "backup", str(config)]) == ExitCode.BAD_USAGE
+    assert "CONFIG TARGET" in capsys.readouterr().err
 
 
 def test_an_execution_is_running_only_while_a_daemon_holds_the_place(
