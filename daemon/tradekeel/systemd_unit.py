@@ -123,8 +123,8 @@ def render(executable: Path = USUAL_EXECUTABLE) -> str:
         if executable.is_relative_to(folder):
             raise InputError(
                 f"{text} lies in {folder}, which the unit's sandbox hides from the daemon; install Tradekeel where "
-                "services can reach it (in the clone: sudo python3 -m venv /opt/tradekeel && sudo /opt/tradekeel/bin/pip "
-                "install -c constraints.txt .) and run that one's `systemd install`"
+                "services can reach it, in /opt/tradekeel for one (docs/operating.md has the commands), and run that one's "
+                "`systemd install`"
             )
     return TEMPLATE.format(executable=text)
 

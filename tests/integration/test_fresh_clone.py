@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_readme import ROOT, SHORT_DEMO, commands
+from tests.integration.test_readme import ROOT, SHORT_DEMO, commands, service_block
 
 ASKED = os.environ.get("TRADEKEEL_FRESH_CLONE", "")
 COMMAND_TIMEOUT_S = 600
@@ -74,3 +74,16 @@ def test_the_readmes_commands_work_as_written_in_a_fresh_clone(clone: Path) -> N
             assert run(clone, command, **shorter), command
     status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
     assert status.stdout == "", "nothing of what it makes is in anybody's way"
+
+
+def test_the_service_is_installed_as_written_as_far_as_no_systemd_is_needed(clone: Path, tmp_path: Path) -> None:
+    run(clone, "make run", **SHORT_DEMO)  # the block begins where the demo has run
+    place = str(tmp_path / "opt")
+    for line in service_block():
+        if " systemd " in line:
+            break
+        mine = line.removeprefix("sudo ").replace("/opt/tradekeel", place).replace("python3 ", f"{sys.executable} ", 1)
+        run(clone, shlex.join(["sh", "-c", mine]))
+    assert run(clone, f"{place}/bin/tradekeel check config/paper.toml")
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
+    assert status.stdout == ""

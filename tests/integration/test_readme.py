@@ -62,6 +62,40 @@ def test_every_command_runs_as_written(copy: Path) -> None:
         assert done.stdout or words[0] == "run", command
 
 
+def blocks(page: str) -> list[str]:
+    """The fenced blocks that are not tried, line for line: they need root, or a machine with systemd."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [block for language, block in found if not language and "tradekeel" in block]
+
+
+def service_block() -> list[str]:
+    """The lines that install the service; tests/integration/test_fresh_clone.py tries those that need no systemd."""
+    (block,) = blocks("README.md")
+    return block.splitlines()
+
+
+def test_what_is_to_be_typed_names_a_program_that_is_there() -> None:
+    assert service_block() == blocks("docs/operating.md")[0].splitlines()
+    for page in ("README.md", "docs/operating.md"):
+        for block in blocks(page):
+            for line in block.splitlines():
+                program = line.removeprefix("sudo ").split()[0]
+                assert program in ("python3", "systemctl") or program.startswith(
+                    (".venv/bin/", "/opt/tradekeel/bin/")
+                ), line
+    before, _, after = README.partition("`source .venv/bin/activate`")
+    assert after, "README says how the bare name comes onto the PATH"
+    assert not re.search(r"^\|.*`tradekeel ", before, re.MULTILINE), "and before the tables that use it"
+
+
+def test_nobody_is_told_to_fetch_a_package_that_does_not_exist() -> None:
+    places = [ROOT / "README.md", ROOT / "docs", ROOT / "config", ROOT / "systemd", ROOT / "daemon" / "tradekeel"]
+    files = [
+        file for place in places for file in ([place] if place.is_file() else place.rglob("*.*")) if file.is_file()
+    ]
+    assert [file for file in files if b"install tradekeel" in file.read_bytes()] == []
+
+
 def test_the_make_commands_are_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"`?make ([a-z]+)`?", README))
