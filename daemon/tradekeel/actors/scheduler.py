@@ -18,7 +18,7 @@ from tradekeel.runtime.actor import Actor, ActorRef, Reply
 
 NS_PER_US = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SLEEP_MAX_S = 60.0
+SLEEP_MAX = timedelta(minutes=1)
 """A wall clock may be set; looking at it again every minute keeps a job at most that far off."""
 
 
@@ -54,10 +54,11 @@ class Scheduler(Actor):
     async def _keep(self, job: Job) -> None:
         since = now = self._now()
         while (due := job.trigger.after(now, since)) is not None:
-            await self.clock.sleep(min((due - now).total_seconds(), SLEEP_MAX_S))
+            wait = min(due - now, SLEEP_MAX)
+            await self.clock.sleep(wait.total_seconds())
             before, now = now, self._now()
-            if now < before:
-                since = now  # the clock was set back
+            if now < before:  # the clock was set back, and the beginning goes with it: an interval is as long as ever
+                since += now - (before + wait)
             elif now >= due:
                 self._fire(job)
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from tests.unit.runtime.support import World, world
-from tradekeel.actors.scheduler import SLEEP_MAX_S, Job, Scheduler
+from tradekeel.actors.scheduler import SLEEP_MAX, Job, Scheduler
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.clock import NS_PER_S
 from tradekeel.runtime.supervisor import Supervisor
 
 HOUR_S = 3_600
+SLEEP_MAX_S = SLEEP_MAX.total_seconds()
 NOON_NS = 1_704_628_800 * NS_PER_S  # 2024-01-07T12:00:00Z
 FIVE_MINUTES = (300.0, "*/5 * * * *")
 
@@ -59,6 +60,17 @@ async def test_a_clock_set_back_makes_no_job_wait_until_it_is_there_again(schedu
         assert len(told) == 2
         await this.clock.advance(600)
         assert len(told) == 4
+
+
+async def test_an_interval_is_as_long_as_ever_when_the_clock_is_set_back_on_the_way() -> None:
+    told: list[float] = []
+    async with world(lambda this: on_schedule(24.0 * HOUR_S, told, this, NOON_NS)) as this:
+        await this.clock.advance(23 * HOUR_S)
+        this.clock.set_wall(NOON_NS)
+        await this.clock.advance(HOUR_S - 1)
+        assert told == []
+        await this.clock.advance(1)
+        assert len(told) == 1
 
 
 @pytest.mark.parametrize("schedule", FIVE_MINUTES)
