@@ -57,6 +57,8 @@ Restart=on-failure
 RestartSec=1
 # Trying again cannot help: a wrong configuration (2), books that do not match (4), another daemon on the same state (6).
 RestartPreventExitStatus=2 4 6
+# The run is over and an account is held (5): begun again it would only run on, until somebody releases it.
+SuccessExitStatus=5
 
 # --- what it may use ------------------------------------------------------------------------------------------------
 DynamicUser=yes

@@ -51,6 +51,11 @@ def test_exit_codes_that_a_restart_cannot_help_prevent_it() -> None:
     ]
 
 
+def test_a_run_that_is_over_with_an_account_held_is_not_begun_again() -> None:
+    unit = directives(render())
+    assert (unit["Restart"], unit["SuccessExitStatus"]) == (["on-failure"], [str(int(ExitCode.HALTED_BY_RISK))])
+
+
 @pytest.mark.parametrize(
     "executable",
     [
