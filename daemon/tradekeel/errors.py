@@ -9,6 +9,8 @@ and what *nobody knows*::
     │   │   ├── ConfigError           the TOML file (all its problems at once)
     │   │   └── DataError             what a feed or a ledger holds, also where that shows in the middle of a run
     │   ├── AlreadyRunning            another daemon holds the state directory
+    │   ├── NotReady                  a part of ours cannot take it at this moment; nothing was changed
+    │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
@@ -101,6 +103,18 @@ class AlreadyRunning(OurError):
     """Another daemon holds the state directory; two writers would break the journal."""
 
     category = ErrorCategory.VALIDATION
+
+
+class NotReady(OurError):
+    """A part of ours cannot take it at this moment, which passes. Nothing was changed."""
+
+    category = ErrorCategory.TRANSIENT
+
+
+class Unfinished(OurError):
+    """Some of it was done and some was not. The message says what, and what becomes of the rest."""
+
+    category = ErrorCategory.TRANSIENT
 
 
 class StoreError(OurError):

@@ -213,19 +213,13 @@ def test_a_pause_survives_a_stop_a_kill_and_starts_until_somebody_resumes(place:
 
 
 @pytest.mark.parametrize("moment", RECOVERY)
-@pytest.mark.parametrize("number", [PAUSE, RELOAD])
-def test_a_signal_in_the_middle_of_recovery_is_obeyed_when_it_is_over(
-    number: signal.Signals, moment: str, place: Path
-) -> None:
+def test_a_pause_in_the_middle_of_recovery_is_obeyed_when_it_is_over(moment: str, place: Path) -> None:
     home = Home(place, PACED)
     assert _crash(home).code == 70
-    life = _live(home, moment, 1, number)
+    life = _live(home, moment, 1, PAUSE)
     assert life.code == 0, life.log
     assert life.passed[moment], "a start passes this moment"
-    if number is RELOAD:
-        assert "reloaded: nothing has changed" in life.log
-    else:
-        assert [home.execution(a)["paused"] for a in "ab"] == [1, 1], life.log
+    assert [home.execution(a)["paused"] for a in "ab"] == [1, 1], life.log
 
 
 def test_pauses_and_resumes_in_a_row_end_as_the_last_one_says(place: Path) -> None:

@@ -134,6 +134,22 @@ def test_a_reload_that_is_refused_is_over_all_the_same(place: Path, ear: Ear) ->
     assert ear.said("READY") == ["1", "1"]
 
 
+def test_a_reload_during_the_start_does_not_make_it_ready(place: Path, ear: Ear) -> None:
+    home = Home(place, PACED)
+    early: list[list[str]] = []
+
+    def reconciled(passed: int) -> None:
+        ear.listen()
+        early.append(ear.said("READY"))
+
+    hang_up = send_at(1, signal.SIGHUP)
+    life = _live(home, ear, {"executor.recover.loaded": hang_up, "executor.reconcile.after": reconciled})
+    assert life.code == 0
+    assert "reloaded: nothing has changed" in life.log
+    assert early == [[], []]
+    assert ear.said("READY") == ["1"]
+
+
 def test_a_stop_is_told_before_it_begins_and_asks_for_the_time_it_needs(place: Path, ear: Ear) -> None:
     home = Home(place, PACED)
     assert _live(home, ear, {"a/executor:Decide": send_at(3, signal.SIGTERM)}).code == 0

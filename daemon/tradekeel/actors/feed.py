@@ -125,6 +125,7 @@ class Feed(Actor):
         self._at = 0
         self._last_ns = 0
         self._stopping: tuple[StopFeed, Reply | None] | None = None
+        self._over = False  # it has ended, or stopped: nobody is conducted any more
         self._waiting = Interruptible()
         self._reached_to = 0
 
@@ -137,6 +138,9 @@ class Feed(Actor):
         match message:
             case JournalReached(sequence):
                 self._journal_to = max(self._journal_to, sequence)
+            case StopFeed() if self._over:
+                if reply is not None:
+                    reply.send(True)
             case StopFeed():
                 self._stopping = (message, reply)
                 self._waiting.interrupt()
@@ -154,6 +158,8 @@ class Feed(Actor):
                     await self._end()
                 else:
                     await self._stop()
+                self._over = True
+                self._answer_stop()
                 return
             except _StrategistGone:
                 continue  # it is back at its last saved position: the feed goes back there, too
@@ -437,7 +443,7 @@ class Feed(Actor):
 
     async def _stop(self) -> None:
         assert self._stopping is not None
-        message, reply = self._stopping
+        message, _ = self._stopping
         if self._arrived:  # before that nothing new has happened, and nothing is saved
             await self._stop_strategies(message.reason)
             if message.on_stop == "cancel_entries":
@@ -445,7 +451,9 @@ class Feed(Actor):
             elif message.on_stop == "flatten":
                 await self._flatten(message)
             await self._cut()
-        if reply is not None:
+
+    def _answer_stop(self) -> None:
+        if self._stopping is not None and (reply := self._stopping[1]) is not None:
             reply.send(True)
 
     async def _flatten(self, message: StopFeed) -> None:

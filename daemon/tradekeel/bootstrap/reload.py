@@ -1,32 +1,32 @@
 """Reload: read the file again, compare, and put in force what can change while trading goes on.
 
-All or nothing. If anything is wrong with the file, or if a single value differs that needs a restart, nothing is changed
-and the answer says what it was. What can change is applied by building the parts that it concerns anew from the new plan:
-they recover from the disk as they would after a crash, so there is no second way of changing a running part, and the one
-there is is exercised.
-Each change is a row of ``parameter_history``, durable before it takes effect.
+All or nothing. If anything is wrong with the file, if a single value differs that needs a restart, or if an account that
+it concerns cannot take it at this moment, nothing is changed and the answer says what it was. What can change is applied
+by building the parts that it concerns anew from the new plan: they recover from the disk as they would after a crash, so
+there is no second way of changing a running part, and the one there is is exercised.
+Each change is a row of ``parameter_history``, durable before it takes effect. What is interrupted behind that point is in
+force for whoever starts from then on, and the answer says who has not taken it over.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from loguru import logger
 from msgspec import Struct
 
+from tradekeel.actors.control import Control, ControlSettings
 from tradekeel.bootstrap.plan import Plan, read_plan
-from tradekeel.config import Change, diff
-from tradekeel.domain.protocol import AccountStatus, Describe, Note, StopFeed
-from tradekeel.domain.records import ParameterChange, ParameterChanged
-from tradekeel.errors import InputError
-from tradekeel.runtime.actor import Lane
+from tradekeel.config import AccountConfig, Change, diff
+from tradekeel.domain.protocol import AccountStatus, ChangeParameters, Describe, StopFeed
+from tradekeel.domain.records import ParameterChange
+from tradekeel.errors import InputError, NotReady, Unfinished
+from tradekeel.runtime.actor import ActorRef, Lane
 from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.reference import ask_each
 from tradekeel.runtime.system import ActorSystem
-
-if TYPE_CHECKING:
-    from tradekeel.bootstrap.wiring import Builder
 
 ASK_TIMEOUT_S = 10.0
 SHOWN_MAX = 12
@@ -110,10 +110,20 @@ def _listed(words: Sequence[str]) -> str:
     return ", ".join(words[:SHOWN_MAX]) + more
 
 
+class Built(Protocol):
+    """Who holds the plan in force and what is built from it."""
+
+    plan: Plan
+    control: Control | None
+
+    def control_settings(self) -> ControlSettings:
+        """What the plan in force says about control."""
+
+
 class Reloader:
     """Reads and applies. ``applied`` hears of each plan that was put in force (the log has settings of its own)."""
 
-    builder: Builder  # set once there is one: it needs this object, too
+    builder: Built  # set once there is one: it needs this object, too
 
     def __init__(
         self, environ: Mapping[str, str], system: ActorSystem, applied: Callable[[Plan], object] | None
@@ -123,27 +133,111 @@ class Reloader:
         self._applied = applied
 
     async def reload(self) -> str:
-        """Read the file again and put it in force; what was changed, in a sentence. Raises InputError, and then nothing was."""
+        """Read the file again and put it in force; what was changed, in a sentence.
+
+        One at a time: control sees to it. Raises NotReady or another error of ours where nothing was changed, and Unfinished
+        where something was.
+        """
         old = self.builder.plan
         new = read_plan(old.config.source, self._environ)
         steps = steps_of(old, new)
         if not steps:
             return "nothing has changed"
-        await self._write_history(steps)
+        histories = await self._histories(steps)
+        await self._write(histories)
+        self._take_over(new)
+        await self._rebuild(steps)
+        return _told(steps)
+
+    # --- the history -----------------------------------------------------------------------------------------------------
+
+    async def _histories(self, steps: Sequence[Step]) -> dict[str, ChangeParameters]:
+        """What each account's history has to tell. Nothing is written before all of them can take it."""
+        if self._control.is_stopping:
+            raise InputError("the daemon is stopping")
+        if self._control.is_starting:
+            raise NotReady("the daemon is still starting")
+        histories: dict[str, ChangeParameters] = {}
+        for account in self._accounts():
+            mine = [step for step in steps if step.account in (None, account.name)]
+            if mine:
+                await self._require_ready(account.name)
+                histories[account.name] = ChangeParameters(
+                    tuple(_history_row(step, account.parameter_mode) for step in mine)
+                )
+        return histories
+
+    def _accounts(self) -> list[AccountConfig]:
+        """Those that still trade: one whose feed has ended does nothing any more that a setting could change."""
+        every = [account.config for account in self.builder.plan.accounts]
+        return [account for account in every if account.name not in self._control.ended]
+
+    async def _require_ready(self, account: str) -> None:
+        try:
+            status = await self._executor(account).ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
+        except ActorError as error:
+            raise NotReady(f"account {account} cannot take it now ({error})") from error
+        assert isinstance(status, AccountStatus)
+        if status.execution is None or not status.ts_ns:  # without a tick it knows no time to date the change with
+            raise NotReady(f"account {account} is still starting")
+
+    async def _write(self, histories: Mapping[str, ChangeParameters]) -> None:
+        """Durable before anything takes effect: a process that dies in between starts from the new file anyway."""
+        asks = [(self._executor(account), history) for account, history in histories.items()]
+        try:
+            await ask_each(asks, timeout_s=ASK_TIMEOUT_S)
+        except ActorError as error:
+            raise Unfinished(
+                f"the old configuration stays in force, but parameter_history may tell of the new one "
+                f"({', '.join(histories)}): {error}. Try again"
+            ) from error
+
+    # --- putting it in force ---------------------------------------------------------------------------------------------
+
+    def _take_over(self, new: Plan) -> None:
+        """From here on whoever starts, starts with the new plan."""
         self.builder.plan = new
         if self._applied is not None:
             self._applied(new)
-        if self.builder.control is not None:
-            self.builder.control.settings = self.builder.control_settings()
+        self._control.settings = self.builder.control_settings()
+
+    async def _rebuild(self, steps: Sequence[Step]) -> None:
+        """Start those again whom it concerns. One that does not come back does not keep the others from it."""
+        without = dict.fromkeys(self._to_restart(steps), "the daemon is stopping")
+        try:
+            for name in list(without):
+                if self._control.is_stopping:
+                    break
+                try:
+                    await self._restart(name)
+                except ActorError as error:
+                    without[name] = str(error)
+                else:
+                    del without[name]
+        except BaseException:  # the process ends: let nobody believe that all was done, or nothing
+            logger.error("reload not finished: {}", _unfinished(steps, without))
+            raise
+        if without:
+            raise Unfinished(_unfinished(steps, without))
+
+    def _to_restart(self, steps: Sequence[Step]) -> list[str]:
+        scopes = {step.scope for step in steps}
+        concerned = {step.account for step in steps if step.scope == ACCOUNT}
+        accounts = [a.name for a in self._accounts() if ACCOUNTS in scopes or a.name in concerned]
+        return ([SCHEDULER] if SCHEDULER in scopes else []) + accounts
+
+    async def _restart(self, name: str) -> None:
+        logger.info("{} takes over its new settings", name)
         root = self._system.supervisor("root")
-        for name in self._to_restart(steps):
-            logger.info("{} takes over its new settings", name)
-            if name != SCHEDULER:  # which keeps nothing
-                await self._save(name)
+        if name == SCHEDULER:  # which keeps nothing
             await root.restart_child(name)
-        return "; ".join(map(str, steps[:SHOWN_MAX])) + (
-            f" and {len(steps) - SHOWN_MAX} more" if len(steps) > SHOWN_MAX else ""
-        )
+            return
+        self._control.rebuilding = name
+        try:
+            await self._save(name)
+            await root.restart_child(name)
+        finally:
+            self._control.rebuilding = None
 
     async def _save(self, account: str) -> None:
         """Everybody is saved where he stands: with new settings nothing is decided about the past."""
@@ -153,54 +247,35 @@ class Reloader:
         except ActorError as error:
             logger.warning("{} could not be saved before it is started again: {}", account, error)
 
-    def _to_restart(self, steps: Sequence[Step]) -> list[str]:
-        concerned = {
-            account.config.name
-            for account in self.builder.plan.accounts
-            for step in steps
-            if step.scope == ACCOUNTS or (step.scope == ACCOUNT and step.account == account.config.name)
-        }
-        names = [a.config.name for a in self.builder.plan.accounts if a.config.name in concerned]
-        return ([SCHEDULER] if any(step.scope == SCHEDULER for step in steps) else []) + names
+    @property
+    def _control(self) -> Control:
+        assert self.builder.control is not None, "who asks for a reload is control"
+        return self.builder.control
 
-    async def _write_history(self, steps: Sequence[Step]) -> None:
-        """Before anything takes effect: a process that dies in between starts from the new file anyway."""
-        for account in self.builder.plan.accounts:
-            name = account.config.name
-            mine = [step for step in steps if step.account in (None, name)]
-            executor = self._system.ref(f"{name}/executor")
-            if not mine:
-                continue
-            try:
-                status = await executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
-            except ActorError as error:
-                raise InputError(
-                    f"account {name} cannot take it now ({error}); nothing was changed, try again"
-                ) from error
-            assert isinstance(status, AccountStatus)
-            if status.execution is None:
-                raise InputError(f"account {name} is still starting; nothing was changed, try again")
-            for step in mine:
-                await executor.send(Note(self._record(step, name, status.execution, account.config.parameter_mode)))
+    def _executor(self, account: str) -> ActorRef:
+        return self._system.ref(f"{account}/executor")
 
-    def _now_ns(self, account: str) -> int:
-        """The account's time: of its last tick where ticks are replayed, because its journal knows no other."""
-        pace = None if self.builder.control is None else self.builder.control.pace.get(account)
-        if self.builder.replayable(account):
-            return 0 if pace is None or pace.progress is None else pace.progress.ts_ns
-        return self._system.clock.now_ns()
 
-    def _record(self, step: Step, account: str, execution: str, parameter_mode: str | None) -> ParameterChanged:
-        now_ns = self._now_ns(account)
-        change = ParameterChange(
-            execution=execution,
-            ts_ns=now_ns,
-            strategy=step.strategy,
-            name=step.change.path,
-            old=None if step.change.old is None else shown(step.change.old),
-            new=None if step.change.new is None else shown(step.change.new),
-            parameter_mode=parameter_mode,
-            reason="reload",
-            changed_by="manual",
-        )
-        return ParameterChanged(ts_ns=now_ns, change=change)
+def _told(steps: Sequence[Step]) -> str:
+    more = f" and {len(steps) - SHOWN_MAX} more" if len(steps) > SHOWN_MAX else ""
+    return "; ".join(map(str, steps[:SHOWN_MAX])) + more
+
+
+def _unfinished(steps: Sequence[Step], without: Mapping[str, str]) -> str:
+    who = "; ".join(f"{name} has not taken it over ({why})" for name, why in without.items())
+    return f"in force is {_told(steps)}; {who}, and does when it starts again"
+
+
+def _history_row(step: Step, parameter_mode: str | None) -> ParameterChange:
+    """The executor knows its execution and the time."""
+    return ParameterChange(
+        execution="",
+        ts_ns=0,
+        strategy=step.strategy,
+        name=step.change.path,
+        old=None if step.change.old is None else shown(step.change.old),
+        new=None if step.change.new is None else shown(step.change.new),
+        parameter_mode=parameter_mode,
+        reason="reload",
+        changed_by="manual",
+    )

@@ -389,10 +389,6 @@ class Builder:
         context = FeedContext(feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes)
         return FEEDS[feed.kind].build(feed.settings, context)
 
-    def replayable(self, account: str) -> bool:
-        """Whether an account's ticks come at the same positions every time."""
-        return any(a.config.name == account and self._source(a).info.replayable for a in self.plan.accounts)
-
     def _instruments(self, account: AccountPlan) -> dict[str, Any]:
         return account_instruments(account, self._source(account).info.instruments, self.plan.instruments)
 

@@ -45,6 +45,13 @@ class AskedFor(Struct, frozen=True):
     arguments: Mapping[str, Any]
 
 
+class AskedForReload(Struct, frozen=True):
+    """Somebody wants the file to be read again; by a signal, nobody waits for the answer."""
+
+    command: AskedFor | None
+    until_s: float  # monotonic: how long it is kept while the accounts cannot take it
+
+
 class CommandDesk(Protocol):
     """The folder of command files and the latch files."""
 
@@ -142,5 +149,9 @@ class Shell(Actor):
         self._stopping = False
         self._obeying = ""  # the command that the others wait for
         self._unstopped: set[str] = set()
+        self._reloads: list[AskedForReload] = []  # the next reload is theirs
+        self._reloading = False
+        self.rebuilding: str | None = None
+        """The account that a reload is starting again: a stop waits for it, so that it is stopped as it should be."""
         self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
         self.pace: dict[str, Pace] = {}

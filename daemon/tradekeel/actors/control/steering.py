@@ -9,10 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.actors.control.reloading import Reloading
 from tradekeel.actors.control.shell import ASK_TIMEOUT_S, AccountRefs, AskedFor
-from tradekeel.actors.control.telling import Telling
 from tradekeel.domain.protocol import NOTHING_DONE, AccountCommand, Command, StopFeed
-from tradekeel.errors import TradekeelError
 from tradekeel.runtime.actor import Lane
 from tradekeel.runtime.errors import ActorDied, ActorError
 from tradekeel.runtime.loop import in_order
@@ -30,7 +29,7 @@ class Look(Struct, frozen=True):
     """Look at the command folder."""
 
 
-class Steering(Telling):
+class Steering(Reloading):
     """Obeys."""
 
     async def _keep_looking(self) -> None:
@@ -50,7 +49,7 @@ class Steering(Telling):
             case signal.SIGUSR2:
                 self._steer(Command.RESUME, "signal SIGUSR2")
             case signal.SIGHUP:
-                self.spawn(self._reload_now, None)
+                self._ask_for_reload(None)
             case _:
                 self._look()
 
@@ -80,7 +79,7 @@ class Steering(Telling):
                 self.begin_stop("command")
                 return
             case "reload":
-                await self._reload_now(asked)
+                self._ask_for_reload(asked)
                 return
         try:
             command = Command(asked.name)
@@ -152,21 +151,6 @@ class Steering(Telling):
             except ActorError as error:
                 return False, f"{refs.account} did not take it: {error}"
 
-    async def _reload_now(self, asked: AskedFor | None) -> None:
-        self._notify.reloading(int(self.clock.monotonic() * 1_000_000))
-        try:
-            said = await self._reload()
-        except TradekeelError as error:  # whatever is wrong with the file, the old configuration stays whole
-            self._say("ERROR", f"reload refused, the old configuration stays in force: {error}")
-            ok, said = False, f"refused, the old configuration stays in force: {error}"
-        else:
-            self._say("INFO", f"reloaded: {said}")
-            ok = True
-        finally:
-            self._notify.ready(self._status_line())
-        if asked is not None:
-            self._desk.answer(asked, ok, said)
-
     # --- stopping -----------------------------------------------------------------------------------------------------
 
     def begin_stop(self, reason: str) -> None:
@@ -189,6 +173,9 @@ class Steering(Telling):
             self.system.request_stop()
 
     async def _stop_account(self, refs: AccountRefs, reason: str) -> None:
+        deadline_s = self.clock.monotonic() + self.settings.stop_timeout_s
+        while self.rebuilding == refs.account and self.clock.monotonic() < deadline_s:
+            await self.clock.sleep(TELL_AGAIN_S)
         try:
             await refs.feed.ask(
                 StopFeed(reason, self.settings.on_stop, self.settings.stop_timeout_s / 2),

@@ -75,6 +75,16 @@ class Telling(Shell):
         return len(self._ended) == len(self._accounts)
 
     @property
+    def ended(self) -> frozenset[str]:
+        """The accounts whose feeds have ended."""
+        return frozenset(self._ended)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process is about to end."""
+        return self._stopping
+
+    @property
     def is_starting(self) -> bool:
         """Whether READY is still to come, and may."""
         return not (self._told_ready or self._stopping)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tradekeel.actors.executor.shell import TRADING, Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.messages import Stamp
@@ -11,13 +13,21 @@ from tradekeel.domain.protocol import (
     NOTHING_DONE,
     AccountCommand,
     AccountStatus,
+    ChangeParameters,
     CloseExecution,
     Command,
     Describe,
     EndWorking,
     FailStrategy,
 )
-from tradekeel.domain.records import FEED_HAS_ENDED, ExecutionClosed, Latch, StrategyStatus, standing_of
+from tradekeel.domain.records import (
+    FEED_HAS_ENDED,
+    ExecutionClosed,
+    Latch,
+    ParameterChanged,
+    StrategyStatus,
+    standing_of,
+)
 from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
@@ -105,6 +115,7 @@ class People(Shell):
                 equity=self._equity(),
                 cursor=book.cursor,
                 sequence=book.sequence,
+                ts_ns=self._now(),
                 position=Stamp.position(self.core.stamp),
                 strategies={name: line.row.status.value for name, line in book.strategies.items()},
                 quotes={s: (str(q.bid), str(q.ask), q.ts_ns) for s, q in self.core.quotes.items()},
@@ -123,6 +134,15 @@ class People(Shell):
         with ledger():
             equity = self._marks.equity(self._book.money.balance, self._book.positions.values(), self.core.quotes)
         return None if equity is None else str(equity)
+
+    def _change_parameters(self, message: ChangeParameters, reply: Reply | None) -> None:
+        """In the account's own time: in a replay its journal knows no other."""
+        assert reply is not None
+        now = self._now()
+        for change in message.changes:
+            dated = msgspec.structs.replace(change, execution=self._book.execution_id, ts_ns=now)
+            self._commit_record(ParameterChanged(ts_ns=now, stamp=self.core.stamp, change=dated))
+        self._promise(reply, True)
 
     def _end_working(self, message: EndWorking, reply: Reply | None) -> None:
         if message.what == "flatten":

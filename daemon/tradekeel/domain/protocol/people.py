@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from tradekeel.domain.records import Latch
+from tradekeel.domain.records import Latch, ParameterChange
 
 # --- people → executor ------------------------------------------------------------------------------------------------
 
@@ -37,6 +37,15 @@ class AccountCommand(Struct, frozen=True):
     outcome: str = ""  # resolve
 
 
+class ChangeParameters(Struct, frozen=True):
+    """What a reload is about to change, for the account's history. Answer: True when it is durable.
+
+    The executor fills in its execution and the time.
+    """
+
+    changes: tuple[ParameterChange, ...]
+
+
 class Describe(Struct, frozen=True):
     """Answer with :class:`AccountStatus`."""
 
@@ -58,6 +67,7 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     equity: str | None
     cursor: int
     sequence: int
+    ts_ns: int  # the account's time: in a replay that of the last thing that happened, 0 before the first tick
     position: int
     strategies: dict[str, str]
     quotes: dict[str, tuple[str, str, int]] = {}  # bid, ask and their time, of what the equity was computed with
