@@ -163,6 +163,19 @@ def test_a_second_stop_ends_the_process_at_once_and_nothing_is_lost(
     assert _as_if_undisturbed(home, undisturbed) == []
 
 
+@pytest.mark.parametrize("count", [6, 14, 20])
+@pytest.mark.parametrize("speed", ["max", "1000"])
+def test_a_stop_that_flattens_goes_on_with_the_very_next_tick(speed: str, count: int, place: Path) -> None:
+    """Also where it comes in the middle of a window: what is left of that one is the market in which to close."""
+    toml = configs.pair(400, speed=speed).replace("stall_limit_s = 60", 'stall_limit_s = 60\non_stop = "flatten"')
+    home = Home(place, toml)
+    life = _live(home, "a/executor:Decide", count, signal.SIGTERM)
+    assert life.code == 0, life.log
+    assert "failed" not in life.log
+    assert [home.open_trades(account) for account in "ab"] == [0, 0]
+    assert home.wrong("a", "b", ended=False) + home.unverified() == []
+
+
 # --- pause and resume -----------------------------------------------------------------------------------------------------
 
 

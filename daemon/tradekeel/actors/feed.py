@@ -71,7 +71,7 @@ CUT_ATTEMPTS_MAX = 10
 ASKED_AT_ONCE_TICKS_MAX = 16
 """Windows up to this long come as they happen: then it is the way of one tick that should be short. In longer ones the
 monitor need not look further than the venue."""
-FLATTEN_WINDOWS_MAX = 10_000
+FLATTEN_STEPS_MAX = 10_000
 FLATTEN_WINDOW_TICKS = 16
 RESTART_WAIT_S = 0.01
 RESTART_WAITS_MAX = 3_000
@@ -464,7 +464,7 @@ class Feed(Actor):
         before = await self._executor_side(self._executor, Describe())
         await self._executor_side(self._executor, EndWorking("flatten", message.reason, self._last_ns))
         until_s = self.clock.monotonic() + message.within_s
-        for _ in range(FLATTEN_WINDOWS_MAX):
+        for _ in range(FLATTEN_STEPS_MAX):
             status = await self._executor_side(self._executor, Describe())
             left_s = until_s - self.clock.monotonic()
             if not status.trades or left_s <= 0:
