@@ -19,6 +19,9 @@ RELOAD = signal.SIGHUP
 NS_2024 = 1_704_000_000_000_000_000
 
 PAIR = configs.pair(400, speed="1000")
+LASTING = configs.pair(800, speed="500")
+"""Long enough for a reload that is tried again."""
+
 KEEPS = "sample_ticks_every = 40"
 """A setting that both accounts take over, and so does each one's history."""
 
@@ -30,8 +33,8 @@ def place() -> Iterator[Path]:
         yield work
 
 
-def _keeping(every: int) -> str:
-    return PAIR.replace(KEEPS, f"sample_ticks_every = {every}")
+def _keeping(every: int, toml: str = PAIR) -> str:
+    return toml.replace(KEEPS, f"sample_ticks_every = {every}")
 
 
 def _live(home: Home, actions: dict[str, Action]) -> Life:
@@ -114,10 +117,10 @@ def test_many_reloads_of_one_change_write_it_once_and_build_each_account_anew_on
 def test_a_reload_that_comes_during_the_start_is_done_when_the_accounts_are_there(
     crashed: bool, moment: str, place: Path
 ) -> None:
-    home = Home(place, PAIR)
+    home = Home(place, LASTING)
     if crashed:
         assert home.live({"recorder:Commit": fail_at(40)}).code == 70
-    life = _live(home, {moment: _once(_changed(home, _keeping(77)))})
+    life = _live(home, {moment: _once(_changed(home, _keeping(77, LASTING)))})
     assert life.code == 0, life.log
     assert life.passed[moment], "a start passes this moment"
     assert _reloads(life) == ["storage.sample_ticks_every: 40 -> 77"], life.log
@@ -132,11 +135,11 @@ def test_a_reload_that_comes_during_the_start_is_done_when_the_accounts_are_ther
 
 
 def test_a_reload_is_written_for_each_account_once_while_one_of_them_dies_and_comes_back(place: Path) -> None:
-    home = Home(place, PAIR)
+    home = Home(place, LASTING)
 
     def goes(passed: int) -> None:
         if passed == 40:
-            _changed(home, _keeping(77))()
+            _changed(home, _keeping(77, LASTING))()
             raise InjectedFault("b goes")
 
     life = _live(home, {"b/session:VenuePassed": goes})
@@ -203,7 +206,7 @@ def test_a_stop_that_flattens_does_so_in_the_account_that_a_reload_is_building_a
     life = _live(
         home,
         {
-            "a/executor:Decide": _once(_changed(home, toml.replace(KEEPS, "sample_ticks_every = 77")), 6),
+            "a/executor:Decide": _once(_changed(home, _keeping(77, toml)), 6),
             "a/feed:StopFeed": _once(lambda: saving.append(0)),
             "feed.before_cut": stop_once,
         },
@@ -229,7 +232,7 @@ SHORT = (
 
 def test_a_reload_passes_over_an_account_whose_feed_has_ended(place: Path) -> None:
     home = Home(place, SHORT)
-    life = _live(home, {"control:FeedEnded": _once(_changed(home, SHORT.replace(KEEPS, "sample_ticks_every = 77")))})
+    life = _live(home, {"control:FeedEnded": _once(_changed(home, _keeping(77, SHORT)))})
     assert life.code == 0, life.log
     assert _reloads(life) == ["storage.sample_ticks_every: 40 -> 77"], life.log
     assert "WARNING" not in life.log, "nobody is waited for in vain"
@@ -241,7 +244,7 @@ def test_a_reload_passes_over_an_account_whose_feed_has_ended(place: Path) -> No
 @pytest.mark.parametrize("moment", ["feed.ending", "feed.ending.drained", "feed.ending.closed"])
 def test_a_reload_while_a_feed_is_ending_waits_for_nobody_in_vain(moment: str, place: Path) -> None:
     home = Home(place, SHORT)
-    life = _live(home, {moment: _once(_changed(home, SHORT.replace(KEEPS, "sample_ticks_every = 77")))})
+    life = _live(home, {moment: _once(_changed(home, _keeping(77, SHORT)))})
     assert life.code == 0, life.log
     assert _reloads(life) == ["storage.sample_ticks_every: 40 -> 77"], life.log
     assert "could not be saved" not in life.log
