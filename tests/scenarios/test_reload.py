@@ -173,6 +173,22 @@ def test_nothing_takes_effect_before_its_history_is_durable(place: Path) -> None
     assert home.rows("parameter_history") == []
 
 
+def test_where_an_account_fails_while_histories_are_written_nothing_is_in_force_and_it_is_told_as_it_is(
+    place: Path,
+) -> None:
+    home = Home(place, PAIR)
+    life = _live(
+        home,
+        {"a/executor:Decide": _once(_changed(home, _keeping(77)), 2), "a/executor:ChangeParameters": fail_at(1)},
+    )
+    assert life.code == 0, life.log
+    assert "reload not finished: the old configuration stays in force, but parameter_history may tell" in life.log
+    assert "takes over its new settings" not in life.log
+    assert _reloads(life) == []
+    assert _history(home, "a") == []
+    assert home.wrong("a", "b") + home.unverified() == []
+
+
 def test_a_stop_in_the_middle_of_a_reload_says_what_is_in_force_and_who_has_not_taken_it_over(place: Path) -> None:
     home = Home(place, PAIR)
     life = _live(
