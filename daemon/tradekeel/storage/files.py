@@ -29,13 +29,24 @@ _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _UNREADABLE_TEXT = "Could not decode to UTF-8"  # the driver's own complaint: it has no code
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """Called with what is done and what there is in all."""
 
 
 def address(path: Path, mode: str) -> str:
     """The URI of a file; spaces, question marks and the like in its name stay part of the name."""
     return f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+
+def connect_to_look(path: Path) -> sqlite3.Connection:
+    """A connection for a short look at books that nobody may be using, which leaves no file behind that was not there.
+
+    Where there is no write-ahead log, SQLite would make one even to read. There, too, nobody has the file open, so that it is
+    read as it stands; if somebody opens it meanwhile, what is seen is not to be trusted.
+    """
+    if path.with_name(path.name + "-wal").exists():
+        return connect(path, read_only=True)
+    return sqlite3.connect(f"{address(path, 'ro')}&immutable=1", uri=True, isolation_level=None)
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

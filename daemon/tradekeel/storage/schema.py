@@ -29,6 +29,14 @@ REVISIONS = ("0001",)
 """Every revision this version knows, oldest first; a test holds them to the files in ``migrations/versions``."""
 
 HEAD = REVISIONS[-1]
+BACKUPS_KEPT = 5
+"""Copies made before migrations that stay in the backups folder."""
+
+STEPS_BETWEEN_SIGNS = 1_000_000
+"""Instructions of SQLite's machine between two signs that a migration goes on: some hundredths of a second."""
+
+Doing = Callable[[str], object]
+"""Called again and again, with what is being done, while it goes on."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -83,39 +91,75 @@ def backup_name(path: Path, version: str, now_ns: int) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def forget_old_backups(path: Path, kept: int) -> None:
+def forget_old_backups(path: Path, kept: int, *, newest: str = "", good: str = "") -> None:
     """Delete all but the newest ``kept`` copies made before migrations, and the half-made ones of attempts that were killed.
 
-    Other files of the folder are not ours.
+    ``newest`` is the name of the one just made, whatever its time says (clocks are set back), and ``good`` that of one which
+    stays in any case. Other files of the folder are not ours.
     """
+    folder = path.parent / "backups"
+    if not folder.exists():
+        return
     made = re.compile(re.escape(path.stem) + r"-.+-(\d{8}T\d{6}Z)(?:-(\d+))?\.db(\.partial)?")
-    named = [(found, file) for file in (path.parent / "backups").iterdir() if (found := made.fullmatch(file.name))]
-    whole = sorted(((found[1], int(found[2] or 1), file) for found, file in named if not found[3]), reverse=True)
+    named = [(found, file) for file in folder.iterdir() if (found := made.fullmatch(file.name))]
+    whole = sorted(
+        ((file.name == newest, found[1], int(found[2] or 1), file) for found, file in named if not found[3]),
+        reverse=True,
+    )
     half_made = [file for found, file in named if found[3]]
-    for file in (*half_made, *(file for _, _, file in whole[kept:])):
+    for file in (*half_made, *(file for *_, file in whole[max(kept, 1) :] if file.name != good)):
         file.unlink()
 
 
 def upgrade(
-    path: Path, version: str | None, now_ns: int, *, versions: Path | None = None, target: str = "head"
+    path: Path,
+    version: str | None,
+    now_ns: int,
+    *,
+    backups_kept: int = BACKUPS_KEPT,
+    progress: Doing | None = None,
+    versions: Path | None = None,
+    target: str = "head",
 ) -> list[MigrationApplied]:
     """Bring the file from ``version`` to the newest revision, after a backup; returns what was applied, oldest first.
 
     ``versions`` is a folder of revisions instead of the built-in one (tests). On any error the file stays as it was.
     """
-    backup: Path | None = None
-    if version is not None:
-        backup = backup_name(path, version, now_ns)
-        with closing(connect(path)) as source:
-            copy_database(source, backup)
+    doing: Doing = progress if progress is not None else lambda what: None
+
+    def goes_on() -> int:
+        doing(f"migrating {path} from schema {version}")
+        return 0  # anything else would interrupt the statement
+
+    backup = None if version is None else _back_up(path, version, now_ns, backups_kept, doing)
     config = _config(versions)
-    config.attributes.update(now_ns=now_ns, backup=None if backup is None else backup.name)
+    config.attributes.update(now_ns=now_ns, backup=backup)
     with closing(connect(path)) as db:
+        db.set_progress_handler(goes_on, STEPS_BETWEEN_SIGNS)
         # A rebuilt table would take its referring rows with it; references are checked before the commit instead.
         db.execute("PRAGMA foreign_keys = OFF")
         last = _last_logged(db)
         _run(config, db, lambda script, revision: script._upgrade_revs(target, revision))
-        return _logged_after(db, last)
+        applied = _logged_after(db, last)
+    if backup is not None:
+        forget_old_backups(path, backups_kept, newest=backup)
+    return applied
+
+
+def _back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing) -> str:
+    """The name of a copy made now. Each try makes one, and trims: tries that fail must not fill the disk.
+
+    The copy of the last migration that succeeded stays until this one has: what fails may have damaged books to copy.
+    """
+    with closing(connect(path)) as source:
+        logged = _logged_after(source, 0) if _last_logged(source) else []
+        good = next((migration.backup for migration in reversed(logged) if migration.backup is not None), "")
+        forget_old_backups(path, kept, good=good)
+        backup = backup_name(path, version, now_ns)
+        copying = f"copying {path} to {backup} before it is migrated"
+        copy_database(source, backup, lambda done, total: doing(f"{copying}: {done * 100 // max(total, 1)} %"))
+    forget_old_backups(path, kept, newest=backup.name, good=good)
+    return backup.name
 
 
 def downgrade(path: Path, target: str, *, versions: Path | None = None) -> None:

@@ -30,15 +30,12 @@ from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.files import RESTORE, Progress, connect, copy_database, in_our_words, make_durable, sync
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.rows import mapping_of, mappings
-from tradekeel.storage.schema import MigrationApplied
+from tradekeel.storage.schema import BACKUPS_KEPT, Doing, MigrationApplied
 
 __all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Written"]
 
 CHECKPOINTS_KEPT = 5
 """Saved states that stay for each owner, so that a damaged one leaves others to fall back on."""
-
-BACKUPS_KEPT = 5
-"""Copies made before migrations that stay in the backups folder."""
 
 CHECKED_AT_START_BYTES_MAX = 4 * 1024 * 1024
 """A file up to this size has its structure checked at every start; a larger one when it is verified."""
@@ -88,10 +85,12 @@ class Store:
         point: Point = _noop,
         checkpoints_kept: int = CHECKPOINTS_KEPT,
         backups_kept: int = BACKUPS_KEPT,
+        progress: Doing | None = None,
     ) -> Store:
         """Open or make the file, check it, and bring its schema up to date after a backup.
 
-        ``now_ns`` is UTC and names that backup. Raises StoreUnavailable (cannot be opened or written), StoreCorrupt
+        ``now_ns`` is UTC and names that backup. Large books take their time then: ``progress`` hears again and again of what
+        is being done. Raises StoreUnavailable (cannot be opened or written), StoreCorrupt
         (damaged, or not ours) or StoreTooNew.
         """
         is_new = not path.exists()
@@ -100,9 +99,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise in_our_words(error, path, "opening it") from error
         try:
-            migrations = _make_ready(db, path, now_ns)
-            if any(migration.backup is not None for migration in migrations):
-                schema.forget_old_backups(path, max(backups_kept, 1))
+            migrations = _make_ready(db, path, now_ns, backups_kept, progress)
             if is_new:
                 sync(path.parent)  # the file's name is as durable as its content
         except BaseException as error:
@@ -310,7 +307,9 @@ def _refused(group: Group, error: Exception) -> GroupRefused:
     return refused
 
 
-def _make_ready(db: sqlite3.Connection, path: Path, now_ns: int) -> list[MigrationApplied]:
+def _make_ready(
+    db: sqlite3.Connection, path: Path, now_ns: int, backups_kept: int, progress: Doing | None
+) -> list[MigrationApplied]:
     version = schema.version_of(db.execute, path)
     schema.refuse_newer(version, path)
     make_durable(db)
@@ -318,7 +317,7 @@ def _make_ready(db: sqlite3.Connection, path: Path, now_ns: int) -> list[Migrati
         _check(db, path)
     if version == schema.HEAD:
         return []
-    return schema.upgrade(path, version, now_ns)
+    return schema.upgrade(path, version, now_ns, backups_kept=backups_kept, progress=progress)
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

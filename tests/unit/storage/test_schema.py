@@ -254,6 +254,55 @@ def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
     assert set(folder.iterdir()) == {*ours[2:], *others}
 
 
+def tries(books: Path, versions: Path, count: int, kept: int) -> None:
+    """Attempts at a migration that fails, a second apart."""
+    for number in range(1, count + 1):
+        with pytest.raises(OperationalError):
+            schema.upgrade(books, "0001", NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
+
+
+def backups(books: Path) -> list[str]:
+    return sorted(file.name for file in (books.parent / "backups").iterdir())
+
+
+def test_tries_that_fail_do_not_fill_the_disk(books, versions):
+    (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
+    newest = [schema.backup_name(books, "0001", NOW_NS + number * s.SECOND).name for number in (4, 5)]
+    tries(books, versions, 5, 2)
+    assert backups(books) == newest
+
+
+def test_a_copy_is_kept_whatever_the_clock_said_before_and_half_made_ones_go_first(books, versions):
+    (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
+    later = schema.backup_name(books, "0001", NOW_NS + 86_400 * s.SECOND)
+    later.parent.mkdir()
+    later.touch()
+    later.with_name(later.name + ".partial").touch()
+    tries(books, versions, 1, 1)
+    [kept] = backups(books)
+    assert kept != later.name
+
+
+def test_the_copy_of_the_last_migration_that_succeeded_outlives_all_tries_that_fail(books, versions):
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    [applied] = schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    (versions / "r0003_halfway.py").write_text(FAIL_HALFWAY.replace('"0002"', '"0003"').replace('"0001"', '"0002"'))
+    for number in range(1, 4):
+        with pytest.raises(OperationalError):
+            schema.upgrade(books, "0002", NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
+        assert len(backups(books)) == 2
+        assert applied.backup in backups(books)
+
+
+def test_what_takes_long_gives_signs_that_it_goes_on(books, versions):
+    counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) SELECT count(*) FROM n"
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{counting}")\n'))
+    said: list[str] = []
+    schema.upgrade(books, "0001", NOW_NS, versions=versions, progress=said.append)
+    assert any(text.startswith(f"copying {books} to ") and text.endswith(": 100 %") for text in said)
+    assert said[-1] == f"migrating {books} from schema 0001"
+
+
 def test_the_first_revision_can_be_taken_back_too(path):
     Store.open(path, now_ns=NOW_NS).close()
     schema.downgrade(path, "base")
