@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,24 +13,24 @@ from msgspec import Struct
 from tradekeel.bootstrap.checks import other_balance, other_terms
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
+from tradekeel.domain.matching import Matcher
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import (
     ExitCode,
     InputError,
+    StoreError,
     TradekeelError,
 )
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.runtime.clock import SystemClock, fail_after
-from tradekeel.runtime.loop import BlockingWorker
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.statedir import StateDir
 from tradekeel.storage import schema
-from tradekeel.storage.files import connect, in_our_words
+from tradekeel.storage.files import connect_to_look, in_our_words
 from tradekeel.storage.journal import last_sequence, read_records
-from tradekeel.venues.paper import PaperVenue
+from tradekeel.venues.paper import read_ledger
 
 FIRST_TICK_TIMEOUT_S = 15.0
-VENUE_TIMEOUT_S = 15.0
 
 
 class Finding(Struct, frozen=True):
@@ -57,7 +56,10 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings.append(disk)
     if disk.ok:
         findings.append(_found("books", lambda: _books(StateDir(plan.config.state_dir))))
-    findings.extend(run_loop(_outside, plan, disk.ok, use_uvloop=False))
+    findings.extend(run_loop(_outside, plan, use_uvloop=False))
+    if disk.ok:
+        for account in plan.accounts:
+            findings.extend(_account(plan, account))
     return findings
 
 
@@ -107,14 +109,19 @@ def _books(statedir: StateDir) -> str:
     path = statedir.books
     if not path.exists():
         return "none yet: the first run makes them"
+    nobody_there = statedir.holder() is None
     try:
         return _books_as_they_stand(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, StoreError) as error:
+        if nobody_there and statedir.holder() is not None:
+            return f"{path}: a daemon has just started, and opens them"  # what was read while it did proves nothing
+        if isinstance(error, StoreError):
+            raise
         raise in_our_words(error, path, "reading it") from error
 
 
 def _books_as_they_stand(path: Path) -> str:
-    with closing(connect(path, read_only=True)) as db:
+    with closing(connect_to_look(path)) as db:
         version = schema.version_of(db.execute, path)
         schema.refuse_newer(version, path)
         if version != schema.HEAD:
@@ -129,13 +136,9 @@ def _books_as_they_stand(path: Path) -> str:
 # --- the outside ------------------------------------------------------------------------------------------------------------
 
 
-async def _outside(plan: Plan, with_state: bool) -> list[Finding]:
+async def _outside(plan: Plan) -> list[Finding]:
     feeds = dict.fromkeys(account.config.feed for account in plan.accounts)
-    findings = [await _feed(plan, name) for name in feeds]
-    if with_state:
-        for account in plan.accounts:
-            findings.extend(await _account(plan, account))
-    return findings
+    return [await _feed(plan, name) for name in feeds]
 
 
 async def _feed(plan: Plan, name: str) -> Finding:
@@ -162,7 +165,7 @@ async def _feed(plan: Plan, name: str) -> Finding:
     return Finding(subject, True, f"{feed.kind}; the first tick is {tick.instrument} {tick.bid} / {tick.ask}")
 
 
-async def _account(plan: Plan, account: AccountPlan) -> list[Finding]:
+def _account(plan: Plan, account: AccountPlan) -> list[Finding]:
     subject = f"account {account.config.name}"
     statedir = StateDir(plan.config.state_dir)
     problems = other_terms(account, statedir)
@@ -170,34 +173,21 @@ async def _account(plan: Plan, account: AccountPlan) -> list[Finding]:
         return [Finding(subject, False, problem, ExitCode.BAD_USAGE) for problem in problems]
     warning = other_balance(account, statedir)
     warnings = [] if warning is None else [Finding(subject, True, warning, warning=True)]
-    return [*warnings, await _venue(plan, account, subject, statedir)]
+    return [*warnings, _venue(plan, account, subject, statedir)]
 
 
-async def _venue(plan: Plan, account: AccountPlan, subject: str, statedir: StateDir) -> Finding:
+def _venue(plan: Plan, account: AccountPlan, subject: str, statedir: StateDir) -> Finding:
+    """The paper account as it stands in its ledger, which is only read; one that is not there yet is opened in memory alone."""
+    taken = Finding(subject, True, "a daemon is connected to it at this moment")
     if statedir.holder() is not None:
-        return Finding(subject, True, "a daemon is connected to it at this moment")
-    with _ledger_of(statedir, account) as ledger:
-        async with BlockingWorker("paper venue") as worker:
-            venue = PaperVenue(ledger, account.paper, plan.instruments, account.settings, run=worker.call)
-            try:
-                with fail_after(SystemClock(), VENUE_TIMEOUT_S):
-                    await venue.connect()
-                    balance = await venue.balance()
-            except TimeoutError:
-                return Finding(subject, False, f"no answer within {VENUE_TIMEOUT_S:g} s", ExitCode.VENUE_UNREACHABLE)
-            except TradekeelError as error:
-                return Finding(subject, False, str(error), explain(error).code)
-            finally:
-                await venue.close()
+        return taken
+    try:
+        state = read_ledger(statedir.paper_ledger(account.config.account_at_venue), account.paper)
+    except TradekeelError as error:
+        # A daemon that has started since then writes what was read.
+        return taken if statedir.holder() is not None else Finding(subject, False, str(error), explain(error).code)
+    matcher = Matcher(account.paper, plan.instruments, account.settings, state)
+    if not matcher.is_open:
+        matcher.open(0)
+    balance = matcher.balance()
     return Finding(subject, True, f"venue {account.config.venue}; balance {balance.balance:f} {balance.currency}")
-
-
-@contextmanager
-def _ledger_of(statedir: StateDir, account: AccountPlan) -> Iterator[Path]:
-    """The paper account's ledger, or a passing one where there is none yet: looking makes no account."""
-    path = statedir.paper_ledger(account.config.account_at_venue)
-    if path.exists():
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / path.name

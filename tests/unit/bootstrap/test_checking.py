@@ -16,7 +16,7 @@ from tradekeel.bootstrap.plan import read_plan
 from tradekeel.errors import ConfigError, ExitCode
 from tradekeel.runtime.loop import BlockingWorker
 from tradekeel.statedir import StateDir
-from tradekeel.venues.paper import PaperVenue
+from tradekeel.venues.paper import PaperLedger, PaperVenue
 
 
 def look(folder: Path, text: str = CONFIG) -> tuple[list[Finding], ExitCode]:
@@ -119,6 +119,51 @@ def test_a_balance_that_has_no_effect_is_warned_about_with_both_values(tmp_path:
     assert not [
         finding for finding in look(tmp_path, CONFIG.replace("leverage = 30", "balance = 1e5"))[0] if finding.warning
     ]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("left", ["just made", "opened", "killed"])
+def test_a_ledger_is_read_and_nothing_else(tmp_path: Path, left: str) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    plan = read_plan(tmp_path / "config.toml", {})
+    statedir = StateDir(plan.config.state_dir)
+    statedir.create()
+    if left == "opened":
+        anyio.run(opened, tmp_path, CONFIG)
+    account = plan.accounts[0]
+    path = statedir.paper_ledger("one")
+    ledger = PaperLedger(path, account.paper)
+    if left != "opened":
+        assert ledger.open() is None
+    copies = {file: file.read_bytes() for file in path.parent.glob(f"{path.name}*")}
+    ledger.close()
+    if left == "killed":
+        assert len(copies) == 3
+        for file, copy in copies.items():
+            file.write_bytes(copy)
+    before = content(tmp_path)
+    findings, code = look(tmp_path)
+    assert (wrong(findings), code) == ([], ExitCode.DONE)
+    assert [f.text for f in findings if f.subject == "account one"] == ["venue paper; balance 100000 USD"]
+    after = content(tmp_path)
+    shared = {name for name in before if name.endswith("-shm")}  # locks and readers' marks, nothing of the ledger
+    assert {name: after[name] for name in after if name not in shared} == {
+        name: before[name] for name in before if name not in shared
+    }
+
+
+def test_books_are_read_and_nothing_else(tmp_path: Path, empty_books: Path) -> None:
+    state = tmp_path / "var" / "config"
+    state.mkdir(parents=True)
+    (state / "books.db").write_bytes(empty_books.read_bytes())
+    (tmp_path / "config.toml").write_text(CONFIG)
+    before = content(tmp_path)
+    findings, _ = look(tmp_path)
+    assert wrong(findings) == []
+    assert content(tmp_path) == before
 
 
 @pytest.mark.parametrize(

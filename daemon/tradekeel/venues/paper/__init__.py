@@ -6,7 +6,7 @@
 """
 
 from tradekeel.domain.matching import PaperAccount, PaperSettings
-from tradekeel.venues.paper.ledger import Opened, PaperLedger, read_opened
+from tradekeel.venues.paper.ledger import Opened, PaperLedger, read_ledger, read_opened
 from tradekeel.venues.paper.venue import PaperVenue
 
-__all__ = ["Opened", "PaperAccount", "PaperLedger", "PaperSettings", "PaperVenue", "read_opened"]
+__all__ = ["Opened", "PaperAccount", "PaperLedger", "PaperSettings", "PaperVenue", "read_ledger", "read_opened"]

@@ -105,7 +105,7 @@ def read_opened(path: Path) -> Opened | None:
     if not path.exists():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(_connect_to_look(path)) as db:
             currency, hedging, payload = db.execute("SELECT currency, hedging, standing FROM account").fetchone()
         sums = _standings.decode(payload).sums
     except (sqlite3.Error, msgspec.MsgspecError, TypeError):
@@ -114,6 +114,26 @@ def read_opened(path: Path) -> Opened | None:
         return None
     with ledger():
         return Opened(currency=currency, hedging=bool(hedging), deposits=sums.deposits, balance=sums.balance)
+
+
+def read_ledger(path: Path, account: PaperAccount) -> MatcherState | None:
+    """What :meth:`PaperLedger.open` would read, without making or changing anything; None if the account is new.
+
+    Raises what that would raise. If a daemon opens the file meanwhile, what is seen is not to be trusted.
+    """
+    if not path.exists():
+        return None
+    try:
+        with closing(_connect_to_look(path)) as db:
+            return _state(db, path, account) if _is_made(db, path) else None
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+
+
+def _connect_to_look(path: Path) -> sqlite3.Connection:
+    """Where there is no write-ahead log SQLite would make one even to read; there, nobody has the file open."""
+    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True)
 
 
 class Batch(Struct, frozen=True):
@@ -155,7 +175,7 @@ class PaperLedger:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             self._prepare(connection)
-            return self._load(connection)
+            return _state(connection, self.path, self._account)
         except BaseException as error:
             self.close()
             if isinstance(error, sqlite3.Error):
@@ -169,17 +189,8 @@ class PaperLedger:
             connection.close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreTooNew(
-                f"{self.path} was written by a newer Tradekeel (its schema is {version}, ours {SCHEMA_VERSION})"
-            )
-        if version == SCHEMA_VERSION:
-            if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                raise StoreCorrupt(f"{self.path} is not a paper venue's ledger")
+        if _is_made(connection, self.path):
             return
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise StoreCorrupt(f"{self.path} is a database, but not a paper venue's ledger")
         account = self._account
         standing = _encoder.encode(Standing())
         connection.execute("BEGIN IMMEDIATE")
@@ -194,19 +205,6 @@ class PaperLedger:
         self._point("paper.create.before_commit")
         connection.execute("COMMIT")
         self._point("paper.create.after_commit")
-
-    def _load(self, connection: sqlite3.Connection) -> MatcherState | None:
-        row = connection.execute("SELECT name, currency, hedging FROM account").fetchone()
-        if row is None:
-            raise StoreCorrupt(f"{self.path}: the account is missing")
-        name, currency, hedging = row
-        found, wanted = (name, currency, bool(hedging)), self._account
-        if found != (wanted.account, wanted.currency, wanted.hedging):
-            raise DataError(
-                f"{self.path} is the ledger of account {name} ({currency}, {_kind(bool(hedging))}), and the configuration says"
-                f" {wanted.account} ({wanted.currency}, {_kind(wanted.hedging)}): change it back, or start afresh with --fresh"
-            )
-        return load_state(connection, self.path)
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -301,6 +299,34 @@ class PaperLedger:
         if self._connection is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return self._connection
+
+
+def _is_made(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether there is a ledger in the file yet. Raises StoreTooNew, or StoreCorrupt for what is none."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreTooNew(f"{path} was written by a newer Tradekeel (its schema is {version}, ours {SCHEMA_VERSION})")
+    if version == SCHEMA_VERSION:
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreCorrupt(f"{path} is not a paper venue's ledger")
+        return True
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreCorrupt(f"{path} is a database, but not a paper venue's ledger")
+    return False
+
+
+def _state(connection: sqlite3.Connection, path: Path, wanted: PaperAccount) -> MatcherState | None:
+    """The state of the account that this ledger must be of; None if it is new."""
+    row = connection.execute("SELECT name, currency, hedging FROM account").fetchone()
+    if row is None:
+        raise StoreCorrupt(f"{path}: the account is missing")
+    name, currency, hedging = row
+    if (name, currency, bool(hedging)) != (wanted.account, wanted.currency, wanted.hedging):
+        raise DataError(
+            f"{path} is the ledger of account {name} ({currency}, {_kind(bool(hedging))}), and the configuration says"
+            f" {wanted.account} ({wanted.currency}, {_kind(wanted.hedging)}): change it back, or start afresh with --fresh"
+        )
+    return load_state(connection, path)
 
 
 def load_state(connection: sqlite3.Connection, path: Path) -> MatcherState | None:
