@@ -8,7 +8,7 @@ our ticks it does the same without waiting for the venue's answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -100,7 +100,7 @@ class Feed(Actor):
     def __init__(
         self,
         settings: ConductorSettings,
-        make_source: Callable[[], Source],
+        make_source: Callable[[], Awaitable[Source]],
         *,
         session: ActorRef,
         executor: ActorRef,
@@ -130,7 +130,7 @@ class Feed(Actor):
         self._reached_to = 0
 
     async def on_start(self) -> None:
-        self._source = self._make_source()
+        self._source = await self._make_source()
         self.resources.push_async_callback(self._source.close)
         self.spawn(self._conduct)
 

@@ -135,11 +135,6 @@ def begun_anew(books: Path) -> list[str]:
     return [account for (account,) in rows]
 
 
-def has_unfinished(books: Path, accounts: Sequence[str]) -> bool:
-    """Whether any of these accounts has an execution that a restart goes on with."""
-    return any(account in accounts for account, _, _ in _unfinished(books))
-
-
 def _unfinished(books: Path) -> list[tuple[str, str, str]]:
     """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read."""
     return _asked(

@@ -10,18 +10,18 @@ from loguru import logger
 from msgspec import Struct
 
 from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
+from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.ending import category_of_escaped, is_a_persons_to_mend, is_of_the_world
-from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
 from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
-from tradekeel.bootstrap.wiring import Builder
+from tradekeel.bootstrap.wiring import Builder, StopAsked
 from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory
 from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import Clock
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.fault import Action, Fault
-from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit
+from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit, end_process
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.runtime.notify import Notifier, watchdog_interval_s
 from tradekeel.runtime.signals import SignalInbox
@@ -41,11 +41,17 @@ Applied = Callable[[Plan], object]
 """Called with a plan that a reload has put in force."""
 
 
-class HasControl(Protocol):
-    """Who knows the control that lives, if one does."""
+class Starts(Protocol):
+    """Who knows the control that lives, if one does, and what takes the start long."""
 
     @property
     def control(self) -> Control | None: ...
+
+    @property
+    def effort(self) -> Effort: ...
+
+    @property
+    def statedir(self) -> StateDir: ...
 
 
 class Ran(Struct, frozen=True):
@@ -58,6 +64,7 @@ class Ran(Struct, frozen=True):
 
 def run_to_the_end(
     plan: Plan,
+    statedir: StateDir,
     signals: SignalInbox,
     environ: Mapping[str, str],
     *,
@@ -65,21 +72,11 @@ def run_to_the_end(
     show: Show | None = None,
     applied: Applied | None = None,
 ) -> Ran:
-    """Run until stopped or until the feeds end, and say what was going on."""
-    statedir = StateDir(plan.config.state_dir)
-    statedir.lock()
+    """Run in a state directory that this process holds, until stopped or until the feeds end, and say what was going on."""
     faults.arm_from_environment(environ)
-    try:
-        if signals.stop_asked:
-            return Ran()
-        if fresh:
-            forget_paper(plan.accounts, statedir)
-        else:
-            finish_forgetting(plan.accounts, statedir)
-        resuming = statedir.begin_run()
-        return run_loop(_main, plan, statedir, signals, environ, show, applied, resuming)
-    finally:
-        statedir.release()
+    if signals.stop_asked:
+        return Ran()
+    return run_loop(_main, plan, statedir, signals, environ, show, applied, fresh)
 
 
 async def _main(
@@ -89,25 +86,35 @@ async def _main(
     environ: Mapping[str, str],
     show: Show | None,
     applied: Applied | None,
-    resuming: bool,
+    fresh: bool,
 ) -> Ran:
     notify = Notifier.from_environ(environ)
     system = ActorSystem(on_fault=_log_fault, is_hopeless=is_a_persons_to_mend)
     reloader = Reloader(environ, system, applied)
     alive_every_s = watchdog_interval_s(environ, os.getpid())
-    builder = Builder(plan, statedir, system, notify, reloader.reload, resuming=resuming, alive_every_s=alive_every_s)
+    builder = Builder(
+        plan,
+        statedir,
+        system,
+        notify,
+        reloader.reload,
+        fresh=fresh,
+        stop_asked=lambda: signals.stop_asked,
+        alive_every_s=alive_every_s,
+    )
     reloader.builder = builder
-    notify.extend_timeout(START_EXTEND_S)  # before the first look at large files and old books, which takes its time
-    house = builder.build()
     bystander = _Bystander(system, signals, show, lambda: keep_starting(notify, system.clock, builder))
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
-            await bystander.beside(house.root)
-            for worker in house.workers:
+            await bystander.beside_preparations(builder.prepare)
+            await bystander.beside(builder.build().root)
+            for worker in builder.workers:
                 await worker.close()
+        except StopAsked:
+            return Ran()
         finally:
             signals.detach()
-            for worker in house.workers:
+            for worker in builder.workers:
                 worker.abandon()  # where the tree failed, one of them may hang: the process must end all the same
             notify.close()
     return _what_was(builder.control)
@@ -130,10 +137,16 @@ def _what_was(control: Control | None) -> Ran:
     return Ran(feeds, recovered=bool(control.pace), over=control.is_over)
 
 
-async def keep_starting(notify: Notifier, clock: Clock, builder: HasControl) -> None:
-    """Ask the service manager for more time, over and over, until the daemon is ready or stops."""
+async def keep_starting(notify: Notifier, clock: Clock, builder: Starts) -> None:
+    """Ask the service manager for more time, over and over, until the daemon is ready or stops; or end what moves no more."""
     while builder.control is None or builder.control.is_starting:
         notify.extend_timeout(START_EXTEND_S)
+        if builder.control is None:  # which will speak for itself
+            builder.statedir.still_starting()
+        if builder.effort.doing:
+            notify.status(builder.effort.doing)
+        if (stalled := builder.effort.stalled()) is not None:
+            end_process(stalled)  # a thread that hangs in the kernel cannot be ended otherwise
         await clock.sleep(START_EXTEND_EVERY_S)
 
 
@@ -151,6 +164,21 @@ class _Bystander:
         self._signals = signals
         self._show = show
         self._keep_starting = keep_starting
+
+    async def beside_preparations(self, prepare: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Get ready for the tree. Whatever is wrong is raised as it is, outside of any group."""
+        import anyio
+
+        wrong: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_starting)
+            try:
+                await prepare()
+            except Exception as error:  # noqa: BLE001  # raised below
+                wrong = error
+            tasks.cancel_scope.cancel()
+        if wrong is not None:
+            raise wrong
 
     async def beside(self, root: Any) -> None:
         """Run the tree and, until it ends, whatever belongs beside it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from tradekeel.statedir import StateDir
 from tradekeel.storage.store import Store
 
 
-def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
+def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir, open_store: Callable[[], Store]) -> None:
     """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
     if statedir.books.exists():
-        with Store.open(statedir.books, now_ns=SystemClock().now_ns()) as store:
+        with open_store() as store:
             close_executions(store, [account.config.name for account in accounts])
     _remove_ledgers(accounts, statedir)
 

@@ -65,18 +65,23 @@ def launch(
         folder = plan.config.state_dir
         if signals.stop_asked:
             return ExitCode.DONE
-        StateDir(folder).create()
-        with _Log(plan, options, environ, view) as log:
-            try:
-                return _run(plan, options, signals, environ, view, log)
-            except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained
-                return fail(error, folder, tell=_tell_log)
+        statedir = StateDir(folder)
+        statedir.lock()  # first of all: also the log may be the one of the daemon that holds it
+        try:
+            with _Log(plan, options, environ, view) as log:
+                try:
+                    return _run(plan, statedir, options, signals, environ, view, log)
+                except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained
+                    return fail(error, folder, tell=_tell_log)
+        finally:
+            statedir.release()
     except Exception as error:  # noqa: BLE001  # as above, before there was a log
         return fail(error, folder)
 
 
 def _run(
     plan: Plan,
+    statedir: StateDir,
     options: RunOptions,
     signals: SignalInbox,
     environ: Mapping[str, str],
@@ -94,14 +99,14 @@ def _run(
         view.open(config.daemon.name)
         show = view.show
     try:
-        ran = run_to_the_end(plan, signals, environ, fresh=options.fresh, show=show, applied=log.follow)
+        ran = run_to_the_end(plan, statedir, signals, environ, fresh=options.fresh, show=show, applied=log.follow)
     finally:
         if view is not None:
             view.close()
     code = _finish(plan, ran, clock.monotonic() - began_s, view)
     if ran.over:
         # The very last act: a process that is killed before it is started again, and must not trade the feeds anew.
-        StateDir(config.state_dir).end_run()
+        statedir.end_run()
     return code
 
 

@@ -23,7 +23,7 @@ STALE_AFTER_S = 5.0
 """A daemon writes its status every second; one that has not for this long does not do its work."""
 
 START_GRACE_S = 30.0
-"""A daemon that holds its place, and has not said a word since it took it, is starting for so long."""
+"""A daemon that holds its place, and has not said a word since it took it, is starting for so long, or until it says so again."""
 
 NO_ANSWER = "no answer"
 """How control begins what it says of an account that says nothing; of one that starts or stops that is no news."""
@@ -81,7 +81,7 @@ def read_status(place: Place) -> Status:
 
 
 def _held_s(place: Place) -> float | None:
-    """For how long the place has been held: whoever takes it writes its process id into the lock."""
+    """For how long the place has been held, or since the start last said that it goes on: the lock is written to, or touched."""
     try:
         taken_ns = (place.state_dir / "lock").stat().st_mtime_ns
     except OSError:
@@ -151,8 +151,10 @@ def _quotes(now: Status) -> Quotes:
 
 def _state(summary: AccountSummary, said: str | None) -> str:
     """How an account stands. What may be traded is in the books, which are newer than what the daemon says every second."""
+    if summary.status == "closed" and (said is None or said in _STANDINGS):
+        return "closed"  # whatever the daemon goes on with is another account's
     if said is None:
-        return "closed" if summary.status == "closed" else "at rest"
+        return "at rest"
     if said not in _STANDINGS:
         return said
     return standing_of(Latch(summary.latch), summary.paused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,14 +23,14 @@ from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
 from tradekeel.bootstrap.checks import (
     changed_and_untouched,
-    has_unfinished,
     other_balance,
     refuse_changed_data,
     refuse_forgotten_accounts,
     refuse_other_terms,
 )
 from tradekeel.bootstrap.desk import Desk
-from tradekeel.bootstrap.fresh import forget_paper
+from tradekeel.bootstrap.effort import Effort
+from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.telling import say
@@ -38,9 +38,10 @@ from tradekeel.config import StrategyConfig
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
-from tradekeel.domain.records import Mode, StrategyRow, StrategyStatus
+from tradekeel.domain.records import ExecutionRow, Mode, StrategyRow, StrategyStatus
 from tradekeel.domain.risk import RiskGate
-from tradekeel.feeds import FEEDS, FeedContext
+from tradekeel.errors import DataError
+from tradekeel.feeds import FEEDS, FeedContext, FileHashes
 from tradekeel.ports import Feed as Source
 from tradekeel.ports import FeedInfo
 from tradekeel.runtime.childspec import ChildSpec
@@ -73,7 +74,6 @@ class House:
     system: ActorSystem
     root: Supervisor
     workers: list[BlockingWorker]
-    fingerprints: Mapping[str, str]
 
 
 class Names(Struct, frozen=True):
@@ -86,8 +86,12 @@ class Names(Struct, frozen=True):
         return f"{self.account}/{part}"
 
 
+class StopAsked(Exception):
+    """Somebody asked for a stop while the start was still looking at things: it goes no further."""
+
+
 class Builder:
-    """Builds one house. Nothing is opened before its actor starts."""
+    """Builds one house: first :meth:`prepare`, which takes its time, then :meth:`build`, after which each actor opens its own."""
 
     def __init__(
         self,
@@ -97,7 +101,8 @@ class Builder:
         notify: Notifier,
         reload: Callable[[], Awaitable[str]],
         *,
-        resuming: bool = False,
+        fresh: bool = False,
+        stop_asked: Callable[[], bool] = lambda: False,
         alive_every_s: float | None = None,
     ) -> None:
         self.plan = plan
@@ -105,31 +110,65 @@ class Builder:
         self.system = system
         self.notify = notify
         self.reload = reload
-        self.resuming = resuming
         self.alive_every_s = alive_every_s
-        self._under_way: set[str] = set()
+        self.effort = Effort(system.clock)
+        self._fresh = fresh
+        self._stop_asked = stop_asked
+        self._hashes = FileHashes(self._reading)
+        self._infos: dict[str, FeedInfo] = {}
+        self._before_run: dict[str, int] = {}
         self._chronicles: dict[str, Chronicle] = {}
         self.workers: list[BlockingWorker] = []
-        self.fingerprints: dict[str, str] = {}
+        self._data = self._worker("data")
         self.control: Control | None = None  # the one that lives, or lived last
 
-    def build(self) -> House:
-        """The whole tree, root first."""
-        for account in self.plan.accounts:
-            self.fingerprints[account.config.name] = self._source(account).info.fingerprint
-        accounts = [account.config.name for account in self.plan.accounts]
-        self.resuming = self.resuming or has_unfinished(self.statedir.books, accounts)
-        source = str(self.plan.config.source)
-        self._begin_anew_what_never_traded()
-        refuse_changed_data(self.statedir.books, self.fingerprints, source)
-        refuse_forgotten_accounts(self.statedir.books, accounts, source)
-        refuse_other_terms(self.plan.accounts, self.statedir, source)
-        for account in self.plan.accounts:
+    # --- before anything is started ---------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Look at everything that can refuse the start, in a thread: large files and old books take their time.
+
+        Raises what the start is refused with, or :class:`StopAsked`.
+        """
+        await self._data.call(self._prepare)
+
+    def _prepare(self) -> None:
+        accounts, books, source = self.plan.accounts, self.statedir.books, str(self.plan.config.source)
+        with self.effort.under_way():
+            fingerprints = {account.config.name: self._info(account).fingerprint for account in accounts}
+            if self._fresh:
+                forget_paper(accounts, self.statedir, self._open_store)
+            else:
+                finish_forgetting(accounts, self.statedir)
+            self._begin_anew_what_never_traded(fingerprints)
+            refuse_changed_data(books, fingerprints, source)
+            refuse_forgotten_accounts(books, list(fingerprints), source)
+            refuse_other_terms(accounts, self.statedir, source)
+        for account in accounts:
             warning = other_balance(account, self.statedir)
             if warning is not None:
                 logger.bind(account=account.config.name).warning("{}", warning)
+
+    def _begin_anew_what_never_traded(self, fingerprints: Mapping[str, str]) -> None:
+        """A first start with a mistake in the feed must not hold up the one without."""
+        for name in changed_and_untouched(self.statedir.books, fingerprints):
+            logger.bind(account=name).info("{}: its data has changed, and it has not traded yet: it begins anew", name)
+            untouched = [account for account in self.plan.accounts if account.config.name == name]
+            forget_paper(untouched, self.statedir, self._open_store)
+
+    def _reading(self, path: str, done: int, size: int) -> None:
+        """A piece of a feed's data has been read, to tell whether it is the data that was there before."""
+        point("start.reading")
+        if self._stop_asked():
+            raise StopAsked
+        self.effort.moved(f"reading {path}, to see that it is unchanged: {done / 1e9:.1f} of {size / 1e9:.1f} GB")
+
+    # --- the tree ---------------------------------------------------------------------------------------------------------
+
+    def build(self) -> House:
+        """The whole tree, root first."""
         children = [
-            ChildSpec("recorder", self._recorder, shutdown_s=10.0),
+            # Books that are large and old are copied and migrated first: that takes its time.
+            ChildSpec("recorder", self._recorder, start_timeout_s=None, shutdown_s=10.0),
             ChildSpec("control", self._control, shutdown_s=5.0),
         ]
         children.extend(
@@ -138,35 +177,45 @@ class Builder:
         )
         children.append(ChildSpec("scheduler", lambda: Scheduler(self._jobs())))
         root = Supervisor("root", Strategy.ONE_FOR_ALL, children, ROOT_RESTARTS)
-        return House(self.plan, self.system, root, self.workers, self.fingerprints)
+        return House(self.plan, self.system, root, self.workers)
 
     # --- root ------------------------------------------------------------------------------------------------------------
 
-    def _begin_anew_what_never_traded(self) -> None:
-        """A first start with a mistake in the feed must not hold up the one without."""
-        for name in changed_and_untouched(self.statedir.books, self.fingerprints):
-            logger.bind(account=name).info("{}: its data has changed, and it has not traded yet: it begins anew", name)
-            forget_paper([account for account in self.plan.accounts if account.config.name == name], self.statedir)
-
     def _recorder(self) -> Recorder:
         worker = self._worker("recorder")
-        storage = self.plan.config.storage
         strategies = {a.config.name: tuple(s.config.name for s in a.strategies) for a in self.plan.accounts}
 
         def open_books() -> AccountBooks:
-            store = Store.open(
-                self.statedir.books,
-                now_ns=self.system.clock.now_ns(),
-                point=point,
-                checkpoints_kept=storage.checkpoints_kept,
-                backups_kept=storage.backups_kept,
-            )
-            for migration in store.migrations:
-                backup = f", after a backup to {migration.backup}" if migration.backup else ""
-                logger.info("the books have schema {} now: {}{}", migration.revision, migration.description, backup)
+            with self.effort.under_way():
+                point("start.opening")
+                store = self._open_store()
+                self._begin_run(store.executions(), frozenset(strategies))
             return AccountBooks(store, strategies)
 
-        return Recorder(open_books, worker, storage.commit_rows_max)
+        return Recorder(open_books, worker, self.plan.config.storage.commit_rows_max)
+
+    def _open_store(self) -> Store:
+        storage = self.plan.config.storage
+        store = Store.open(
+            self.statedir.books,
+            now_ns=self.system.clock.now_ns(),
+            point=point,
+            checkpoints_kept=storage.checkpoints_kept,
+            backups_kept=storage.backups_kept,
+            progress=self.effort.moved,
+        )
+        for migration in store.migrations:
+            backup = f", after a backup to {migration.backup}" if migration.backup else ""
+            logger.info("the books have schema {} now: {}{}", migration.revision, migration.description, backup)
+        return store
+
+    def _begin_run(self, executions: Sequence[ExecutionRow], accounts: Collection[str]) -> None:
+        """A run begins, or goes on, now that nothing refuses it any more, and before any account does anything."""
+        real = [row for row in executions if row.mode is not Mode.BACKTEST]
+        newest = {row.account: max(r.number for r in real if r.account == row.account) for row in real}
+        if any(row.status == "running" and row.account in accounts for row in real):
+            newest = {}  # the mark is gone (books that were moved, say), and the run is not over: what has ended, ended in it
+        self._before_run = self.statedir.begin_run(newest)
 
     def _worker(self, name: str) -> BlockingWorker:
         worker = BlockingWorker(name)
@@ -260,14 +309,14 @@ class Builder:
                 names.of("strategists"),
                 lambda: Supervisor(names.of("strategists"), Strategy.ONE_FOR_ONE, strategists, STRATEGIST_RESTARTS),
             ),
-            ChildSpec(names.of("feed"), partial(self._feed, account)),
+            ChildSpec(names.of("feed"), partial(self._feed, account), start_timeout_s=None),
         ]
         return Supervisor(account.config.name, Strategy.REST_FOR_ONE, children, ACCOUNT_RESTARTS)
 
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
 
-        deadlines = None if self._source(account).info.replayable else self.system.clock
+        deadlines = None if self._info(account).replayable else self.system.clock
         return Session(partial(self._make_venue, account, worker), deadlines)
 
     def _make_venue(self, account: AccountPlan, worker: BlockingWorker | _NoWorker) -> PaperVenue:
@@ -286,7 +335,7 @@ class Builder:
 
     def _executor(self, account: AccountPlan) -> Executor:
         names = Names(account.config.name)
-        info = self._source(account).info
+        info = self._info(account)
         terms = AccountTerms(
             account=account.config.name,
             venue="paper",
@@ -311,8 +360,7 @@ class Builder:
             ),
             version=__version__,
             make_execution_id=new_id,
-            resuming=self.resuming,
-            under_way=self._under_way,
+            number_before=self._before_run.get(account.config.name, 0),
             halted_by=partial(desk.held, account.config.name),
             released_by=partial(desk.released, account.config.name),
             forget_release=partial(desk.forget_release, account.config.name),
@@ -339,7 +387,7 @@ class Builder:
             return MonitorCore(attached.view, instruments, account.config.currency, account.limits, attached.saved)
 
         executor = self.system.ref(Names(account.config.name).of("executor"))
-        return Monitor(make, executor, account.config.parameter_mode, replayable=self._source(account).info.replayable)
+        return Monitor(make, executor, account.config.parameter_mode, replayable=self._info(account).replayable)
 
     def _strategist(self, account: AccountPlan, strategy: StrategyPlan, failures: Failures) -> Strategist:
         def make(attached: Attached) -> StrategistCore:
@@ -353,7 +401,7 @@ class Builder:
             return StrategistCore(strategy.make(), settings, attached.view, saved)
 
         executor = self.system.ref(Names(account.config.name).of("executor"))
-        replayable = self._source(account).info.replayable
+        replayable = self._info(account).replayable
         return Strategist(strategy.config.name, make, executor, failures, replayable=replayable)
 
     def _feed(self, account: AccountPlan) -> Feed:
@@ -370,7 +418,7 @@ class Builder:
         strategists = [self.system.ref(names.of(f"strategist/{s.config.name}")) for s in account.strategies]
         return Feed(
             settings,
-            partial(self._source, account),
+            partial(self._source_in_time, account),
             session=self.system.ref(names.of("session")),
             executor=self.system.ref(names.of("executor")),
             monitor=self.system.ref(names.of("monitor")),
@@ -386,11 +434,33 @@ class Builder:
             for symbol in strategy.config.instruments:
                 timeframes[symbol] = tuple(dict.fromkeys((*timeframes.get(symbol, ()), *wanted)))
         clock: Clock = self.system.clock
-        context = FeedContext(feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes)
+        context = FeedContext(
+            feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes, self._hashes
+        )
         return FEEDS[feed.kind].build(feed.settings, context)
 
+    def _info(self, account: AccountPlan) -> FeedInfo:
+        """What the account's feed is like, as it was when the process looked at it: nothing of that can change while it runs."""
+        name = account.config.name
+        if name not in self._infos:
+            self._infos[name] = self._source(account).info
+        return self._infos[name]
+
+    async def _source_in_time(self, account: AccountPlan) -> Source:
+        """The source for a feed that starts, made in a thread: files that have changed are read again.
+
+        Each account that is started again starts its feed, so this is where changed data is seen.
+        """
+        source = await self._data.call(self._source, account)
+        if source.info.fingerprint != self._info(account).fingerprint:
+            raise DataError(
+                f"accounts.{account.config.name}.feed: its data has changed while it was traded; put the old data back to go on, "
+                "or run with --fresh to begin anew"
+            )
+        return source
+
     def _instruments(self, account: AccountPlan) -> dict[str, Any]:
-        return account_instruments(account, self._source(account).info.instruments, self.plan.instruments)
+        return account_instruments(account, self._info(account).instruments, self.plan.instruments)
 
 
 class _NoWorker:

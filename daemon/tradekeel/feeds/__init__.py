@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.file import FileFeedSettings, file_feed, file_symbols, look_at_files
+from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.pace import Sleeper
 from tradekeel.feeds.synthetic import SyntheticFeedSettings, look_at_prices, synthetic_feed, synthetic_symbols
 from tradekeel.ports import Feed
@@ -40,6 +41,7 @@ __all__ = [
     "FeedKind",
     "FeedSurroundings",
     "FileFeedSettings",
+    "FileHashes",
     "Sleeper",
     "SyntheticFeedSettings",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.pace import Sleeper
 
 
@@ -18,6 +19,7 @@ class FeedContext(NamedTuple):
     base: Path = Path()  # what relative paths are relative to
     instruments: Mapping[str, Instrument] = CATALOGUE  # those of the config; the catalogue is known anyway
     timeframes: Mapping[str, Sequence[str]] = {}  # the bars wanted of each instrument
+    hashes: FileHashes | None = None  # of files that others have read already
 
 
 Keys = tuple[str, ...]

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.errors import InputError
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
-from tradekeel.feeds.files import DataFile, check_path, fingerprint, locate
+from tradekeel.feeds.files import DataFile, FileHashes, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
 from tradekeel.feeds.merge import MergedFiles
 from tradekeel.feeds.pace import MAX, Pacer, Speed, parse_speed
@@ -143,7 +143,7 @@ def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
         name=context.name,
         instruments=tuple(streams),
         replayable=True,
-        fingerprint=_fingerprint(settings, files, streams),
+        fingerprint=_fingerprint(settings, files, streams, context.hashes or FileHashes()),
         total_bytes=sum(stream.bytes_total for stream in streams.values()),
     )
     return ReplayFeed(
@@ -209,11 +209,14 @@ _NOT_TICKS = {"path", "instrument", "instruments", "speed", "wait_max_s"}
 
 
 def _fingerprint(
-    settings: FileFeedSettings, files: Mapping[str, list[DataFile]], streams: Mapping[str, FileStream]
+    settings: FileFeedSettings,
+    files: Mapping[str, list[DataFile]],
+    streams: Mapping[str, FileStream],
+    hashes: FileHashes,
 ) -> str:
     """A hash of all bytes and of every option that changes ticks; the files' place on the disk does not."""
     options = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in _NOT_TICKS}
     sizes = {symbol: str(stream.judge.limits.tick_size) for symbol, stream in streams.items()}
     everything = [file for found in files.values() for file in found]
     counts = {symbol: len(found) for symbol, found in files.items()}
-    return fingerprint(everything, msgspec.json.encode([options, sizes, counts], order="sorted"))
+    return fingerprint(everything, msgspec.json.encode([options, sizes, counts], order="sorted"), hashes)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import glob
 import gzip
 import hashlib
+import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -23,6 +24,7 @@ from msgspec import Struct
 from tradekeel.errors import DataError, InputError
 
 CHUNK_BYTES = 96 * 1024
+HASHED_AT_ONCE_BYTES = 1024 * 1024
 LINE_BYTES_MAX = 1024 * 1024
 SUFFIXES = (".csv", ".txt", ".tsv", ".gz", ".zip")
 _DATE = re.compile(r"(?<![0-9])((?:19|20)[0-9]{2})[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12][0-9]|3[01])(?![0-9])")
@@ -82,14 +84,43 @@ def _located(path: str, place: Path) -> list[DataFile]:
     return sorted(files, key=lambda file: (Path(file.path).name, file.path, file.member or ""))
 
 
-def fingerprint(files: Sequence[DataFile], options: bytes) -> str:
+class FileHashes:
+    """Hashes of whole files, each computed once for as long as the file stays the one it is: gigabytes take a while.
+
+    ``reading`` is called with a file's path, the bytes read so far and those in all; what it raises ends the reading.
+    """
+
+    def __init__(self, reading: Callable[[str, int, int], object] | None = None) -> None:
+        self._reading = reading if reading is not None else lambda path, done, size: None
+        self._known: dict[str, tuple[tuple[int, ...], bytes]] = {}
+
+    def of(self, path: str) -> bytes:
+        """The hash of a file's bytes as they are now. Raises :class:`DataError`."""
+        with _named(path), Path(path).open("rb") as stored:
+            status = os.fstat(stored.fileno())
+            state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            known = self._known.get(path)
+            if known is None or known[0] != state:
+                self._known[path] = known = (state, self._read(path, stored, status.st_size))
+        return known[1]
+
+    def _read(self, path: str, stored: IO[bytes], size: int) -> bytes:
+        digest = hashlib.blake2b()
+        done = 0
+        while piece := stored.read(HASHED_AT_ONCE_BYTES):
+            digest.update(piece)
+            done += len(piece)
+            self._reading(path, done, size)
+        return digest.digest()
+
+
+def fingerprint(files: Sequence[DataFile], options: bytes, hashes: FileHashes) -> str:
     """A hash of the files' bytes as stored, their dates and order, and the options that change what is read."""
     digest = hashlib.blake2b(options, digest_size=16)
     hashed: dict[str, bytes] = {}
     for file in files:
         if file.path not in hashed:
-            with _named(file.path), Path(file.path).open("rb") as stored:
-                hashed[file.path] = hashlib.file_digest(stored, "blake2b").digest()
+            hashed[file.path] = hashes.of(file.path)
         digest.update(f"\n{file.member or ''}\n{file.day}\n".encode())
         digest.update(hashed[file.path])
     return digest.hexdigest()

@@ -3,6 +3,7 @@
     books.db                    the journal and its tables
     paper-ACCOUNT.db            the paper venue's own ledger of one account
     lock                        held by the daemon; holds its process id
+    running                     there while a run goes on: each account's newest execution of the runs before it
     latches/SCOPE.json          a kill that only a person releases; SCOPE is an account, or "all"
     latches/ACCOUNT.release     a release that was asked for without a daemon, until the account has started
     commands/…json              what a person asked the running daemon for, in order
@@ -21,8 +22,11 @@ import fcntl
 import os
 import re
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.statedir.files import FILE_MODE, explain, explained, remove_durably, write_atomically
@@ -83,13 +87,22 @@ class StateDir:
 
     # --- whether a run is being gone on with ---------------------------------------------------------------------------
 
-    def begin_run(self) -> bool:
-        """Mark that a run is going on; True if an earlier process left the mark, because it was killed or crashed."""
+    def begin_run(self, newest: Mapping[str, int]) -> dict[str, int]:
+        """Mark that a run is going on; the number of each account's newest execution of the runs before it.
+
+        That is ``newest``, unless an earlier process left its mark, because it was stopped, was killed or crashed: then the
+        run is that one's, and so is the answer. Whatever an account has behind that number, this run has begun.
+        """
         marker = self.path / "running"
-        left = marker.exists()
-        if not left:
-            write_atomically(marker, b"")
-        return left
+        with explained(marker):
+            left = marker.read_bytes() if marker.exists() else None
+        if left is None:
+            write_atomically(marker, msgspec.json.encode(newest))
+            return dict(newest)
+        try:
+            return msgspec.json.decode(left, type=dict[str, int])
+        except msgspec.DecodeError:
+            return {}  # of a version that only made the file: all that has ended counts as ended in this run, as it did there
 
     def end_run(self) -> None:
         """The run is over: all its feeds have ended. A run that was only stopped is gone on with."""
@@ -120,6 +133,12 @@ class StateDir:
             os.close(descriptor)
             raise
         self._lock = descriptor
+
+    def still_starting(self) -> None:
+        """Whoever looks goes by the time of the lock: this process has not said anything yet because it is still starting."""
+        if self._lock is not None:
+            with suppress(OSError):
+                os.utime(self._lock)
 
     def _take(self, descriptor: int) -> None:
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from tests.unit.bootstrap.books import DECISIONS, FILLED, append, latch
+from tests.unit.bootstrap.books import DECISIONS, FILLED, SECOND_ACCOUNT, append, latch, open_second_account
 from tests.unit.storage import samples
 from tradekeel.bootstrap.launch import account_line, feed_line
 from tradekeel.bootstrap.place import Place
@@ -24,7 +25,7 @@ from tradekeel.bootstrap.summary import (
 )
 from tradekeel.bootstrap.values import iso
 from tradekeel.cli.status import figures
-from tradekeel.domain.records import Latch, StrategyStatus, StrategyStatusChanged
+from tradekeel.domain.records import ExecutionClosed, Latch, StrategyStatus, StrategyStatusChanged
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
 
@@ -189,6 +190,25 @@ def test_a_running_daemons_account_is_valued_at_its_latest_quotes_and_every_figu
     assert (account["state"], account["equity"]) == ("at rest", None)  # no prices were ever saved
 
 
+def test_an_account_whose_run_is_closed_does_not_trade_although_another_one_does(place: Place) -> None:
+    open_second_account(place, 1)
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS, reason="the feed has ended")])
+    holder = place.statedir
+    holder.lock()
+    trading = {"state": "trading"}
+    said: dict[str, Any] = {"ts_ns": SystemClock().now_ns(), "ready": True, "healthy": True}
+    said["accounts"] = {"paper-1": trading, SECOND_ACCOUNT: trading}
+    (place.state_dir / "status.json").write_text(json.dumps(said))
+    try:
+        accounts = read_status(place)["accounts"]
+        assert {account["account"]: account["state"] for account in accounts} == {
+            "paper-1": "closed",
+            SECOND_ACCOUNT: "trading",
+        }
+    finally:
+        holder.release()
+
+
 def test_a_status_file_that_is_old_or_damaged_is_told(place: Place) -> None:
     (place.state_dir / "status.json").write_text('{"ts_ns": 1, "ready": true, "healthy": true, "name": "x"}')
     holder = place.statedir
@@ -203,6 +223,9 @@ def test_a_status_file_that_is_old_or_damaged_is_told(place: Place) -> None:
         status = read_status(place)
         assert status["stale"]
         assert not status["healthy"]
+        holder.still_starting()
+        assert not read_status(place)["stale"]
+        os.utime(place.state_dir / "lock", (1_000_000, 1_000_000))
         (place.state_dir / "status.json").write_text("{")
         assert read_status(place)["stale"]
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.feeds.reading import HEADER, build, csv_feed, quotes, read, ticks_of, write
 from tradekeel.errors import InputError
-from tradekeel.feeds import FileFeedSettings
+from tradekeel.feeds import FileFeedSettings, FileHashes
 from tradekeel.feeds.zones import parse_instant
 
 DAY = parse_instant("2014-05-08")
@@ -299,3 +301,19 @@ class TestSettings:
         path = write(tmp_path / "q.csv", HEADER)
         with pytest.raises(InputError, match=problem):
             csv_feed(path, **settings)
+
+
+def test_a_file_is_hashed_once_until_it_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "ticks.csv"
+    file.write_bytes(b"time,bid,ask\n" * 200_000)
+    read: list[tuple[int, int]] = []
+    hashes = FileHashes(lambda path, done, size: read.append((done, size)))
+    first = hashes.of(str(file))
+    assert first == hashlib.blake2b(file.read_bytes()).digest()
+    assert read == [(1_048_576, 2_600_000), (2_097_152, 2_600_000), (2_600_000, 2_600_000)]
+    assert hashes.of(str(file)) == first
+    assert len(read) == 3
+    os.utime(file, ns=(0, 0))
+    assert (hashes.of(str(file)), len(read)) == (first, 6)
+    file.write_bytes(b"time,bid,ask\n" * 100_000)
+    assert hashes.of(str(file)) != first

@@ -63,7 +63,7 @@ def test_the_directory_may_be_reached_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     state = StateDir(tmp_path / "link")
     state.lock()
-    assert not state.begin_run()
+    assert state.begin_run({}) == {}
     assert StateDir(tmp_path / "real").holder() == os.getpid()
     state.end_run()
     state.release()
@@ -72,9 +72,17 @@ def test_the_directory_may_be_reached_through_a_link(tmp_path: Path) -> None:
 def test_a_run_that_was_not_ended_in_order_left_a_mark(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
     state.create()
-    assert [state.begin_run(), state.begin_run()] == [False, True]
+    assert state.begin_run({"a": 1}) == {"a": 1}
+    assert state.begin_run({"a": 2, "b": 1}) == {"a": 1}, "the run that goes on began behind the first executions"
     state.end_run()
-    assert not state.begin_run()
+    assert state.begin_run({"a": 2, "b": 1}) == {"a": 2, "b": 1}
+
+
+def test_a_mark_of_a_version_that_wrote_nothing_into_it_is_one_all_the_same(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.create()
+    (tmp_path / "running").touch()
+    assert state.begin_run({"a": 1}) == {}
 
 
 def test_the_second_one_is_refused_and_told_who_has_it(tmp_path: Path) -> None:

@@ -66,8 +66,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     strategies: tuple[StrategyRow, ...]
     version: str
     make_execution_id: Callable[[], str]
-    resuming: bool  # the run goes on: a process before this one did not end it
-    under_way: set[str]  # executions that incarnations of this process began or went on with; kept between them
+    number_before: int  # of the account's newest execution of the runs before this one; 0: this is its first run
     halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
     released_by: Callable[[], tuple[str, str] | None]  # why and by whom it was released while there was no daemon
     forget_release: Callable[[], object]  # the books have that release

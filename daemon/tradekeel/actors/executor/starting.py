@@ -44,7 +44,6 @@ class Starting(Reconciling):
             self._begin_execution(loaded)
         elif self._book.execution.data_fingerprint != self.settings.data_fingerprint:
             raise Defect("the feed's data changed")  # refused with a clear error before anything was started
-        self.settings.under_way.add(self._book.execution_id)
         self._take(self.core.register(self.settings.strategies, self._now()))
         self._recovered = (len(self._book.orders), len(self._book.trades), self._first_five())
         self._commit_record(
@@ -117,11 +116,14 @@ class Starting(Reconciling):
         return tuple((trades + orders)[:5])
 
     def _has_ended(self, last: Book) -> bool:
-        """Whether the run that is being gone on with was over for this account already: then nothing is begun anew."""
+        """Whether this run, which may go on after a kill, has begun and ended for this account: then nothing is begun anew.
+
+        An execution of an earlier run proves nothing, however it ended: this one may have been killed before its first.
+        """
         row = last.execution
         return (
             row is not None
-            and (self.settings.resuming or row.execution in self.settings.under_way)
+            and row.number > self.settings.number_before
             and row.close_reason == FEED_HAS_ENDED
             and row.data_fingerprint == self.settings.data_fingerprint
         )
