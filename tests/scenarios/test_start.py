@@ -94,6 +94,15 @@ def test_a_run_that_was_over_when_its_process_was_killed_is_not_replayed_by_the_
     assert _numbers(home) == {"a": [1, 2], "b": [1, 2]}
 
 
+def test_a_run_whose_mark_is_gone_is_gone_on_with_all_the_same(place: Path) -> None:
+    home = Home(place, PAIR)
+    with home.start({faults.KILL_AT: "executor.close.before:2"}) as daemon:
+        assert daemon.end() < 0, "it was killed"
+    (home.state / "running").unlink()
+    assert home.live().code == 0
+    assert _numbers(home) == {"a": [1], "b": [1]}
+
+
 def test_beginning_anew_behind_a_killed_run_is_a_run_of_its_own(place: Path) -> None:
     home = Home(place, PAIR)
     assert home.live().code == 0

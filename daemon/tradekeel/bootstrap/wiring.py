@@ -451,13 +451,17 @@ class Builder:
 
         Each account that is started again starts its feed, so this is where changed data is seen.
         """
-        source = await self._data.call(self._source, account)
+        source = await self._data.call(self._source_again, account)
         if source.info.fingerprint != self._info(account).fingerprint:
             raise DataError(
                 f"accounts.{account.config.name}.feed: its data has changed while it was traded; put the old data back to go on, "
                 "or run with --fresh to begin anew"
             )
         return source
+
+    def _source_again(self, account: AccountPlan) -> Source:
+        with self.effort.under_way():
+            return self._source(account)
 
     def _instruments(self, account: AccountPlan) -> dict[str, Any]:
         return account_instruments(account, self._info(account).instruments, self.plan.instruments)
