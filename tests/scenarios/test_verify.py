@@ -17,14 +17,16 @@ import pytest
 from msgspec import structs
 
 from tests.campaigns.kill.campaign import workplace
-from tests.scenarios.support import Home, fail_at
+from tests.scenarios.support import Action, Home, fail_at
 from tests.scenarios.support_configs import pair
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place
 from tradekeel.domain.matching import OrderState, WorkingOrder
 from tradekeel.domain.messages import TransactionKind as Kind
 from tradekeel.domain.messages import VenueTransaction
+from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
+from tradekeel.runtime.faults import InjectedFault
 
 TICKS = 300
 MOMENTS = (
@@ -47,18 +49,32 @@ def held() -> Iterator[Path]:
     """The state directory of a daemon that ended in the middle of everything: both sides hold orders and units."""
     with workplace(None) as work:
         home = Home(work, pair(TICKS))
-        for count in range(60, 90):
+        for _ in range(TRIES):  # the venue may go on until the process has ended
             shutil.rmtree(home.state, ignore_errors=True)
-            home.live({"recorder:Commit": fail_at(count)})
-            with closing(sqlite3.connect(home.ledger("a"))) as db:
-                counted = [db.execute(f"SELECT count(*) FROM {what}").fetchone()[0] for what in HELD]
-            if all(counted) and _booked(home) == _recorded(home):
+            life = home.live({"recorder:Commit": _fail_while_both_sides_hold_everything(home)})
+            if life.code == ExitCode.DEFECT and _hold_everything(home):
                 break
         else:
-            raise AssertionError("it never held a position and an order, with all news booked")
+            raise AssertionError("it never held a position and orders, with all news booked")
         yield home.state
 
 
+def _fail_while_both_sides_hold_everything(home: Home) -> Action:
+    def act(passed: int) -> None:
+        if passed > EARLY and _hold_everything(home):
+            raise InjectedFault(f"pass {passed}")
+
+    return act
+
+
+def _hold_everything(home: Home) -> bool:
+    with closing(sqlite3.connect(home.ledger("a"))) as db:
+        counted = [db.execute(f"SELECT count(*) FROM {what}").fetchone()[0] for what in HELD]
+    return all(counted) and _booked(home) == _recorded(home)
+
+
+EARLY = 40
+TRIES = 20
 HELD = ("positions", "orders WHERE open = 1", "orders WHERE open = 0")
 
 
