@@ -1,4 +1,4 @@
-"""The feed: conducts one sequence of ticks through an account, as described in docs/architecture.md.
+"""How ticks are conducted through an account, as described in docs/architecture.md.
 
 The conductor is the only part that knows the order of events at a tick: *venue match → fills → monitor → strategists
 in config order → gate → commit → venue accept → next tick*. It asks everybody how far it is quiet, lets the
@@ -20,16 +20,11 @@ from tradekeel.domain.protocol import (
     Alert,
     AskSession,
     CaughtUp,
-    CloseExecution,
     Confirm,
     Cut,
-    Describe,
-    EndWorking,
     EquitySeen,
-    FeedEnded,
     FeedProgress,
     GiveUp,
-    JournalReached,
     JournalSamples,
     MatchTick,
     QuietUntil,
@@ -41,19 +36,17 @@ from tradekeel.domain.protocol import (
     Settle,
     Stand,
     StopFeed,
-    StopStrategy,
     Taken,
     TicksPassed,
     VenuePassed,
     WatchTick,
     Where,
 )
-from tradekeel.domain.records import FEED_HAS_ENDED, Checkpoint, TickSampled
+from tradekeel.domain.records import Checkpoint, TickSampled
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
-from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.interrupt import Interruptible
@@ -90,12 +83,14 @@ class ConductorSettings(Struct, frozen=True, kw_only=True):
     stop_at_end: bool = True
 
 
-class _StrategistGone(Exception):
+class StrategistGone(Exception):
     """A strategist died while it was asked: it comes back further behind."""
 
 
-class Feed(Actor):
-    """See the module."""
+class Conducting(Actor):
+    """Ticks, from the lowest position that anybody needs, and the cuts in between."""
+
+    _source: Source  # opened when the actor starts
 
     def __init__(
         self,
@@ -129,41 +124,6 @@ class Feed(Actor):
         self._waiting = Interruptible()
         self._reached_to = 0
 
-    async def on_start(self) -> None:
-        self._source = await self._make_source()
-        self.resources.push_async_callback(self._source.close)
-        self.spawn(self._conduct)
-
-    async def handle(self, message: Any, reply: Reply | None) -> None:
-        match message:
-            case JournalReached(sequence):
-                self._journal_to = max(self._journal_to, sequence)
-            case StopFeed() if self._over:
-                if reply is not None:
-                    reply.send(True)
-            case StopFeed():
-                self._stopping = (message, reply)
-                self._waiting.interrupt()
-            case _:
-                raise TypeError(f"the feed does not know {type(message).__name__}")
-
-    # --- the whole way ---------------------------------------------------------------------------------------------------
-
-    async def _conduct(self) -> None:
-        while True:
-            await self._go_to_lowest_position()
-            try:
-                ended = await self._drive()
-                if ended:
-                    await self._end()
-                else:
-                    await self._stop()
-                self._over = True
-                self._answer_stop()
-                return
-            except _StrategistGone:
-                continue  # it is back at its last saved position: the feed goes back there, too
-
     async def _go_to_lowest_position(self) -> None:
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
         positions = [stand.position for stand in stands if stand.position != NOWHERE]
@@ -195,21 +155,6 @@ class Feed(Actor):
             assert isinstance(stand, Stand)
             return stand
         raise Defect(f"{ref.name} did not come back")
-
-    async def _drive(self) -> bool:
-        """Conduct windows until the feed ends (True) or a stop is asked for (False)."""
-        while not self._told_to_stop():
-            window = await self._waiting.wait(self._source.next_window, self.settings.window_ticks_max)
-            if window is None:
-                return not self._told_to_stop()
-            self._window, index = window, 0
-            while index < len(window.ticks) and not self._told_to_stop():
-                index = await self._conduct_window(window, index)
-                self._stands_behind(window, index)
-                self._tell_progress()
-                if self._cut_is_due():
-                    await self._cut()
-        return False
 
     def _stands_behind(self, window: TickWindow, index: int) -> None:
         self._at, self._last_ns = window.first_position + index - 1, window.ticks[index - 1].ts_ns
@@ -378,7 +323,7 @@ class Feed(Actor):
         try:
             return await ref.ask(message, timeout_s=ASK_TIMEOUT_S)
         except ActorError as error:
-            raise _StrategistGone(ref.name) from error
+            raise StrategistGone(ref.name) from error
 
     async def _executor_side(self, ref: ActorRef, message: Any) -> Any:
         """Session, executor and monitor restart the feed with them, so a failure here is this incarnation's end."""
@@ -438,75 +383,6 @@ class Feed(Actor):
             text = f"no state was saved at tick {self._at}: something came in between {CUT_ATTEMPTS_MAX} times; it is tried again"
             self._control.latest(("alert", self.settings.account, "cut"), Alert(self.settings.account, "warning", text))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
-
-    # --- the end ---------------------------------------------------------------------------------------------------------
-
-    async def _stop(self) -> None:
-        assert self._stopping is not None
-        message, _ = self._stopping
-        if self._arrived:  # before that nothing new has happened, and nothing is saved
-            await self._stop_strategies(message.reason)
-            if message.on_stop == "cancel_entries":
-                await self._executor_side(self._executor, EndWorking("entries", message.reason, self._last_ns))
-            elif message.on_stop == "flatten":
-                await self._flatten(message)
-            await self._cut()
-
-    def _answer_stop(self) -> None:
-        if self._stopping is not None and (reply := self._stopping[1]) is not None:
-            reply.send(True)
-
-    async def _flatten(self, message: StopFeed) -> None:
-        """Close everything, and conduct on until the venue has done so: a market order needs a market.
-
-        Entries are paused meanwhile. If the process dies in between, the account stays paused, which is the safe side.
-        """
-        before = await self._executor_side(self._executor, Describe())
-        await self._executor_side(self._executor, EndWorking("flatten", message.reason, self._last_ns))
-        until_s = self.clock.monotonic() + message.within_s
-        for _ in range(FLATTEN_STEPS_MAX):
-            status = await self._executor_side(self._executor, Describe())
-            left_s = until_s - self.clock.monotonic()
-            if not status.trades or left_s <= 0:
-                break
-            with move_on_after(self.clock, left_s):
-                if not await self._conduct_on():
-                    break
-        if not before.paused:
-            await self._executor_side(self._executor, EndWorking("resume", message.reason, self._last_ns))
-
-    async def _conduct_on(self) -> bool:
-        """To the next tick at which something happens; first through the rest of the window that the stop interrupted.
-
-        False: there are no more ticks.
-        """
-        window = self._window
-        if window is None or self._at >= window.last_position:
-            window = self._window = await self._source.next_window(FLATTEN_WINDOW_TICKS)
-            if window is None:
-                return False
-        index = await self._conduct_window(window, max(0, self._at + 1 - window.first_position))
-        self._stands_behind(window, index)
-        return True
-
-    async def _stop_strategies(self, reason: str) -> None:
-        stamp = Stamp.after(self._at)
-        for ref in self._strategists:
-            await self._strategist(ref, StopStrategy(self._last_ns, reason))
-        await self._settle(stamp)
-
-    async def _end(self) -> None:
-        """The feed has ended: drain, expire what works, close the execution."""
-        if self.settings.stop_at_end:
-            await self._stop_strategies(FEED_HAS_ENDED)
-            point("feed.ending")
-            await self._executor_side(self._executor, EndWorking("all", FEED_HAS_ENDED, self._last_ns))
-            point("feed.ending.drained")
-            await self._cut()
-            await self._executor_side(self._executor, CloseExecution(FEED_HAS_ENDED, self._last_ns))
-            point("feed.ending.closed")
-        self._tell_progress()
-        self._control.latest(("feed-ended", self.settings.account), FeedEnded(self.settings.account, FEED_HAS_ENDED))
 
 
 def _sampled(tick: Tick) -> TickSampled:
