@@ -257,7 +257,7 @@ class AccountCore:
             or limits.exposure_max is not None
         ):
             view.pending = pending_of([*self.book.orders.values(), *taken])
-            view.positions = {symbol: self.book.net(symbol) for symbol, _ in self.book.positions}
+            view.positions = self.book.nets()
         if (
             limits.notional_max is not None
             or limits.position_notional_max is not None

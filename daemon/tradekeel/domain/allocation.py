@@ -8,7 +8,7 @@ position belongs to exactly one trade.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from msgspec import Struct
@@ -28,12 +28,18 @@ class Allotment(Struct, frozen=True):
     adopted: Trade | None = None
 
 
-def allocate(fill: Fill, order: Order | None, trades: Iterable[Trade], execution: str, currency: str) -> Allotment:
-    """Allocate every unit of ``fill``. ``trades`` are the account's open ones, oldest first; ``order`` is ours or None."""
+def allocate(
+    fill: Fill, order: Order | None, named: Trade | None, others: Iterable[Trade], execution: str, currency: str
+) -> Allotment:
+    """Allocate every unit of ``fill``.
+
+    ``order`` is ours or None, and ``named`` the open trade that it is for. ``others`` are the account's open trades, oldest
+    first: they are gone through only if ``named`` leaves something over, and no further than until nothing is left.
+    """
     with ledger():
         if order is not None and order.purpose is Purpose.ENTRY and order.trade_id is not None:
             return Allotment((Allocation(trade_id=order.trade_id, quantity=fill.quantity, opens=True, fee=fill.fee),))
-        parts, left = split_fill(fill.quantity, _closable(fill, order, trades))
+        parts, left = split_fill(fill.quantity, _closable(fill, named, others))
         adopted = _adopt(fill, left, execution) if left > ZERO else None
         quantities = [(trade_id, quantity, False) for trade_id, quantity in parts]
         if adopted is not None:
@@ -48,18 +54,18 @@ def allocate(fill: Fill, order: Order | None, trades: Iterable[Trade], execution
         )
 
 
-def _closable(fill: Fill, order: Order | None, trades: Iterable[Trade]) -> list[tuple[str, Decimal]]:
-    wanted = order.trade_id if order is not None else None
-    first: list[tuple[str, Decimal]] = []
-    rest: list[tuple[str, Decimal]] = []
-    for trade in trades:
-        if trade.symbol != fill.instrument or trade.side.entry_side is fill.side or trade.open_quantity <= ZERO:
+def _closable(fill: Fill, named: Trade | None, others: Iterable[Trade]) -> Iterator[tuple[str, Decimal]]:
+    if named is not None and _closes(fill, named):
+        yield named.trade_id, named.open_quantity
+    for trade in others:
+        if named is not None and trade.trade_id == named.trade_id:
             continue
-        if trade.trade_id == wanted:
-            first.append((trade.trade_id, trade.open_quantity))
-        elif fill.position_ref is None or trade.position_ref == fill.position_ref:
-            rest.append((trade.trade_id, trade.open_quantity))
-    return first + rest
+        if fill.position_ref in (None, trade.position_ref) and _closes(fill, trade):
+            yield trade.trade_id, trade.open_quantity
+
+
+def _closes(fill: Fill, trade: Trade) -> bool:
+    return trade.symbol == fill.instrument and trade.side.entry_side is not fill.side and trade.open_quantity > ZERO
 
 
 def _adopt(fill: Fill, quantity: Decimal, execution: str) -> Trade:

@@ -45,8 +45,9 @@ class Book(NewsFold):
             return [record.row]
         self.cursor = opening.cursor
         self.money = Money(deposits=opening.balance)
-        self.positions = {(p.instrument, p.ref): p for p in opening.positions}
-        self.trades = {t.trade_id: t for t in opening.trades}
+        self._hold_positions(opening.positions)
+        for trade in opening.trades:
+            self._hold(trade)
         self.strategies = {row.strategy: StrategyLine(row) for row in opening.strategies}
         return [record.row, *opening.strategies, *opening.trades]
 
@@ -174,9 +175,10 @@ class Book(NewsFold):
         for order in state.orders:
             book._index(order)
         book.ended = {o.client_order_id: o for o in state.ended}
-        book.trades = {t.trade_id: t for t in state.trades}
+        for trade in state.trades:
+            book._hold(trade)
         book.closed = {t.trade_id: t for t in state.closed}
-        book.positions = {(p.instrument, p.ref): p for p in state.positions}
+        book._hold_positions(state.positions)
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
         book.fill_ids = state.fill_ids
@@ -188,7 +190,7 @@ class Book(NewsFold):
         for name, value in vars(self).items():
             held = copy(value) if isinstance(value, dict) else value
             setattr(twin, name, held)
-        for index in (twin.exits, twin.children):
+        for index in (twin.exits, twin.children, twin.at_position):
             index.update({key: set(members) for key, members in index.items()})
         return twin
 

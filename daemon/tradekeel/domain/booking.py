@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
-from tradekeel.domain.allocation import allocate
+from tradekeel.domain.allocation import Allotment, allocate
 from tradekeel.domain.book import ORDER_EVENTS
 from tradekeel.domain.effects import Effects, LookUpOrder
 from tradekeel.domain.latching import Latching
@@ -54,7 +54,7 @@ class Booking(Latching):
             before = self.book.order(fill.client_order_id)
             if before is not None and before.trade_id is not None and self.book.trade(before.trade_id) is None:
                 before = None  # so long ago that its trade is history: the units are adopted
-            allotment = allocate(fill, before, self.book.trades.values(), self.book.execution_id, self.book.currency)
+            allotment = self._allot(fill, before)
             exits = [part.trade_id for part in allotment.parts if not part.opens]
             seen = entry.position <= self.seen_to
             best, worst = self._excursions(exits if seen else ())
@@ -83,6 +83,11 @@ class Booking(Latching):
         if entry.balance is not None and entry.balance != self.book.money.balance:
             why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
             self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+
+    def _allot(self, fill: Fill, order: Order | None) -> Allotment:
+        book = self.book
+        named = book.trades.get(order.trade_id or "") if order is not None else None
+        return allocate(fill, order, named, book.trades_at(fill.position_ref), book.execution_id, book.currency)
 
     def _margins(self, fill: Fill, parts: Iterable[Allocation]) -> dict[str, Decimal]:
         """What an entry fill ties up for each trade that it opens, at its own price and rate."""

@@ -122,11 +122,7 @@ class NewsFold(OrderFold):
     def _financed(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
         self.money = structs.replace(self.money, financing=self.money.financing + news.amount)
         ref = news.venue_order_id  # on a hedging account the position that it was booked on
-        held = [
-            trade
-            for trade in self.trades.values()
-            if trade.symbol == news.instrument and trade.open_quantity and ref in (None, trade.position_ref)
-        ]
+        held = [trade for trade in self.trades_at(ref) if trade.symbol == news.instrument and trade.open_quantity]
         if not held:
             return []
         shares = share_out(news.amount, [t.open_quantity for t in held], ledger_step(self.currency))
@@ -152,7 +148,7 @@ class NewsFold(OrderFold):
         self._remember_fill(fill)
         rows: list[r.Row] = [fill]
         if record.adopted is not None:
-            self.trades[record.adopted.trade_id] = record.adopted
+            self._hold(record.adopted)
         before = self.order(fill.client_order_id)
         after = None
         if before is not None:
@@ -173,6 +169,7 @@ class NewsFold(OrderFold):
             self.positions[key] = position
         else:
             self.positions.pop(key, None)
+        self._nets = None
         self.money = structs.replace(
             self.money, realised=self.money.realised + fill.realised, fees=self.money.fees + fill.fee
         )
@@ -239,7 +236,7 @@ class NewsFold(OrderFold):
         if self._unprotected(after):  # a late fill: its exits have ended with the entry
             after = structs.replace(after, exits_at_venue=False)
         self.closed.pop(after.trade_id, None)
-        self.trades[after.trade_id] = after
+        self._hold(after)
         return [after, *self._end_signal(after.signal_id, SignalStatus.EXECUTED, "")]
 
     _NEWS: ClassVar[dict[TransactionKind, Callable[[NewsFold, r.VenueReported, VenueTransaction], list[r.Row]]]] = {

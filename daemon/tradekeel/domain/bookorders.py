@@ -110,6 +110,8 @@ class OrderFold(OpenBooks):
 
     def _end_trade(self, trade: Trade) -> list[r.Row]:
         self.trades.pop(trade.trade_id, None)
+        if trade.position_ref is not None:
+            self._drop(self.at_position, trade.position_ref, trade.trade_id)
         self._keep(self.closed, trade.trade_id, trade)
         return [trade]
 

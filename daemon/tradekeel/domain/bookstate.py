@@ -7,6 +7,7 @@ follows the open business, not the history.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
@@ -99,7 +100,11 @@ class OpenBooks:
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
         self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
         self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
+        self.at_position: defaultdict[str, set[str]] = defaultdict(set)  # position's reference -> open trades
         self.working: dict[tuple[str, Side], Decimal] = {}  # what live orders, attached exits excepted, may still fill
+        self._nets: dict[str, Decimal] | None = (
+            None  # by instrument, summed when asked for; None once a position changed
+        )
 
     @property
     def execution_id(self) -> str:
@@ -145,15 +150,49 @@ class OpenBooks:
         taken = sum((o.open_quantity for o in self.live_exits(trade.trade_id, attached=False)), ZERO)
         return max(trade.open_quantity - taken, ZERO)
 
+    def trades_at(self, position_ref: str | None) -> Iterator[Trade]:
+        """The open trades of a hedging account's position, oldest first; None stands for all positions."""
+        if position_ref is None:
+            yield from self.trades.values()
+            return
+        here = self.at_position.get(position_ref, ())
+        if len(here) > 1:  # seldom, and then in the order of all trades
+            yield from (trade for trade in self.trades.values() if trade.trade_id in here)
+        else:
+            yield from (self.trades[trade_id] for trade_id in here)
+
+    def nets(self) -> Mapping[str, Decimal]:
+        """The signed net quantity of each instrument that is held, over all its positions.
+
+        Summed anew after a change rather than kept up to date: its digits then are those of the positions that there are,
+        whichever there were before, and stay the same after a restart.
+        """
+        if self._nets is None:
+            self._nets = {}
+            for (symbol, _), position in self.positions.items():
+                self._nets[symbol] = LEDGER.add(self._nets.get(symbol, ZERO), position.quantity)
+        return self._nets
+
     def net(self, instrument: str) -> Decimal:
         """The signed net quantity of an instrument over all positions."""
-        return sum((p.quantity for (symbol, _), p in self.positions.items() if symbol == instrument), ZERO)
+        return self.nets().get(instrument, ZERO)
 
     @property
     def attribution(self) -> Decimal:
         """What netting booked differently from the trades: realised by the account less realised by trades."""
         with ledger():
             return self.money.realised - self.trades_gross
+
+    def _hold(self, trade: Trade) -> None:
+        """Store an open trade where it, or the position that it belongs to, may be new."""
+        self.trades[trade.trade_id] = trade
+        if trade.position_ref is not None:
+            self.at_position[trade.position_ref].add(trade.trade_id)
+
+    def _hold_positions(self, positions: Iterable[Position]) -> None:
+        """These are the positions that there are."""
+        self.positions = {(p.instrument, p.ref): p for p in positions}
+        self._nets = None
 
     def _index(self, order: Order) -> None:
         if order.renews in self.orders:

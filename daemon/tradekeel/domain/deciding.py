@@ -5,7 +5,6 @@ Requests are gone through in the order they were made, because that is also the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveS
 from tradekeel.domain.money import WORKING, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
 from tradekeel.domain.risk_view import Denial, DenialCode
-from tradekeel.domain.sending import Sending
+from tradekeel.domain.sending import Drafted, Sending
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.trades import CloseReason, Trade
 from tradekeel.errors import Defect
@@ -34,8 +33,8 @@ class Draft(msgspec.Struct):
     """What one decision comes to, while its requests are gone through."""
 
     leg: int  # number of the next exit leg; entries use the number of their request
+    drafted: Drafted = msgspec.field(default_factory=Drafted)
     signals: list[Signal] = []
-    orders: list[Order] = []
     trades: list[Trade] = []
     taken: list[Order] = []  # what is not denied, attached exits included: it counts for the entries behind it
     claimed: dict[str, Decimal] = {}  # trade id to what exits of this very decision may take
@@ -83,12 +82,12 @@ class Deciding(Sending):
                     position=decision.position,
                     inbox=decision.inbox,
                     signals=tuple(draft.signals),
-                    orders=tuple(draft.orders),
+                    orders=tuple(draft.drafted.orders),
                     trades=tuple(draft.trades),
                     events=tuple(events),
                 )
             )
-            self._release_new(step, draft.orders, now_ns)
+            self._release_new(step, draft.drafted.orders, now_ns)
             for request in decision.requests:
                 if isinstance(request, Cancel):
                     self._cancel(step, request.client_order_id, decision.strategy, "strategy", now_ns)
@@ -130,7 +129,7 @@ class Deciding(Sending):
         view.ready = self.ready and decision.warm
         denial = self.gate.check_entry(made.entry, view, now_ns)
         if denial is not None:
-            draft.orders.append(self._denied(made.entry, denial))
+            draft.drafted.add(self._denied(made.entry, denial))
             draft.signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
             return
         entry = made.entry
@@ -143,7 +142,7 @@ class Deciding(Sending):
             entry = structs.replace(entry, after_cancel_of=ahead) if ahead else entry
         draft.taken.extend((entry, *made.attached))
         draft.signals.append(_signal(made, SignalStatus.ORDERED, ""))
-        draft.orders.extend((entry, *made.attached))
+        draft.drafted.add(entry, *made.attached)
         draft.trades.append(made.trade)
 
     @staticmethod
@@ -164,14 +163,14 @@ class Deciding(Sending):
             if quantity <= ZERO:
                 continue
             by = Asker("strategy", decision.strategy, decision.number, draft.leg, now_ns)
-            order = exit_order(self._wish(trade, quantity, request.reason, by, draft.orders), self.book.execution_id)
+            order = exit_order(self._wish(trade, quantity, request.reason, by, draft.drafted), self.book.execution_id)
             draft.leg += 1
             denial = _too_small(order, instrument) if instrument is not None and whole == ZERO else None
             denial = denial or self.gate.check_exit(order, self._exit_view(closable), now_ns)
             if denial is not None:
-                draft.orders.append(self._denied(order, denial))
+                draft.drafted.add(self._denied(order, denial))
                 continue
-            draft.orders.append(order)
+            draft.drafted.add(order)
             draft.taken.append(order)
             draft.waits_for.setdefault(trade.symbol, {}).update(dict.fromkeys(order.after_cancel_of))
             draft.claimed[trade.trade_id] = draft.claimed.get(trade.trade_id, ZERO) + quantity
@@ -184,8 +183,7 @@ class Deciding(Sending):
             return [] if trade is None or trade.strategy != strategy else [trade]
         return [t for t in self.book.trades.values() if t.strategy == strategy and t.symbol == request.instrument]
 
-    def _wish(self, trade: Trade, quantity: Decimal, reason: str, by: Asker, drafted: Sequence[Order]) -> ExitWish:
-        """``drafted`` are the orders of the same step so far, which the book does not have yet."""
+    def _wish(self, trade: Trade, quantity: Decimal, reason: str, by: Asker, drafted: Drafted) -> ExitWish:
         side = trade.side.entry_side.opposite
         quote = self.quotes.get(trade.symbol)
         return ExitWish(

@@ -23,7 +23,7 @@ from tradekeel.domain.doubting import Doubting
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.intents import exit_order
 from tradekeel.domain.money import ZERO, ledger
-from tradekeel.domain.orders import Order
+from tradekeel.domain.sending import Drafted
 from tradekeel.domain.trades import CloseReason, tightens
 
 ACCOUNT_DECIDER = "#account"
@@ -44,7 +44,7 @@ class ExecutorCore(Deciding, Booking, Doubting):
         return step.effects()
 
     def _exit_all(self, step: Step, wishes: Sequence[tuple[str, str]], source: str, now_ns: int) -> None:
-        orders: list[Order] = []
+        drafted = Drafted()
         number = self.book.exit_decisions + 1
         for leg, (trade_id, reason) in enumerate(wishes):
             trade = self.book.trades.get(trade_id)
@@ -54,12 +54,12 @@ class ExecutorCore(Deciding, Booking, Doubting):
             if closable <= ZERO:
                 continue
             by = Asker(source, ACCOUNT_DECIDER, number, leg, now_ns)
-            order = exit_order(self._wish(trade, closable, reason, by, orders), self.book.execution_id)
+            order = exit_order(self._wish(trade, closable, reason, by, drafted), self.book.execution_id)
             denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
-            orders.append(order if denial is None else self._denied(order, denial))
-        if orders:
-            step.record(r.OrdersIntended(ts_ns=now_ns, stamp=self.stamp, orders=tuple(orders), reason=source))
-            self._release_new(step, orders, now_ns)
+            drafted.add(order if denial is None else self._denied(order, denial))
+        if drafted.orders:
+            step.record(r.OrdersIntended(ts_ns=now_ns, stamp=self.stamp, orders=tuple(drafted.orders), reason=source))
+            self._release_new(step, drafted.orders, now_ns)
 
     def move_stop(
         self, trade_id: str, stop: Decimal, best: Decimal | None, worst: Decimal | None, now_ns: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+import msgspec
 from msgspec import structs
 
 from tradekeel.domain import records as r
@@ -17,9 +18,24 @@ from tradekeel.domain.account import AccountCore, Step
 from tradekeel.domain.effects import AmendOrder, CancelOrder, PlaceOrder
 from tradekeel.domain.intents import order_request, renewed
 from tradekeel.domain.messages import MoveStop
-from tradekeel.domain.money import ZERO
+from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
 from tradekeel.domain.trades import Trade, TradeSide, tightens
+
+
+class Drafted(msgspec.Struct):
+    """The orders of one step so far, which the book does not have yet, and what they may fill."""
+
+    orders: list[Order] = []
+    working: dict[tuple[str, Side], Decimal] = {}  # attached exits excepted, as in the book
+
+    def add(self, *orders: Order) -> None:
+        """These come next."""
+        for order in orders:
+            self.orders.append(order)
+            if order.parent_id is None:
+                key = (order.instrument, order.side)
+                self.working[key] = LEDGER.add(self.working.get(key, ZERO), order.open_quantity)
 
 
 class Sending(AccountCore):
@@ -110,16 +126,12 @@ class Sending(AccountCore):
         )
         return smaller
 
-    def _reduces(self, symbol: str, side: Side, quantity: Decimal, drafted: Sequence[Order]) -> bool:
+    def _reduces(self, symbol: str, side: Side, quantity: Decimal, drafted: Drafted) -> bool:
         """Whether an order reduces the net whatever fills before it: the venue would drop a reduce-only one that does not."""
         against = -self.book.net(symbol) * side.sign
         if against < quantity:
             return False
-        ahead = self.book.working.get((symbol, side), ZERO)
-        ahead += sum(
-            (o.open_quantity for o in drafted if o.instrument == symbol and o.side is side and o.parent_id is None),
-            ZERO,
-        )
+        ahead = self.book.working.get((symbol, side), ZERO) + drafted.working.get((symbol, side), ZERO)
         return against - ahead >= quantity
 
     def _cancel_entries(self, step: Step, reason: str, now_ns: int, strategy: str | None = None) -> None:

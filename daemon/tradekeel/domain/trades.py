@@ -8,7 +8,7 @@ brought, converted at the rate the venue booked on the closing fill.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -308,15 +308,18 @@ class Allocation(Struct, frozen=True, kw_only=True):
     fee: Decimal
 
 
-def split_fill(quantity: Decimal, closable: Sequence[tuple[str, Decimal]]) -> tuple[list[tuple[str, Decimal]], Decimal]:
-    """Hand ``quantity`` to the trades of ``closable`` (id, open units) in order; returns the parts and what is left over."""
+def split_fill(quantity: Decimal, closable: Iterable[tuple[str, Decimal]]) -> tuple[list[tuple[str, Decimal]], Decimal]:
+    """Hand ``quantity`` to the trades of ``closable`` (id, open units) in order; returns the parts and what is left over.
+
+    No more of ``closable`` is asked for than is needed.
+    """
     parts: list[tuple[str, Decimal]] = []
     left = quantity
     for trade_id, held in closable:
-        if left <= ZERO:
-            break
         part = min(left, held)
         if part > ZERO:
             parts.append((trade_id, part))
             left -= part
+        if left <= ZERO:
+            break
     return parts, left

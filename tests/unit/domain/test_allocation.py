@@ -46,12 +46,18 @@ def parts(allotment: Allotment) -> list[tuple[str, int, bool]]:
     return [(p.trade_id, int(p.quantity), p.opens) for p in allotment.parts]
 
 
+def allot(fill: Fill, order: Order | None, trades: list[Trade], execution: str, currency: str) -> Allotment:
+    """Among these open trades, oldest first."""
+    named = next((trade for trade in trades if order is not None and trade.trade_id == order.trade_id), None)
+    return allocate(fill, order, named, trades, execution, currency)
+
+
 def exit_for(trade_id: str) -> Order:
     return order(purpose=Purpose.EXIT, side=Side.SELL, trade_id=trade_id)
 
 
 def test_an_entrys_fill_opens_its_own_trade_whole() -> None:
-    found = allocate(fill(700, Side.BUY, "0.7"), order(trade_id="t1"), [held("t0", 500, TradeSide.SHORT)], "e", "USD")
+    found = allot(fill(700, Side.BUY, "0.7"), order(trade_id="t1"), [held("t0", 500, TradeSide.SHORT)], "e", "USD")
 
     assert parts(found) == [("t1", 700, True)]
     assert found.parts[0].fee == D("0.7")
@@ -59,7 +65,7 @@ def test_an_entrys_fill_opens_its_own_trade_whole() -> None:
 
 
 def test_an_exits_fill_closes_the_trade_it_was_for_whatever_is_older() -> None:
-    found = allocate(fill(400), exit_for("t2"), [held("t1", 1000), held("t2", 1000)], "e", "USD")
+    found = allot(fill(400), exit_for("t2"), [held("t1", 1000), held("t2", 1000)], "e", "USD")
 
     assert parts(found) == [("t2", 400, False)]
 
@@ -67,7 +73,7 @@ def test_an_exits_fill_closes_the_trade_it_was_for_whatever_is_older() -> None:
 def test_what_is_left_of_it_closes_the_others_first_in_first_out() -> None:
     trades = [held("t1", 300), held("t2", 200), held("t3", 900)]
 
-    assert parts(allocate(fill(700), exit_for("t2"), trades, "e", "USD")) == [
+    assert parts(allot(fill(700), exit_for("t2"), trades, "e", "USD")) == [
         ("t2", 200, False),
         ("t1", 300, False),
         ("t3", 200, False),
@@ -77,11 +83,11 @@ def test_what_is_left_of_it_closes_the_others_first_in_first_out() -> None:
 def test_trades_in_the_fills_own_direction_flat_ones_and_other_instruments_are_passed_over() -> None:
     trades = [held("t1", 500, TradeSide.SHORT), held("t2", 0), held("t3", 500, symbol="GBP_USD"), held("t4", 500)]
 
-    assert parts(allocate(fill(500), None, trades, "e", "USD")) == [("t4", 500, False)]
+    assert parts(allot(fill(500), None, trades, "e", "USD")) == [("t4", 500, False)]
 
 
 def test_units_that_belong_to_no_trade_are_adopted() -> None:
-    found = allocate(fill(800), None, [held("t1", 300)], "e", "USD")
+    found = allot(fill(800), None, [held("t1", 300)], "e", "USD")
 
     assert found.adopted is not None
     assert parts(found) == [("t1", 300, False), (found.adopted.trade_id, 500, True)]
@@ -96,7 +102,7 @@ def test_units_that_belong_to_no_trade_are_adopted() -> None:
 
 
 def test_an_adopted_trade_has_the_same_id_in_every_process_and_its_own_in_every_execution() -> None:
-    one, same, other = (allocate(fill(1), None, [], run, "USD").adopted for run in ("e", "e", "f"))
+    one, same, other = (allot(fill(1), None, [], run, "USD").adopted for run in ("e", "e", "f"))
 
     assert one is not None
     assert same is not None
@@ -107,7 +113,7 @@ def test_an_adopted_trade_has_the_same_id_in_every_process_and_its_own_in_every_
 def test_on_a_hedging_account_only_trades_of_the_fills_position_are_closed() -> None:
     trades = [held("t1", 300, position_ref="p1"), held("t2", 300, position_ref="p2")]
 
-    found = allocate(fill(400, ref="p2"), None, trades, "e", "USD")
+    found = allot(fill(400, ref="p2"), None, trades, "e", "USD")
 
     assert parts(found)[0] == ("t2", 300, False)
     assert found.adopted is not None
@@ -115,7 +121,7 @@ def test_on_a_hedging_account_only_trades_of_the_fills_position_are_closed() -> 
 
 
 def test_a_denied_order_brought_no_trade_so_its_fill_is_the_venues() -> None:
-    found = allocate(fill(100, Side.BUY), order(trade_id=None), [], "e", "USD")
+    found = allot(fill(100, Side.BUY), order(trade_id=None), [], "e", "USD")
 
     assert found.adopted is not None
 
@@ -132,7 +138,7 @@ def test_parts_and_fees_always_sum_to_the_fill(
     trades = [held(f"t{n}", size, TradeSide.LONG if long else TradeSide.SHORT) for n, (size, long) in enumerate(sizes)]
     charged = D(fee).scaleb(-4)
 
-    found = allocate(structs.replace(fill(quantity), fee=charged), exit_for(f"t{wanted}"), trades, "e", "USD")
+    found = allot(structs.replace(fill(quantity), fee=charged), exit_for(f"t{wanted}"), trades, "e", "USD")
 
     assert sum(part.quantity for part in found.parts) == quantity
     assert sum(part.fee for part in found.parts) == charged

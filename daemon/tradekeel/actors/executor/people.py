@@ -110,7 +110,7 @@ class People(Shell):
                 orders=len(book.orders),
                 unknown=tuple(o.client_order_id for o in book.orders.values() if o.status in IN_DOUBT),
                 trades=len(book.trades),
-                positions={symbol: str(book.net(symbol)) for symbol, _ in book.positions},
+                positions={symbol: str(net) for symbol, net in book.nets().items()},
                 balance=str(book.money.balance),
                 equity=self._equity(),
                 cursor=book.cursor,
