@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from tradekeel.actors.executor.shell import TRADING, VENUE_TIMEOUT_S, ReconcileAgain, Shell, SideRead
 from tradekeel.domain.protocol import Performed, Reconcile, VenueSide
 from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
@@ -17,6 +19,10 @@ RECONCILE_BACKOFF = Backoff(initial_s=0.2, factor=2.0, max_s=30.0)
 
 
 RECONCILE_ROUNDS_MAX = 100
+
+
+NEWS_PAGE_MAX = 1_000
+"""Entries of the venue's record that are booked in one step; behind it the loop turns, and they become durable."""
 
 
 class Reconciling(Shell):
@@ -39,7 +45,12 @@ class Reconciling(Shell):
             return
         assert isinstance(answer, VenueSide)
         point("executor.reconcile.read")
-        self._news(Performed((), answer.transactions))
+        page, rest = answer.transactions[:NEWS_PAGE_MAX], answer.transactions[NEWS_PAGE_MAX:]
+        self._news(Performed((), page))
+        if rest:
+            self._asked += 1
+            self.post(SideRead(structs.replace(answer, transactions=rest)))
+            return
         if not self.core.ready:
             self._take(self.core.recover(self._now()))
             point("executor.reconcile.recovering")
