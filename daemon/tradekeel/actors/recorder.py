@@ -34,8 +34,8 @@ class Books(Protocol):
     def commit(self, groups: Sequence[Group]) -> Sequence[Any]:
         """Make groups durable in one transaction: for each its place in the journal, or GroupRefused."""
 
-    def load(self, account: str) -> LoadedAccount:
-        """Everything that an account needs to go on."""
+    def load(self, account: str, progress: Callable[[], object]) -> LoadedAccount:
+        """Everything that an account needs to go on; ``progress`` is called for each page of a long journal."""
 
     def close(self) -> None:
         """Close the file."""
@@ -57,6 +57,7 @@ class Recorder(Actor):
         self._groups_max = groups_max
         self._waiting: list[tuple[Commit | LoadAccount, Reply | None]] = []
         self._busy = False
+        self._pages = 0  # of the journal, read while accounts were loaded: one piece of work may be many
         self._books: Books | None = None
 
     async def on_start(self) -> None:
@@ -118,12 +119,20 @@ class Recorder(Actor):
 
     async def _load(self, account: str, reply: Reply) -> None:
         assert self._books is not None
-        reply.send(await self._worker.call(self._books.load, account))
+        reply.send(await self._worker.call(self._books.load, account, self._note_page))
         self.post(_Done())
+
+    def _note_page(self) -> None:
+        """On the recorder's own thread: nobody else counts."""
+        self._pages += 1
 
     @property
     def works(self) -> bool:
         return self._busy
+
+    @property
+    def progress(self) -> int:
+        return super().progress + self._pages
 
     def settled(self) -> bool:
         return not self._busy and not self._waiting and super().settled()

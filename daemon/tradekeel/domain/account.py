@@ -119,14 +119,18 @@ class AccountCore:
         return step.effects()
 
     def resume(self, memories: Mapping[str, PriceMemory], seen_to: int, entries: Iterable[Entry]) -> None:
-        """Go on from a cut at feed position ``seen_to``, with the ``entries`` of the journal behind it.
+        """Go on from a cut at feed position ``seen_to``, with the ``entries`` of the journal behind it."""
+        self.memories, self.seen_to = dict(memories), seen_to
+        live = self.book.orders
+        self._turns = {(CANCEL, key): 0 for key, o in live.items() if o.status is OrderStatus.CANCEL_REQUESTED}
+        self.retrace(entries)
+
+    def retrace(self, entries: Iterable[Entry]) -> None:
+        """What followed from the entries behind the cut, in their order; a long journal comes page by page.
 
         An exit that was booked before the feed had come back to its tick says nothing of best and worst prices: these
         are still owed.
         """
-        self.memories, self.seen_to = dict(memories), seen_to
-        live = self.book.orders
-        self._turns = {(CANCEL, key): 0 for key, o in live.items() if o.status is OrderStatus.CANCEL_REQUESTED}
         for entry in entries:
             self._count_again(entry)
             self._note_turns(entry)

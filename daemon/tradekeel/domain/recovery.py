@@ -58,19 +58,47 @@ class Recovered(Struct):
 
 def fold(book: Book, journal: Iterable[tuple[int, Record]]) -> Recovered:
     """Fold ``journal`` over ``book`` (as of the cut, or empty); entries that it includes already are skipped."""
-    entries: list[Entry] = []
-    for sequence, record in journal:
-        if sequence <= book.sequence:
-            continue
-        rows = tuple(book.apply(record, sequence))
-        entries.append(Entry(sequence, record, rows))
-    return Recovered(book, entries)
+    return Recovered(book, Folding(book).take(journal))
+
+
+class Folding:
+    """The journal on its way over ``book`` (as of the cut, or empty), page after page.
+
+    ``on_the_way`` are the books as they were at the beginning and at each of the ``inboxes``, oldest first: for whoever goes on
+    from there the journal need not be folded once more.
+    """
+
+    def __init__(self, book: Book, inboxes: Iterable[int] = ()) -> None:
+        self.book = book
+        self.on_the_way = [book.copy()]
+        self._inboxes = frozenset(inboxes)
+
+    def take(self, page: Iterable[tuple[int, Record]]) -> list[Entry]:
+        """The next records, as entries; what the book includes already is skipped."""
+        entries: list[Entry] = []
+        for sequence, record in page:
+            if sequence <= self.book.sequence:
+                continue
+            rows = tuple(self.book.apply(record, sequence))
+            entries.append(Entry(sequence, record, rows))
+            if sequence in self._inboxes:
+                self.on_the_way.append(self.book.copy())
+        return entries
+
+
+def nearest(books: Iterable[Book], inbox: int) -> Book | None:
+    """Of ``books``, oldest first, the last that is not beyond ``inbox``; None if all are."""
+    found = None
+    for book in books:
+        if book.sequence <= inbox:
+            found = book
+    return found
 
 
 def view_at(cut: bytes | Book | None, entries: Iterable[Entry], strategy: str | None, inbox: int) -> View:
     """The view that ``strategy`` (None: the monitor) had at ``inbox``: the cut's book, folded up to there.
 
-    ``cut`` is the book as it was saved, or one made from that: it stays as it is.
+    ``cut`` is the book as it was saved, or one that is not beyond ``inbox``: it stays as it is.
     """
     if isinstance(cut, Book):
         book = cut.copy()

@@ -6,7 +6,7 @@ leads everybody to the present. Without such a cut the journal is folded from it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -30,20 +30,23 @@ class ReadableCut(NamedTuple):
 class AccountBooks:
     """The store as the recorder sees it."""
 
-    def __init__(self, store: Store, strategies: dict[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, store: Store, strategies: dict[str, tuple[str, ...]], *, page_rows: int = JOURNAL_PAGE_ROWS
+    ) -> None:
         self.store = store
+        self._page_rows = page_rows
         self._strategies = strategies  # by account
 
     def commit(self, groups: Sequence[Group]) -> Sequence[CommitResult]:
         """Make groups durable in one transaction."""
         return self.store.commit(groups)
 
-    def load(self, account: str) -> LoadedAccount:
-        """See the module."""
+    def load(self, account: str, progress: Callable[[], object] = lambda: None) -> LoadedAccount:
+        """See the module. ``progress`` is called for each page of the journal."""
         row = self.store.open_execution(account)
         if row is None:
             return LoadedAccount(
-                None, self.store.next_number(account), None, (), {}, previous=self._last_books(account)
+                None, self.store.next_number(account), None, (), {}, previous=self._last_books(account, progress)
             )
         execution = row.execution
         notes: list[str] = []
@@ -61,11 +64,12 @@ class AccountBooks:
         while cut is not None and oldest is not None and cut.checkpoint.inbox > oldest:
             cut = next(cuts, None)
         if cut is None:
-            return LoadedAccount(execution, row.number, None, self._journal(execution, 0), saved, tuple(notes))
-        journal = self._journal(execution, cut.checkpoint.inbox)
+            journal = list(self._journal(execution, 0, progress))
+            return LoadedAccount(execution, row.number, None, journal, saved, tuple(notes))
+        journal = list(self._journal(execution, cut.checkpoint.inbox, progress))
         return LoadedAccount(execution, row.number, cut.checkpoint, journal, saved, tuple(notes), cut.book)
 
-    def _last_books(self, account: str) -> Book | None:
+    def _last_books(self, account: str, progress: Callable[[], object]) -> Book | None:
         """The books of the account's last execution, as they were closed."""
         executions = self.store.executions(account)
         if not executions or executions[-1].close_reason == STARTED_FRESH:
@@ -73,7 +77,7 @@ class AccountBooks:
         last = executions[-1].execution
         cut = next(self._readable_cuts(last, []), None)
         book = Book() if cut is None else cut.book
-        return fold(book, self._journal(last, book.sequence)).book
+        return fold(book, self._journal(last, book.sequence, progress)).book
 
     def _readable_cuts(self, execution: str, notes: list[str]) -> Iterator[ReadableCut]:
         """Newest first, each read when it is asked for: thousands of open trades take a while."""
@@ -87,13 +91,15 @@ class AccountBooks:
                 continue
             yield ReadableCut(checkpoint, book)
 
-    def _journal(self, execution: str, after: int) -> list[tuple[int, Record]]:
-        journal: list[tuple[int, Record]] = []
+    def _journal(self, execution: str, after: int, progress: Callable[[], object]) -> Iterator[tuple[int, Record]]:
+        """Page by page, each read when the one before it is done with."""
         while True:
-            page = self.store.read_journal(execution, journal[-1][0] if journal else after, JOURNAL_PAGE_ROWS)
-            journal.extend(page)
-            if len(page) < JOURNAL_PAGE_ROWS:
-                return journal
+            page = self.store.read_journal(execution, after, self._page_rows)
+            progress()
+            yield from page
+            if len(page) < self._page_rows:
+                return
+            after = page[-1][0]
 
     def close(self) -> None:
         """Close the file."""

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.domain.days import journal
 from tests.unit.domain.executor_desk import ExecutorDesk, K, Side, buy, leave, placed_in
@@ -14,7 +16,15 @@ from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.memory import PriceMemory
 from tradekeel.domain.orders import OrderType
-from tradekeel.domain.recovery import AccountState, decode_account_state, encode_account_state, fold, opening_of
+from tradekeel.domain.recovery import (
+    AccountState,
+    Folding,
+    decode_account_state,
+    encode_account_state,
+    fold,
+    nearest,
+    opening_of,
+)
 from tradekeel.domain.trades import TradeStatus
 
 D = Decimal
@@ -38,6 +48,32 @@ def test_what_a_cut_includes_is_skipped() -> None:
 
     assert [entry.sequence for entry in recovered.entries] == list(range(21, len(records) + 1))
     assert recovered.book.save() == fold(Book(), records).book.save()
+
+
+@given(st.integers(0, 15), st.integers(1, 40), st.lists(st.floats(0, 1), max_size=3))
+def test_folded_page_by_page_it_leaves_the_books_that_others_go_on_from_on_its_way(
+    seed: int, page_max: int, parts: list[float]
+) -> None:
+    records = journal(seed)
+    inboxes = sorted({int(part * len(records)) for part in parts} - {0})
+    folding = Folding(Book(), inboxes)
+
+    entries = [
+        entry for start in range(0, len(records), page_max) for entry in folding.take(records[start : start + page_max])
+    ]
+
+    assert entries == fold(Book(), records).entries
+    assert folding.book.save() == fold(Book(), records).book.save()
+    assert [book.sequence for book in folding.on_the_way] == [0, *inboxes]
+    for book in folding.on_the_way:
+        assert book.save() == fold(Book(), records[: book.sequence]).book.save()
+        assert nearest(folding.on_the_way, book.sequence) is book
+
+
+def test_nobody_goes_on_from_a_book_that_is_further_than_he_is() -> None:
+    books = [fold(Book(), journal(4)[:at]).book for at in (10, 20)]
+
+    assert [nearest(books, inbox) for inbox in (9, 10, 19, 25)] == [None, books[0], books[0], books[1]]
 
 
 def carried_over(desk: ExecutorDesk) -> Book:

@@ -140,6 +140,14 @@ def test_a_journal_with_a_gap_behind_the_cut_is_not_gone_on_with(
         books.load(ACCOUNT)
 
 
+def test_whoever_waits_for_a_long_journal_sees_that_it_is_being_read(store: Store, desk: Desk) -> None:
+    decide(store, desk, 3)
+    pages: list[int] = []
+    loaded = AccountBooks(store, {}, page_rows=2).load(ACCOUNT, lambda: pages.append(1))
+    assert len(pages) == len(loaded.journal) // 2 + 1
+    assert [sequence for sequence, _ in loaded.journal] == list(range(1, desk.book.sequence + 1))
+
+
 def test_a_closed_execution_hands_its_books_to_the_next(books: AccountBooks, store: Store, desk: Desk) -> None:
     decide(store, desk, 2)
     save(store, cut(desk.book))

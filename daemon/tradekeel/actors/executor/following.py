@@ -8,7 +8,7 @@ from tradekeel.actors.executor.shell import Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.protocol import Attach, Attached, Cut, ReadEntries
 from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, StrategyStatus
-from tradekeel.domain.recovery import AccountState, encode_account_state, view_at
+from tradekeel.domain.recovery import AccountState, encode_account_state, nearest, view_at
 from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Reply
 
@@ -34,7 +34,7 @@ class Following(Shell):
                 checkpoint.inbox,
             )
         entries = tuple(self._tail)
-        view = view_at(self._cut_at or self._cut_book, entries, message.strategy, inbox)
+        view = view_at(nearest(self._on_the_way, inbox) or self._cut_book, entries, message.strategy, inbox)
         reply.send(
             Attached(
                 execution=self._book.execution_id,

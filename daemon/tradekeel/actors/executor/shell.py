@@ -153,7 +153,7 @@ class Shell(Actor):
         self._tail: deque[Entry] = deque()
         self._saved: dict[str, Checkpoint] = {}
         self._cut_book: bytes | None = None
-        self._cut_at: Book | None = None  # the same, read: kept from the start until the first cut of this incarnation
+        self._on_the_way: list[Book] = []  # where followers go on from: kept until the first cut of this incarnation
         self._cut_monitor: bytes | None = None
         self._cut_position = self._cut_inbox = 0
         self._state = "starting"
@@ -281,7 +281,8 @@ class Shell(Actor):
             return
         state = decode_account_state(checkpoint.state)
         self._cut_book, self._cut_monitor, self._cut_position = state.book, state.monitor, state.position
-        self._cut_inbox, self._cut_at = checkpoint.inbox, None
+        self._cut_inbox = checkpoint.inbox
+        self._on_the_way.clear()
         while self._tail and self._tail[0].sequence <= checkpoint.inbox:
             self._tail.popleft()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 from tradekeel.actors.executor.reconciling import Reconciling
 from tradekeel.actors.executor.shell import COMMIT_TIMEOUT_S
@@ -18,10 +20,18 @@ from tradekeel.domain.records import (
     ExecutionStarted,
     Latch,
 )
-from tradekeel.domain.recovery import decode_account_state, fold, opening_of
+from tradekeel.domain.recovery import Folding, decode_account_state, opening_of
 from tradekeel.errors import Defect
 from tradekeel.runtime.errors import ActorDied
 from tradekeel.runtime.faults import point
+
+LOAD_TIMEOUT_S = 10 * 365 * 86_400.0
+"""The recorder reads for as long as there is a journal; whether it makes progress is for control's watch to say."""
+
+PAGE_RECORDS_MAX = 1_000
+"""Records of the journal that are gone through at a time."""
+
+T = TypeVar("T")
 
 
 class Starting(Reconciling):
@@ -30,10 +40,13 @@ class Starting(Reconciling):
     async def on_start(self) -> None:
         loaded = await self._load()
         point("executor.recover.loaded")
-        rates = self._restore(loaded)
+        rates = await self._restore(loaded)
         self.settings.chronicle.begin(self._book, self._tail, self.clock.monotonic())
         self.core = ExecutorCore(self._book, self.terms, self._make_gate(rates))
-        self.core.resume(self._memories, self._cut_position, self._tail)
+        self.core.resume(self._memories, self._cut_position, ())
+        for page in _pages(self._tail):
+            self.core.retrace(page)
+            await self.clock.sleep(0)
         self.core.quotes.update(self._quotes)
         for note in loaded.notes:
             self._alert("warning", note)
@@ -75,7 +88,7 @@ class Starting(Reconciling):
     async def _load(self) -> LoadedAccount:
         while True:
             try:
-                loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=COMMIT_TIMEOUT_S)
+                loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=LOAD_TIMEOUT_S)
             except ActorDied:
                 # The process ends with its recorder: failing, too, would hide why.
                 await self.clock.sleep(COMMIT_TIMEOUT_S)
@@ -83,7 +96,8 @@ class Starting(Reconciling):
                 assert isinstance(loaded, LoadedAccount)
                 return loaded
 
-    def _restore(self, loaded: LoadedAccount) -> Any:
+    async def _restore(self, loaded: LoadedAccount) -> Any:
+        """Where nothing that was saved can be read, this is the whole journal: the loop turns behind each page of it."""
         self._saved = dict(loaded.saved)
         self._memories = {}
         self._quotes: dict[str, Quote] = {}
@@ -93,16 +107,19 @@ class Starting(Reconciling):
         if loaded.cut is not None:
             state = decode_account_state(loaded.cut.state)
             book = loaded.book if loaded.book is not None else Book.load(state.book)
-            self._cut_at = book.copy()
             self._cut_book, self._cut_monitor, self._cut_position = state.book, state.monitor, state.position
             self._cut_inbox = loaded.cut.inbox
             self._memories, rates = state.memories, state.rates
             self._quotes = state.quotes
-        recovered = fold(book, loaded.journal)
-        self._book = recovered.book
-        self._tail.extend(recovered.entries)
-        saved_ns = state.ts_ns if state is not None else 0
-        self._last_ns = max((saved_ns, *(entry.record.ts_ns for entry in recovered.entries)))
+        self._book = book
+        self._last_ns = state.ts_ns if state is not None else 0
+        folding = Folding(book, (checkpoint.inbox for checkpoint in self._saved.values()))
+        for page in _pages(loaded.journal):
+            entries = folding.take(page)
+            self._tail.extend(entries)
+            self._last_ns = max((self._last_ns, *(entry.record.ts_ns for entry in entries)))
+            await self.clock.sleep(0)
+        self._on_the_way = folding.on_the_way
         return rates
 
     def _first_five(self) -> tuple[str, ...]:
@@ -161,3 +178,9 @@ class Starting(Reconciling):
             latch_reason="" if before is None else before.latch_reason,
         )
         self._commit_record(ExecutionStarted(ts_ns=self._now(), row=row, opening=opening))
+
+
+def _pages(things: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(things)
+    while page := list(islice(rest, PAGE_RECORDS_MAX)):
+        yield page
