@@ -22,7 +22,7 @@ from msgspec import Struct
 from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp
-from tradekeel.domain.orders import in_order_of_decision
+from tradekeel.domain.orders import Order
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
@@ -38,6 +38,7 @@ from tradekeel.strategies.base import (
 )
 from tradekeel.strategies.news import Outcome, happenings, instrument_of
 from tradekeel.strategies.requests import check_requests
+from tradekeel.strategies.working import WorkingOrders
 
 NEVER_NS = 2**63 - 1
 
@@ -108,6 +109,7 @@ class StrategistCore:
         self.strategy = strategy
         self.settings = settings
         self.view = view
+        self._working = WorkingOrders(view.orders.values())
         self._timeframes = frozenset(strategy.timeframes())
         self._wants_ticks = overrides(strategy, "on_tick")
         self._state_decoder = msgspec.msgpack.Decoder(strategy.State)
@@ -211,6 +213,9 @@ class StrategistCore:
             entry = self.news.popleft()
             paused = self.view.paused
             self.view.follow(entry)
+            for row in entry.rows:
+                if isinstance(row, Order) and row.strategy == self.view.strategy:
+                    self._working.take(row)
             self._dirty = True
             self.stamp = max(self.stamp, entry.record.stamp)
             for handle, event in happenings(
@@ -446,7 +451,7 @@ class StrategistCore:
             view, settings = self.view, self.settings
             positions = view.net_positions()
             trades = tuple(view.trades.values())
-            orders = tuple(sorted(view.orders.values(), key=in_order_of_decision))
+            orders = self._working.all()
             self._contexts = {
                 symbol: StrategyContext(
                     balance=view.balance,
