@@ -73,7 +73,7 @@ spread_pips = "0.6"
 
 _TREND = Variant(
     "trend",
-    "one strategy, stops, targets and trails kept by the venue, a cut all the time",
+    "one strategy, more orders wanted than a minute may have, exits kept by the venue, a cut all the time",
     _head(0.05)
     + _market("m", 11, 3_000)
     + """
@@ -82,6 +82,8 @@ venue = "paper"
 feed = "m"
 leverage = 30
 sync_schedule = 0
+[accounts.a.risk]
+orders_per_minute = 3
 [strategies.ema]
 kind = "ema_cross"
 account = "a"
