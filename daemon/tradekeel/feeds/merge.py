@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from tradekeel.domain.bars import Origin, enough_history
 from tradekeel.domain.ticks import Tick
+from tradekeel.errors import DataError
 from tradekeel.feeds.replay import Start
 from tradekeel.feeds.rows import Quotes
 from tradekeel.feeds.stream import FileStream
@@ -39,6 +40,7 @@ class _Lane:
         self.instrument = instrument
         self.stream = stream
         self.ended = False
+        self.failure: DataError | None = None  # what ended it, when all that came before is out
         self.origin = Origin()
         self.waiting: list[_Entry] = []
 
@@ -46,6 +48,7 @@ class _Lane:
         self.stream.seek(origin.ticks)
         self.origin = origin
         self.ended = False
+        self.failure = None
         self.waiting = []
 
     def read(self) -> Quotes | None:
@@ -60,7 +63,13 @@ class _Lane:
 
     def fetch(self) -> None:
         """Read on, and keep it waiting; each entry begins with the time by which it is merged."""
-        quotes = self.read()
+        if self.failure is not None:
+            return
+        try:
+            quotes = self.read()
+        except DataError as error:
+            self.failure = error
+            return
         if quotes is None:
             return
         times = quotes.times_ns
@@ -148,9 +157,13 @@ class MergedFiles:
             for lane in self._lanes:
                 if not lane.waiting and not lane.ended:
                     lane.fetch()
+                    if lane.failure is not None:
+                        raise lane.failure
             still_open = [lane for lane in self._lanes if lane.waiting and not lane.ended]
             slowest = min(still_open, key=lambda lane: lane.waiting[-1][0], default=None)
             horizon_ns = None if slowest is None else slowest.waiting[-1][0]
+            if horizon_ns is not None and slowest is not None and slowest.failure is not None:
+                horizon_ns += 1  # nothing follows any more that could belong before them
             entries: list[_Entry] = []
             for lane in self._lanes:
                 taken = lane.older_than(horizon_ns)

@@ -99,9 +99,13 @@ class Tally:
         return self.policies[kind]
 
 
-def refusal(kind: RowKind, file: str, line: int, found: str) -> DataError:
-    """The error for a row whose policy is ``fail``."""
-    return DataError(f'{file}, line {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
+class RefusedRow(DataError):
+    """A row whose policy is ``fail``; the rows before it are good."""
+
+    def __init__(self, kind: RowKind, file: str, line: int, found: str) -> None:
+        super().__init__(f'{file}, line {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
+        self.kind = kind
+        self.line = line
 
 
 class Limits(NamedTuple):
@@ -268,7 +272,7 @@ class Judge:
         """Count a bad row; what to do with it. Raises :class:`DataError` where that is to stop."""
         policy = self.tally.judge(kind)
         if policy == "fail":
-            raise refusal(kind, self._file, line, self._found(kind, row))
+            raise RefusedRow(kind, self._file, line, self._found(kind, row))
         return policy
 
     def _found(self, kind: RowKind, row: Row) -> str:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from tradekeel.errors import DataError
 from tradekeel.feeds.files import DataFile, TextReader
 from tradekeel.feeds.layouts import Layout
-from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, Row, RowKind, quotes_of, refusal
+from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, RefusedRow, Row, RowKind, quotes_of
 from tradekeel.feeds.zones import BadTime
 
 UNREADABLE_MAX = 1_000  # so many rows, and not one that could be read: the format is wrong, not the data
@@ -117,10 +117,21 @@ class FileStream:
             text, line = self._begin(file, piece) if first == 1 else (piece, first)
             if not text:
                 continue
-            block = self._judged(text, line, file.name)
+            memory, counts = self.judge.memory, dict(self._counts)
+            refused: RefusedRow | None = None
+            try:
+                block = self._judged(text, line, file.name)
+            except RefusedRow as error:
+                refused = error
+                self.judge.recall(memory)
+                self._counts.clear()
+                self._counts.update(counts)
+                block = self._judged_before(error, text, line, file.name)
             self._demand_readable(UNREADABLE_MAX)
             if block is not None and block.times_ns:
                 yield block
+            if refused is not None:
+                raise refused
 
     def _outside(self, file: DataFile) -> bool:
         """Whether a file that holds one day lies wholly outside of what is wanted."""
@@ -153,6 +164,14 @@ class FileStream:
         except (BadRow, IndexError):
             return False
         return True
+
+    def _judged_before(self, refused: RefusedRow, text: str, line: int, file: str) -> Quotes | None:
+        """What stands before a row that ends it all is used: it does not matter how much is read at a time."""
+        good = "\n".join(text.split("\n", refused.line - line)[: refused.line - line])
+        block = self._judged(good, line, file) if good else None
+        self._counts["rows"] += 1
+        self.judge.tally.judge(refused.kind)
+        return block
 
     def _judged(self, text: str, line: int, file: str) -> Quotes | None:
         """The quotes of some lines that are to be used."""
@@ -206,7 +225,7 @@ class FileStream:
                 self._first_complaint = self._first_complaint or f"{file}, line {number}: {complaint.found}"
                 policy = self.judge.tally.judge(complaint.kind)
                 if policy == "fail":
-                    raise refusal(complaint.kind, file, number, complaint.found)
+                    raise RefusedRow(complaint.kind, file, number, complaint.found)
                 if policy == "drop":
                     continue
             parsed += rows

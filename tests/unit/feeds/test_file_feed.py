@@ -183,6 +183,43 @@ class TestFormats:
             await ticks_of(feed)
 
 
+async def delivered(feed: Any) -> tuple[list[int], str]:
+    """The times of all ticks that come before a failure, in milliseconds of the day, and what it says."""
+    await feed.open(0)
+    times: list[int] = []
+    while True:
+        try:
+            window = await feed.next_window(7)
+        except InputError as failure:
+            return times, str(failure)
+        assert window is not None, "it ended as if nothing were wrong"
+        times += [(tick.ts_ns - DAY) // MS for tick in window.ticks]
+
+
+class TestARowThatEndsItAll:
+    """However much is read at a time: what stands before it is traded on."""
+
+    @pytest.mark.parametrize("bad", [0, 1, 2, 61, 5_000, 9_999])
+    @pytest.mark.parametrize("spoilt", ["crossed", "non_numeric"])
+    async def test_comes_behind_all_the_rows_before_it(self, tmp_path, bad, spoilt):
+        rows = [f"{n * 1_000},1.1,1.2" for n in range(10_000)]
+        rows[bad] = f"{bad * 1_000},1.3,1.2" if spoilt == "crossed" else f"{bad * 1_000},one,1.2"
+        feed = quote_feed(lean(tmp_path, text="\n".join(rows)), bad_rows={spoilt: "fail"})
+        times, said = await delivered(feed)
+        assert times == [n * 1_000 for n in range(bad)]
+        assert f"line {bad + 1}: {spoilt.replace('_', ' ')}" in said
+        assert feed.quality()[f"{spoilt}_fail"] == 1
+        assert feed.quality()["rows"] == bad + 1
+
+    async def test_ends_the_other_instruments_where_it_stands(self, tmp_path):
+        write(tmp_path / "e" / "20140508.csv", "1000,1.1,1.2\n4000,1.1,1.2\n5000,1.3,1.2\n9000,1.1,1.2\n")
+        write(tmp_path / "n" / "20140508.csv", "500,0.8,0.9\n3000,0.8,0.9\n4000,0.8,0.9\n8000,0.8,0.9\n")
+        settings = {"instruments": {"NZD_USD": "n", "EUR_USD": "e"}, "format": "quote", "bad_rows": {"crossed": "fail"}}
+        times, said = await delivered(build("file", settings, base=tmp_path))
+        assert times == [500, 1_000, 3_000, 4_000, 4_000]
+        assert "line 3: crossed" in said
+
+
 class TestSeveralInstruments:
     async def test_ticks_are_merged_by_time_and_ties_go_by_the_order_of_the_config(self, tmp_path):
         write(tmp_path / "e" / "20140508.csv", "1000,1.1,1.2\n2000,1.1,1.2\n2000,1.1,1.3\n")
