@@ -27,7 +27,7 @@ from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place
 
 PAIR = configs.pair(160)
-ADVICE = "put the newest file of the backups folder in its place"
+ADVICE = "put a copy that you have made"
 
 
 @pytest.fixture
@@ -433,6 +433,8 @@ def test_a_row_that_is_refused_in_the_middle_ends_the_run_and_names_it(place: Pa
     assert "second.csv, line 202: crossed: bid" in life.log
     assert "category=validation word=halt" in life.log
     assert home.records("a", "decision_taken"), "what was read before it is traded on"
+    standing = read_status(Place(home.state, home.config))
+    assert standing["problem"].startswith("it ended with exit code 2: second.csv, line 202: crossed"), "who asks later hears it"
     assert home.wrong("a", ended=False) + home.unverified() == []
 
 

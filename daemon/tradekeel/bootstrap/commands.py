@@ -40,6 +40,7 @@ class Answer(Struct, frozen=True):
 
     ok: bool
     message: str
+    unanswered: bool = False  # nobody has said that it was done, though it will be
 
 
 def send(
@@ -151,7 +152,8 @@ def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: flo
 def _not_yet(place: Place, error: NoAnswer) -> Answer:
     return Answer(
         False,
-        f"{error}. The command waits for it, and the latch file is written, so it is halted as soon as it comes to "
+        unanswered=True,
+        message=f"{error}. The command waits for it, and the latch file is written, so it is halted as soon as it comes to "
         f"itself, and from its next start on; to end this process now: kill -9 {place.pid}",
     )
 

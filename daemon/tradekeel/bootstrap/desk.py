@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from msgspec import Struct
 
 from tradekeel.actors.control import AskedFor
 from tradekeel.bootstrap.telling import say
+from tradekeel.errors import StoreUnavailable
 from tradekeel.statedir import Command, CommandFiles, CommandResult, StateDir
 from tradekeel.statedir.files import explained, remove_durably, write_atomically
 
@@ -149,6 +151,13 @@ class Desk:
         with explained(path):
             waiting.write_bytes(content)
             waiting.replace(path)  # not synced: it is for looking at, and is written again in a second
+
+    def write_end(self, code: int, said: str) -> None:
+        """Why the process ended, beside what it said last, for whoever asks later; the next start writes it over."""
+        path = self._statedir.path / STATUS_FILE
+        with suppress(StoreUnavailable, OSError, msgspec.DecodeError):  # a disk that is full keeps nobody from ending
+            last = msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
+            self.write_status(last | {"ended": {"code": code, "said": said}})
 
 
 def _read_latch(path: Path) -> Latch:

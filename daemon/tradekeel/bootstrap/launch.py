@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from tradekeel import logs
 from tradekeel.bootstrap.daemon import Ran, run_to_the_end
+from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
@@ -72,7 +73,9 @@ def launch(
                 try:
                     return _run(plan, statedir, options, signals, environ, view, log)
                 except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained
-                    return fail(error, folder, tell=_tell_log)
+                    code = fail(error, folder, tell=_tell_log)
+                    Desk(statedir).write_end(code, explain(error).lines[0])
+                    return code
         finally:
             statedir.release()
     except Exception as error:  # noqa: BLE001  # as above, before there was a log

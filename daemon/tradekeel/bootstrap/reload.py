@@ -50,6 +50,10 @@ _APPLICABLE: tuple[tuple[str, str], ...] = (
 """What can change live, by path, and whose business it is. Everything else needs a restart."""
 
 
+_FOR_A_NEW_LEDGER = r"accounts\.[^.]+\.(balance|currency|hedging)"
+"""What an account's ledger is opened with, once."""
+
+
 class Step(Struct, frozen=True):
     """One change and whom it concerns."""
 
@@ -84,7 +88,11 @@ def steps_of(old: Plan, new: Plan) -> list[Step]:
     if old.config.state_dir != new.config.state_dir:
         refused.append("daemon.state_dir")
     if refused:
-        raise InputError(f"these need a restart: {_listed(list(dict.fromkeys(refused)))}. Nothing was changed")
+        anew = [path for path in refused if re.fullmatch(_FOR_A_NEW_LEDGER, path)]
+        later = [path for path in dict.fromkeys(refused) if path not in anew]
+        said = [f"these need a restart: {_listed(later)}"] if later else []
+        said += [f"these need a new beginning (run --fresh): {_listed(anew)}"] if anew else []
+        raise InputError(f"{'; '.join(said)}. Nothing was changed")
     return steps
 
 

@@ -72,8 +72,10 @@ def read_status(place: Place) -> Status:
             status["accounts"] = [
                 account | ({"state": "starting"} if starting else {}) for account in _accounts(place, live)
             ]
-        elif not running:
+        elif not running and "ended" not in said:
             status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
+        if not running and "ended" in said:
+            status["problem"] = f"it ended with exit code {said['ended']['code']}: {said['ended']['said']}"
     except (InputError, StoreError) as error:
         if not starting:  # then its books are only being made, or brought up to date
             status["problem"] = str(error)

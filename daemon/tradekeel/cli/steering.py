@@ -24,6 +24,8 @@ def _answer(answer: Any, as_json: bool) -> int:
         say(answer.message)
     else:
         complain(f"tradekeel: {answer.message}")
+    if answer.unanswered:
+        return ExitCode.DEFECT
     return ExitCode.DONE if answer.ok else ExitCode.BAD_USAGE
 
 

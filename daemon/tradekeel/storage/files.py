@@ -23,7 +23,9 @@ CHECKPOINT_PAGES = 4_000
 and pages that many commits touch are written back once."""
 
 COPY_PAGES = 1_024
-RESTORE = "Stop the daemon, put the newest file of the backups folder in its place, and run `tradekeel verify`."
+RESTORE = (
+    "Stop the daemon, put a copy that you have made (`tradekeel db backup`) in its place, and run `tradekeel verify`."
+)
 
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from tradekeel.errors import StoreCorrupt, StoreTooNew
-from tradekeel.storage.files import connect, copy_database
+from tradekeel.storage.files import RESTORE, connect, copy_database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -65,9 +65,7 @@ def version_of(execute: Callable[[str], Any], path: Path) -> str | None:
         )
     row = execute("SELECT version_num FROM alembic_version").fetchone()
     if row is None:
-        raise StoreCorrupt(
-            f"{path} does not say which version it has. Restore the newest file from its backups folder."
-        )
+        raise StoreCorrupt(f"{path} does not say which version it has. {RESTORE}")
     return str(row[0])
 
 

@@ -164,7 +164,7 @@ def test_an_execution_whose_journal_is_gone_is_damage(finished):
     with closing(sqlite3.connect(finished)) as db, db:
         db.execute("DROP TRIGGER journal_refuses_delete")
         db.execute("DELETE FROM journal")
-    with pytest.raises(StoreCorrupt, match=r"execution exec-1 has no journal.*backups"):
+    with pytest.raises(StoreCorrupt, match=r"execution exec-1 has no journal.*db backup"):
         Store.open(finished, now_ns=s.START_NS)
 
 
@@ -172,7 +172,7 @@ def test_an_execution_whose_journal_is_gone_is_damage(finished):
 def test_a_file_that_was_cut_off_is_damage_and_the_message_says_what_to_do(finished, share):
     with finished.open("r+b") as file:
         file.truncate(int(finished.stat().st_size * share))
-    with pytest.raises(StoreCorrupt, match=r"is damaged .*backups folder"):
+    with pytest.raises(StoreCorrupt, match=r"is damaged .*db backup"):
         Store.open(finished, now_ns=s.START_NS)
     assert not verify(finished).ok
 

@@ -8,7 +8,7 @@ from tradekeel.actors.executor.shell import TRADING, Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import IN_DOUBT, OrderStatus
+from tradekeel.domain.orders import IN_DOUBT, Order, OrderStatus
 from tradekeel.domain.protocol import (
     NOTHING_DONE,
     AccountCommand,
@@ -31,6 +31,9 @@ from tradekeel.domain.records import (
 from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
+
+ID_ENDING_MIN = 6
+"""Characters of an id's end that tell orders apart: as many as tables show."""
 
 
 class People(Shell):
@@ -60,7 +63,7 @@ class People(Shell):
                 return self.core.pause(True, why, by, now), f"{account} is paused: no new entries, exits go on"
             case Command.RESUME:
                 self._stays_paused = False
-                return self.core.pause(False, why, by, now), f"{account} takes entries again"
+                return self.core.pause(False, why, by, now), self._resumed()
             case Command.KILL:
                 return self.core.latch(
                     Latch.HALTED, why or "killed", by, now
@@ -77,6 +80,12 @@ class People(Shell):
                 return self._resolve(message, now, by)
         raise Defect(f"no rule for {message.command}")
 
+    def _resumed(self) -> str:
+        row, account = self._book.execution, self.terms.account
+        if row is None or row.latch is Latch.OPEN:
+            return f"{account} takes entries again"
+        return f"{account} is not paused any more, and stays {row.latch.value} until it is released: {row.latch_reason}"
+
     def _is_latched(self) -> bool:
         row = self._book.execution
         return row is not None and row.latch is not Latch.OPEN
@@ -86,15 +95,25 @@ class People(Shell):
         return row is not None and row.latch is Latch.HALTED
 
     def _resolve(self, message: AccountCommand, now: int, by: str) -> tuple[Effects, str]:
-        order = self._book.orders.get(message.client_order_id)
+        order = self._meant(message.client_order_id)
         if order is None or order.status is not OrderStatus.UNKNOWN:
             state = "not known or ended" if order is None else str(order.status)
             return (
                 Effects(),
                 f"{NOTHING_DONE}: order {message.client_order_id} is {state}, only unknown orders are resolved",
             )
-        effects = self.core.resolve(message.client_order_id, OrderStatus(message.outcome), by, now)
-        return effects, f"order {message.client_order_id} is {message.outcome}"
+        effects = self.core.resolve(order.client_order_id, OrderStatus(message.outcome), by, now)
+        return effects, f"order {order.client_order_id} is {message.outcome}"
+
+    def _meant(self, given: str) -> Order | None:
+        """The order of this id; or, as tables shorten ids, the only unknown one that ends so."""
+        found = self._book.orders.get(given)
+        ending = given.lstrip("….")
+        if found is not None or len(ending) < ID_ENDING_MIN:
+            return found
+        unknown = (o for o in self._book.orders.values() if o.status is OrderStatus.UNKNOWN)
+        so_called = [order for order in unknown if order.client_order_id.endswith(ending)]
+        return so_called[0] if len(so_called) == 1 else None
 
     def _describe(self, message: Describe, reply: Reply | None) -> None:
         assert reply is not None

@@ -211,7 +211,9 @@ class Shell(Actor):
             self.request(self._recorder, Commit(group), partial(Committed, steps), timeout_s=COMMIT_TIMEOUT_S)
         if self._catching_up and self._back and not (self._asked or self._unacknowledged):
             self._catching_up = False
-            self._to_ask = self.core.in_order(dict.fromkeys(self._to_ask))  # a person may have asked before the start did
+            self._to_ask = self.core.in_order(
+                dict.fromkeys(self._to_ask)
+            )  # a person may have asked before the start did
         if self._to_ask and not self._asking and not self._catching_up:
             wire, self._to_ask = tuple(self._to_ask), []
             self._asking = True
