@@ -13,9 +13,10 @@ from tradekeel.domain.effects import Effects, LookUpOrder
 from tradekeel.domain.latching import Latching
 from tradekeel.domain.messages import Fill, Stamp, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import Order, OrderStatus, OrderType, Purpose, allows, contradicts_proof
+from tradekeel.domain.orders import Order, OrderStatus, Purpose, allows, contradicts_proof
 from tradekeel.domain.positions import convert, margin_required
 from tradekeel.domain.reconcile import OUR_MARK
+from tradekeel.domain.sending import FLATTEN
 from tradekeel.domain.trades import Allocation, CloseReason
 
 
@@ -26,18 +27,18 @@ class Booking(Latching):
         """Book the venue's record from our cursor on. Entries that were booked already are skipped; a gap is a defect."""
         step = Step(self.book)
         with ledger():
-            less_protected: dict[str, None] = {}
             for entry in transactions:
                 if entry.sequence <= self.book.cursor:
                     continue
                 self._book_entry(step, entry, now_ns)
                 order = self.book.order(entry.client_order_id)
-                if order is not None and order.parent_id is not None and order.is_terminal and order.trade_id:
-                    less_protected[order.trade_id] = None
-            for trade_id in less_protected:
-                self._keep_protecting(step, trade_id, now_ns)
-            if self._recovered or self.ready:
-                self._free_waiting(step, now_ns)
+                if order is not None and order.is_terminal:
+                    if self._recovered or self.ready:
+                        self._follow_end(step, order, now_ns)
+                    else:
+                        self._ended_unfollowed.append(
+                            order
+                        )  # nothing is asked for before it is known what may be under way
         return step.effects()
 
     def _book_entry(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
@@ -112,27 +113,10 @@ class Booking(Latching):
                 step.ask(LookUpOrder(order.client_order_id))  # a refusal does not say whether it ever arrived
         elif order.purpose is Purpose.ENTRY and row.latch is not r.Latch.OPEN:
             self._cancel(step, order.client_order_id, None, f"{row.latch}: {row.latch_reason}", now_ns)
+        elif order.purpose is Purpose.ENTRY and _is_flattened(row) and order.status is not OrderStatus.CANCEL_REQUESTED:
+            self._cancel(step, order.client_order_id, None, FLATTEN, now_ns)  # it was in doubt when all was to end
         elif order.purpose is Purpose.ENTRY and self.is_retired(order.strategy):
             self._cancel(step, order.client_order_id, None, f"strategy {order.strategy} is retired", now_ns)
-
-    def _keep_protecting(self, step: Step, trade_id: str, now_ns: int) -> None:
-        """One of several exits at the venue has ended: stops never loosen, so those that stay take over its level.
-
-        If no stop is left that is wanted, the monitor takes over all that there is. A target that is gone leaves the stop at
-        the venue, where it outlives us.
-        """
-        trade = self.book.trades.get(trade_id)
-        if trade is None or not trade.exits_at_venue or not trade.open_quantity:
-            return
-        children = self.book.live_exits(trade_id, attached=True)
-        wants_stop = trade.stop_loss is not None or trade.trailing_distance is not None
-        has_stop = any(child.type is not OrderType.LIMIT for child in children)
-        if wants_stop and not has_stop:
-            for child in children:
-                if child.status is not OrderStatus.CANCEL_REQUESTED:
-                    self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
-            return
-        self._hold_levels(step, trade)
 
     def _check_news(self, step: Step, before: Order | None, entry: VenueTransaction, now_ns: int) -> None:
         """News that contradicts what we know is kept in the journal, changes nothing else, and halts the account."""
@@ -158,6 +142,10 @@ class Booking(Latching):
     def _news_stamp(self, entry: VenueTransaction) -> int:
         """At its tick, before the strategies see it; an answer belongs where its request was made: never before that."""
         return max(self.stamp, Stamp.before(entry.position))
+
+
+def _is_flattened(row: r.ExecutionRow) -> bool:
+    return row.paused and row.latch_reason == FLATTEN
 
 
 def _close_reason(order: Order | None, entry: VenueTransaction) -> str | None:

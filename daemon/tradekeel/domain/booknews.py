@@ -89,14 +89,17 @@ class NewsFold(OrderFold):
         return [after, *self._level_moved(order, news.price, record.ts_ns)]
 
     def _level_moved(self, order: Order, price: Decimal | None, now_ns: int) -> list[r.Row]:
-        """An attached exit is at ``price`` now, and its trade says so: of a stop and a trail, the tighter."""
+        """An attached stop is at ``price`` now, and its trade says so: of a stop and a trail, the tighter.
+
+        A target may move either way, so that an older wish of ours, confirmed now, looks like a newer one: the trade says
+        what was wished last, and the order where it is.
+        """
         trade = self.trades.get(order.trade_id or "")
-        if trade is None or order.parent_id is None or price is None:
+        if trade is None or order.parent_id is None or price is None or order.type is OrderType.LIMIT:
             return []
-        field = "take_profit" if order.type is OrderType.LIMIT else "stop_loss"
-        if field == "stop_loss" and not trade_rules.tightens(trade, price):
+        if not trade_rules.tightens(trade, price):
             return []
-        moved = structs.replace(trade, **{field: price}, version=trade.version + 1, updated_ns=now_ns)
+        moved = structs.replace(trade, stop_loss=price, version=trade.version + 1, updated_ns=now_ns)
         self.trades[trade.trade_id] = moved
         return [moved]
 
@@ -106,16 +109,16 @@ class NewsFold(OrderFold):
         if trade is None or order.parent_id is None or not trade.exits_at_venue:
             return []
         children = self.live_exits(trade.trade_id, attached=True)
-        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
-        targets = [c.price for c in children if c.type is OrderType.LIMIT and c.price is not None]
-        tightest = max if trade.side is trade_rules.TradeSide.LONG else min
-        held = {
-            "stop_loss": tightest(stops) if stops else trade.stop_loss,
-            "take_profit": targets[0] if targets else trade.take_profit,
-        }
-        if held == {"stop_loss": trade.stop_loss, "take_profit": trade.take_profit}:
+        if order.type is OrderType.LIMIT:
+            targets = [c.price for c in children if c.type is OrderType.LIMIT and c.price is not None]
+            field, held = "take_profit", targets[0] if targets else trade.take_profit
+        else:
+            stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+            tightest = max if trade.side is trade_rules.TradeSide.LONG else min
+            field, held = "stop_loss", tightest(stops) if stops else trade.stop_loss
+        if held == getattr(trade, field):
             return []
-        kept = structs.replace(trade, **held, version=trade.version + 1, updated_ns=now_ns)
+        kept = structs.replace(trade, **{field: held}, version=trade.version + 1, updated_ns=now_ns)
         self.trades[trade.trade_id] = kept
         return [kept]
 

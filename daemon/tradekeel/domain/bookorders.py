@@ -60,7 +60,8 @@ class OrderFold(OpenBooks):
         """Store an order's new version, and carry its end over to its trade and signal."""
         key = after.client_order_id
         self._count_working(after, after.open_quantity - before.open_quantity)
-        self.waiting.pop(key, None)  # whatever happened to it, it no longer waits to be sent
+        if key in self.waiting:  # whatever happened to it, it no longer waits to be sent
+            self._waits_no_more(after)
         if not after.is_terminal:
             self.orders[key] = after
             return [after]

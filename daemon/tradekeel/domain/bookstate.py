@@ -98,6 +98,7 @@ class OpenBooks:
         self.signals: dict[str, Signal] = {}  # not yet executed or failed
         self.fill_ids: dict[str, tuple[str, ...]] = {}  # of the orders that were filled last, by instrument and order
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
+        self.freed_by: defaultdict[str, dict[str, None]] = defaultdict(dict)  # order id -> what waits for its end
         self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
         self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
         self.at_position: defaultdict[str, set[str]] = defaultdict(set)  # position's reference -> open trades
@@ -205,6 +206,8 @@ class OpenBooks:
             self.children[order.parent_id].add(order.client_order_id)
         if order.after_cancel_of and order.status is OrderStatus.INTENDED:
             self.waiting[order.client_order_id] = None
+            for sibling in order.after_cancel_of:
+                self.freed_by[sibling][order.client_order_id] = None
         self._count_working(order, order.open_quantity)
 
     def _take_place(self, order: Order) -> None:
@@ -220,6 +223,14 @@ class OpenBooks:
         if order.parent_id is None and change:
             key = (order.instrument, order.side)
             self.working[key] = LEDGER.add(self.working.get(key, ZERO), change)
+
+    def _waits_no_more(self, order: Order) -> None:
+        del self.waiting[order.client_order_id]
+        for sibling in order.after_cancel_of:
+            waiting = self.freed_by[sibling]
+            waiting.pop(order.client_order_id, None)
+            if not waiting:
+                del self.freed_by[sibling]
 
     @staticmethod
     def _drop(index: defaultdict[str, set[str]], key: str, value: str) -> None:

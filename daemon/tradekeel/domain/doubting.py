@@ -20,6 +20,7 @@ from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
 from tradekeel.domain.sending import Sending
+from tradekeel.domain.trades import Trade
 
 
 class Doubting(Sending):
@@ -35,37 +36,49 @@ class Doubting(Sending):
             return step.effects()
         self._recovered = True
         # In the order in which they were asked for: an exit's cancels went out with it, before its siblings' own turn.
+        if self._is_halted():
+            self._give_up_waiting(step, "halted before its place was free", now_ns)
         for waiting in list(self.book.waiting):
             for sibling in self.book.orders[waiting].after_cancel_of:
                 self._cancel(step, sibling, None, "an exit takes its place", now_ns)
         for order in list(self.book.orders.values()):
-            if order.client_order_id in self.book.waiting:
-                continue
-            if order.in_doubt and self._own_request(order):
-                if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
-                    self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
-                step.ask(LookUpOrder(order.client_order_id))
-            if order.status is OrderStatus.CANCEL_REQUESTED:
-                step.ask(CancelOrder(order.client_order_id))
+            if order.client_order_id not in self.book.waiting:
+                self._ask_about(step, order, now_ns)
         for trade in list(self.book.trades.values()):
-            if trade.exits_at_venue and trade.open_quantity:
+            if self._keeps_levels_there(trade):
                 self._hold_levels(step, trade)
         for name in self.book.strategies:
             if self.is_retired(name):  # it may have been taken out of the configuration just now
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
         with ledger():
+            for ended in self._ended_unfollowed:
+                self._follow_end(step, ended, now_ns)
+            self._ended_unfollowed.clear()
             self._free_waiting(step, now_ns)
         step.requests = self.in_order(dict.fromkeys(step.requests))
         return step.effects()
+
+    def _ask_about(self, step: Step, order: Order, now_ns: int) -> None:
+        if order.in_doubt and self._own_request(order):
+            if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
+                self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
+            step.ask(LookUpOrder(order.client_order_id))
+        if order.status is OrderStatus.CANCEL_REQUESTED and not (self._is_halted() and order.parent_id is not None):
+            step.ask(CancelOrder(order.client_order_id))  # a halt leaves protective stops where they are
 
     def hold_levels(self, client_order_id: str) -> Effects:
         """Whether a level reached the venue is not known: ask again for what the order's trade wants by now."""
         step = Step(self.book)
         order = self.book.orders.get(client_order_id)
         trade = self.book.trades.get(order.trade_id or "") if order is not None else None
-        if trade is not None and trade.exits_at_venue and trade.open_quantity:
+        if trade is not None and self._keeps_levels_there(trade):
             self._hold_levels(step, trade)
         return step.effects()
+
+    def _keeps_levels_there(self, trade: Trade) -> bool:
+        """Whether the venue has its attached exits: at work, or waiting for the first fill of an entry that it has."""
+        entry = self.book.orders.get(trade.entry_order_id)
+        return trade.exits_at_venue and bool(trade.open_quantity or (entry is not None and entry.seen_at_venue))
 
     def in_order(self, asks: Iterable[VenueAsk]) -> list[VenueAsk]:
         """What a recovery asks for, as it would have gone out without it: in the order in which it was asked for the first time.
@@ -125,10 +138,15 @@ class Doubting(Sending):
             return step.effects()
         with ledger():
             children = self._children(client_order_id)
-            if never_arrived and self._market_is_still_there(order):
+            renews = never_arrived and self._market_is_still_there(order)
+            if renews:
                 self._renew(step, order, children, now_ns)
             for gone in (*children, order):
                 self._change(step, gone, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
+            trade = self.book.trades.get(order.trade_id or "")
+            if renews and trade is not None and trade.exits_at_venue and order.purpose is Purpose.ENTRY:
+                self._hold_levels(step, trade)  # they may have been moved since the entry was decided
+            self._follow_end(step, order, now_ns)
             self._free_waiting(step, now_ns)
         return step.effects()
 
@@ -195,6 +213,7 @@ class Doubting(Sending):
         for gone in (*unseen, order):
             self._change(step, gone, event, f"resolved by {by}", now_ns)
         with ledger():
+            self._follow_end(step, order, now_ns)
             self._free_waiting(step, now_ns)
         return step.effects()
 

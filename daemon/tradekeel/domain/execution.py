@@ -23,7 +23,7 @@ from tradekeel.domain.doubting import Doubting
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.intents import exit_order
 from tradekeel.domain.money import ZERO, ledger
-from tradekeel.domain.sending import Drafted
+from tradekeel.domain.sending import FLATTEN, Drafted
 from tradekeel.domain.trades import CloseReason, tightens
 
 ACCOUNT_DECIDER = "#account"
@@ -87,10 +87,10 @@ class ExecutorCore(Deciding, Booking, Doubting):
         """Cancel entries, close every trade, then pause."""
         step = Step(self.book)
         with ledger():
-            self._cancel_entries(step, "flatten", now_ns)
+            self._cancel_entries(step, FLATTEN, now_ns)
             wishes = [(trade_id, CloseReason.MANUAL.value) for trade_id in self.book.trades]
             self._exit_all(step, wishes, "operator", now_ns)
             row = self.book.execution
             if row is not None and not row.paused:
-                self._record_latch(step, True, row.latch, "flatten", by, now_ns)
+                self._record_latch(step, True, row.latch, FLATTEN, by, now_ns)
         return step.effects()

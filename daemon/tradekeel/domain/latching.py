@@ -90,6 +90,8 @@ class Latching(Sending):
         if row is None or not latch.is_above(row.latch):
             return
         self._record_latch(step, row.paused, latch, reason, by, now_ns)
+        if latch is r.Latch.HALTED:
+            self._give_up_waiting(step, f"{latch}: {reason}", now_ns)
         self._cancel_entries(step, f"{latch}: {reason}", now_ns)
 
     def release(self, reason: str, by: str, now_ns: int) -> Effects:

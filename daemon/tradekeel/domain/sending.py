@@ -38,6 +38,10 @@ class Drafted(msgspec.Struct):
                 self.working[key] = LEDGER.add(self.working.get(key, ZERO), order.open_quantity)
 
 
+FLATTEN = "flatten"
+"""Why an account is paused in which everything was to end."""
+
+
 class Sending(AccountCore):
     """Releases orders in their turn, cancels them, moves their levels."""
 
@@ -78,27 +82,40 @@ class Sending(AccountCore):
         attached = self._children(order.client_order_id)
         step.ask(PlaceOrder(order_request(order, attached), order.purpose is Purpose.ENTRY, order.deadline_ns))
 
+    def _follow_end(self, step: Step, ended: Order, now_ns: int) -> None:
+        """An order has ended. What waited for that may go out, and the trade of an attached exit may be without a stop.
+
+        Of each end by itself, in the order of the news: after a restart the same news may come in other portions.
+        """
+        for client_order_id in list(self.book.freed_by.get(ended.client_order_id, ())):
+            if client_order_id in self.book.waiting:
+                self._free(step, self.book.orders[client_order_id], now_ns)
+        if ended.parent_id is not None and ended.trade_id is not None:
+            self._keep_protecting(step, ended.trade_id, now_ns)
+
     def _free_waiting(self, step: Step, now_ns: int) -> None:
-        """Exits that waited for a sibling's end: send them, or give them up if nothing is left to close."""
+        """Whatever waits for nothing any more."""
         for client_order_id in list(self.book.waiting):
-            order = self.book.orders[client_order_id]
-            if self._held_by(order):
-                continue
-            if order.purpose is Purpose.ENTRY:
-                self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
-                self._place(step, self.book.orders[client_order_id])
-                continue
-            room = self._room(order)
-            if room < order.quantity:
-                smaller = self._smaller(step, order, room, now_ns) if room > ZERO else None
-                self._change(
-                    step, order, OrderEvent.PROVE_NOT_SENT, "a protective order closed the trade first", now_ns
-                )
-                if smaller is not None:
-                    self._place(step, smaller)
-                continue
+            if client_order_id in self.book.waiting:
+                self._free(step, self.book.orders[client_order_id], now_ns)
+
+    def _free(self, step: Step, order: Order, now_ns: int) -> None:
+        """An order that waited for a sibling's end: send it, or give it up if nothing is left to close."""
+        if self._held_by(order):
+            return
+        if order.purpose is Purpose.ENTRY:
             self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
-            self._place(step, order)
+            self._place(step, self.book.orders[order.client_order_id])
+            return
+        room = self._room(order)
+        if room < order.quantity:
+            smaller = self._smaller(step, order, room, now_ns) if room > ZERO else None
+            self._change(step, order, OrderEvent.PROVE_NOT_SENT, "a protective order closed the trade first", now_ns)
+            if smaller is not None:
+                self._place(step, smaller)
+            return
+        self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
+        self._place(step, order)
 
     def _room(self, order: Order) -> Decimal:
         """How much of its trade an exit may close: what is held, less what the other exits of it may still take."""
@@ -139,6 +156,17 @@ class Sending(AccountCore):
         for order in list(self.book.orders.values()):
             if order.purpose is Purpose.ENTRY and strategy in (None, order.strategy):
                 self._cancel(step, order.client_order_id, None, reason, now_ns)
+
+    def _is_halted(self) -> bool:
+        row = self.book.execution
+        return row is not None and row.latch is r.Latch.HALTED
+
+    def _give_up_waiting(self, step: Step, reason: str, now_ns: int) -> None:
+        """Exits that wait for the end of protective orders: these stay, and what was to take their place is not sent."""
+        for client_order_id in list(self.book.waiting):
+            order = self.book.orders[client_order_id]
+            if order.purpose is Purpose.EXIT and self._held_by(order):
+                self._change(step, order, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
 
     def _cancel(self, step: Step, client_order_id: str, strategy: str | None, reason: str, now_ns: int) -> None:
         order = self.book.orders.get(client_order_id)
@@ -207,6 +235,25 @@ class Sending(AccountCore):
         targets = [c.price for c in children if c.type is OrderType.LIMIT]
         target = trade.take_profit if targets and trade.take_profit not in targets else None
         self._ask_for_levels(step, children, stop, target)
+
+    def _keep_protecting(self, step: Step, trade_id: str, now_ns: int) -> None:
+        """One of several exits at the venue has ended: stops never loosen, so those that stay take over its level.
+
+        If no stop is left that is wanted, the monitor takes over all that there is. A target that is gone leaves the stop at
+        the venue, where it outlives us.
+        """
+        trade = self.book.trades.get(trade_id)
+        if trade is None or not trade.exits_at_venue or not trade.open_quantity:
+            return
+        children = self.book.live_exits(trade_id, attached=True)
+        wants_stop = trade.stop_loss is not None or trade.trailing_distance is not None
+        has_stop = any(child.type is not OrderType.LIMIT for child in children)
+        if wants_stop and not has_stop:
+            for child in children:
+                if child.status is not OrderStatus.CANCEL_REQUESTED:
+                    self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
+            return
+        self._hold_levels(step, trade)
 
     def _amend(self, step: Step, trade_id: str, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:
         """Move the attached exits. Where one is wanted that the venue does not hold, the monitor takes over all of them."""

@@ -103,11 +103,15 @@ class ExecutorDesk:
         self.numbers = {name: line.row.decisions for name, line in book.strategies.items()}
         self.core.quotes[EUR] = Quote(BID, ASK, START_NS)
 
-    def restart(self) -> Effects:
-        """The process ends and another begins from the journal; what it asks about."""
+    def begin_again(self) -> None:
+        """The process ends and another begins from the journal, and has not asked about anything yet."""
         recovered = fold(Book(), [(n, r.decode_record(row)) for n, row in enumerate(self.journal, 1)])
         self._begin(recovered.book)
         self.core.resume({}, 0, recovered.entries)
+
+    def restart(self) -> Effects:
+        """The process ends and another begins from the journal; what it asks about."""
+        self.begin_again()
         effects = self.keep(self.core.recover(self.now_ns))
         self.core.ready = True
         return effects

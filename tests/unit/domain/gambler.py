@@ -159,6 +159,38 @@ class Gambler(Strategy[GamblerParams, GamblerState]):
         )
 
 
+class Reckless(Gambler):
+    """Wants up to four things at once: also levels of trades that have not begun, and the end of its own protection."""
+
+    def _wishes(self, lot: int, tick: Tick, context: StrategyContext) -> tuple[Request, ...]:
+        wanted: list[Request] = []
+        for turn in range(1 + lot % 4):
+            draw = int.from_bytes(blake2b(f"{lot}|{turn}".encode(), digest_size=6).digest())
+            entered = sum(isinstance(request, Enter) for request in wanted)
+            wish = self._wish(draw % 14, draw // 14, tick, context, entered)
+            if wish is not None:
+                wanted.append(wish)
+        return (*wanted, Emit(type="wanted", data={"count": len(wanted)})) if wanted else ()
+
+    def _wish(self, kind: int, lot: int, tick: Tick, context: StrategyContext, entered: int) -> Request | None:
+        trades, orders = context.open_trades, context.working_orders
+        own = [order for order in orders if order.purpose is Purpose.EXIT]
+        trade = trades[lot % len(trades)] if trades else None
+        if kind <= 4:
+            return self._enter(lot, tick) if len(trades) + entered < self.params.open_max else None
+        if kind == 5:
+            return SetTimer(name=f"t{lot % 2}", at_ns=tick.ts_ns + (lot % 9) * 1_000_000_000)
+        if kind in (6, 7):
+            among = orders if kind == 6 else own
+            return Cancel(client_order_id=among[lot % len(among)].client_order_id) if among else None
+        if trade is None:
+            return None
+        if kind in (8, 9):
+            return _tighter(trade, tick, lot // 5)
+        part = None if kind == 10 else D((1, 100, 300, 450, 700, 999, 1000, 1600)[lot // 8 % 8])
+        return Exit(instrument=trade.symbol, trade_id=trade.trade_id if lot % 3 else None, quantity=part)
+
+
 def _tighter(trade: Trade, tick: Tick, lot: int) -> MoveStop:
     near = D("0.0002") + D(lot % 3) * D("0.0003")
     if trade.side is TradeSide.LONG:
@@ -166,4 +198,4 @@ def _tighter(trade: Trade, tick: Tick, lot: int) -> MoveStop:
     return MoveStop(trade_id=trade.trade_id, stop_loss=tick.ask + near, take_profit=tick.ask - near)
 
 
-__all__ = ["Gambler", "GamblerParams", "GamblerState", "Purpose"]
+__all__ = ["Gambler", "GamblerParams", "GamblerState", "Purpose", "Reckless"]

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.domain.days import costs, story, world
-from tests.unit.domain.gambler import Gambler, GamblerParams
+from tests.unit.domain.gambler import Gambler, GamblerParams, Reckless
 from tests.unit.domain.markets import tick_bars, walk
 from tests.unit.domain.world import Unlucky, World
 from tradekeel.domain import records as r
@@ -69,6 +69,36 @@ def test_so_it_does_with_costs_and_latency_and_rejections(seed: int) -> None:
     at = random.Random(seed).sample(range(1, plain.unlucky.passed + 20), 2)
 
     killed = world(seed, Unlucky(at), settings=costs).run()
+
+    killed.check()
+    assert story(killed) == story(plain)
+
+
+@given(seeds, st.booleans(), st.booleans())
+@settings(max_examples=settings().max_examples * 2)
+def test_so_it_does_whatever_is_wanted_at_once(seed: int, hedging: bool, at_venue: bool) -> None:
+    """Parts of trades, levels of trades that have not begun, the end of their own stops: all in one decision."""
+    chance = random.Random(seed)
+    names = "ab" if hedging or not at_venue else "a"
+    ticks = walk(seed, chance.choice((60, 120)), sizes=chance.random() < 0.5)
+    options: dict[str, Any] = {
+        "hedging": hedging,
+        "exits_at_venue": at_venue,
+        "settings": chance.choice((None, costs)),
+        "window": chance.choice((1, 4, 16)),
+        "cut_every": chance.choice((0, 1, 3)),
+    }
+
+    def reckless(unlucky: Unlucky | None = None) -> World:
+        params = (GamblerParams(seed=seed * 3 + n, answers=n == 0, one_in=3) for n in range(len(names)))
+        return World(
+            ticks, {name: Reckless(one) for name, one in zip(names, params, strict=True)}, unlucky=unlucky, **options
+        )
+
+    plain = reckless().run()
+    at = chance.sample(range(1, plain.unlucky.passed + 20), 2)
+
+    killed = reckless(Unlucky(at)).run()
 
     killed.check()
     assert story(killed) == story(plain)

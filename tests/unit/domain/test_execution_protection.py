@@ -216,6 +216,100 @@ def test_where_the_target_is_gone_the_stop_stays_where_it_outlives_us() -> None:
     assert desk.trade(trade).exits_at_venue
 
 
+def test_levels_moved_before_the_entry_has_filled_are_asked_for_again_after_a_kill() -> None:
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900", **BRACKET)))
+    entry = desk.order(entry_id)
+    desk.accept(entry)
+    stop, target = desk.children(entry)
+    move = MoveStop(trade_id=entry.trade_id or "", stop_loss=D("1.09300"), take_profit=D("1.11500"))
+    asked = amends_in(desk.decide(move))
+
+    assert asked == [(stop.client_order_id, "1.09300"), (target.client_order_id, "1.11500")]
+    assert amends_in(desk.restart()) == asked
+
+
+def test_levels_moved_before_an_entry_that_never_arrived_go_with_its_renewal() -> None:
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900", **BRACKET)))
+    entry = desk.order(entry_id)
+    desk.decide(MoveStop(trade_id=entry.trade_id or "", stop_loss=D("1.09300")))
+    assert not amends_in(desk.restart()), "nobody knows yet whether there is anything to move"
+
+    renewal = desk.keep(desk.core.not_sent(entry_id, "it never arrived", desk.now_ns, never_arrived=True))
+
+    (again_id,) = placed_in(renewal)
+    stop = next(child for child in desk.children(desk.order(again_id)) if child.type is OrderType.STOP)
+    assert amends_in(renewal) == [(stop.client_order_id, "1.09300")]
+
+
+def test_an_older_wish_that_is_confirmed_now_is_not_what_was_wished_last() -> None:
+    desk = ExecutorDesk()
+    trade, _, target = protected(desk)
+    for level in ("1.11500", "1.11800"):
+        desk.decide(MoveStop(trade_id=trade.trade_id, take_profit=D(level)))
+
+    desk.news(K.ORDER_AMENDED, target, price=D("1.11500"))
+
+    assert desk.trade(trade).take_profit == D("1.11800")
+    assert amends_in(desk.restart()) == [(target.client_order_id, "1.11800")]
+
+
+def test_a_level_that_is_refused_says_nothing_of_the_other() -> None:
+    desk = ExecutorDesk()
+    trade, stop, _ = protected(desk)
+    desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09300"), take_profit=D("1.11500")))
+
+    desk.news(K.CANCEL_REFUSED, stop)
+
+    assert (desk.trade(trade).stop_loss, desk.trade(trade).take_profit) == (D("1.09000"), D("1.11500"))
+
+
+@pytest.mark.parametrize("when", ["halted before the kill", "halted by a latch file that the start finds"])
+def test_a_halt_leaves_protective_orders_whose_place_an_exit_was_to_take(when: str) -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.decide(leave(trade))
+    (exit_,) = desk.exits(trade)
+    if when == "halted before the kill":
+        desk.keep(desk.core.latch(r.Latch.HALTED, "enough", "anna", desk.now_ns))
+        effects = desk.restart()
+    else:
+        desk.begin_again()
+        desk.keep(desk.core.latch(r.Latch.HALTED, "enough", "latch file", desk.now_ns))
+        effects = desk.keep(desk.core.recover(desk.now_ns))
+
+    assert not cancels_in(effects)
+    assert desk.order(exit_.client_order_id).status is S.NOT_SENT
+    assert {stop.client_order_id, target.client_order_id} <= set(desk.book.orders)
+    assert desk.trade(trade).exits_at_venue
+
+
+def test_a_stop_that_a_person_says_has_ended_is_replaced_by_the_monitors() -> None:
+    desk = ExecutorDesk()
+    trade, stop, target = protected(desk)
+    desk.keep(desk.core.missing(stop.client_order_id, "the venue does not have it", desk.now_ns))
+
+    effects = desk.keep(desk.core.resolve(stop.client_order_id, S.CANCELED, "anna", desk.now_ns))
+
+    assert cancels_in(effects) == [target.client_order_id]
+    desk.news(K.ORDER_CANCELED, target)
+    assert not desk.trade(trade).exits_at_venue
+
+
+def test_an_entry_in_doubt_that_turns_up_after_a_flatten_is_canceled() -> None:
+    """Its cancel went out and was recorded nowhere: a kill may have come before it."""
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900")))
+    entry = desk.order(entry_id)
+    desk.accept(entry)
+    desk.keep(desk.core.missing(entry_id, "the venue does not have it", desk.now_ns))
+    desk.keep(desk.core.flatten("anna", desk.now_ns))
+    desk.restart()
+
+    assert cancels_in(desk.news(K.ORDER_ACCEPTED, desk.order(entry_id))) == [entry_id]
+
+
 def test_an_exit_of_a_part_asks_for_the_end_of_each_attached_exit_once() -> None:
     desk = ExecutorDesk()
     trade, stop, target = protected(desk)

@@ -424,15 +424,12 @@ class World:
         raise AssertionError("no end to the decisions")
 
     def _agree(self, window: TickWindow | None, target: int) -> None:
-        sent = False
         for strategist in self.strategists.values():
             decision = strategist.confirm(window, target)
             if decision is not None:
-                sent = True
                 self._decide(decision)
-        if sent:
-            self.core.at(target)
-            self.settle()
+                self.core.at(target)
+                self.settle()
         self._catch_up(window, target)
 
     def _decide(self, decision: Decision) -> None:

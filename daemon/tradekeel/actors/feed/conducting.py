@@ -267,14 +267,20 @@ class Conducting(Actor):
         await self._catch_up(window, target)
 
     async def _confirm(self, window: TickWindow | None, target: int) -> None:
-        """Decisions go out in config order, and everything settles."""
-        sent = False
+        """Decisions go out in config order, and everything settles.
+
+        What one asks for, and all that it leads to, comes before the next decision: a restart between the two could not
+        know how far the first had come by then.
+        """
+        told = False
         for ref in self._strategists:
             taken = await self._strategist(ref, Confirm(window, target))
-            sent = sent or taken is not Taken.NOTHING
+            told = told or taken is Taken.NOTES
             if taken is Taken.ASKS:
                 await self._count_decision(ref, Stamp.position(target))
-        if sent:
+                await self._settle(target)
+                told = False
+        if told:
             await self._settle(target)
 
     async def _count_decision(self, ref: ActorRef, position: int) -> None:
