@@ -14,10 +14,13 @@ import pytest
 
 from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
+from tests.scenarios import support_strategies as strategies
 from tests.scenarios.support import Home, Life, Story, caught_signals, fail_at, send_at, told_differently
+from tradekeel.actors.feed import FLATTEN_ASKS_MAX
 from tradekeel.bootstrap import commands
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.place import Place
+from tradekeel.runtime.faults import InjectedFault
 from tradekeel.statedir import Command, CommandFiles
 
 PAUSE, RESUME, RELOAD = signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP
@@ -177,6 +180,183 @@ def test_a_stop_that_flattens_goes_on_with_the_very_next_tick(speed: str, count:
     assert "failed" not in life.log
     assert [home.open_trades(account) for account in "ab"] == [0, 0]
     assert home.wrong("a", "b", ended=False) + home.unverified() == []
+
+
+HOLDER = f"{Path(strategies.__file__).resolve()}:Troubled"
+
+
+def _flattening(on_stop: str = "flatten") -> str:
+    """One account, and a stop that does something."""
+    head = configs.head(more=f'on_stop = "{on_stop}"', cut_every_s=600)
+    return head + configs.market(400) + configs.account("a") + configs.strategy("ema", "a")
+
+
+def _held(paper: str = "", on_stop: str = "flatten") -> str:
+    """One trade, so far from its stop and its target that only a person or a stop closes it."""
+    head = configs.head(more=f'on_stop = "{on_stop}"\nstop_timeout_s = 4')
+    market = configs.market(20_000)
+    holder = configs.strategy("holder", "a", HOLDER, 'what = "nothing", pips = "300"')
+    return head + market + configs.account("a", paper=paper) + holder
+
+
+def _left_open(place: Path, toml: str) -> Home:
+    """The books of a daemon that was stopped while a trade was open; the next one is configured like this."""
+    home = Home(place, _held(on_stop="keep"))
+    stopped = False
+
+    def stop(passed: int) -> None:
+        nonlocal stopped
+        if not stopped and home.books.exists() and home.open_trades("a"):
+            stopped = True
+            send_at(passed, signal.SIGTERM)(passed)
+
+    with caught_signals() as inbox:
+        assert home.live({"a/feed:JournalReached": stop}, signals=inbox).code == 0
+    assert home.execution("a")["status"] == "running"
+    assert home.open_trades("a") == 1
+    home.configure(toml)
+    return home
+
+
+RUNS = 6
+"""The last decision is filled by then, so the way back leads over that fill."""
+
+
+class Moments:
+    """A stop, and a strategist that dies once at a certain moment of it."""
+
+    def __init__(self, dies: str) -> None:
+        self._dies = dies
+        self._decided = self._flattening = self._died = self._told = False
+        self._runs = 0
+
+    def actions(self) -> dict[str, Callable[[int], object]]:
+        """What to do at which points."""
+        return {
+            "a/executor:Decide": self._stop,
+            "a/executor:EndWorking": self._flatten,
+            "strategist.attached": self._attached,
+            "a/strategist/ema:StopStrategy": lambda passed: self._die("in on_stop"),
+            "a/strategist/ema:Save": lambda passed: self._die("in the cut") if self._told else None,
+            "a/strategist/ema:Run": self._run,
+        }
+
+    def _stop(self, passed: int) -> None:
+        self._decided = self._decided or passed == 5
+        if passed == 5 and self._dies != "before it":
+            self._told = True
+            send_at(1, signal.SIGTERM)(1)
+
+    def _flatten(self, passed: int) -> None:
+        self._flattening = True
+
+    def _run(self, passed: int) -> None:
+        if self._flattening:
+            self._die("while it flattens")
+        self._runs += self._decided
+        if self._runs == RUNS:
+            self._die("before it")
+
+    def _attached(self, passed: int) -> None:
+        if self._dies == "before it" and self._died and not self._told:
+            self._told = True
+            send_at(1, signal.SIGTERM)(1)
+
+    def _die(self, where: str) -> None:
+        if where == self._dies and not self._died:
+            self._died = True
+            raise InjectedFault(where)
+
+
+@pytest.mark.parametrize("dies", ["in on_stop", "while it flattens", "in the cut", "before it"])
+def test_a_stop_flattens_also_where_a_strategist_dies_in_between_and_ends_the_pause(dies: str, place: Path) -> None:
+    home = Home(place, _flattening())
+    with caught_signals() as inbox:
+        life = home.live(Moments(dies).actions(), signals=inbox)
+    assert life.code == 0, life.log
+    assert f"a/strategist/ema failed (InjectedFault: {dies})" in life.log
+    assert home.execution("a")["status"] == "running", "it was stopped"
+    assert home.open_trades("a") == 0
+    assert home.execution("a")["paused"] == 0, "the stop paused it, and no person"
+    changes = [change["paused"] for change in home.records("a", "latch_changed")]
+    assert changes == [True, False], "it was flattened"
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
+@pytest.mark.parametrize("on_stop", ["keep", "cancel_entries"])
+def test_a_stop_does_what_it_says_also_where_a_strategist_dies_in_its_on_stop(on_stop: str, place: Path) -> None:
+    home = Home(place, _flattening(on_stop))
+    with caught_signals() as inbox:
+        life = home.live(Moments("in on_stop").actions(), signals=inbox)
+    assert life.code == 0, life.log
+    assert life.passed["a/strategist/ema:StopStrategy"] == 2, "it is asked again"
+    assert life.passed["a/executor:EndWorking"] == (1 if on_stop == "cancel_entries" else 0)
+    assert life.passed["feed.after_cut"] == 1
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
+def test_a_stop_tells_the_others_once_where_a_strategist_dies_in_its_on_stop(place: Path) -> None:
+    home = Home(place, configs.pair(400))
+    actions = {"b/executor:Decide": send_at(4, signal.SIGTERM), "b/strategist/ema-b:StopStrategy": fail_at(1)}
+    with caught_signals() as inbox:
+        life = home.live(actions, signals=inbox)
+    assert life.code == 0, life.log
+    assert life.passed["b/strategist/ema-b:StopStrategy"] == 2
+    assert life.passed["b/strategist/floor:StopStrategy"] == 1
+    assert home.wrong("a", "b", ended=False) + home.unverified() == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_stop_that_flattens_asks_again_for_exits_that_the_venue_rejects(seed: int, place: Path) -> None:
+    home = _left_open(place, _held(paper=f'reject_rate = "0.8"\nseed = {seed}'))
+    life = _live(home, "feed.arrived", 1, signal.SIGTERM)
+    assert life.code == 0, life.log
+    assert home.execution("a")["status"] == "running", "it was stopped"
+    assert (home.open_trades("a"), home.execution("a")["paused"]) == (0, 0), life.log
+    assert "manual" in [row["exit_reason"] for row in home.ours("a").trades]
+    assert "leaves" not in life.log
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
+def test_a_stop_that_cannot_flatten_gives_up_in_time_and_says_what_is_left(place: Path) -> None:
+    home = _left_open(place, _held(paper='reject_rate = "1"'))
+    life = _live(home, "feed.arrived", 1, signal.SIGTERM)
+    assert life.code == 0, life.log
+    assert (home.open_trades("a"), home.execution("a")["paused"]) == (1, 0)
+    exits = [o for o in home.ours("a").orders if o["source"] == "operator" and o["status"] == "rejected"]
+    assert 1 < len(exits) <= FLATTEN_ASKS_MAX + 1
+    assert life.log.count('on_stop = "flatten" leaves 1 trade open: the venue keeps their exits, or the monitor') == 1
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
+def test_a_stop_that_flattens_asks_a_halted_account_for_nothing_and_says_so(place: Path) -> None:
+    home = _left_open(place, _held())
+    (home.state / "latches").mkdir(parents=True, exist_ok=True)
+    Desk(Place(home.state, home.config).statedir).hold("a", "a fire drill")
+    life = _live(home, "feed.arrived", 1, signal.SIGTERM)
+    assert life.code == 0, life.log
+    assert life.passed["a/executor:EndWorking"] == 0
+    assert [change["paused"] for change in home.records("a", "latch_changed")] == [False], "halted, and that is all"
+    assert 'on_stop = "flatten" leaves 1 trade open: the account is halted, and nothing is sent until' in life.log
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
+def test_a_stop_before_recovery_is_done_flattens_nothing_and_says_so(place: Path) -> None:
+    home = Home(place, _flattening())
+
+    def crash(passed: int) -> None:
+        if passed > 20 and home.open_trades("a"):
+            raise InjectedFault(f"pass {passed}")
+
+    assert home.live({"recorder:Commit": crash}).code == 70
+    journal = len(home.ours("a").journal)
+    life = _live(home, "monitor.attached", 1, signal.SIGTERM)
+    assert life.code == 0, life.log
+    assert not life.passed["feed.arrived"], "it was on its way back"
+    assert 'the stop came before recovery was done: on_stop = "flatten" is left undone' in life.log
+    assert home.open_trades("a") == 1
+    new = {row["type"] for row in home.ours("a").journal if row["sequence"] > journal}
+    assert new <= {"daemon_started", "reconciled", "venue_reported", "order_changed"}
 
 
 # --- pause and resume -----------------------------------------------------------------------------------------------------

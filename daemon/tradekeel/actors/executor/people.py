@@ -28,6 +28,7 @@ from tradekeel.domain.records import (
     StrategyStatus,
     standing_of,
 )
+from tradekeel.domain.trades import CloseReason
 from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
@@ -164,8 +165,9 @@ class People(Shell):
         self._promise(reply, True)
 
     def _end_working(self, message: EndWorking, reply: Reply | None) -> None:
-        if message.what == "flatten":
-            self._take(self.core.flatten("stop", self._now()))
+        if message.what in ("flatten", "close"):
+            if not self._is_halted():  # as for the command: each exit would be denied
+                self._take(self._ending(message.what))
         elif message.what == "resume":
             if not self._stays_paused:
                 self._take(self.core.pause(False, message.reason, "stop", self._now()))
@@ -173,6 +175,12 @@ class People(Shell):
             self._take(self.core.cancel_entries(message.reason, self._now(), everything=message.what == "all"))
         if reply is not None:
             self._settling.append(reply)
+
+    def _ending(self, what: str) -> Effects:
+        if what == "flatten":
+            return self.core.flatten("stop", self._now())
+        wishes = [(trade_id, CloseReason.MANUAL.value) for trade_id in self._book.trades]
+        return self.core.exit_trades(wishes, "operator", self._now())
 
     def _close(self, message: CloseExecution, reply: Reply | None) -> None:
         point("executor.close.before")

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct
+
 from tradekeel.actors.feed.conducting import Conducting, ConductorSettings, StrategistGone
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.protocol import (
+    AccountStatus,
+    Alert,
     CloseExecution,
     Describe,
     EndWorking,
@@ -19,19 +23,33 @@ from tradekeel.domain.protocol import (
     StopFeed,
     StopStrategy,
 )
-from tradekeel.domain.records import FEED_HAS_ENDED
+from tradekeel.domain.records import FEED_HAS_ENDED, Latch
+from tradekeel.domain.ticks import TickWindow
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.faults import point
 
 __all__ = ["ConductorSettings", "Feed"]
 
-FLATTEN_STEPS_MAX = 10_000
+FLATTEN_TICKS_MAX = 100_000
+"""Ticks that a stop conducts while it flattens: many, since ticks of what is not held count, too; time is what ends it."""
+FLATTEN_ASKS_MAX = 100
+"""A venue that rejects every exit is not asked for ever: in a replay a second holds thousands of ticks."""
 FLATTEN_WINDOW_TICKS = 16
+
+
+class Flattening(Struct):
+    """How far the flattening of a stop has come; it goes on after a strategist's death."""
+
+    until_s: float
+    has_paused: bool  # the stop itself: what a person had paused stays so
+    asks: int = 0  # how often exits were asked for again
 
 
 class Feed(Conducting):
     """See the module. One an account."""
+
+    _flattening: Flattening | None = None
 
     async def on_start(self) -> None:
         self._source = await self._make_source()
@@ -54,28 +72,27 @@ class Feed(Conducting):
     # --- the whole way ---------------------------------------------------------------------------------------------------
 
     async def _conduct(self) -> None:
-        while True:
-            await self._go_to_lowest_position()
+        while not self._over:
             try:
-                ended = await self._drive()
-                if ended:
+                await self._go_to_lowest_position()
+                if await self._drive():
                     await self._end()
                 else:
                     await self._stop()
+            except StrategistGone as gone:  # it is back at its last saved position: the feed goes back there, too
+                self._have_stopped.discard(gone.name)
+            else:
                 self._over = True
                 self._answer_stop()
-                return
-            except StrategistGone:
-                continue  # it is back at its last saved position: the feed goes back there, too
 
     async def _drive(self) -> bool:
-        """Conduct windows until the feed ends (True) or a stop is asked for (False)."""
-        while not self._told_to_stop():
-            window = await self._waiting.wait(self._source.next_window, self.settings.window_ticks_max)
+        """Conduct windows until the feed ends (True) or has come to where it stops (False)."""
+        while not self._stops_here():
+            window = await self._next_window()
             if window is None:
                 return not self._told_to_stop()
             self._window, index = window, 0
-            while index < len(window.ticks) and not self._told_to_stop():
+            while index < len(window.ticks) and not self._stops_here():
                 index = await self._conduct_window(window, index)
                 self._stands_behind(window, index)
                 self._tell_progress()
@@ -83,18 +100,39 @@ class Feed(Conducting):
                     await self._cut()
         return False
 
+    def _stops_here(self) -> bool:
+        """Behind a strategist's death a stop waits until everybody is back: before that there is nobody to take it.
+
+        A feed that has never been where the journal ends stops at once, and does nothing: nothing new has happened.
+        """
+        return self._told_to_stop() and (not self._recovered or (self._arrived and self._at >= self._furthest))
+
+    async def _next_window(self) -> TickWindow | None:
+        """None: the feed has ended, or a stop has cut the wait short."""
+        window, count = None, self.settings.window_ticks_max
+        if not self._told_to_stop():
+            window = await self._waiting.wait(self._source.next_window, count)
+        if window is None and self._told_to_stop() and not self._stops_here():
+            window = await self._source.next_window(count)  # on the way back: these ticks were there before
+        return window
+
     # --- the end ---------------------------------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
         assert self._stopping is not None
         message, _ = self._stopping
-        if self._arrived:  # before that nothing new has happened, and nothing is saved
-            await self._stop_strategies(message.reason)
-            if message.on_stop == "cancel_entries":
-                await self._executor_side(self._executor, EndWorking("entries", message.reason, self._last_ns))
-            elif message.on_stop == "flatten":
-                await self._flatten(message)
-            await self._cut()
+        if not self._arrived:  # nothing new has happened, and nothing is saved
+            if message.on_stop != "keep":
+                self._warn(f'the stop came before recovery was done: on_stop = "{message.on_stop}" is left undone')
+            return
+        await self._stop_strategies(message.reason)
+        if message.on_stop == "cancel_entries":
+            await self._executor_side(self._executor, EndWorking("entries", message.reason, self._last_ns))
+        elif message.on_stop == "flatten":
+            await self._flatten(message)
+        await self._cut()
+        if message.on_stop == "flatten":
+            self._tell_what_is_left(await self._describe())
 
     def _answer_stop(self) -> None:
         if self._stopping is not None and (reply := self._stopping[1]) is not None:
@@ -105,19 +143,34 @@ class Feed(Conducting):
 
         Entries are paused meanwhile. If the process dies in between, the account stays paused, which is the safe side.
         """
-        before = await self._executor_side(self._executor, Describe())
-        await self._executor_side(self._executor, EndWorking("flatten", message.reason, self._last_ns))
-        until_s = self.clock.monotonic() + message.within_s
-        for _ in range(FLATTEN_STEPS_MAX):
-            status = await self._executor_side(self._executor, Describe())
-            left_s = until_s - self.clock.monotonic()
-            if not status.trades or left_s <= 0 or not await self._conduct_on(left_s):
+        status = await self._describe()
+        if self._flattening is None:
+            if status.latch is Latch.HALTED:
+                return  # nothing would be sent: there is nothing to wait for
+            self._flattening = Flattening(self.clock.monotonic() + message.within_s, not status.paused)
+            await self._executor_side(self._executor, EndWorking("flatten", message.reason, self._last_ns))
+            status = await self._describe()
+        flattening = self._flattening
+        for _ in range(FLATTEN_TICKS_MAX):
+            left_s = flattening.until_s - self.clock.monotonic()
+            if not status.trades or status.latch is Latch.HALTED or left_s <= 0 or not await self._conduct_on(left_s):
                 break
-        if not before.paused:
+            status = await self._close_again(flattening, message.reason)
+        if flattening.has_paused:
             await self._executor_side(self._executor, EndWorking("resume", message.reason, self._last_ns))
 
+    async def _close_again(self, flattening: Flattening, reason: str) -> AccountStatus:
+        """Ask for the exits that the venue has rejected; where they are all under way this asks for nothing."""
+        before = await self._describe()
+        if not before.trades or flattening.asks >= FLATTEN_ASKS_MAX:
+            return before
+        reached = await self._executor_side(self._executor, EndWorking("close", reason, self._last_ns))
+        if reached > before.sequence:
+            flattening.asks += 1
+        return await self._describe()
+
     async def _conduct_on(self, wait_s: float) -> bool:
-        """To the next tick at which something happens; first through the rest of the window that the stop interrupted.
+        """Conduct the next tick; first of the rest of the window that the stop interrupted.
 
         False: there are no more ticks, or none came in time.
         """
@@ -129,14 +182,37 @@ class Feed(Conducting):
             if window is None:
                 return False
             self._window = window
-        index = await self._conduct_window(window, max(0, self._at + 1 - window.first_position))
-        self._stands_behind(window, index)
+        index = max(0, self._at + 1 - window.first_position)
+        self._stands_behind(window, await self._conduct_window(window, index, index + 1))
         return True
 
+    def _tell_what_is_left(self, status: AccountStatus) -> None:
+        if not status.trades:
+            return
+        left = f'on_stop = "flatten" leaves {status.trades} trade{"" if status.trades == 1 else "s"} open'
+        if status.latch is Latch.HALTED:
+            self._warn(f"{left}: the account is halted, and nothing is sent until it is released (tradekeel release)")
+        else:
+            self._warn(
+                f"{left}: the venue keeps their exits, or the monitor does, which watches from the next start on again"
+            )
+
+    def _warn(self, text: str) -> None:
+        account = self.settings.account
+        self._control.latest(("alert", account, text), Alert(account, "warning", text))
+
+    async def _describe(self) -> AccountStatus:
+        status = await self._executor_side(self._executor, Describe())
+        assert isinstance(status, AccountStatus)
+        return status
+
     async def _stop_strategies(self, reason: str) -> None:
+        """Each is told once: while one comes back after its death, the others know already."""
         stamp = Stamp.after(self._at)
         for ref in self._strategists:
-            await self._strategist(ref, StopStrategy(self._last_ns, reason))
+            if ref.name not in self._have_stopped:
+                await self._strategist(ref, StopStrategy(self._last_ns, reason))
+                self._have_stopped.add(ref.name)
         await self._settle(stamp)
 
     async def _end(self) -> None:

@@ -64,8 +64,6 @@ CUT_ATTEMPTS_MAX = 10
 ASKED_AT_ONCE_TICKS_MAX = 16
 """Windows up to this long come as they happen: then it is the way of one tick that should be short. In longer ones the
 monitor need not look further than the venue."""
-FLATTEN_STEPS_MAX = 10_000
-FLATTEN_WINDOW_TICKS = 16
 RESTART_WAIT_S = 0.01
 RESTART_WAITS_MAX = 3_000
 
@@ -85,6 +83,10 @@ class ConductorSettings(Struct, frozen=True, kw_only=True):
 
 class StrategistGone(Exception):
     """A strategist died while it was asked: it comes back further behind."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Conducting(Actor):
@@ -117,6 +119,9 @@ class Conducting(Actor):
             0  # the last tick that a venue which is driven by our feed had durably met when this feed began
         )
         self._arrived = False
+        self._recovered = False  # it has arrived once, at least
+        self._furthest = 0  # the last tick that anybody had seen when the feed began, or went back
+        self._have_stopped: set[str] = set()  # strategists that have taken their on_stop
         self._at = 0
         self._last_ns = 0
         self._stopping: tuple[StopFeed, Reply | None] | None = None
@@ -137,7 +142,7 @@ class Conducting(Actor):
         lowest = min(positions) if self._source.info.replayable else max(*positions, Stamp.position(self._frontier))
         self._journal_to = await self._executor_side(self._executor, Settle(0))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
-        self._at, self._window = lowest, None
+        self._at, self._window, self._furthest = lowest, None, max(positions)
         point("feed.open")
         await self._source.open(lowest)
         self._arrived = False
@@ -164,16 +169,16 @@ class Conducting(Actor):
 
     # --- one window ------------------------------------------------------------------------------------------------------
 
-    async def _conduct_window(self, window: TickWindow, index: int) -> int:
-        """Conduct ticks from ``index`` on, to the end or to one behind which a stop or a cut is due; the index behind it.
+    async def _conduct_window(self, window: TickWindow, index: int, end: int | None = None) -> int:
+        """Conduct ticks from ``index`` on, to ``end`` or to one behind which a stop or a cut is due; the index behind it.
 
         Where much happens a window takes its time, and neither a stop nor the length of a recovery should depend on it.
         """
-        count = len(window.ticks)
+        count = len(window.ticks) if end is None else end
         while index < count:
             if not self._arrived:
                 point("feed.rewinding")
-            stop = self._stop_before_frontier(window, index)
+            stop = min(count, self._stop_before_frontier(window, index))
             if stop == index:
                 # The journal ends at this tick: this is where a restart adds to the past. What was asked for there goes out
                 # before the strategies hear of it, or one of them would answer news that the rest of it should precede.
@@ -214,7 +219,7 @@ class Conducting(Actor):
 
     async def _arrive(self) -> None:
         """Everybody is back where the journal ends: what waits to be sent may go out, and the run goes on."""
-        self._arrived = True
+        self._arrived = self._recovered = True
         point("feed.arrived")
         self._heard(await self._executor_side(self._executor, CaughtUp()))
 

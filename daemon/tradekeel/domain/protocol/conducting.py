@@ -197,9 +197,12 @@ class CloseExecution(Struct, frozen=True):
 
 
 class EndWorking(Struct, frozen=True):
-    """Cancel working orders (entries only, or all), flatten, or resume after that. Answer: as for :class:`Settle`."""
+    """Cancel working orders (entries only, or all); or flatten, close what of it no exit is under way for, and resume after that.
 
-    what: str  # entries, all, flatten, resume
+    Answer: as for :class:`Settle`.
+    """
+
+    what: str  # entries, all, flatten, close, resume
     reason: str
     ts_ns: int
 
