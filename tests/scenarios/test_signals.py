@@ -660,6 +660,7 @@ def test_flatten_closes_everything_and_then_pauses(place: Path) -> None:
         daemon.until(lambda: home.open_trades("a") > 1, "it holds nothing")
         ok, said = home.command("flatten", reason="enough")
         assert ok, said
+        assert "exits that are rejected are told in the log and not tried again: then flatten again" in said
         daemon.until(lambda: home.open_trades("a") == 0 and not home.working("a", "entry"), "it is not flat")
         assert home.execution("a")["paused"] == 1
         flat_at = home.last_sequence("a", "latch_changed")

@@ -33,6 +33,9 @@ from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
 
+IF_REJECTED = "exits that are rejected are told in the log and not tried again: then flatten again"
+"""Trying again by itself would take a wish that survives the process; a person who is told is one."""
+
 ID_ENDING_MIN = 6
 """Characters of an id's end that tell orders apart: as many as tables show."""
 
@@ -76,7 +79,7 @@ class People(Shell):
             case Command.FLATTEN if self._is_halted():
                 return Effects(), f"{NOTHING_DONE}: {account} is halted, and nothing is sent until it is released"
             case Command.FLATTEN:
-                return self.core.flatten(by, now), f"{account} is being closed and then paused"
+                return self.core.flatten(by, now), f"{account} is being closed and then paused; {IF_REJECTED}"
             case Command.RESOLVE:
                 return self._resolve(message, now, by)
         raise Defect(f"no rule for {message.command}")
