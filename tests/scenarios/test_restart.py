@@ -13,6 +13,7 @@ import pytest
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_waiting as waiting
 from tests.scenarios.support import Action, Home, caught_signals, fail_at, send_at, told_differently
+from tradekeel.bootstrap.desk import Desk
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.faults import InjectedFault
 from tradekeel.statedir import Command, CommandFiles, StateDir
@@ -79,6 +80,17 @@ def test_a_flatten_that_comes_before_the_books_were_compared_is_carried_out_once
         assert home.open_trades(account) == 0
         assert [o for o in home.ours(account).orders if o["status"] in ("not_sent", "unknown")] == []
     assert "manual" in [trade["exit_reason"] for trade in home.ours("b").trades]
+
+
+def test_a_halted_account_says_what_nobody_protects(tmp_path: Path) -> None:
+    """Exits that the monitor keeps wait for the release; those at the venue go on."""
+    home = Home(tmp_path / "home", configs.pair(TICKS))
+    home.live({"recorder:Commit": _fail_while_something_is_open(home)})
+    Desk(StateDir(home.state)).hold("all", "enough")
+    life = home.live()
+    told = [line for line in life.log.splitlines() if "have no stop at the venue" in line]
+    assert told
+    assert all("b: " in line and "(tradekeel release)" in line for line in told)
 
 
 @pytest.mark.parametrize("asked", [(), (signal.SIGUSR1,)])

@@ -36,6 +36,7 @@ from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, Latch, LatchChan
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_losses import Marks
+from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
 from tradekeel.runtime.faults import point
@@ -160,9 +161,9 @@ class Shell(Actor):
         self._announced: tuple[bool, str] | None = None  # whether it trades, and why not, as control was last told
         self._failures = 0
         self._waits_to_try_again = False
-        self._stays_paused = (
-            False  # somebody asked for it: what a stop has paused for its own sake is no reason to resume
-        )
+        self._unprotected = 0  # trades of a halted account that nobody protects, as was last told
+        # Somebody asked for it: that a stop has paused for its own sake is no reason to resume.
+        self._stays_paused = False
         self._rounds = 0
         self._counting = False
 
@@ -242,6 +243,7 @@ class Shell(Actor):
             self._feed.latest("journal", JournalReached(durable.entries[-1].sequence))
         self._perform(durable.requests)
         self._tell(durable.entries)
+        self._tell_unprotected(durable.entries)
         while self._deferred and self._unacknowledged < UNACKNOWLEDGED_MAX:
             envelope = self._deferred.popleft()
             self._decide(envelope.message, envelope.reply)
@@ -253,6 +255,20 @@ class Shell(Actor):
         if chronicle.due_s is not None and not self._counting:
             self._counting = True
             self.spawn(self._tell_counts)
+
+    def _tell_unprotected(self, entries: tuple[Entry, ...]) -> None:
+        """While an account is halted the monitor closes nothing: a person must know what hangs on that."""
+        row = self._book.execution
+        if row is None or row.latch is not Latch.HALTED:
+            self._unprotected = 0
+            return
+        if not any(isinstance(entry.record, LatchChanged) or _moves_a_trade(entry) for entry in entries):
+            return
+        count = sum(1 for trade in self._book.trades.values() if trade.open_quantity and not trade.exits_at_venue)
+        if count not in (0, self._unprotected):
+            text = f"{self.terms.account}: {count} open trades have no stop at the venue, and nothing closes them"
+            self._alert("critical", f"{text} while it is halted (tradekeel release)")
+        self._unprotected = count
 
     async def _tell_counts(self) -> None:
         """What comes too often for a line each is counted, and the counts are told in time."""
@@ -404,6 +420,10 @@ class Shell(Actor):
 
     def settled(self) -> bool:
         return not self._unacknowledged  # lookups may go on for days, and their answers are found again after a restart
+
+
+def _moves_a_trade(entry: Entry) -> bool:
+    return any(isinstance(row, Trade) for row in entry.rows)
 
 
 def client_id_of(ask: VenueAsk) -> str:
