@@ -85,7 +85,7 @@ class AccountCore:
         self.equity: Equity | None = None
         self.ready = False  # intents are refused until this incarnation is reconciled
         self._turns: dict[tuple[str, str], int] = {}  # when what is under way was asked for (see Doubting.in_order)
-        self._ended_unfollowed: list[Order] = []  # news of a start, from before it could be acted on
+        self._unfollowed: list[Order] = []  # of whom a start has had news before it could act on it
         self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
 
     def at(self, stamp: int) -> None:

@@ -32,13 +32,14 @@ class Booking(Latching):
                     continue
                 self._book_entry(step, entry, now_ns)
                 order = self.book.order(entry.client_order_id)
-                if order is not None and order.is_terminal:
-                    if self._recovered or self.ready:
-                        self._follow_end(step, order, now_ns)
-                    else:
-                        self._ended_unfollowed.append(
-                            order
-                        )  # nothing is asked for before it is known what may be under way
+                if order is None:
+                    continue
+                if not (self._recovered or self.ready):
+                    self._unfollowed.append(order)  # before it is known what may be under way nothing is asked for
+                elif order.is_terminal:
+                    self._follow_end(step, order, now_ns)
+                elif entry.kind is TransactionKind.ORDER_ACCEPTED and order.parent_id is not None:
+                    self._keep_protecting(step, order.trade_id, now_ns)  # one of its siblings may have ended before
         return step.effects()
 
     def _book_entry(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:

@@ -45,15 +45,18 @@ class Doubting(Sending):
             if order.client_order_id not in self.book.waiting:
                 self._ask_about(step, order, now_ns)
         for trade in list(self.book.trades.values()):
-            if self._keeps_levels_there(trade):
+            if trade.open_quantity:
+                self._keep_protecting(step, trade.trade_id, now_ns)
+            elif self._keeps_levels_there(trade):
                 self._hold_levels(step, trade)
         for name in self.book.strategies:
             if self.is_retired(name):  # it may have been taken out of the configuration just now
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
         with ledger():
-            for ended in self._ended_unfollowed:
-                self._follow_end(step, ended, now_ns)
-            self._ended_unfollowed.clear()
+            for order in self._unfollowed:
+                if order.is_terminal:
+                    self._follow_end(step, order, now_ns)
+            self._unfollowed.clear()
             self._free_waiting(step, now_ns)
         step.requests = self.in_order(dict.fromkeys(step.requests))
         return step.effects()

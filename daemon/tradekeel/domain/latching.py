@@ -100,6 +100,9 @@ class Latching(Sending):
         row = self.book.execution
         if row is not None and row.latch is not r.Latch.OPEN:
             self._record_latch(step, row.paused, r.Latch.OPEN, reason, by, now_ns)
+            if row.latch is r.Latch.HALTED and self._recovered:
+                for trade_id in list(self.book.trades):
+                    self._keep_protecting(step, trade_id, now_ns)
         return step.effects()
 
     def retire(self, strategy: str, status: r.StrategyStatus, reason: str, now_ns: int) -> Effects:

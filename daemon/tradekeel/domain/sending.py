@@ -236,19 +236,21 @@ class Sending(AccountCore):
         target = trade.take_profit if targets and trade.take_profit not in targets else None
         self._ask_for_levels(step, children, stop, target)
 
-    def _keep_protecting(self, step: Step, trade_id: str, now_ns: int) -> None:
+    def _keep_protecting(self, step: Step, trade_id: str | None, now_ns: int) -> None:
         """One of several exits at the venue has ended: stops never loosen, so those that stay take over its level.
 
         If no stop is left that is wanted, the monitor takes over all that there is. A target that is gone leaves the stop at
         the venue, where it outlives us.
         """
-        trade = self.book.trades.get(trade_id)
+        trade = self.book.trades.get(trade_id or "")
         if trade is None or not trade.exits_at_venue or not trade.open_quantity:
             return
-        children = self.book.live_exits(trade_id, attached=True)
+        children = self.book.live_exits(trade.trade_id, attached=True)
         wants_stop = trade.stop_loss is not None or trade.trailing_distance is not None
         has_stop = any(child.type is not OrderType.LIMIT for child in children)
         if wants_stop and not has_stop:
+            if self._is_halted():
+                return  # the monitor would close nothing: what the venue has stays there until the release
             for child in children:
                 if child.status is not OrderStatus.CANCEL_REQUESTED:
                     self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)

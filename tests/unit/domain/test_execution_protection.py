@@ -243,6 +243,33 @@ def test_levels_moved_before_an_entry_that_never_arrived_go_with_its_renewal() -
     assert amends_in(renewal) == [(stop.client_order_id, "1.09300")]
 
 
+def test_a_stop_that_ended_before_the_entry_filled_leaves_its_level_to_the_trail_that_begins() -> None:
+    desk = ExecutorDesk()
+    wished = buy(type=OrderType.LIMIT, price="1.09900", stop_loss="1.09800", trailing_distance="0.00200")
+    (entry_id,) = placed_in(desk.decide(wished))
+    entry = desk.order(entry_id)
+    desk.accept(entry)
+    stop, trail = desk.children(entry)
+    desk.news(K.ORDER_CANCELED, stop)
+    desk.fill(entry)
+
+    assert amends_in(desk.news(K.ORDER_ACCEPTED, trail, price=D("1.09700"))) == [(trail.client_order_id, "1.09800")]
+
+
+def test_and_where_no_stop_is_left_to_begin_the_monitor_keeps_both() -> None:
+    desk = ExecutorDesk()
+    (entry_id,) = placed_in(desk.decide(buy(type=OrderType.LIMIT, price="1.09900", **BRACKET)))
+    entry = desk.order(entry_id)
+    desk.accept(entry)
+    stop, target = desk.children(entry)
+    desk.news(K.ORDER_CANCELED, stop)
+    desk.fill(entry)
+
+    assert cancels_in(desk.news(K.ORDER_ACCEPTED, target)) == [target.client_order_id]
+    desk.news(K.ORDER_CANCELED, target)
+    assert not desk.book.trades[entry.trade_id or ""].exits_at_venue
+
+
 def test_an_older_wish_that_is_confirmed_now_is_not_what_was_wished_last() -> None:
     desk = ExecutorDesk()
     trade, _, target = protected(desk)
