@@ -413,6 +413,7 @@ class Builder:
             cut_every_s=storage.checkpoint_every_s,
             sample_ticks_every=storage.sample_ticks_every,
             needs_equity=account.limits.needs_equity,
+            exits_at_venue=account.exits_at_venue,
             stop_at_end=self.plan.config.daemon.on_feed_end == "stop",
         )
         strategists = [self.system.ref(names.of(f"strategist/{s.config.name}")) for s in account.strategies]

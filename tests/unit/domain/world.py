@@ -424,12 +424,18 @@ class World:
         raise AssertionError("no end to the decisions")
 
     def _agree(self, window: TickWindow | None, target: int) -> None:
+        sent = False
         for strategist in self.strategists.values():
             decision = strategist.confirm(window, target)
             if decision is not None:
+                sent = True
                 self._decide(decision)
-                self.core.at(target)
-                self.settle()
+                if self.terms.exits_at_venue:
+                    self.core.at(target)
+                    self.settle()
+        if sent:
+            self.core.at(target)
+            self.settle()
         self._catch_up(window, target)
 
     def _decide(self, decision: Decision) -> None:

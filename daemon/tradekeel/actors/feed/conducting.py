@@ -78,6 +78,7 @@ class ConductorSettings(Struct, frozen=True, kw_only=True):
     cut_entries_max: int = 4_000
     sample_ticks_every: int = 0  # 0: none
     needs_equity: bool = False
+    exits_at_venue: bool = False
     stop_at_end: bool = True
 
 
@@ -274,18 +275,20 @@ class Conducting(Actor):
     async def _confirm(self, window: TickWindow | None, target: int) -> None:
         """Decisions go out in config order, and everything settles.
 
-        What one asks for, and all that it leads to, comes before the next decision: a restart between the two could not
-        know how far the first had come by then.
+        Where the venue keeps exits, an order may have to wait for the end of others. There, what one decision leads to comes
+        before the next decision: a restart between the two could not know how far the first had come by then. Elsewhere
+        nothing follows that could come between, and they share their commits.
         """
-        told = False
+        unsettled = False
         for ref in self._strategists:
             taken = await self._strategist(ref, Confirm(window, target))
-            told = told or taken is Taken.NOTES
+            unsettled = unsettled or taken is not Taken.NOTHING
             if taken is Taken.ASKS:
                 await self._count_decision(ref, Stamp.position(target))
-                await self._settle(target)
-                told = False
-        if told:
+                if self.settings.exits_at_venue:
+                    await self._settle(target)
+                    unsettled = False
+        if unsettled:
             await self._settle(target)
 
     async def _count_decision(self, ref: ActorRef, position: int) -> None:
