@@ -75,13 +75,13 @@ ORDER_COLUMNS = (
     STRATEGY,
     Column("instrument", text("instrument")),
     Column("side", text("side")),
-    Column("type", text("type"), 4),
-    Column("for", text("purpose"), 5),
+    Column("type", text("type"), 1),  # a stop and a target beside each other differ in nothing else
+    Column("for", text("purpose"), 6),
     Column("units", amount("quantity"), right=True),
-    Column("filled", amount("filled_quantity"), 2, right=True),
+    Column("filled", amount("filled_quantity"), 4, right=True),
     Column("price", _price, 2, right=True),
     Column("status", text("status")),
-    Column("order", text("client_order_id"), 1, short=end_of_id("client_order_id")),
+    Column("order", text("client_order_id"), 5, short=end_of_id("client_order_id")),
     Column("reason", text("status_reason"), 8, folds=True),
 )
 _ORDER, _STRATEGY_MAY_GO = Column("order", text("client_order_id")), Column("strategy", text("strategy"), 1)
