@@ -44,6 +44,11 @@ class Doubting(Sending):
         for order in list(self.book.orders.values()):
             if order.client_order_id not in self.book.waiting:
                 self._ask_about(step, order, now_ns)
+        with ledger():
+            for order in self._unfollowed:
+                if order.is_terminal:
+                    self._follow_end(step, order, now_ns)
+            self._unfollowed.clear()
         for trade in list(self.book.trades.values()):
             if trade.open_quantity:
                 self._keep_protecting(step, trade.trade_id, now_ns)
@@ -53,10 +58,6 @@ class Doubting(Sending):
             if self.is_retired(name):  # it may have been taken out of the configuration just now
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
         with ledger():
-            for order in self._unfollowed:
-                if order.is_terminal:
-                    self._follow_end(step, order, now_ns)
-            self._unfollowed.clear()
             self._free_waiting(step, now_ns)
         step.requests = self.in_order(dict.fromkeys(step.requests))
         return step.effects()
