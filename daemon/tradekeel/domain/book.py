@@ -192,6 +192,7 @@ class Book(NewsFold):
             setattr(twin, name, held)
         for index in (twin.exits, twin.children, twin.at_position):
             index.update({key: set(members) for key, members in index.items()})
+        twin.freed_by.update({key: dict(waiting) for key, waiting in twin.freed_by.items()})
         return twin
 
 
