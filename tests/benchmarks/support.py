@@ -151,12 +151,11 @@ def run_house(plan: Plan, feed: MemoryFeed, builder: type[BenchBuilder] = BenchB
         system = ActorSystem()
         made = builder(plan, statedir, system, Notifier(), reload)
         made.feed = feed
-        house = made.build()
         with collector.seldom():  # as the daemon does
             try:
-                await system.run(house.root)
+                await system.run(made.build())
             finally:
-                for worker in house.workers:
+                for worker in made.workers:
                     await worker.close()
         return system
 

@@ -107,7 +107,7 @@ async def _main(
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
             await bystander.beside_preparations(builder.prepare)
-            await bystander.beside(builder.build().root)
+            await bystander.beside(builder.build())
             for worker in builder.workers:
                 await worker.close()
         except StopAsked:

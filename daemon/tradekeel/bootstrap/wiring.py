@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -64,16 +63,6 @@ ROOT_RESTARTS = Intensity(0, 1.0)
 """The recorder and control have no second chance: when one fails, the process ends and starts again from disk."""
 
 NS_PER_S = 1_000_000_000
-
-
-@dataclasses.dataclass(slots=True)
-class House:
-    """Everything that a running daemon consists of."""
-
-    plan: Plan
-    system: ActorSystem
-    root: Supervisor
-    workers: list[BlockingWorker]
 
 
 class Names(Struct, frozen=True):
@@ -164,7 +153,7 @@ class Builder:
 
     # --- the tree ---------------------------------------------------------------------------------------------------------
 
-    def build(self) -> House:
+    def build(self) -> Supervisor:
         """The whole tree, root first."""
         children = [
             # Books that are large and old are copied and migrated first: that takes its time.
@@ -176,8 +165,7 @@ class Builder:
             for account in self.plan.accounts
         )
         children.append(ChildSpec("scheduler", lambda: Scheduler(self._jobs())))
-        root = Supervisor("root", Strategy.ONE_FOR_ALL, children, ROOT_RESTARTS)
-        return House(self.plan, self.system, root, self.workers)
+        return Supervisor("root", Strategy.ONE_FOR_ALL, children, ROOT_RESTARTS)
 
     # --- root ------------------------------------------------------------------------------------------------------------
 

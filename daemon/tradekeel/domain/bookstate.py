@@ -104,7 +104,7 @@ class OpenBooks:
         self.at_position: defaultdict[str, set[str]] = defaultdict(set)  # position's reference -> open trades
         self.working: dict[tuple[str, Side], Decimal] = {}  # what live orders, attached exits excepted, may still fill
         self._nets: dict[str, Decimal] | None = (
-            None  # by instrument, summed when asked for; None once a position changed
+            None  # by instrument; None: a position has changed since they were summed
         )
 
     @property

@@ -36,7 +36,7 @@ class Doubting(Sending):
             return step.effects()
         self._recovered = True
         # In the order in which they were asked for: an exit's cancels went out with it, before its siblings' own turn.
-        if self._is_halted():
+        if self.is_halted:
             self._give_up_waiting(step, "halted before its place was free", now_ns)
         for waiting in list(self.book.waiting):
             for sibling in self.book.orders[waiting].after_cancel_of:
@@ -67,7 +67,7 @@ class Doubting(Sending):
             if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
                 self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
             step.ask(LookUpOrder(order.client_order_id))
-        if order.status is OrderStatus.CANCEL_REQUESTED and not (self._is_halted() and order.parent_id is not None):
+        if order.status is OrderStatus.CANCEL_REQUESTED and not (self.is_halted and order.parent_id is not None):
             step.ask(CancelOrder(order.client_order_id))  # a halt leaves protective stops where they are
 
     def hold_levels(self, client_order_id: str) -> Effects:

@@ -157,7 +157,9 @@ class Sending(AccountCore):
             if order.purpose is Purpose.ENTRY and strategy in (None, order.strategy):
                 self._cancel(step, order.client_order_id, None, reason, now_ns)
 
-    def _is_halted(self) -> bool:
+    @property
+    def is_halted(self) -> bool:
+        """Whether nothing may be sent until a person says so."""
         row = self.book.execution
         return row is not None and row.latch is r.Latch.HALTED
 
@@ -249,7 +251,7 @@ class Sending(AccountCore):
         wants_stop = trade.stop_loss is not None or trade.trailing_distance is not None
         has_stop = any(child.type is not OrderType.LIMIT for child in children)
         if wants_stop and not has_stop:
-            if self._is_halted():
+            if self.is_halted:
                 return  # the monitor would close nothing: what the venue has stays there until the release
             for child in children:
                 if child.status is not OrderStatus.CANCEL_REQUESTED:

@@ -208,11 +208,6 @@ class Reader:
 
     # --- one execution -------------------------------------------------------------------------------------------------
 
-    async def execution(self, account: str | None = None) -> ExecutionRow | None:
-        """The newest execution, of an account or of all: what is meant where none is named."""
-        found = await self.executions(Filter(account=account, limit=1))
-        return found[0] if found else None
-
     async def journal(
         self,
         execution: str,

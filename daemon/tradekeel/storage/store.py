@@ -27,7 +27,7 @@ from tradekeel.errors import GroupRefused, StoreCorrupt, StoreUnavailable
 from tradekeel.storage import schema
 from tradekeel.storage.batch import SENDER_ERRORS, Batch, Refusal, Written
 from tradekeel.storage.checksums import checkpoint_crc
-from tradekeel.storage.files import RESTORE, Progress, connect, copy_database, in_our_words, make_durable, sync
+from tradekeel.storage.files import RESTORE, connect, in_our_words, make_durable, sync
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.rows import mapping_of, mappings
 from tradekeel.storage.schema import BACKUPS_KEPT, Doing, MigrationApplied
@@ -291,11 +291,6 @@ class Store:
         mapping = mapping_of(ExecutionRow)
         with self._reading("reading executions"):
             return [mapping.decode(row) for row in self._db.execute(mapping.select_sql + where, values)]
-
-    def backup(self, target: Path, progress: Progress | None = None) -> None:
-        """A whole copy of the books at ``target``, on the disk when this returns."""
-        with self._reading(f"copying to {target}"):
-            copy_database(self._db, target, progress)
 
 
 def _refused(group: Group, error: Exception) -> GroupRefused:

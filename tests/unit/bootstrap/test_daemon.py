@@ -116,7 +116,7 @@ async def test_opening_the_books_has_the_time_it_takes(tmp_path: Path) -> None:
     builder = Builder(plan, statedir, system, Notifier(), reload)
     with faults.armed({"start.opening": lambda _: opens.wait(20)}):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(system.run, builder.build().root)
+            tasks.start_soon(system.run, builder.build())
             for _ in range(10):
                 await clock.advance(60)
             opens.set()

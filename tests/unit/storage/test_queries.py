@@ -99,14 +99,6 @@ async def test_a_word_that_a_table_does_not_know_is_refused(books, path):
             await reader.fills(Filter(status="filled"))
 
 
-async def test_the_newest_execution_is_an_accounts_or_that_of_all(books, path):
-    async with Reader(path) as reader:
-        newest = await reader.execution("paper-2")
-        assert newest is not None
-        assert newest.execution == "exec-2"
-        assert await reader.execution("never") is None
-
-
 async def test_the_journal_is_read_forwards_and_backwards(books, path):
     async with Reader(path) as reader:
         assert [entry.sequence for entry in await reader.journal(s.RUN, after=4, limit=3)] == [5, 6, 7]

@@ -351,11 +351,11 @@ def test_an_execution_ends_and_the_next_begins_in_one_batch(store, desk):
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_backup_is_a_whole_store(store, desk, tmp_path):
+def test_a_backup_is_a_whole_store(store, desk, path, tmp_path):
     store.commit([desk.decision()])
     progress: list[tuple[int, int]] = []
     target = tmp_path / "elsewhere" / "copy.db"
-    store.backup(target, lambda done, total: progress.append((done, total)))
+    back_up(path, target, lambda done, total: progress.append((done, total)))
     store.commit([desk.filled(1)])
     assert progress
     assert progress[-1][0] == progress[-1][1]
@@ -391,9 +391,9 @@ def test_a_backup_of_nothing_says_so(path, tmp_path):
     assert not (tmp_path / "copy.db").exists()
 
 
-def test_a_backup_never_replaces_a_file(store, desk, tmp_path):
+def test_a_backup_never_replaces_a_file(store, path, tmp_path):
     target = tmp_path / "copy.db"
     target.write_text("precious")
     with pytest.raises(StoreUnavailable, match="never overwritten"):
-        store.backup(target)
+        back_up(path, target)
     assert target.read_text() == "precious"

@@ -76,7 +76,7 @@ class People(Shell):
                 return Effects(), f"{account} was not held: nothing to release"
             case Command.RELEASE:
                 return self.core.release(why, by, now), f"{account} is released"
-            case Command.FLATTEN if self._is_halted():
+            case Command.FLATTEN if self.core.is_halted:
                 return Effects(), f"{NOTHING_DONE}: {account} is halted, and nothing is sent until it is released"
             case Command.FLATTEN:
                 return self.core.flatten(by, now), f"{account} is being closed and then paused; {IF_REJECTED}"
@@ -93,10 +93,6 @@ class People(Shell):
     def _is_latched(self) -> bool:
         row = self._book.execution
         return row is not None and row.latch is not Latch.OPEN
-
-    def _is_halted(self) -> bool:
-        row = self._book.execution
-        return row is not None and row.latch is Latch.HALTED
 
     def _resolve(self, message: AccountCommand, now: int, by: str) -> tuple[Effects, str]:
         order = self._meant(message.client_order_id)
@@ -169,7 +165,7 @@ class People(Shell):
 
     def _end_working(self, message: EndWorking, reply: Reply | None) -> None:
         if message.what in ("flatten", "close"):
-            if not self._is_halted():  # as for the command: each exit would be denied
+            if not self.core.is_halted:  # as for the command: each exit would be denied
                 self._take(self._ending(message.what))
         elif message.what == "resume":
             if not self._stays_paused:

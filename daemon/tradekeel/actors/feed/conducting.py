@@ -116,9 +116,7 @@ class Conducting(Actor):
         self._last_cut_sequence = 0
         self._frontier = 0  # a stamp
         self._window: TickWindow | None = None  # the one that is being conducted
-        self._venue_at = (
-            0  # the last tick that a venue which is driven by our feed had durably met when this feed began
-        )
+        self._venue_at = 0  # the last tick that the venue, if ticks drive it, had durably met when this feed began
         self._arrived = False
         self._recovered = False  # it has arrived once, at least
         self._furthest = 0  # the last tick that anybody had seen when the feed began, or went back
@@ -368,9 +366,7 @@ class Conducting(Actor):
 
     def _cut_is_due(self) -> bool:
         if not self._arrived:
-            return (
-                False  # the past is in the journal already; a cut belongs to one moment, the books are at a later one
-            )
+            return False  # the past is in the journal already; a cut is of one moment, and the books are at a later one
         many = self._journal_to - self._last_cut_sequence >= self.settings.cut_entries_max
         return many or self.clock.monotonic() - self._last_cut_s >= self.settings.cut_every_s
 
