@@ -22,6 +22,9 @@ from tests.campaigns.kill.report import missing, summary, table
 from tests.campaigns.kill.stages import STAGES
 from tests.campaigns.kill.variants import VARIANTS
 
+SAY_EVERY = 10
+"""Rounds between two lines about how far it has come."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for; the exit code."""
@@ -45,7 +48,9 @@ def _run(asked: argparse.Namespace, campaign: Campaign, numbers: list[int]) -> i
         if not campaign.references:
             return 1
     began = time.monotonic()
-    campaign.run(campaign.plan(numbers, asked.only), asked.workers, _say)
+    campaign.run(
+        campaign.plan(numbers, asked.only), asked.workers, lambda round_: _say(round_, campaign, len(numbers), began)
+    )
     for line in table(campaign.rounds):
         print(line)
     for line in summary(campaign.rounds, time.monotonic() - began):
@@ -56,14 +61,16 @@ def _run(asked: argparse.Namespace, campaign: Campaign, numbers: list[int]) -> i
     return 1 if wrong or unhit or any(r.wrong for r in campaign.rounds) else 0
 
 
-def _say(round_: Round) -> None:
-    if not round_.wrong:
-        return
-    print(f"\nWRONG: {round_.name}; repeat it with --repeat {round_.seed}/{round_.number}")
-    print(f"  kills: {', '.join(str(d.kill) for d in round_.deaths)} (of {', '.join(map(str, round_.kills))})")
-    for text in round_.wrong[:12]:
-        print(f"  {text}")
-    sys.stdout.flush()
+def _say(round_: Round, campaign: Campaign, count: int, began: float) -> None:
+    if round_.wrong:
+        print(f"\nWRONG: {round_.name}; repeat it with --repeat {round_.seed}/{round_.number}")
+        print(f"  kills: {', '.join(str(d.kill) for d in round_.deaths)} (of {', '.join(map(str, round_.kills))})")
+        for text in round_.wrong[:12]:
+            print(f"  {text}")
+    done = len(campaign.rounds)
+    if done % SAY_EVERY == 0 or round_.wrong:
+        kills, wrong = sum(len(r.deaths) for r in campaign.rounds), sum(1 for r in campaign.rounds if r.wrong)
+        print(f"{done} of {count} rounds, {kills} kills, {wrong} wrong, {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _numbers(asked: argparse.Namespace) -> tuple[int, list[int]]:
