@@ -50,7 +50,7 @@ class Venue(Protocol):
         """Ask for a cancel. Cancelling twice, or too late, is answered by a CANCEL_REFUSED transaction, not an error."""
 
     async def amend(self, client_order_id: str, price: Decimal, last_check: LastCheck) -> None:
-        """Move the price of a working order; answered by ORDER_AMENDED or CANCEL_REFUSED."""
+        """Move the price of a working order; answered by ORDER_AMENDED, or by CANCEL_REFUSED with that price."""
 
     async def transactions(self, after: int, rows_max: int = 1000) -> Sequence[VenueTransaction]:
         """The account's record after sequence ``after``, ascending, without gaps; empty when there is no more."""

@@ -53,10 +53,8 @@ class _Next(Struct, frozen=True):
     """The piece of work in hand is done."""
 
 
-class _Connected(Struct, frozen=True):
-    """An attempt to connect ended: empty when it worked, else why not."""
-
-    why: str
+class _ConnectAgain(Struct, frozen=True):
+    """The pause behind a failed attempt is over."""
 
 
 class _Held(VenueUnreachable):
@@ -65,7 +63,7 @@ class _Held(VenueUnreachable):
     category = ErrorCategory.BUSINESS_LOGIC
 
 
-Work = tuple[int, Callable[[], Any], Reply]
+Work = tuple[int, Callable[[], Any], Reply | None]  # no reply: nobody waits for this one
 
 
 class Session(Actor):
@@ -108,7 +106,7 @@ class Session(Actor):
 
     async def _connect_later(self) -> None:
         await self.clock.sleep(backoff_delay_s(CONNECT_BACKOFF, self._failures, self.system.random))
-        self.post(_Connected("again"))
+        self.post(_ConnectAgain())
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
@@ -134,7 +132,7 @@ class Session(Actor):
                 reply.send(SessionState(self._connected, self._why, position))
             case _Next():
                 self._busy = False
-            case _Connected():
+            case _ConnectAgain():
                 self.spawn(self._connect)
             case _:
                 raise TypeError(f"the session does not know {type(message).__name__}")
@@ -149,14 +147,15 @@ class Session(Actor):
         self._epoch = epoch
         kept: deque[Work] = deque()
         for work in self._queue:
-            if work[0] < epoch and work[2] is not None:
-                work[2].fail(VenueUnreachable("dropped: the executor that asked has been restarted"))
+            asked_in, _, reply = work
+            if asked_in < epoch and reply is not None:
+                reply.fail(VenueUnreachable("dropped: the executor that asked has been restarted"))
             else:
                 kept.append(work)
         self._queue = kept
 
     def _enqueue(self, epoch: int, work: Callable[[], Any], reply: Reply | None) -> None:
-        self._queue.append((epoch, work, reply))  # type: ignore[arg-type]  # no reply: nobody waits for this one
+        self._queue.append((epoch, work, reply))
 
     def _start_next(self) -> None:
         if self._queue and not self._busy:
@@ -230,8 +229,11 @@ class Session(Actor):
         """One request and how it ended; None where the end comes as news and nothing can be lost."""
 
         def check() -> None:
-            # Cancels and amends take risk away: nothing but the end of whoever asked holds them back.
+            # Cancels and amends take risk away: nothing but the end of whoever asked holds them back. But for a protective
+            # order that gives way to an exit: a halt would leave the trade without either.
             self._check_epoch(epoch)
+            if isinstance(ask, CancelOrder) and ask.protective:
+                self._check_halt()
 
         match ask:
             case PlaceOrder():
@@ -276,12 +278,15 @@ class Session(Actor):
 
     def _check(self, adds_exposure: bool, deadline_ns: int | None) -> None:
         """The last look before the bytes leave, in the same synchronous step."""
-        if self._latch is Latch.HALTED:
-            raise _Held("held back: the account is halted")
+        self._check_halt()
         if adds_exposure and (self._paused or self._latch is not Latch.OPEN):
             raise _Held("held back: no new entries while the account is paused or reduce-only")
         if deadline_ns is not None and self._deadline_clock is not None and self._deadline_clock.now_ns() > deadline_ns:
             raise _Held("held back: it could not be sent in time")
+
+    def _check_halt(self) -> None:
+        if self._latch is Latch.HALTED:
+            raise _Held("held back: the account is halted")
 
     def _check_epoch(self, epoch: int) -> None:
         """What a dead executor asked for is not sent any more: the one after it asks about it, and decides."""

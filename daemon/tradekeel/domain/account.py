@@ -1,10 +1,10 @@
 """The account as the executor knows it: its books, the market, and what the gate must be told.
 
 :class:`AccountCore` is the lowest layer of the executor's core. The layers above it are told apart by what they may
-do: send (:mod:`~tradekeel.domain.sending`), decide (:mod:`~tradekeel.domain.deciding`), hold back
-(:mod:`~tradekeel.domain.latching`), book the venue's news (:mod:`~tradekeel.domain.booking`), and clear up doubt
-(:mod:`~tradekeel.domain.doubting`). Whatever happens, happens as a :class:`Step`: records that are applied to the
-book at once, and requests that follow when they are durable.
+do: send (:mod:`~tradekeel.domain.sending`), decide (:mod:`~tradekeel.domain.deciding`), close trades whole
+(:mod:`~tradekeel.domain.closing`), hold back (:mod:`~tradekeel.domain.latching`), book the venue's news
+(:mod:`~tradekeel.domain.booking`), and clear up doubt (:mod:`~tradekeel.domain.doubting`). Whatever happens, happens
+as a :class:`Step`: records that are applied to the book at once, and requests that follow when they are durable.
 """
 
 from __future__ import annotations
@@ -87,6 +87,11 @@ class AccountCore:
         self._turns: dict[tuple[str, str], int] = {}  # when what is under way was asked for (see Doubting.in_order)
         self._unfollowed: list[Order] = []  # of whom a start has had news before it could act on it
         self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether it is known what an earlier incarnation may have sent: nothing is asked for before."""
+        return self._recovered or self.ready
 
     def at(self, stamp: int) -> None:
         """Everything from here on happens at ``stamp``."""
@@ -234,7 +239,9 @@ class AccountCore:
             )
         )
 
-    def _record_latch(self, step: Step, paused: bool, latch: r.Latch, reason: str, by: str, now_ns: int) -> None:
+    def _record_latch(
+        self, step: Step, paused: bool, latch: r.Latch, reason: str, by: str, now_ns: int, *, flatten: bool = False
+    ) -> None:
         follows = r.StrategyStatus.ACTIVE if paused else r.StrategyStatus.PAUSED
         step.record(
             r.LatchChanged(
@@ -245,6 +252,7 @@ class AccountCore:
                 reason=reason,
                 by=by,
                 strategies=tuple(name for name, line in self.book.strategies.items() if line.row.status is follows),
+                flatten=flatten,
             )
         )
 

@@ -66,6 +66,7 @@ class Book(NewsFold):
         if before is not None and before.latch is record.latch is not r.Latch.OPEN:
             reason = before.latch_reason  # who pauses an account that is held says nothing of why it is held
         rows = self._change_execution(paused=record.paused, latch=record.latch, latch_reason=reason)
+        self.flattened = record.paused and (record.flatten or self.flattened)
         status = r.StrategyStatus.PAUSED if record.paused else r.StrategyStatus.ACTIVE
         for strategy in record.strategies:
             rows.extend(self._set_status(strategy, status, record.reason if record.paused else "", record.ts_ns))
@@ -182,6 +183,7 @@ class Book(NewsFold):
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
         book.fill_ids = state.fill_ids
+        book.flattened, book.cancels_wanted = state.flattened, dict.fromkeys(state.cancels_wanted)
         return book
 
     def copy(self) -> Book:

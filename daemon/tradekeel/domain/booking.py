@@ -9,14 +9,14 @@ from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
 from tradekeel.domain.allocation import Allotment, allocate
 from tradekeel.domain.book import ORDER_EVENTS
+from tradekeel.domain.closing import FLATTEN
 from tradekeel.domain.effects import Effects, LookUpOrder
 from tradekeel.domain.latching import Latching
 from tradekeel.domain.messages import Fill, Stamp, TransactionKind, VenueTransaction
-from tradekeel.domain.money import ledger
+from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, allows, contradicts_proof
 from tradekeel.domain.positions import convert, margin_required
 from tradekeel.domain.reconcile import OUR_MARK
-from tradekeel.domain.sending import FLATTEN
 from tradekeel.domain.trades import Allocation, CloseReason
 
 
@@ -34,18 +34,22 @@ class Booking(Latching):
                 order = self.book.order(entry.client_order_id)
                 if order is None:
                     continue
-                if not (self._recovered or self.ready):
+                if not self._may_ask:
                     self._unfollowed.append(order)  # before it is known what may be under way nothing is asked for
                 elif order.is_terminal:
                     self._follow_end(step, order, now_ns)
                 elif entry.kind is TransactionKind.ORDER_ACCEPTED and order.parent_id is not None:
                     self._keep_protecting(step, order.trade_id, now_ns)  # one of its siblings may have ended before
+                if _leaves_something(entry, order):
+                    self._stay_flat(step, now_ns)
         return step.effects()
 
     def _book_entry(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
         when = entry.ts_ns if self.terms.replayable else now_ns
         stamp = self._news_stamp(entry)
         self.at(stamp)
+        asked = self.book.orders.get(entry.client_order_id or "")
+        turns_up = asked is not None and asked.in_doubt
         fill = entry.fill
         if entry.kind is not TransactionKind.ORDER_FILLED or fill is None or self.book.knows_fill(fill):
             order = self.book.order(entry.client_order_id)
@@ -81,7 +85,7 @@ class Booking(Latching):
                 why = contradicts_proof(before, after)
                 if why is not None:
                     self._latch(step, r.Latch.HALTED, why, "books", now_ns)
-        self._follow_up(step, entry, now_ns)
+        self._follow_up(step, entry, turns_up, now_ns)
         if entry.balance is not None and entry.balance != self.book.money.balance:
             why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
             self._latch(step, r.Latch.HALTED, why, "books", now_ns)
@@ -103,8 +107,8 @@ class Booking(Latching):
                 margins[part.trade_id] = convert(needed, fill.rate, self.terms.currency)
         return margins
 
-    def _follow_up(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
-        """What has to be asked for because of this news."""
+    def _follow_up(self, step: Step, entry: VenueTransaction, turns_up: bool, now_ns: int) -> None:
+        """What has to be asked for because of this news. ``turns_up``: of an order that nobody knew to be there."""
         order = self.book.orders.get(entry.client_order_id or "")
         row = self.book.execution
         if order is None or row is None:
@@ -112,9 +116,13 @@ class Booking(Latching):
         if entry.kind is TransactionKind.CANCEL_REFUSED:
             if order.status is OrderStatus.UNKNOWN:
                 step.ask(LookUpOrder(order.client_order_id))  # a refusal does not say whether it ever arrived
+        elif turns_up and order.status is OrderStatus.CANCEL_REQUESTED:
+            self._cancel(step, order.client_order_id, None, "", now_ns)  # the first request may have come before it
         elif order.purpose is Purpose.ENTRY and row.latch is not r.Latch.OPEN:
             self._cancel(step, order.client_order_id, None, f"{row.latch}: {row.latch_reason}", now_ns)
-        elif order.purpose is Purpose.ENTRY and _is_flattened(row) and order.status is not OrderStatus.CANCEL_REQUESTED:
+        elif (
+            order.purpose is Purpose.ENTRY and self.book.flattened and order.status is not OrderStatus.CANCEL_REQUESTED
+        ):
             self._cancel(step, order.client_order_id, None, FLATTEN, now_ns)  # it was in doubt when all was to end
         elif order.purpose is Purpose.ENTRY and self.is_retired(order.strategy):
             self._cancel(step, order.client_order_id, None, f"strategy {order.strategy} is retired", now_ns)
@@ -145,8 +153,11 @@ class Booking(Latching):
         return max(self.stamp, Stamp.before(entry.position))
 
 
-def _is_flattened(row: r.ExecutionRow) -> bool:
-    return row.paused and row.latch_reason == FLATTEN
+def _leaves_something(entry: VenueTransaction, order: Order) -> bool:
+    """Whether this news may leave a trade open that nobody is closing: an entry filled, or an exit ended with a part of it."""
+    if order.purpose is Purpose.ENTRY:
+        return entry.kind is TransactionKind.ORDER_FILLED
+    return order.is_terminal and ZERO < order.filled_quantity < order.quantity
 
 
 def _close_reason(order: Order | None, entry: VenueTransaction) -> str | None:

@@ -56,6 +56,8 @@ class NewsFold(OrderFold):
         event = ORDER_EVENTS[news.kind]
         if not order_rules.allows(order.status, event):
             return []  # a contradiction: it stays in the journal, and the executor halts the account
+        if event is OrderEvent.REFUSE_CANCEL and news.price is not None:
+            return self._level_refused(order, news.price, record.ts_ns)
         changes: dict[str, Any] = {}
         if news.venue_order_id is not None:
             changes["venue_order_id"] = news.venue_order_id
@@ -70,8 +72,6 @@ class NewsFold(OrderFold):
         if trail is not None:
             changes["stop_price"] = trail  # where the venue begins to trail
         rows = self._put(order, order_rules.apply(order, event, record.ts_ns, **changes), record.ts_ns)
-        if event is OrderEvent.REFUSE_CANCEL:
-            rows.extend(self._levels_refused(order, record.ts_ns))
         rows.extend(self._level_moved(order, trail, record.ts_ns))
         return rows
 
@@ -103,8 +103,11 @@ class NewsFold(OrderFold):
         self.trades[trade.trade_id] = moved
         return [moved]
 
-    def _levels_refused(self, order: Order, now_ns: int) -> list[r.Row]:
-        """The venue keeps an attached exit where it is: what its trade says is what the venue holds, not what was wished."""
+    def _level_refused(self, order: Order, price: Decimal, now_ns: int) -> list[r.Row]:
+        """The venue keeps an attached exit where it is: what its trade says is what the venue holds, not what was wished.
+
+        Unless something else was wished since: the answer to that is still to come.
+        """
         trade = self.trades.get(order.trade_id or "")
         if trade is None or order.parent_id is None or not trade.exits_at_venue:
             return []
@@ -116,7 +119,7 @@ class NewsFold(OrderFold):
             stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
             tightest = max if trade.side is trade_rules.TradeSide.LONG else min
             field, held = "stop_loss", tightest(stops) if stops else trade.stop_loss
-        if held == getattr(trade, field):
+        if held == getattr(trade, field) or price != getattr(trade, field):
             return []
         kept = structs.replace(trade, **{field: held}, version=trade.version + 1, updated_ns=now_ns)
         self.trades[trade.trade_id] = kept

@@ -13,7 +13,7 @@ from tradekeel.domain import trades as trade_rules
 from tradekeel.domain.bookstate import OpenBooks
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.orders import Order, OrderEvent, Purpose
+from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
 from tradekeel.domain.trades import Trade, TradeEvent, TradeStatus
 from tradekeel.errors import Defect
 
@@ -54,11 +54,17 @@ class OrderFold(OpenBooks):
         changes: dict[str, Any] = {"status_reason": record.reason} if record.reason else {}
         if event is OrderEvent.SUBMIT:
             changes["submitted_ns"] = record.ts_ns
-        return self._put(order, order_rules.apply(order, event, record.ts_ns, **changes), record.ts_ns)
+        rows = self._put(order, order_rules.apply(order, event, record.ts_ns, **changes), record.ts_ns)
+        if event is OrderEvent.REQUEST_CANCEL and order.status is OrderStatus.UNKNOWN:
+            self.cancels_wanted[order.client_order_id] = None
+        elif event is OrderEvent.WITHDRAW_CANCEL:
+            self.cancels_wanted.pop(order.client_order_id, None)
+        return rows
 
     def _put(self, before: Order, after: Order, now_ns: int) -> list[r.Row]:
         """Store an order's new version, and carry its end over to its trade and signal."""
         key = after.client_order_id
+        after = self._remember_cancel(before, after)
         self._count_working(after, after.open_quantity - before.open_quantity)
         if key in self.waiting:  # whatever happened to it, it no longer waits to be sent
             self._waits_no_more(after)
@@ -80,6 +86,18 @@ class OrderFold(OpenBooks):
                 else self._exit_ended(trade, now_ns)
             )
         return rows
+
+    def _remember_cancel(self, before: Order, after: Order) -> Order:
+        """That an order is to be canceled is not forgotten while nobody knows what became of it, nor when it turns up."""
+        key = after.client_order_id
+        if after.status is OrderStatus.UNKNOWN:
+            if before.status is OrderStatus.CANCEL_REQUESTED:
+                self.cancels_wanted[key] = None
+            return after
+        if key not in self.cancels_wanted:
+            return after
+        del self.cancels_wanted[key]
+        return after if after.is_terminal else structs.replace(after, status=OrderStatus.CANCEL_REQUESTED)
 
     def _entry_ended(self, trade: Trade, order: Order, now_ns: int) -> list[r.Row]:
         if trade.entry_order_id != order.client_order_id:

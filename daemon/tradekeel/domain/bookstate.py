@@ -75,6 +75,8 @@ class BookState(Struct):
     signals: list[Signal]
     fill_ids: dict[str, tuple[str, ...]] = {}
     sampled: int = 0
+    flattened: bool = False
+    cancels_wanted: list[str] = []
 
 
 class OpenBooks:
@@ -98,6 +100,10 @@ class OpenBooks:
         self.signals: dict[str, Signal] = {}  # not yet executed or failed
         self.fill_ids: dict[str, tuple[str, ...]] = {}  # of the orders that were filled last, by instrument and order
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
+        self.flattened = False  # everything was to be closed, and nobody has resumed since
+        self.cancels_wanted: dict[
+            str, None
+        ] = {}  # unknown orders that are to end as soon as the venue has told of them
         self.freed_by: defaultdict[str, dict[str, None]] = defaultdict(dict)  # order id -> what waits for its end
         self.exits: defaultdict[str, set[str]] = defaultdict(set)  # trade id -> live exits, attached ones included
         self.children: defaultdict[str, set[str]] = defaultdict(set)  # entry id -> live attached exits
@@ -150,6 +156,12 @@ class OpenBooks:
         """What an exit may still ask for: held, less what live, unsent and unknown exits of others already may take."""
         taken = sum((o.open_quantity for o in self.live_exits(trade.trade_id, attached=False)), ZERO)
         return max(trade.open_quantity - taken, ZERO)
+
+    def is_to_be_canceled(self, client_order_id: str) -> bool:
+        """Whether a live order's cancel was asked for, and neither answered nor withdrawn."""
+        order = self.orders.get(client_order_id)
+        asked = order is not None and order.status is OrderStatus.CANCEL_REQUESTED
+        return asked or client_order_id in self.cancels_wanted
 
     def trades_at(self, position_ref: str | None) -> Iterator[Trade]:
         """The open trades of a hedging account's position, oldest first; None stands for all positions."""
@@ -266,6 +278,8 @@ class OpenBooks:
             list(self.signals.values()),
             self.fill_ids,
             self.sampled,
+            self.flattened,
+            list(self.cancels_wanted),
         )
         return STATE_ENCODER.encode(state)
 

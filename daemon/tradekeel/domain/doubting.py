@@ -14,16 +14,17 @@ from msgspec import structs
 
 from tradekeel.domain import records as r
 from tradekeel.domain.account import AMEND, CANCEL, PLACE, Step
+from tradekeel.domain.closing import Closing
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
 from tradekeel.domain.intents import ATTEMPTS_MAX, renewed
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
-from tradekeel.domain.sending import Sending
+from tradekeel.domain.sending import MAKES_ROOM
 from tradekeel.domain.trades import Trade
 
 
-class Doubting(Sending):
+class Doubting(Closing):
     """Clears up what became of orders."""
 
     def recover(self, now_ns: int) -> Effects:
@@ -40,7 +41,7 @@ class Doubting(Sending):
             self._give_up_waiting(step, "halted before its place was free", now_ns)
         for waiting in list(self.book.waiting):
             for sibling in self.book.orders[waiting].after_cancel_of:
-                self._cancel(step, sibling, None, "an exit takes its place", now_ns)
+                self._cancel(step, sibling, None, MAKES_ROOM, now_ns)
         for order in list(self.book.orders.values()):
             if order.client_order_id not in self.book.waiting:
                 self._ask_about(step, order, now_ns)
@@ -59,6 +60,7 @@ class Doubting(Sending):
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
         with ledger():
             self._free_waiting(step, now_ns)
+            self._stay_flat(step, now_ns)
         step.requests = self.in_order(dict.fromkeys(step.requests))
         return step.effects()
 
@@ -67,8 +69,8 @@ class Doubting(Sending):
             if order.status in (OrderStatus.INTENDED, OrderStatus.SUBMITTED):
                 self._change(step, order, OrderEvent.LOSE, "restarted before an answer was recorded", now_ns)
             step.ask(LookUpOrder(order.client_order_id))
-        if order.status is OrderStatus.CANCEL_REQUESTED and not (self.is_halted and order.parent_id is not None):
-            step.ask(CancelOrder(order.client_order_id))  # a halt leaves protective stops where they are
+        if self.book.is_to_be_canceled(order.client_order_id):
+            self._cancel(step, order.client_order_id, None, "", now_ns)
 
     def hold_levels(self, client_order_id: str) -> Effects:
         """Whether a level reached the venue is not known: ask again for what the order's trade wants by now."""
@@ -117,8 +119,7 @@ class Doubting(Sending):
         step = Step(self.book)
         order = self.book.orders.get(client_order_id)
         if order is not None and order.in_doubt and order.status is not OrderStatus.UNKNOWN:
-            if order.status is not OrderStatus.CANCEL_REQUESTED:  # that it is to be canceled must not be forgotten
-                self._change(step, order, OrderEvent.LOSE, reason, now_ns)
+            self._change(step, order, OrderEvent.LOSE, reason, now_ns)
             step.ask(LookUpOrder(client_order_id))
         return step.effects()
 
@@ -152,6 +153,8 @@ class Doubting(Sending):
                 self._hold_levels(step, trade)  # they may have been moved since the entry was decided
             self._follow_end(step, order, now_ns)
             self._free_waiting(step, now_ns)
+            if never_arrived and not renews:
+                self._stay_flat(step, now_ns)
         return step.effects()
 
     def refused(self, client_order_id: str, reason: str, now_ns: int) -> Effects:
@@ -169,7 +172,7 @@ class Doubting(Sending):
     def _market_is_still_there(self, order: Order) -> bool:
         return (
             self.terms.replayable
-            and order.status is not OrderStatus.CANCEL_REQUESTED
+            and not self.book.is_to_be_canceled(order.client_order_id)
             and order.attempt < ATTEMPTS_MAX
             and Stamp.position(order.stamp) == Stamp.position(self.stamp)
             and self._may_trade(order)

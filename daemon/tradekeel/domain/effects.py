@@ -23,6 +23,7 @@ class CancelOrder(Struct, frozen=True, tag=True):
     """Ask the venue to cancel. Asking twice is harmless."""
 
     client_order_id: str
+    protective: bool = False  # a stop or target that the venue keeps for us: not while the account is halted
 
 
 class AmendOrder(Struct, frozen=True, tag=True):

@@ -10,16 +10,17 @@ from msgspec import structs
 from tradekeel.domain import records as r
 from tradekeel.domain.account import Step
 from tradekeel.domain.bookstate import StrategyLine
+from tradekeel.domain.closing import Closing
 from tradekeel.domain.effects import Effects
+from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Purpose
-from tradekeel.domain.sending import Sending
 
 NOT_CONFIGURED = "it is no longer in the configuration: its open trades keep their exits"
 NOT_ENABLED = "it is no longer enabled: its open trades keep their exits"
 DRAFTED = "it is not enabled in the configuration"
 
 
-class Latching(Sending):
+class Latching(Closing):
     """What may be traded."""
 
     def register(self, configured: Sequence[r.StrategyRow], now_ns: int) -> Effects:
@@ -77,6 +78,10 @@ class Latching(Sending):
         row = self.book.execution
         if row is not None and row.paused is not paused:
             self._record_latch(step, paused, row.latch, reason, by, now_ns)
+            for client_order_id in list(self.book.waiting if paused else ()):
+                order = self.book.orders[client_order_id]
+                if order.purpose is Purpose.ENTRY:  # not even after a resume: what it was decided on may be long past
+                    self._cancel(step, client_order_id, None, "paused", now_ns)
         return step.effects()
 
     def latch(self, latch: r.Latch, reason: str, by: str, now_ns: int) -> Effects:
@@ -100,9 +105,11 @@ class Latching(Sending):
         row = self.book.execution
         if row is not None and row.latch is not r.Latch.OPEN:
             self._record_latch(step, row.paused, r.Latch.OPEN, reason, by, now_ns)
-            if row.latch is r.Latch.HALTED and self._recovered:
-                for trade_id in list(self.book.trades):
-                    self._keep_protecting(step, trade_id, now_ns)
+            if row.latch is r.Latch.HALTED and self._may_ask:
+                with ledger():
+                    for trade_id in list(self.book.trades):
+                        self._keep_protecting(step, trade_id, now_ns)
+                    self._stay_flat(step, now_ns)
         return step.effects()
 
     def retire(self, strategy: str, status: r.StrategyStatus, reason: str, now_ns: int) -> Effects:
@@ -115,14 +122,19 @@ class Latching(Sending):
             self._cancel_entries(step, f"strategy {strategy} is {status}", now_ns, strategy)
         return step.effects()
 
-    def cancel_entries(self, reason: str, now_ns: int, *, everything: bool = False) -> Effects:
-        """Cancel every working order that would add exposure; protective orders stay, unless ``everything`` is to go."""
+    def cancel_entries(self, reason: str, now_ns: int) -> Effects:
+        """Cancel every working order that would add exposure; protective orders stay."""
         step = Step(self.book)
         self._cancel_entries(step, reason, now_ns)
-        if everything:
-            for order in list(self.book.orders.values()):
-                if order.purpose is Purpose.EXIT:
-                    self._cancel(step, order.client_order_id, None, reason, now_ns)
+        return step.effects()
+
+    def cancel_all(self, reason: str, now_ns: int) -> Effects:
+        """Cancel every working order, protective ones, too: the run is over."""
+        step = Step(self.book)
+        self._cancel_entries(step, reason, now_ns)
+        for order in list(self.book.orders.values()):
+            if order.purpose is Purpose.EXIT:
+                self._cancel(step, order.client_order_id, None, reason, now_ns, for_good=True)
         return step.effects()
 
 

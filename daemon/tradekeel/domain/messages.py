@@ -209,7 +209,7 @@ class TransactionKind(StrEnum):
     ORDER_CANCELED = "order_canceled"
     ORDER_EXPIRED = "order_expired"
     ORDER_AMENDED = "order_amended"  # a venue-held stop moved, or its quantity changed
-    CANCEL_REFUSED = "cancel_refused"
+    CANCEL_REFUSED = "cancel_refused"  # or an amendment: then it says which price was refused
     FINANCED = "financed"  # swap booked on a position
     MARGIN_CALLED = "margin_called"  # the venue begins to close positions
 
@@ -225,7 +225,7 @@ class VenueTransaction(Struct, frozen=True, kw_only=True):
     venue_order_id: str | None = None
     instrument: str | None = None
     quantity: Decimal | None = None
-    price: Decimal | None = None  # ORDER_AMENDED: the new stop
+    price: Decimal | None = None  # ORDER_AMENDED: the new stop; CANCEL_REFUSED: the one that was asked for
     fill: Fill | None = None
     amount: Decimal = ZERO  # DEPOSITED, FINANCED: account currency, signed
     reason: str = ""

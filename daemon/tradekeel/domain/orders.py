@@ -109,6 +109,7 @@ class OrderEvent(StrEnum):
     REJECT = "reject"
     FILL = "fill"  # any fill; whether it completes the order is decided from the quantities
     REQUEST_CANCEL = "request_cancel"
+    WITHDRAW_CANCEL = "withdraw_cancel"  # we do not want it any more; if it is under way it may still come true
     REFUSE_CANCEL = "refuse_cancel"
     CANCEL = "cancel"
     EXPIRE = "expire"
@@ -166,7 +167,8 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.ACCEPT: S.CANCEL_REQUESTED,
         E.FILL: S.CANCEL_REQUESTED,
         E.REQUEST_CANCEL: S.CANCEL_REQUESTED,
-        E.REFUSE_CANCEL: S.ACCEPTED,  # UNKNOWN where nobody has accepted it yet: see apply
+        E.WITHDRAW_CANCEL: S.ACCEPTED,  # both: UNKNOWN where nobody has accepted it yet, see apply
+        E.REFUSE_CANCEL: S.ACCEPTED,
         E.CANCEL: S.CANCELED,
         E.EXPIRE: S.EXPIRED,
         E.REJECT: S.REJECTED,
@@ -177,7 +179,8 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         E.ACCEPT: S.ACCEPTED,
         E.REJECT: S.REJECTED,
         E.FILL: S.PARTIALLY_FILLED,
-        E.REQUEST_CANCEL: S.UNKNOWN,  # asked for, but first the venue must say that the order exists
+        E.REQUEST_CANCEL: S.UNKNOWN,  # the book remembers the wish; first the venue must say that the order exists
+        E.WITHDRAW_CANCEL: S.UNKNOWN,
         E.REFUSE_CANCEL: S.UNKNOWN,
         E.CANCEL: S.CANCELED,
         E.EXPIRE: S.EXPIRED,
@@ -186,7 +189,13 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     },
     # Terminal states: repeated news changes nothing, late fills book.
     S.FILLED: {E.ACCEPT: S.FILLED, E.FILL: S.FILLED, E.REFUSE_CANCEL: S.FILLED, E.CANCEL: S.FILLED, E.EXPIRE: S.FILLED},
-    S.CANCELED: {E.ACCEPT: S.CANCELED, E.FILL: S.CANCELED, E.REFUSE_CANCEL: S.CANCELED, E.CANCEL: S.CANCELED},
+    S.CANCELED: {
+        E.ACCEPT: S.CANCELED,
+        E.FILL: S.CANCELED,
+        E.REFUSE_CANCEL: S.CANCELED,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.CANCELED,
+    },
     S.EXPIRED: {
         E.ACCEPT: S.EXPIRED,
         E.FILL: S.EXPIRED,
@@ -210,9 +219,6 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
 
 TERMINAL = frozenset({S.FILLED, S.CANCELED, S.EXPIRED, S.DENIED, S.REJECTED, S.NOT_SENT})
 """States that no event but a late fill changes."""
-
-AT_VENUE = frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_REQUESTED})
-"""States in which the venue holds the order; of CANCEL_REQUESTED only if it was accepted before: see :attr:`Order.in_doubt`."""
 
 IN_DOUBT = frozenset({S.INTENDED, S.SUBMITTED, S.UNKNOWN})
 """States that a restart must ask the venue about; :attr:`Order.in_doubt` adds the one that takes a second look."""
@@ -315,9 +321,9 @@ class Order(Struct, frozen=True, kw_only=True):
 def apply(order: Order, event: OrderEvent, now_ns: int, **changes: object) -> Order:
     """The order after ``event`` (not FILL: see :func:`fill`). ``changes`` are further fields that the event sets.
 
-    Two things the table cannot know depend on the fills. An order that is accepted again, or whose cancel is refused, is
-    PARTIALLY_FILLED if it has fills; and if nobody has ever seen it at the venue, a refused cancel says nothing ("no such
-    order" is a refusal, too), so it is UNKNOWN. An order that was seen at the venue cannot be proved unsent.
+    Two things the table cannot know depend on the fills. An order that is accepted again, or whose cancel is refused or
+    withdrawn, is PARTIALLY_FILLED if it has fills; and if nobody has ever seen it at the venue, a refused cancel says
+    nothing ("no such order" is a refusal, too), so it is UNKNOWN. An order that was seen at the venue cannot be proved unsent.
     """
     if event is OrderEvent.FILL:
         raise Defect("fills carry quantities: use fill()")
@@ -326,7 +332,7 @@ def apply(order: Order, event: OrderEvent, now_ns: int, **changes: object) -> Or
     status = next_status(order.status, event)
     if status is S.ACCEPTED and order.filled_quantity > ZERO:
         status = S.PARTIALLY_FILLED
-    elif event is OrderEvent.REFUSE_CANCEL and order.status is S.CANCEL_REQUESTED and order.in_doubt:
+    elif order.status is S.CANCEL_REQUESTED and status is S.ACCEPTED and order.in_doubt:
         status = S.UNKNOWN
     return structs.replace(order, status=status, updated_ns=now_ns, **changes)
 
@@ -351,17 +357,23 @@ def contradicts_proof(before: Order, after: Order) -> str | None:
     """Why news of the venue's that was just applied must halt the account, or None.
 
     A fill of an order that was denied, rejected or proved unsent; a fill beyond the quantity; any sign of life of an order
-    that was proved unsent.
+    that was proved unsent, or that was taken for ended without the venue ever having shown it (a person said so).
     """
     filled = after.filled_quantity > before.filled_quantity
     if before.status in (S.NOT_SENT, S.DENIED, S.REJECTED) and filled:
         return f"order {after.client_order_id} was {before.status} and has a fill"
-    if before.status is S.NOT_SENT and after.venue_order_id is not None:
+    if (before.status is S.NOT_SENT and after.venue_order_id is not None) or _turns_up(before, after):
         return f"order {after.client_order_id} was {before.status} and the venue has it as {after.venue_order_id}"
     if filled and after.filled_quantity > after.quantity:
         done = f"{after.filled_quantity} of {after.quantity}"
         return f"order {after.client_order_id} is filled beyond its quantity: {done}"
     return None
+
+
+def _turns_up(before: Order, after: Order) -> bool:
+    """Whether an order that had ended unseen is shown by the venue for the first time."""
+    ended = before.status in (S.CANCELED, S.EXPIRED)
+    return ended and before.venue_order_id is None and after.venue_order_id is not None
 
 
 def in_order_of_decision(order: Order) -> tuple[int, str, int, int, int]:

@@ -336,6 +336,7 @@ class LatchChanged(_Record, frozen=True, kw_only=True, tag="latch_changed"):
     reason: str
     by: str
     strategies: tuple[str, ...] = ()
+    flatten: bool = False  # everything is to be closed; ended by the next resume
 
 
 class ParameterChanged(_Record, frozen=True, kw_only=True, tag="parameter_changed"):

@@ -15,12 +15,16 @@ from msgspec import structs
 
 from tradekeel.domain import records as r
 from tradekeel.domain.account import AccountCore, Step
-from tradekeel.domain.effects import AmendOrder, CancelOrder, PlaceOrder
+from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, PlaceOrder, VenueAsk
 from tradekeel.domain.intents import order_request, renewed
 from tradekeel.domain.messages import MoveStop
 from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
 from tradekeel.domain.trades import Trade, TradeSide, tightens
+
+MAKES_ROOM = "an exit takes its place"
+GIVES_UP = "the monitor takes its place"
+"""Why a protective order is canceled."""
 
 
 class Drafted(msgspec.Struct):
@@ -36,10 +40,6 @@ class Drafted(msgspec.Struct):
             if order.parent_id is None:
                 key = (order.instrument, order.side)
                 self.working[key] = LEDGER.add(self.working.get(key, ZERO), order.open_quantity)
-
-
-FLATTEN = "flatten"
-"""Why an account is paused in which everything was to end."""
 
 
 class Sending(AccountCore):
@@ -59,7 +59,7 @@ class Sending(AccountCore):
             if order.purpose is Purpose.EXIT:
                 self._end_entry(step, order, now_ns)
         for child in dict.fromkeys(waiting_on):
-            self._cancel(step, child, None, "an exit takes its place", now_ns)
+            self._cancel(step, child, None, MAKES_ROOM, now_ns)
 
     def _end_entry(self, step: Step, exit_: Order, now_ns: int) -> None:
         """An exit of all that a trade holds ends an entry that still works, or it would fill into a trade that is left."""
@@ -157,6 +157,23 @@ class Sending(AccountCore):
             if order.purpose is Purpose.ENTRY and strategy in (None, order.strategy):
                 self._cancel(step, order.client_order_id, None, reason, now_ns)
 
+    def is_wanted(self, ask: VenueAsk) -> bool:
+        """Whether a request that is durable is still to go out: what it was for may have changed before its turn came."""
+        match ask:
+            case PlaceOrder(request):
+                order = self.book.orders.get(request.client_order_id)
+                return order is not None and order.status is not OrderStatus.UNKNOWN
+            case CancelOrder(client_order_id):
+                return self.book.is_to_be_canceled(client_order_id)
+        return True
+
+    def cancel_again(self, client_order_id: str, now_ns: int) -> Effects:
+        """A cancel was not answered, or refused while something waits for it: it is asked for once more, if it is wanted."""
+        step = Step(self.book)
+        if self.book.is_to_be_canceled(client_order_id) or client_order_id in self.book.freed_by:
+            self._cancel(step, client_order_id, None, MAKES_ROOM, now_ns)
+        return step.effects()
+
     @property
     def is_halted(self) -> bool:
         """Whether nothing may be sent until a person says so."""
@@ -164,16 +181,34 @@ class Sending(AccountCore):
         return row is not None and row.latch is r.Latch.HALTED
 
     def _give_up_waiting(self, step: Step, reason: str, now_ns: int) -> None:
-        """Exits that wait for the end of protective orders: these stay, and what was to take their place is not sent."""
+        """Exits that wait for the end of protective orders: these stay, and what was to take their place is not sent.
+
+        Nor are they canceled for anything else: while an account is halted nothing would take their place.
+        """
         for client_order_id in list(self.book.waiting):
             order = self.book.orders[client_order_id]
             if order.purpose is Purpose.EXIT and self._held_by(order):
                 self._change(step, order, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
+        for order in list(self.book.orders.values()):
+            if order.parent_id is not None and self.book.is_to_be_canceled(order.client_order_id):
+                self._change(step, order, OrderEvent.WITHDRAW_CANCEL, reason, now_ns)
 
-    def _cancel(self, step: Step, client_order_id: str, strategy: str | None, reason: str, now_ns: int) -> None:
+    def _cancel(
+        self,
+        step: Step,
+        client_order_id: str,
+        strategy: str | None,
+        reason: str,
+        now_ns: int,
+        *,
+        for_good: bool = False,
+    ) -> None:
+        """Ask for an order's end; one that was not sent yet ends at once. ``for_good``: a stop even of a halted account."""
         order = self.book.orders.get(client_order_id)
         if order is None or (strategy is not None and (order.strategy, order.source) != (strategy, "strategy")):
             return  # it ended in the meantime, or is somebody else's: of another strategy, the monitor or a person
+        if order.parent_id is not None and self.is_halted and not for_good:
+            return  # nothing would take its place before the release
         if order.status is OrderStatus.INTENDED and self._held_by(order):
             for gone in (*self._children(client_order_id), order):
                 self._change(step, gone, OrderEvent.PROVE_NOT_SENT, f"canceled before it was sent: {reason}", now_ns)
@@ -184,10 +219,10 @@ class Sending(AccountCore):
                 return  # it goes with its parent
         if order.status is OrderStatus.INTENDED:
             self._change(step, order, OrderEvent.SUBMIT, "", now_ns)  # it was asked for in the step that decided it
-        if order.status not in (OrderStatus.CANCEL_REQUESTED, OrderStatus.UNKNOWN):
+        if not self.book.is_to_be_canceled(client_order_id):
             self._change(step, order, OrderEvent.REQUEST_CANCEL, reason, now_ns)
             self.gate.rates.note_message(now_ns)
-        step.ask(CancelOrder(client_order_id))
+        step.ask(CancelOrder(client_order_id, protective=order.parent_id is not None and not for_good))
 
     def _move_stop(self, step: Step, move: MoveStop, strategy: str, now_ns: int) -> None:
         """Move a trade's levels. The trade says at once what is wanted, so that a restart asks the venue for it again."""
@@ -241,8 +276,8 @@ class Sending(AccountCore):
     def _keep_protecting(self, step: Step, trade_id: str | None, now_ns: int) -> None:
         """One of several exits at the venue has ended: stops never loosen, so those that stay take over its level.
 
-        If no stop is left that is wanted, the monitor takes over all that there is. A target that is gone leaves the stop at
-        the venue, where it outlives us.
+        If no stop is left that is wanted, the monitor takes over all that there is; so it does where a target was wished for
+        that the venue never had. A target that is gone leaves the stop at the venue, where it outlives us.
         """
         trade = self.book.trades.get(trade_id or "")
         if trade is None or not trade.exits_at_venue or not trade.open_quantity:
@@ -250,14 +285,16 @@ class Sending(AccountCore):
         children = self.book.live_exits(trade.trade_id, attached=True)
         wants_stop = trade.stop_loss is not None or trade.trailing_distance is not None
         has_stop = any(child.type is not OrderType.LIMIT for child in children)
-        if wants_stop and not has_stop:
-            if self.is_halted:
-                return  # the monitor would close nothing: what the venue has stays there until the release
+        if (wants_stop and not has_stop) or (trade.take_profit is not None and not self._ever_had_target(trade)):
             for child in children:
                 if child.status is not OrderStatus.CANCEL_REQUESTED:
-                    self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
+                    self._cancel(step, child.client_order_id, None, GIVES_UP, now_ns)
             return
         self._hold_levels(step, trade)
+
+    def _ever_had_target(self, trade: Trade) -> bool:
+        orders = (*self.book.live_exits(trade.trade_id, attached=True), *self.book.ended.values())
+        return any(o.parent_id == trade.entry_order_id and o.type is OrderType.LIMIT for o in orders)
 
     def _amend(self, step: Step, trade_id: str, stop: Decimal | None, target: Decimal | None, now_ns: int) -> None:
         """Move the attached exits. Where one is wanted that the venue does not hold, the monitor takes over all of them."""
@@ -266,7 +303,7 @@ class Sending(AccountCore):
         targets = [c for c in children if c.type is OrderType.LIMIT]
         if (stop is not None and not stops) or (target is not None and not targets):
             for child in children:
-                self._cancel(step, child.client_order_id, None, "the monitor takes its place", now_ns)
+                self._cancel(step, child.client_order_id, None, GIVES_UP, now_ns)
             return
         self._ask_for_levels(step, children, stop, target)
 

@@ -264,7 +264,7 @@ class ExitBooking(Struct, frozen=True, kw_only=True):
     reason: CloseReason
     order_id: str | None
     account_currency: str
-    entry_over: bool  # whether the trade's entry order can still fill
+    entry_over: bool  # whether the trade's entry order can fill no more
 
 
 def leave(trade: Trade, booking: ExitBooking, now_ns: int, **changes: object) -> Trade:

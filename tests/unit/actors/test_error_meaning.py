@@ -142,7 +142,7 @@ def test_an_executor_does_not_wait_for_what_waiting_cannot_mend(kind: type[Trade
     error = one_of(kind)
     executor = an_executor()
     with pytest.raises(kind) as raised:
-        executor._read(SideRead(error), None)
+        executor._read(SideRead(0, error), None)
     assert raised.value is error
 
 

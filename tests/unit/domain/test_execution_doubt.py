@@ -81,7 +81,8 @@ def test_a_lost_order_that_was_to_be_canceled_is_still_to_be_canceled() -> None:
     desk.decide(Cancel(client_order_id=entry_id))
 
     assert lookups_in(lost(desk, entry_id)) == [entry_id]
-    assert desk.order(entry_id).status is S.CANCEL_REQUESTED
+    assert desk.order(entry_id).status is S.UNKNOWN
+    assert desk.book.is_to_be_canceled(entry_id)
 
 
 def test_an_order_that_the_venue_has_lost_is_frozen_and_looked_up() -> None:

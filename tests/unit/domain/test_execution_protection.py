@@ -287,7 +287,7 @@ def test_a_level_that_is_refused_says_nothing_of_the_other() -> None:
     trade, stop, _ = protected(desk)
     desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09300"), take_profit=D("1.11500")))
 
-    desk.news(K.CANCEL_REFUSED, stop)
+    desk.news(K.CANCEL_REFUSED, stop, price=D("1.09300"))
 
     assert (desk.trade(trade).stop_loss, desk.trade(trade).take_profit) == (D("1.09000"), D("1.11500"))
 
@@ -464,8 +464,8 @@ def test_a_level_that_the_venue_refuses_is_not_in_the_books_and_does_not_stand_i
     trade, stop, target = protected(desk)
     desk.decide(MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09500"), take_profit=D("1.11000")))
 
-    desk.news(K.CANCEL_REFUSED, stop, reason="too near the market")
-    desk.news(K.CANCEL_REFUSED, target, reason="too near the market")
+    desk.news(K.CANCEL_REFUSED, stop, price=D("1.09500"), reason="too near the market")
+    desk.news(K.CANCEL_REFUSED, target, price=D("1.11000"), reason="too near the market")
 
     kept = desk.trade(trade)
     assert (kept.stop_loss, kept.take_profit, kept.exits_at_venue) == (D("1.09000"), D("1.12000"), True)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.unit.domain.make import NOON_NS, dec, order
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import (
-    AT_VENUE,
     IN_DOUBT,
     TERMINAL,
     TRANSITIONS,
@@ -29,6 +28,7 @@ from tradekeel.domain.orders import (
 from tradekeel.errors import Defect, IllegalTransition
 
 S, E = OrderStatus, OrderEvent
+AT_VENUE = frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_REQUESTED})
 DOCUMENT = Path(__file__).parents[3] / "docs" / "orders.md"
 REGENERATE = "python -m tests.unit.domain.test_orders"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.domain.make import dec, order
 from tradekeel.domain.messages import VenueOrder
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.orders import AT_VENUE, IN_DOUBT, TERMINAL, Order, OrderStatus, Side
+from tradekeel.domain.orders import IN_DOUBT, TERMINAL, Order, OrderStatus, Side
 from tradekeel.domain.reconcile import (
     POLICY,
     Finding,
@@ -26,6 +26,7 @@ from tradekeel.domain.reconcile import (
 from tradekeel.errors import FailureWord
 
 K, S = FindingKind, OrderStatus
+AT_VENUE = frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_REQUESTED})
 
 
 def ours(*orders: Order, **fields: Any) -> OurSide:

@@ -21,6 +21,7 @@ from tradekeel.actors.executor.people import People
 from tradekeel.actors.executor.shell import (
     VENUE_TIMEOUT_S,
     AskAgain,
+    CloseAgain,
     Committed,
     Done,
     ExecutorSettings,
@@ -181,6 +182,7 @@ _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
     ReconcileNow: Executor._again,
     ReconcileAgain: Executor._again,
     AskAgain: Executor._ask_again,
+    CloseAgain: Executor._close_again,
     Committed: Executor._committed,
     Done: Executor._performed,
     Matched: Executor._matched,

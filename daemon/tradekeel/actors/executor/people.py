@@ -8,7 +8,7 @@ from tradekeel.actors.executor.shell import TRADING, Shell
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import IN_DOUBT, Order, OrderStatus
+from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.protocol import (
     NOTHING_DONE,
     AccountCommand,
@@ -48,8 +48,8 @@ class People(Shell):
             if reply is not None:
                 reply.send(f"nothing to do: {self.terms.account} is over, {FEED_HAS_ENDED}")
             return
-        if message.command is Command.FLATTEN and not self.core.ready:
-            # Its exits would be taken for those of an earlier incarnation, which may have been sent, and go out twice.
+        if message.command in (Command.FLATTEN, Command.RESOLVE) and not self.core.ready:
+            # What they send would be taken for orders of an earlier incarnation, which may have been sent, and go out twice.
             self._waiting_ready.append((message, reply))
             return
         now, by, why = self._now(), message.by, message.reason
@@ -79,6 +79,7 @@ class People(Shell):
             case Command.FLATTEN if self.core.is_halted:
                 return Effects(), f"{NOTHING_DONE}: {account} is halted, and nothing is sent until it is released"
             case Command.FLATTEN:
+                self._stays_paused = True
                 return self.core.flatten(by, now), f"{account} is being closed and then paused; {IF_REJECTED}"
             case Command.RESOLVE:
                 return self._resolve(message, now, by)
@@ -127,7 +128,7 @@ class People(Shell):
                 latch=Latch.OPEN if row is None else row.latch,
                 latch_reason="" if row is None else row.latch_reason,
                 orders=len(book.orders),
-                unknown=tuple(o.client_order_id for o in book.orders.values() if o.status in IN_DOUBT),
+                unknown=tuple(o.client_order_id for o in book.orders.values() if o.status is OrderStatus.UNKNOWN),
                 trades=len(book.trades),
                 positions={symbol: str(net) for symbol, net in book.nets().items()},
                 balance=str(book.money.balance),
@@ -170,8 +171,10 @@ class People(Shell):
         elif message.what == "resume":
             if not self._stays_paused:
                 self._take(self.core.pause(False, message.reason, "stop", self._now()))
+        elif message.what == "all":
+            self._take(self.core.cancel_all(message.reason, self._now()))
         else:
-            self._take(self.core.cancel_entries(message.reason, self._now(), everything=message.what == "all"))
+            self._take(self.core.cancel_entries(message.reason, self._now()))
         if reply is not None:
             self._settling.append(reply)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -33,7 +34,7 @@ class Reconciling(Shell):
         question = Reconcile(self.incarnation, self._book.cursor, wanted, self._book.execution_id)
         self._asked += 1
         self._rounds += 1
-        self.request(self._sync, question, SideRead, timeout_s=VENUE_TIMEOUT_S)
+        self.request(self._sync, question, partial(SideRead, self._book.cursor), timeout_s=VENUE_TIMEOUT_S)
 
     def _read(self, message: SideRead, _: Reply | None) -> None:
         self._asked -= 1
@@ -49,12 +50,12 @@ class Reconciling(Shell):
         self._news(Performed((), page))
         if rest:
             self._asked += 1
-            self.post(SideRead(structs.replace(answer, transactions=rest)))
+            self.post(SideRead(message.asked_at, structs.replace(answer, transactions=rest)))
             return
         if not self.core.ready:
             self._take(self.core.recover(self._now()))
             point("executor.reconcile.recovering")
-        if self.core.ready and self._book.cursor > answer.balance.last_sequence and self._rounds < RECONCILE_ROUNDS_MAX:
+        if self._book.cursor > answer.balance.last_sequence >= message.asked_at and self._rounds < RECONCILE_ROUNDS_MAX:
             self._reconcile()  # we have booked news since the venue was asked: its answer is old, not wrong
             return
         findings = compare(self._our_side(), self._their_side(answer))
@@ -68,9 +69,14 @@ class Reconciling(Shell):
         self._apply(findings, answer)
 
     def _try_again(self, why: str) -> None:
-        """Not trading until the books were compared. However often that fails, one attempt waits for its turn."""
+        """Not trading until the books were compared once. However often that fails, one attempt waits for its turn."""
         self._failures += 1
-        self._not_trading(why)
+        if not self.core.ready:
+            self._not_trading(why)
+        elif self._failures == 1:
+            self._alert(
+                "warning", f"{self.terms.account}: the books could not be compared, which is tried again: {why}"
+            )
         if not self._waits_to_try_again:
             self._waits_to_try_again = True
             self.spawn(self._again_later)

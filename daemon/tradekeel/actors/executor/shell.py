@@ -19,6 +19,8 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, VenueAsk, merged
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.messages import TransactionKind
+from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.protocol import (
     AccountReady,
     Alert,
@@ -46,6 +48,7 @@ UNACKNOWLEDGED_MAX = 64
 
 
 ASK_AGAIN_S = 1.0
+REFUSED_AGAIN_S = 10.0
 COMMIT_TIMEOUT_S = 60.0
 
 
@@ -79,6 +82,10 @@ class AskAgain(Struct, frozen=True):
     ask: CancelOrder | AmendOrder
 
 
+class CloseAgain(Struct, frozen=True):
+    pass
+
+
 class Committed(Struct, frozen=True):
     steps: tuple[Effects, ...]
     answer: Any
@@ -100,6 +107,7 @@ class Looked(Struct, frozen=True):
 
 
 class SideRead(Struct, frozen=True):
+    asked_at: int  # our cursor then
     answer: Any
 
 
@@ -159,6 +167,7 @@ class Shell(Actor):
         self._cut_position = self._cut_inbox = 0
         self._state = "starting"
         self._announced: tuple[bool, str] | None = None  # whether it trades, and why not, as control was last told
+        self._closes_again = False  # what a flatten has left is asked for again in a moment
         self._failures = 0
         self._waits_to_try_again = False
         self._unprotected = 0  # trades of a halted account that nobody protects, as was last told
@@ -215,12 +224,21 @@ class Shell(Actor):
             self._to_ask = self.core.in_order(
                 dict.fromkeys(self._to_ask)
             )  # a person may have asked before the start did
-        if self._to_ask and not self._asking and not self._catching_up:
-            wire, self._to_ask = tuple(self._to_ask), []
+        wire = () if self._asking or self._catching_up else self._due()
+        if wire:
             self._asking = True
             point("executor.send.before")
             question = Perform(self.incarnation, wire, self._book.cursor)
             self.request(self._session, question, partial(Done, wire), timeout_s=VENUE_TIMEOUT_S)
+
+    def _due(self) -> tuple[VenueAsk, ...]:
+        """What waited to go out, as far as it is still wanted; a cancel that was asked for twice goes out once."""
+        asks, self._to_ask = self._to_ask, []
+        due: dict[object, VenueAsk] = {}
+        for place, ask in enumerate(asks):
+            if self.core.is_wanted(ask):
+                due.setdefault(ask if isinstance(ask, CancelOrder) else place, ask)
+        return tuple(due.values())
 
     def _commit_record(self, record: Record) -> None:
         self._take(self.core.note(record))
@@ -329,16 +347,19 @@ class Shell(Actor):
                 why = f"no answer from the venue session: {answer}"
                 self._take(self.core.lost(client_id_of(ask), why, self._now()))
                 if isinstance(ask, CancelOrder | AmendOrder):
-                    self.spawn(self._ask_later, ask)
+                    self.spawn(self._post_later, AskAgain(ask), ASK_AGAIN_S)
             return
         performed = performed_of(answer)
         self._news(performed)
         for outcome in performed.outcomes:
             if outcome.again is not None:
-                self.spawn(self._ask_later, outcome.again)
+                self.spawn(self._post_later, AskAgain(outcome.again), ASK_AGAIN_S)
                 continue
             if outcome.kind is OutcomeKind.NOT_SENT:
                 self._take(self.core.not_sent(outcome.client_order_id, outcome.reason, self._now()))
+                if self._book.flattened and not self._closes_again:
+                    self._closes_again = True
+                    self.spawn(self._post_later, CloseAgain(), ASK_AGAIN_S)
             elif outcome.kind is OutcomeKind.REFUSED:
                 self._take(self.core.refused(outcome.client_order_id, outcome.reason, self._now()))
             elif outcome.kind is OutcomeKind.UNKNOWN:
@@ -356,26 +377,36 @@ class Shell(Actor):
         if answer.never_arrived:
             point("executor.renew.before")
             self._take(self.core.not_sent(answer.client_order_id, answer.reason, self._now(), never_arrived=True))
-        elif not answer.found:
+        order = self._book.orders.get(answer.client_order_id)
+        if not answer.found and order is not None and order.status is OrderStatus.UNKNOWN:
             self._alert("warning", f"order {answer.client_order_id}: {answer.reason} (tradekeel resolve)")
 
-    async def _ask_later(self, ask: CancelOrder | AmendOrder) -> None:
-        await self.clock.sleep(ASK_AGAIN_S)
-        self.post(AskAgain(ask))
+    async def _post_later(self, message: AskAgain | CloseAgain, delay_s: float) -> None:
+        await self.clock.sleep(delay_s)
+        self.post(message)
 
     def _ask_again(self, message: AskAgain, _: Reply | None) -> None:
-        """A cancel takes risk away and asking twice is harmless: it is tried until it is answered. So are levels, as they are
-        wanted by now: the one that was lost may be an older one."""
-        ask = message.ask
-        if isinstance(ask, AmendOrder):
-            self._take(self.core.hold_levels(ask.client_order_id))
-        elif ask.client_order_id in self._book.orders:
-            self._perform((ask,))
+        """A cancel takes risk away and asking twice is harmless: it is tried until it is answered, or not wanted any more.
+        So are levels, as they are wanted by now: the one that was lost may be an older one."""
+        key = message.ask.client_order_id
+        if isinstance(message.ask, AmendOrder):
+            self._take(self.core.hold_levels(key))
+        else:
+            self._take(self.core.cancel_again(key, self._now()))
+
+    def _close_again(self, message: CloseAgain, _: Reply | None) -> None:
+        self._closes_again = False
+        self._take(self.core.stay_flat(self._now()))
 
     def _news(self, performed: Performed) -> None:
-        if performed.transactions:
-            point("executor.news.before_booking")
-            self._take(self.core.news(performed.transactions, self._now()))
+        if not performed.transactions:
+            return
+        point("executor.news.before_booking")
+        self._take(self.core.news(performed.transactions, self._now()))
+        for entry in performed.transactions:
+            key = entry.client_order_id or ""
+            if entry.kind is TransactionKind.CANCEL_REFUSED and key in self._book.freed_by:
+                self.spawn(self._post_later, AskAgain(CancelOrder(key)), REFUSED_AGAIN_S)  # an exit waits for its end
 
     def _not_trading(self, why: str) -> None:
         self._state = f"not trading: {why}"

@@ -125,7 +125,7 @@ class Matcher:
             order = self._orders.find(client_order_id)
             refusal = self._amend_refusal(order, price)
             if order is None or refusal is not None:
-                self._refuse_change(client_order_id, order, refusal or Refusal.ORDER_NOT_FOUND)
+                self._refuse_change(client_order_id, order, refusal or Refusal.ORDER_NOT_FOUND, price)
             else:
                 self._amend(order, price)
         return self._done()
@@ -425,12 +425,15 @@ class Matcher:
             price=price,
         )
 
-    def _refuse_change(self, client_order_id: str, order: WorkingOrder | None, refusal: Refusal) -> None:
+    def _refuse_change(
+        self, client_order_id: str, order: WorkingOrder | None, refusal: Refusal, price: Decimal | None = None
+    ) -> None:
         self._account.note(
             TransactionKind.CANCEL_REFUSED,
             client_order_id=client_order_id,
             venue_order_id=None if order is None else order.venue_order_id,
             instrument=None if order is None else order.instrument,
+            price=price,
             reason=str(refusal),
         )
 

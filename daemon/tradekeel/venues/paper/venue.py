@@ -138,7 +138,7 @@ class PaperVenue:
         await self._send("cancel", matcher, client_order_id)
 
     async def amend(self, client_order_id: str, price: Decimal, last_check: LastCheck) -> None:
-        """Move an open order's price; answered by ORDER_AMENDED or CANCEL_REFUSED."""
+        """Move an open order's price; answered by ORDER_AMENDED, or by CANCEL_REFUSED with that price."""
         matcher = self._ready()
         last_check()
         matcher.amend(client_order_id, price)
