@@ -56,6 +56,10 @@ ELSEWHERE = {
         "executor",
         "AskAgain",
     ): "a cancel or an amendment that no venue answered, which paper always does: tests/unit/actors",
+    (
+        "executor",
+        "CloseAgain",
+    ): "a flatten whose exits could not reach the venue, which paper always can: tests/unit/actors",
 }
 """What none of the short runs needs."""
 
