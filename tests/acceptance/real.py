@@ -122,6 +122,9 @@ class Watcher:
     def finish(self, summary: Summary) -> None:
         self.summary = summary
 
+    def give_up(self) -> None:
+        """The log is kept all the same."""
+
 
 def config_of(folder: Path, shape: str, path: Path, *, costs: bool = False, **feed: str) -> Path:
     """A configuration file for a shape of accounts over recorded ticks."""

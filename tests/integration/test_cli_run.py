@@ -11,6 +11,7 @@ import sqlite3
 import struct
 import subprocess
 import termios
+import time
 from pathlib import Path
 
 from tests.integration.cli_daemon import (
@@ -288,6 +289,58 @@ def test_on_a_terminal_there_is_a_live_view_and_a_summary_in_the_end(tmp_path: P
     for word in ("Ctrl-C stops in order", "strategist", "recorder", "is reconciled and trading", "bad rows: none"):
         assert word in text, word
     assert re.search(r"\d s(\x1b\[0m)?\s*$", text)  # how long it took, below the table
+
+
+def _on_a_terminal(config: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A daemon with a live view, and our side of its terminal."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "run", str(config)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm")
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def _until_logged(log: Path, text: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (log.exists() and text in log.read_text()):
+        assert time.monotonic() < deadline, f"the log never said {text!r}"
+        time.sleep(0.01)
+
+
+def test_a_terminal_that_is_closed_ends_the_view_and_the_daemon_trades_on(tmp_path: Path) -> None:
+    config, log = write_config(tmp_path, feed=LONG), tmp_path / "daemon.log"
+    config.write_text(config.read_text() + f'\n[logging]\nfile = "{log}"\n')
+    process, ours = _on_a_terminal(config)
+    try:
+        _until_logged(log, "is reconciled and trading")
+        os.close(ours)
+        _until_logged(log, "the live view is over")
+        process.send_signal(signal.SIGHUP)  # which a closing terminal sends to those who are in its foreground
+        _until_logged(log, "reloaded")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().count("the live view is over") == 1
+    assert not list((tmp_path / "state").glob("crash-*"))
+
+
+def test_a_terminal_that_is_stopped_does_not_keep_a_daemon_that_is_told_to_stop(tmp_path: Path) -> None:
+    config, log = write_config(tmp_path, feed=LONG), tmp_path / "daemon.log"
+    config.write_text(config.read_text() + f'\n[logging]\nfile = "{log}"\n')
+    process, ours = _on_a_terminal(config)
+    try:
+        _until_logged(log, "is reconciled and trading")
+        os.write(ours, b"\x13")  # Ctrl-S
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=DEADLINE_S) == 0
+    finally:
+        os.close(ours)
+        process.kill()
+        process.wait()
+    assert "the terminal takes nothing" in log.read_text()
 
 
 def _read(terminal: int) -> bytes:

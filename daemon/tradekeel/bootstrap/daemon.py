@@ -12,6 +12,7 @@ from msgspec import Struct
 from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
 from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.ending import category_of_escaped, is_a_persons_to_mend, is_of_the_world
+from tradekeel.bootstrap.onlooker import Onlooker
 from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
@@ -33,9 +34,6 @@ SHOW_EVERY_S = 0.25
 SHOW_TIMEOUT_S = 5.0
 START_EXTEND_S, START_EXTEND_EVERY_S = 30.0, 10.0
 """How much time the service manager is asked for while the daemon starts, and how often: two of them may be lost."""
-
-Show = Callable[[Mapping[str, Any]], object]
-"""Shows the daemon's status to a person. It may block (a terminal can be stopped), so it is called in a thread of its own."""
 
 Applied = Callable[[Plan], object]
 """Called with a plan that a reload has put in force."""
@@ -69,14 +67,14 @@ def run_to_the_end(
     environ: Mapping[str, str],
     *,
     fresh: bool = False,
-    show: Show | None = None,
+    onlooker: Onlooker | None = None,
     applied: Applied | None = None,
 ) -> Ran:
     """Run in a state directory that this process holds, until stopped or until the feeds end, and say what was going on."""
     faults.arm_from_environment(environ)
     if signals.stop_asked:
         return Ran()
-    return run_loop(_main, plan, statedir, signals, environ, show, applied, fresh)
+    return run_loop(_main, plan, statedir, signals, environ, onlooker, applied, fresh)
 
 
 async def _main(
@@ -84,7 +82,7 @@ async def _main(
     statedir: StateDir,
     signals: SignalInbox,
     environ: Mapping[str, str],
-    show: Show | None,
+    onlooker: Onlooker | None,
     applied: Applied | None,
     fresh: bool,
 ) -> Ran:
@@ -103,7 +101,7 @@ async def _main(
         alive_every_s=alive_every_s,
     )
     reloader.builder = builder
-    bystander = _Bystander(system, signals, show, lambda: keep_starting(notify, system.clock, builder))
+    bystander = _Bystander(system, signals, onlooker, lambda: keep_starting(notify, system.clock, builder))
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
             await bystander.beside_preparations(builder.prepare)
@@ -157,12 +155,12 @@ class _Bystander:
         self,
         system: ActorSystem,
         signals: SignalInbox,
-        show: Show | None,
+        onlooker: Onlooker | None,
         keep_starting: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._system = system
         self._signals = signals
-        self._show = show
+        self._onlooker = onlooker
         self._keep_starting = keep_starting
 
     async def beside_preparations(self, prepare: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -187,8 +185,8 @@ class _Bystander:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._attach)
             tasks.start_soon(self._keep_starting)
-            if self._show is not None:
-                tasks.start_soon(self._keep_showing, self._show)
+            if self._onlooker is not None and not self._onlooker.is_gone:
+                tasks.start_soon(self._keep_showing, self._onlooker)
             try:
                 await self._system.run(root)
             finally:
@@ -201,15 +199,21 @@ class _Bystander:
             await self._system.clock.sleep(ATTACH_EVERY_S)
         self._signals.attach(lambda number: control.alive and control.control(SignalArrived(int(number))))
 
-    async def _keep_showing(self, show: Show) -> None:
+    async def _keep_showing(self, onlooker: Onlooker) -> None:
+        """Draw now and then, in a thread, because a terminal can be stopped. What goes wrong there ends the view, not us."""
         control, clock = self._system.ref("control"), self._system.clock
-        async with BlockingWorker("terminal") as worker:
+        async with BlockingWorker("terminal", may_be_left=True) as worker:
             while True:
                 try:
                     status = await control.ask(DescribeProcess(), timeout_s=SHOW_TIMEOUT_S)
-                    await worker.call(show, status)
                 except ActorError:
                     pass  # it is starting or ending; the next look tells
+                else:
+                    try:
+                        await worker.call(onlooker.show, status)
+                    except Exception as error:  # noqa: BLE001  # as the docstring says
+                        onlooker.lose(error)
+                        return
                 await clock.sleep(SHOW_EVERY_S)
 
 

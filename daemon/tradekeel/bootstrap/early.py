@@ -1,14 +1,17 @@
-"""What a process does before anything else: take over the signals. Imports next to nothing, on purpose.
+"""What a daemon's process does before anything else, and last of all. Imports next to nothing, on purpose.
 
 A stop that comes while modules are being imported must be neither lost nor fatal in the wrong place; so `tradekeel
-run` calls this before it imports the rest of the house.
+run` takes over the signals before it imports the rest of the house. And it ends whatever became of its terminal.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from tradekeel.runtime.signals import SignalInbox
 
@@ -33,3 +36,14 @@ def starting_quickly() -> Iterator[None]:
         yield
     finally:
         collector.leave()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process. Its terminal may be gone, or stopped: what it had to say is in its books and in its log file."""
+    from tradekeel.runtime.loop import end_for_certain
+
+    end_for_certain(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

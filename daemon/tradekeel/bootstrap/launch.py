@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Self, TextIO
 
 import msgspec
 from loguru import logger
@@ -20,6 +20,7 @@ from tradekeel import logs
 from tradekeel.bootstrap.daemon import Ran, run_to_the_end
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import explain, save_traceback
+from tradekeel.bootstrap.onlooker import Onlooker, View
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
 from tradekeel.errors import ExitCode, InputError, StoreError
@@ -36,31 +37,12 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     log_level: str | None = None
 
 
-class View(Protocol):
-    """A person's view of a running daemon."""
-
-    @property
-    def log(self) -> TextIO:
-        """Where the log goes while the view is shown."""
-
-    def open(self, name: str) -> None:
-        """Begin."""
-
-    def show(self, status: Mapping[str, Any]) -> None:
-        """Draw; called in a thread of its own."""
-
-    def close(self) -> None:
-        """End, and leave the terminal as it was."""
-
-    def finish(self, summary: Summary) -> None:
-        """Show what the run came to."""
-
-
 def launch(
     config: Path, options: RunOptions, signals: SignalInbox, environ: Mapping[str, str], view: View | None = None
 ) -> int:
     """Run the daemon of this configuration to its end; the exit code. What went wrong was told before this returns."""
     folder: Path | None = None
+    onlooker = None if view is None else Onlooker(view)
     try:
         plan = _with_options(read_plan(config, environ), options)
         folder = plan.config.state_dir
@@ -69,9 +51,9 @@ def launch(
         statedir = StateDir(folder)
         statedir.lock()  # first of all: also the log may be the one of the daemon that holds it
         try:
-            with _Log(plan, options, environ, view) as log:
+            with _Log(plan, options, environ, onlooker) as log:
                 try:
-                    return _run(plan, statedir, options, signals, environ, view, log)
+                    return _run(plan, statedir, options, signals, environ, onlooker, log)
                 except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained
                     code = fail(error, folder, tell=_tell_log)
                     Desk(statedir).write_end(code, explain(error).lines[0])
@@ -88,7 +70,7 @@ def _run(
     options: RunOptions,
     signals: SignalInbox,
     environ: Mapping[str, str],
-    view: View | None,
+    onlooker: Onlooker | None,
     log: _Log,
 ) -> int:
     clock = SystemClock()
@@ -97,16 +79,16 @@ def _run(
     for warning in config.warnings:
         logger.warning("{}: {}", config.source, warning)
     logger.info("{} starts: {} accounts, state in {}", config.daemon.name, len(plan.accounts), config.state_dir)
-    show = None
-    if view is not None:
-        view.open(config.daemon.name)
-        show = view.show
+    if onlooker is not None:
+        onlooker.open(config.daemon.name)
     try:
-        ran = run_to_the_end(plan, statedir, signals, environ, fresh=options.fresh, show=show, applied=log.follow)
+        ran = run_to_the_end(
+            plan, statedir, signals, environ, fresh=options.fresh, onlooker=onlooker, applied=log.follow
+        )
     finally:
-        if view is not None:
-            view.close()
-    code = _finish(plan, ran, clock.monotonic() - began_s, view)
+        if onlooker is not None:
+            onlooker.close()
+    code = _finish(plan, ran, clock.monotonic() - began_s, onlooker)
     if ran.over:
         # The very last act: a process that is killed before it is started again, and must not trade the feeds anew.
         statedir.end_run()
@@ -125,7 +107,7 @@ def _with_options(plan: Plan, options: RunOptions) -> Plan:
     return msgspec.structs.replace(plan, config=msgspec.structs.replace(plan.config, logging=logging))
 
 
-def _finish(plan: Plan, ran: Ran, duration_s: float, view: View | None) -> int:
+def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) -> int:
     """The summary, to the log and to whoever watches; and what the books say about how it ended."""
     if not ran.recovered:
         logger.info("stopped before recovery was done: nothing was changed")
@@ -149,8 +131,8 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, view: View | None) -> int:
             logger.bind(account=feed.account).warning(
                 "{}: its feed had not one tick, so nothing was traded: look at its path, start and end", feed.account
             )
-    if view is not None:
-        view.finish(summary)
+    if onlooker is not None:
+        onlooker.finish(summary)
     if summary.code is ExitCode.DONE and any(account.failed for account in accounts):
         logger.warning("exit code 0 all the same: a strategy that failed ends nothing else")
     if summary.code is not ExitCode.DONE:
@@ -188,11 +170,11 @@ def feed_line(feed: FeedSummary) -> str:
 class _Log:
     """The log for the length of a run, as the plan in force says."""
 
-    def __init__(self, plan: Plan, options: RunOptions, environ: Mapping[str, str], view: View | None) -> None:
+    def __init__(self, plan: Plan, options: RunOptions, environ: Mapping[str, str], onlooker: Onlooker | None) -> None:
         self._plan = plan
         self._options = options
         self._under_systemd = logs.to_journal(environ, 2)
-        self._stream: TextIO = sys.stderr if view is None else view.log
+        self._stream: TextIO = sys.stderr if onlooker is None else onlooker.log
         self._undo: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:

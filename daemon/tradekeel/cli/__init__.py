@@ -11,6 +11,10 @@ import sys
 def entry() -> None:
     """What the installed command runs. It leaves by the shortest way: nothing that is worth keeping is in memory any more."""
     code = main()
+    if sys.argv[1:2] == ["run"]:
+        from tradekeel.bootstrap.early import leave
+
+        leave(code)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +79,7 @@ class LiveView:
         self._console = console if console is not None else Console(highlight=False)
         self._waiting = WaitingLines()
         self._live: Live | None = None
-        self._name = ""
+        self._turn = threading.Lock()  # the thread that draws may be at it still when another one ends the view
 
     @property
     def log(self) -> Any:
@@ -86,39 +88,55 @@ class LiveView:
 
     def open(self, name: str) -> None:
         """Begin to draw."""
-        self._name = name
-        self._live = Live(
-            Text(f"{name}: starting", style="dim"),
-            console=self._console,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-        self._console.show_cursor(True)  # a process that ends at once, as it may, must leave a usable terminal
+        with self._turn:
+            self._live = Live(
+                Text(f"{name}: starting", style="dim"),
+                console=self._console,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+            self._console.show_cursor(True)  # a process that ends at once, as it may, must leave a usable terminal
 
     def show(self, status: Mapping[str, Any]) -> None:
         """Draw the log that has come, and how things stand."""
-        self._write_log()
-        if self._live is not None:
-            self._live.update(picture(status, self._console.width), refresh=True)
+        with self._turn:
+            self._write_log()
+            if self._live is not None:
+                self._live.update(picture(status, self._console.width), refresh=True)
 
     def close(self) -> None:
         """The last picture stays above what follows."""
-        self._write_log()
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        self._waiting.go_direct()
+        with self._turn:
+            self._write_log()
+            self._end()
+            self._waiting.go_direct()
 
     def finish(self, summary: Summary) -> None:
         """What the run came to."""
-        self._write_log()
-        self._console.print()
-        rows = [account_row(account, summary) for account in summary.accounts]
-        print_table(rows, SUMMARY_COLUMNS, "No account was started.", self._console)
-        for line in summary_lines(summary):
-            self._console.print(line)
+        with self._turn:
+            self._write_log()
+            self._console.print()
+            rows = [account_row(account, summary) for account in summary.accounts]
+            print_table(rows, SUMMARY_COLUMNS, "No account was started.", self._console)
+            for line in summary_lines(summary):
+                self._console.print(line)
+
+    def give_up(self) -> None:
+        """The picture is not drawn any more: the log goes on as it would without it."""
+        with self._turn:
+            with suppress(Exception):  # what could not be drawn may be past clearing up, too
+                self._end()
+            self._waiting.go_direct()
+            with suppress(OSError):  # there is no terminal any more
+                for line in self._waiting.take():
+                    self._waiting.write(line + "\n")
+
+    def _end(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
 
     def _write_log(self) -> None:
         for line in self._waiting.take():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tradekeel.errors import ExitCode
 
 if TYPE_CHECKING:
-    from tradekeel.bootstrap.launch import View
+    from tradekeel.bootstrap.onlooker import View
 
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error")
 SWITCHES = {"--fresh": "fresh", "--json-logs": "json_logs", "--plain": "plain"}

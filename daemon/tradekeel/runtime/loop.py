@@ -6,7 +6,8 @@ actors and :class:`BlockingWorker`. Two things need more than a task group gives
 * A task group waits for its tasks for ever. A supervisor must be able to say that a child is lost and leave,
   so children are tasks of their own (:func:`spawn`), and :func:`run` looks for whatever is left at the end:
   nothing leaks silently.
-* A thread's work cannot be cancelled. A worker therefore finishes each call before it lets its caller go.
+* A thread's work cannot be cancelled. A worker therefore finishes each call before it lets its caller go, unless nobody
+  needs to know what became of it: a drawing on a terminal that is stopped, for one.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ Ts = TypeVarTuple("Ts")
 #: The exit code of a process that ends itself because it cannot be trusted any more (sysexits: software
 #: error).
 EXIT_DEFECT = 70
+
+#: How long the last words of a process may take.
+END_WITHIN_S = 2.0
 
 #: Tasks that nothing can end are kept here until the process is gone, so that they are not half destroyed
 #: before.
@@ -167,13 +171,22 @@ class BlockingWorker:
     """One thread for calls that block, in order, with one hop there and one back.
 
     At most ``jobs_max`` calls are on their way; further callers wait their turn. A call cannot be abandoned
-    half-way: a cancelled caller is held until its call is done. ``thread_init`` runs once in the thread
-    before the first call. The thread is a daemon thread: one that hangs in the kernel does not keep a process
-    from ending.
+    half-way: a cancelled caller is held until its call is done. Where it ``may_be_left`` it goes at once instead, and
+    the end of the worker waits for nothing: for calls that may hang and leave nothing half done. ``thread_init`` runs
+    once in the thread before the first call. The thread is a daemon thread: one that hangs in the kernel does not keep
+    a process from ending.
     """
 
-    def __init__(self, name: str, *, thread_init: Callable[[], object] | None = None, jobs_max: int = 64) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        thread_init: Callable[[], object] | None = None,
+        jobs_max: int = 64,
+        may_be_left: bool = False,
+    ) -> None:
         assert jobs_max >= 1
+        self._may_be_left = may_be_left
         self._thread_init = thread_init
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._room = jobs_max
@@ -186,7 +199,10 @@ class BlockingWorker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        if self._may_be_left:
+            self.abandon()
+        else:
+            await self.close()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` in the thread and return its result, or raise its exception."""
@@ -241,18 +257,20 @@ class BlockingWorker:
         self._room += 1
 
     async def _finish(self, job: _Job) -> None:
-        """Queue the job and wait until it is done, whoever cancels."""
+        """Queue the job and wait until it is done, whoever cancels (unless it may be left)."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._thread.start()
         self._jobs.put(job)
         cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=not self._may_be_left):
             while not job.done:
                 job.waiter = self._loop.create_future()
                 try:
                     await job.waiter
-                except asyncio.CancelledError as error:  # cancelled past the shield, by Task.cancel()
+                except asyncio.CancelledError as error:  # of one that may be left; or past the shield, by Task.cancel()
+                    if self._may_be_left:
+                        raise
                     cancelled = error
         if cancelled is not None:
             raise cancelled
@@ -279,6 +297,29 @@ class BlockingWorker:
         except BaseException as error:  # noqa: BLE001 - every call raises it, so its owner hears of it
             return error
         return None
+
+
+def in_time(function: Callable[[], object], within_s: float) -> bool:
+    """Call it in a thread of its own, and wait so long at most. False: it is at it still, and is left there.
+
+    For what may hang and must keep nobody, where there need not be an event loop. What it raises in time is raised here.
+    """
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - it is the caller's, and is raised there
+            raised.append(error)
+
+    thread = threading.Thread(target=work, name="in-time", daemon=True)
+    thread.start()
+    thread.join(within_s)
+    if thread.is_alive():
+        return False
+    if raised:
+        raise raised[0]
+    return True
 
 
 class LoopGuard:
@@ -327,6 +368,22 @@ class LoopGuard:
             elif blocked_s >= self._limit_s:
                 self._on_blocked(blocked_s)
                 blocked_s = 0.0
+
+
+def end_for_certain(code: int) -> None:
+    """From here on the process ends with this code within :data:`END_WITHIN_S`, whatever the last words hang on.
+
+    What they are written to may be a terminal that is stopped, or a pipe that nobody reads.
+    """
+
+    def end() -> None:
+        time.sleep(END_WITHIN_S)
+        os._exit(code)
+
+    try:
+        threading.Thread(target=end, name="end", daemon=True).start()
+    except RuntimeError:  # no thread is to be had: then there are no last words
+        os._exit(code)
 
 
 def dump_stacks_and_exit(blocked_s: float) -> None:

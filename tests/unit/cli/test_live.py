@@ -191,6 +191,32 @@ def test_when_the_view_is_closed_lines_go_to_the_terminal_at_once(capsys: Any) -
     assert capsys.readouterr().err == "last words\n"
 
 
+class Torn(io.StringIO):
+    """A terminal that goes away."""
+
+    is_there = True
+
+    def write(self, text: str) -> int:
+        if not self.is_there:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+def test_a_view_that_is_given_up_leaves_the_log_where_it_would_be_without_it(capsys: Any) -> None:
+    out = Torn()
+    view = LiveView(Console(file=out, width=100, height=50, force_terminal=True, color_system=None))
+    view.open("demo")
+    out.is_there = False
+    view.log.write("before\n")
+    with pytest.raises(OSError, match="Input/output"):
+        view.show(STATUS)
+    view.log.write("in between\n")
+    view.give_up()
+    view.log.write("after\n")
+    assert capsys.readouterr().err.splitlines() == ["in between", "after"]
+    view.show(STATUS)  # by a thread that was late: there is nothing left to draw
+
+
 def said(**changes: Any) -> str:
     status = {
         "name": "demo",

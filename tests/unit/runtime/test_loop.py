@@ -18,7 +18,7 @@ import pytest
 
 from tradekeel.runtime import loop
 from tradekeel.runtime.errors import LeakedTasks, WorkerClosed
-from tradekeel.runtime.loop import EXIT_DEFECT, BlockingWorker, InlineWorker, LoopGuard, in_order, run, spawn
+from tradekeel.runtime.loop import EXIT_DEFECT, BlockingWorker, InlineWorker, LoopGuard, in_order, in_time, run, spawn
 
 SOURCES = Path(loop.__file__).parents[2]
 
@@ -159,6 +159,40 @@ async def test_a_call_cannot_be_abandoned_half_way(how):
                 with pytest.raises(asyncio.CancelledError):
                     await task
         assert finished == ["cancelled", "work", "caller"]
+
+
+async def test_a_call_that_may_be_left_keeps_neither_its_caller_nor_the_end_of_the_worker():
+    go, begun, here = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def work() -> None:
+        here.call_soon_threadsafe(begun.set)
+        go.wait(60)
+
+    with anyio.CancelScope() as scope:
+        async with BlockingWorker("worker", may_be_left=True) as worker, anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.call, work)
+            await begun.wait()
+            scope.cancel()
+    assert scope.cancelled_caught
+    thread = next(thread for thread in threading.enumerate() if thread.name == "worker")
+    go.set()
+    thread.join(60)
+    assert not thread.is_alive(), "it ends after what it was at"
+
+
+def test_what_may_hang_is_waited_for_and_left():
+    said: list[str] = []
+    assert in_time(lambda: said.append("done"), 60)
+    assert said == ["done"]
+    with pytest.raises(OSError, match="no terminal"):
+        in_time(fail, 60)
+    go = threading.Event()
+    assert not in_time(lambda: go.wait(60), 0.01)
+    go.set()
+
+
+def fail() -> None:
+    raise OSError("no terminal")
 
 
 async def test_only_so_many_calls_are_on_their_way_and_the_others_wait_their_turn():
