@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from tests.integration.cli_daemon import LONG, Daemon, call, read_json, start, write_config
+from tests.integration.cli_daemon import DEADLINE_S, LONG, Daemon, call, environment, read_json, start, write_config
 
 
 def account(config: Path) -> Any:
@@ -78,6 +81,24 @@ def test_a_day_of_a_person_at_the_command_line(tmp_path: Path) -> None:
         (False, "halted"),
         (False, "open"),
     ]
+
+
+def test_a_stop_that_takes_too_long_is_ended_by_the_signal_that_its_command_names(tmp_path: Path) -> None:
+    config, log = write_config(tmp_path, feed=LONG, daemon="stall_limit_s = 600"), tmp_path / "log"
+    words = [sys.executable, "-m", "tests.scenarios.support_hang", str(config), "handler", "paper/feed:StopFeed", "1"]
+    with log.open("w") as out:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=out, env=environment())
+    try:
+        while "is reconciled and trading" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
+        late = call("stop", config, "--timeout", "0.5")
+        assert (late.returncode, f"kill {process.pid}" in late.stderr) == (70, True), late
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=DEADLINE_S) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_pause_and_resume_by_signal_and_reload_good_and_bad(tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_a_stop_in_the_middle_saves_everything_and_the_next_start_goes_on(
     assert _as_if_undisturbed(home, undisturbed) == []
 
 
+def test_a_flood_of_signals_disturbs_nobody_and_hides_no_stop(place: Path, undisturbed: dict[str, Story]) -> None:
+    home = Home(place, PACED)
+    life = _live(home, "a/executor:Decide", 4, *[signal.SIGURG] * 200, signal.SIGTERM)
+    assert life.code == 0, life.log
+    assert "failed" not in life.log
+    assert "stopping: signal SIGTERM" in life.log
+    assert home.execution("a")["status"] == "running", "it was stopped"
+    assert home.live().code == 0
+    assert _as_if_undisturbed(home, undisturbed) == []
+
+
 def test_a_daemon_that_is_stopped_and_started_again_and_again_comes_to_the_same_end(
     place: Path, undisturbed: dict[str, Story]
 ) -> None:

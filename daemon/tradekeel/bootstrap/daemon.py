@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -20,16 +21,17 @@ from tradekeel.bootstrap.wiring import Builder, StopAsked
 from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory
 from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import Clock
-from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.errors import ActorError, MailboxFull
 from tradekeel.runtime.fault import Action, Fault
 from tradekeel.runtime.loop import BlockingWorker, LoopGuard, dump_stacks_and_exit, end_process
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.runtime.notify import Notifier, watchdog_interval_s
+from tradekeel.runtime.reference import ActorRef
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 
-ATTACH_EVERY_S = 0.005
+TELL_AGAIN_S = 0.005
 SHOW_EVERY_S = 0.25
 SHOW_TIMEOUT_S = 5.0
 START_EXTEND_S, START_EXTEND_EVERY_S = 30.0, 10.0
@@ -98,6 +100,7 @@ async def _main(
         reloader.reload,
         fresh=fresh,
         stop_asked=lambda: signals.stop_asked,
+        on_stop_command=signals.stops_already,
         alive_every_s=alive_every_s,
     )
     reloader.builder = builder
@@ -111,7 +114,6 @@ async def _main(
         except StopAsked:
             return Ran()
         finally:
-            signals.detach()
             for worker in builder.workers:
                 worker.abandon()  # where the tree failed, one of them may hang: the process must end all the same
             notify.close()
@@ -183,7 +185,7 @@ class _Bystander:
         import anyio
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._attach)
+            tasks.start_soon(self._pass_on_signals)
             tasks.start_soon(self._keep_starting)
             if self._onlooker is not None and not self._onlooker.is_gone:
                 tasks.start_soon(self._keep_showing, self._onlooker)
@@ -192,12 +194,13 @@ class _Bystander:
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _attach(self) -> None:
-        """Signals are kept until control is there to take them; none is lost in between."""
+    async def _pass_on_signals(self) -> None:
+        """Each is kept until control is there and has room for it; meanwhile the next ones are kept where they are."""
         control = self._system.ref("control")
-        while not control.alive:
-            await self._system.clock.sleep(ATTACH_EVERY_S)
-        self._signals.attach(lambda number: control.alive and control.control(SignalArrived(int(number))))
+        while True:
+            number = await self._signals.take()
+            while not _told(control, number):
+                await self._system.clock.sleep(TELL_AGAIN_S)
 
     async def _keep_showing(self, onlooker: Onlooker) -> None:
         """Draw now and then, in a thread, because a terminal can be stopped. What goes wrong there ends the view, not us."""
@@ -215,6 +218,13 @@ class _Bystander:
                         onlooker.lose(error)
                         return
                 await clock.sleep(SHOW_EVERY_S)
+
+
+def _told(control: ActorRef, number: signal.Signals) -> bool:
+    try:
+        return control.alive and control.control(SignalArrived(int(number)))
+    except MailboxFull:
+        return False
 
 
 def _log_fault(fault: Fault) -> None:

@@ -92,6 +92,7 @@ class Builder:
         *,
         fresh: bool = False,
         stop_asked: Callable[[], bool] = lambda: False,
+        on_stop_command: Callable[[], object] = lambda: None,
         alive_every_s: float | None = None,
     ) -> None:
         self.plan = plan
@@ -103,6 +104,7 @@ class Builder:
         self.effort = Effort(system.clock)
         self._fresh = fresh
         self._stop_asked = stop_asked
+        self._on_stop_command = on_stop_command
         self._hashes = FileHashes(self._reading)
         self._infos: dict[str, FeedInfo] = {}
         self._before_run: dict[str, int] = {}
@@ -234,7 +236,15 @@ class Builder:
             for a in self.plan.accounts
         ]
         self.control = Control(
-            settings, accounts, Desk(self.statedir), self.notify, self.reload, self._process_status, say, end_process
+            settings,
+            accounts,
+            Desk(self.statedir),
+            self.notify,
+            self.reload,
+            self._process_status,
+            say,
+            end_process,
+            self._on_stop_command,
         )
         return self.control
 

@@ -102,8 +102,8 @@ def stop(
     answer = send(where, "stop", {}, timeout)
     if answer.ok and wait:
         if not wait_until_gone(where, timeout):
-            complain(f"tradekeel: process {pid} is still stopping after {timeout:g} s; to end it at once: kill {pid}")
-            return ExitCode.BAD_USAGE
+            late = f"process {pid} is still stopping after {timeout:g} s; to end it at once: kill {pid}"
+            return _answer(type(answer)(False, late, unanswered=True), json)
         answer = type(answer)(True, "stopped")
     return _answer(answer, json)
 

@@ -132,6 +132,7 @@ class Shell(Actor):
         status_of_process: Callable[[], Mapping[str, Any]],
         say: Say,
         end_process: Callable[[str], object],
+        on_stop_command: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
         self._accounts = {refs.account: refs for refs in accounts}
@@ -140,6 +141,7 @@ class Shell(Actor):
         self._status_of_process = status_of_process
         self._say = say
         self._end_process = end_process
+        self._on_stop_command = on_stop_command  # from then on a signal to stop is a second request
         self._ready: dict[str, AccountReady] = {}
         self._progress: dict[str, FeedProgress] = {}
         self._ended: set[str] = set()

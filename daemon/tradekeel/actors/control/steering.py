@@ -75,6 +75,7 @@ class Steering(Reloading):
         self._say("INFO", f"command {asked.name}{given}", correlation_id=asked.id)
         match asked.name:
             case "stop":
+                self._on_stop_command()  # before the answer: whoever has it may end the process at once
                 self._desk.answer(asked, True, "stopping")
                 self.begin_stop("command")
                 return
