@@ -163,6 +163,21 @@ def test_data_is_read_once_a_start_and_beside_the_event_loop_whoever_shares_it_o
     assert home.live().passed["start.reading"] == PIECES
 
 
+def test_an_account_that_is_started_again_takes_no_further_thread(place: Path) -> None:
+    home = Home(place, PAIR)
+    threads: list[int] = []
+
+    def count_and_fail(passed: int) -> None:
+        threads.append(sum(thread.name == "paper a" for thread in threading.enumerate()))
+        if passed in (2, 4, 6):
+            raise InjectedFault("an account is started again")
+
+    life = home.live({"a/monitor:WatchTick": count_and_fail})
+    assert life.code == 0
+    assert life.log.count("an account is started again") >= 3
+    assert set(threads) == {1}
+
+
 def test_data_that_is_changed_while_it_is_traded_ends_the_process_and_put_back_it_goes_on(place: Path) -> None:
     home = Home(place, _file_pair(place))
     data = place / "ticks.csv"

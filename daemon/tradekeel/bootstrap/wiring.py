@@ -109,7 +109,7 @@ class Builder:
         self._infos: dict[str, FeedInfo] = {}
         self._before_run: dict[str, int] = {}
         self._chronicles: dict[str, Chronicle] = {}
-        self.workers: list[BlockingWorker] = []
+        self._workers: dict[str, BlockingWorker] = {}
         self._data = self._worker("data")
         self.control: Control | None = None  # the one that lives, or lived last
 
@@ -208,9 +208,15 @@ class Builder:
         self._before_run = self.statedir.begin_run(newest)
 
     def _worker(self, name: str) -> BlockingWorker:
-        worker = BlockingWorker(name)
-        self.workers.append(worker)
-        return worker
+        """The one thread of this name, however often its actor is started again: each has let go of it before the next begins."""
+        if name not in self._workers:
+            self._workers[name] = BlockingWorker(name)
+        return self._workers[name]
+
+    @property
+    def workers(self) -> Sequence[BlockingWorker]:
+        """All threads that work for actors."""
+        return tuple(self._workers.values())
 
     def control_settings(self) -> ControlSettings:
         """What the plan in force says about control."""
@@ -313,7 +319,6 @@ class Builder:
 
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
-
         deadlines = None if self._info(account).replayable else self.system.clock
         return Session(partial(self._make_venue, account, worker), deadlines)
 

@@ -187,12 +187,12 @@ class BlockingWorker:
     ) -> None:
         assert jobs_max >= 1
         self._may_be_left = may_be_left
+        self._name = name
         self._thread_init = thread_init
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._room = jobs_max
         self._queued: deque[asyncio.Future[None]] = deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread: threading.Thread | None = None  # there from the first call on
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -209,7 +209,7 @@ class BlockingWorker:
         await self._take_room()
         try:
             if self._closed:
-                raise WorkerClosed(f"{self._thread.name} is closed")
+                raise WorkerClosed(f"{self._name} is closed")
             job = _Job(lambda: function(*args, **kwargs))
             await self._finish(job)
         finally:
@@ -223,7 +223,7 @@ class BlockingWorker:
         if self._closed:
             return
         self._closed = True
-        if self._loop is not None:
+        if self._thread is not None:
             last = _Job(lambda: None)
             await self._finish(last)
             self._jobs.put(None)
@@ -258,14 +258,16 @@ class BlockingWorker:
 
     async def _finish(self, job: _Job) -> None:
         """Queue the job and wait until it is done, whoever cancels (unless it may be left)."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread.start()
+        loop = asyncio.get_running_loop()
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, args=(loop,), name=self._name, daemon=True)
+            thread.start()  # RuntimeError where the system has no more threads: then the next call tries again
+            self._thread = thread
         self._jobs.put(job)
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=not self._may_be_left):
             while not job.done:
-                job.waiter = self._loop.create_future()
+                job.waiter = loop.create_future()
                 try:
                     await job.waiter
                 except asyncio.CancelledError as error:  # of one that may be left; or past the shield, by Task.cancel()
@@ -275,8 +277,7 @@ class BlockingWorker:
         if cancelled is not None:
             raise cancelled
 
-    def _work(self) -> None:
-        assert self._loop is not None
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         init_error = self._initialise()
         while (job := self._jobs.get()) is not None:
             try:
@@ -286,7 +287,7 @@ class BlockingWorker:
             except BaseException as error:  # noqa: BLE001 - it is the caller's, and is raised there
                 job.error = error
             try:
-                self._loop.call_soon_threadsafe(job.finish)
+                loop.call_soon_threadsafe(job.finish)
             except RuntimeError:
                 return  # the loop was closed around us: nobody waits any more
 

@@ -231,6 +231,36 @@ async def test_a_closed_worker_takes_no_more_calls():
     await unused.close()
 
 
+NO_THREADS = """
+import threading
+from tradekeel.runtime.loop import BlockingWorker, run
+threading.stack_size(1 << 40)  # more than any machine has: no thread can be started
+async def main():
+    worker = BlockingWorker("worker")
+    for _ in range(2):
+        try:
+            await worker.call(int)
+        except RuntimeError as error:
+            print(error)
+    threading.stack_size(0)
+    print(await worker.call(int))
+    await worker.close()
+run(main)
+"""
+
+
+def test_where_no_thread_can_be_started_each_call_says_so_until_one_can():
+    done = subprocess.run(
+        [sys.executable, "-c", NO_THREADS],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["can't start new thread", "can't start new thread", "0"], done.stderr
+
+
 async def test_an_inline_worker_needs_no_thread():
     prepared = []
     worker = InlineWorker(lambda: prepared.append(True))
@@ -300,8 +330,10 @@ def test_a_worker_whose_loop_is_gone_ends_quietly():
     run(main)
     worker = threads[0]
     worker._jobs.put(loop._Job(int))
-    worker._thread.join(timeout=30)
-    assert not worker._thread.is_alive()
+    thread = worker._thread
+    assert thread is not None
+    thread.join(timeout=30)
+    assert not thread.is_alive()
 
 
 class Line:
