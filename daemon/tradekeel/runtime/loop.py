@@ -393,8 +393,23 @@ def dump_stacks_and_exit(blocked_s: float) -> None:
 
 
 def end_process(why: str) -> None:
-    """Say why and where every thread is, and end the process at once: something in it cannot be ended in order."""
-    sys.stderr.write(f"{why}; the process ends\n")
-    faulthandler.dump_traceback(all_threads=True)
-    sys.stderr.flush()
-    os._exit(EXIT_DEFECT)
+    """Say why and where every thread is, and end the process: something in it cannot be ended in order.
+
+    The end is certain, and the words are not: what hangs may be the very stream that they are written to.
+    """
+    end_for_certain(EXIT_DEFECT)
+    try:
+        sys.stderr.write(f"{why}; the process ends\n{_stacks()}")
+        sys.stderr.flush()
+    finally:
+        os._exit(EXIT_DEFECT)
+
+
+def _stacks() -> str:
+    """Where every thread is. Read through a pipe that never blocks: while it is written no other thread can do anything."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # what is more than it holds is left out
+    with os.fdopen(reader, errors="replace") as stacks:
+        faulthandler.dump_traceback(writer, all_threads=True)
+        os.close(writer)
+        return stacks.read()

@@ -319,6 +319,29 @@ def test_by_default_a_blocked_loop_ends_the_process_and_says_where_it_was():
     assert "in main" in result.stderr
 
 
+UNREAD = """
+import fcntl, os, threading
+from tradekeel.runtime.loop import LoopGuard, run
+os.write(2, b"x" * (fcntl.fcntl(2, fcntl.F_GETPIPE_SZ) - {room}))
+async def main():
+    with LoopGuard(0.05):
+        threading.Event().wait(60)
+run(main)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 200])
+def test_a_process_that_cannot_say_why_it_ends_ends_all_the_same(room: int) -> None:
+    """Nobody reads its stderr: there is no room for a word, or for why it ends and not for where its threads are."""
+    words = [sys.executable, "-c", UNREAD.format(room=room)]
+    process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCES)}, stderr=subprocess.PIPE)
+    try:
+        assert process.wait(timeout=60) == EXIT_DEFECT
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_worker_whose_loop_is_gone_ends_quietly():
     threads: list[Any] = []
 
