@@ -11,6 +11,7 @@ through :func:`without_secrets`.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -20,12 +21,12 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from loguru import logger
 
 if TYPE_CHECKING:
-    from loguru import Record
+    from loguru import Message, Record
 
 REDACTED = "[secret]"
 MESSAGE_CHARACTERS_MAX = 16_384
@@ -78,7 +79,7 @@ def setup(
     render = _Renderer(shape, hide, priorities=under_systemd and shape != "json")
     # Our own exception text: loguru's would show the values of local variables, and a secret may be one of them.
     common: dict[str, Any] = {"level": level, "backtrace": False, "diagnose": False, "colorize": False}
-    logger.add(_Stream(stream).write, format=render.template, **common)
+    logger.add(_Stream(stream, render).write, format=render.template, **common)
     if settings.file:
         in_file = _Renderer("json" if shape == "json" else "text", hide)
         logger.add(
@@ -182,12 +183,16 @@ class _Renderer:
         self._hide = hide
         self._priorities = priorities
 
-    def template(self, record: Record) -> str:
-        """loguru's formatter: it leaves the finished line in the record and says where it is."""
+    def line(self, record: Record) -> str:
+        """The finished line, without its end."""
         line = self._hide(self._render(record, self._hide))
         if self._priorities:
             line = f"<{_PRIORITIES.get(record['level'].name, 6)}>{line}"
-        record["extra"][_LINE] = line.encode("utf-8", "backslashreplace").decode()
+        return line.encode("utf-8", "backslashreplace").decode()
+
+    def template(self, record: Record) -> str:
+        """loguru's formatter: it leaves the finished line in the record and says where it is."""
+        record["extra"][_LINE] = self.line(record)
         return f"{{extra[{_LINE}]}}\n"
 
 
@@ -296,23 +301,55 @@ def _folded(error: BaseException, hide: Hide) -> str:
 # --- where it goes -----------------------------------------------------------------------------------------------------
 
 
+_GONE = frozenset({errno.EIO, errno.EBADF})
+"""Beside a broken pipe: nobody is there any more. Anything else may pass: a full disk, a pipe that is full for now."""
+
+
 class _Stream:
-    """Writes lines at once. A reader that is gone must not end a daemon with open positions: the stream is given up."""
+    """Writes lines at once. A reader that is gone must not end a daemon with open positions: the stream is given up.
 
-    def __init__(self, stream: TextIO) -> None:
+    What cannot be written for another reason is counted, and told as soon as something can be written again. The
+    stream's own buffer may have kept a part of it.
+    """
+
+    def __init__(self, stream: TextIO, renderer: _Renderer) -> None:
         self._stream: TextIO | None = stream
+        self._renderer = renderer
+        self._lost = 0
+        self._why = ""
 
-    def write(self, line: str) -> None:
+    def write(self, message: Message) -> None:
         if self._stream is None:
             return
+        if self._lost and self._write(self._renderer.line(self._told_of_loss(message.record)) + "\n"):
+            self._lost = 0
+        if self._lost or not self._write(message):
+            self._lost += 1
+
+    def _told_of_loss(self, record: Record) -> Record:
+        told: dict[str, Any] = dict(record)
+        lines = "1 line" if self._lost == 1 else f"{self._lost} lines"
+        told["message"] = f"{lines} of the log could not be written, and may be missing here: {self._why}"
+        told.update(level=logger.level("WARNING"), name=__name__, extra={}, exception=None)
+        return cast("Record", told)
+
+    def _write(self, text: str) -> bool:
+        assert self._stream is not None
         try:
-            self._stream.write(line)
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                self._stream.write(text.encode("ascii", "backslashreplace").decode())
             self._stream.flush()
-        except UnicodeEncodeError:
-            self._stream.write(line.encode("ascii", "backslashreplace").decode())
-            self._stream.flush()
-        except (OSError, ValueError):  # a broken pipe, a closed file
+        except OSError as error:
+            self._why = error.strerror or str(error)
+            if isinstance(error, BrokenPipeError) or error.errno in _GONE:
+                self._stream = None
+            return False
+        except ValueError:  # it was closed
             self._stream = None
+            return False
+        return True
 
 
 class _Intercept(logging.Handler):

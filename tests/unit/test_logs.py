@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -274,6 +275,42 @@ def test_a_reader_that_left_does_not_end_the_daemon() -> None:
         logger.info("one")
         logger.info("two")
     assert stream.writes == 1
+
+
+class Troubled(io.StringIO):
+    """A stream that takes nothing for a while."""
+
+    def __init__(self, number: int, fails_at: range) -> None:
+        super().__init__()
+        self.writes = 0
+        self._number, self._fails_at = number, fails_at
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        if self.writes in self._fails_at:
+            raise OSError(self._number, os.strerror(self._number))
+        return super().write(text)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOSPC])
+def test_lines_that_could_not_be_written_are_counted_and_told_when_it_works_again(number: int) -> None:
+    stream = Troubled(number, range(2, 5))
+    with logging_to(stream, LoggingConfig(format="json")):
+        for line in range(6):
+            logger.bind(line=line).info("line {}", line)
+    first, told, *rest = map(json.loads, lines(stream))
+    assert [first["message"], *[line["message"] for line in rest]] == ["line 0", "line 4", "line 5"]
+    assert told["message"] == f"3 lines of the log could not be written, and may be missing here: {os.strerror(number)}"
+    assert (told["level"], "line" in told) == ("warning", False)
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.EBADF])
+def test_a_stream_whose_other_side_is_gone_is_given_up(number: int) -> None:
+    stream = Troubled(number, range(1, 2))
+    with logging_to(stream):
+        logger.info("one")
+        logger.info("two")
+    assert (stream.writes, stream.getvalue()) == (1, "")
 
 
 def test_a_stream_that_cannot_write_umlauts_gets_their_names() -> None:
