@@ -189,6 +189,29 @@ def test_where_an_account_fails_while_histories_are_written_nothing_is_in_force_
     assert home.wrong("a", "b") + home.unverified() == []
 
 
+def test_a_log_that_cannot_be_opened_again_keeps_nothing_of_a_reload_from_being_in_force(place: Path) -> None:
+    logged = PAIR + '[logging]\nfile = "logs/daemon.log"\n'
+    home = Home(place, logged)
+    folder = home.state / "logs"
+
+    def closed() -> None:
+        folder.rename(home.state / "before")
+        folder.write_text("in the way")
+        _changed(home, _keeping(77, logged) + 'level = "debug"\n')()
+
+    life = _live(home, {"a/executor:Decide": _once(closed, 2)})
+    assert life.code == 0, life.log
+    [said] = _reloads(life)
+    assert said.startswith(
+        "logging.level: info -> debug; storage.sample_ticks_every: 40 -> 77; but the log goes on without"
+    )
+    assert "refused" not in life.log
+    for account in "ab":
+        assert f"{account} takes over its new settings" in life.log
+        assert _history(home, account) == [("info", "debug"), ("40", "77")]
+    assert home.wrong("a", "b") + home.unverified() == []
+
+
 def test_a_stop_in_the_middle_of_a_reload_says_what_is_in_force_and_who_has_not_taken_it_over(place: Path) -> None:
     home = Home(place, PAIR)
     life = _live(

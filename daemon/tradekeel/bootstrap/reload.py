@@ -153,9 +153,11 @@ class Reloader:
             return "nothing has changed"
         histories = await self._histories(steps)
         await self._write(histories)
+        # Behind the history nothing is refused any more: what goes wrong from here on leaves the new plan in force.
         self._take_over(new)
+        without_log = self._log_as(old, new)
         await self._rebuild(steps)
-        return _told(steps)
+        return _told(steps) + without_log
 
     # --- the history -----------------------------------------------------------------------------------------------------
 
@@ -205,9 +207,22 @@ class Reloader:
     def _take_over(self, new: Plan) -> None:
         """From here on whoever starts, starts with the new plan."""
         self.builder.plan = new
-        if self._applied is not None:
-            self._applied(new)
         self._control.settings = self.builder.control_settings()
+
+    def _log_as(self, old: Plan, new: Plan) -> str:
+        """Log as the new plan says, where it says otherwise or knows other secrets; what of that could not be, for the answer.
+
+        The log is for looking at: trading goes on without its file (degrade).
+        """
+        before, now = old.config, new.config
+        if self._applied is None or (before.logging, before.vault.values()) == (now.logging, now.vault.values()):
+            return ""
+        try:
+            self._applied(new)
+        except InputError as error:
+            logger.warning("the log goes on without its file until the next start: {}", error)
+            return f"; but the log goes on without its file until the next start: {error}"
+        return ""
 
     async def _rebuild(self, steps: Sequence[Step]) -> None:
         """Start those again whom it concerns. One that does not come back does not keep the others from it."""

@@ -19,6 +19,7 @@ from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.domain.protocol import AccountReady, AccountStatus, ChangeParameters, Describe, StopFeed
 from tradekeel.domain.records import Latch
+from tradekeel.errors import InputError
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.notify import Notifier
@@ -137,6 +138,14 @@ class Daemon:
         self.accounts = {"one": Account(), "two": Account()}
         self.desk = Desk()
         self.said: list[str] = []
+        self.log_problem = ""  # why the log cannot be opened as a plan says
+        self.logged: list[str] = []  # the levels that the log was opened with
+
+    def follow(self, plan: Plan) -> None:
+        """Log as a plan says."""
+        if self.log_problem:
+            raise InputError(self.log_problem)
+        self.logged.append(plan.config.logging.level)
 
     @property
     def histories(self) -> list[list[str]]:
@@ -148,7 +157,7 @@ class Daemon:
         )
 
     def tree(self, this: World) -> Supervisor:
-        reloader = Reloader({}, this.system, None)
+        reloader = Reloader({}, this.system, self.follow)
         reloader.builder = self
         refs = [AccountRefs(n, this.system.ref(f"{n}/executor"), this.system.ref(f"{n}/feed")) for n in self.accounts]
         say = lambda level, text, **fields: self.said.append(text)
@@ -251,3 +260,34 @@ async def test_where_only_some_histories_could_be_written_the_answer_says_so(tmp
         assert "nothing was changed" not in said
         assert daemon.plan.config.storage.sample_ticks_every == 40
         assert [account.saved for account in daemon.accounts.values()] == [0, 0]
+
+
+async def test_the_log_is_opened_again_only_where_what_is_said_of_it_has_changed(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    async with running(daemon) as w:
+        daemon.log_problem = "logging.file: its folder is gone"
+        _hang_up(w)
+        await w.until(lambda: f"reloaded: {TOLD}" in daemon.said)
+        daemon.log_problem = ""
+        daemon.file.write_text(CHANGED + '[logging]\nlevel = "debug"\n')
+        _hang_up(w)
+        await w.until(lambda: "reloaded: logging.level: info -> debug" in daemon.said)
+        assert daemon.logged == ["debug"]
+
+
+async def test_a_log_that_cannot_be_opened_keeps_nothing_else_of_a_reload_from_being_in_force(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.log_problem = "logging.file: its folder is gone"
+    async with running(daemon) as w:
+        daemon.file.write_text(CHANGED + '[logging]\nlevel = "debug"\n')
+        daemon.desk.waiting.append(AskedFor("1", "reload", {}))
+        await w.until(lambda: bool(daemon.desk.answers))
+        [(ok, said)] = daemon.desk.answers
+        assert ok
+        assert said == (
+            f"logging.level: info -> debug; {TOLD}; "
+            "but the log goes on without its file until the next start: logging.file: its folder is gone"
+        )
+        assert daemon.plan.config.storage.sample_ticks_every == 77
+        assert [account.saved for account in daemon.accounts.values()] == [1, 1]
+        assert daemon.histories == [["logging.level: info -> debug", TOLD]] * 2
