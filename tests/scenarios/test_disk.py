@@ -550,19 +550,28 @@ def test_a_strategy_whose_parameters_changed_goes_on_with_the_new_ones(mode: str
     assert home.wrong("a") + home.unverified() == []
 
 
-@pytest.mark.parametrize("what", ["gone", "broken", "without the class"])
+@pytest.mark.parametrize("what", ["gone", "broken", "without the class", "cannot be made"])
 def test_a_strategys_file_that_cannot_be_used_is_refused_before_anything_is_touched(what: str, place: Path) -> None:
     file = place / "mine.py"
     file.write_text(Path(BAD).read_text())
     home = _with_an_open_trade(place, "monitor", f"{file}:Troubled")
     before = home.ours("a")
-    if what == "gone":
-        file.unlink()
-    else:
-        file.write_text("def broken(:\n" if what == "broken" else "nothing = 1\n")
+    match what:
+        case "gone":
+            file.unlink()
+        case "broken":
+            file.write_text("def broken(:\n")
+        case "without the class":
+            file.write_text("nothing = 1\n")
+        case _:
+            old, new = (
+                "    State = TroubleState\n",
+                "    def __init__(self, params):\n        self.x = params.nothing\n",
+            )
+            file.write_text(file.read_text().replace(old, old + new))
     life = home.live()
     assert life.code == 2
-    assert "strategies.bad.kind" in life.log
+    assert ("strategies.bad: " if what == "cannot be made" else "strategies.bad.kind: ") in life.log
     assert home.ours("a") == before
 
 

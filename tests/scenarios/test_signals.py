@@ -522,6 +522,10 @@ def test_a_reload_while_the_file_is_gone_or_a_strategy_file_is_broken_changes_no
         (place / "mine.py").write_text("raise SystemExit(3)\n")
         daemon.send(RELOAD)
         daemon.until(lambda: daemon.log.count("reload refused") + daemon.log.count("reloaded:") == 3, "no word")
+        (place / "mine.py").write_text(STRATEGY + "    def timeframes(self):\n        return {}['bars']\n")
+        daemon.send(RELOAD)
+        daemon.until(lambda: "timeframes() failed with KeyError: 'bars'" in daemon.log, "no word")
+        assert "reloaded:" not in daemon.log
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0, daemon.log
 

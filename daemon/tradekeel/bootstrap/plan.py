@@ -11,14 +11,15 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.problems import Reader, complete_instruments, look
 from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_config
+from tradekeel.config.words import join_path
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
-from tradekeel.errors import Defect
+from tradekeel.errors import ConfigError, Defect, InputError
 from tradekeel.feeds import FEEDS
 from tradekeel.strategies.base import AnyStrategy
-from tradekeel.strategies.registry import load_strategy_class
+from tradekeel.strategies.registry import load_strategy_class, wanted_timeframes
 
 
 class StrategyPlan(Struct, frozen=True, kw_only=True):
@@ -27,6 +28,7 @@ class StrategyPlan(Struct, frozen=True, kw_only=True):
     config: StrategyConfig
     cls: type[AnyStrategy]
     params: Struct
+    timeframes: tuple[str, ...]  # the bars that it wants
 
     def make(self) -> AnyStrategy:
         """The strategy object; pure, so one serves all its incarnations."""
@@ -56,10 +58,15 @@ class Plan(Struct, frozen=True, kw_only=True):
 def kinds(reader: Reader | None = None) -> Kinds:
     """The kinds that the configuration may name. ``reader`` is who is going to read its files, if not this process."""
     who = reader or Reader()
+
+    def load(kind: str, folder: Path) -> type[AnyStrategy]:
+        return load_strategy_class(who.place(kind), folder)
+
     return Kinds(
         feeds={name: kind.settings for name, kind in FEEDS.items()},
         venues={"paper": PaperSettings},
-        strategies=lambda kind, folder: load_strategy_class(who.place(kind), folder).Params,
+        strategies=lambda kind, folder: load(kind, folder).Params,
+        try_strategy=lambda kind, folder, params: wanted_timeframes(load(kind, folder), params),
         risk=RiskLimits,
         keys={(SignalFilter, "sessions"): SESSION_NAMES, (ModeRule, "sessions"): SESSION_NAMES},
         look=partial(look, reader=who),
@@ -84,11 +91,7 @@ def _nothing_is_wrong(path: str, sentence: str) -> None:
 
 def _account(config: Config, account: AccountConfig) -> AccountPlan:
     own = [strategy for strategy in config.strategies.values() if strategy.account == account.name]
-    strategies = [
-        StrategyPlan(config=strategy, cls=load_strategy_class(strategy.kind, config.folder), params=strategy.settings)
-        for strategy in own
-        if strategy.enabled
-    ]
+    strategies = [_strategy(config, strategy) for strategy in own if strategy.enabled]
     shared = _shared_instruments(strategies)
     return AccountPlan(
         config=account,
@@ -105,6 +108,15 @@ def _account(config: Config, account: AccountConfig) -> AccountPlan:
         drafts=tuple(strategy for strategy in own if not strategy.enabled),
         exits_at_venue=account.exits == "venue" and (not shared or account.hedging),
     )
+
+
+def _strategy(config: Config, strategy: StrategyConfig) -> StrategyPlan:
+    try:
+        cls = load_strategy_class(strategy.kind, config.folder)
+        timeframes = wanted_timeframes(cls, strategy.settings)
+    except InputError as error:  # its file has changed since it was looked at, or it says something else each time
+        raise ConfigError([f"{join_path('strategies', strategy.name)}: {error}"], str(config.source)) from error
+    return StrategyPlan(config=strategy, cls=cls, params=strategy.settings, timeframes=timeframes)
 
 
 def _shared_instruments(strategies: list[StrategyPlan]) -> dict[str, list[str]]:

@@ -434,9 +434,8 @@ class Builder:
         feed = self.plan.config.feeds[account.config.feed]
         timeframes: dict[str, tuple[str, ...]] = {}
         for strategy in account.strategies:
-            wanted = strategy.make().timeframes()
             for symbol in strategy.config.instruments:
-                timeframes[symbol] = tuple(dict.fromkeys((*timeframes.get(symbol, ()), *wanted)))
+                timeframes[symbol] = tuple(dict.fromkeys((*timeframes.get(symbol, ()), *strategy.timeframes)))
         clock: Clock = self.system.clock
         context = FeedContext(
             feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes, self._hashes

@@ -223,6 +223,11 @@ class _Reader:
                     self.decoder.problem(join_path(path, "kind"), str(error))
                 else:
                     settings = self.decoder.struct(params, type_, join_path(path, "params"))
+                if isinstance(settings, msgspec.Struct) and table.get("enabled") is not False:
+                    try:
+                        kinds.try_strategy(kind, self.source.parent, settings)
+                    except InputError as error:
+                        self.decoder.problem(path, str(error))
             if head is not INVALID:
                 strategies[name] = StrategyConfig(**_fields(head), name=name, settings=settings)
         return strategies

@@ -237,13 +237,16 @@ class Kinds(Struct, frozen=True, kw_only=True):
     """The Structs of the tables that belong to a kind, so that their problems are found in the same pass.
 
     ``strategies`` is asked with the kind as written and the folder of the file (a kind may be a file of the user's); it
-    raises :class:`InputError` for a kind that does not exist. ``keys`` says which keys the table in a field of such a Struct
-    may have, where the field's type takes any text. ``look`` finds what takes knowledge of trading to find.
+    raises :class:`InputError` for a kind that does not exist. ``try_strategy`` is asked with these and the decoded parameters of
+    a strategy that is enabled; it raises :class:`InputError` where one cannot be made of them. ``keys`` says which keys the
+    table in a field of such a Struct may have, where the field's type takes any text. ``look`` finds what takes knowledge of
+    trading to find.
     """
 
     feeds: Mapping[str, type[Struct]]
     venues: Mapping[str, type[Struct]]
     strategies: Callable[[str, Path], type[Struct]]
     risk: type[Struct]
+    try_strategy: Callable[[str, Path, Struct], object] = lambda kind, folder, params: None
     keys: Mapping[tuple[type[Struct], str], Collection[str]] = {}
     look: Callable[[Draft, Report], object] = lambda draft, report: None

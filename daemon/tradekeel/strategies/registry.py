@@ -13,11 +13,13 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
 from msgspec import Struct
 
+from tradekeel.domain.bars import parse_timeframe
 from tradekeel.errors import InputError
 from tradekeel.strategies.base import AnyStrategy, Strategy, check_strategy_class
 from tradekeel.strategies.donchian import DonchianBreakout
@@ -65,6 +67,28 @@ def load_strategy_class(kind: str, base_dir: Path) -> type[AnyStrategy]:
     return cls
 
 
+def wanted_timeframes(cls: type[AnyStrategy], params: Struct) -> tuple[str, ...]:
+    """Make a strategy with these parameters, and ask which bars it wants.
+
+    What it raises at that, or wants that there is not, is an InputError here, while somebody looks at a configuration: the
+    feed of the account, on which its other strategies trade, is built from the answer.
+    """
+    doing = "making it"
+    try:
+        strategy = cls(params)
+        doing = "timeframes()"
+        wanted: object = strategy.timeframes()
+        if not isinstance(wanted, Collection) or isinstance(wanted, str):
+            raise InputError(f"found {wanted!r}, allowed: a tuple of texts")
+        texts = tuple(dict.fromkeys(wanted))
+        for text in texts:
+            parse_timeframe(text)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a user's code raises is told
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        raise InputError(_problem_with(doing, error, Path(file or cls.__name__))) from None
+    return texts
+
+
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
@@ -107,17 +131,19 @@ def _import_file(path: Path) -> ModuleType:
         raise InputError(f"{where}: {error.msg}{shown}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a user's file raises on import is told
         del sys.modules[name]
-        raise InputError(_import_problem(error, path)) from None
+        raise InputError(_problem_with("importing it", error, path)) from None
     return module
 
 
-def _import_problem(error: BaseException, path: Path) -> str:
+def _problem_with(doing: str, error: BaseException, path: Path) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     where = f"{path}, line {lines[-1]}" if lines else str(path)
+    if isinstance(error, InputError):
+        return f"{where}: {doing}: {error}"
     hint = ""
     if isinstance(error, ModuleNotFoundError):
         hint = f". Install {error.name!r} beside tradekeel, or put its code into the strategy's file"
-    return f"{where}: importing it failed with {type(error).__name__}: {error}{hint}"
+    return f"{where}: {doing} failed with {type(error).__name__}: {error}{hint}"
 
 
 def _find_class(module: ModuleType, name: str, path: Path) -> type[AnyStrategy]:

@@ -180,6 +180,20 @@ def test_check_and_run_and_install_say_the_same(folder: Path) -> None:
     assert set(wanted) <= set(caught.value.problems)
 
 
+def test_a_strategy_that_cannot_be_made_of_its_parameters_is_a_problem_like_any_other(folder: Path) -> None:
+    (folder / "mine.py").write_text(OWN + "\n    def timeframes(self):\n        raise LookupError('no bars')\n")
+    path = written(folder, 'name = "demo"')
+    wanted = [
+        WRONG['name = "demo"'][1],
+        f"strategies.own: {folder}/mine.py, line 17: timeframes() failed with LookupError: no bars",
+    ]
+    assert [found[: len(line)] for found, line in zip(problems(path), wanted, strict=True)] == wanted
+    with pytest.raises(ConfigError, match="no bars"):
+        check_installed(path, folder / "demo.toml", {})
+    path.write_text(GOOD.replace('"mine.py:Mine"', '"mine.py:Mine"\nenabled = false'))
+    assert read_plan(path, {}).accounts, "nothing of it runs"
+
+
 def test_files_that_no_account_uses_need_not_be_there(folder: Path) -> None:
     path = written(folder, '"ticks"')
     path.write_text(path.read_text().replace('feed = "recorded"', 'feed = "market"').replace("GBP_USD", "EUR_USD"))

@@ -11,7 +11,7 @@ from tests.unit.strategies.driver import Market
 from tradekeel.errors import InputError
 from tradekeel.strategies.base import check_strategy_class
 from tradekeel.strategies.floor import FloorStrategy
-from tradekeel.strategies.registry import BUILT_IN, catalogue, load_strategy_class
+from tradekeel.strategies.registry import BUILT_IN, catalogue, load_strategy_class, wanted_timeframes
 
 GOOD = """\
 from __future__ import annotations
@@ -159,3 +159,37 @@ def test_a_class_that_is_no_strategy_says_how_to_become_one(tmp_path: Path):
 def test_a_state_that_is_not_frozen_is_told_with_the_line_of_the_class(tmp_path: Path):
     message = refused(tmp_path, GOOD.replace("State(Struct, frozen=True)", "State(Struct)"))
     assert message.startswith(f"{tmp_path / 'mine.py'}, line 8: Mine.State is not frozen. Write")
+
+
+@pytest.mark.parametrize(
+    ("code", "raises", "said"),
+    [
+        ("def __init__(self, params):\n        raise RuntimeError('odd pips only')", True,
+         "making it failed with RuntimeError: odd pips only"),
+        ("def timeframes(self):\n        return {4: '1m'}[self.params.pips]", True, "timeframes() failed with KeyError: 3"),
+        ("def timeframes(self):\n        raise SystemExit(3)", True, "timeframes() failed with SystemExit: 3"),
+        ("def timeframes(self):\n        return '1m'", False, "timeframes(): found '1m', allowed: a tuple of texts"),
+        ("def timeframes(self):\n        return ('7m',)", False, "timeframes(): timeframe '7m' does not divide a day evenly"),
+        ("def timeframes(self):\n        return (5,)", False, "timeframes() failed with TypeError"),
+    ],
+)  # fmt: skip
+def test_a_strategy_that_cannot_be_made_or_wants_no_bars_that_there_are_is_told_with_its_place(
+    code: str, raises: bool, said: str, tmp_path: Path
+):
+    file = tmp_path / "mine.py"
+    before = GOOD.partition("    def on_tick")[0]
+    file.write_text(before + f"    {code}\n")
+    cls = load_strategy_class("mine.py:Mine", tmp_path)
+    with pytest.raises(InputError) as caught:
+        wanted_timeframes(cls, cls.Params())
+    at = f", line {len(before.splitlines()) + 2}" if raises else ""
+    assert str(caught.value).startswith(f"{file}{at}: {said}")
+
+
+def test_what_a_strategy_wants_is_asked_with_its_parameters(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        GOOD + "    def timeframes(self):\n        return [f'{self.params.pips}m', '3m']\n"
+    )
+    cls = load_strategy_class("mine.py:Mine", tmp_path)
+    assert wanted_timeframes(cls, cls.Params()) == ("3m",)
+    assert wanted_timeframes(FloorStrategy, FloorStrategy.Params()) == ()
