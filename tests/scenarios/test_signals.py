@@ -294,6 +294,20 @@ def test_a_stop_flattens_also_where_a_strategist_dies_in_between_and_ends_the_pa
     assert home.wrong("a", ended=False) + home.unverified() == []
 
 
+@pytest.mark.parametrize("asked", [1, 2])
+def test_a_stop_flattens_also_where_the_account_dies_in_between(asked: int, place: Path) -> None:
+    home = _left_open(place, _held())
+    with caught_signals() as inbox:
+        actions = {"feed.arrived": send_at(1, signal.SIGTERM), "a/executor:EndWorking": fail_at(asked)}
+        life = home.live(actions, signals=inbox)
+    assert life.code == 0, life.log
+    assert "a/executor failed (InjectedFault" in life.log
+    assert "did not stop in order" not in life.log
+    assert home.execution("a")["status"] == "running", "it was stopped"
+    assert home.open_trades("a") == 0
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
 @pytest.mark.parametrize("on_stop", ["keep", "cancel_entries"])
 def test_a_stop_does_what_it_says_also_where_a_strategist_dies_in_its_on_stop(on_stop: str, place: Path) -> None:
     home = Home(place, _flattening(on_stop))

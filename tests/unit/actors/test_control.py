@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.unit.runtime.support import World, world
+from tests.unit.runtime.support import Boom, World, world
 from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSettings, SignalArrived
-from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe
+from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe, StopFeed
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.errors import ActorDied
@@ -69,14 +70,50 @@ class Slow(Actor):
             reply.fail(ActorDied("executor", "it says nothing"))
 
 
+class Market(Actor):
+    """A feed that takes its time to stop, and may die at it."""
+
+    def __init__(self, told: list[StopFeed], *, dies: int = 0) -> None:
+        self.told = told
+        self.dies = dies
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        assert isinstance(message, StopFeed)
+        assert reply is not None
+        self.told.append(message)
+        if len(self.told) <= self.dies:
+            raise Boom
+        await self.clock.sleep(10)
+        reply.send(True)
+
+
 def asked(*names: str) -> list[AskedFor]:
     return [AskedFor(f"{number}-{name}", name, {}) for number, name in enumerate(names)]
 
 
 def tree(desk: Drawer, executor: Actor, said: list[tuple[str, str]]) -> Callable[[World], Supervisor]:
     """Control and one account, with nothing but an executor."""
+
+    def root(this: World) -> Supervisor:
+        refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
+        control = control_of([refs], desk, said)
+        return Supervisor(
+            "root", children=[ChildSpec("executor", lambda: executor), ChildSpec("control", lambda: control)]
+        )
+
+    return root
+
+
+def control_of(
+    accounts: Sequence[AccountRefs],
+    desk: Drawer,
+    said: list[tuple[str, str]],
+    on_stop: str = "keep",
+    within_s: float = 1.0,
+) -> Control:
+    """Control over these accounts."""
     settings = ControlSettings(
-        name="t", on_stop="keep", stop_at_feed_end=False, stop_timeout_s=1.0, watchdog_every_s=1e6, books="memory"
+        name="t", on_stop=on_stop, stop_at_feed_end=False, stop_timeout_s=within_s, watchdog_every_s=1e6, books="memory"
     )
 
     async def reload() -> str:
@@ -85,12 +122,22 @@ def tree(desk: Drawer, executor: Actor, said: list[tuple[str, str]]) -> Callable
     def say(level: str, text: str, **fields: str) -> None:
         said.append((level, text))
 
+    return Control(settings, accounts, desk, Notifier(), reload, dict, say, lambda why: pytest.fail(why))
+
+
+def stopping(
+    told: Mapping[str, list[StopFeed]], said: list[tuple[str, str]], *, dies: int = 0
+) -> Callable[[World], Supervisor]:
+    """Control and accounts that are nothing but feeds, which take ten seconds to stop."""
+
+    def feed(name: str) -> Actor:
+        return Market(told[name], dies=dies)
+
     def root(this: World) -> Supervisor:
-        refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
-        control = Control(settings, [refs], desk, Notifier(), reload, dict, say, lambda why: pytest.fail(why))
-        return Supervisor(
-            "root", children=[ChildSpec("executor", lambda: executor), ChildSpec("control", lambda: control)]
-        )
+        refs = [AccountRefs(n, this.system.ref(f"{n}/executor"), this.system.ref(f"{n}/feed")) for n in told]
+        control = control_of(refs, Drawer(), said, "flatten", 30.0)
+        feeds = [ChildSpec(f"{name}/feed", partial(feed, name)) for name in told]
+        return Supervisor("root", children=[ChildSpec("control", lambda: control), *feeds])
 
     return root
 
@@ -141,8 +188,8 @@ async def test_what_became_of_a_command_is_in_the_log_a_refusal_as_a_warning() -
     assert desk.answered == ["1", "2", "3"]
 
 
-def ready(*held: str, trading: bool = True, why: str = "") -> AccountReady:
-    return AccountReady("a", trading, why, 0, 0, (), True, held)
+def ready(*held: str, trading: bool = True, why: str = "", account: str = "a") -> AccountReady:
+    return AccountReady(account, trading, why, 0, 0, (), True, held)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +213,46 @@ async def test_an_account_is_never_said_to_trade_while_something_holds_it(
             w.system.ref("control").latest("ready", message)
             await w.clock.settle()
     assert [text for _, text in said if text.startswith("a ")] == lines
+
+
+# --- stops ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_account_that_gets_ready_during_a_stop_is_stopped_too_and_waited_for() -> None:
+    told: dict[str, list[StopFeed]] = {"a": [], "b": []}
+    async with world(stopping(told, [])) as w:
+        control = w.system.ref("control")
+        control.latest("a", ready(account="a"))
+        await w.clock.settle()
+        control.control(SignalArrived(signal.SIGTERM))
+        await w.clock.advance(8)
+        control.latest("b", ready(account="b"))
+        await w.clock.advance(3)
+        assert [(len(asks), asks[0].on_stop, asks[0].again) for asks in told.values()] == [(1, "flatten", False)] * 2
+        assert not w.over, "b is not done"
+        await w.clock.advance(8)
+        assert w.over
+
+
+async def test_an_account_that_dies_while_it_is_stopped_is_asked_again_and_told_that_it_was() -> None:
+    told: dict[str, list[StopFeed]] = {"a": []}
+    said: list[tuple[str, str]] = []
+    async with world(stopping(told, said, dies=2)) as w:
+        control = w.system.ref("control")
+        control.latest("a", ready())
+        await w.clock.settle()
+        control.control(SignalArrived(signal.SIGTERM))
+        await w.until_over()
+    assert [ask.again for ask in told["a"]] == [False, True, True]
+    assert [text for level, text in said if level == "WARNING"] == []
+
+
+async def test_an_account_that_does_not_come_back_during_a_stop_is_given_up_when_its_time_is_over() -> None:
+    said: list[tuple[str, str]] = []
+    async with world(tree(Drawer(), Slow(), said)) as w:
+        control = w.system.ref("control")
+        control.latest("a", ready())
+        await w.clock.settle()
+        control.control(SignalArrived(signal.SIGTERM))
+        await w.until_over()
+    assert ("WARNING", "a did not stop in order, its last saved state stands: feed: not running") in said

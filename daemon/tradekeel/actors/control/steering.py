@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tradekeel.actors.control.reloading import Reloading
 from tradekeel.actors.control.shell import ASK_TIMEOUT_S, AccountRefs, AskedFor
-from tradekeel.domain.protocol import NOTHING_DONE, AccountCommand, Command, StopFeed
+from tradekeel.domain.protocol import NOTHING_DONE, AccountCommand, AccountReady, Command, StopFeed
 from tradekeel.runtime.actor import Lane
 from tradekeel.runtime.errors import ActorDied, ActorError
 from tradekeel.runtime.loop import in_order
@@ -159,34 +159,57 @@ class Steering(Reloading):
         if self._stopping:
             return
         self._stopping = True
+        self._stop_reason = reason
         self._say("INFO", f"stopping: {reason}")
         self._notify.stopping(f"stopping: {reason}")
-        self._stop_in_order(reason)
+        self._stop_in_order()
 
-    def _stop_in_order(self, reason: str) -> None:
+    def _stop_in_order(self) -> None:
         """Every account at once; the last one that is done ends the rest."""
-        ready = (name for name, account in self._ready.items() if account.reconciled)
-        self._unstopped = {name for name in ready if name not in self._ended}
-        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.stop_extend_s)
-        for name in self._unstopped:
-            self.spawn(self._stop_account, self._accounts[name], reason)
-        if not self._unstopped:  # before recovery is done there is nothing to save
-            self.system.request_stop()
+        for name, ready in self._ready.items():
+            if ready.reconciled and name not in self._ended:
+                self._begin_to_stop(self._accounts[name])
+        self._end_when_stopped()  # before recovery is done there is nothing to save
 
-    async def _stop_account(self, refs: AccountRefs, reason: str) -> None:
-        deadline_s = self.clock.monotonic() + self.settings.stop_timeout_s
+    def _account_ready(self, ready: AccountReady) -> None:
+        """One that gets ready while others are being stopped, or comes back from a crash behind its stop, must not trade on."""
+        super()._account_ready(ready)
+        name = ready.account
+        stops = self._stop_reason and not self._stopped
+        if stops and ready.reconciled and name not in self._unstopped and name not in self._ended:
+            self._begin_to_stop(self._accounts[name])
+
+    def _begin_to_stop(self, refs: AccountRefs) -> None:
+        self._unstopped.add(refs.account)
+        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.stop_extend_s)
+        self.spawn(self._stop_account, refs)
+
+    async def _stop_account(self, refs: AccountRefs) -> None:
+        """An account that dies at it comes back, and is asked again until its time is over."""
+        deadline_s, again = self.clock.monotonic() + self.settings.stop_timeout_s, False
         while self.rebuilding == refs.account and self.clock.monotonic() < deadline_s:
             await self.clock.sleep(TELL_AGAIN_S)
-        try:
-            await refs.feed.ask(
-                StopFeed(reason, self.settings.on_stop, self.settings.stop_timeout_s / 2),
-                timeout_s=self.settings.stop_timeout_s,
-            )
-        except ActorError as error:
-            why = f"{refs.account} did not stop in order, its last saved state stands: {error}"
-            self._say("WARNING", why, account=refs.account)
+        while True:
+            left_s = max(deadline_s - self.clock.monotonic(), TELL_AGAIN_S)
+            was_there = refs.feed.alive
+            try:
+                await refs.feed.ask(
+                    StopFeed(self._stop_reason, self.settings.on_stop, left_s / 2, again), timeout_s=left_s
+                )
+            except ActorError as error:
+                if isinstance(error, ActorDied) and left_s > TELL_AGAIN_S:
+                    again = again or was_there
+                    await self.clock.sleep(TELL_AGAIN_S)
+                    continue
+                why = f"{refs.account} did not stop in order, its last saved state stands: {error}"
+                self._say("WARNING", why, account=refs.account)
+            break
         self._unstopped.discard(refs.account)
+        self._end_when_stopped()
+
+    def _end_when_stopped(self) -> None:
         if not self._unstopped:
+            self._stopped = True
             self.system.request_stop()
 
 

@@ -216,6 +216,7 @@ class StopFeed(Struct, frozen=True):
     reason: str
     on_stop: str  # keep, cancel_entries, flatten
     within_s: float = 5.0  # how long flattening may wait for the market
+    again: bool = False  # it was asked before, and died at it: what is left to do is done where the journal ends
 
 
 class JournalReached(Struct, frozen=True):
