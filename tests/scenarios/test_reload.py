@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.campaigns.faults import workplace
@@ -187,6 +189,49 @@ def test_where_an_account_fails_while_histories_are_written_nothing_is_in_force_
     assert _reloads(life) == []
     assert _history(home, "a") == []
     assert home.wrong("a", "b") + home.unverified() == []
+
+
+OWN = """
+from msgspec import Struct
+from tradekeel.domain.messages import Emit
+from tradekeel.strategies.base import Strategy
+from tradekeel.strategies.parameters import Parameters
+
+class Params(Parameters, frozen=True, kw_only=True):
+    pass
+
+class State(Struct, frozen=True):
+    ticks: int = 0
+
+class Mine(Strategy[Params, State]):
+    Params = Params
+    State = State
+
+    def on_tick(self, tick, state, context):
+        return State(state.ticks + 1), (Emit(type="says", data={"version": VERSION, "ticks": state.ticks}),)
+"""
+
+
+def test_changed_code_of_a_strategy_is_in_force_behind_a_reload_and_the_history_tells_of_it(place: Path) -> None:
+    head = configs.head() + configs.market(400, speed="500") + configs.account("a")
+    home = Home(place, head + configs.strategy("own", "a", "mine.py:Mine", ""))
+    file = place / "mine.py"
+    file.write_text(OWN.replace("VERSION", "1"))
+
+    def change() -> None:
+        file.write_text(OWN.replace("VERSION", "2"))
+        os.kill(os.getpid(), RELOAD)
+
+    life = _live(home, {"a/executor:Decide": _once(change, 20)})
+    assert life.code == 0, life.log
+    old, new = (hashlib.sha256(OWN.replace("VERSION", v).encode()).hexdigest()[:12] for v in "12")
+    assert _reloads(life) == [f"strategies.own.code: {old} -> {new}"]
+    assert _history(home, "a") == [(old, new)]
+    said = [msgspec.json.decode(row["data"]) for row in home.rows("strategy_events") if row["type"] == "says"]
+    versions = [one["version"] for one in said]
+    assert versions == sorted(versions)
+    assert set(versions) == {1, 2}
+    assert [one["ticks"] for one in said] == list(range(400)), "each tick once, and the state goes on"
 
 
 def test_a_log_that_cannot_be_opened_again_keeps_nothing_of_a_reload_from_being_in_force(place: Path) -> None:

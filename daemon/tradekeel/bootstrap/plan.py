@@ -19,7 +19,7 @@ from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
 from tradekeel.errors import ConfigError, Defect, InputError
 from tradekeel.feeds import FEEDS
 from tradekeel.strategies.base import AnyStrategy
-from tradekeel.strategies.registry import load_strategy_class, wanted_timeframes
+from tradekeel.strategies.registry import load_strategy, load_strategy_class, wanted_timeframes
 
 
 class StrategyPlan(Struct, frozen=True, kw_only=True):
@@ -28,6 +28,7 @@ class StrategyPlan(Struct, frozen=True, kw_only=True):
     config: StrategyConfig
     cls: type[AnyStrategy]
     params: Struct
+    code: str  # which content its file has: a reload compares it
     timeframes: tuple[str, ...]  # the bars that it wants
 
     def make(self) -> AnyStrategy:
@@ -112,11 +113,15 @@ def _account(config: Config, account: AccountConfig) -> AccountPlan:
 
 def _strategy(config: Config, strategy: StrategyConfig) -> StrategyPlan:
     try:
-        cls = load_strategy_class(strategy.kind, config.folder)
-        timeframes = wanted_timeframes(cls, strategy.settings)
+        loaded = load_strategy(strategy.kind, config.folder)
+        if type(strategy.settings) is not loaded.cls.Params:
+            raise InputError("its file was changed while it was read: try again")
+        timeframes = wanted_timeframes(loaded.cls, strategy.settings)
     except InputError as error:  # its file has changed since it was looked at, or it says something else each time
         raise ConfigError([f"{join_path('strategies', strategy.name)}: {error}"], str(config.source)) from error
-    return StrategyPlan(config=strategy, cls=cls, params=strategy.settings, timeframes=timeframes)
+    return StrategyPlan(
+        config=strategy, cls=loaded.cls, params=strategy.settings, code=loaded.code, timeframes=timeframes
+    )
 
 
 def _shared_instruments(strategies: list[StrategyPlan]) -> dict[str, list[str]]:

@@ -3,7 +3,8 @@
 All or nothing. If anything is wrong with the file, if a single value differs that needs a restart, or if an account that
 it concerns cannot take it at this moment, nothing is changed and the answer says what it was. What can change is applied
 by building the parts that it concerns anew from the new plan: they recover from the disk as they would after a crash, so
-there is no second way of changing a running part, and the one there is is exercised.
+there is no second way of changing a running part, and the one there is is exercised. The code in a strategy's file is a
+value like any other, told by the digest of the file.
 Each change is a row of ``parameter_history``, durable before it takes effect. What is interrupted behind that point is in
 force for whoever starts from then on, and the answer says who has not taken it over.
 """
@@ -20,11 +21,13 @@ from msgspec import Struct
 from tradekeel.actors.control import Control, ControlSettings
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.config import AccountConfig, Change, diff
+from tradekeel.config.words import join_path
 from tradekeel.domain.protocol import AccountStatus, ChangeParameters, Describe, StopFeed
 from tradekeel.domain.records import ParameterChange
 from tradekeel.errors import InputError, NotReady, Unfinished
 from tradekeel.runtime.actor import ActorRef, Lane
 from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.loop import Worker
 from tradekeel.runtime.reference import ask_each
 from tradekeel.runtime.system import ActorSystem
 
@@ -83,6 +86,7 @@ def steps_of(old: Plan, new: Plan) -> list[Step]:
             refused.append(change.path)
         else:
             steps.append(step)
+    steps.extend(_changed_code(old, new))
     if old.instruments != new.instruments and not any(path.startswith("instruments") for path in refused):
         refused.append("instruments")
     if old.config.state_dir != new.config.state_dir:
@@ -113,6 +117,22 @@ def _step(change: Change, new: Plan) -> Step | None:
     return None
 
 
+def _changed_code(old: Plan, new: Plan) -> list[Step]:
+    """Strategies whose files have another content. A kind that changes is a value of the file's, and needs a restart."""
+    before = {one.config.name: one for account in old.accounts for one in account.strategies}
+    return [
+        Step(
+            Change(f"{join_path('strategies', one.config.name)}.code", was.code, one.code),
+            ACCOUNT,
+            account.config.name,
+            one.config.name,
+        )
+        for account in new.accounts
+        for one in account.strategies
+        if (was := before.get(one.config.name)) is not None and was.code != one.code
+    ]
+
+
 def _listed(words: Sequence[str]) -> str:
     more = f" and {len(words) - SHOWN_MAX} more" if len(words) > SHOWN_MAX else ""
     return ", ".join(words[:SHOWN_MAX]) + more
@@ -123,6 +143,10 @@ class Built(Protocol):
 
     plan: Plan
     control: Control | None
+
+    @property
+    def reader(self) -> Worker:
+        """Who reads the file: what it names is opened, and the code of strategies runs, for as long as that takes."""
 
     def control_settings(self) -> ControlSettings:
         """What the plan in force says about control."""
@@ -147,7 +171,7 @@ class Reloader:
         where something was.
         """
         old = self.builder.plan
-        new = read_plan(old.config.source, self._environ)
+        new = await self.builder.reader.call(read_plan, old.config.source, self._environ)
         steps = steps_of(old, new)
         if not steps:
             return "nothing has changed"

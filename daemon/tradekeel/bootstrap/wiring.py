@@ -111,6 +111,7 @@ class Builder:
         self._chronicles: dict[str, Chronicle] = {}
         self._workers: dict[str, BlockingWorker] = {}
         self._data = self._worker("data")
+        self.reader = self._worker("configuration")  # has a thread once there is a reload
         self.control: Control | None = None  # the one that lives, or lived last
 
     # --- before anything is started ---------------------------------------------------------------------------------------

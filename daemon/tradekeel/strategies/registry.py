@@ -31,6 +31,16 @@ BUILT_IN: dict[str, type[AnyStrategy]] = {cls.kind: cls for cls in (FloorStrateg
 """The strategies that come with Tradekeel, by their kind."""
 
 
+CODE_DIGITS = 12
+
+
+class LoadedStrategy(Struct, frozen=True):
+    """The class of a kind, and which code that is: the beginning of the file's SHA-256; "" for what comes with Tradekeel."""
+
+    cls: type[AnyStrategy]
+    code: str
+
+
 class KindInfo(Struct, frozen=True, kw_only=True):
     """A kind of strategy as `tradekeel strategies` shows it."""
 
@@ -51,20 +61,26 @@ def catalogue() -> tuple[KindInfo, ...]:
 
 def load_strategy_class(kind: str, base_dir: Path) -> type[AnyStrategy]:
     """The class of a built-in kind, or of ``file.py:ClassName`` relative to ``base_dir``, checked against the contract."""
+    return load_strategy(kind, base_dir).cls
+
+
+def load_strategy(kind: str, base_dir: Path) -> LoadedStrategy:
+    """The class as by :func:`load_strategy_class`, and which code it is of."""
     if kind in BUILT_IN:
-        return BUILT_IN[kind]
+        return LoadedStrategy(BUILT_IN[kind], "")
     file_name, colon, class_name = kind.rpartition(":")
     if not colon:
         raise InputError(_unknown_kind(kind))
     if not class_name.isidentifier() or not file_name.endswith(".py"):
         raise InputError(f'{kind!r} is no strategy: write a file and a class in it, like "my_strategy.py:MyStrategy"')
     path = _resolved(base_dir / file_name)
-    cls = _find_class(_import_file(path), class_name, path)
+    source = _read(path)
+    cls = _find_class(_import_file(path, source), class_name, path)
     try:
         check_strategy_class(cls)
     except InputError as error:
         raise InputError(f"{path}, line {_line_of(cls)}: {error}") from None
-    return cls
+    return LoadedStrategy(cls, hashlib.sha256(source).hexdigest()[:CODE_DIGITS])
 
 
 def wanted_timeframes(cls: type[AnyStrategy], params: Struct) -> tuple[str, ...]:
@@ -102,16 +118,19 @@ def _unknown_kind(kind: str) -> str:
     return f'unknown strategy {kind!r}: {meant} A strategy of your own is named "my_strategy.py:MyStrategy"'
 
 
-def _import_file(path: Path) -> ModuleType:
-    """The module of a strategy file. The same content at the same place is imported once; changed content anew."""
+def _read(path: Path) -> bytes:
     try:
-        source = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(
             f"{path} does not exist: a strategy's file is looked for relative to the folder of the configuration file"
         ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _import_file(path: Path, source: bytes) -> ModuleType:
+    """The module of a strategy file. The same content at the same place is imported once; changed content anew."""
     digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=8).hexdigest()
     name = f"_tradekeel_strategy_{path.stem}_{digest}"
     known = sys.modules.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,33 @@ def test_one_value_that_cannot_change_refuses_all(tmp_path: Path) -> None:
 
 def test_the_same_meaning_written_otherwise_is_no_change(tmp_path: Path) -> None:
     assert steps_of(plan(tmp_path), plan(tmp_path, "quantity_max = 1000", 'quantity_max = "1000.0"  # as before')) == []
+
+
+OWN = """
+from msgspec import Struct
+from tradekeel.strategies.base import Strategy
+from tradekeel.strategies.parameters import Parameters
+class Params(Parameters, frozen=True, kw_only=True):
+    n: int = 1
+class State(Struct, frozen=True):
+    pass
+class Mine(Strategy[Params, State]):
+    Params = Params
+    State = State
+"""
+
+
+def test_the_code_of_a_strategys_file_is_a_value_like_any_other(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN)
+    with_own = ('kind = "floor"\naccount = "two"', 'kind = "mine.py:Mine"\naccount = "two"')
+    before = plan(tmp_path, *with_own)
+    assert steps_of(before, plan(tmp_path, *with_own)) == []
+    mine.write_text(OWN + "# another one")
+    [step] = steps_of(before, plan(tmp_path, *with_own))
+    assert (step.scope, step.account, step.strategy) == (ACCOUNT, "two", "floor")
+    old, new = (hashlib.sha256(text.encode()).hexdigest()[:12] for text in (OWN, OWN + "# another one"))
+    assert str(step) == f"strategies.floor.code: {old} -> {new}"
 
 
 def test_values_are_shown_as_a_person_writes_them() -> None:

@@ -6,10 +6,10 @@ The accounts are small actors that answer as executors and feeds do.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
@@ -22,6 +22,7 @@ from tradekeel.domain.records import Latch
 from tradekeel.errors import InputError
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
+from tradekeel.runtime.loop import InlineWorker, Worker
 from tradekeel.runtime.notify import Notifier
 from tradekeel.runtime.supervisor import Supervisor
 
@@ -48,6 +49,8 @@ account = "two"
 instruments = ["EUR_USD"]
 """
 CHANGED = CONFIG.replace("sample_ticks_every = 40", "sample_ticks_every = 77")
+P = ParamSpec("P")
+T = TypeVar("T")
 TOLD = "storage.sample_ticks_every: 40 -> 77"
 NOON_NS = 1_704_200_400_000_000_000
 
@@ -127,6 +130,18 @@ class Desk:
         """Nobody looks."""
 
 
+class SlowWorker(InlineWorker):
+    """One that takes its time on the manual clock."""
+
+    def __init__(self, this: World, seconds: float) -> None:
+        super().__init__()
+        self._this, self._seconds = this, seconds
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        await self._this.clock.sleep(self._seconds)
+        return await super().call(function, *args, **kwargs)
+
+
 class Daemon:
     """Control, a reloader, and two accounts."""
 
@@ -138,6 +153,7 @@ class Daemon:
         self.accounts = {"one": Account(), "two": Account()}
         self.desk = Desk()
         self.said: list[str] = []
+        self.reader: Worker = InlineWorker()
         self.log_problem = ""  # why the log cannot be opened as a plan says
         self.logged: list[str] = []  # the levels that the log was opened with
 
@@ -291,3 +307,16 @@ async def test_a_log_that_cannot_be_opened_keeps_nothing_else_of_a_reload_from_b
         assert daemon.plan.config.storage.sample_ticks_every == 77
         assert [account.saved for account in daemon.accounts.values()] == [1, 1]
         assert daemon.histories == [["logging.level: info -> debug", TOLD]] * 2
+
+
+async def test_a_file_that_takes_long_to_read_holds_up_nobody(tmp_path: Path) -> None:
+    """Code in it is run, and a strategy's file may import for as long as it likes."""
+    daemon = Daemon(tmp_path)
+    async with running(daemon) as w:
+        daemon.reader = SlowWorker(w, 100.0)
+        _hang_up(w)
+        await w.clock.advance(50.0)
+        daemon.desk.waiting.append(AskedFor("1", "dance", {}))
+        await w.until(lambda: bool(daemon.desk.answers))
+        assert daemon.histories == [[], []]
+        await w.until(lambda: f"reloaded: {TOLD}" in daemon.said)
