@@ -139,8 +139,12 @@ class Mailbox:
         if not self.put(message, reply):
             self._senders.append(_Waiting(Envelope(message, reply), None))
 
-    def withdraw(self, *, admitted: asyncio.Future[bool] | None = None, reply: Reply | None = None) -> None:
-        """Take back mail that still waits for room: its sender gave up. Mail that moved in stays."""
+    def withdraw(self, *, admitted: asyncio.Future[bool] | None = None, reply: Reply | None = None) -> bool:
+        """Take back mail whose sender gave up: what still waits for room, and a control request that nobody has taken yet.
+
+        Other mail that moved in stays. True if there was any to take back.
+        """
+        before = len(self._senders) + len(self._control)
         if self._senders:
             self._senders = deque(
                 waiting
@@ -148,6 +152,10 @@ class Mailbox:
                 if (admitted is None or waiting.admitted is not admitted)
                 and (reply is None or waiting.envelope.reply is not reply)
             )
+        if reply is not None and self._control:
+            # It would be done behind the asker's back; and while nobody takes mail these would fill the lane.
+            self._control = deque(envelope for envelope in self._control if envelope.reply is not reply)
+        return len(self._senders) + len(self._control) < before
 
     def put_control(self, message: Any, reply: Reply | None = None) -> None:
         """Queue on the control lane; raises :class:`MailboxFull` when it is full."""

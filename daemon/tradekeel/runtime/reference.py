@@ -43,13 +43,17 @@ class Request:
         self._reply = reply
         self._timer = timer
 
-    def close(self) -> None:
-        """The answer came, or nobody waits for it any more: then mail that has not moved in is taken back."""
+    def close(self) -> bool:
+        """The answer came, or nobody waits for it any more: then mail that nobody has taken is taken back, if it can be.
+
+        True if it was: then nobody has heard of it, and nobody will.
+        """
         self._timer.cancel()
         self.future.cancel()
-        if self._reply in self._box.unanswered:
-            self._box.unanswered.discard(self._reply)
-            self._box.withdraw(reply=self._reply)
+        if self._reply not in self._box.unanswered:
+            return False
+        self._box.unanswered.discard(self._reply)
+        return self._box.withdraw(reply=self._reply)
 
 
 class ActorRef:

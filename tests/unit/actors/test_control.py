@@ -27,6 +27,8 @@ class Drawer:
         self.taken: list[str] = []
         self.answered: list[str] = []
         self.latches: list[str] = []
+        self.said: list[tuple[bool, str]] = []
+        self.statuses = 0
 
     def pending(self) -> Sequence[AskedFor]:
         waiting = [asked for asked in self.waiting if asked.id not in self.taken]
@@ -37,6 +39,7 @@ class Drawer:
 
     def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
         self.answered.append(asked.id)
+        self.said.append((ok, message))
 
     def hold(self, scope: str, reason: str) -> None:
         self.latches.append(scope)
@@ -45,7 +48,8 @@ class Drawer:
         self.latches.clear()
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Nobody looks."""
+        """Nobody looks at more than how often it is written."""
+        self.statuses += 1
 
 
 class Slow(Actor):
@@ -68,6 +72,23 @@ class Slow(Actor):
         elif isinstance(message, Describe):
             assert reply is not None
             reply.fail(ActorDied("executor", "it says nothing"))
+
+
+class Loading(Slow):
+    """An executor that reads a long journal before it takes its mail."""
+
+    def __init__(self, for_s: float) -> None:
+        super().__init__()
+        self.for_s = for_s
+
+    async def on_start(self) -> None:
+        await self.clock.sleep(self.for_s)
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        await super().handle(message, reply)
+        for kept in self.kept:
+            kept.send("done")
+        self.kept.clear()
 
 
 class Market(Actor):
@@ -98,7 +119,11 @@ def tree(desk: Drawer, executor: Actor, said: list[tuple[str, str]]) -> Callable
         refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
         control = control_of([refs], desk, said)
         return Supervisor(
-            "root", children=[ChildSpec("executor", lambda: executor), ChildSpec("control", lambda: control)]
+            "root",
+            children=[
+                ChildSpec("control", lambda: control),
+                ChildSpec("executor", lambda: executor, start_timeout_s=None),
+            ],
         )
 
     return root
@@ -256,3 +281,57 @@ async def test_an_account_that_does_not_come_back_during_a_stop_is_given_up_when
         control.control(SignalArrived(signal.SIGTERM))
         await w.until_over()
     assert ("WARNING", "a did not stop in order, its last saved state stands: feed: not running") in said
+
+
+# --- an account that takes no mail for long -------------------------------------------------------------------------------
+
+
+async def test_a_command_that_is_said_not_to_have_been_taken_is_not_done_later() -> None:
+    desk, executor = Drawer(), Loading(15.0)
+    async with world(tree(desk, executor, [])) as w:
+        desk.waiting = asked("pause")
+        w.system.ref("control").control(SignalArrived(signal.SIGURG))
+        await w.clock.advance(60)
+    assert desk.said == [(False, "a did not take it: executor did not answer AccountCommand within 10 s")]
+    assert executor.heard == []
+
+
+async def test_a_command_that_was_taken_and_is_not_answered_is_not_said_not_to_have_been_taken() -> None:
+    desk, executor = Drawer(), Slow()
+    async with world(tree(desk, executor, [])) as w:
+        desk.waiting = asked("pause")
+        w.system.ref("control").control(SignalArrived(signal.SIGURG))
+        await w.clock.advance(15)
+    [(ok, said)] = desk.said
+    assert not ok
+    assert said.startswith("a has heard it, and may have done it or not (see its status): ")
+    assert executor.heard == [Command.PAUSE]
+
+
+async def test_what_a_signal_asks_for_waits_for_an_account_however_long_it_loads() -> None:
+
+    desk, executor, said = Drawer(), Loading(3_600.0), list[tuple[str, str]]()
+    async with world(tree(desk, executor, said)) as w:
+        w.system.ref("control").control(SignalArrived(signal.SIGUSR1))
+        for _ in range(30):
+            await w.clock.advance(60)
+            assert w.system.snapshot()["executor"].mail_depth <= 2
+        w.system.ref("control").control(SignalArrived(signal.SIGUSR2))
+        await w.clock.advance(1_900)
+        assert executor.heard == [Command.RESUME], "the newest"
+    assert len([text for level, text in said if level == "WARNING"]) == 1
+
+
+async def test_the_status_stays_fresh_while_accounts_say_nothing() -> None:
+    desk = Drawer()
+
+    def root(this: World) -> Supervisor:
+        names = "abcdef"
+        refs = [AccountRefs(n, this.system.ref(f"{n}/executor"), this.system.ref(f"{n}/feed")) for n in names]
+        loading = [ChildSpec(f"{n}/executor", lambda: Loading(100.0), start_timeout_s=None) for n in names]
+        control = control_of(refs, desk, [])
+        return Supervisor("root", children=[ChildSpec("control", lambda: control), *loading])
+
+    async with world(root) as w:
+        await w.clock.advance(20)
+        assert desk.statuses >= 10

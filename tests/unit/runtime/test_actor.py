@@ -226,6 +226,25 @@ async def test_a_request_waits_for_room_within_its_deadline_and_is_withdrawn_aft
         assert handled == [("sleep", 10), 0, 1, 2, 3]
 
 
+async def test_a_control_request_that_expires_before_anybody_takes_it_is_never_handled_and_leaves_its_place():
+    handled: list[Any] = []
+    async with world(tree(lambda w: Recorder(w, handled))) as w:
+        ref = w.system.ref("a")
+        await ref.send(("sleep", 10))
+        await w.clock.settle()
+
+        async def ask(number: int) -> None:
+            with pytest.raises(RequestTimeout):
+                await ref.ask(number, timeout_s=1, lane=Lane.CONTROL)
+
+        for number in range(5):  # more than the lane holds
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, number)
+                await w.clock.advance(1)
+        await w.clock.advance(10)
+        assert handled == [("sleep", 10)]
+
+
 async def test_control_requests_overtake_and_overflow_to_the_sender():
     handled: list[Any] = []
     async with world(tree(lambda w: Recorder(w, handled))) as w:

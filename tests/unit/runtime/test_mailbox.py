@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tradekeel.runtime.errors import MailboxFull
 from tradekeel.runtime.mailbox import Mailbox, MailboxLimits
+from tradekeel.runtime.reply import Reply
 
 LIMITS = MailboxLimits(control_max=3, results_max=4, reliable_max=5, latest_keys_max=3)
 
@@ -212,6 +213,18 @@ async def test_a_sender_that_gives_up_takes_its_waiting_mail_with_it():
     assert messages(box.take(10)) == ["stays"]
     assert stays.result() is True
     assert not gives_up.done()
+
+
+async def test_a_control_request_that_nobody_has_taken_can_be_taken_back_and_work_that_moved_in_cannot():
+    box = mailbox()
+    futures = [asyncio.get_running_loop().create_future() for _ in range(3)]
+    mine, other, work = (Reply(future, box.unanswered) for future in futures)
+    box.put_control("mine", mine)
+    box.put_control("other", other)
+    box.put_request("work", work)
+    assert [box.withdraw(reply=reply) for reply in (mine, mine, work)] == [True, False, False]
+    assert messages(box.take(10)) == ["other", "work"]
+    assert not box.withdraw(reply=other), "it was taken"
 
 
 async def test_a_cancelled_senders_place_goes_to_the_next():

@@ -13,12 +13,15 @@ from tradekeel.actors.control.reloading import Reloading
 from tradekeel.actors.control.shell import ASK_TIMEOUT_S, AccountRefs, AskedFor
 from tradekeel.domain.protocol import NOTHING_DONE, AccountCommand, AccountReady, Command, StopFeed
 from tradekeel.runtime.actor import Lane
-from tradekeel.runtime.errors import ActorDied, ActorError
+from tradekeel.runtime.errors import ActorDied, ActorError, RequestTimeout
 from tradekeel.runtime.loop import in_order
+from tradekeel.runtime.reference import Request
 
 OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
 """What a person may say has become of an order that nobody else can tell."""
 TELL_AGAIN_S = 0.02
+HAND_OVER_AGAIN_S = 1.0
+"""How soon an account is told again what a signal asked for, where it has not taken it."""
 BESIDE = ("reload", "stop")
 """Commands of the process: they wait for no other. The rest is obeyed one after another; a kill waits for a release only."""
 LOOK_EVERY_S = 0.25
@@ -128,29 +131,46 @@ class Steering(Reloading):
             self._steering[name] = message
 
     async def _hand_over(self, refs: AccountRefs) -> None:
+        told = ""
         while True:
             message = self._steering[refs.account]
             taken, said = await self._tell(refs, message)
-            self._say(
-                "INFO" if taken else "WARNING", said if taken else f"{said}; it is told again", account=refs.account
-            )
+            if taken:
+                self._say("INFO", said, account=refs.account)
+            elif said != told:
+                told = said
+                self._say("WARNING", f"{said}; it is told again until it does", account=refs.account)
             if taken and self._steering[refs.account] is message:
                 del self._steering[refs.account]
                 return
+            await self.clock.sleep(TELL_AGAIN_S if taken else HAND_OVER_AGAIN_S)
 
     async def _tell(self, refs: AccountRefs, message: AccountCommand) -> tuple[bool, str]:
-        """An account that is between two incarnations is waited for; one that is there and does not answer is not."""
+        """An account that is between two incarnations is waited for; one that is there and does not answer is not.
+
+        What it has not taken by then is taken back: it is not done behind the back of who was told so.
+        """
         deadline_s = self.clock.monotonic() + ASK_TIMEOUT_S
         while True:
             left_s = deadline_s - self.clock.monotonic()
+            request: Request | None = None
             try:
-                return True, await refs.executor.ask(message, timeout_s=max(left_s, TELL_AGAIN_S), lane=Lane.CONTROL)
+                request = refs.executor.begin(message, timeout_s=max(left_s, TELL_AGAIN_S), lane=Lane.CONTROL)
+                return True, await request.future
             except ActorDied as error:
                 if left_s <= 0:
                     return False, f"{refs.account} did not take it: {error}"
-                await self.clock.sleep(TELL_AGAIN_S)
+            except RequestTimeout as error:
+                assert request is not None
+                if request.close():
+                    return False, f"{refs.account} did not take it: {error}"
+                return False, f"{refs.account} has heard it, and may have done it or not (see its status): {error}"
             except ActorError as error:
                 return False, f"{refs.account} did not take it: {error}"
+            finally:
+                if request is not None:
+                    request.close()
+            await self.clock.sleep(TELL_AGAIN_S)
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 

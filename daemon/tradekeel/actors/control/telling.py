@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from tradekeel.actors.control.shell import ASK_TIMEOUT_S, Pace, Shell
+from tradekeel.actors.control.shell import AccountRefs, Pace, Shell
 from tradekeel.domain.protocol import AccountReady, AccountStatus, Alert, Describe, FeedEnded, FeedProgress
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Lane, Reply
 from tradekeel.runtime.errors import ActorError
+from tradekeel.runtime.loop import in_order
 from tradekeel.runtime.watchdog import Stuck
 
 ALERTS_KEPT_MAX = 20
 STATUS_EVERY_S = 1.0
+DESCRIBE_TIMEOUT_S = 1.0
 
 
 class Telling(Shell):
@@ -132,15 +135,8 @@ class Telling(Shell):
 
     async def describe(self) -> dict[str, Any]:
         """Everything there is to say about this process, as JSON values."""
-        accounts: dict[str, Any] = {}
-        for name, refs in self._accounts.items():
-            try:
-                status = await refs.executor.ask(Describe(), timeout_s=ASK_TIMEOUT_S, lane=Lane.CONTROL)
-            except ActorError as error:
-                accounts[name] = {"state": f"no answer: {error}"}
-                continue
-            assert isinstance(status, AccountStatus)
-            accounts[name] = {field: getattr(status, field) for field in status.__struct_fields__}
+        asks = [partial(self._described, refs) for refs in self._accounts.values()]
+        accounts = dict(zip(self._accounts, await in_order(asks, len(asks)), strict=True)) if asks else {}
         rates = {name: pace.ticks_per_s for name, pace in self.pace.items()}
         return {
             "name": self.settings.name,
@@ -163,6 +159,15 @@ class Telling(Shell):
             "alerts": list(self._alerts),
             **self._status_of_process(),
         }
+
+    async def _described(self, refs: AccountRefs) -> dict[str, Any]:
+        """What an account says of itself. One that is busy for long is not waited for: the others' news would get old."""
+        try:
+            status = await refs.executor.ask(Describe(), timeout_s=DESCRIBE_TIMEOUT_S, lane=Lane.CONTROL)
+        except ActorError as error:
+            return {"state": f"no answer: {error}"}
+        assert isinstance(status, AccountStatus)
+        return {field: getattr(status, field) for field in status.__struct_fields__}
 
     def _status_line(self) -> str:
         trading = sum(1 for r in self._ready.values() if r.trading and not r.held)

@@ -44,6 +44,8 @@ class People(Shell):
     """Commands, status, endings."""
 
     def _command(self, message: AccountCommand, reply: Reply | None) -> None:
+        if reply is not None and reply.expired:
+            return  # whoever gave it was told that it was not taken
         if self._ended:
             if reply is not None:
                 reply.send(f"nothing to do: {self.terms.account} is over, {FEED_HAS_ENDED}")
