@@ -203,7 +203,9 @@ class Builder:
     def _begin_run(self, executions: Sequence[ExecutionRow], accounts: Collection[str]) -> None:
         """A run begins, or goes on, now that nothing refuses it any more, and before any account does anything."""
         real = [row for row in executions if row.mode is not Mode.BACKTEST]
-        newest = {row.account: max(r.number for r in real if r.account == row.account) for row in real}
+        newest: dict[str, int] = {}
+        for row in real:
+            newest[row.account] = max(row.number, newest.get(row.account, 0))
         if any(row.status == "running" and row.account in accounts for row in real):
             newest = {}  # the mark is gone (books that were moved, say), and the run is not over: what has ended, ended in it
         self._before_run = self.statedir.begin_run(newest)
