@@ -575,14 +575,16 @@ def test_a_strategys_file_that_cannot_be_used_is_refused_before_anything_is_touc
     assert home.ours("a") == before
 
 
+@pytest.mark.parametrize("fresh", [False, True])
 def test_an_account_that_was_taken_out_with_open_trades_is_asked_for(
-    place: Path, undisturbed: dict[str, Story]
+    fresh: bool, place: Path, undisturbed: dict[str, Story]
 ) -> None:
+    """Before anything is begun anew, too: a start that is refused has destroyed nothing."""
     home = _interrupted(place)
     assert home.open_trades("b") > 0
     alone = configs.head() + configs.market(160) + configs.account("a") + configs.strategy("ema", "a")
     home.configure(alone)
-    life = home.live()
+    life = home.live(fresh=fresh)
     assert life.code == 2
     assert "accounts.b: it is no longer in the configuration, and its books have" in life.log
     home.configure(PAIR)

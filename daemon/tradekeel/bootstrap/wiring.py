@@ -21,6 +21,7 @@ from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
 from tradekeel.bootstrap.checks import (
+    begun_anew,
     changed_and_untouched,
     other_balance,
     refuse_changed_data,
@@ -127,25 +128,32 @@ class Builder:
         accounts, books, source = self.plan.accounts, self.statedir.books, str(self.plan.config.source)
         with self.effort.under_way():
             fingerprints = {account.config.name: self._info(account).fingerprint for account in accounts}
-            if self._fresh:
-                forget_paper(accounts, self.statedir, self._open_store)
-            else:
-                finish_forgetting(accounts, self.statedir)
-            self._begin_anew_what_never_traded(fingerprints)
-            refuse_changed_data(books, fingerprints, source)
+            anew = set(fingerprints) if self._fresh else set(changed_and_untouched(books, fingerprints))
+            forgotten = anew | set(begun_anew(books))
+            going_on = [account for account in accounts if account.config.name not in forgotten]
+            # All that refuses a start comes before anything that cannot be taken back.
             refuse_forgotten_accounts(books, list(fingerprints), source)
-            refuse_other_terms(accounts, self.statedir, source)
+            refuse_changed_data(books, {a.config.name: fingerprints[a.config.name] for a in going_on}, source)
+            refuse_other_terms(going_on, self.statedir, source)
+            finish_forgetting(accounts, self.statedir)
+            self._begin_anew([account for account in accounts if account.config.name in anew])
         for account in accounts:
             warning = other_balance(account, self.statedir)
             if warning is not None:
                 logger.bind(account=account.config.name).warning("{}", warning)
 
-    def _begin_anew_what_never_traded(self, fingerprints: Mapping[str, str]) -> None:
-        """A first start with a mistake in the feed must not hold up the one without."""
-        for name in changed_and_untouched(self.statedir.books, fingerprints):
-            logger.bind(account=name).info("{}: its data has changed, and it has not traded yet: it begins anew", name)
-            untouched = [account for account in self.plan.accounts if account.config.name == name]
-            forget_paper(untouched, self.statedir, self._open_store)
+    def _begin_anew(self, accounts: Sequence[AccountPlan]) -> None:
+        """All that `--fresh` is for; or those that never traded: a first start with a mistake in the feed must not hold up the
+        one without.
+        """
+        if not self._fresh:
+            for account in accounts:
+                name = account.config.name
+                logger.bind(account=name).info(
+                    "{}: its data has changed, and it has not traded yet: it begins anew", name
+                )
+        if accounts:
+            forget_paper(accounts, self.statedir, self._open_store)
 
     def _reading(self, path: str, done: int, size: int) -> None:
         """A piece of a feed's data has been read, to tell whether it is the data that was there before."""
