@@ -193,6 +193,22 @@ async def test_a_kill_waits_for_a_release_only_and_the_rest_is_obeyed_one_after_
         assert executor.heard[len(first) :][:1] == then
 
 
+async def test_a_release_waits_for_the_kills_under_way_and_so_ends_what_they_hold() -> None:
+    desk, executor = Drawer(), Loading(12.0)
+
+    async with world(tree(desk, executor, [])) as w:
+        every = asked("pause", "kill", "release", "resume", "reload")
+        for count in (1, 2, 5):
+            desk.waiting = every[:count]
+            w.system.ref("control").control(SignalArrived(signal.SIGURG))
+            await w.clock.advance(3)
+        assert desk.answered[-1] == "4-reload", "which waits for nobody"
+        await w.clock.advance(30)
+    assert executor.heard == [Command.KILL, Command.RELEASE, Command.RESUME]
+    assert desk.answered == ["4-reload", "0-pause", "1-kill", "2-release", "3-resume"]
+    assert desk.latches == []
+
+
 async def test_what_became_of_a_command_is_in_the_log_a_refusal_as_a_warning() -> None:
     desk, said = Drawer(), list[tuple[str, str]]()
     async with world(tree(desk, Slow(), said)) as w:

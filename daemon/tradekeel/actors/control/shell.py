@@ -150,6 +150,7 @@ class Shell(Actor):
         self._without_status = False
         self._stopping = False
         self._obeying = ""  # the command that the others wait for
+        self._kills = 0  # how many are under way beside it
         self._stop_reason = ""  # what the accounts are being stopped for
         self._unstopped: set[str] = set()  # the accounts that are being stopped at this moment
         self._stopped = False  # all of them have been: the tree ends

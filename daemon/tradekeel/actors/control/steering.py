@@ -57,16 +57,32 @@ class Steering(Reloading):
                 self._look()
 
     def _look(self) -> None:
-        """What is done beside the others begins at once; of the rest the next one, when the one before it is done."""
+        """What is done beside the others begins at once; of the rest the next one, when the one before it is done.
+
+        A release waits for the kills that are under way, or it could end before them what they hold only behind it.
+        """
+        waits = False
         for asked in self._desk.pending():
             kills_at_once = asked.name == Command.KILL and self._obeying not in ("", Command.RELEASE)
-            if asked.name in BESIDE or kills_at_once:
+            if asked.name in BESIDE:
                 self._desk.take(asked)
                 self.spawn(self._obey, asked)
-            elif not self._obeying:
+            elif kills_at_once:
+                self._kills += 1
+                self._desk.take(asked)
+                self.spawn(self._kill_at_once, asked)
+            elif not self._obeying and not waits:
+                waits = asked.name == Command.RELEASE and self._kills > 0  # and so does what was asked for after it
+                if waits:
+                    continue
                 self._obeying = asked.name
                 self._desk.take(asked)
                 self.spawn(self._obey_in_turn, asked)
+
+    async def _kill_at_once(self, asked: AskedFor) -> None:
+        await self._obey(asked)
+        self._kills -= 1
+        self.post(Look())
 
     async def _obey_in_turn(self, asked: AskedFor) -> None:
         await self._obey(asked)
