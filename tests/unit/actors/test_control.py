@@ -135,6 +135,7 @@ def control_of(
     said: list[tuple[str, str]],
     on_stop: str = "keep",
     within_s: float = 1.0,
+    notify: Notifier | None = None,
 ) -> Control:
     """Control over these accounts."""
     settings = ControlSettings(
@@ -147,7 +148,8 @@ def control_of(
     def say(level: str, text: str, **fields: str) -> None:
         said.append((level, text))
 
-    return Control(settings, accounts, desk, Notifier(), reload, dict, say, lambda why: pytest.fail(why))
+    heard = notify or Notifier()
+    return Control(settings, accounts, desk, heard, reload, dict, say, lambda why: pytest.fail(why))
 
 
 def stopping(
@@ -257,6 +259,44 @@ async def test_an_account_is_never_said_to_trade_while_something_holds_it(
 
 
 # --- stops ----------------------------------------------------------------------------------------------------------------
+
+
+class Deaf(Notifier):
+    """A service manager that cannot take anything, for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deaf = True
+        self.heard: list[str] = []
+
+    def send(self, fields: Mapping[str, str]) -> bool:
+        if not self.deaf:
+            self.heard += [key for key in fields if key != "STATUS"]
+        return not self.deaf
+
+
+async def test_ready_is_said_until_the_service_manager_has_heard_it_and_once() -> None:
+    notify = Deaf()
+
+    def root(this: World) -> Supervisor:
+        refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
+        control = control_of([refs], Drawer(), [], notify=notify)
+        return Supervisor("root", children=[ChildSpec("control", lambda: control)])
+
+    async with world(root) as w:
+        control = w.system.ref("control")
+        control.latest("a", ready())
+        await w.clock.advance(5)
+        notify.deaf = False
+        await w.clock.advance(20)
+        assert notify.heard == ["READY"]
+
+        notify.deaf = True
+        control.control(SignalArrived(signal.SIGHUP))
+        await w.clock.advance(5)
+        notify.deaf = False
+        await w.clock.advance(20)
+        assert notify.heard == ["READY", "READY"]
 
 
 async def test_an_account_that_gets_ready_during_a_stop_is_stopped_too_and_waited_for() -> None:

@@ -55,6 +55,7 @@ class Reloading(Telling):
     async def _reload_now(self) -> tuple[bool, str]:
         """What became of it, in a sentence. Raises NotReady where it can be tried again."""
         if self._told_ready and not self._stopping:
+            self._owes_ready = False  # until the reload is over
             self._notify.reloading(int(self.clock.monotonic() * 1_000_000))
         try:
             said = await self._reload()
@@ -68,6 +69,6 @@ class Reloading(Telling):
             return False, f"refused, the old configuration stays in force: {error}"
         finally:
             if self._told_ready and not self._stopping:
-                self._notify.ready(self._status_line())
+                self._tell_ready()
         self._say("INFO", f"reloaded: {said}")
         return True, said

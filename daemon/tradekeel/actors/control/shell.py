@@ -147,6 +147,7 @@ class Shell(Actor):
         self._ended: set[str] = set()
         self._alerts: list[str] = []
         self._told_ready = False
+        self._owes_ready = False  # the service manager could not take it yet
         self._without_status = False
         self._stopping = False
         self._obeying = ""  # the command that the others wait for

@@ -40,7 +40,11 @@ class Telling(Shell):
                 self._say("WARNING", f"{ready.account} {why}", account=ready.account)
         if len(self._ready) == len(self._accounts) and not self._told_ready:
             self._told_ready = True
-            self._notify.ready(self._status_line())
+            self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        """Owed until the manager takes it: without it, it ends a start, or a reload, that succeeded."""
+        self._owes_ready = not self._notify.ready(self._status_line())
 
     def _log_recovery(self, ready: AccountReady) -> None:
         """What was found on the disk, the first five of it by name."""
@@ -115,7 +119,9 @@ class Telling(Shell):
 
     async def publish_status(self) -> None:
         """Tell systemd a line, and write the status file."""
-        if self._told_ready and not self._stopping:
+        if self._owes_ready and not self._stopping:
+            self._tell_ready()
+        elif self._told_ready and not self._stopping:
             self._notify.status(self._status_line())
         self._write_status(await self.describe())
 
