@@ -593,6 +593,23 @@ def test_an_account_that_was_taken_out_with_open_trades_is_asked_for(
     assert home.live().code == 0, "its run is over: it may go"
 
 
+def test_folders_of_the_state_directory_that_somebody_removes_are_made_again(place: Path) -> None:
+    home = Home(
+        place,
+        configs.head() + configs.market(20_000, speed="200") + configs.account("a") + configs.strategy("ema", "a"),
+    )
+    with home.start() as daemon:
+        daemon.until_trading()
+        for folder in ("commands", "results", "latches"):
+            shutil.rmtree(home.state / folder)
+        daemon.until(lambda: "is made again" in daemon.log, "it was not said")
+        assert home.command("pause") == (True, "a is paused: no new entries, exits go on")
+        assert home.command("kill")[0]
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() in (0, 5), daemon.log
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
 # --- clocks ---------------------------------------------------------------------------------------------------------------------
 
 

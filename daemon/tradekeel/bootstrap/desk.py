@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,8 @@ from tradekeel.statedir.files import explained, remove_durably, write_atomically
 STATUS_FILE = "status.json"
 SCOPE_ALL = "all"
 KILL, RELEASE = "kill", "release"
+
+T = TypeVar("T")
 
 
 class Latch(Struct, frozen=True):
@@ -52,7 +55,7 @@ class Desk:
         is removed with an answer, or left where it is if it cannot be; either is said once.
         """
         waiting: list[Command] = []
-        for command in self._files.pending():
+        for command in self._in_our_folders(self._files.pending):
             if not isinstance(command, Command):
                 fate = "is removed" if self._files.discard(command) else "cannot be removed, so it is left"
                 say("WARNING", f"{command.path.name} in the folder of commands is none, and {fate}: {command.problem}")
@@ -62,7 +65,7 @@ class Desk:
         for command in overtaken:
             refusal = refusal_of(command)
             say("WARNING", f"command {command.name}: {refusal.message}", correlation_id=command.id)
-            self._files.answer(command, refusal)
+            self._answer(command, refusal)
         rest = [command for command in waiting if command not in overtaken]
         self._seen = {command.id: command for command in rest}
         rest.sort(key=lambda command: command.name != KILL)
@@ -73,20 +76,35 @@ class Desk:
         self._taken[asked.id] = self._seen[asked.id]
 
     def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
-        """Write what became of a command; it no longer waits."""
-        command = self._taken.pop(asked.id)
-        self._files.answer(command, CommandResult(id=asked.id, ok=ok, message=message))
+        """Write what became of a command; it no longer waits. One that cannot be answered stays taken: it is not done twice."""
+        self._answer(self._taken[asked.id], CommandResult(id=asked.id, ok=ok, message=message))
+        del self._taken[asked.id]
+
+    def _answer(self, command: Command, result: CommandResult) -> None:
+        self._in_our_folders(partial(self._files.answer, command, result))
+
+    def _in_our_folders(self, act: Callable[[], T]) -> T:
+        """Do something there. A folder that somebody has removed is made again (degrade): trading does not depend on it."""
+        try:
+            return act()
+        except StoreUnavailable:
+            made = self._statedir.mend()
+            if not made:
+                raise
+            say("WARNING", f"{', '.join(map(str, made))} was gone and is made again; what was in it is lost")
+            return act()
 
     def hold(self, scope: str, reason: str) -> None:
         """Write the latch file: from now on nothing is sent, in this process or the next, until it is gone."""
-        write_atomically(self._statedir.latch(scope), msgspec.json.encode(Latch(scope, reason)))
+        latch = msgspec.json.encode(Latch(scope, reason))
+        self._in_our_folders(lambda: write_atomically(self._statedir.latch(scope), latch))
 
     def let_go(self, scope: str) -> None:
         """Remove the latch file. Releasing all releases each account, too; one account can be let go where all are held.
 
         What an earlier release has left for the next start is done with this.
         """
-        self._unlatch(scope)
+        self._in_our_folders(partial(self._unlatch, scope))
         for path in self._notes(scope):
             remove_durably(path)
 

@@ -114,8 +114,22 @@ class StateDir:
         """Make the directory and its folders, for us alone. Raises :class:`StoreUnavailable`."""
         with explained(self.path):
             self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            for folder in (self.latches, self.commands, self.results, self.backups):
+            for folder in self._folders:
                 folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+    def mend(self) -> list[Path]:
+        """Make those folders again that somebody has removed; which those were. None where the directory itself is gone.
+
+        Raises :class:`StoreUnavailable`.
+        """
+        missing = [folder for folder in self._folders if not folder.exists()] if self.path.is_dir() else []
+        if missing:
+            self.create()
+        return missing
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.latches, self.commands, self.results, self.backups)
 
     def lock(self) -> None:
         """Take the directory for this process, until :meth:`release` or the process's end. Creates what is missing.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from tests.unit.runtime.support import Boom, World, world
 from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSettings, SignalArrived
 from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe, StopFeed
+from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.errors import ActorDied
@@ -209,6 +210,35 @@ async def test_a_release_waits_for_the_kills_under_way_and_so_ends_what_they_hol
     assert executor.heard == [Command.KILL, Command.RELEASE, Command.RESUME]
     assert desk.answered == ["4-reload", "0-pause", "1-kill", "2-release", "3-resume"]
     assert desk.latches == []
+
+
+async def test_a_folder_that_cannot_be_used_costs_commands_and_their_answers_and_nothing_else() -> None:
+    class Broken(Drawer):
+        broken = False
+
+        def pending(self) -> Sequence[AskedFor]:
+            return super().pending() if not self.broken else self._fail()
+
+        def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
+            super().answer(asked, ok, message) if not self.broken else self._fail()
+
+        def let_go(self, scope: str) -> None:
+            self._fail()
+
+        def _fail(self) -> NoReturn:
+            raise StoreUnavailable("the disk fails")
+
+    desk, executor, said = Broken(), Loading(0.0), list[tuple[str, str]]()
+    async with world(tree(desk, executor, said)) as w:
+        desk.broken = True
+        await w.clock.advance(5)
+        desk.broken = False
+        desk.waiting = asked("pause", "release")
+        await w.clock.advance(5)
+        assert executor.heard == [Command.PAUSE]
+        assert desk.said[1] == (False, "not all of it could be done, look at the status: the disk fails")
+    errors = [text for level, text in said if level == "ERROR"]
+    assert errors == ["commands cannot be read, only signals are heard: the disk fails"]
 
 
 async def test_what_became_of_a_command_is_in_the_log_a_refusal_as_a_warning() -> None:

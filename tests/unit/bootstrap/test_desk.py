@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,6 +108,37 @@ def test_a_status_that_cannot_be_written_is_told_in_our_words(statedir: StateDir
 
     with pytest.raises(StoreUnavailable, match="status"):
         Desk(statedir).write_status({"name": "demo"})
+
+
+def test_folders_that_somebody_removes_are_made_again_and_it_is_said(statedir: StateDir) -> None:
+    desk, said = Desk(statedir), list[str]()
+    sink = logger.add(lambda line: said.append(str(line)), format="{level} {message}")
+    try:
+        shutil.rmtree(statedir.commands)
+        assert desk.pending() == []
+        ask(statedir, 1, "pause")
+        [asked] = desk.pending()
+        desk.take(asked)
+        for folder in (statedir.results, statedir.latches, statedir.commands):
+            shutil.rmtree(folder)
+        desk.hold("a", "enough")
+        desk.answer(asked, True, "done")
+        shutil.rmtree(statedir.latches)
+        desk.let_go("a")
+    finally:
+        logger.remove(sink)
+    result = CommandFiles(statedir.commands, statedir.results).result("pause-1")
+    assert result is not None
+    assert result.message == "done"
+    assert len(said) == 3, said
+    assert said[0] == f"WARNING {statedir.commands} was gone and is made again; what was in it is lost\n"
+
+
+def test_a_state_directory_that_is_gone_is_not_made_again(statedir: StateDir) -> None:
+    shutil.rmtree(statedir.path)
+    with pytest.raises(StoreUnavailable):
+        Desk(statedir).pending()
+    assert not statedir.path.exists(), "another daemon could take it, beside this one"
 
 
 def test_control_goes_on_without_the_status_file_and_says_so_once(statedir: StateDir) -> None:

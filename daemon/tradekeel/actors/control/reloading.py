@@ -50,7 +50,7 @@ class Reloading(Telling):
     def _answer_reloads(self, asking: Sequence[AskedForReload], ok: bool, said: str) -> None:
         for asked in asking:
             if asked.command is not None:
-                self._desk.answer(asked.command, ok, said)
+                self._write_answer(asked.command, ok, said)
 
     async def _reload_now(self) -> tuple[bool, str]:
         """What became of it, in a sentence. Raises NotReady where it can be tried again."""

@@ -56,13 +56,13 @@ class CommandDesk(Protocol):
     """The folder of command files and the latch files."""
 
     def pending(self) -> Sequence[AskedFor]:
-        """Commands that nobody has taken yet, in the order in which they are to be obeyed."""
+        """Commands that nobody has taken yet, in the order in which they are to be obeyed; StoreUnavailable if it cannot tell."""
 
     def take(self, asked: AskedFor) -> None:
         """This one is being obeyed: it is not pending any more."""
 
     def answer(self, asked: AskedFor, ok: bool, message: str) -> None:
-        """Write what became of one."""
+        """Write what became of one; StoreUnavailable where that cannot be."""
 
     def hold(self, scope: str, reason: str) -> None:
         """Write the latch file of an account, or of all."""
@@ -149,6 +149,7 @@ class Shell(Actor):
         self._told_ready = False
         self._owes_ready = False  # the service manager could not take it yet
         self._without_status = False
+        self._without_commands = False
         self._stopping = False
         self._obeying = ""  # the command that the others wait for
         self._kills = 0  # how many are under way beside it

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tradekeel.actors.control.reloading import Reloading
 from tradekeel.actors.control.shell import ASK_TIMEOUT_S, AccountRefs, AskedFor
 from tradekeel.domain.protocol import NOTHING_DONE, AccountCommand, AccountReady, Command, StopFeed
+from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Lane
 from tradekeel.runtime.errors import ActorDied, ActorError, RequestTimeout
 from tradekeel.runtime.loop import in_order
@@ -62,7 +63,7 @@ class Steering(Reloading):
         A release waits for the kills that are under way, or it could end before them what they hold only behind it.
         """
         waits = False
-        for asked in self._desk.pending():
+        for asked in self._pending():
             kills_at_once = asked.name == Command.KILL and self._obeying not in ("", Command.RELEASE)
             if asked.name in BESIDE:
                 self._desk.take(asked)
@@ -78,6 +79,18 @@ class Steering(Reloading):
                 self._obeying = asked.name
                 self._desk.take(asked)
                 self.spawn(self._obey_in_turn, asked)
+
+    def _pending(self) -> Sequence[AskedFor]:
+        """Where the folder cannot be read, trading goes on without commands (degrade), and says so once."""
+        try:
+            pending = self._desk.pending()
+        except StoreUnavailable as error:
+            if not self._without_commands:
+                self._say("ERROR", f"commands cannot be read, only signals are heard: {error}")
+            self._without_commands = True
+            return ()
+        self._without_commands = False
+        return pending
 
     async def _kill_at_once(self, asked: AskedFor) -> None:
         await self._obey(asked)
@@ -95,7 +108,7 @@ class Steering(Reloading):
         match asked.name:
             case "stop":
                 self._on_stop_command()  # before the answer: whoever has it may end the process at once
-                self._desk.answer(asked, True, "stopping")
+                self._write_answer(asked, True, "stopping")
                 self.begin_stop("command")
                 return
             case "reload":
@@ -107,11 +120,15 @@ class Steering(Reloading):
             known = ", ".join([c.value for c in Command] + ["reload", "stop"])
             self._answer(asked, False, f"unknown command {asked.name!r}; known are {known}")
             return
-        self._answer(asked, *await self._command(command, asked.arguments))
+        try:
+            ok, said = await self._command(command, asked.arguments)
+        except StoreUnavailable as error:
+            ok, said = False, f"not all of it could be done, look at the status: {error}"
+        self._answer(asked, ok, said)
 
     def _answer(self, asked: AskedFor, ok: bool, said: str) -> None:
         self._say("INFO" if ok else "WARNING", f"command {asked.name}: {said}", correlation_id=asked.id)
-        self._desk.answer(asked, ok, said)
+        self._write_answer(asked, ok, said)
 
     async def _command(self, command: Command, arguments: Mapping[str, Any]) -> tuple[bool, str]:
         account = arguments.get("account")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from tradekeel.actors.control.shell import AccountRefs, Pace, Shell
+from tradekeel.actors.control.shell import AccountRefs, AskedFor, Pace, Shell
 from tradekeel.domain.protocol import AccountReady, AccountStatus, Alert, Describe, FeedEnded, FeedProgress
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Lane, Reply
@@ -135,6 +135,13 @@ class Telling(Shell):
             self._without_status = True
         else:
             self._without_status = False
+
+    def _write_answer(self, asked: AskedFor, ok: bool, said: str) -> None:
+        """Whoever asked waits for the file; where it cannot be written, the log is where it stands."""
+        try:
+            self._desk.answer(asked, ok, said)
+        except StoreUnavailable as error:
+            self._say("ERROR", f"the answer to {asked.name} cannot be written: {error}", correlation_id=asked.id)
 
     async def _describe_to(self, reply: Reply) -> None:
         reply.send(await self.describe())
