@@ -52,7 +52,7 @@ class _Lane:
         self.waiting = []
 
     def read(self) -> Quotes | None:
-        """The stream's next quotes, noting its end."""
+        """The quotes of the stream's next piece, noting its end."""
         quotes = self.stream.read()
         self.ended = quotes is None
         return quotes
@@ -124,8 +124,8 @@ class MergedFiles:
             lane.reset(mark.origins[lane.instrument])
         return Start(mark.position, mark.origins)
 
-    def read(self) -> list[Tick]:
-        """The next ticks; empty at the end."""
+    def read(self) -> list[Tick] | None:
+        """The ticks of the next piece, which may be none; None at the end."""
         self._remember()
         return self._read_one(self._lanes[0]) if len(self._lanes) == 1 else self._read_many()
 
@@ -136,10 +136,10 @@ class MergedFiles:
             self._marks.append(_Mark(self._position, {lane.instrument: lane.origin for lane in self._lanes}))
         self._files = files
 
-    def _read_one(self, lane: _Lane) -> list[Tick]:
+    def _read_one(self, lane: _Lane) -> list[Tick] | None:
         quotes = lane.read()
-        if quotes is None:
-            return []
+        if quotes is None or not quotes.times_ns:
+            return None if quotes is None else []
         times, bids, asks, bid_sizes, ask_sizes = quotes
         first, count = self._position + 1, len(times)
         positions = range(first, first + count)
@@ -152,27 +152,30 @@ class MergedFiles:
             map(Tick, repeat(lane.instrument), times, bids, asks, positions, bid_sizes or none, ask_sizes or none)
         )
 
-    def _read_many(self) -> list[Tick]:
-        while True:
-            for lane in self._lanes:
-                if not lane.waiting and not lane.ended:
-                    lane.fetch()
-                    if lane.failure is not None:
-                        raise lane.failure
-            still_open = [lane for lane in self._lanes if lane.waiting and not lane.ended]
-            slowest = min(still_open, key=lambda lane: lane.waiting[-1][0], default=None)
-            horizon_ns = None if slowest is None else slowest.waiting[-1][0]
-            if horizon_ns is not None and slowest is not None and slowest.failure is not None:
-                horizon_ns += 1  # nothing follows any more that could belong before them
-            entries: list[_Entry] = []
-            for lane in self._lanes:
-                taken = lane.older_than(horizon_ns)
-                if taken:
-                    lane.passed(len(taken), taken[-1][0])
-                entries += taken
-            if entries or slowest is None:
-                break
+    def _read_many(self) -> list[Tick] | None:
+        for lane in self._lanes:
+            if not lane.waiting and not lane.ended:
+                lane.fetch()
+                if lane.failure is not None:
+                    raise lane.failure
+        still_open = [lane for lane in self._lanes if not lane.ended]
+        if any(not lane.waiting for lane in still_open):
+            return []  # nothing is known of this one yet, so nothing can be said to come before it
+        slowest = min(still_open, key=lambda lane: lane.waiting[-1][0], default=None)
+        horizon_ns = None if slowest is None else slowest.waiting[-1][0]
+        if horizon_ns is not None and slowest is not None and slowest.failure is not None:
+            horizon_ns += 1  # nothing follows any more that could belong before them
+        entries: list[_Entry] = []
+        for lane in self._lanes:
+            taken = lane.older_than(horizon_ns)
+            if taken:
+                lane.passed(len(taken), taken[-1][0])
+            entries += taken
+        if not entries:
+            if slowest is None:
+                return None
             slowest.fetch()  # all that is known of it has one time, and more may follow
+            return []
         entries.sort(key=itemgetter(0))
         first = self._position + 1
         self._position += len(entries)

@@ -34,8 +34,11 @@ class Source(Protocol):
         """Begin anew at ``after`` or before it, early enough that all bars are right by then."""
         ...
 
-    def read(self) -> list[Tick]:
-        """The next ticks, with their positions; empty at the end. Raises :class:`DataError`."""
+    def read(self) -> list[Tick] | None:
+        """The next ticks, with their positions; None at the end. Raises :class:`DataError`.
+
+        Empty where a piece of the data held none: however much of it comes to nothing, one step reads no more than a piece.
+        """
         ...
 
     def close(self) -> None:
@@ -89,7 +92,7 @@ class ReplayFeed:
         self._position = start.position
         self._opened = True
         while self._position < after:
-            self._refill(1)
+            await self._refill(1)
             if self._failure is not None:
                 raise self._failure
             count = min(after - self._position, len(self._buffer) - self._at)
@@ -105,7 +108,7 @@ class ReplayFeed:
         """The next ticks, at most ``ticks_max``; None at the end. Raises :class:`DataError` where the data is refused."""
         assert ticks_max >= 1, "a window is never empty"
         assert self._opened, "open the feed first"
-        self._refill(1 if self._pacer is not None else ticks_max)
+        await self._refill(1 if self._pacer is not None else ticks_max)
         stop = min(len(self._buffer), self._at + ticks_max)
         if stop == self._at:
             if self._failure is not None:
@@ -113,8 +116,11 @@ class ReplayFeed:
             return None
         if self._pacer is not None:
             stop = await self._pacer.due(self._buffer, self._at, stop)
-        ticks, bars = self._take(stop - self._at)
-        self._refill(1)
+        count = stop - self._at
+        await self._refill(
+            count + 1
+        )  # whether it ends here; nothing is taken before the last wait, which may be cut short
+        ticks, bars = self._take(count)
         if self._ended and self._at == len(self._buffer) and (last := self._bars.finish()):
             bars = {**bars, len(ticks): last}
         return TickWindow(ticks, bars)
@@ -141,20 +147,25 @@ class ReplayFeed:
         self._position = ticks[-1].position
         return ticks, self._bars.fill(ticks) if self._bars else {}
 
-    def _refill(self, wanted: int) -> None:
-        """Have so many ticks in the buffer, if there are any more. What goes wrong waits until the ticks before it are out."""
+    async def _refill(self, wanted: int) -> None:
+        """Have so many ticks in the buffer, if there are any more. What goes wrong waits until the ticks before it are out.
+
+        Others run in between where data comes to nothing: millions of rows may stand before `start`.
+        """
         while len(self._buffer) - self._at < wanted and not self._ended and self._failure is None:
             try:
                 more = self._source.read()
             except DataError as error:
                 self._failure = error
                 return
-            if not more:
+            if more is None:
                 self._ended = True
                 self._total = _last_position(self._buffer, self._position)
-                return
-            self._buffer = self._buffer[self._at :] + more if self._at < len(self._buffer) else more
-            self._at = 0
+            elif more:
+                self._buffer = self._buffer[self._at :] + more if self._at < len(self._buffer) else more
+                self._at = 0
+            else:
+                await self._sleeper.sleep(0)
 
 
 def _last_position(buffer: Sequence[Tick], position: int) -> int:

@@ -74,7 +74,7 @@ class FileStream:
         self._blocks = self._read_files(mark, quotes - mark.quotes)
 
     def read(self) -> Quotes | None:
-        """The next quotes, at least one; None at the end. Raises :class:`DataError`."""
+        """The quotes of the next piece, which may be none; None at the end. Raises :class:`DataError`."""
         if self._blocks is None:
             self.seek(0)
         assert self._blocks is not None
@@ -99,11 +99,9 @@ class FileStream:
             for block in self._read_file(self.files[index]):
                 count = len(block.times_ns)
                 delivered += count
-                if skip >= count:
-                    skip -= count
-                    continue
-                yield block.part(skip) if skip else block
-                skip = 0
+                passed = min(skip, count)
+                skip -= passed
+                yield block.part(passed) if passed else block
         self.file = len(self.files)
         self._demand_readable(1)
 
@@ -128,8 +126,7 @@ class FileStream:
                 self._counts.update(counts)
                 block = self._judged_before(error, text, line, file.name)
             self._demand_readable(UNREADABLE_MAX)
-            if block is not None and block.times_ns:
-                yield block
+            yield block
             if refused is not None:
                 raise refused
 
@@ -165,23 +162,23 @@ class FileStream:
             return False
         return True
 
-    def _judged_before(self, refused: RefusedRow, text: str, line: int, file: str) -> Quotes | None:
+    def _judged_before(self, refused: RefusedRow, text: str, line: int, file: str) -> Quotes:
         """What stands before a row that ends it all is used: it does not matter how much is read at a time."""
         good = "\n".join(text.split("\n", refused.line - line)[: refused.line - line])
-        block = self._judged(good, line, file) if good else None
+        block = self._judged(good, line, file) if good else quotes_of(())
         self._counts["rows"] += 1
         self.judge.tally.judge(refused.kind)
         return block
 
-    def _judged(self, text: str, line: int, file: str) -> Quotes | None:
+    def _judged(self, text: str, line: int, file: str) -> Quotes:
         """The quotes of some lines that are to be used."""
         body = text.replace("\r\n", "\n").removesuffix("\n")
         quotes = self._all_at_once(body)
         if quotes is None:
             parsed, lines = self._one_by_one(body, line, file)
-            if not parsed:
-                return None
             quotes = quotes_of(parsed)
+            if not parsed:
+                return quotes
         else:
             rows, each = len(quotes.times_ns) // self.layout.quotes_per_row, self.layout.quotes_per_row
             self._counts["rows"] += rows

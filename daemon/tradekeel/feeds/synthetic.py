@@ -186,11 +186,11 @@ class SyntheticSource:
                 break
         return block
 
-    def read(self) -> list[Tick]:
-        """The ticks of the next block; empty at the end."""
+    def read(self) -> list[Tick] | None:
+        """The ticks of the next block; None at the end."""
         first = self._block * self._block_ticks + 1
         if self._total is not None and first > self._total:
-            return []
+            return None
         slots = self._timeline.slots(self._place.start_ns)
         columns = [
             market.ticks(self._block, moment, slots, first, self._shift_ns, turn, len(self._markets))

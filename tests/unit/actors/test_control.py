@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.runtime.support import Boom, World, world
 from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSettings, SignalArrived
-from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe, StopFeed
+from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe, FeedProgress, StopFeed
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
@@ -421,3 +421,13 @@ async def test_the_status_stays_fresh_while_accounts_say_nothing() -> None:
     async with world(root) as w:
         await w.clock.advance(20)
         assert desk.statuses >= 10
+async def test_the_pace_is_that_of_the_ticks_and_what_was_read_before_the_first_one_does_not_count() -> None:
+    async with world(tree(Drawer(), Slow(), [])) as w:
+        control = w.system.actors["control"]
+        assert isinstance(control, Control)
+        for position, share, after_s in ((500, 0.1, 30.0), (500, 0.4, 30.0), (1_500, 0.5, 1.0), (3_500, 0.7, 1.0)):
+            await w.clock.advance(after_s)
+            progress = FeedProgress("a", position, None, share, 0, {})
+            w.system.ref("control").latest("feed", progress)
+            await w.clock.settle()
+        assert control.pace["a"].ticks_per_s == 1_500.0

@@ -58,7 +58,8 @@ class Telling(Shell):
         before = self._progress.get(progress.account)
         self._progress[progress.account] = progress
         pace = self.pace.setdefault(progress.account, Pace(0, self.clock.monotonic()))
-        if before is None and progress.share != 1.0:
+        stands_still = before is None or before.position == progress.position == pace.from_position
+        if stands_still and progress.share != 1.0:
             # Where the feed went on from is not known, so the stretch begins here (unless this is all there will be).
             pace.from_position, pace.from_s = progress.position, self.clock.monotonic()
         pace.progress, pace.at_s = progress, self.clock.monotonic()

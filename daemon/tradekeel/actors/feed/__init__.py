@@ -55,6 +55,7 @@ class Feed(Conducting):
         self._source = await self._make_source()
         self.resources.push_async_callback(self._source.close)
         self.spawn(self._conduct)
+        self.spawn(self._keep_telling)
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:

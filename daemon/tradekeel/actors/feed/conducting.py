@@ -64,6 +64,7 @@ CUT_ATTEMPTS_MAX = 10
 ASKED_AT_ONCE_TICKS_MAX = 16
 """Windows up to this long come as they happen: then it is the way of one tick that should be short. In longer ones the
 monitor need not look further than the venue."""
+TELL_EVERY_S = 1.0
 RESTART_WAIT_S = 0.01
 RESTART_WAITS_MAX = 3_000
 
@@ -126,7 +127,7 @@ class Conducting(Actor):
         self._stopping: tuple[StopFeed, Reply | None] | None = None
         self._over = False  # it has ended, or stopped: nobody is conducted any more
         self._waiting = Interruptible()
-        self._reached_to = 0
+        self._told: dict[str, int] = {}  # the rows that were last told of
 
     async def _go_to_lowest_position(self) -> None:
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
@@ -344,16 +345,19 @@ class Conducting(Actor):
     # --- in between ------------------------------------------------------------------------------------------------------
 
     def _tell_progress(self) -> None:
-        info = self._source.info
+        source = self._source
+        self._told = source.quality()
         progress = FeedProgress(
-            self.settings.account,
-            self._at,
-            info.total,
-            self._source.progress(),
-            self._last_ns,
-            self._source.quality(),
+            self.settings.account, self._at, source.info.total, source.progress(), self._last_ns, self._told
         )
         self._control.latest(("feed", self.settings.account), progress)
+
+    async def _keep_telling(self) -> None:
+        """Each window is told of; a long way to one is seen, too: millions of rows may stand before `start`."""
+        while not self._over:
+            await self.clock.sleep(TELL_EVERY_S)
+            if self._source.quality() != self._told:
+                self._tell_progress()
 
     def _samples(self, window: TickWindow, start: int, stop: int) -> tuple[TickSampled, ...]:
         """One tick in so many, for orientation when the journal is read by a person."""
