@@ -9,6 +9,7 @@ in memory can be trusted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -35,10 +36,17 @@ class Books(Protocol):
         """Make groups durable in one transaction: for each its place in the journal, or GroupRefused."""
 
     def load(self, account: str, progress: Callable[[], object]) -> LoadedAccount:
-        """Everything that an account needs to go on; ``progress`` is called for each page of a long journal."""
+        """Everything that an account needs to go on.
+
+        ``progress`` is called for each page of a long journal; what it raises ends the reading.
+        """
 
     def close(self) -> None:
         """Close the file."""
+
+
+class _NobodyWaits(Exception):
+    """Whoever asked for an account has gone: the rest of its journal need not be read."""
 
 
 class _Done(Struct, frozen=True):
@@ -118,13 +126,17 @@ class Recorder(Actor):
         self.post(_Done())
 
     async def _load(self, account: str, reply: Reply) -> None:
+        """A long journal takes its time, and a stop must not wait for it: that is over when its executor has gone."""
         assert self._books is not None
-        reply.send(await self._worker.call(self._books.load, account, self._note_page))
-        self.post(_Done())
 
-    def _note_page(self) -> None:
-        """On the recorder's own thread: nobody else counts."""
-        self._pages += 1
+        def note_page() -> None:
+            self._pages += 1  # on the recorder's own thread: nobody else counts
+            if reply.expired:
+                raise _NobodyWaits
+
+        with suppress(_NobodyWaits):
+            reply.send(await self._worker.call(self._books.load, account, note_page))
+        self.post(_Done())
 
     @property
     def works(self) -> bool:

@@ -179,33 +179,54 @@ async def test_a_venues_long_record_is_booked_in_pages_and_compared_when_all_of_
     assert next(kept for kept in books.kept if isinstance(kept, r.Reconciled)).balanced
 
 
+class Long:
+    """Books whose journals have three pages each; ``behind`` is called behind each page with how many that makes."""
+
+    def __init__(self, behind: Callable[[int], object]) -> None:
+        self.pages = 0
+        self.behind = behind
+
+    def load(self, account: str, progress: Callable[[], object]) -> LoadedAccount:
+        for _ in range(3):
+            progress()
+            self.pages += 1
+            self.behind(self.pages)
+        return LoadedAccount(None, 1, None, (), {})
+
+    def commit(self, groups: Sequence[r.Group]) -> Sequence[Any]:
+        raise AssertionError("nothing is committed here")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def alone(recorder: Recorder) -> Callable[[World], Supervisor]:
+    return lambda _: Supervisor("root", children=[ChildSpec("recorder", lambda: recorder)], intensity=Intensity(0, 1.0))
+
+
 async def test_a_recorder_that_reads_page_after_page_makes_progress() -> None:
     seen: list[int] = []
+    books = Long(lambda _: seen.append(recorder.progress))
+    recorder = Recorder(lambda: books, InlineWorker(), groups_max=1)
 
-    class Reading:
-        """Books whose journal has three pages."""
-
-        def load(self, account: str, progress: Callable[[], object]) -> LoadedAccount:
-            for _ in range(3):
-                progress()
-                seen.append(recorder.progress)
-            return LoadedAccount(None, 1, None, (), {})
-
-        def commit(self, groups: Sequence[r.Group]) -> Sequence[Any]:
-            raise AssertionError("nothing is committed here")
-
-        def close(self) -> None:
-            """Nothing is open."""
-
-    recorder = Recorder(Reading, InlineWorker(), groups_max=1)
-
-    def root(this: World) -> Supervisor:
-        return Supervisor("root", children=[ChildSpec("recorder", lambda: recorder)], intensity=Intensity(0, 1.0))
-
-    async with world(root) as w:
+    async with world(alone(recorder)) as w:
         await w.ask("recorder", LoadAccount("a"))
 
     assert len(set(seen)) == 3
+
+
+async def test_a_long_journal_is_not_read_on_when_whoever_asked_for_it_has_gone() -> None:
+    def behind(page: int) -> None:
+        if page == 1:
+            first.close()  # as an executor that is stopped
+
+    books = Long(behind)
+    async with world(alone(Recorder(lambda: books, InlineWorker(), groups_max=1))) as w:
+        first = w.system.ref("recorder").begin(LoadAccount("a"), timeout_s=1.0)
+        await w.clock.settle()
+        assert books.pages == 1
+        await w.ask("recorder", LoadAccount("a"))  # by the next one
+        assert books.pages == 4
 
 
 async def _answer(w: World, message: Any) -> Attached:
