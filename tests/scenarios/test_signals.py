@@ -331,6 +331,34 @@ def test_a_stop_tells_the_others_once_where_a_strategist_dies_in_its_on_stop(pla
     assert home.wrong("a", "b", ended=False) + home.unverified() == []
 
 
+@pytest.mark.parametrize(("on_stop", "working"), [("keep", 1), ("cancel_entries", 0), ("flatten", 0)])
+def test_a_stop_behind_the_end_of_a_feed_does_what_it_says_where_the_end_closes_nothing(
+    on_stop: str, working: int, place: Path
+) -> None:
+    head = configs.head(more=f'on_feed_end = "wait"\non_stop = "{on_stop}"', cut_every_s=600)
+    holder = configs.strategy("holder", "a", HOLDER, 'what = "nothing", pips = "300"')
+    home = Home(place, head + configs.market(60) + configs.account("a") + holder)
+    ended: list[bool] = []
+
+    def stop(passed: int) -> None:
+        if ended.count(True) == 1:
+            ended.append(True)
+            send_at(passed, signal.SIGTERM)(passed)
+
+    with caught_signals() as inbox:
+        actions = {"control:FeedEnded": lambda _: ended.append(True), "a/executor:Describe": stop}
+        life = home.live(actions, signals=inbox)
+    assert life.code == 0, life.log
+    assert home.execution("a")["status"] == "running"
+    assert life.passed["a/strategist/holder:StopStrategy"] == life.passed["feed.after_cut"] == 1
+    last = max(int(row["sequence"]) for row in home.ours("a").journal)
+    assert {row["inbox"] for row in home.rows("checkpoints") if row["position"] == 60} == {last}
+    assert len(home.working("a", "entry")) == working
+    assert home.open_trades("a") == 1
+    assert ('on_stop = "flatten" leaves 1 trade open' in life.log) is (on_stop == "flatten")
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_stop_that_flattens_asks_again_for_exits_that_the_venue_rejects(seed: int, place: Path) -> None:
     home = _left_open(place, _held(paper=f'reject_rate = "0.8"\nseed = {seed}'))

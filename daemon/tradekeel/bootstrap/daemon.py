@@ -59,7 +59,7 @@ class Ran(Struct, frozen=True):
 
     feeds: tuple[FeedSummary, ...] = ()
     recovered: bool = False  # whether at least one account had been reconciled
-    over: bool = False  # whether all feeds had ended: then the next start begins anew
+    over: bool = False  # whether all executions were closed: then the next start begins anew
 
 
 def run_to_the_end(

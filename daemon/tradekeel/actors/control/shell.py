@@ -144,7 +144,8 @@ class Shell(Actor):
         self._on_stop_command = on_stop_command  # from then on a signal to stop is a second request
         self._ready: dict[str, AccountReady] = {}
         self._progress: dict[str, FeedProgress] = {}
-        self._ended: set[str] = set()
+        self._ended: set[str] = set()  # accounts whose feeds have ended
+        self._closed: set[str] = set()  # those of them that are over: a stop has nothing to do there
         self._alerts: list[str] = []
         self._told_ready = False
         self._owes_ready = False  # the service manager could not take it yet

@@ -220,7 +220,7 @@ class Steering(Reloading):
     def _stop_in_order(self) -> None:
         """Every account at once; the last one that is done ends the rest."""
         for name, ready in self._ready.items():
-            if ready.reconciled and name not in self._ended:
+            if ready.reconciled and name not in self._closed:
                 self._begin_to_stop(self._accounts[name])
         self._end_when_stopped()  # before recovery is done there is nothing to save
 
@@ -229,7 +229,7 @@ class Steering(Reloading):
         super()._account_ready(ready)
         name = ready.account
         stops = self._stop_reason and not self._stopped
-        if stops and ready.reconciled and name not in self._unstopped and name not in self._ended:
+        if stops and ready.reconciled and name not in self._unstopped and name not in self._closed:
             self._begin_to_stop(self._accounts[name])
 
     def _begin_to_stop(self, refs: AccountRefs) -> None:

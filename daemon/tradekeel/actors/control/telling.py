@@ -66,7 +66,10 @@ class Telling(Shell):
 
     def _feed_ended(self, ended: FeedEnded) -> None:
         self._ended.add(ended.account)
-        self._say("INFO", f"the feed of {ended.account} has ended", account=ended.account)
+        if ended.closed:
+            self._closed.add(ended.account)
+        stays = "" if ended.closed else "; the account stays as it is until a stop"
+        self._say("INFO", f"the feed of {ended.account} has ended{stays}", account=ended.account)
         if self.settings.stop_at_feed_end and len(self._ended) == len(self._accounts):
             self._stopping = True
             self._notify.stopping("the feeds have ended")
@@ -79,8 +82,8 @@ class Telling(Shell):
 
     @property
     def is_over(self) -> bool:
-        """Whether the feeds of all accounts have ended."""
-        return len(self._ended) == len(self._accounts)
+        """Whether the executions of all accounts are closed, since their feeds have ended."""
+        return len(self._closed) == len(self._accounts)
 
     @property
     def ended(self) -> frozenset[str]:

@@ -153,7 +153,9 @@ class Starting(Reconciling):
         self._recovered = (0, 0, ())
         self._announce(False, FEED_HAS_ENDED)
         account = self.terms.account
-        self._control.latest(("feed-ended", account), FeedEnded(account, "it had ended before the restart"))
+        self._control.latest(
+            ("feed-ended", account), FeedEnded(account, "it had ended before the restart", closed=True)
+        )
 
     def _begin_execution(self, loaded: LoadedAccount) -> None:
         settings = self.settings

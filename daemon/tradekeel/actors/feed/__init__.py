@@ -36,6 +36,7 @@ FLATTEN_TICKS_MAX = 100_000
 FLATTEN_ASKS_MAX = 100
 """A venue that rejects every exit is not asked for ever: in a replay a second holds thousands of ticks."""
 FLATTEN_WINDOW_TICKS = 16
+UNTIL_STOPPED_S = 10 * 365 * 86_400.0
 
 
 class Flattening(Struct):
@@ -76,9 +77,12 @@ class Feed(Conducting):
         while not self._over:
             try:
                 await self._go_to_lowest_position()
-                if await self._drive():
+                at_end = await self._drive()
+                if at_end and self.settings.stop_at_end:
                     await self._end()
                 else:
+                    if at_end:
+                        await self._wait_at_the_end()
                     await self._stop()
             except StrategistGone as gone:  # it is back at its last saved position: the feed goes back there, too
                 self._have_stopped.discard(gone.name)
@@ -222,13 +226,22 @@ class Feed(Conducting):
 
     async def _end(self) -> None:
         """The feed has ended: drain, expire what works, close the execution."""
-        if self.settings.stop_at_end:
-            await self._stop_strategies(FEED_HAS_ENDED)
-            point("feed.ending")
-            await self._executor_side(self._executor, EndWorking("all", FEED_HAS_ENDED, self._last_ns))
-            point("feed.ending.drained")
-            await self._cut()
-            await self._executor_side(self._executor, CloseExecution(FEED_HAS_ENDED, self._last_ns))
-            point("feed.ending.closed")
+        await self._stop_strategies(FEED_HAS_ENDED)
+        point("feed.ending")
+        await self._executor_side(self._executor, EndWorking("all", FEED_HAS_ENDED, self._last_ns))
+        point("feed.ending.drained")
+        await self._cut()
+        await self._executor_side(self._executor, CloseExecution(FEED_HAS_ENDED, self._last_ns))
+        point("feed.ending.closed")
+        self._tell_end(closed=True)
+
+    async def _wait_at_the_end(self) -> None:
+        """The execution stays open, and so a stop is still to come that does what it says and saves everything."""
+        self._tell_end(closed=False)
+        while not self._told_to_stop():
+            await self._waiting.wait(self.clock.sleep, UNTIL_STOPPED_S)
+
+    def _tell_end(self, *, closed: bool) -> None:
         self._tell_progress()
-        self._control.latest(("feed-ended", self.settings.account), FeedEnded(self.settings.account, FEED_HAS_ENDED))
+        account = self.settings.account
+        self._control.latest(("feed-ended", account), FeedEnded(account, FEED_HAS_ENDED, closed))

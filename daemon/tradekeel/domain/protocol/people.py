@@ -101,11 +101,11 @@ class FeedProgress(Struct, frozen=True):
 
 
 class FeedEnded(Struct, frozen=True):
-    """An account's feed has ended and everything is drained."""
+    """An account's feed has ended; where the execution is closed, too, nothing is left to be stopped."""
 
     account: str
     reason: str
-    failed: bool = False
+    closed: bool
 
 
 class Alert(Struct, frozen=True):
