@@ -66,7 +66,8 @@ class Monitor(Actor):
         if isinstance(message, Attached):
             await self._attached(message)
         elif self._core is None:
-            self._early.append((message, reply))  # the conductor asks one question at a time, so these are few
+            if not isinstance(message, TakeSnapshot):  # the schedule comes again; an account may never get so far
+                self._early.append((message, reply))  # the conductor asks one question at a time, so these are few
         else:
             await self._handle(self._core, message, reply)
 

@@ -7,12 +7,23 @@ from functools import partial
 from typing import Any
 
 from tests.unit.domain.world import START_NS, execution_row, ticks_of
+from tests.unit.runtime.support import World, world
 from tradekeel.actors.monitor import Monitor
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.monitor import MonitorCore
-from tradekeel.domain.protocol import Attach, Attached, EquitySeen, ReadEntries, TicksPassed, WatchTick, Where
+from tradekeel.domain.protocol import (
+    Attach,
+    Attached,
+    EquitySeen,
+    Note,
+    ReadEntries,
+    TakeSnapshot,
+    TicksPassed,
+    WatchTick,
+    Where,
+)
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import View
@@ -31,23 +42,36 @@ WINDOW = TickWindow(tuple(ticks_of(["1.1000", "1.1001", "1.1002"])))
 class Listener(Actor):
     """Stands where the executor stands, and keeps what it is told."""
 
-    def __init__(self, told: list[Any], saved: bytes | None, balance: Decimal) -> None:
+    def __init__(self, told: list[Any], saved: bytes | None, balance: Decimal, *, reconciled: bool = True) -> None:
         self._told, self._saved, self._balance = told, saved, balance
+        self._reconciled = reconciled
+        self._attaching: list[Reply] = []
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
             case Attach():
                 assert reply is not None
-                book = Book()
-                book.apply(r.ExecutionStarted(ts_ns=START_NS, row=execution_row()))
-                view = View.of(book, None)
-                view.balance = self._balance
-                reply.send(Attached("run-1", self._saved, 0, view, (), 0, 0, START_NS))
+                self._attaching.append(reply)
+                if self._reconciled:
+                    self._attach()
+            case "reconciled":
+                self._attach()
             case ReadEntries():
                 assert reply is not None
                 reply.send(())
             case _:
                 self._told.append(message)
+
+    def _attach(self) -> None:
+        book = Book()
+        book.apply(r.ExecutionStarted(ts_ns=START_NS, row=execution_row()))
+        view = View.of(book, None)
+        view.balance = self._balance
+        self._attaching.pop().send(Attached("run-1", self._saved, 0, view, (), 0, 0, START_NS))
+
+
+def _core(attached: Attached, limits: RiskLimits = LIMITS) -> MonitorCore:
+    return MonitorCore(attached.view, {"EUR_USD": CATALOGUE["EUR_USD"]}, "USD", limits, attached.saved)
 
 
 async def told(*questions: Any, limits: RiskLimits = LIMITS, saved: bytes | None = None) -> list[Any]:
@@ -65,12 +89,9 @@ async def told(*questions: Any, limits: RiskLimits = LIMITS, saved: bytes | None
         async def on_start(self) -> None:
             self.spawn(drive)
 
-    def make(attached: Attached) -> MonitorCore:
-        return MonitorCore(attached.view, {"EUR_USD": CATALOGUE["EUR_USD"]}, "USD", limits, attached.saved)
-
     children = [
         ChildSpec("executor", partial(Listener, heard, saved, D(1000))),
-        ChildSpec("monitor", lambda: Monitor(make, system.ref("executor"), None, replayable=True)),
+        ChildSpec("monitor", lambda: Monitor(partial(_core, limits=limits), system.ref("executor"), None, True)),
         ChildSpec("driver", Driver),
     ]
     await system.run(Supervisor("root", Strategy.ONE_FOR_ALL, children, Intensity(0, 1.0)))
@@ -101,3 +122,22 @@ async def test_after_a_restart_the_gate_knows_at_once_what_the_last_cut_knew() -
 
 async def test_without_a_loss_limit_nobody_needs_it() -> None:
     assert await told(WatchTick(WINDOW, 0, 0), limits=RiskLimits()) == [""]
+
+
+async def test_an_account_that_is_not_reconciled_yet_keeps_no_snapshots_that_it_is_asked_for() -> None:
+    heard: list[Any] = []
+    executor = Listener(heard, None, D(1000), reconciled=False)
+
+    def root(this: World) -> Supervisor:
+        monitor = partial(Monitor, _core, this.system.ref("executor"), None, replayable=True)
+        return Supervisor("root", children=[ChildSpec("executor", lambda: executor), ChildSpec("monitor", monitor)])
+
+    async with world(root) as w:
+        for _ in range(3):
+            await w.system.ref("monitor").send(TakeSnapshot())
+        await w.system.ref("executor").send("reconciled")
+        await w.clock.settle()
+        assert [note for note in heard if isinstance(note, Note)] == []
+        await w.system.ref("monitor").send(TakeSnapshot())
+        await w.clock.settle()
+        assert len([note for note in heard if isinstance(note, Note)]) == 1
