@@ -710,6 +710,26 @@ def test_a_release_without_a_daemon_is_obeyed_once_however_often_the_start_dies(
     assert home.unverified() == []
 
 
+def test_nothing_is_written_into_an_execution_that_is_closed_while_another_account_runs(place: Path) -> None:
+    short = configs.market(100, name="s") + configs.account("a", feed="s", sync_s=0.05) + configs.strategy("ema", "a")
+    head = configs.head(snapshot_s=0.05)
+    home = Home(place, head + configs.market(100_000, speed="10") + short + configs.account("b"))
+    with home.start() as daemon:
+        daemon.until(lambda: "the feed of a has ended" in daemon.log, "its feed does not end")
+        for name in ("pause", "flatten", "kill"):
+            assert home.command(name, account="a") == (True, "nothing to do: a is over, the feed has ended")
+        seen = daemon.passed()
+        for scheduled in ("a/executor:Note", "a/executor:ReconcileNow"):  # a snapshot, a comparison
+            daemon.until_passed(scheduled, seen[scheduled] + 2)
+        over = "the feed has ended"
+        daemon.until(lambda: home.status.get("accounts", {}).get("a", {}).get("state") == over, "its state is not told")
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    assert home.ours("a").journal[-1]["type"] == "execution_closed"
+    assert (home.execution("a")["latch"], home.execution("a")["paused"]) == ("open", 0)
+    assert home.wrong("a") + home.unverified() == []
+
+
 def test_flatten_closes_everything_and_then_pauses(place: Path) -> None:
     home = Home(place, _busy())
     with home.start() as daemon:

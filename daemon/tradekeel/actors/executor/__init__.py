@@ -69,8 +69,13 @@ class Executor(Starting, Following, People):
         handler = _HANDLERS.get(type(message))
         if handler is None:
             raise TypeError(f"the executor does not know {type(message).__name__}")
+        if self._ended and type(message) not in _WHEN_OVER:
+            if reply is not None:
+                reply.send(True)
+            return
         handler(self, message, reply)
         self._serve_those_that_waited()
+        self._close_when_quiet()
         self._flush()
         self._answer_settled()
 
@@ -189,6 +194,10 @@ _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
     Looked: Executor._looked,
     SideRead: Executor._read,
 }
+
+
+_WHEN_OVER = frozenset({AccountCommand, Attach, CaughtUp, Committed, Describe, ReadEntries, Settle})
+"""What is still heard when the execution is closed: none of it writes. There is nothing to do for whatever else comes."""
 
 
 __all__ = ["Chronicle", "Executor", "ExecutorSettings"]

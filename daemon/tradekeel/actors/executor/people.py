@@ -187,8 +187,16 @@ class People(Shell):
         return self.core.exit_trades(wishes, "operator", self._now())
 
     def _close(self, message: CloseExecution, reply: Reply | None) -> None:
+        self._closing = (message, reply)
+
+    def _close_when_quiet(self) -> None:
+        """Nothing is written behind it, so what is on its way comes first."""
+        if self._closing is None or not self._is_quiet():
+            return
+        (message, reply), self._closing = self._closing, None
         point("executor.close.before")
         self._commit_record(ExecutionClosed(ts_ns=self._now(), stamp=self.core.stamp, reason=message.reason))
+        self._ended, self._state = True, message.reason
         if reply is not None:
             self._settling.append(reply)
 

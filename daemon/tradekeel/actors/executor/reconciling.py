@@ -88,8 +88,7 @@ class Reconciling(Shell):
 
     def _again(self, message: Any, reply: Reply | None) -> None:
         self._rounds = 0
-        if not self._ended:
-            self._reconcile()
+        self._reconcile()
         if reply is not None:
             reply.send(True)
 

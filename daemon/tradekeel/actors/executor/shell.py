@@ -24,6 +24,7 @@ from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.protocol import (
     AccountReady,
     Alert,
+    CloseExecution,
     Commit,
     Decide,
     JournalReached,
@@ -154,7 +155,8 @@ class Shell(Actor):
             self.terms.replayable
         )  # the feed is not back yet, or what became of an order is not known yet
         self._back = False
-        self._ended = False
+        self._ended = False  # the execution is closed: nothing is written any more
+        self._closing: tuple[CloseExecution, Reply | None] | None = None
         self._asked = 0  # ticks to match, lookups and reconciliations on their way
         self._deferred: deque[Envelope] = deque()
         self._settling: list[Reply] = []
