@@ -24,12 +24,13 @@ from tradekeel.bootstrap.summary import BY_THE_BOOKS, balance_of, latched_by, ne
 from tradekeel.config.source import read_table
 from tradekeel.domain.matching import WorkingOrder
 from tradekeel.domain.messages import Fill, VenueTransaction
-from tradekeel.domain.money import ZERO, ledger, plain
+from tradekeel.domain.money import ZERO, plain
 from tradekeel.domain.orders import Order, OrderStatus
-from tradekeel.domain.positions import Position
+from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
-from tradekeel.storage.files import connect, in_our_words
+from tradekeel.storage.files import connect
+from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.verify import Verdict, verify
 from tradekeel.venues.paper.examining import examine
@@ -39,7 +40,6 @@ _WORKING = (OrderStatus.ACCEPTED.value, OrderStatus.PARTIALLY_FILLED.value)
 _FIGURES = ("side", "quantity", "price", "fee", "realised", "rate", "ts_ns")
 _DECODER = msgspec.msgpack.Decoder(VenueTransaction)
 
-PositionKey = tuple[str, str | None]
 Progress = Callable[[str, int, int], None]
 
 
@@ -89,19 +89,15 @@ def audit(place: Place, progress: Progress) -> Audit:
         return Audit(verdict, (), ("not compared with the venue's ledgers, because the books are damaged",))
     comparisons: list[Comparison] = []
     left_out: list[str] = []
-    try:
-        with closing(connect(books, read_only=True)) as db:
-            db.execute("BEGIN")  # one moment, and before the ledgers': these can only have come further
-            runs = newest_executions(db)
-            for number, run in enumerate(runs, start=1):
-                compared = _compared(db, run, _ledger_of(place, run.account))
-                if isinstance(compared, str):
-                    left_out.append(compared)
-                else:
-                    comparisons.append(compared)
-                progress("venue ledgers", number, len(runs))
-    except sqlite3.Error as error:
-        raise in_our_words(error, books, "comparing it") from error
+    with one_moment(books, "comparing it") as db:  # and before the ledgers': these can only have come further
+        runs = newest_executions(db)
+        for number, run in enumerate(runs, start=1):
+            compared = _compared(db, run, _ledger_of(place, run.account))
+            if isinstance(compared, str):
+                left_out.append(compared)
+            else:
+                comparisons.append(compared)
+            progress("venue ledgers", number, len(runs))
     return Audit(verdict, tuple(comparisons), tuple(left_out))
 
 
@@ -181,7 +177,7 @@ def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path, found: _Diff
         if entry.fill is None:
             continue
         fills += 1
-        _book(held, entry.fill)
+        book_fill(held, entry.fill)
         mine = ours.pop(_key(entry.fill), None)
         if mine is None:
             found.add(
@@ -287,19 +283,12 @@ def _our_fills(db: sqlite3.Connection, run: ExecutionRow) -> dict[tuple[str, str
 def _our_positions(db: sqlite3.Connection, run: ExecutionRow, opening: Opening | None) -> dict[PositionKey, Position]:
     held = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
     for fill in _our_fills(db, run).values():
-        _book(held, fill)
+        book_fill(held, fill)
     return held
 
 
 def _key(fill: Fill) -> tuple[str, str, str]:
     return (fill.instrument, fill.venue_order_id, fill.fill_id)
-
-
-def _book(held: dict[PositionKey, Position], fill: Fill) -> None:
-    key = (fill.instrument, fill.position_ref)
-    before = held.get(key) or Position(fill.instrument, ref=fill.position_ref)
-    with ledger():
-        held[key] = before.apply(fill.side, fill.quantity, fill.price).position
 
 
 # --- the venue's side -----------------------------------------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 
@@ -14,46 +13,37 @@ from tradekeel.bootstrap.values import Row, iso, plain_value
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
-from tradekeel.domain.positions import Position, Quote, conversion_rate, convert
+from tradekeel.domain.positions import Position, PositionKey, Quote, book_fill, conversion_rate, convert
 from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
 from tradekeel.domain.recovery import decode_account_state
-from tradekeel.storage.files import connect
-from tradekeel.storage.queries import Filter, Reader
+from tradekeel.storage.rows import mapping_of
 
 Quotes = Mapping[str, Quote]
 
 
-async def positions_of(books: Reader, path: Path, run: ExecutionRow, latest: Quotes) -> list[Row]:
+def positions_of(db: sqlite3.Connection, run: ExecutionRow, latest: Quotes) -> list[Row]:
     """What an execution took over and what its fills made of it; the profit is at the ``latest`` quotes, and where there is none
     at the last saved ones.
     """
-    held, quotes = _opening(path, run), {**_quotes(path, run), **latest}
-    fills = await books.fills(Filter(execution=run.execution, limit=None))
-    for fill in reversed(fills):
-        key = (fill.instrument, fill.position_ref)
-        held[key] = _booked(held.get(key), fill)
-    return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str) if position.quantity]
+    held, quotes = _opening(db, run), {**_quotes(db, run), **latest}
+    mapping = mapping_of(Fill)
+    for row in db.execute(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (run.execution,)):
+        book_fill(held, mapping.decode(row))
+    return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str)]
 
 
-def _booked(position: Position | None, fill: Fill) -> Position:
-    before = position or Position(fill.instrument, ref=fill.position_ref)
-    return before.apply(fill.side, fill.quantity, fill.price).position
-
-
-def _opening(path: Path, run: ExecutionRow) -> dict[tuple[str, str | None], Position]:
-    with closing(connect(path, read_only=True)) as db:
-        record = opening_record(db, run.execution)
+def _opening(db: sqlite3.Connection, run: ExecutionRow) -> dict[PositionKey, Position]:
+    record = opening_record(db, run.execution)
     taken_over = () if record is None or record.opening is None else record.opening.positions
     return {(position.instrument, position.ref): position for position in taken_over}
 
 
-def _quotes(path: Path, run: ExecutionRow) -> Quotes:
+def _quotes(db: sqlite3.Connection, run: ExecutionRow) -> Quotes:
     """The prices of the last cut; none before there is one."""
-    with closing(connect(path, read_only=True)) as db:
-        row = db.execute(
-            "SELECT state FROM checkpoints WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1",
-            (run.execution, ACCOUNT_OWNER),
-        ).fetchone()
+    row = db.execute(
+        "SELECT state FROM checkpoints WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1",
+        (run.execution, ACCOUNT_OWNER),
+    ).fetchone()
     if row is None:
         return {}
     try:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
-from tradekeel.bootstrap.holdings import Quotes, positions_of
+from tradekeel.bootstrap.holdings import positions_of
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import Row, moment_ns, plain_row
 from tradekeel.config.words import did_you_mean
@@ -24,6 +24,7 @@ from tradekeel.domain.trades import TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.loop import run as run_loop
+from tradekeel.storage.moment import one_moment
 from tradekeel.storage.queries import CHUNK_ROWS, Filter, JournalEntry, Reader
 
 LIMIT_DEFAULT = 20
@@ -47,14 +48,14 @@ class Query(Struct, frozen=True, kw_only=True):
     limit: int | None = LIMIT_DEFAULT
 
 
-def read_rows(place: Place, kind: str, query: Query, latest: Mapping[str, Quotes] | None = None) -> list[Row]:
+def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
     """Rows of one kind (trades, orders, fills, signals, events, journal, positions, …), newest first.
 
-    Positions are valued at the ``latest`` quotes of their account, or at those of its last checkpoint.
+    Positions are valued at the quotes of their account's last checkpoint.
     Raises InputError for a word that is none, and StoreError.
     """
     which = _filter(query)
-    return run_loop(_read, place.books(), kind, query, which, latest or {}, use_uvloop=False)
+    return run_loop(_read, place.books(), kind, query, which, use_uvloop=False)
 
 
 def account_names(place: Place) -> list[str]:
@@ -62,7 +63,7 @@ def account_names(place: Place) -> list[str]:
     return sorted({row["account"] for row in read_rows(place, "executions", Query(limit=None))})
 
 
-async def _read(path: Path, kind: str, query: Query, which: Filter, latest: Mapping[str, Quotes]) -> list[Row]:
+async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]:
     _refuse_meaningless(kind, query)
     async with Reader(path) as books:
         await _check_words(books, kind, query)
@@ -74,10 +75,8 @@ async def _read(path: Path, kind: str, query: Query, which: Filter, latest: Mapp
         if kind == "executions":
             return [plain_row(row) for row in await books.executions(which)]
         if kind == "positions":
-            held = [
-                row for run in executions for row in await positions_of(books, path, run, latest.get(run.account, {}))
-            ]
-            return held[: which.limit]
+            with one_moment(path) as db:
+                return [row for run in executions for row in positions_of(db, run, {})][: which.limit]
         if kind == "journal":
             return await _journal(books, executions, which, times)
         rows = await _listed(books, kind, executions, which, times)
@@ -228,10 +227,10 @@ async def _listed(
     if len(executions) > 1:
         found.sort(key=lambda pair: getattr(pair[0], time), reverse=True)
     kept = found[: which.limit]
-    return [_of_run(run) | plain_row(row) for row, run in kept]
+    return [of_run(run) | plain_row(row) for row, run in kept]
 
 
-def _of_run(run: ExecutionRow) -> Row:
+def of_run(run: ExecutionRow) -> Row:
     """What every row says of the run that it belongs to."""
     return {"account": run.account, "execution": run.execution, "run": run.number, "currency": run.currency}
 

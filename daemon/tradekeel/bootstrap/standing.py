@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from tradekeel.bootstrap.desk import STATUS_FILE
-from tradekeel.bootstrap.holdings import Quotes
+from tradekeel.bootstrap.holdings import Quotes, positions_of
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.reading import Query, read_rows
-from tradekeel.bootstrap.summary import AccountSummary, read_summaries
+from tradekeel.bootstrap.reading import of_run
+from tradekeel.bootstrap.summary import AccountSummary, newest_executions, summary_of
 from tradekeel.bootstrap.values import iso, plain_row
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.records import Latch, standing_of
+from tradekeel.domain.records import ExecutionRow, Latch, StrategyRow, standing_of
 from tradekeel.errors import InputError, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
+from tradekeel.storage.moment import one_moment
+from tradekeel.storage.rows import mapping_of
 
 STALE_AFTER_S = 5.0
 """A daemon writes its status every second; one that has not for this long does not do its work."""
@@ -69,9 +72,9 @@ def read_status(place: Place) -> Status:
             for name, account in live.items():
                 if account.get("state", "").startswith(NO_ANSWER) and (status["stopping"] or not status["ready"]):
                     live[name] = {"state": "stopping" if status["stopping"] else "starting"}
-            status["accounts"] = [
-                account | ({"state": "starting"} if starting else {}) for account in _accounts(place, live)
-            ]
+            with one_moment(place.books()) as db:
+                accounts = accounts_of(db, live)
+            status["accounts"] = [account | ({"state": "starting"} if starting else {}) for account in accounts]
         elif not running and "ended" not in said:
             status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
         if not running and "ended" in said:
@@ -106,17 +109,15 @@ def _latch_files(place: Place, pattern: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(pattern)) if folder.is_dir() else []
 
 
-def _accounts(place: Place, live: Status) -> list[Status]:
-    """Each account as the books have it now; what it holds is valued at the daemon's latest quotes, or at the last saved ones."""
-    everything = Query(limit=None)
-    positions = read_rows(place, "positions", everything, {name: _quotes(now) for name, now in live.items()})
-    strategies = read_rows(place, "strategies", everything)
-    unknown = read_rows(place, "orders", Query(status=("unknown",), limit=None))
+def accounts_of(db: sqlite3.Connection, live: Status) -> list[Status]:
+    """Each account as the books have it at the moment that ``db`` looks at, from there alone: whatever an answer says of it must
+    fit together. What is held is valued at the daemon's latest quotes, or at the last saved ones.
+    """
     accounts = []
-    for summary in read_summaries(place.statedir.books):
-        run = summary.execution
-        now = live.get(summary.account, {})
-        held = _of(run, positions)
+    for run in newest_executions(db):
+        summary = summary_of(db, run)
+        now = live.get(run.account, {})
+        held = positions_of(db, run, _quotes(now))
         accounts.append(
             plain_row(summary)
             | {
@@ -125,11 +126,25 @@ def _accounts(place: Place, live: Status) -> list[Status]:
                 "equity_time": min((position["mark_time"] for position in held if position["mark_time"]), default=None),
                 "feed_position": now.get("position"),
                 "positions": held,
-                "strategies": _of(run, strategies),
-                "unknown_orders": [row["client_order_id"] for row in _of(run, unknown)],
+                "strategies": _strategies(db, run),
+                "unknown_orders": [order for (order,) in db.execute(_UNKNOWN, (run.execution,))],
             }
         )
     return accounts
+
+
+_UNKNOWN = """
+    SELECT client_order_id FROM orders WHERE execution = ? AND status = 'unknown'
+    ORDER BY created_ns DESC, decision DESC, leg DESC, client_order_id DESC
+"""
+
+
+def _strategies(db: sqlite3.Connection, run: ExecutionRow) -> list[Status]:
+    mapping = mapping_of(StrategyRow)
+    rows = db.execute(
+        f"{mapping.select_sql} WHERE execution = ? ORDER BY updated_ns DESC, strategy DESC", (run.execution,)
+    )
+    return [of_run(run) | plain_row(row) for row in map(mapping.decode, rows)]
 
 
 def equity(summary: AccountSummary, positions: list[Status]) -> str | None:
@@ -139,10 +154,6 @@ def equity(summary: AccountSummary, positions: list[Status]) -> str | None:
     with ledger():
         total = sum((Decimal(position["unrealised_account"]) for position in positions), summary.balance)
     return plain(total)
-
-
-def _of(execution: str, rows: list[Status]) -> list[Status]:
-    return [row for row in rows if row["execution"] == execution]
 
 
 def _quotes(now: Status) -> Quotes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
 from tradekeel.errors import ExitCode, StoreCorrupt
-from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.journal import decoded
+from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 
 BY_RISK = "risk"
@@ -104,14 +103,10 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 def read_summaries(books: Path, accounts: Iterable[str] | None = None) -> tuple[AccountSummary, ...]:
     """The newest execution of each account in figures; of those named, or of all. Raises StoreError."""
-    try:
-        with closing(connect(books, read_only=True)) as db:
-            db.execute("BEGIN")  # all sums are of one moment, though the daemon goes on to trade
-            rows = newest_executions(db)
-            wanted = None if accounts is None else set(accounts)
-            return tuple(_summary(db, row) for row in rows if wanted is None or row.account in wanted)
-    except (sqlite3.Error, OSError) as error:
-        raise in_our_words(error, books, "reading it") from error
+    with one_moment(books) as db:
+        rows = newest_executions(db)
+        wanted = None if accounts is None else set(accounts)
+        return tuple(summary_of(db, row) for row in rows if wanted is None or row.account in wanted)
 
 
 def newest_executions(db: sqlite3.Connection) -> list[ExecutionRow]:
@@ -124,7 +119,8 @@ def newest_executions(db: sqlite3.Connection) -> list[ExecutionRow]:
     return list(newest.values())
 
 
-def _summary(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
+def summary_of(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
+    """One execution in figures; they fit together where ``db`` looks at one moment."""
     gross = fees = financing = pnl = realised = ZERO
     closed = won = opened = 0
     columns = "status, gross_pnl, entry_fee, exit_fee, financing"

@@ -16,7 +16,7 @@ from tradekeel.domain.instruments import ledger_step
 from tradekeel.domain.messages import Fill, SignalStatus, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ZERO, share_out
 from tradekeel.domain.orders import Order, OrderEvent, OrderType, Purpose
-from tradekeel.domain.positions import Position
+from tradekeel.domain.positions import book_fill
 from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeStatus
 from tradekeel.errors import Defect
 
@@ -168,13 +168,7 @@ class NewsFold(OrderFold):
         return rows
 
     def _book_money(self, fill: Fill) -> None:
-        key = (fill.instrument, fill.position_ref)
-        held = self.positions.get(key) or Position(fill.instrument, ref=fill.position_ref)
-        position = held.apply(fill.side, fill.quantity, fill.price).position
-        if position.quantity:
-            self.positions[key] = position
-        else:
-            self.positions.pop(key, None)
+        book_fill(self.positions, fill)
         self._nets = None
         self.money = structs.replace(
             self.money, realised=self.money.realised + fill.realised, fees=self.money.fees + fill.fee

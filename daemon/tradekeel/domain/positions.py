@@ -17,6 +17,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument, ledger_step
+from tradekeel.domain.messages import Fill
 from tradekeel.domain.money import LEDGER, ONE, WORKING, ZERO, Rounding, divide, ledger, round_to
 from tradekeel.domain.orders import Side
 from tradekeel.errors import Defect
@@ -85,6 +86,21 @@ class Booking(Struct, frozen=True, gc=False):
     realised: Decimal
     closed: Decimal
     opened: Decimal
+
+
+PositionKey = tuple[str, str | None]
+"""What tells positions apart: the instrument, and on hedging accounts the venue's id of the position."""
+
+
+def book_fill(held: dict[PositionKey, Position], fill: Fill) -> None:
+    """What a fill makes of what is held: positions are nothing but their fills folded by this. One that is flat is none."""
+    key = (fill.instrument, fill.position_ref)
+    before = held.get(key) or Position(fill.instrument, ref=fill.position_ref)
+    after = before.apply(fill.side, fill.quantity, fill.price).position
+    if after.quantity:
+        held[key] = after
+    else:
+        held.pop(key, None)
 
 
 class Quote(Struct, frozen=True, gc=False):

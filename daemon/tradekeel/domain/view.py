@@ -17,7 +17,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order
-from tradekeel.domain.positions import Position
+from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.trades import Trade
 
 
@@ -41,7 +41,7 @@ class View(Struct):
     decisions: int = 0
     trades: dict[str, Trade] = {}
     orders: dict[str, Order] = {}
-    positions: dict[tuple[str, str | None], Position] = {}
+    positions: dict[PositionKey, Position] = {}
     renewed: set[str] = set()  # never-sent orders whose decision was taken again: no news for the strategy
 
     @staticmethod
@@ -109,13 +109,7 @@ class View(Struct):
         if fill is None or not record.allocations:  # a fill of which no trade gets a share was told before
             return
         self.balance = LEDGER.subtract(LEDGER.add(self.balance, fill.realised), fill.fee)
-        key = (fill.instrument, fill.position_ref)
-        held = self.positions.get(key) or Position(fill.instrument, ref=fill.position_ref)
-        after = held.apply(fill.side, fill.quantity, fill.price).position
-        if after.quantity:
-            self.positions[key] = after
-        else:
-            self.positions.pop(key, None)
+        book_fill(self.positions, fill)
 
     def net_positions(self) -> dict[str, Position]:
         """Net position an instrument: the sum over references on a hedging account."""

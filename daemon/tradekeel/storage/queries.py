@@ -152,12 +152,7 @@ class Reader:
     async def _check_version(self) -> None:
         async with self._asking() as db:
             version = await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.path))
-        schema.refuse_newer(version, self.path)
-        if version != schema.HEAD:
-            raise StoreUnavailable(
-                f"{self.path} has schema {version}, this version needs {schema.HEAD}: start the daemon, or run "
-                "`tradekeel db upgrade`"
-            )
+        schema.refuse_other(version, self.path)
 
     # --- lists ---------------------------------------------------------------------------------------------------------
 

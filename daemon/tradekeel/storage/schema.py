@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from tradekeel.errors import StoreCorrupt, StoreTooNew
+from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.files import RESTORE, connect, copy_database
 
 if TYPE_CHECKING:
@@ -75,6 +75,15 @@ def refuse_newer(version: str | None, path: Path, known: Sequence[str] = REVISIO
         raise StoreTooNew(
             f"{path} was written by a newer Tradekeel (schema {version}, this one knows up to {known[-1]}). "
             "Install that version again, or restore a backup made before the upgrade."
+        )
+
+
+def refuse_other(version: str | None, path: Path) -> None:
+    """For whoever only reads: StoreTooNew, or StoreUnavailable where a migration is still to come."""
+    refuse_newer(version, path)
+    if version != HEAD:
+        raise StoreUnavailable(
+            f"{path} has schema {version}, this version needs {HEAD}: start the daemon, or run `tradekeel db upgrade`"
         )
 
 

@@ -136,12 +136,7 @@ def verify(path: Path, progress: VerifyProgress = _silent) -> Verdict:
     try:
         with closing(connect(path, read_only=True)) as db:
             db.execute("BEGIN")
-            version = schema.version_of(db.execute, path)
-            schema.refuse_newer(version, path)
-            if version != schema.HEAD:
-                raise StoreUnavailable(
-                    f"{path} has schema {version}, this version needs {schema.HEAD}: run `tradekeel db upgrade` first"
-                )
+            schema.refuse_other(schema.version_of(db.execute, path), path)
             _check_file(db, findings, progress)
             executions = _executions(db)
             for number, execution in enumerate(executions, start=1):

@@ -48,6 +48,14 @@ def append(place: Place, records: Sequence[Record]) -> None:
         store.commit([desk.group(*records)])
 
 
+def fill_another(place: Place) -> None:
+    """One more of the first account's orders is filled, as by a daemon that trades on."""
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        desk = samples.Desk()
+        desk.book = _recovered(store)
+        store.commit([desk.filled(max(FILLED) + 1)])
+
+
 def _recovered(store: Store) -> Book:
     book = Book()
     for sequence, record in store.read_journal(samples.RUN, 0, 10_000):

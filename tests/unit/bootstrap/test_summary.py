@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.bootstrap.books import DECISIONS, FILLED, SECOND_ACCOUNT, append, latch, open_second_account
+from tests.unit.bootstrap.books import (
+    DECISIONS,
+    FILLED,
+    SECOND_ACCOUNT,
+    append,
+    fill_another,
+    latch,
+    open_second_account,
+)
 from tests.unit.storage import samples
 from tradekeel.bootstrap.launch import account_line, feed_line
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.standing import read_status
+from tradekeel.bootstrap.standing import accounts_of, read_status
 from tradekeel.bootstrap.summary import (
     AccountSummary,
     FeedSummary,
@@ -28,6 +36,7 @@ from tradekeel.cli.status import figures
 from tradekeel.domain.records import ExecutionClosed, Latch, StrategyStatus, StrategyStatusChanged
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
+from tradekeel.storage.moment import one_moment
 
 QUALITY = {
     "rows": 100,
@@ -188,6 +197,17 @@ def test_a_running_daemons_account_is_valued_at_its_latest_quotes_and_every_figu
         holder.release()
     [account] = read_status(place)["accounts"]
     assert (account["state"], account["equity"]) == ("at rest", None)  # no prices were ever saved
+
+
+def test_all_that_is_said_of_accounts_is_of_one_moment_whatever_is_traded_meanwhile(place: Place) -> None:
+    with one_moment(place.books()) as db:
+        before = accounts_of(db, {})
+        fill_another(place)
+        open_second_account(place, 1)
+        assert accounts_of(db, {}) == before
+    [account, _] = read_status(place)["accounts"]
+    assert account["trades_open"] == before[0]["trades_open"] + 1
+    assert account["positions"][0]["quantity"] > before[0]["positions"][0]["quantity"]
 
 
 def test_an_account_whose_run_is_closed_does_not_trade_although_another_one_does(place: Place) -> None:

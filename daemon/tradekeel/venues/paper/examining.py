@@ -21,7 +21,7 @@ from tradekeel.domain.matching import MatcherState, OrderState, Standing, Workin
 from tradekeel.domain.matching.account import Sums
 from tradekeel.domain.messages import Fill, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ZERO, ledger, plain
-from tradekeel.domain.positions import Position
+from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.venues.paper.ledger import APPLICATION_ID, SCHEMA_VERSION, decoded, load_state, translated
 
@@ -38,8 +38,6 @@ _ENDED_AS = {
 _entries = msgspec.msgpack.Decoder(VenueTransaction)
 _orders = msgspec.msgpack.Decoder(WorkingOrder)
 _positions = msgspec.msgpack.Decoder(Position)
-
-_PositionKey = tuple[str, str | None]
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -132,7 +130,7 @@ def _said(sums: Sums) -> str:
 
 
 def _check_positions(db: sqlite3.Connection, path: Path, faults: _Faults, told: _Told) -> None:
-    held: dict[_PositionKey, Position] = {}
+    held: dict[PositionKey, Position] = {}
     for symbol, ref, payload, crc in db.execute("SELECT instrument, ref, payload, crc FROM positions"):
         what = f"position {symbol}"
         try:
@@ -196,7 +194,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.sums = Sums()
-        self.positions: dict[_PositionKey, Position] = {}
+        self.positions: dict[PositionKey, Position] = {}
         self.orders: dict[str, OrderState | None] = {}  # how it ended by the venue's word; None: it may be filled
         self.filled: dict[str, Decimal] = {}
 
@@ -216,9 +214,7 @@ class _Told:
             self.orders[entry.venue_order_id] = _ENDED_AS[entry.kind]
 
     def _book(self, fill: Fill) -> None:
-        key = (fill.instrument, fill.position_ref)
-        before = self.positions.get(key) or Position(fill.instrument, ref=fill.position_ref)
-        self.positions[key] = before.apply(fill.side, fill.quantity, fill.price).position
+        book_fill(self.positions, fill)
         sums = self.sums
         self.sums = Sums(sums.deposits, sums.realised + fill.realised, sums.financing, sums.fees + fill.fee)
         self.filled[fill.venue_order_id] = self.filled.get(fill.venue_order_id, ZERO) + fill.quantity
