@@ -421,6 +421,8 @@ async def test_the_status_stays_fresh_while_accounts_say_nothing() -> None:
     async with world(root) as w:
         await w.clock.advance(20)
         assert desk.statuses >= 10
+
+
 async def test_the_pace_is_that_of_the_ticks_and_what_was_read_before_the_first_one_does_not_count() -> None:
     async with world(tree(Drawer(), Slow(), [])) as w:
         control = w.system.actors["control"]
