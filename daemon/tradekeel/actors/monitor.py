@@ -73,7 +73,7 @@ class Monitor(Actor):
 
     async def _attached(self, attached: Attached) -> None:
         self._execution = attached.execution
-        self._last_ns, self._frontier = attached.ts_ns, attached.frontier
+        self._last_ns, self._frontier, self._turn = attached.ts_ns, attached.frontier, attached.turn
         self._core = self._make_core(attached)
         self._core.deliver(attached.entries)
         await self._tell_equity(self._core)  # a decision may come before the next tick
@@ -105,7 +105,7 @@ class Monitor(Actor):
                 reply.send(core.save())
             case Where():
                 assert reply is not None
-                reply.send(Stand(core.position, self._frontier))
+                reply.send(Stand(core.position, self._frontier, self._turn))
             case TakeSnapshot():
                 ts_ns = self._last_ns if self._replayable else self.clock.now_ns()
                 await self._executor.send(Note(core.snapshot(self._execution, ts_ns, self._parameter_mode)))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.protocol import (
     NOWHERE,
@@ -71,8 +73,8 @@ class Core(Protocol):
     def deliver(self, entries: Sequence[Entry]) -> None:
         """Queue journal entries."""
 
-    def run(self, window: TickWindow | None, until: int) -> int:
-        """Go ahead to a stamp."""
+    def run(self, window: TickWindow | None, until: int, told_to: int | None = None) -> int:
+        """Go ahead to a stamp, with the news up to a journal sequence."""
 
     def has_more(self, until: int) -> bool:
         """Whether a decision is held, or news is due by ``until``."""
@@ -128,6 +130,7 @@ class Strategist(Actor):
         self._replayable = replayable
         self._core: Core | None = None
         self._inert = False
+        self._told_to = 0
         self._early: list[tuple[Any, Reply | None]] = []
 
     async def on_start(self) -> None:
@@ -149,7 +152,7 @@ class Strategist(Actor):
 
     async def _attached(self, attached: Attached) -> None:
         self._execution = attached.execution
-        self._frontier = attached.frontier
+        self._frontier, self._turn = attached.frontier, attached.turn
         if attached.failed:
             self._inert = True
         else:
@@ -190,17 +193,18 @@ class Strategist(Actor):
 
     async def _handle(self, core: Core, message: Any) -> Any:
         match message:
-            case Run(window, until, journal_to):
+            case Run(window, until, journal_to, told_to):
+                self._told_to = journal_to if told_to is None else told_to
                 if core.read_to < journal_to:
                     core.deliver(await self._executor.ask(ReadEntries(core.read_to), timeout_s=ASK_TIMEOUT_S))
-                stamp = _own(core.run, window, until)
+                stamp = _own(core.run, window, until, told_to)
                 return Reached(stamp, core.has_more(stamp))
             case Confirm(window, stamp):
                 return await self._decide(_own(core.confirm, window, stamp))
             case Save():
                 return self._checkpoint(core)
             case Where():
-                return Stand(core.position, self._frontier)
+                return Stand(core.position, self._frontier, self._turn)
             case StopStrategy(ts_ns, reason):
                 return await self._decide(_own(core.stop, ts_ns, reason))
             case GiveUp(reason):
@@ -213,6 +217,7 @@ class Strategist(Actor):
         if decision is None:
             return Taken.NOTHING
         point("strategist.before_decide")
+        decision = msgspec.structs.replace(decision, told_to=self._told_to)
         await self._executor.ask(Decide(decision), timeout_s=ASK_TIMEOUT_S)
         return Taken.NOTES if all(isinstance(request, Emit) for request in decision.requests) else Taken.ASKS
 
@@ -260,6 +265,6 @@ class Strategist(Actor):
             case Save():
                 return None
             case Where():
-                return Stand(NOWHERE, self._frontier)
+                return Stand(NOWHERE, self._frontier, self._turn)
             case _:
                 return Taken.NOTHING

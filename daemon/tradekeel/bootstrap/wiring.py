@@ -429,6 +429,7 @@ class Builder:
             needs_equity=account.limits.needs_equity,
             exits_at_venue=account.exits_at_venue,
             stop_at_end=self.plan.config.daemon.on_feed_end == "stop",
+            strategies=tuple(s.config.name for s in account.strategies),
         )
         strategists = [self.system.ref(names.of(f"strategist/{s.config.name}")) for s in account.strategies]
         return Feed(

@@ -105,6 +105,9 @@ class Book(NewsFold):
         row = structs.replace(line.row, decisions=record.number, updated_ns=record.ts_ns)
         events = record.events[-1].sequence if record.events else line.events
         self.strategies[record.strategy] = StrategyLine(row, record.digest, events)
+        self.turn = r.Turn(
+            stamp=record.stamp, sequence=self.sequence + 1, strategy=record.strategy, told_to=record.told_to
+        )
         rows: list[r.Row] = [row]
         for signal in record.signals:
             if signal.execution_status in (SignalStatus.PENDING, SignalStatus.ORDERED):
@@ -183,6 +186,7 @@ class Book(NewsFold):
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
         book.fill_ids = state.fill_ids
+        book.turn = state.turn
         book.flattened, book.cancels_wanted = state.flattened, dict.fromkeys(state.cancels_wanted)
         return book
 

@@ -77,6 +77,7 @@ class BookState(Struct):
     sampled: int = 0
     flattened: bool = False
     cancels_wanted: list[str] = []
+    turn: r.Turn | None = None
 
 
 class OpenBooks:
@@ -101,6 +102,7 @@ class OpenBooks:
         self.fill_ids: dict[str, tuple[str, ...]] = {}  # of the orders that were filled last, by instrument and order
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
         self.flattened = False  # everything was to be closed, and nobody has resumed since
+        self.turn: r.Turn | None = None  # the last decision
         self.cancels_wanted: dict[
             str, None
         ] = {}  # unknown orders that are to end as soon as the venue has told of them
@@ -280,6 +282,7 @@ class OpenBooks:
             self.sampled,
             self.flattened,
             list(self.cancels_wanted),
+            self.turn,
         )
         return STATE_ENCODER.encode(state)
 

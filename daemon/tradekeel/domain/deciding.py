@@ -85,6 +85,7 @@ class Deciding(Sending):
                     orders=tuple(draft.drafted.orders),
                     trades=tuple(draft.trades),
                     events=tuple(events),
+                    told_to=decision.told_to,
                 )
             )
             self._release_new(step, draft.drafted.orders, now_ns)

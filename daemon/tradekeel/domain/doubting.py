@@ -51,10 +51,9 @@ class Doubting(Closing):
                     self._follow_end(step, order, now_ns)
             self._unfollowed.clear()
         for trade in list(self.book.trades.values()):
-            if trade.open_quantity:
-                self._keep_protecting(step, trade.trade_id, now_ns)
-            elif self._keeps_levels_there(trade):
-                self._hold_levels(step, trade)
+            self._keep_protecting(step, trade.trade_id, now_ns)
+            if self._keeps_levels_there(trade):
+                self._hold_levels(step, trade, leaving=True)
         for name in self.book.strategies:
             if self.is_retired(name):  # it may have been taken out of the configuration just now
                 self._cancel_entries(step, f"strategy {name} is retired", now_ns, name)
@@ -80,11 +79,6 @@ class Doubting(Closing):
         if trade is not None and self._keeps_levels_there(trade):
             self._hold_levels(step, trade)
         return step.effects()
-
-    def _keeps_levels_there(self, trade: Trade) -> bool:
-        """Whether the venue has its attached exits: at work, or waiting for the first fill of an entry that it has."""
-        entry = self.book.orders.get(trade.entry_order_id)
-        return trade.exits_at_venue and bool(trade.open_quantity or (entry is not None and entry.seen_at_venue))
 
     def in_order(self, asks: Iterable[VenueAsk]) -> list[VenueAsk]:
         """What a recovery asks for, as it would have gone out without it: in the order in which it was asked for the first time.

@@ -162,6 +162,7 @@ class Decision(Struct, frozen=True, tag="decision", kw_only=True):
     state: bytes  # msgpack of the strategist's ExecutionState
     state_version: int = 1
     warm: bool = True  # the strategy has seen enough to enter; while it has not, its entries are denied
+    told_to: int = 0  # the journal's end when all strategies were asked what they want (see records.Turn)
 
 
 # --- venue news ------------------------------------------------------------------------------------------------------

@@ -94,18 +94,33 @@ class MonitorCore:
 
     def follow(self, stamp: int) -> None:
         """Take over all queued news up to ``stamp``."""
-        news = self.news
-        while news and news[0].record.stamp <= stamp:
-            entry = news.popleft()
-            before = self.view.latch
-            trades = [row for row in entry.rows if isinstance(row, Trade)]
-            exits = [row for row in entry.rows if isinstance(row, Order) and row.purpose is Purpose.EXIT]
-            if trades:
-                self._count(trades, entry.record)
-            self.view.follow(entry)
-            self._watch_again(trades, exits)
-            self._take(entry.record, before)
+        while self.news and self.news[0].record.stamp <= stamp:
+            self._follow(self.news.popleft())
         self.stamp = max(self.stamp, stamp)
+
+    def _follow_to(self, position: int) -> None:
+        """Take over what there was to know when this core looked at a tick.
+
+        Strategies answer the tick's own news behind that look, under the same stamp: whatever begins with such an answer waits.
+        After a restart it is queued together with the news, and an exit would be asked for one tick too early.
+        """
+        stamp = Stamp.before(position)
+        while self.news and self.news[0].record.stamp <= stamp:
+            record = self.news[0].record
+            if position > self.position and record.stamp == stamp and isinstance(record, r.DecisionTaken):
+                break
+            self._follow(self.news.popleft())
+        self.stamp = max(self.stamp, stamp)
+
+    def _follow(self, entry: Entry) -> None:
+        before = self.view.latch
+        trades = [row for row in entry.rows if isinstance(row, Trade)]
+        exits = [row for row in entry.rows if isinstance(row, Order) and row.purpose is Purpose.EXIT]
+        if trades:
+            self._count(trades, entry.record)
+        self.view.follow(entry)
+        self._watch_again(trades, exits)
+        self._take(entry.record, before)
 
     def _watch_again(self, trades: Sequence[Trade], exits: Sequence[Order]) -> None:
         """The trades that changed, and those of which an exit took, or let go of, a part."""
@@ -182,7 +197,7 @@ class MonitorCore:
         start = max(start, min(stop, self.position + 1 - window.first_position))
         if start >= stop:
             return stop
-        self.follow(Stamp.before(window.ticks[start].position))
+        self._follow_to(window.ticks[start].position)
         stop = max(start, self._next_news_index(window, stop))
         if start >= stop:
             return start
@@ -235,7 +250,7 @@ class MonitorCore:
 
     def at(self, tick: Tick) -> Watched:
         """One tick that is not quiet."""
-        self.follow(Stamp.before(tick.position))
+        self._follow_to(tick.position)
         if tick.position <= self.position:
             return Watched()
         self.position = tick.position

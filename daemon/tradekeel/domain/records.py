@@ -276,6 +276,20 @@ class DecisionTaken(_Record, frozen=True, kw_only=True, tag="decision_taken"):
     orders: tuple[Order, ...] = ()  # INTENDED or DENIED
     trades: tuple[Trade, ...] = ()
     events: tuple[StrategyEvent, ...] = ()
+    told_to: int = 0  # see Turn
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """The last decision of a run: whose turn it was, in which round.
+
+    In a round all strategies are asked, in config order, what they want in view of the journal up to ``told_to``; what their
+    decisions lead to is news for the next round. A restart lets those behind ``strategy`` have their turn first.
+    """
+
+    stamp: int
+    sequence: int  # of its record
+    strategy: str
+    told_to: int
 
 
 class OrdersIntended(_Record, frozen=True, kw_only=True, tag="orders_intended"):

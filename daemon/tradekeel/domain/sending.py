@@ -255,19 +255,24 @@ class Sending(AccountCore):
             return level
         return instrument.price(level) or None
 
-    def _hold_levels(self, step: Step, trade: Trade) -> None:
+    def _hold_levels(self, step: Step, trade: Trade, *, leaving: bool = False) -> None:
         """Ask the venue for the levels that the trade wants and that the venue has not confirmed. Asking twice is harmless.
 
         After a restart, and when one of several exits has ended: the stop that stays keeps the level of a trail that is gone.
+        ``leaving``: also of exits that are to be canceled, as far as a move was asked of them and not the monitor's taking over.
         """
+        leaving = leaving and (trade.take_profit is None or self._ever_had_target(trade))
         children = [
             child
             for child in self.book.live_exits(trade.trade_id, attached=True)
-            if child.status is not OrderStatus.CANCEL_REQUESTED
+            if child.status is not OrderStatus.CANCEL_REQUESTED or (leaving and child.status_reason != GIVES_UP)
         ]
-        stops = [c.stop_price for c in children if c.type is not OrderType.LIMIT and c.stop_price is not None]
+        held = [child.stop_price for child in children if child.type is not OrderType.LIMIT]
         stop = trade.stop_loss
-        if stop is not None and not (stops and all(_tighter(trade.side, stop, level) for level in stops)):
+        # A trail has no level of its own before its entry has filled.
+        if stop is not None and not (
+            held and all(level is None or _tighter(trade.side, stop, level) for level in held)
+        ):
             stop = None
         targets = [c.price for c in children if c.type is OrderType.LIMIT]
         target = trade.take_profit if targets and trade.take_profit not in targets else None
@@ -280,17 +285,23 @@ class Sending(AccountCore):
         that the venue never had. A target that is gone leaves the stop at the venue, where it outlives us.
         """
         trade = self.book.trades.get(trade_id or "")
-        if trade is None or not trade.exits_at_venue or not trade.open_quantity:
+        if trade is None or not self._keeps_levels_there(trade):
             return
         children = self.book.live_exits(trade.trade_id, attached=True)
         wants_stop = trade.stop_loss is not None or trade.trailing_distance is not None
         has_stop = any(child.type is not OrderType.LIMIT for child in children)
-        if (wants_stop and not has_stop) or (trade.take_profit is not None and not self._ever_had_target(trade)):
+        stop_is_gone = wants_stop and not has_stop
+        if trade.open_quantity and (stop_is_gone or (trade.take_profit and not self._ever_had_target(trade))):
             for child in children:
                 if child.status is not OrderStatus.CANCEL_REQUESTED:
                     self._cancel(step, child.client_order_id, None, GIVES_UP, now_ns)
             return
         self._hold_levels(step, trade)
+
+    def _keeps_levels_there(self, trade: Trade) -> bool:
+        """Whether the venue has its attached exits: at work, or waiting for the first fill of an entry that it has."""
+        entry = self.book.orders.get(trade.entry_order_id)
+        return trade.exits_at_venue and bool(trade.open_quantity or (entry is not None and entry.seen_at_venue))
 
     def _ever_had_target(self, trade: Trade) -> bool:
         orders = (*self.book.live_exits(trade.trade_id, attached=True), *self.book.ended.values())

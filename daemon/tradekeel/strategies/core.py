@@ -11,6 +11,7 @@ to where the run began and runs again up to there.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -182,14 +183,15 @@ class StrategistCore:
             self.news.append(entry)
             last = entry.sequence
 
-    def run(self, window: TickWindow | None, until: int) -> int:
+    def run(self, window: TickWindow | None, until: int, told_to: int | None = None) -> int:
         """Go ahead to stamp ``until`` at the most; returns the stamp reached. A decision, if any, is in :attr:`held`.
 
         It stops earlier at a decision, and after the tick that queued news is due behind: then everybody is brought there first.
+        With ``told_to`` it takes no news that is later in the journal (see :class:`~tradekeel.domain.records.Turn`).
         """
         if self.held is not None:
             return self.stamp
-        self._take_news(min(until, Stamp.before(self.position + 1)))
+        self._take_news(min(until, Stamp.before(self.position + 1)), sys.maxsize if told_to is None else told_to)
         self._base = self._snapshot()
         if self._undecided:
             self._take_ticks(window, min(until, self._next_news_stamp()))
@@ -208,8 +210,8 @@ class StrategistCore:
     def _next_news_stamp(self) -> int:
         return self.news[0].record.stamp if self.news else NEVER_NS
 
-    def _take_news(self, due: int) -> None:
-        while self.news and self.news[0].record.stamp <= due:
+    def _take_news(self, due: int, told_to: int) -> None:
+        while self.news and self.news[0].record.stamp <= due and self.news[0].sequence <= told_to:
             entry = self.news.popleft()
             paused = self.view.paused
             self.view.follow(entry)

@@ -191,7 +191,7 @@ class Core:
     def deliver(self, entries: Sequence[Entry]) -> None:
         """There is no news."""
 
-    def run(self, window: TickWindow | None, until: int) -> int:
+    def run(self, window: TickWindow | None, until: int, told_to: int | None = None) -> int:
         raise self.error
 
     def has_more(self, until: int) -> bool:

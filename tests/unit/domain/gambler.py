@@ -29,6 +29,9 @@ from tradekeel.strategies.base import (
 )
 
 D = Decimal
+ANSWERS_MAX = 400
+"""News after which nothing is entered in answer to news any more, or a tick might have no end."""
+
 Out = tuple["GamblerState", Sequence[Request]]
 
 
@@ -160,7 +163,38 @@ class Gambler(Strategy[GamblerParams, GamblerState]):
 
 
 class Reckless(Gambler):
-    """Wants up to four things at once: also levels of trades that have not begun, and the end of its own protection."""
+    """Wants up to four things at once: also levels of trades that have not begun, and the end of its own protection.
+
+    It answers news with orders, exits, and levels that the market has touched already.
+    """
+
+    def on_fill(self, event: FillEvent, state: GamblerState, context: StrategyContext) -> Out:
+        after, wanted = super().on_fill(event, state, context)
+        return after, (*wanted, *self._answer(after, event.fill.price, event.ts_ns, context))
+
+    def on_order(self, event: OrderUpdate, state: GamblerState, context: StrategyContext) -> Out:
+        after, wanted = super().on_order(event, state, context)
+        price = event.order.price or event.order.stop_price or event.order.reference_price
+        if wanted or event.event == "unknown" or price is None:
+            return after, wanted
+        return after, self._answer(after, price, event.ts_ns, context)
+
+    def _answer(self, state: GamblerState, price: Decimal, ts_ns: int, context: StrategyContext) -> tuple[Request, ...]:
+        lot = self._lot(state, "reckless", state.news)
+        if not self.params.answers or lot % 3:
+            return ()
+        kind, lot = lot // 3 % 8, lot // 24
+        tick = Tick(context.instrument.symbol, ts_ns, price, price + D("0.0001"), 0)
+        if kind <= 4 and context.open_trades:
+            trade = context.open_trades[lot % len(context.open_trades)]
+            beyond = D("0.0010") * (1 if trade.side is TradeSide.LONG else -1)
+            levels = (price, price + beyond, price - beyond)
+            if kind == 4:
+                return (Exit(instrument=trade.symbol, trade_id=trade.trade_id, quantity=D((300, 1000)[lot % 2])),)
+            return (MoveStop(trade_id=trade.trade_id, stop_loss=levels[lot % 3]),)
+        if kind <= 6 and len(context.open_trades) < self.params.open_max and state.news < ANSWERS_MAX:
+            return (self._enter(lot, tick),)
+        return ()
 
     def _wishes(self, lot: int, tick: Tick, context: StrategyContext) -> tuple[Request, ...]:
         wanted: list[Request] = []

@@ -8,7 +8,7 @@ point (:class:`Killed`), start it again (:meth:`World.restart`), and go on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -215,6 +215,8 @@ class World:
             core.deliver([e for e in entries if e.sequence > view.inbox])
             core.start(self.now_ns)
         self.frontier = self.book.stamp
+        turn = self.book.turn
+        self.turn = turn if turn is not None and turn.stamp == self.frontier and self.terms.replayable else None
 
     # --- the executor's shell ------------------------------------------------------------------------------------------
 
@@ -416,6 +418,9 @@ class World:
             self.core.equity = Equity(seen.equity, seen.day_start, seen.peak)
 
     def _catch_up(self, window: TickWindow | None, until: int) -> None:
+        if self.turn is not None and self.turn.stamp <= until:
+            turn, self.turn = self.turn, None
+            self._finish_round(window, turn)
         for _ in range(ROUNDS_MAX):
             target, decided = self._run_all(window, until)
             if not decided and target >= until:
@@ -423,20 +428,31 @@ class World:
             self._agree(window, target)
         raise AssertionError("no end to the decisions")
 
+    def _finish_round(self, window: TickWindow | None, turn: r.Turn) -> None:
+        names = list(self.strategists)
+        behind = [self.strategists[name] for name in names[names.index(turn.strategy) + 1 :]]
+        for strategist in behind:
+            self._tell(strategist)
+            strategist.run(window, turn.stamp, turn.told_to)
+        self._confirm(window, turn.stamp, behind, turn.told_to)
+
     def _agree(self, window: TickWindow | None, target: int) -> None:
+        self._confirm(window, target, self.strategists.values(), self.told_to)
+        self._catch_up(window, target)
+
+    def _confirm(self, window: TickWindow | None, target: int, among: Iterable[StrategistCore], told_to: int) -> None:
         sent = False
-        for strategist in self.strategists.values():
+        for strategist in among:
             decision = strategist.confirm(window, target)
             if decision is not None:
                 sent = True
-                self._decide(decision)
+                self._decide(msgspec.structs.replace(decision, told_to=told_to))
                 if self.terms.exits_at_venue:
                     self.core.at(target)
                     self.settle()
         if sent:
             self.core.at(target)
             self.settle()
-        self._catch_up(window, target)
 
     def _decide(self, decision: Decision) -> None:
         self.unlucky.point("before decide")
@@ -450,6 +466,7 @@ class World:
 
     def _run_all(self, window: TickWindow | None, until: int) -> tuple[int, bool]:
         target, decided = until, False
+        self.told_to = self.book.sequence
         for strategist in self.strategists.values():
             self._tell(strategist)
             reached = strategist.run(window, target)

@@ -44,6 +44,7 @@ class Following(Shell):
                 entries=tuple(e for e in entries if e.sequence > view.inbox),
                 position=position,
                 frontier=self._book.stamp,
+                turn=self._book.turn,
                 ts_ns=self._last_ns,
                 failed=message.strategy is not None and self._has_failed(message.strategy),
                 joins=message.strategy is not None and self._joins(message.strategy, checkpoint),

@@ -42,7 +42,7 @@ from tradekeel.domain.protocol import (
     WatchTick,
     Where,
 )
-from tradekeel.domain.records import Checkpoint, TickSampled
+from tradekeel.domain.records import Checkpoint, TickSampled, Turn
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
@@ -81,6 +81,7 @@ class ConductorSettings(Struct, frozen=True, kw_only=True):
     needs_equity: bool = False
     exits_at_venue: bool = False
     stop_at_end: bool = True
+    strategies: tuple[str, ...] = ()  # their names, in config order
 
 
 class StrategistGone(Exception):
@@ -116,6 +117,7 @@ class Conducting(Actor):
         self._last_cut_s = 0.0
         self._last_cut_sequence = 0
         self._frontier = 0  # a stamp
+        self._turn: Turn | None = None  # the last decision, where a restart cut its round short
         self._window: TickWindow | None = None  # the one that is being conducted
         self._venue_at = 0  # the last tick that the venue, if ticks drive it, had durably met when this feed began
         self._arrived = False
@@ -133,6 +135,7 @@ class Conducting(Actor):
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
         positions = [stand.position for stand in stands if stand.position != NOWHERE]
         self._frontier = max(stand.frontier for stand in stands)
+        self._turn = self._interrupted_turn(stands)
         if self.settings.lockstep:
             state = await self._executor_side(self._session, AskSession())
             assert isinstance(state, SessionState)
@@ -149,6 +152,13 @@ class Conducting(Actor):
         if lowest >= Stamp.position(self._frontier):
             await self._arrive()
             await self._catch_up(None, max(Stamp.after(lowest), self._frontier))
+
+    def _interrupted_turn(self, stands: Sequence[Stand]) -> Turn | None:
+        """The last decision, if the journal ends with what followed from it: the others of its round come first then."""
+        turns = [stand.turn for stand in stands if stand.turn is not None]
+        last = max(turns, key=lambda turn: turn.sequence, default=None)
+        replays = self._source.info.replayable
+        return last if replays and last is not None and last.stamp == self._frontier else None
 
     async def _where(self, ref: ActorRef) -> Stand:
         for _ in range(RESTART_WAITS_MAX):
@@ -253,6 +263,9 @@ class Conducting(Actor):
 
     async def _catch_up(self, window: TickWindow | None, until: int) -> None:
         """Bring all strategists to ``until``, with all that their decisions on the way lead to."""
+        if self._turn is not None and self._turn.stamp <= until:
+            turn, self._turn = self._turn, None
+            await self._finish_round(window, turn)
         goals = [until]
         for _ in range(ROUNDS_MAX):
             target, decided = await self._run_all(window, goals[-1])
@@ -266,12 +279,22 @@ class Conducting(Actor):
                     return
         raise Defect(f"no end to the decisions at tick {Stamp.position(until)}")
 
+    async def _finish_round(self, window: TickWindow | None, turn: Turn) -> None:
+        """The strategists behind the one that decided last have their turn, as they would have had it without the restart."""
+        names = list(self.settings.strategies)
+        if turn.strategy not in names:
+            return  # it is not configured any more, and nobody knows where it stood
+        behind = self._strategists[names.index(turn.strategy) + 1 :]
+        for ref in behind:
+            await self._strategist(ref, Run(window, turn.stamp, self._journal_to, turn.told_to))
+        await self._confirm(window, turn.stamp, behind)
+
     async def _agree(self, window: TickWindow | None, target: int) -> None:
         """All strategists stand at ``target``: what they decide there, and all that it leads to."""
         await self._confirm(window, target)
         await self._catch_up(window, target)
 
-    async def _confirm(self, window: TickWindow | None, target: int) -> None:
+    async def _confirm(self, window: TickWindow | None, target: int, among: Sequence[ActorRef] | None = None) -> None:
         """Decisions go out in config order, and everything settles.
 
         Where the venue keeps exits, an order may have to wait for the end of others. There, what one decision leads to comes
@@ -279,7 +302,7 @@ class Conducting(Actor):
         nothing follows that could come between, and they share their commits.
         """
         unsettled = False
-        for ref in self._strategists:
+        for ref in self._strategists if among is None else among:
             taken = await self._strategist(ref, Confirm(window, target))
             unsettled = unsettled or taken is not Taken.NOTHING
             if taken is Taken.ASKS:

@@ -9,7 +9,7 @@ from enum import Enum
 from msgspec import Struct
 
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.records import Checkpoint, TickSampled
+from tradekeel.domain.records import Checkpoint, TickSampled, Turn
 from tradekeel.domain.ticks import Extremes, TickWindow
 
 # --- conductor → strategist -------------------------------------------------------------------------------------------
@@ -21,6 +21,7 @@ class Run(Struct, frozen=True):
     window: TickWindow | None
     until: int
     journal_to: int
+    told_to: int | None = None  # a round that a restart goes on with: nothing that is later in the journal
 
 
 class Reached(Struct, frozen=True):
@@ -68,6 +69,7 @@ class Stand(Struct, frozen=True):
 
     position: int
     frontier: int  # a stamp
+    turn: Turn | None = None  # the last decision
 
 
 class GiveUp(Struct, frozen=True):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.messages import Decision
-from tradekeel.domain.records import Latch, Record
+from tradekeel.domain.records import Latch, Record, Turn
 from tradekeel.domain.view import Entry, View
 
 
@@ -30,6 +30,7 @@ class Attached(Struct, frozen=True):
     ts_ns: int  # event time of the last record
     failed: bool = False  # it has failed since the view's moment: it decides nothing any more
     joins: bool = False  # it was not there for the ticks since its saved state: they are not its own
+    turn: Turn | None = None  # the last decision in the journal
 
 
 class ReadEntries(Struct, frozen=True):
