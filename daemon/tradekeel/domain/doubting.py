@@ -21,7 +21,6 @@ from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
 from tradekeel.domain.sending import MAKES_ROOM
-from tradekeel.domain.trades import Trade
 
 
 class Doubting(Closing):
