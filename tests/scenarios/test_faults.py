@@ -221,6 +221,7 @@ HANGS = {
     "the scheduler in a job, and the event loop with it": ("thread", "scheduler:TakeSnapshot", 1),
     "the recorder's thread, in a commit": ("thread", "store.in_transaction", 12),
     "the venue's thread, in a commit": ("thread", "paper.place.before_commit", 3),
+    "the venue's thread, while it opens its ledger": ("thread", "paper.create.before_commit", 1),
     "the event loop itself": ("thread", "executor.decide.before", 3),
 }
 

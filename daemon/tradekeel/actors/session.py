@@ -77,6 +77,7 @@ class Session(Actor):
         self._venue: Venue | None = None
         self._matcher: TickMatcher | None = None  # the same venue, if our feed drives it
         self._connected = False
+        self._connecting = False
         self._why = "not connected yet"
         self._failures = 0
         self._epoch = 0
@@ -95,6 +96,7 @@ class Session(Actor):
 
     async def _connect(self) -> None:
         assert self._venue is not None
+        self._connecting = True
         try:
             await self._venue.connect()
         except VenueUnreachable as error:
@@ -102,6 +104,8 @@ class Session(Actor):
             self._failures += 1
             self.spawn(self._connect_later)
             return
+        finally:
+            self._connecting = False
         self._connected, self._why, self._failures = True, "", 0
 
     async def _connect_later(self) -> None:
@@ -308,7 +312,7 @@ class Session(Actor):
 
     @property
     def works(self) -> bool:
-        return self._busy
+        return self._busy or self._connecting
 
     @property
     def progress(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from loguru import logger
@@ -36,6 +36,7 @@ SHOW_EVERY_S = 0.25
 SHOW_TIMEOUT_S = 5.0
 START_EXTEND_S, START_EXTEND_EVERY_S = 30.0, 10.0
 """How much time the service manager is asked for while the daemon starts, and how often: two of them may be lost."""
+EFFORT_EVERY_S = 10.0
 
 Applied = Callable[[Plan], object]
 """Called with a plan that a reload has put in force."""
@@ -104,7 +105,11 @@ async def _main(
         alive_every_s=alive_every_s,
     )
     reloader.builder = builder
-    bystander = _Bystander(system, signals, onlooker, lambda: keep_starting(notify, system.clock, builder))
+    watches = (
+        lambda: keep_starting(notify, system.clock, builder),
+        lambda: watch_effort(system.clock, builder.effort),
+    )
+    bystander = _Bystander(system, signals, onlooker, watches)
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
             await bystander.beside_preparations(builder.prepare)
@@ -138,16 +143,22 @@ def _what_was(control: Control | None) -> Ran:
 
 
 async def keep_starting(notify: Notifier, clock: Clock, builder: Starts) -> None:
-    """Ask the service manager for more time, over and over, until the daemon is ready or stops; or end what moves no more."""
+    """Ask the service manager for more time, over and over, until the daemon is ready or stops."""
     while builder.control is None or builder.control.is_starting:
         notify.extend_timeout(START_EXTEND_S)
         if builder.control is None:  # which will speak for itself
             builder.statedir.still_starting()
         if builder.effort.doing:
             notify.status(builder.effort.doing)
-        if (stalled := builder.effort.stalled()) is not None:
-            end_process(stalled)  # a thread that hangs in the kernel cannot be ended otherwise
         await clock.sleep(START_EXTEND_EVERY_S)
+
+
+async def watch_effort(clock: Clock, effort: Effort, end: Callable[[str], object] = end_process) -> None:
+    """End what moves no more, also behind the start: an account that is started again reads its feed's data again."""
+    while True:
+        if (stalled := effort.stalled()) is not None:
+            end(stalled)  # a thread that hangs in the kernel cannot be ended otherwise
+        await clock.sleep(EFFORT_EVERY_S)
 
 
 class _Bystander:
@@ -158,12 +169,12 @@ class _Bystander:
         system: ActorSystem,
         signals: SignalInbox,
         onlooker: Onlooker | None,
-        keep_starting: Callable[[], Coroutine[Any, Any, None]],
+        watches: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     ) -> None:
         self._system = system
         self._signals = signals
         self._onlooker = onlooker
-        self._keep_starting = keep_starting
+        self._watches = watches
 
     async def beside_preparations(self, prepare: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Get ready for the tree. Whatever is wrong is raised as it is, outside of any group."""
@@ -171,7 +182,8 @@ class _Bystander:
 
         wrong: Exception | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keep_starting)
+            for watch in self._watches:
+                tasks.start_soon(watch)
             try:
                 await prepare()
             except Exception as error:  # noqa: BLE001  # raised below
@@ -186,7 +198,8 @@ class _Bystander:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._pass_on_signals)
-            tasks.start_soon(self._keep_starting)
+            for watch in self._watches:
+                tasks.start_soon(watch)
             if self._onlooker is not None and not self._onlooker.is_gone:
                 tasks.start_soon(self._keep_showing, self._onlooker)
             try:

@@ -3,8 +3,12 @@
 An actor makes progress if it is idle (no mail waits, no handler runs and no work of its own is under way), or has
 handled something since the last look, or if it said why not and until when (:meth:`Actor.waiting`). Whoever has made
 none for longer than the limit is reported by name, once, and :meth:`Watchdog.healthy` is False for as long as that
-lasts: so a service manager's watchdog is not fed, and ends the process. Starting and stopping have their own deadlines
-and do not count here.
+lasts: so a service manager's watchdog is not fed, and ends the process. Stopping has its own deadlines and does not
+count here. Nor does starting, which may wait for others as long as they take, but for work of its own that an actor has
+under way meanwhile.
+
+Time counts only as far as somebody looks, at least twice within the limit: while the whole process stands still (stopped,
+swapped out, a sleeping machine) nobody makes progress, and nobody hangs.
 
 It sees nothing while the event loop itself is blocked; that is what :class:`tradekeel.runtime.loop.LoopGuard`
 is for.
@@ -31,11 +35,15 @@ class Stuck:
     mail_depth: int
 
 
+GAP_SHARE_MAX = 0.6
+"""How much of the limit may count from one look to the next: a little more than lies between looks twice within it."""
+
+
 @dataclass(slots=True)
 class _Seen:
     incarnation: int
     progress: int
-    since_s: float
+    for_s: float = 0.0
     reported: bool = False
 
 
@@ -47,6 +55,7 @@ class Watchdog:
         self._system = system
         self._limit_s = limit_s
         self._on_stuck = on_stuck
+        self._looked_s: float | None = None
         self._seen: dict[str, _Seen] = {}
         self._stuck: tuple[Stuck, ...] = ()
 
@@ -62,15 +71,16 @@ class Watchdog:
     def look(self) -> tuple[Stuck, ...]:
         """Who has made no progress for longer than the limit; reports each of them once."""
         now_s = self._system.clock.monotonic()
+        passed_s = 0.0 if self._looked_s is None else min(now_s - self._looked_s, GAP_SHARE_MAX * self._limit_s)
+        self._looked_s = now_s
         self._seen = {name: seen for name, seen in self._seen.items() if name in self._system.actors}
         stuck: list[Stuck] = []
         for name, actor in sorted(self._system.actors.items()):
-            seen = self._update(name, actor, now_s)
-            for_s = now_s - seen.since_s
-            if for_s <= self._limit_s:
+            seen = self._update(name, actor, now_s, passed_s)
+            if seen.for_s <= self._limit_s:
                 continue
             busy = actor.figures.busy_since_s is not None
-            report = Stuck(name, actor.incarnation, for_s, busy, actor.mail_depth)
+            report = Stuck(name, actor.incarnation, seen.for_s, busy, actor.mail_depth)
             stuck.append(report)
             if not seen.reported and self._on_stuck is not None:
                 self._on_stuck(report)
@@ -84,14 +94,16 @@ class Watchdog:
             self.look()
             await self._system.clock.sleep(interval_s)
 
-    def _update(self, name: str, actor: Actor, now_s: float) -> _Seen:
-        """Remember when the actor last made progress, as far as looks can tell."""
+    def _update(self, name: str, actor: Actor, now_s: float, passed_s: float) -> _Seen:
+        """Remember for how long the actor has made no progress, as far as looks can tell."""
         figures = actor.figures
         idle = actor.mail_depth == 0 and figures.busy_since_s is None and not actor.works
         excused = figures.waiting_reason is not None and now_s <= figures.waiting_until_s
-        watched = figures.state is ActorState.RUNNING
+        watched = figures.state is ActorState.RUNNING or (figures.state is ActorState.STARTING and actor.works)
         seen = self._seen.get(name)
         same = seen is not None and seen.incarnation == actor.incarnation and seen.progress == actor.progress
         if seen is None or not same or idle or excused or not watched:
-            seen = self._seen[name] = _Seen(actor.incarnation, actor.progress, now_s)
+            seen = self._seen[name] = _Seen(actor.incarnation, actor.progress)
+        else:
+            seen.for_s += passed_s
         return seen

@@ -14,7 +14,13 @@ from msgspec import Struct
 
 from tests.unit.bootstrap.test_reload import CONFIG
 from tradekeel.actors.control import Control
-from tradekeel.bootstrap.daemon import START_EXTEND_EVERY_S, START_EXTEND_S, keep_starting
+from tradekeel.bootstrap.daemon import (
+    EFFORT_EVERY_S,
+    START_EXTEND_EVERY_S,
+    START_EXTEND_S,
+    keep_starting,
+    watch_effort,
+)
 from tradekeel.bootstrap.effort import STALLED_AFTER_S, TOLD_EVERY_S, Effort
 from tradekeel.bootstrap.plan import read_plan
 from tradekeel.bootstrap.wiring import Builder
@@ -78,6 +84,20 @@ async def test_what_takes_a_start_long_is_told_and_what_stands_still_is_given_up
         assert effort.stalled() is None
     await clock.advance(2 * STALLED_AFTER_S)
     assert (effort.stalled(), effort.doing) == (None, "")
+
+
+async def test_what_stands_still_ends_the_process_whenever_that_is() -> None:
+    clock = ManualClock()
+    effort, ended = Effort(clock), list[str]()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_effort, clock, effort, ended.append)
+        await clock.advance(10 * STALLED_AFTER_S)  # the daemon runs, and long since
+        assert ended == []
+        with effort.under_way():
+            effort.moved("reading ticks")
+            await clock.advance(STALLED_AFTER_S + EFFORT_EVERY_S)
+        assert ended[0] == "reading ticks has not moved for 600 s"
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_start_that_works_says_what_at_and_has_the_time_it_takes(tmp_path: Path) -> None:
