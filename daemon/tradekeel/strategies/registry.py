@@ -148,7 +148,7 @@ def _import_file(path: Path, source: bytes) -> ModuleType:
         where = f"{error.filename or path}" + (f", line {error.lineno}" if error.lineno else "")
         shown = f": {error.text.strip()}" if error.text else ""
         raise InputError(f"{where}: {error.msg}{shown}") from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a user's file raises on import is told
+    except BaseException as error:  # noqa: BLE001  # whatever a user's file raises on import is told, and ends nothing
         del sys.modules[name]
         raise InputError(_problem_with("importing it", error, path)) from None
     return module
@@ -162,7 +162,8 @@ def _problem_with(doing: str, error: BaseException, path: Path) -> str:
     hint = ""
     if isinstance(error, ModuleNotFoundError):
         hint = f". Install {error.name!r} beside tradekeel, or put its code into the strategy's file"
-    return f"{where}: {doing} failed with {type(error).__name__}: {error}{hint}"
+    said = f": {error}" if str(error) else ""
+    return f"{where}: {doing} failed with {type(error).__name__}{said}{hint}"
 
 
 def _find_class(module: ModuleType, name: str, path: Path) -> type[AnyStrategy]:

@@ -137,6 +137,14 @@ def test_an_error_on_import_is_told_with_its_line(tmp_path: Path):
 
 def test_a_file_that_ends_the_process_does_not(tmp_path: Path):
     assert "importing it failed with SystemExit: 3" in refused(tmp_path, "raise SystemExit(3)\n")
+    for name in (
+        "KeyboardInterrupt",
+        "GeneratorExit",
+        "asyncio.CancelledError",
+        "BaseExceptionGroup('g', [KeyboardInterrupt()])",
+    ):
+        said = refused(tmp_path, f"import asyncio\nraise {name}\n")
+        assert f"line 2: importing it failed with {name.partition('(')[0].removeprefix('asyncio.')}" in said
 
 
 def test_a_missing_library_says_what_to_install(tmp_path: Path):
