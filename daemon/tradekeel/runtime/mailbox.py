@@ -153,7 +153,7 @@ class Mailbox:
                 and (reply is None or waiting.envelope.reply is not reply)
             )
         if reply is not None and self._control:
-            # It would be done behind the asker's back; and while nobody takes mail these would fill the lane.
+            # It would be done behind the asker's back; and while nobody takes mail, such requests would use up the lane.
             self._control = deque(envelope for envelope in self._control if envelope.reply is not reply)
         return len(self._senders) + len(self._control) < before
 
