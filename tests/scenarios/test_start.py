@@ -172,7 +172,7 @@ def test_an_account_that_is_started_again_takes_no_further_thread(place: Path) -
         if passed in (2, 4, 6):
             raise InjectedFault("an account is started again")
 
-    life = home.live({"a/monitor:WatchTick": count_and_fail})
+    life = home.live({"a/session:MatchTick": count_and_fail})
     assert life.code == 0
     assert life.log.count("an account is started again") >= 3
     assert set(threads) == {1}
