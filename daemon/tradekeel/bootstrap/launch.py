@@ -119,7 +119,7 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) 
     except StoreError as error:
         logger.warning("there is no summary: {}", error)
         return ExitCode.DONE
-    summary = Summary(accounts=accounts, feeds=ran.feeds, duration_s=duration_s)
+    summary = Summary(accounts=accounts, feeds=ran.feeds, duration_s=duration_s, over=ran.over)
     for account in accounts:
         bound = logger.bind(account=account.account)
         bound.info("{}", account_line(account))

@@ -89,16 +89,18 @@ class Summary(Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountSummary, ...] = ()
     feeds: tuple[FeedSummary, ...] = ()
     duration_s: float = 0.0
+    over: bool = True  # all feeds had ended; otherwise somebody stopped it, and it is gone on with
 
     @property
     def code(self) -> ExitCode:
         """What the state of the accounts says to whoever started the daemon. A strategy that failed changes nothing of it:
-        the others have traded, and its trades kept their exits.
+        the others have traded, and its trades kept their exits. Nor does a limit that holds an account when somebody stops the
+        daemon: the stop was done, and the limit has long been told. That the books do not match is said at any end.
         """
         by = {account.latched_by for account in self.accounts if account.latch != Latch.OPEN}
         if by & BY_THE_BOOKS:
             return ExitCode.BOOKS_DO_NOT_MATCH
-        return ExitCode.HALTED_BY_RISK if BY_RISK in by else ExitCode.DONE
+        return ExitCode.HALTED_BY_RISK if BY_RISK in by and self.over else ExitCode.DONE
 
 
 def read_summaries(books: Path, accounts: Iterable[str] | None = None) -> tuple[AccountSummary, ...]:

@@ -81,6 +81,16 @@ def test_the_exit_code_says_who_holds_the_account(place: Place, to: Latch, by: s
     assert Summary(accounts=(only(place),)).code is code
 
 
+@pytest.mark.parametrize(
+    ("by", "code"), [("risk", ExitCode.DONE), ("reconcile", ExitCode.BOOKS_DO_NOT_MATCH), ("alice", ExitCode.DONE)]
+)
+def test_the_exit_code_of_a_daemon_that_was_stopped_says_only_what_a_person_must_mend(
+    place: Place, by: str, code: ExitCode
+) -> None:
+    latch(place, Latch.HALTED, by)
+    assert Summary(accounts=(only(place),), over=False).code is code
+
+
 def test_who_pauses_an_account_that_is_held_does_not_hold_it(place: Place) -> None:
     latch(place, Latch.REDUCE_ONLY, "risk", "the day's loss")
     latch(place, Latch.HALTED, "reconcile", "the balance differs")
