@@ -345,6 +345,21 @@ async def test_an_account_that_gets_ready_during_a_stop_is_stopped_too_and_waite
         assert w.over
 
 
+async def test_a_stop_asks_the_service_manager_for_its_time_also_where_no_account_is_ready_yet() -> None:
+    notify = Deaf()
+    notify.deaf = False
+
+    def root(this: World) -> Supervisor:
+        refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
+        control = control_of([refs], Drawer(), [], notify=notify)
+        return Supervisor("root", children=[ChildSpec("control", lambda: control)])
+
+    async with world(root) as w:
+        w.system.ref("control").control(SignalArrived(signal.SIGTERM))
+        await w.until_over()
+    assert notify.heard == ["STOPPING", "EXTEND_TIMEOUT_USEC"]
+
+
 async def test_an_account_that_dies_while_it_is_stopped_is_asked_again_and_told_that_it_was() -> None:
     told: dict[str, list[StopFeed]] = {"a": []}
     said: list[tuple[str, str]] = []

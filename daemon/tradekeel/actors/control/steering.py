@@ -219,6 +219,7 @@ class Steering(Reloading):
 
     def _stop_in_order(self) -> None:
         """Every account at once; the last one that is done ends the rest."""
+        self._extend_stop()
         for name, ready in self._ready.items():
             if ready.reconciled and name not in self._closed:
                 self._begin_to_stop(self._accounts[name])
@@ -230,11 +231,14 @@ class Steering(Reloading):
         name = ready.account
         stops = self._stop_reason and not self._stopped
         if stops and ready.reconciled and name not in self._unstopped and name not in self._closed:
+            self._extend_stop()
             self._begin_to_stop(self._accounts[name])
+
+    def _extend_stop(self) -> None:
+        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.stop_extend_s)
 
     def _begin_to_stop(self, refs: AccountRefs) -> None:
         self._unstopped.add(refs.account)
-        self._notify.extend_timeout(self.settings.stop_timeout_s + self.settings.stop_extend_s)
         self.spawn(self._stop_account, refs)
 
     async def _stop_account(self, refs: AccountRefs) -> None:
