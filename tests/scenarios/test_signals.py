@@ -592,6 +592,22 @@ class Mine(Strategy[Params, State]):
 """
 
 
+@pytest.mark.parametrize("name", ["stop", "pause", "kill"])
+def test_a_command_that_a_daemon_left_undone_is_not_obeyed_by_the_next_one_but_a_kill_is(
+    name: str, place: Path
+) -> None:
+    home = Home(place, configs.pair(150, speed="300"))
+    statedir = Place(home.state, home.config).statedir
+    statedir.create()
+    CommandFiles(statedir.commands, statedir.results).ask(Command(id="left", name=name, ts_ns=1))
+    life = home.live()
+    assert life.code == 0, life.log
+    assert ("given to a daemon that ended before it obeyed" in life.log) == (name != "kill")
+    assert home.execution("a")["status"] == "closed", "its feed has ended, and nobody has stopped it"
+    assert (home.execution("a")["paused"], home.execution("a")["latch"]) == (0, "halted" if name == "kill" else "open")
+    assert list(statedir.commands.iterdir()) == []
+
+
 # --- kill, release, flatten -----------------------------------------------------------------------------------------------
 
 RESTING = "seed = 3, every = 3"

@@ -3,8 +3,9 @@
 A kill and a release work without a daemon, too: they are files that the next one finds. Everything else needs somebody to do it.
 
 Of a kill and a release the later one stands, whatever became of the earlier. So each takes back what still waits of the
-other; a kill without a daemon is one file that is there or not, read at a start after any word of a release; and since a
-daemon may have started meanwhile, and looked before the file was there, it is looked for again and told.
+other, as a running daemon does with what it is given; a kill without a daemon is one file that is there or not, read at a
+start after any word of a release; and since a daemon may have started meanwhile, and looked before the file was there, it is
+looked for again and told.
 """
 
 from __future__ import annotations
@@ -129,8 +130,7 @@ def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: flo
     arguments = _arguments(account, reason, by)
     if place.pid is not None or place.state_dir.is_dir():
         check_account(place, account)
-        _overtake(place, desk.RELEASE, account)
-    try:
+    try:  # a daemon takes back itself what still waits: nobody else knows whether it is carrying it out already
         return send(place, desk.KILL, arguments, timeout_s, keep=True)
     except NoAnswer as error:
         Desk(place.statedir).hold(scope, reason)
@@ -138,6 +138,7 @@ def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: flo
     except NotRunning:
         if not place.state_dir.is_dir():
             raise
+    _overtake(place, desk.RELEASE, account)
     Desk(place.statedir).hold(scope, reason)
     try:  # one that has started since then may have looked before the file was there
         return send(place, desk.KILL, arguments, timeout_s, keep=True)
@@ -229,7 +230,7 @@ def _overtake(place: Place, name: str, account: str | None) -> None:
             if name == desk.KILL:
                 scope = command.arguments.get("account") or SCOPE_ALL
                 mine.hold(scope, str(command.arguments.get("reason") or "killed"))
-            files.answer(command, desk.refusal_of(command))
+            files.answer(command, desk.refusal_of(command, desk.overtaken_by(command)))
 
 
 def resolve(place: Place, order: str, outcome: str, reason: str, by: str) -> Answer:

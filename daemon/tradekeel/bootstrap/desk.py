@@ -21,6 +21,11 @@ STATUS_FILE = "status.json"
 SCOPE_ALL = "all"
 KILL, RELEASE = "kill", "release"
 
+FOR_WHOEVER_IS_THERE = (KILL, RELEASE)
+"""Commands that hold from when they were given on, for the daemons to come as well. The rest is for the one that is asked."""
+
+NOT_OURS = "nothing done: it was given to a daemon that ended before it obeyed, and this is another one; give it again"
+
 T = TypeVar("T")
 
 
@@ -51,21 +56,22 @@ class Desk:
     def pending(self) -> Sequence[AskedFor]:
         """Commands that nobody has taken yet: kills first, then the oldest first.
 
-        A release that was asked for before a kill must not end it, so it is answered and not handed out. What is no command
-        is removed with an answer, or left where it is if it cannot be; either is said once.
+        A release that was asked for before a kill must not end it, so it is answered and not handed out; nor is what was asked
+        of a daemon before this one. What is no command is removed with an answer, or left where it is if it cannot be; either
+        is said once.
         """
         waiting: list[Command] = []
         for command in self._in_our_folders(self._files.pending):
             if not isinstance(command, Command):
                 fate = "is removed" if self._files.discard(command) else "cannot be removed, so it is left"
                 say("WARNING", f"{command.path.name} in the folder of commands is none, and {fate}: {command.problem}")
+            elif command.file_name in self._statedir.left_over and command.name not in FOR_WHOEVER_IS_THERE:
+                self._refuse(command, NOT_OURS)
             elif command.id not in self._taken:
                 waiting.append(command)
         overtaken = [old for index, old in enumerate(waiting) if any(undoes(old, new) for new in waiting[index + 1 :])]
         for command in overtaken:
-            refusal = refusal_of(command)
-            say("WARNING", f"command {command.name}: {refusal.message}", correlation_id=command.id)
-            self._answer(command, refusal)
+            self._refuse(command, overtaken_by(command))
         rest = [command for command in waiting if command not in overtaken]
         self._seen = {command.id: command for command in rest}
         rest.sort(key=lambda command: command.name != KILL)
@@ -79,6 +85,10 @@ class Desk:
         """Write what became of a command; it no longer waits. One that cannot be answered stays taken: it is not done twice."""
         self._answer(self._taken[asked.id], CommandResult(id=asked.id, ok=ok, message=message))
         del self._taken[asked.id]
+
+    def _refuse(self, command: Command, why: str) -> None:
+        self._answer(command, refusal_of(command, why))
+        say("WARNING", f"command {command.name}: {why}", correlation_id=command.id)
 
     def _answer(self, command: Command, result: CommandResult) -> None:
         self._in_our_folders(partial(self._files.answer, command, result))
@@ -200,7 +210,11 @@ def undoes(release: Command, kill: Command) -> bool:
     return (release.name, kill.name) == (RELEASE, KILL) and concern_one_account(release, kill)
 
 
-def refusal_of(command: Command) -> CommandResult:
-    """The answer to a command that a later one has overtaken."""
-    later = RELEASE if command.name == KILL else KILL
-    return CommandResult(id=command.id, ok=False, message=f"nothing done: a {later} that came later has overtaken it")
+def overtaken_by(command: Command) -> str:
+    """Why a command is not carried out that a later one has overtaken."""
+    return f"nothing done: a {RELEASE if command.name == KILL else KILL} that came later has overtaken it"
+
+
+def refusal_of(command: Command, why: str) -> CommandResult:
+    """The answer to a command that is not carried out."""
+    return CommandResult(id=command.id, ok=False, message=why)

@@ -1,9 +1,10 @@
 """Commands to a running daemon, as files: one folder to put them in, one where the answers appear.
 
 A command is written whole or not at all, and its name orders it: time, then id. The daemon reads what is pending, acts,
-writes the result and only then removes the command: a daemon that dies in between finds the command again, so every
-command is one that may be carried out twice (pause, flatten, kill: each says how things shall be). Whoever asked waits for
-the result and takes it.
+writes the result and only then removes the command. Whoever asked waits for the result and takes it. If the daemon dies
+before that, or whoever asked does, the command stays, and the next daemon finds it: one that it was not given to. It
+carries out what says how things shall be from then on, whoever is there (kill, release), once more if need be, and
+nothing else.
 
 Nothing here reads a clock or draws an id; both are handed in.
 """
@@ -38,6 +39,11 @@ class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     ts_ns: int  # when it was asked for, UTC
     arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called."""
+        return f"{self.ts_ns:020d}-{self.id}.json"
 
 
 class CommandResult(Struct, frozen=True, kw_only=True):
@@ -75,13 +81,13 @@ class CommandFiles:
         content = msgspec.json.encode(command)
         if len(content) > COMMAND_BYTES_MAX:
             raise InputError(f"command {command.name}: larger than {COMMAND_BYTES_MAX} bytes")
-        path = self._commands / f"{command.ts_ns:020d}-{command.id}.json"
+        path = self._commands / command.file_name
         write_atomically(path, content)
         return path
 
     def withdraw(self, command: Command) -> bool:
         """Take back a command that nobody picked up. False if it is gone, because somebody did."""
-        return remove_durably(self._commands / f"{command.ts_ns:020d}-{command.id}.json")
+        return remove_durably(self._commands / command.file_name)
 
     def result(self, command_id: str) -> CommandResult | None:
         """The answer, if there is one yet. It stays until :meth:`forget`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,11 @@ from pathlib import Path
 from tradekeel.errors import InputError, StoreUnavailable
 
 FILE_MODE = 0o600
+
+LEFT_BEHIND_NS = 3_600_000_000_000
+"""A file is put in place within moments: what has waited for this long is of a process that was killed at it."""
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
@@ -42,6 +48,16 @@ def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
                 os.unlink(temporary, dir_fd=folder)
             raise
         os.fsync(folder)
+
+
+def sweep(folder: Path, now_ns: int) -> None:
+    """Remove what processes that were killed while they put a file in place have left in a folder. What cannot be stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if now_ns - entry.stat(follow_symlinks=False).st_mtime_ns > LEFT_BEHIND_NS:
+                        os.unlink(entry.path)
 
 
 def remove_durably(path: Path) -> bool:

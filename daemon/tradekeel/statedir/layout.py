@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 
 from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
-from tradekeel.statedir.files import FILE_MODE, explain, explained, remove_durably, write_atomically
+from tradekeel.statedir.files import FILE_MODE, explain, explained, remove_durably, sweep, write_atomically
 
 DIRECTORY_MODE = 0o700
 SCOPE_ALL = "all"
@@ -45,6 +45,8 @@ class StateDir:
         # The directory itself may be reached through a link (systemd's is, for a dynamic user); nothing inside it may be one.
         self.path = Path(os.path.realpath(path))
         self._lock: int | None = None
+        self.left_over: frozenset[str] = frozenset()
+        """Files that were in the folder of commands when this process took the directory: given to a daemon before it."""
 
     # --- what lies where ---------------------------------------------------------------------------------------------
 
@@ -164,10 +166,15 @@ class StateDir:
                 f"a daemon{_named(_read_pid(descriptor))} holds {self.path}: two would break the journal. "
                 "Stop it first (tradekeel stop), or give this one a state_dir of its own"
             ) from None
+        with explained(self.commands):  # before anybody can see that we are here, and give us one
+            self.left_over = frozenset(os.listdir(self.commands))
         with explained(self.path / "lock"):
             os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
             os.ftruncate(descriptor, 11)
             os.fsync(descriptor)
+            now_ns = os.fstat(descriptor).st_mtime_ns
+        for folder in (self.path, *self._folders):
+            sweep(folder, now_ns)
 
     def release(self) -> None:
         """Give the directory back. Safe to call twice."""

@@ -112,6 +112,16 @@ def test_a_release_that_still_waits_is_taken_back_by_a_kill(place: Place) -> Non
     assert "a kill that came later" in answer.message
 
 
+def test_a_kill_leaves_it_to_a_running_daemon_to_take_a_release_back(silent: Place) -> None:
+    """Which may be carrying it out: then it is not true that nothing was done."""
+    ask(silent, "release")
+    commands.kill(silent, None, "by night", "alice", SOON_S)
+    files = CommandFiles(silent.statedir.commands, silent.statedir.results)
+    assert files.result("release-None-1") is None
+    assert waiting(silent) == ["kill"], "one that has not begun it takes it back"
+    assert files.result("release-None-1") is not None
+
+
 def test_a_kill_that_still_waits_is_taken_back_by_a_release_and_goes_on_to_hold_the_others(place: Place) -> None:
     ask(place, "kill")
     commands.release(place, ACCOUNT, "by day", "alice")

@@ -110,6 +110,23 @@ def test_a_status_that_cannot_be_written_is_told_in_our_words(statedir: StateDir
         Desk(statedir).write_status({"name": "demo"})
 
 
+def test_what_was_asked_of_a_daemon_before_this_one_is_refused_but_for_kills_and_releases(statedir: StateDir) -> None:
+    for ts_ns, name in enumerate(("stop", "release", "flatten", "kill"), start=1):
+        ask(statedir, ts_ns, name, "a" if name == "release" else "b")
+    statedir.lock()
+    try:
+        ask(statedir, 5, "pause")
+        desk = Desk(statedir)
+        assert [asked.name for asked in desk.pending()] == ["kill", "release", "pause"]
+        for name in ("stop-1", "flatten-3"):
+            result = CommandFiles(statedir.commands, statedir.results).result(name)
+            assert result is not None
+            assert not result.ok
+            assert "given to a daemon that ended before it obeyed" in result.message
+    finally:
+        statedir.release()
+
+
 def test_folders_that_somebody_removes_are_made_again_and_it_is_said(statedir: StateDir) -> None:
     desk, said = Desk(statedir), list[str]()
     sink = logger.add(lambda line: said.append(str(line)), format="{level} {message}")

@@ -10,6 +10,7 @@ import pytest
 
 from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.statedir import explain, remove_durably, write_atomically
+from tradekeel.statedir.files import LEFT_BEHIND_NS, sweep
 
 
 def test_a_file_is_written_and_replaced_for_us_alone(tmp_path: Path) -> None:
@@ -44,6 +45,19 @@ def test_the_rest_of_a_process_that_died_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / f".a.{os.getpid()}.tmp").write_text("half")
     write_atomically(tmp_path / "a", b"whole")
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_rests_of_processes_that_died_long_ago_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    old, new, other, ours = (tmp_path / name for name in (".a.json.7.tmp", ".b.json.8.tmp", "c.7.tmp", ".d.json"))
+    for path in (old, new, other, ours):
+        path.write_bytes(b"")
+    now_ns = new.stat().st_mtime_ns
+    for path in (old, other, ours):
+        os.utime(path, ns=(now_ns, now_ns - LEFT_BEHIND_NS - 1))
+    (tmp_path / ".folder.9.tmp").mkdir()
+    sweep(tmp_path, now_ns)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.8.tmp", ".d.json", ".folder.9.tmp", "c.7.tmp"]
+    sweep(tmp_path / "nowhere", now_ns)
 
 
 def test_links_in_the_place_of_files_and_folders_are_not_followed(tmp_path: Path) -> None:

@@ -100,6 +100,21 @@ def test_the_second_one_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     second.release()
 
 
+def test_whoever_takes_it_sweeps_it_and_knows_what_was_asked_before(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.create()
+    for folder in (state.path, state.commands, state.latches):
+        rest = folder / ".x.json.7.tmp"
+        rest.write_bytes(b"")
+        os.utime(rest, ns=(0, 0))
+    (state.commands / "early.json").write_bytes(b"")
+    state.lock()
+    (state.commands / "late.json").write_bytes(b"")
+    assert state.left_over == {"early.json", ".x.json.7.tmp"}
+    assert list(tmp_path.rglob("*.tmp")) == []
+    state.release()
+
+
 def test_a_daemon_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     process = held_by_a_process(tmp_path)
     state = StateDir(tmp_path)
