@@ -85,9 +85,13 @@ class Pacer:
             self._anchor = (first_ns, self._sleeper.monotonic() + wait_s)
         if wait_s > 0:
             await self._sleeper.sleep(wait_s)
+        return max(start + 1, bisect_right(ticks, self.market_ns(), start, stop, key=_time_of))
+
+    def market_ns(self) -> int:
+        """The market's time at this moment: what came before it is due."""
+        assert self._anchor is not None, "nothing was due yet"
         market_ns, due_s = self._anchor
-        horizon_ns = market_ns + int((self._sleeper.monotonic() - due_s) * self._speed * NS_PER_S)
-        return max(start + 1, bisect_right(ticks, horizon_ns, start, stop, key=_time_of))
+        return market_ns + int((self._sleeper.monotonic() - due_s) * self._speed * NS_PER_S)
 
     def _wait_s(self, ts_ns: int) -> float:
         assert self._anchor is not None

@@ -9,9 +9,11 @@ from its first tick.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, islice
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tradekeel.domain.bars import BarSet, Origin
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
@@ -54,7 +56,7 @@ class Source(Protocol):
 
 
 class ReplayFeed:
-    """A feed of a replayable source. Satisfies :class:`~tradekeel.ports.Feed`."""
+    """A feed of such a source, paced where that is a live market. Satisfies :class:`~tradekeel.ports.Feed`."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class ReplayFeed:
         self._buffer: list[Tick] = []
         self._at = 0  # the next tick to deliver, in the buffer
         self._position = 0  # of the last tick delivered
+        self._latest_ns = 0  # of a live market: the time of the last tick delivered
         self._ended = False
         self._failure: DataError | None = None
         self._total = info.total
@@ -143,9 +146,21 @@ class ReplayFeed:
     def _take(self, count: int) -> tuple[list[Tick], dict[int, tuple[Bar, ...]]]:
         """The next ticks of the buffer, delivered, and their bars."""
         ticks = self._buffer[self._at : self._at + count]
+        if not self.info.replayable and self._pacer is not None:
+            ticks = self._stamped(ticks, self._pacer)
         self._at += count
         self._position = ticks[-1].position
         return ticks, self._bars.fill(ticks) if self._bars else {}
+
+    def _stamped(self, ticks: Sequence[Tick], pacer: Pacer) -> list[Tick]:
+        """A live market's ticks have the clock's time as it is when they are delivered: it may have been set since the market
+        began, or the machine has slept. What is told never goes back in time.
+        """
+        behind_ns = self._sleeper.now_ns() - pacer.market_ns()
+        times_ns = accumulate((tick.ts_ns + behind_ns for tick in ticks), max, initial=self._latest_ns)
+        stamped = [replace(tick, ts_ns=ts_ns) for tick, ts_ns in zip(ticks, islice(times_ns, 1, None), strict=True)]
+        self._latest_ns = stamped[-1].ts_ns
+        return stamped
 
     async def _refill(self, wanted: int) -> None:
         """Have so many ticks in the buffer, if there are any more. What goes wrong waits until the ticks before it are out.

@@ -167,6 +167,7 @@ class SyntheticSource:
             self._skip = after - block * self._block_ticks
             self._position = after
             ahead_ns = self._skip // len(self._markets) * self._timeline.interval_ns
+            # The spread follows the session, so the market is made for about now; the feed stamps what it delivers.
             self._shift_ns = self._live_clock.now_ns() - self._place.start_ns - ahead_ns
             return Start(after, {})
         if timeframes:

@@ -15,7 +15,7 @@ from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import InputError
 from tradekeel.feeds.pace import parse_speed
 from tradekeel.ports import Feed
-from tradekeel.runtime.clock import ManualClock
+from tradekeel.runtime.clock import NS_PER_S, ManualClock
 
 SECONDS = (0, 1, 2, 10, 11, 30)
 
@@ -166,6 +166,32 @@ async def test_a_live_market_is_stamped_with_the_clock_and_goes_on_where_it_was(
     assert window is not None
     assert window.first_position == after + 1
     assert 0 <= window.ticks[0].ts_ns - clock.now_ns() < 1_000_000_000
+
+
+@pytest.mark.parametrize("step_s", [120, -120])
+async def test_a_live_markets_ticks_are_of_the_clocks_time_also_when_it_is_set_and_never_go_back(step_s: int) -> None:
+    clock = ManualClock(start_ns=1_700_000_000_000_000_000)
+    feed = build("synthetic", {"instruments": ["EUR_USD", "NZD_USD"], "live": True, "interval_ms": 500}, clock=clock)
+    await feed.open(0)
+    seen: list[tuple[int, int]] = []  # the clock's time, and the tick's
+
+    async def read() -> None:
+        while (window := await feed.next_window(10)) is not None:
+            seen.extend((clock.now_ns(), tick.ts_ns) for tick in window.ticks)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await clock.advance(10)
+        before = len(seen)
+        clock.set_wall(clock.now_ns() + step_s * NS_PER_S)
+        await clock.advance(300)
+        tasks.cancel_scope.cancel()
+    assert before > 30
+    assert [told for _, told in seen] == sorted(told for _, told in seen)
+    latest = max(now for now, _ in seen[:before])
+    in_time = [(now, told) for now, told in seen if now >= latest]
+    assert len(in_time) > 300
+    assert max(abs(now - told) for now, told in in_time) < 1_000, "each is of the moment in which it is delivered"
 
 
 @pytest.mark.parametrize("speed", ["", "fast", "MAX", 0, -1, "nan", "inf", 1e9])
