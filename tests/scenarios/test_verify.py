@@ -27,6 +27,7 @@ from tradekeel.domain.messages import VenueTransaction
 from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
+from tradekeel.venues.paper.examining import examine
 
 TICKS = 300
 MOMENTS = (
@@ -161,6 +162,8 @@ def test_damage_of_the_venues_ledger_is_named(held: Path, tmp_path: Path, statem
         lines = damaged(held, tmp_path, statement)
     assert any(said in line for line in lines), lines
     assert any("the books of a do not match the venue's" in line for line in lines)
+    ledger = tmp_path / "state" / "paper-a.db"
+    assert sorted(examine(ledger, orders_at_once=1).faults) == sorted(examine(ledger).faults)
 
 
 def _forged(held: Path, folder: Path, was: Kind, becomes: Kind, state: OrderState) -> list[str]:

@@ -22,6 +22,7 @@ from msgspec import Struct
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.summary import BY_THE_BOOKS, balance_of, latched_by, newest_executions, opening_record
 from tradekeel.config.source import read_table
+from tradekeel.domain.marks import Marks
 from tradekeel.domain.matching import WorkingOrder
 from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, plain
@@ -167,7 +168,7 @@ def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path, found: _Diff
     opening = _opening(db, run)
     cursor = _cursor(db, run)
     first = opening.cursor if opening is not None else 0
-    ours = _our_fills(db, run)
+    met = Marks()
     entries = fills = 0
     held = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
     balance: Decimal | None = opening.balance if opening is not None else ZERO
@@ -178,21 +179,25 @@ def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path, found: _Diff
             continue
         fills += 1
         book_fill(held, entry.fill)
-        mine = ours.pop(_key(entry.fill), None)
-        if mine is None:
+        number, mine = _our_fill(db, run, entry.fill)
+        if mine is None or number in met:
             found.add(
                 f"fill {entry.fill.fill_id} of order {entry.fill.venue_order_id} is the venue's, and not in our books"
             )
         else:
+            met.add(number)
             found.compare(mine, entry.fill)
     if entries != cursor - first:
         found.add(f"our books have come to entry {cursor}, and the venue's record has {first + entries}")
-    for fill in ours.values():
-        found.add(f"fill {fill.fill_id} of order {fill.venue_order_id} is in our books, and not the venue's")
+    ours = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
+    for number, fill in _our_fills(db, run):
+        book_fill(ours, fill)
+        if number not in met:
+            found.add(f"fill {fill.fill_id} of order {fill.venue_order_id} is in our books, and not the venue's")
     booked = balance_of(db, run)
     if balance != booked:
         found.add(f"balance: ours {plain(booked)}, the venue's {'unknown' if balance is None else plain(balance)}")
-    _compare_positions(found, _our_positions(db, run, opening), held)
+    _compare_positions(found, ours, held)
     return entries, fills
 
 
@@ -274,21 +279,23 @@ def _cursor(db: sqlite3.Connection, run: ExecutionRow) -> int:
     return 0 if opening is None else opening.cursor
 
 
-def _our_fills(db: sqlite3.Connection, run: ExecutionRow) -> dict[tuple[str, str, str], Fill]:
-    mapping = mapping_of(Fill)
-    rows = db.execute(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (run.execution,))
-    return {_key(fill): fill for fill in map(mapping.decode, rows)}
+def _our_fills(db: sqlite3.Connection, run: ExecutionRow) -> Iterator[tuple[int, Fill]]:
+    """All of them as they were booked, each with the number of its row; one at a time, since there may be millions."""
+    rows = db.execute(f"{_numbered_fills()} WHERE execution = ? ORDER BY id", (run.execution,))
+    return ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
 
 
-def _our_positions(db: sqlite3.Connection, run: ExecutionRow, opening: Opening | None) -> dict[PositionKey, Position]:
-    held = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
-    for fill in _our_fills(db, run).values():
-        book_fill(held, fill)
-    return held
+def _our_fill(db: sqlite3.Connection, run: ExecutionRow, theirs: Fill) -> tuple[int, Fill | None]:
+    """The fill that we have booked of one of the venue's, and the number of its row."""
+    row = db.execute(
+        f"{_numbered_fills()} WHERE execution = ? AND account = ? AND instrument = ? AND venue_order_id = ? AND fill_id = ?",
+        (run.execution, theirs.account, theirs.instrument, theirs.venue_order_id, theirs.fill_id),
+    ).fetchone()
+    return (0, None) if row is None else (row[0], mapping_of(Fill).decode(row[1:]))
 
 
-def _key(fill: Fill) -> tuple[str, str, str]:
-    return (fill.instrument, fill.venue_order_id, fill.fill_id)
+def _numbered_fills() -> str:
+    return mapping_of(Fill).select_sql.replace("SELECT ", "SELECT id, ", 1)
 
 
 # --- the venue's side -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 ``verify`` reads everything once, in one consistent read transaction that does not stop a running daemon: the structure of the
 file, every reference, every checksum, every number of every journal. Then it folds each journal with the same code that the
-daemon books with (:mod:`tradekeel.domain.book`) and compares what comes out with the tables, row by row and column by column.
+daemon books with (:mod:`tradekeel.domain.book`) and compares what comes out with the tables, row by row and column by column
+(:mod:`tradekeel.storage.comparing`). Its memory follows the open business, so that it can run beside a daemon on a small server.
 
 While it runs, the write-ahead log of a busy daemon cannot be cut back; it grows until the end.
 """
@@ -10,7 +11,7 @@ While it runs, the write-ahead log of a busy daemon cannot be cut back; it grows
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,13 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.messages import Fill
 from tradekeel.domain.records import Checkpoint, MetricsCheckpoint, Record, record_type
 from tradekeel.errors import StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
 from tradekeel.storage.checksums import checkpoint_crc, metrics_crc
+from tradekeel.storage.comparing import PAGE_ROWS, Tables
 from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.journal import JournalRow, decoded, fault_of, last_sequence
-from tradekeel.storage.rows import Mapping, mappings
 
 FINDINGS_MAX = 200
 """Findings that are spelled out; the rest is counted. One lost record can show in thousands of rows."""
@@ -35,10 +35,6 @@ REPORT_ROWS = 10_000
 
 _FOLD_ERRORS = (TradekeelError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 """What a fold raises on a record that does not follow from those before it."""
-
-_COMPARED_BY: dict[type[Struct], tuple[str, ...]] = {
-    Fill: ("account", "instrument", "venue_order_id", "fill_id"),
-}
 
 VerifyProgress = Callable[[str, int, int], None]
 """Called with the name of the step, what is done of it and what there is in all."""
@@ -123,8 +119,8 @@ def _silent(step: str, done: int, total: int) -> None:
     """Nobody is watching."""
 
 
-def verify(path: Path, progress: VerifyProgress = _silent) -> Verdict:
-    """Check everything. Damage is a verdict, not an error.
+def verify(path: Path, progress: VerifyProgress = _silent, *, page_rows: int = PAGE_ROWS) -> Verdict:
+    """Check everything. Damage is a verdict, not an error. How many rows are looked up together makes no difference to it.
 
     Raises StoreUnavailable where there is no file to read, StoreTooNew for a file of a newer version, StoreCorrupt for
     one that is not a store at all.
@@ -140,7 +136,7 @@ def verify(path: Path, progress: VerifyProgress = _silent) -> Verdict:
             _check_file(db, findings, progress)
             executions = _executions(db)
             for number, execution in enumerate(executions, start=1):
-                _check_execution(db, execution, findings, progress)
+                _check_execution(db, execution, findings, progress, page_rows)
                 _check_saved_states(db, execution, findings)
                 progress("executions", number, len(executions))
     except (sqlite3.Error, OSError) as error:
@@ -181,25 +177,29 @@ def _executions(db: sqlite3.Connection) -> list[str]:
 # --- the journal and its fold ----------------------------------------------------------------------------------------
 
 
-def _check_execution(db: sqlite3.Connection, execution: str, findings: _Findings, progress: VerifyProgress) -> None:
-    expected = _Expected(execution)
+def _check_execution(
+    db: sqlite3.Connection, execution: str, findings: _Findings, progress: VerifyProgress, page_rows: int
+) -> None:
+    book, tables, folded = Book(), Tables(db, execution, page_rows), 0
     total = last_sequence(db, execution)
     is_sound = True
     for record in _sound_records(db, execution, findings, total, progress):
         if record is None:
             is_sound = False
         elif is_sound:
+            folded += 1
             try:
-                expected.fold(record)
+                rows = book.apply(record)
             except _FOLD_ERRORS as error:
                 is_sound = False
                 findings.problem(
-                    f"record {expected.records + 1} of execution {execution} does not follow from those before it: {error}"
+                    f"record {folded} of execution {execution} does not follow from those before it: {error}"
                 )
+                continue
+            for row in rows:
+                tables.take(row)
     if is_sound:
-        for mapping in mappings().values():
-            if mapping.row_type is not MetricsCheckpoint:
-                _compare(db, execution, mapping, expected, findings)
+        tables.tell(findings)
     else:
         findings.problem(f"the tables of execution {execution} were not compared, because its journal is damaged")
 
@@ -238,65 +238,6 @@ def _record_of(execution: str, expected: int, row: JournalRow) -> Record | str:
     if (row[1], row[2], row[3]) != (record_type(record), record.ts_ns, record.correlation_id):
         return f"record {expected} of execution {execution}: its columns and its content disagree"
     return record
-
-
-class _Expected:
-    """The rows that follow from an execution's journal."""
-
-    def __init__(self, execution: str) -> None:
-        self.execution = execution
-        self.records = 0
-        self._book = Book()
-        self._rows: dict[type[Struct], dict[tuple[Any, ...], Any]] = {row_type: {} for row_type in mappings()}
-
-    def fold(self, record: Record) -> None:
-        for row in self._book.apply(record):
-            row_type = type(row)
-            rows = self._rows[row_type]
-            names = compared_by(mappings()[row_type])
-            key = tuple(getattr(row, name) for name in names) if names else (len(rows) + 1,)
-            rows[key] = row
-        self.records += 1
-
-    def take(self, mapping: Mapping[Any]) -> dict[tuple[Any, ...], Any]:
-        return self._rows[mapping.row_type]
-
-
-def compared_by(mapping: Mapping[Any]) -> tuple[str, ...]:
-    """The columns by which a row is found again; () where only the order of writing tells."""
-    return _COMPARED_BY.get(mapping.row_type, mapping.key_columns)
-
-
-def _compare(
-    db: sqlite3.Connection, execution: str, mapping: Mapping[Any], expected: _Expected, findings: _Findings
-) -> None:
-    table = mapping.table.name
-    wanted = expected.take(mapping)
-    names = compared_by(mapping)
-    places = [mapping.columns.index(name) for name in names]
-    order = "" if names else " ORDER BY id"
-    for number, found in enumerate(
-        db.execute(f"{mapping.select_sql} WHERE execution = ?{order}", (execution,)), start=1
-    ):
-        findings.rows += 1
-        key = tuple(found[place] for place in places) if names else (number,)
-        row = wanted.pop(key, None)
-        if row is None:
-            findings.differs(table, key, "", None, "")
-        else:
-            _compare_values(mapping, key, mapping.encode(row, execution), found, findings)
-    for key in wanted:
-        findings.differs(table, key, "", "", None)
-
-
-def _compare_values(
-    mapping: Mapping[Any], key: tuple[Any, ...], expected: Sequence[Any], found: Sequence[Any], findings: _Findings
-) -> None:
-    if tuple(expected) == tuple(found):
-        return
-    for column, should, is_ in zip(mapping.columns, expected, found, strict=True):
-        if should != is_:
-            findings.differs(mapping.table.name, key, column, should, is_)
 
 
 # --- saved states ----------------------------------------------------------------------------------------------------

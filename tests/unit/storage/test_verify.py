@@ -201,6 +201,40 @@ def test_what_no_journal_record_tells_is_checked_by_itself(books, statement, pro
     assert any(problem in found for found in verify(books).problems)
 
 
+AS_IT_WAS = (
+    "DELETE FROM orders WHERE client_order_id = 'tkexec-1-1'",
+    "INSERT INTO orders SELECT * FROM earlier.orders WHERE client_order_id = 'tkexec-1-1'",
+)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        (),
+        AS_IT_WAS,
+        ("DELETE FROM orders",),
+        ("UPDATE trades SET quantity = '1'",),
+        ("UPDATE fills SET fill_id = 'f9'",),  # one is missing, and one too many
+        ("DELETE FROM performance_snapshots WHERE id = 1",),
+    ],
+)
+def test_it_does_not_matter_how_many_rows_are_looked_up_together(books: Path, damage: tuple[str, ...]) -> None:
+    earlier, desk = books.with_name("earlier.db"), s.Desk()
+    with Store.open(earlier, now_ns=s.START_NS) as store:
+        store.commit([desk.opening(), desk.decision()])
+    with closing(sqlite3.connect(books)) as db:
+        db.execute("ATTACH ? AS earlier", (str(earlier),))
+        for statement in damage:
+            db.execute(statement)
+        db.commit()
+    whole = verify(books)
+    assert whole.ok is not bool(damage)
+    for page_rows in (1, 2, 3):
+        paged = verify(books, page_rows=page_rows)
+        assert (paged.problems, paged.rows, paged.left_off) == (whole.problems, whole.rows, whole.left_off)
+        assert sorted(map(str, paged.differences)) == sorted(map(str, whole.differences))
+
+
 def test_findings_are_bounded_and_the_rest_is_counted(path):
     desk = s.Desk()
     with Store.open(path, now_ns=s.START_NS) as store:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from tradekeel.domain.marks import Marks
 from tradekeel.domain.matching import MatcherState, OrderState, Standing, WorkingOrder
 from tradekeel.domain.matching.account import Sums
 from tradekeel.domain.messages import Fill, TransactionKind, VenueTransaction
@@ -29,6 +31,9 @@ FAULTS_MAX = 100
 """Faults that are spelled out; the rest is counted. One lost entry can show in every table."""
 
 BUSY_TIMEOUT_S = 5.0
+
+ORDERS_AT_ONCE = 1_000
+"""Orders of the record that are looked for in the table together."""
 
 _ENDED_AS = {
     TransactionKind.ORDER_CANCELED: OrderState.CANCELED,
@@ -49,8 +54,8 @@ class Examined(Struct, frozen=True, kw_only=True):
     is_readable: bool = True  # every entry of the record is there and whole, whatever else is wrong
 
 
-def examine(path: Path) -> Examined:
-    """Read the ledger at ``path``. Damage is an answer, not an error.
+def examine(path: Path, *, orders_at_once: int = ORDERS_AT_ONCE) -> Examined:
+    """Read the ledger at ``path``. Damage is an answer, not an error. How many orders are settled at once changes nothing in it.
 
     Raises StoreUnavailable for a file that cannot be opened, StoreTooNew for one of a newer version.
     """
@@ -65,7 +70,8 @@ def examine(path: Path) -> Examined:
                     state = load_state(db, path)
                 except StoreCorrupt as error:
                     faults.add(str(error))
-                _check(db, path, faults, None if state is None else state.standing)
+                told = _Told(db, path, orders_at_once)
+                _check(db, path, faults, told, None if state is None else state.standing)
     except StoreCorrupt as error:
         faults.add(str(error))
         is_readable = False
@@ -100,8 +106,7 @@ def _is_made(db: sqlite3.Connection, path: Path) -> bool:
     return True
 
 
-def _check(db: sqlite3.Connection, path: Path, faults: _Faults, standing: Standing | None) -> None:
-    told = _Told()
+def _check(db: sqlite3.Connection, path: Path, faults: _Faults, told: _Told, standing: Standing | None) -> None:
     rows = db.execute(
         "SELECT sequence, kind, client_order_id, venue_order_id, payload, crc FROM transactions ORDER BY sequence"
     )
@@ -111,7 +116,7 @@ def _check(db: sqlite3.Connection, path: Path, faults: _Faults, standing: Standi
         what = f"entry {sequence}"
         entry = decoded(_entries, payload, crc, what, path)
         found = [entry.kind.value, entry.client_order_id, entry.venue_order_id]
-        faults.compare(path, what, ("kind", "client_order_id", "venue_order_id"), columns, found)
+        faults.extend(_differing(path, what, ("kind", "client_order_id", "venue_order_id"), columns, found))
         if entry.sequence != sequence:
             faults.add(f"{path}: entry {sequence} says that it is entry {entry.sequence}")
         told.take(entry)
@@ -140,7 +145,8 @@ def _check_positions(db: sqlite3.Connection, path: Path, faults: _Faults, told: 
             held[symbol, ref or None] = told.positions.get((symbol, ref or None), Position(symbol))
             continue
         held[position.instrument, position.ref] = position
-        faults.compare(path, what, ("instrument", "ref"), [symbol, ref], [position.instrument, position.ref or ""])
+        names, columns, found = ("instrument", "ref"), (symbol, ref), (position.instrument, position.ref or "")
+        faults.extend(_differing(path, what, names, columns, found))
     for key in sorted(held.keys() | told.positions.keys(), key=str):
         is_, should = held.get(key, Position(key[0])), told.positions.get(key, Position(key[0]))
         if (is_.quantity, is_.cost) != (should.quantity, should.cost):
@@ -151,52 +157,95 @@ def _check_positions(db: sqlite3.Connection, path: Path, faults: _Faults, told: 
 
 
 def _check_orders(db: sqlite3.Connection, path: Path, faults: _Faults, told: _Told) -> None:
+    told.settle()
     open_ones: Counter[str] = Counter()
-    seen: set[str] = set()
-    rows = db.execute("SELECT venue_order_id, client_order_id, open, payload, crc FROM orders ORDER BY id")
-    for venue_id, client_id, is_open, payload, crc in rows:
-        what = f"order {venue_id}"
-        seen.add(venue_id)
-        open_ones[client_id] += is_open
-        try:
-            order = decoded(_orders, payload, crc, what, path)
-        except StoreCorrupt as error:
-            faults.add(str(error))
-            continue
-        found = [order.venue_order_id, order.client_order_id, int(order.is_open)]
-        faults.compare(path, what, ("venue_order_id", "client_order_id", "open"), [venue_id, client_id, is_open], found)
-        _check_order(path, faults, order, told)
+    missing = {venue_id for venue_id, line in told.orders.items() if line.is_told}
+    for row in map(_OrderRow._make, db.execute(f"{_ORDER_ROWS} ORDER BY id")):
+        missing.discard(row.venue_order_id)
+        if row.is_open:
+            open_ones[row.client_order_id] += row.is_open
+        if row.number not in told.settled:
+            faults.extend(_faults_of_order(path, row, told.orders.get(row.venue_order_id, _NOT_TOLD)))
     for client_id, times in open_ones.items():
         if times > 1:
             faults.add(f"{path}: client order id {client_id} stands {times} times among the open orders")
-    for venue_id in told.orders.keys() - seen:
+    for venue_id in missing:
         faults.add(f"{path}: order {venue_id} of its record is not among its orders")
 
 
-def _check_order(path: Path, faults: _Faults, order: WorkingOrder, told: _Told) -> None:
+_ORDER_ROWS = "SELECT id, venue_order_id, client_order_id, open, payload, crc FROM orders"
+
+
+class _OrderRow(NamedTuple):
+    """A row of the ledger's orders."""
+
+    number: int
+    venue_order_id: str
+    client_order_id: str
+    is_open: int
+    payload: object
+    crc: object
+
+    def content(self, path: Path) -> WorkingOrder:
+        """The order itself. Raises StoreCorrupt."""
+        return decoded(_orders, self.payload, self.crc, f"order {self.venue_order_id}", path)
+
+
+def _faults_of_order(path: Path, row: _OrderRow, line: _Line) -> Iterator[str]:
     """How an order stands must follow from the record. An exit that waits for its entry is not told of yet."""
-    ended = told.orders.get(order.venue_order_id)
-    if ended is not None and order.state is not ended:
-        faults.add(f"{path}: order {order.venue_order_id} is {order.state}, and {ended} in its record")
-    elif ended is None and order.state in _ENDED_AS.values():
-        faults.add(f"{path}: order {order.venue_order_id} is {order.state}, and its record does not say so")
-    elif order.venue_order_id not in told.orders and order.state is not OrderState.DORMANT:
-        faults.add(f"{path}: order {order.venue_order_id} is {order.state}, and its record does not know it")
-    filled = told.filled.get(order.venue_order_id, ZERO)
-    if order.filled != filled:
-        faults.add(
-            f"{path}: order {order.venue_order_id} has {plain(order.filled)} filled, and {plain(filled)} in its record"
-        )
+    try:
+        order = row.content(path)
+    except StoreCorrupt as error:
+        yield str(error)
+        return
+    columns, found = row[1:4], (order.venue_order_id, order.client_order_id, int(order.is_open))
+    names = ("venue_order_id", "client_order_id", "open")
+    yield from _differing(path, f"order {row.venue_order_id}", names, columns, found)
+    what = f"{path}: order {order.venue_order_id}"
+    if line.ended is not None and order.state is not line.ended:
+        yield f"{what} is {order.state}, and {line.ended} in its record"
+    elif line.ended is None and order.state in _ENDED_AS.values():
+        yield f"{what} is {order.state}, and its record does not say so"
+    elif not line.is_told and order.state is not OrderState.DORMANT:
+        yield f"{what} is {order.state}, and its record does not know it"
+    if order.filled != line.filled:
+        yield f"{what} has {plain(order.filled)} filled, and {plain(line.filled)} in its record"
+
+
+def _differing(
+    path: Path, what: str, names: Sequence[str], columns: Sequence[object], found: Sequence[object]
+) -> Iterator[str]:
+    """Columns that do not say what the content beside them says."""
+    for name, column, content in zip(names, columns, found, strict=True):
+        if column != content:
+            yield f"{path}: {what}: column {name} is {column}, its content says {content}"
+
+
+class _Line(Struct, frozen=True):
+    """What the record tells of one order."""
+
+    is_told: bool = False  # that it was accepted, or has ended
+    ended: OrderState | None = None  # by the venue's word; None: it may be filled
+    filled: Decimal = ZERO
+
+
+_NOT_TOLD = _Line()
 
 
 class _Told:
-    """What the record tells, entry by entry."""
+    """What the record tells, entry by entry.
 
-    def __init__(self) -> None:
+    Of orders it keeps in mind only those that are open, or whose row in the table does not say the same yet: memory follows the
+    open business, and not the record. One of which more is told after that takes up where its row stands.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path, orders_at_once: int) -> None:
+        self._db, self._path, self._at_once = db, path, orders_at_once
         self.sums = Sums()
         self.positions: dict[PositionKey, Position] = {}
-        self.orders: dict[str, OrderState | None] = {}  # how it ended by the venue's word; None: it may be filled
-        self.filled: dict[str, Decimal] = {}
+        self.orders: dict[str, _Line] = {}
+        self.settled = Marks()  # rows of orders that have ended as they say
+        self._touched: set[str] = set()
 
     def take(self, entry: VenueTransaction) -> None:
         with ledger():
@@ -206,18 +255,50 @@ class _Told:
                 self.sums = msgspec.structs.replace(self.sums, financing=self.sums.financing + entry.amount)
             if entry.fill is not None:
                 self._book(entry.fill)
-        if entry.venue_order_id is None:
-            return
-        if entry.kind is TransactionKind.ORDER_ACCEPTED:
-            self.orders.setdefault(entry.venue_order_id, None)
-        elif entry.kind in _ENDED_AS:
-            self.orders[entry.venue_order_id] = _ENDED_AS[entry.kind]
+        venue_id = entry.venue_order_id
+        if venue_id is not None and entry.kind is TransactionKind.ORDER_ACCEPTED:
+            self._tell(venue_id, is_told=True)
+        elif venue_id is not None and entry.kind in _ENDED_AS:
+            self._tell(venue_id, is_told=True, ended=_ENDED_AS[entry.kind])
+        if len(self._touched) >= self._at_once:
+            self.settle()
 
     def _book(self, fill: Fill) -> None:
         book_fill(self.positions, fill)
         sums = self.sums
         self.sums = Sums(sums.deposits, sums.realised + fill.realised, sums.financing, sums.fees + fill.fee)
-        self.filled[fill.venue_order_id] = self.filled.get(fill.venue_order_id, ZERO) + fill.quantity
+        self._tell(fill.venue_order_id, filled=self._line(fill.venue_order_id).filled + fill.quantity)
+
+    def _tell(self, venue_id: str, **news: Any) -> None:
+        self.orders[venue_id] = msgspec.structs.replace(self._line(venue_id), **news)
+        self._touched.add(venue_id)
+
+    def _line(self, venue_id: str) -> _Line:
+        line = self.orders.get(venue_id)
+        if line is not None:
+            return line
+        row = self._row(venue_id)
+        if row is None or row.number not in self.settled:
+            return _NOT_TOLD
+        order = row.content(self._path)
+        return _Line(True, order.state if order.state in _ENDED_AS.values() else None, order.filled)
+
+    def settle(self) -> None:
+        """Forget the orders that have ended, and whose rows say what was told of them."""
+        for venue_id in self._touched:
+            row = self._row(venue_id)
+            if (
+                row is not None
+                and not row.is_open
+                and not any(_faults_of_order(self._path, row, self.orders[venue_id]))
+            ):
+                self.settled.add(row.number)
+                del self.orders[venue_id]
+        self._touched.clear()
+
+    def _row(self, venue_id: str) -> _OrderRow | None:
+        found = self._db.execute(f"{_ORDER_ROWS} WHERE venue_order_id = ?", (venue_id,)).fetchone()
+        return None if found is None else _OrderRow(*found)
 
 
 class _Faults:
@@ -235,12 +316,9 @@ class _Faults:
         else:
             self._more += 1
 
-    def compare(
-        self, path: Path, what: str, names: tuple[str, ...], columns: Sequence[object], found: Sequence[object]
-    ) -> None:
-        for name, column, content in zip(names, columns, found, strict=True):
-            if column != content:
-                self.add(f"{path}: {what}: column {name} is {column}, its content says {content}")
+    def extend(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.add(text)
 
     def as_tuple(self) -> tuple[str, ...]:
         return (*self.lines, *([f"{self._more} more faults of the ledger"] if self._more else []))

@@ -1,0 +1,160 @@
+"""The tables of an execution beside the rows that follow from its journal, compared while these come in.
+
+Memory follows the open business, and not the history: a row that is the table's needs no more than a bit that says so. One
+that is not waits until its next version comes (an order that is open in the journal's middle has ended in the table), and
+what waits in the end is a difference.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from tradekeel.domain.marks import Marks
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.records import MetricsCheckpoint
+from tradekeel.storage.rows import Mapping, Values, mappings
+
+PAGE_ROWS = 2_000
+"""Rows of a table that are looked up together: what changes often is looked up once for many versions."""
+
+_COMPARED_BY: dict[type[Struct], tuple[str, ...]] = {
+    Fill: ("account", "instrument", "venue_order_id", "fill_id"),
+}
+
+Key = tuple[Any, ...]
+
+
+class Findings(Protocol):
+    """Where what is found goes."""
+
+    rows: int
+
+    def differs(self, table: str, key: Any, column: str, expected: Any, found: Any) -> None:
+        """One column, or with "" the whole row: None on the side where there is none."""
+
+
+def compared_by(mapping: Mapping[Any]) -> tuple[str, ...]:
+    """The columns by which a row is found again; () where only the order of writing tells."""
+    return _COMPARED_BY.get(mapping.row_type, mapping.key_columns)
+
+
+class Tables:
+    """All tables of one execution."""
+
+    def __init__(self, db: sqlite3.Connection, execution: str, page_rows: int = PAGE_ROWS) -> None:
+        self._tables: dict[type[Struct], _Keyed | _Numbered] = {
+            row_type: _Keyed(db, execution, mapping, page_rows)
+            if compared_by(mapping)
+            else _Numbered(db, execution, mapping)
+            for row_type, mapping in mappings().items()
+            if row_type is not MetricsCheckpoint
+        }
+
+    def take(self, row: Struct) -> None:
+        """A row, or the newer version of one, that follows from the journal."""
+        table = self._tables.get(type(row))
+        if table is not None:
+            table.take(row)
+
+    def tell(self, findings: Findings) -> None:
+        """All rows have come: say what differs."""
+        for table in self._tables.values():
+            table.tell(findings)
+
+
+class _Keyed:
+    """A table whose rows are found by a key."""
+
+    def __init__(self, db: sqlite3.Connection, execution: str, mapping: Mapping[Any], page_rows: int) -> None:
+        self._db, self._execution, self._mapping, self._page_rows = db, execution, mapping, page_rows
+        names = compared_by(mapping)
+        self._names = ", ".join(names)
+        of_row = attrgetter(*names)
+        self._key_of = of_row if len(names) > 1 else lambda row: (of_row(row),)
+        select = mapping.select_sql.replace("SELECT ", "SELECT rowid, ", 1)
+        self._find_sql = f"{select} WHERE execution = ? AND {' AND '.join(f'{name} = ?' for name in names)}"
+        self._page: dict[Key, Any] = {}
+        self._waiting: dict[Key, Any] = {}  # the newest versions, which are not the table's
+        self._seen = Marks()
+
+    def take(self, row: Any) -> None:
+        self._page[self._key_of(row)] = row
+        if len(self._page) >= self._page_rows:
+            self._look_up()
+
+    def _look_up(self) -> None:
+        page, self._page = self._page, {}
+        for key, row in page.items():
+            found = self._find(key)
+            if found is not None and tuple(self._mapping.encode(row, self._execution)) == found[1:]:
+                self._waiting.pop(key, None)
+            else:
+                self._waiting[key] = row
+            if found is not None:
+                self._seen.add(found[0])
+
+    def _find(self, key: Key) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = self._db.execute(self._find_sql, (self._execution, *key)).fetchone()
+        return found
+
+    def tell(self, findings: Findings) -> None:
+        self._look_up()
+        table, missing = self._mapping.table.name, []
+        for key, row in self._waiting.items():
+            found = self._find(key)
+            if found is None:
+                missing.append(key)
+            else:
+                _tell_columns(self._mapping, key, self._mapping.encode(row, self._execution), found[1:], findings)
+        for number, *key_found in self._all():
+            findings.rows += 1
+            if number not in self._seen:
+                findings.differs(table, tuple(key_found), "", None, "")
+        for key in missing:
+            findings.differs(table, key, "", "", None)
+
+    def _all(self) -> Iterator[tuple[Any, ...]]:
+        select = f'SELECT rowid, {self._names} FROM "{self._mapping.table.name}"'  # noqa: S608  # names of our own tables
+        return self._db.execute(f"{select} WHERE execution = ?", (self._execution,))
+
+
+class _Numbered:
+    """A table whose rows are written once, and told apart by the order of that."""
+
+    def __init__(self, db: sqlite3.Connection, execution: str, mapping: Mapping[Any]) -> None:
+        self._execution, self._mapping = execution, mapping
+        self._rows: Iterator[Values] = db.execute(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (execution,))
+        self._found = self._expected = 0
+        self._differing: list[tuple[int, Values, Values]] = []
+
+    def take(self, row: Any) -> None:
+        self._expected += 1
+        found = next(self._rows, None)
+        if found is None:
+            return
+        self._found += 1
+        expected = tuple(self._mapping.encode(row, self._execution))
+        if expected != found:
+            self._differing.append((self._expected, expected, found))
+
+    def tell(self, findings: Findings) -> None:
+        table = self._mapping.table.name
+        for number, expected, found in self._differing:
+            _tell_columns(self._mapping, (number,), expected, found, findings)
+        findings.rows += self._found
+        for number, _ in enumerate(self._rows, start=self._found + 1):
+            findings.rows += 1
+            findings.differs(table, (number,), "", None, "")
+        for number in range(self._found + 1, self._expected + 1):
+            findings.differs(table, (number,), "", "", None)
+
+
+def _tell_columns(mapping: Mapping[Any], key: Key, expected: Values, found: Values, findings: Findings) -> None:
+    for column, should, is_ in zip(mapping.columns, expected, found, strict=True):
+        if should != is_:
+            findings.differs(mapping.table.name, key, column, should, is_)
