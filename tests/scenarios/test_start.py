@@ -205,9 +205,26 @@ def test_a_stop_while_data_is_still_read_is_heeded_at_once(place: Path) -> None:
 
     life = home.live({"start.reading": stop}, signals=inbox)
     assert (life.code, life.passed["start.reading"]) == (0, 1)
-    assert "stopped before recovery was done: nothing was changed" in life.log
+    assert "stopped before recovery was done: nothing was traded" in life.log
     assert not home.books.exists()
     assert not (home.state / "running").exists()
+
+
+def test_a_stop_while_the_books_are_opened_ends_it_before_they_are_made(place: Path) -> None:
+    home = Home(place, PAIR)
+    inbox = SignalInbox([])
+
+    def stop(passed: int) -> None:
+        inbox.stops = 1
+
+    life = home.live({"start.opening": stop}, signals=inbox)
+    assert (life.code, life.passed["recorder:LoadAccount"]) == (0, 0), life.log
+    assert "stopped before recovery was done: nothing was traded" in life.log
+    assert "WARNING" not in life.log
+    assert not home.books.exists()
+    assert not (home.state / "running").exists()
+    assert home.live().code == 0
+    assert home.wrong("a", "b") + home.unverified() == []
 
 
 # --- one too many -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from tradekeel.errors import GroupRefused
 from tradekeel.runtime.actor import Actor, Envelope, MailboxLimits, Reply
 from tradekeel.runtime.loop import Worker
 
+UNTIL_STOPPED_S = 10 * 365 * 86_400.0
+
 
 class Written(Protocol):
     """Where a committed group stands in its journal."""
@@ -59,7 +61,8 @@ class Recorder(Actor):
     mailbox_limits = MailboxLimits(reliable_max=4_096)
     batch_max = 4_096
 
-    def __init__(self, open_books: Callable[[], Books], worker: Worker, groups_max: int) -> None:
+    def __init__(self, open_books: Callable[[], Books | None], worker: Worker, groups_max: int) -> None:
+        """``open_books`` gives none where it gave up for a stop: one that came before there was anybody to hear it."""
         self._open_books = open_books
         self._worker = worker
         self._groups_max = groups_max
@@ -70,6 +73,9 @@ class Recorder(Actor):
 
     async def on_start(self) -> None:
         self._books = await self._worker.call(self._open_books)
+        if self._books is None:
+            self.system.request_stop()
+            await self.clock.sleep(UNTIL_STOPPED_S)  # there is nothing to start the others with
         self.resources.push_async_callback(self._close)
 
     async def _close(self) -> None:

@@ -110,7 +110,7 @@ def _with_options(plan: Plan, options: RunOptions) -> Plan:
 def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) -> int:
     """The summary, to the log and to whoever watches; and what the books say about how it ended."""
     if not ran.recovered:
-        logger.info("stopped before recovery was done: nothing was changed")
+        logger.info("stopped before recovery was done: nothing was traded")
         return ExitCode.DONE
     try:
         accounts = read_summaries(

@@ -158,9 +158,12 @@ class Builder:
     def _reading(self, path: str, done: int, size: int) -> None:
         """A piece of a feed's data has been read, to tell whether it is the data that was there before."""
         point("start.reading")
+        self._heed_stop()
+        self.effort.moved(f"reading {path}, to see that it is unchanged: {done / 1e9:.1f} of {size / 1e9:.1f} GB")
+
+    def _heed_stop(self) -> None:
         if self._stop_asked():
             raise StopAsked
-        self.effort.moved(f"reading {path}, to see that it is unchanged: {done / 1e9:.1f} of {size / 1e9:.1f} GB")
 
     # --- the tree ---------------------------------------------------------------------------------------------------------
 
@@ -184,10 +187,13 @@ class Builder:
         worker = self._worker("recorder")
         strategies = {a.config.name: tuple(s.config.name for s in a.strategies) for a in self.plan.accounts}
 
-        def open_books() -> AccountBooks:
+        def open_books() -> AccountBooks | None:
             with self.effort.under_way():
                 point("start.opening")
-                store = self._open_store()
+                try:
+                    store = self._open_store()
+                except StopAsked:
+                    return None
                 self._begin_run(store.executions(), frozenset(strategies))
             return AccountBooks(store, strategies)
 
@@ -202,6 +208,7 @@ class Builder:
             checkpoints_kept=storage.checkpoints_kept,
             backups_kept=storage.backups_kept,
             progress=self.effort.moved,
+            heed=self._heed_stop,
         )
         for migration in store.migrations:
             backup = f", after a backup to {migration.backup}" if migration.backup else ""

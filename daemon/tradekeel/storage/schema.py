@@ -37,6 +37,10 @@ STEPS_BETWEEN_SIGNS = 1_000_000
 
 Doing = Callable[[str], object]
 """Called again and again, with what is being done, while it goes on."""
+
+Heed = Callable[[], object]
+"""Looks whether it should go on at all, and raises where it should not."""
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -125,12 +129,14 @@ def upgrade(
     *,
     backups_kept: int = BACKUPS_KEPT,
     progress: Doing | None = None,
+    heed: Heed = lambda: None,
     versions: Path | None = None,
     target: str = "head",
 ) -> list[MigrationApplied]:
     """Bring the file from ``version`` to the newest revision, after a backup; returns what was applied, oldest first.
 
-    ``versions`` is a folder of revisions instead of the built-in one (tests). On any error the file stays as it was.
+    ``heed`` is called again and again as long as nothing has been changed: what it raises ends it there, and no half-made copy
+    is left. ``versions`` is a folder of revisions instead of the built-in one (tests). On any error the file stays as it was.
     """
     doing: Doing = progress if progress is not None else lambda what: None
 
@@ -138,7 +144,9 @@ def upgrade(
         doing(f"migrating {path} from schema {version}")
         return 0  # anything else would interrupt the statement
 
-    backup = None if version is None else _back_up(path, version, now_ns, backups_kept, doing)
+    heed()
+    backup = None if version is None else _back_up(path, version, now_ns, backups_kept, doing, heed)
+    heed()
     config = _config(versions)
     config.attributes.update(now_ns=now_ns, backup=backup)
     with closing(connect(path)) as db:
@@ -153,7 +161,7 @@ def upgrade(
     return applied
 
 
-def _back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing) -> str:
+def _back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str:
     """The name of a copy made now. Each try makes one, and trims: tries that fail must not fill the disk.
 
     The copy of the last migration that succeeded stays until this one has: what fails may have damaged books to copy.
@@ -164,7 +172,12 @@ def _back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing) -> 
         forget_old_backups(path, kept, good=good)
         backup = backup_name(path, version, now_ns)
         copying = f"copying {path} to {backup} before it is migrated"
-        copy_database(source, backup, lambda done, total: doing(f"{copying}: {done * 100 // max(total, 1)} %"))
+
+        def goes_on(done: int, total: int) -> None:
+            doing(f"{copying}: {done * 100 // max(total, 1)} %")
+            heed()
+
+        copy_database(source, backup, goes_on)
     forget_old_backups(path, kept, newest=backup.name, good=good)
     return backup.name
 

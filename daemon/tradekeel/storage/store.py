@@ -30,7 +30,7 @@ from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.files import RESTORE, connect, in_our_words, make_durable, sync
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.rows import mapping_of, mappings
-from tradekeel.storage.schema import BACKUPS_KEPT, Doing, MigrationApplied
+from tradekeel.storage.schema import BACKUPS_KEPT, Doing, Heed, MigrationApplied
 
 __all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Written"]
 
@@ -86,20 +86,22 @@ class Store:
         checkpoints_kept: int = CHECKPOINTS_KEPT,
         backups_kept: int = BACKUPS_KEPT,
         progress: Doing | None = None,
+        heed: Heed = lambda: None,
     ) -> Store:
         """Open or make the file, check it, and bring its schema up to date after a backup.
 
         ``now_ns`` is UTC and names that backup. Large books take their time then: ``progress`` hears again and again of what
-        is being done. Raises StoreUnavailable (cannot be opened or written), StoreCorrupt
-        (damaged, or not ours) or StoreTooNew.
+        is being done, and ``heed`` may raise to end it as long as nothing was changed; a migration that has begun is finished.
+        Raises StoreUnavailable (cannot be opened or written), StoreCorrupt (damaged, or not ours) or StoreTooNew.
         """
+        heed()
         is_new = not path.exists()
         try:
             db = connect(path)
         except (sqlite3.Error, OSError) as error:
             raise in_our_words(error, path, "opening it") from error
         try:
-            migrations = _make_ready(db, path, now_ns, backups_kept, progress)
+            migrations = _make_ready(db, path, now_ns, backups_kept, progress, heed)
             if is_new:
                 sync(path.parent)  # the file's name is as durable as its content
         except BaseException as error:
@@ -303,7 +305,7 @@ def _refused(group: Group, error: Exception) -> GroupRefused:
 
 
 def _make_ready(
-    db: sqlite3.Connection, path: Path, now_ns: int, backups_kept: int, progress: Doing | None
+    db: sqlite3.Connection, path: Path, now_ns: int, backups_kept: int, progress: Doing | None, heed: Heed
 ) -> list[MigrationApplied]:
     version = schema.version_of(db.execute, path)
     schema.refuse_newer(version, path)
@@ -312,7 +314,7 @@ def _make_ready(
         _check(db, path)
     if version == schema.HEAD:
         return []
-    return schema.upgrade(path, version, now_ns, backups_kept=backups_kept, progress=progress)
+    return schema.upgrade(path, version, now_ns, backups_kept=backups_kept, progress=progress, heed=heed)
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

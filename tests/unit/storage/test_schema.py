@@ -294,13 +294,52 @@ def test_the_copy_of_the_last_migration_that_succeeded_outlives_all_tries_that_f
         assert applied.backup in backups(books)
 
 
+COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) SELECT count(*) FROM n"
+"""What takes SQLite long enough to give signs."""
+
+
 def test_what_takes_long_gives_signs_that_it_goes_on(books, versions):
-    counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) SELECT count(*) FROM n"
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{counting}")\n'))
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
     said: list[str] = []
     schema.upgrade(books, "0001", NOW_NS, versions=versions, progress=said.append)
     assert any(text.startswith(f"copying {books} to ") and text.endswith(": 100 %") for text in said)
     assert said[-1] == f"migrating {books} from schema 0001"
+
+
+class Enough(Exception):
+    """Somebody wants it to end."""
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_it_can_be_ended_before_anything_was_changed_and_leaves_no_half_made_copy(books, versions, looks):
+    seen: list[str] = []
+    before = dump(books)
+
+    def heed() -> None:
+        if len(seen) == looks:
+            raise Enough
+        seen.append("a look")
+
+    with pytest.raises(Enough):
+        schema.upgrade(books, "0001", NOW_NS, versions=versions, heed=heed)
+    assert dump(books) == before
+    made = backups(books) if (books.parent / "backups").exists() else []
+    assert made == ([f"{books.stem}-0001-{NOW}.db"] if looks == 2 else []), "a whole one may stay"
+
+
+def test_a_migration_that_has_begun_is_finished(books, versions):
+    begun: list[bool] = []
+
+    def heed() -> None:
+        if begun:
+            raise Enough
+
+    def doing(what: str) -> None:
+        begun.extend([True] * what.startswith("migrating"))
+
+    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
+    assert schema.upgrade(books, "0001", NOW_NS, versions=versions, progress=doing, heed=heed)
+    assert begun
 
 
 def test_the_first_revision_can_be_taken_back_too(path):
