@@ -23,6 +23,7 @@ from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_strategies as strategies
 from tests.scenarios.support import Home, Story, fail_at, told_differently
+from tests.unit.storage.test_store import tamper
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.standing import read_status
@@ -253,6 +254,19 @@ def test_a_flipped_bit_behind_the_last_cut_does_not_stop_it_and_is_found_by_veri
     found = audit(Place(home.state, home.config), lambda step, done, total: None)
     assert not found.ok
     assert any("record 5 of execution" in line and "its checksum is off" in line for line in found.lines())
+
+
+def test_damage_that_shows_only_when_all_is_summed_up_ends_it_with_4(place: Path) -> None:
+    home = Home(place, PAIR)
+
+    def damage(passed: int) -> None:
+        if passed == 1:
+            last = "sequence = (SELECT max(sequence) FROM journal WHERE type = 'venue_reported')"
+            tamper(home.books, f"UPDATE journal SET payload = x'00' WHERE type = 'venue_reported' AND {last}")
+
+    life = home.live({"control:FeedEnded": damage})
+    assert life.code == 4, life.log
+    assert "cannot be decoded" in life.log
 
 
 @pytest.mark.parametrize("which", ["id IN (SELECT max(id) FROM checkpoints GROUP BY execution, owner)", "1 = 1"])

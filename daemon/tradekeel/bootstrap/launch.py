@@ -23,7 +23,7 @@ from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.onlooker import Onlooker, View
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
-from tradekeel.errors import ExitCode, InputError, StoreError
+from tradekeel.errors import ExitCode, InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.statedir import StateDir
@@ -116,6 +116,8 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) 
         accounts = read_summaries(
             StateDir(plan.config.state_dir).books, [account.config.name for account in plan.accounts]
         )
+    except StoreCorrupt as error:  # the process would have gone on, and the next one may not
+        return fail(error, plan.config.state_dir, tell=_tell_log)
     except StoreError as error:
         logger.warning("there is no summary: {}", error)
         return ExitCode.DONE
