@@ -19,7 +19,7 @@ from msgspec import Struct
 from tradekeel.actors.control import OUTCOMES
 from tradekeel.bootstrap import desk
 from tradekeel.bootstrap.checks import accounts_in, latched_accounts
-from tradekeel.bootstrap.desk import SCOPE_ALL, Desk
+from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.early import WAKE_SIGNAL
 from tradekeel.bootstrap.ending import NoAnswer, NotRunning
 from tradekeel.bootstrap.place import Place
@@ -29,7 +29,7 @@ from tradekeel.config.words import did_you_mean
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock, new_id
 from tradekeel.runtime.loop import run as run_loop
-from tradekeel.statedir import Command, CommandFiles, CommandResult
+from tradekeel.statedir import SCOPE_ALL, Command, CommandFiles, CommandResult
 
 LOOK_EVERY_S = 0.02
 ANSWER_TIMEOUT_S = 30.0

@@ -14,11 +14,10 @@ from msgspec import Struct
 from tradekeel.actors.control import AskedFor
 from tradekeel.bootstrap.telling import say
 from tradekeel.errors import StoreUnavailable
-from tradekeel.statedir import Command, CommandFiles, CommandResult, StateDir
+from tradekeel.statedir import SCOPE_ALL, Command, CommandFiles, CommandResult, StateDir
 from tradekeel.statedir.files import explained, remove_durably, write_atomically
 
 STATUS_FILE = "status.json"
-SCOPE_ALL = "all"
 KILL, RELEASE = "kill", "release"
 
 FOR_WHOEVER_IS_THERE = (KILL, RELEASE)

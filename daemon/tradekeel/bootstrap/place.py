@@ -80,7 +80,7 @@ class Place(Struct, frozen=True):
         if not self.has_books:
             raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
         path = self.statedir.books
-        if not _is_made(path):
+        if not _has_schema(path):
             raise InputError(
                 f"the books in {self.state_dir} are not made yet, because a start was interrupted or is under way: "
                 "the next start makes them"
@@ -91,7 +91,7 @@ class Place(Struct, frozen=True):
         return str(self.config or self.state_dir)
 
 
-def _is_made(books: Path) -> bool:
+def _has_schema(books: Path) -> bool:
     """Whether there is a schema in the file. One that cannot be read is for whoever reads it to name."""
     try:
         with closing(connect(books, read_only=True)) as db:
@@ -132,6 +132,11 @@ def config_path(target: str) -> Path:
             raise InputError(f"there is neither a file {target} nor a service {target} ({service}); {HOW}")
         return service
     return path
+
+
+def as_given(path: Path, target: str | None) -> Path:
+    """The path of a configuration as it was typed, so that messages name the file as the person does."""
+    return Path(target) if target is not None and Path(target).is_file() else path
 
 
 def place_of(path: Path, environ: Mapping[str, str]) -> Place:

@@ -25,9 +25,10 @@ def check(target: Target = None, /, *, json: Json = False) -> int:
     """
     from tradekeel.bootstrap.checking import check as look
     from tradekeel.bootstrap.checking import exit_code
+    from tradekeel.bootstrap.place import as_given
 
     path = place(target, None).config
-    findings = look(_as_given(path, target), os.environ)
+    findings = look(as_given(path, target), os.environ)
     code = exit_code(findings)
     if json:
         write_json({"ok": code == ExitCode.DONE, "findings": [_finding(finding) for finding in findings]})
@@ -36,10 +37,6 @@ def check(target: Target = None, /, *, json: Json = False) -> int:
         mark = "warning" if finding.warning and finding.ok else MARKS[finding.ok]
         say(f"{mark:<8} {finding.subject}: {finding.text}")
     return code
-
-
-def _as_given(path: Path, target: str | None) -> Path:
-    return Path(target) if target is not None and Path(target).is_file() else path
 
 
 def _finding(finding: Any) -> dict[str, Any]:

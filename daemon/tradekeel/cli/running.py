@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradekeel.errors import ExitCode
@@ -63,7 +62,7 @@ def start(
 
 def _start(config: str | None, signals: Any, *, fresh: bool, json_logs: bool, plain: bool, level: str | None) -> int:
     from tradekeel.bootstrap.launch import RunOptions, fail, launch
-    from tradekeel.bootstrap.place import find_place
+    from tradekeel.bootstrap.place import as_given, find_place
     from tradekeel.errors import InputError
 
     try:
@@ -72,14 +71,9 @@ def _start(config: str | None, signals: Any, *, fresh: bool, json_logs: bool, pl
         return fail(error, None)
     assert path is not None
     options = RunOptions(fresh=fresh, log_format="json" if json_logs else None, log_level=level)
-    shown = _as_given(path, config)
+    shown = as_given(path, config)
     view = None if plain or json_logs else view_for_person(os.environ)
     return launch(shown, options, signals, os.environ, view)
-
-
-def _as_given(path: Path, config: str | None) -> Path:
-    """The path as it was typed, so that messages name the file as the person does."""
-    return Path(config) if config is not None and Path(config).is_file() else path
 
 
 def view_for_person(environ: Mapping[str, str]) -> View | None:

@@ -24,8 +24,8 @@ from tradekeel.domain.matching.account import Sums
 from tradekeel.domain.messages import Fill, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ZERO, ledger, plain
 from tradekeel.domain.positions import Position, PositionKey, book_fill
-from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
-from tradekeel.venues.paper.ledger import APPLICATION_ID, SCHEMA_VERSION, decoded, load_state, translated
+from tradekeel.errors import StoreCorrupt, StoreUnavailable
+from tradekeel.venues.paper.ledger import decoded, is_made, load_state, translated
 
 FAULTS_MAX = 100
 """Faults that are spelled out; the rest is counted. One lost entry can show in every table."""
@@ -64,7 +64,7 @@ def examine(path: Path, *, orders_at_once: int = ORDERS_AT_ONCE) -> Examined:
     try:
         with closing(_connect(path)) as db:
             db.execute("BEGIN")
-            if _is_made(db, path):
+            if is_made(db, path):
                 last = db.execute("SELECT coalesce(max(sequence), 0) FROM transactions").fetchone()[0]
                 try:
                     state = load_state(db, path)
@@ -90,20 +90,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")  # damaged text is named, not thrown
     return db
-
-
-def _is_made(db: sqlite3.Connection, path: Path) -> bool:
-    """Whether there is anything in it: a kill may have left a file that the venue had only just made."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"{path} was written by a newer Tradekeel (its schema is {version}, this one knows {SCHEMA_VERSION})"
-        )
-    if not version and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        return False
-    if version != SCHEMA_VERSION or db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StoreCorrupt(f"{path} is not a paper venue's ledger")
-    return True
 
 
 def _check(db: sqlite3.Connection, path: Path, faults: _Faults, told: _Told, standing: Standing | None) -> None:

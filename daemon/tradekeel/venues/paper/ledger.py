@@ -125,7 +125,7 @@ def read_ledger(path: Path, account: PaperAccount) -> MatcherState | None:
         return None
     try:
         with closing(_connect_to_look(path)) as db:
-            return _state(db, path, account) if _is_made(db, path) else None
+            return _state(db, path, account) if is_made(db, path) else None
     except sqlite3.Error as error:
         raise translated(error, path) from error
 
@@ -189,7 +189,7 @@ class PaperLedger:
             connection.close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if _is_made(connection, self.path):
+        if is_made(connection, self.path):
             return
         account = self._account
         standing = _encoder.encode(Standing())
@@ -301,7 +301,7 @@ class PaperLedger:
         return self._connection
 
 
-def _is_made(connection: sqlite3.Connection, path: Path) -> bool:
+def is_made(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether there is a ledger in the file yet. Raises StoreTooNew, or StoreCorrupt for what is none."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
