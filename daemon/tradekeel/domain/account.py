@@ -83,6 +83,7 @@ class AccountCore:
         self._owed: dict[str, int] = {}  # trades closed beyond that: their best and worst prices come later
         self._samples: list[r.TickSampled] = []
         self.equity: Equity | None = None
+        self.stopping = False  # the process is about to end: no new entries
         self.ready = False  # intents are refused until this incarnation is reconciled
         self._turns: dict[tuple[str, str], int] = {}  # when what is under way was asked for (see Doubting.in_order)
         self._unfollowed: list[Order] = []  # of whom a start has had news before it could act on it
@@ -282,6 +283,7 @@ class AccountCore:
     def _exit_view(self, closable: Decimal) -> RiskView:
         view = self._common_view(None)
         view.closable = closable
+        view.stopping = self.book.ending
         return view
 
     def _common_view(self, session: str | None) -> RiskView:
@@ -297,6 +299,7 @@ class AccountCore:
             latch=r.Latch.OPEN if row is None else row.latch,
             paused=row is not None and row.paused,
             ready=self.ready,
+            stopping=self.stopping or self.book.ending,
             session=session,
             parameter_mode=self.terms.parameter_mode,
         )

@@ -57,6 +57,10 @@ class Book(NewsFold):
         self.execution = structs.replace(self.execution, **changes)
         return [self.execution]
 
+    def _ending(self, record: r.ExecutionEnding) -> list[r.Row]:
+        self.ending = True
+        return []
+
     def _closed(self, record: r.ExecutionClosed) -> list[r.Row]:
         return self._change_execution(status="closed", closed_ns=record.ts_ns, close_reason=record.reason)
 
@@ -186,7 +190,7 @@ class Book(NewsFold):
         book.strategies = {line.row.strategy: line for line in state.strategies}
         book.signals = {s.signal_id: s for s in state.signals}
         book.fill_ids = state.fill_ids
-        book.turn = state.turn
+        book.turn, book.ending = state.turn, state.ending
         book.flattened, book.cancels_wanted = state.flattened, dict.fromkeys(state.cancels_wanted)
         return book
 
@@ -206,6 +210,7 @@ _HANDLERS = cast(
     "dict[type, Callable[[Book, Any], list[r.Row]]]",
     {
         r.ExecutionStarted: Book._started,
+        r.ExecutionEnding: Book._ending,
         r.ExecutionClosed: Book._closed,
         r.DaemonStarted: Book._noted,
         r.StrategyRegistered: Book._registered,

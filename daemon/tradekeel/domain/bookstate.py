@@ -78,6 +78,7 @@ class BookState(Struct):
     flattened: bool = False
     cancels_wanted: list[str] = []
     turn: r.Turn | None = None
+    ending: bool = False
 
 
 class OpenBooks:
@@ -102,6 +103,7 @@ class OpenBooks:
         self.fill_ids: dict[str, tuple[str, ...]] = {}  # of the orders that were filled last, by instrument and order
         self.waiting: dict[str, None] = {}  # exits that are held until their siblings' end is confirmed, oldest first
         self.flattened = False  # everything was to be closed, and nobody has resumed since
+        self.ending = False  # the run is over: nothing is sent any more but cancels
         self.turn: r.Turn | None = None  # the last decision
         self.cancels_wanted: dict[
             str, None
@@ -283,6 +285,7 @@ class OpenBooks:
             self.flattened,
             list(self.cancels_wanted),
             self.turn,
+            self.ending,
         )
         return STATE_ENCODER.encode(state)
 

@@ -128,9 +128,11 @@ class Latching(Closing):
         self._cancel_entries(step, reason, now_ns)
         return step.effects()
 
-    def cancel_all(self, reason: str, now_ns: int) -> Effects:
-        """Cancel every working order, protective ones, too: the run is over."""
+    def end(self, reason: str, now_ns: int) -> Effects:
+        """The run is over: cancel every working order, protective ones, too, and take no new ones."""
         step = Step(self.book)
+        if not self.book.ending:
+            step.record(r.ExecutionEnding(ts_ns=now_ns, stamp=self.stamp, reason=reason))
         self._cancel_entries(step, reason, now_ns)
         for order in list(self.book.orders.values()):
             if order.purpose is Purpose.EXIT:

@@ -232,6 +232,12 @@ class ExecutionStarted(_Record, frozen=True, kw_only=True, tag="execution_starte
     opening: Opening | None = None
 
 
+class ExecutionEnding(_Record, frozen=True, kw_only=True, tag="execution_ending"):
+    """The feed has ended: nothing is sent any more but cancels, and what comes of those is still booked."""
+
+    reason: str
+
+
 class ExecutionClosed(_Record, frozen=True, kw_only=True, tag="execution_closed"):
     """The last one."""
 
@@ -393,6 +399,7 @@ class Administered(_Record, frozen=True, kw_only=True, tag="administered"):
 
 Record = (
     ExecutionStarted
+    | ExecutionEnding
     | ExecutionClosed
     | DaemonStarted
     | StrategyRegistered

@@ -102,6 +102,8 @@ class RiskGate:
         """Why this exit must not be sent, or None. An exit that passes is counted in the rates."""
         if view.latch is Latch.HALTED:
             return _halted()
+        if view.stopping:
+            return _stopping()
         closable = view.closable
         if closable <= ZERO:
             return Denial(
@@ -129,6 +131,8 @@ class RiskGate:
             )
         if view.paused:
             return Denial(DenialCode.PAUSED, "trading is paused: no new entries until it is resumed")
+        if view.stopping:
+            return _stopping()
         if not view.ready:
             return Denial(DenialCode.NOT_READY, "the account is not reconciled, or the strategy is not warm yet")
         return None
@@ -344,6 +348,10 @@ def _projected(order: Order, view: RiskView) -> Decimal:
     if order.side is Side.BUY:
         return _plus(_plus(net, pending.buy), order.quantity)
     return _plus(_minus(pending.sell, net), order.quantity)
+
+
+def _stopping() -> Denial:
+    return Denial(DenialCode.STOPPING, "the run is being stopped, or is over: nothing new is begun")
 
 
 def _halted() -> Denial:

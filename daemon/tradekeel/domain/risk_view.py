@@ -22,6 +22,7 @@ class DenialCode(StrEnum):
     REDUCE_ONLY = "reduce_only"
     PAUSED = "paused"
     NOT_READY = "not_ready"
+    STOPPING = "stopping"
     INSTRUMENT_UNKNOWN = "instrument_unknown"
     INSTRUMENT_NOT_ALLOWED = "instrument_not_allowed"
     QUANTITY_INVALID = "quantity_invalid"
@@ -105,6 +106,8 @@ class RiskView(Struct, kw_only=True):
     paused: bool = False
     ready: bool = True
     """The account is reconciled and the strategy is warm."""
+    stopping: bool = False
+    """The daemon is being stopped, or the run is over: an entry now would be on its own. For exits: the run is over."""
     session: str | None = None
     parameter_mode: str | None = None
     confidence: Decimal | None = None

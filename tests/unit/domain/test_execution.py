@@ -608,7 +608,7 @@ def test_a_person_cancels_what_adds_exposure_or_everything() -> None:
     (stop,) = desk.exits(trade, attached=True)
 
     assert cancels_in(desk.core.cancel_entries("wished", desk.now_ns)) == [entry_id]
-    assert cancels_in(desk.core.cancel_all("wished", desk.now_ns)) == [
+    assert cancels_in(desk.core.end("wished", desk.now_ns)) == [
         entry_id,
         stop.client_order_id,
     ]

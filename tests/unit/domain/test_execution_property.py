@@ -213,7 +213,7 @@ class Operator:
             case "flatten":
                 account.take(core.flatten("operator", now_ns))
             case "everything":
-                account.take(core.cancel_all("wished", now_ns))
+                account.take(core.end("wished", now_ns))
         account.settle()
         account.check()
         if what in ("kill", "flatten"):

@@ -175,7 +175,7 @@ def test_while_halted_a_strategy_takes_no_stop_away_and_the_end_of_the_run_does(
     halt(desk)
 
     assert not cancels_in(desk.decide(Cancel(client_order_id=stop.client_order_id)))
-    ending = desk.keep(desk.core.cancel_all("the feed has ended", desk.now_ns))
+    ending = desk.keep(desk.core.end("the feed has ended", desk.now_ns))
 
     assert ending.requests == (CancelOrder(stop.client_order_id, protective=False),)
     assert desk.core.is_wanted(ending.requests[0])

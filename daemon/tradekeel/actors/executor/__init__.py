@@ -54,6 +54,7 @@ from tradekeel.domain.protocol import (
     ReconcileNow,
     See,
     Settle,
+    TakeNoMore,
     TrailStop,
     TripRisk,
 )
@@ -180,6 +181,7 @@ _HANDLERS: dict[type, Callable[[Any, Any, Reply | None], None]] = {
     FailStrategy: Executor._fail_strategy,
     Note: Executor._note,
     ChangeParameters: Executor._change_parameters,
+    TakeNoMore: Executor._take_no_more,
     EndWorking: Executor._end_working,
     CloseExecution: Executor._close,
     AccountCommand: Executor._command,

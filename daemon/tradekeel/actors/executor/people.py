@@ -19,6 +19,7 @@ from tradekeel.domain.protocol import (
     Describe,
     EndWorking,
     FailStrategy,
+    TakeNoMore,
 )
 from tradekeel.domain.records import (
     FEED_HAS_ENDED,
@@ -174,7 +175,7 @@ class People(Shell):
             if not self._stays_paused:
                 self._take(self.core.pause(False, message.reason, "stop", self._now()))
         elif message.what == "all":
-            self._take(self.core.cancel_all(message.reason, self._now()))
+            self._take(self.core.end(message.reason, self._now()))
         else:
             self._take(self.core.cancel_entries(message.reason, self._now()))
         if reply is not None:
@@ -185,6 +186,11 @@ class People(Shell):
             return self.core.flatten("stop", self._now())
         wishes = [(trade_id, CloseReason.MANUAL.value) for trade_id in self._book.trades]
         return self.core.exit_trades(wishes, "operator", self._now())
+
+    def _take_no_more(self, message: TakeNoMore, reply: Reply | None) -> None:
+        assert reply is not None
+        self.core.stopping = True
+        reply.send(True)
 
     def _close(self, message: CloseExecution, reply: Reply | None) -> None:
         self._closing = (message, reply)

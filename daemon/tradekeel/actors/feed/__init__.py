@@ -22,6 +22,7 @@ from tradekeel.domain.protocol import (
     JournalReached,
     StopFeed,
     StopStrategy,
+    TakeNoMore,
 )
 from tradekeel.domain.records import FEED_HAS_ENDED, Latch
 from tradekeel.domain.ticks import TickWindow
@@ -134,6 +135,7 @@ class Feed(Conducting):
             if message.on_stop != "keep":
                 self._warn(f'the stop came before recovery was done: on_stop = "{message.on_stop}" is left undone')
             return
+        await self._executor_side(self._executor, TakeNoMore())
         await self._stop_strategies(message.reason)
         if message.on_stop == "cancel_entries":
             await self._executor_side(self._executor, EndWorking("entries", message.reason, self._last_ns))
@@ -226,6 +228,7 @@ class Feed(Conducting):
 
     async def _end(self) -> None:
         """The feed has ended: drain, expire what works, close the execution."""
+        await self._executor_side(self._executor, TakeNoMore())
         await self._stop_strategies(FEED_HAS_ENDED)
         point("feed.ending")
         await self._executor_side(self._executor, EndWorking("all", FEED_HAS_ENDED, self._last_ns))

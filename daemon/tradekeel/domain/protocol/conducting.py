@@ -198,8 +198,15 @@ class CloseExecution(Struct, frozen=True):
     ts_ns: int
 
 
+class TakeNoMore(Struct, frozen=True):
+    """The run, or the process, is about to end: no new entries from here on. Answer: True."""
+
+
 class EndWorking(Struct, frozen=True):
-    """Cancel working orders (entries only, or all); or flatten, close what of it no exit is under way for, and resume after that.
+    """What the end of a run or of the process asks for, in its words:
+
+    cancel working entries (entries); cancel everything, and take nothing new (all); flatten, close what of it no exit is under
+    way for (close), and resume after that (resume).
 
     Answer: as for :class:`Settle`.
     """

@@ -1,0 +1,76 @@
+"""What a strategy asks for while its run ends, or the daemon is stopped: nothing is begun that nobody would look after."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import support_configs as configs
+from tests.scenarios import support_requoting as requoting
+from tests.scenarios.support import Home, caught_signals, send_at
+
+KINDS = ("Requotes", "Replaces")
+
+
+def _home(place: Path, kind: str, on_stop: str = "keep") -> Home:
+    file = Path(requoting.__file__).resolve()
+    head = configs.head(more=f'on_stop = "{on_stop}"', cut_every_s=600)
+    market = configs.market(200)
+    return Home(place, head + market + configs.account("a") + configs.strategy("quoter", "a", f"{file}:{kind}", ""))
+
+
+def _at_the_venue(home: Home) -> list[str]:
+    return [
+        order["status"] for order in home.rows("orders") if order["status"] in ("accepted", "intended", "submitted")
+    ]
+
+
+def _denied(home: Home) -> list[str]:
+    return [order["status_reason"].split(":")[0] for order in home.rows("orders") if order["status"] == "denied"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("on_stop", ["cancel_entries", "flatten"])
+def test_a_strategy_that_answers_the_end_of_its_order_with_another_one_does_not_get_it_during_a_stop(
+    on_stop: str, kind: str, tmp_path: Path
+) -> None:
+    home = _home(tmp_path, kind, on_stop)
+    with caught_signals() as inbox:
+        life = home.live({"feed.arrived": send_at(1, signal.SIGTERM)}, signals=inbox)
+        if not home.rows("orders"):
+            life = home.live({"a/executor:Decide": send_at(1, signal.SIGTERM)}, signals=inbox)
+    assert life.code == 0, life.log
+    assert home.execution("a")["status"] == "running", "it was stopped"
+    assert _at_the_venue(home) == []
+    assert _denied(home) == ["stopping"]
+    assert home.open_trades("a") == 0
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nor_at_the_end_of_the_feed(kind: str, tmp_path: Path) -> None:
+    home = _home(tmp_path, kind)
+    life = home.live({})
+    assert life.code == 0, life.log
+    assert home.execution("a")["status"] == "closed"
+    assert _at_the_venue(home) == []
+    assert _denied(home) == ["stopping"]
+    assert [trade["status"] for trade in home.rows("trades")] == ["FAILED"]
+    assert home.wrong("a") + home.unverified() == []
+
+
+@pytest.mark.parametrize("point", ["feed.ending.drained", "paper.cancel.after_commit", "executor.close.before"])
+def test_nor_where_that_end_is_cut_short_by_a_kill(point: str, tmp_path: Path) -> None:
+    reference = _home(tmp_path / "reference", "Requotes")
+    assert reference.live({}).code == 0
+    home = _home(tmp_path / "killed", "Requotes")
+    with home.start({"TRADEKEEL_KILL_AT": f"{point}:1"}) as process:
+        assert process.end() == -signal.SIGKILL
+    life = home.live({})
+    assert life.code == 0, life.log
+    assert _at_the_venue(home) == []
+    assert home.trades("a") == reference.trades("a")
+    assert _denied(home) == ["stopping"]
+    assert home.wrong("a") + home.unverified() == []
