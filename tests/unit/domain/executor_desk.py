@@ -143,11 +143,10 @@ class ExecutorDesk:
             number=number,
             position=self.position,
             inbox=self.book.sequence,
-            stamp=Stamp.after(self.position),
             ts_ns=self.now_ns,
             requests=requests,
             state=b"state",
-            **more,
+            **({"stamp": Stamp.after(self.position)} | more),
         )
 
     def tick(self, bid: str, ask: str | None = None) -> Effects:

@@ -19,6 +19,7 @@ from tests.unit.domain.world import EUR, NS, START_NS, Unlucky, World, ticks_of
 from tradekeel.domain import records as r
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.instruments import CATALOGUE
+from tradekeel.domain.messages import MoveStop
 from tradekeel.domain.monitor import MonitorCore, Watched, last_quotes
 from tradekeel.domain.orders import OrderType
 from tradekeel.domain.positions import Quote
@@ -148,6 +149,32 @@ def test_news_that_belongs_to_a_later_tick_is_told_before_that_tick_and_not_earl
     assert pair.monitor.view.trades[pair.desk.order(entry_id).trade_id or ""].status is TradeStatus.PENDING
     assert pair.monitor.quiet_until(window, stop, 6) == 6
     assert pair.monitor.view.trades[pair.desk.order(entry_id).trade_id or ""].status is TradeStatus.OPEN
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_strategies_answer_to_the_news_of_a_tick_comes_behind_the_look_at_it(restarted: bool) -> None:
+    pair = Pair()
+    trade_id = pair.open(stop_loss="1.09000")
+    tick = pair.tick("1.10000")
+    window = TickWindow((tick,))
+    saved, view = pair.monitor.save(), deepcopy(pair.monitor.view)
+    news = pair.desk.news(K.FINANCED, amount=D(1), instrument=EUR, position=tick.position)
+    answer = pair.desk.decide(MoveStop(trade_id=trade_id, stop_loss=D("1.10005")), stamp=news.entries[0].record.stamp)
+    assert {entry.record.stamp for entry in (*news.entries, *answer.entries)} == {2 * tick.position}
+    if restarted:
+        pair.monitor = pair.fresh(view, saved)
+        pair.monitor.deliver(pair.entries)
+        pair.tell(news, answer)
+        assert pair.monitor.quiet_until(window, 0, 1) == 0
+    else:
+        pair.tell(news)
+
+    assert not pair.monitor.at(tick).exits, "when it looked, the stop was further away"
+
+    if not restarted:
+        pair.tell(answer)
+    (exit_,) = pair.monitor.at(pair.tick("1.10000")).exits
+    assert exit_.trade_id == trade_id
 
 
 def test_quiet_ticks_are_passed_with_the_last_quote_of_each_instrument() -> None:
