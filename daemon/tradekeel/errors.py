@@ -252,6 +252,30 @@ def failure_word(error: BaseException, action: ErrorAction | None = None) -> Fai
     return rule.words[rule.usual if action is None else action]
 
 
+# --- what they say ------------------------------------------------------------------------------------------------------
+
+TEXT_MAX = 2_000
+"""Characters of what an exception says that are kept."""
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, as a text that can be stored and shown; empty where it cannot be had.
+
+    An exception may be of a user's own code: then its words may be of any length, hold halves of characters, or raise.
+    """
+    try:
+        text = str.encode(str(error), "utf-8", "backslashreplace").decode()
+    except BaseException:  # noqa: BLE001  # whatever it is that it raises: there is nothing to be had of it
+        return ""
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+
+
+def named(error: BaseException) -> str:
+    """The type of an exception, and what it says."""
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class ExitCode(IntEnum):
     """What the process tells whoever started it (documented in the operating guide)."""
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from msgspec import Struct, structs
 
 from tradekeel.domain.messages import Cancel, Emit, Enter, Exit, MoveStop, Request, SetTimer
-from tradekeel.domain.orders import OrderType, Side
+from tradekeel.domain.orders import OrderType, Side, TimeInForce
 from tradekeel.domain.ticks import Bar, Tick
 from tradekeel.strategies.base import FillEvent, OrderUpdate, Started, Stopped, Strategy, StrategyContext, TimerFired
 from tradekeel.strategies.parameters import Parameters, about
@@ -32,6 +32,15 @@ ODD_TIME: Any = 1.5
 
 class Trouble(Exception):
     """What these strategies throw."""
+
+
+class UnspeakableTrouble(Exception):
+    """One that does not say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not to be told")
+
+    __repr__ = __str__
 
 
 class TroubleParameters(Parameters, frozen=True, kw_only=True):
@@ -131,6 +140,15 @@ class Troubled(Strategy[TroubleParameters, TroubleState]):
     def _do_throw_always(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
         raise Trouble(f"at tick {tick.position}")
 
+    def _do_throw_halves(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        raise Trouble("half of a character: \ud800")
+
+    def _do_throw_at_length(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        raise Trouble("x" * 3_000_000)
+
+    def _do_throw_unspeakable(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        raise UnspeakableTrouble
+
     def _do_throw_once(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
         if first_time():
             raise Trouble(f"only this once, at tick {tick.position}")
@@ -221,6 +239,11 @@ _ASKS: dict[str, Any] = {
     "timer_in_the_past": lambda s, t, c: (SetTimer(name="late", at_ns=0),),
     "timer_float": lambda s, t, c: (SetTimer(name="late", at_ns=ODD_TIME),),
     "throw_in_timer": lambda s, t, c: (SetTimer(name="soon", at_ns=t.ts_ns + 1),),
+    "nameless_event": lambda s, t, c: (Emit(type=""),),
+    "late_exit": lambda s, t, c: (s._enter(t, exit_at_ns=2**64 - 1),),
+    "late_expiry": lambda s, t, c: (
+        s._enter(t, type=OrderType.LIMIT, price=t.bid, time_in_force=TimeInForce.GTD, expire_at_ns=2**63),
+    ),
     "odd_event": lambda s, t, c: (Emit(type="odd", data={"a": object()}),),
     "thousand": lambda s, t, c: tuple(s._enter(t, quantity=Decimal(1)) for _ in range(1_000)),
     "answer_for_ever": lambda s, t, c: (s._enter(t, quantity=Decimal(10) ** 12),),

@@ -107,6 +107,9 @@ GIVEN_UP = {
     "throw_in_bar": "Trouble: in on_bar",
     "throw_in_stop": f"it threw twice at tick {TICKS}: Trouble: in on_stop",
     "throw_here_and_there": "it threw 20 times, the last time at tick 39",
+    "throw_halves": r"it threw twice at tick 20: Trouble: half of a character: \ud800",
+    "throw_at_length": "it threw twice at tick 20: Trouble: xxx",
+    "throw_unspeakable": "it threw twice at tick 20: UnspeakableTrouble",
     "exit": "it raised SystemExit",
     "interrupt": "it raised KeyboardInterrupt",
     "cancelled": "it raised CancelledError",
@@ -160,6 +163,9 @@ NONSENSE = {
     "exit_negative": "quantity = Decimal('-5')",
     "timer_float": "Expected `int`, got `float`",
     "odd_event": "cannot be written down",
+    "nameless_event": "emits an event without a type",
+    "late_exit": "exit_at_ns = 18446744073709551615",
+    "late_expiry": "expire_at_ns = 9223372036854775808",
 }
 """Requests that no gate could decide about, and what is said of them."""
 

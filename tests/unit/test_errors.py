@@ -36,6 +36,8 @@ from tradekeel.errors import (
     action_of,
     category_of,
     failure_word,
+    named,
+    text_of,
 )
 
 ROOT = Path(tradekeel.__file__).parent
@@ -251,3 +253,33 @@ def test_exit_codes_are_those_of_the_operating_guide():
         "ALREADY_RUNNING": 6,
         "DEFECT": 70,
     }
+
+
+# --- what they say ------------------------------------------------------------------------------------------------------
+
+
+class Unspeakable(Exception):
+    """Of a user's own, and no good."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "name"),
+    [
+        (ValueError("no"), "no", "ValueError: no"),
+        (ValueError(), "", "ValueError"),
+        (ValueError("half: \ud800"), r"half: \ud800", r"ValueError: half: \ud800"),
+        (Unspeakable(), "", "Unspeakable"),
+        (ValueError("x" * 3_000), "x" * 2_000 + "…", "ValueError: " + "x" * 2_000 + "…"),
+    ],
+    ids=["plain", "empty", "half a character", "raises", "long"],
+)
+def test_what_an_exception_says_can_be_stored_and_shown_whoever_wrote_it(
+    error: Exception, text: str, name: str
+) -> None:
+    assert (text_of(error), named(error)) == (text, name)
+    text_of(error).encode()

@@ -33,7 +33,7 @@ from tradekeel.domain.protocol import (
 from tradekeel.domain.records import Checkpoint
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
-from tradekeel.errors import ErrorAction, TradekeelError, action_of
+from tradekeel.errors import ErrorAction, TradekeelError, action_of, named, text_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.faults import point
 
@@ -237,7 +237,7 @@ class Strategist(Actor):
         if not isinstance(error, TradekeelError):
             await self._threw(error, position)
         elif action_of(error) is ErrorAction.REJECT:
-            await self._fail(str(error))
+            await self._fail(text_of(error))
         else:
             raise error  # ours, not the strategy's
 
@@ -247,7 +247,7 @@ class Strategist(Actor):
         failures.times += 1
         if failures.position == position or failures.times >= THROWS_MAX:
             often = "twice" if failures.position == position else f"{failures.times} times, the last time"
-            await self._fail(f"it threw {often} at tick {position}: {type(error).__name__}: {error}")
+            await self._fail(f"it threw {often} at tick {position}: {named(error)}")
             return
         failures.position = position
         raise error

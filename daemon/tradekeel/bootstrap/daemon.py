@@ -18,7 +18,7 @@ from tradekeel.bootstrap.plan import Plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
 from tradekeel.bootstrap.wiring import Builder, StopAsked
-from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory
+from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory, named
 from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import Clock
 from tradekeel.runtime.errors import ActorError, MailboxFull
@@ -244,7 +244,7 @@ def _log_fault(fault: Fault) -> None:
     """Who failed, with what, and what is done about it: an error of the world in one line, a bug with its traceback."""
     error = fault.error
     category = ErrorCategory.CRITICAL if error is None else category_of_escaped(error)
-    what = f"{type(error).__name__}: {error}" if error is not None else fault.ending.value
+    what = named(error) if error is not None else fault.ending.value
     then = {
         Action.RESTART: f"it is restarted{f' in {fault.delay_s:.1f} s' if fault.delay_s else ''}",
         Action.FORGET: "it stays down",

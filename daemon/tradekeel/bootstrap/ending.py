@@ -31,6 +31,7 @@ from tradekeel.errors import (
     StoreUnavailable,
     VenueUnreachable,
     category_of,
+    named,
 )
 from tradekeel.runtime.errors import ActorError, LeakedTasks, RestartsExhausted, StuckActor
 
@@ -99,8 +100,7 @@ def is_a_persons_to_mend(error: BaseException) -> bool:
 
 def _words_for_a_bug(error: BaseException) -> tuple[str, ...]:
     first = next(iter(_roots(error)), error)
-    what = f"{type(first).__name__}: {first}" if str(first) else type(first).__name__
-    lines = [f"a bug of ours ended this: {what}"]
+    lines = [f"a bug of ours ended this: {named(first)}"]
     if isinstance(error, StuckActor | LeakedTasks):
         lines.append("something in this process could not be ended, so the process ends instead")
     elif isinstance(error, RestartsExhausted):

@@ -20,7 +20,7 @@ from types import ModuleType
 from msgspec import Struct
 
 from tradekeel.domain.bars import parse_timeframe
-from tradekeel.errors import InputError
+from tradekeel.errors import InputError, named, text_of
 from tradekeel.strategies.base import AnyStrategy, Strategy, check_strategy_class
 from tradekeel.strategies.donchian import DonchianBreakout
 from tradekeel.strategies.ema_cross import EmaCross
@@ -158,12 +158,11 @@ def _problem_with(doing: str, error: BaseException, path: Path) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     where = f"{path}, line {lines[-1]}" if lines else str(path)
     if isinstance(error, InputError):
-        return f"{where}: {doing}: {error}"
+        return f"{where}: {doing}: {text_of(error)}"
     hint = ""
     if isinstance(error, ModuleNotFoundError):
         hint = f". Install {error.name!r} beside tradekeel, or put its code into the strategy's file"
-    said = f": {error}" if str(error) else ""
-    return f"{where}: {doing} failed with {type(error).__name__}{said}{hint}"
+    return f"{where}: {doing} failed with {named(error)}{hint}"
 
 
 def _find_class(module: ModuleType, name: str, path: Path) -> type[AnyStrategy]:

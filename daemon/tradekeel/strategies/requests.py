@@ -33,6 +33,9 @@ NOTES_BYTES_MAX = 16_384
 TEXT_MAX = 200
 """Characters of a name, a tag, a key."""
 
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+"""What a column of the books can hold; of nanoseconds, that is until the year 2262."""
+
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 _DECODER: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _NOTES = msgspec.json.Encoder(decimal_format="string")
@@ -56,7 +59,7 @@ def check_request(request: Request, strategy: str, instruments: Mapping[str, Ins
     another size than was decided is another entry, so the gate denies it.
     """
     who = f"strategy {strategy}"
-    for field in _AMOUNTS.get(type(request), ()):
+    for field in _amounts_of(request):
         value = getattr(request, field)
         if value is not None and not _is_amount(value):
             raise InputError(
@@ -66,7 +69,7 @@ def check_request(request: Request, strategy: str, instruments: Mapping[str, Ins
         known = _DECODER.decode(_ENCODER.encode(request))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         raise InputError(f"{who} asks with a value that cannot be written down: {error}") from error
-    _check_texts(known, who)
+    _check_values(known, who)
     if isinstance(known, Enter | Exit) and known.instrument not in instruments:
         allowed = ", ".join(instruments)
         raise InputError(f"{who} asks for {known.instrument!r}, which is not among its instruments: {allowed}")
@@ -106,9 +109,14 @@ def _check_entry(enter: Enter, who: str, instrument: Instrument) -> Enter:
     return msgspec.structs.replace(enter, **changes) if changes else enter
 
 
-def _check_texts(request: Request, who: str) -> None:
+def _check_values(request: Request, who: str) -> None:
+    """Whatever has the right type and still no place in the books."""
+    if isinstance(request, Emit) and not request.type:
+        raise InputError(f"{who} emits an event without a type: say in a word what it is")
     for field in request.__struct_fields__:
         value = getattr(request, field)
+        if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise InputError(f"{who} asks with {field} = {value}: it must be from {INTEGER_MIN} to {INTEGER_MAX}")
         texts = value if isinstance(value, tuple) else (value,)
         for text in texts:
             if isinstance(text, str) and len(text) > TEXT_MAX:
@@ -137,6 +145,11 @@ def _without_nan(value: Any) -> Any:
         case list() | tuple():
             return [_without_nan(part) for part in value]
     return value
+
+
+def _amounts_of(request: object) -> tuple[str, ...]:
+    """The fields that hold an amount; also of a class of the strategy's own that is derived from a request."""
+    return next((fields for kind, fields in _AMOUNTS.items() if isinstance(request, kind)), ())
 
 
 def _is_amount(value: object) -> bool:

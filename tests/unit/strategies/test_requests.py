@@ -21,6 +21,10 @@ def enter(**more: Any) -> Enter:
     return Enter(**(known | more))
 
 
+class MyEnter(Enter, frozen=True, kw_only=True, tag="enter", tag_field="request"):
+    """A request with defaults of the user's own."""
+
+
 def _nested(depth: int) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for _ in range(depth):
@@ -93,6 +97,16 @@ def test_an_amount_is_a_decimal_above_zero_that_the_books_can_hold(name: str, va
         (SetTimer(name="t", at_ns=1.5), "Expected `int`, got `float`"),  # type: ignore[arg-type]  # on purpose
         (Emit(type="t", data=[1]), "Expected `object`, got `array`"),  # type: ignore[arg-type]
         (None, "cannot be written down"),
+        (Emit(type=""), "emits an event without a type"),
+        (Emit(type="\ud800"), "cannot be written down.*surrogates not allowed"),
+        (enter(tags=("\ud800",)), "cannot be written down"),
+        (enter(metadata={"\ud800": 1}), "cannot be written down"),
+        (enter(expire_at_ns=2**63), "expire_at_ns = 9223372036854775808: it must be from -9223372036854775808 to"),
+        (enter(exit_at_ns=2**64 - 1), "exit_at_ns = 18446744073709551615: it must be from"),
+        (enter(exit_at_ns=2**65), "cannot be written down"),
+        (SetTimer(name="t", at_ns=2**63), "at_ns = 9223372036854775808: it must be from"),
+        (SetTimer(name="t", at_ns=-(2**63) - 1), "cannot be written down"),
+        (MyEnter(instrument="EUR_USD", side=Side.BUY, quantity=D(-1)), "quantity = Decimal\\('-1'\\)"),
     ],
 )
 def test_anything_else_is_an_error_that_says_what_is_wrong(request_: object, message: str) -> None:
