@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, getcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -200,6 +200,16 @@ class Troubled(Strategy[TroubleParameters, TroubleState]):
 
     def _do_odd_state(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
         return structs.replace(state, odd=object()), (Emit(type="odd", data={}),)
+
+    def _do_mistyped_state(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        return structs.replace(state, fills=tick.ask), (Emit(type="mistyped", data={}),)
+
+    def _do_loose_state(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        return structs.replace(state, odd=tick.ask), (Emit(type="loose", data={}),)
+
+    def _do_three_digits(self, tick: Tick, state: TroubleState, context: StrategyContext) -> Result:
+        getcontext().prec = 3
+        return state, ()
 
     def _enter(self, tick: Tick, **changes: Any) -> Enter:
         words: dict[str, Any] = {"instrument": tick.instrument, "side": Side.BUY, "quantity": UNITS}

@@ -119,6 +119,8 @@ GIVEN_UP = {
     "ballast": "its state takes 100",
     "ballast_quietly": "its state takes 100",
     "odd_state": "Encoding objects of type object is unsupported",
+    "mistyped_state": "Expected `int`, got `str` - at `$.fills`",
+    "loose_state": "odd is Decimal('",
     "answer_for_ever": "it took 1000 decisions at tick 20",
 }
 """What it does, and the reason that is written down."""
@@ -194,6 +196,7 @@ HARMLESS = (
     "move_unknown",
     "timer_in_the_past",
     "impure",
+    "three_digits",
     "thousand",
 )
 """What the gate, the venue or nobody minds: refused or done, and the strategy goes on."""

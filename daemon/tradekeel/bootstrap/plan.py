@@ -18,6 +18,7 @@ from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
 from tradekeel.errors import ConfigError, Defect, InputError
 from tradekeel.feeds import FEEDS
+from tradekeel.strategies.arithmetic import arithmetic
 from tradekeel.strategies.base import AnyStrategy
 from tradekeel.strategies.registry import load_strategy, load_strategy_class, wanted_timeframes
 
@@ -33,7 +34,8 @@ class StrategyPlan(Struct, frozen=True, kw_only=True):
 
     def make(self) -> AnyStrategy:
         """The strategy object; pure, so one serves all its incarnations."""
-        return self.cls(self.params)
+        with arithmetic():
+            return self.cls(self.params)
 
 
 class AccountPlan(Struct, frozen=True, kw_only=True):

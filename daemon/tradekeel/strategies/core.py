@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,7 @@ from tradekeel.domain.orders import Order
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
+from tradekeel.strategies.arithmetic import arithmetic
 from tradekeel.strategies.base import (
     AnyStrategy,
     FillEvent,
@@ -39,6 +40,7 @@ from tradekeel.strategies.base import (
 )
 from tradekeel.strategies.news import Outcome, happenings, instrument_of
 from tradekeel.strategies.requests import check_requests
+from tradekeel.strategies.saving import StateCodec
 from tradekeel.strategies.working import WorkingOrders
 
 NEVER_NS = 2**63 - 1
@@ -111,9 +113,10 @@ class StrategistCore:
         self.settings = settings
         self.view = view
         self._working = WorkingOrders(view.orders.values())
-        self._timeframes = frozenset(strategy.timeframes())
+        with arithmetic():
+            self._timeframes = frozenset(strategy.timeframes())
         self._wants_ticks = overrides(strategy, "on_tick")
-        self._state_decoder = msgspec.msgpack.Decoder(strategy.State)
+        self._codec = StateCodec(settings.name, strategy.State)
         self.news: deque[Entry] = deque()
         self.held: Decision | None = None
         self._contexts: dict[str, StrategyContext] = {}
@@ -124,7 +127,8 @@ class StrategistCore:
     def _restore(self, saved: ExecutionState | None) -> None:
         self.decisions = self.view.decisions
         if saved is None:
-            self.state: Any = self.strategy.initial_state()
+            with arithmetic():
+                self.state: Any = self.strategy.initial_state()
             self.stamp = self.position = self.ticks_processed = self.last_tick_ns = 0
             self.timers: dict[str, int] = {}
             self.started, self.warm = False, False
@@ -135,12 +139,7 @@ class StrategistCore:
                 f"strategy {self.settings.name}: its saved state has version {saved.state_version}, "
                 f"the code has {self.strategy.state_version}"
             )
-        try:
-            self.state = self._state_decoder.decode(saved.strategy_state)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise InputError(
-                f"strategy {self.settings.name}: its saved state does not fit its State: {error}"
-            ) from error
+        self.state = self._codec.read(saved.strategy_state)
         self.stamp, self.position = saved.stamp, saved.position
         self.decisions = saved.decisions
         self.timers = dict(saved.timers)
@@ -166,7 +165,7 @@ class StrategistCore:
         self.started = True
         if gap_ns > 0:
             self.warm, self._dirty = False, True
-        return self._handle(self.strategy.on_start(event, self.state, self._context(None)), ts_ns, self.stamp)
+        return self._handle(self._call(self.strategy.on_start, event, None), ts_ns, self.stamp)
 
     def skip(self, position: int) -> None:
         """The ticks up to ``position`` are gone: a live feed does not come back to them, and no news waits for them."""
@@ -224,12 +223,8 @@ class StrategistCore:
                 entry, self.strategy, self.settings.name, self.view.renewed, paused_before=paused
             ):
                 self._count_news(event)
-                self._handle(
-                    handle(event, self.state, self._context(instrument_of(event))),
-                    entry.record.ts_ns,
-                    self.stamp,
-                    more=True,
-                )
+                outcome = self._call(handle, event, instrument_of(event))
+                self._handle(outcome, entry.record.ts_ns, self.stamp, more=True)
             if isinstance(entry.record, r.OrderChanged):
                 self.view.renewed.discard(entry.record.client_order_id)  # its end was the news that this was kept for
             if self.held is not None:
@@ -254,7 +249,8 @@ class StrategistCore:
         stop = last - first + 1
         if start >= stop:
             return
-        index = self._tick_loop(window, start, stop)
+        with arithmetic():
+            index = self._tick_loop(window, start, stop)
         self.position = first + index - 1
         self.stamp = Stamp.after(self.position)
 
@@ -314,7 +310,8 @@ class StrategistCore:
 
     def _warms_up(self, state: Any) -> bool:
         """Ask a strategy that is not warm; once it says yes, it is asked no more."""
-        self.warm = self.strategy.is_warm(state)
+        with arithmetic():
+            self.warm = self.strategy.is_warm(state)
         self._dirty = self._dirty or self.warm
         return self.warm
 
@@ -326,16 +323,22 @@ class StrategistCore:
             if self.timers.get(name) != at_ns:
                 continue  # a timer that fired before it has set it anew
             fired = TimerFired(name=name, ts_ns=self.timers.pop(name))
-            self._handle(self.strategy.on_timer(fired, self.state, self._context(None)), tick.ts_ns, stamp, more=True)
+            self._handle(self._call(self.strategy.on_timer, fired, None), tick.ts_ns, stamp, more=True)
         for bar in bars:
             if bar.instrument in self.settings.instruments and bar.timeframe in self._timeframes:
-                outcome = self.strategy.on_bar(bar, self.state, self._context(bar.instrument))
+                outcome = self._call(self.strategy.on_bar, bar, bar.instrument)
                 self._handle(outcome, tick.ts_ns, stamp, more=True)
         if context is not None:
             self._account_ticks(1, (tick,), 1)
             if self._wants_ticks:
-                outcome = self.strategy.on_tick(tick, self.state, self._context(tick.instrument))
+                outcome = self._call(self.strategy.on_tick, tick, tick.instrument)
                 self._handle(outcome, tick.ts_ns, stamp, more=True)
+
+    def _call(self, handle: Callable[..., Outcome], event: Any, symbol: str | None) -> Outcome:
+        """What a handler answers to an event that is about an instrument, or about none."""
+        context = self._context(symbol)
+        with arithmetic():
+            return handle(event, self.state, context)
 
     def _handle(self, outcome: Outcome, ts_ns: int, stamp: int, *, more: bool = False) -> bool:
         """Take over a handler's outcome; requests become (or, with ``more``, join) the held decision."""
@@ -384,14 +387,19 @@ class StrategistCore:
         if decision is None or decision.stamp > stamp:
             return None
         self.held = None
+        decision = self._decided(decision)
         self._base = self._snapshot()
-        return self._decided(decision)
+        return decision
 
     def _decided(self, decision: Decision) -> Decision:
-        """A decision that is taken, with the state to be saved with it. Only now does it count: a held one may be undone."""
+        """A decision that is taken, with the state to be saved with it. Only now does it count: a held one may be undone.
+
+        It goes on from what was saved, as it would behind a restart.
+        """
         for request in decision.requests:
             self._count(_ASKED[type(request)])
-        return msgspec.structs.replace(decision, state=self.save())
+        written, self.state = self._codec.written(self.state)
+        return msgspec.structs.replace(decision, state=self._saved(written))
 
     def _rewind(self, window: TickWindow | None, stamp: int) -> None:
         base = self._base
@@ -413,17 +421,22 @@ class StrategistCore:
 
     def stop(self, ts_ns: int, reason: str) -> Decision | None:
         """``on_stop``; returns a last decision, if the strategy takes one. Entries are left out of it, and said to be."""
-        state, requests = self.strategy.on_stop(Stopped(ts_ns=ts_ns, reason=reason), self.state, self._context(None))
+        state, requests = self._call(self.strategy.on_stop, Stopped(ts_ns=ts_ns, reason=reason), None)
         kept = [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
         self._handle((state, kept), ts_ns, self.stamp, more=True)
         decision, self.held = self.held, None
         return None if decision is None else self._decided(decision)
 
     def save(self) -> bytes:
-        """The state as it is now (:class:`ExecutionState`, msgpack). Refuses one that is larger than a checkpoint may be."""
+        """The state as it is now (:class:`ExecutionState`, msgpack). Refuses one that is larger than a checkpoint may be, or
+        that would not come back as it is.
+        """
+        return self._saved(self._codec.written(self.state)[0])
+
+    def _saved(self, written: bytes) -> bytes:
         data = _ENCODER.encode(
             ExecutionState(
-                strategy_state=_ENCODER.encode(self.state),
+                strategy_state=written,
                 state_version=self.strategy.state_version,
                 stamp=self.stamp,
                 position=self.position,
@@ -451,7 +464,8 @@ class StrategistCore:
     def _all_contexts(self) -> dict[str, StrategyContext]:
         if self._dirty:
             view, settings = self.view, self.settings
-            positions = view.net_positions()
+            with arithmetic():  # and not in what the strategy has made of its own
+                positions = view.net_positions()
             trades = tuple(view.trades.values())
             orders = self._working.all()
             self._contexts = {

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from tradekeel.domain.bars import parse_timeframe
 from tradekeel.errors import InputError, named, text_of
+from tradekeel.strategies.arithmetic import arithmetic
 from tradekeel.strategies.base import AnyStrategy, Strategy, check_strategy_class
 from tradekeel.strategies.donchian import DonchianBreakout
 from tradekeel.strategies.ema_cross import EmaCross
@@ -91,9 +92,10 @@ def wanted_timeframes(cls: type[AnyStrategy], params: Struct) -> tuple[str, ...]
     """
     doing = "making it"
     try:
-        strategy = cls(params)
-        doing = "timeframes()"
-        wanted: object = strategy.timeframes()
+        with arithmetic():
+            strategy = cls(params)
+            doing = "timeframes()"
+            wanted: object = strategy.timeframes()
         if not isinstance(wanted, Collection) or isinstance(wanted, str):
             raise InputError(f"found {wanted!r}, allowed: a tuple of texts")
         texts = tuple(dict.fromkeys(wanted))
@@ -142,7 +144,8 @@ def _import_file(path: Path, source: bytes) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[name] = module  # where type annotations are resolved, also while the file runs
     try:
-        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # what an import is
+        with arithmetic():
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # what an import is
     except SyntaxError as error:
         del sys.modules[name]
         where = f"{error.filename or path}" + (f", line {error.lineno}" if error.lineno else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, getcontext
 from typing import Any
 
 import msgspec
@@ -731,6 +731,90 @@ def test_a_state_that_is_too_large_is_refused_when_it_is_saved() -> None:
 
     with pytest.raises(InputError, match=r"its state takes \d+ bytes, at most 65536 are allowed"):
         core.save()
+
+
+class Mistyped(Scribe):
+    """Keeps a list where its state says a tuple: to whoever only reads them they are the same."""
+
+    def on_tick(self, tick: Tick, state: Log, context: StrategyContext) -> Any:
+        return Log([*state.told, f"tick {tick.position}"]), SAY if tick.position == 2 else ()  # type: ignore[arg-type]  # that is the mistake
+
+
+def test_a_state_that_would_not_come_back_is_refused_with_the_first_decision_and_at_any_checkpoint() -> None:
+    core = core_of(Mistyped())
+    core.run(window(), after(2))
+    with pytest.raises(
+        InputError, match="strategy a: its state does not come back from being saved as it was: told is"
+    ):
+        core.confirm(window(), after(2))
+    with pytest.raises(InputError, match="told is"):
+        core.save()
+
+
+def test_it_goes_on_from_the_state_that_was_saved_as_behind_a_restart() -> None:
+    class Narrow(Struct, frozen=True):
+        seen: float = 0.0
+
+    class Wide(Strategy[Params, Narrow]):
+        Params, State = Params, Narrow
+
+        def on_tick(self, tick: Tick, state: Narrow, context: StrategyContext) -> Any:
+            return Narrow(tick.position), SAY if tick.position == 2 else ()  # a whole number, which is saved as a float
+
+    core = core_of(Wide(Params()))
+    core.run(window(), after(2))
+    decision = core.confirm(window(), after(2))
+    assert decision is not None
+    behind = core_of(Wide(Params()), saved=decision.state)
+    assert repr(core.state) == repr(behind.state)
+
+
+# --- whose arithmetic it is ---------------------------------------------------------------------------------------------
+
+
+class Careless(Strategy[Params, Log]):
+    """Says what a third is to it, and leaves its thread with three digits."""
+
+    Params, State = Params, Log
+
+    def timeframes(self) -> tuple[str, ...]:
+        getcontext().prec = 3
+        return ()
+
+    def initial_state(self) -> Log:
+        return self._thirds(Log())
+
+    def is_warm(self, state: Log) -> bool:
+        getcontext().prec = 3
+        return True
+
+    def _thirds(self, state: Log) -> Log:
+        third = str(D(1) / 3)
+        getcontext().prec = 3
+        return Log((*state.told, third))
+
+    def on_start(self, event: Started, state: Log, context: StrategyContext) -> Any:
+        return self._thirds(state), (SetTimer(name="soon", at_ns=START_NS),)
+
+    def on_timer(self, event: TimerFired, state: Log, context: StrategyContext) -> Any:
+        return self._thirds(state), ()
+
+    def on_tick(self, tick: Tick, state: Log, context: StrategyContext) -> Any:
+        return (self._thirds(state), SAY) if tick.position == 3 else (state, ())
+
+    def on_stop(self, event: Stopped, state: Log, context: StrategyContext) -> Any:
+        return self._thirds(state), ()
+
+
+def test_what_a_strategy_does_to_decimals_context_reaches_nobody_and_no_call_after_it() -> None:
+    precision = getcontext().prec
+    core = core_of(Careless(Params()))
+    core.start(START_NS)
+    core.run(window(), after(6))
+    core.confirm(window(), after(3))
+    core.stop(START_NS, "evening")
+    assert told(core) == ["0." + "3" * 28] * 5
+    assert getcontext().prec == precision
 
 
 def test_something_else_is_no_saved_state() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import sys
 from pathlib import Path
 
@@ -192,6 +193,18 @@ def test_a_strategy_that_cannot_be_made_or_wants_no_bars_that_there_are_is_told_
         wanted_timeframes(cls, cls.Params())
     at = f", line {len(before.splitlines()) + 2}" if raises else ""
     assert str(caught.value).startswith(f"{file}{at}: {said}")
+
+
+def test_a_file_that_sets_decimals_context_rounds_nothing_but_its_own(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        GOOD.replace("\n\n", "\nimport decimal\ndecimal.getcontext().prec = 3\n\n", 1)
+        + "    def __init__(self, params):\n        decimal.getcontext().prec = 4\n"
+        + "    def timeframes(self):\n        decimal.getcontext().prec = 5\n        return ()\n"
+    )
+    before = decimal.getcontext().prec
+    cls = load_strategy_class("mine.py:Mine", tmp_path)
+    wanted_timeframes(cls, cls.Params())
+    assert decimal.getcontext().prec == before
 
 
 def test_what_a_strategy_wants_is_asked_with_its_parameters(tmp_path: Path):
