@@ -36,6 +36,8 @@ from tradekeel.domain.ticks import Bar, Tick
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 
+STATE_VERSION_MAX = 2**31 - 1
+
 NOTHING: tuple[Request, ...] = ()
 """What a handler that asks for nothing returns beside the state."""
 
@@ -258,8 +260,9 @@ def check_strategy_class(cls: type[AnyStrategy]) -> None:
         msgspec.msgpack.Decoder(cls.State)
     except TypeError as error:
         raise InputError(f"{cls.__name__}.State cannot be read back by msgspec: {error}") from None
-    if cls.state_version < 1:
-        raise InputError(f"{cls.__name__}.state_version counts from 1, found {cls.state_version}")
+    version: object = cls.state_version
+    if type(version) is not int or not 1 <= version <= STATE_VERSION_MAX:
+        raise InputError(f"{cls.__name__}.state_version counts from 1, found {version!r}")
 
 
 _MUTABLE = {

@@ -177,6 +177,7 @@ def test_a_state_that_is_not_frozen_is_told_with_the_line_of_the_class(tmp_path:
          "making it failed with RuntimeError: odd pips only"),
         ("def timeframes(self):\n        return {4: '1m'}[self.params.pips]", True, "timeframes() failed with KeyError: 3"),
         ("def timeframes(self):\n        raise SystemExit(3)", True, "timeframes() failed with SystemExit: 3"),
+        ("def __init__(self, params):\n        raise GeneratorExit", True, "making it failed with GeneratorExit"),
         ("def timeframes(self):\n        return '1m'", False, "timeframes(): found '1m', allowed: a tuple of texts"),
         ("def timeframes(self):\n        return ('7m',)", False, "timeframes(): timeframe '7m' does not divide a day evenly"),
         ("def timeframes(self):\n        return (5,)", False, "timeframes() failed with TypeError"),
@@ -205,6 +206,17 @@ def test_a_file_that_sets_decimals_context_rounds_nothing_but_its_own(tmp_path: 
     cls = load_strategy_class("mine.py:Mine", tmp_path)
     wanted_timeframes(cls, cls.Params())
     assert decimal.getcontext().prec == before
+
+
+@pytest.mark.parametrize("version", ["'a'", "0", "True", "1.0", "None", "2**31"])
+def test_a_version_that_does_not_count_is_told(version: str, tmp_path: Path):
+    message = refused(tmp_path, GOOD + f"    state_version = {version}\n")
+    assert "Mine.state_version counts from 1, found" in message
+
+
+def test_a_file_that_leaves_while_it_is_imported_is_told(tmp_path: Path):
+    message = refused(tmp_path, GOOD + "raise GeneratorExit\n")
+    assert message == f"{tmp_path / 'mine.py'}, line 15: importing it failed with GeneratorExit"
 
 
 def test_what_a_strategy_wants_is_asked_with_its_parameters(tmp_path: Path):
