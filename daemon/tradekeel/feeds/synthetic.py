@@ -23,6 +23,9 @@ from tradekeel.ports import FeedInfo
 
 GENERATOR = 1  # raised whenever the same settings would give other ticks: it is part of the fingerprint
 NS_PER_MS = 1_000_000
+DAY_NS = 86_400 * 1_000_000_000
+WEEKEND_NS = 3 * DAY_NS  # with room for the clock's change
+END_MAX_NS = parse_instant("2200-01-01")
 KEEP_EVERY = 64  # blocks: a moment kept every so often, to begin again from
 
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
@@ -59,6 +62,25 @@ class SyntheticFeedSettings(MarketSettings, frozen=True, kw_only=True, forbid_un
         unused = sorted(set(self.markets) - set(self.instruments))
         if unused:
             raise ValueError(f"markets has {', '.join(unused)}, which instruments does not list")
+        if not self.live:  # whose times are the clock's
+            self._check_times()
+
+    def _check_times(self) -> None:
+        """Times are told from 1970 on, and before 2200; a weekend, in which no slot is, may come behind any five days."""
+        total = self.ticks_total
+        try:
+            start_ns = parse_instant(self.start)
+        except InputError:
+            return  # that is told by itself
+        if total is None:
+            return
+        open_ns = -(-total // len(self.instruments)) * self.interval_ms * NS_PER_MS
+        end_ns = start_ns + (open_ns if self.weekends else open_ns * 7 // 5 + WEEKEND_NS)
+        if start_ns < 0 or end_ns > END_MAX_NS:
+            raise ValueError(
+                f"the market would begin at {self.start} and last {open_ns // DAY_NS:,} trading days; it must begin in 1970 or "
+                "later, and be over before 2200"
+            )
 
     @property
     def ticks_total(self) -> int | None:

@@ -219,6 +219,14 @@ class TestSettings:
             ({"ticks": 5, "instruments": []}, "length >= 1"),
             ({"ticks": 5, "instruments": ["EUR_USD", "EUR_USD"]}, "listed twice"),
             ({"ticks": 5, "markets": {"USD_JPY": {}}}, "markets has USD_JPY"),
+            (
+                {"ticks": 5, "start": "9999-12-31"},
+                "would begin at 9999-12-31 and last 0 trading days; it must begin in",
+            ),
+            ({"ticks": 5, "start": "1969-12-31"}, "must begin in 1970 or later"),
+            ({"ticks": 5, "start": "0001-01-01"}, "must begin in 1970 or later"),
+            ({"ticks": 10**18}, "be over before 2200"),
+            ({"duration": "900000w"}, "last 6,300,000 trading days"),
             ({"ticks": 5, "volatility": -1}, "volatility must be between"),
             ({"ticks": 5, "clustering": 2}, "clustering must be between"),
             ({"ticks": 5, "spread_pips": 0}, "spread_pips must be above 0"),
@@ -230,6 +238,17 @@ class TestSettings:
     def test_what_cannot_be_meant_is_refused(self, settings, problem):
         with pytest.raises(msgspec.ValidationError, match=problem):
             msgspec.convert({"instruments": ["EUR_USD"], **settings}, SyntheticFeedSettings)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"start": "2199-12-20"}, {"start": "2199-12-29", "weekends": True}, {"start": "1970-01-01"}],
+    )
+    async def test_a_market_at_the_end_of_all_times_is_told(self, settings):
+        ticks = await ticks_of(feed(duration="2d", interval_ms=3_600_000, **settings))
+        assert len(ticks) == 48
+
+    def test_a_live_market_has_the_clocks_times(self):
+        msgspec.convert({"instruments": ["EUR_USD"], "live": True, "start": "9999-12-31"}, SyntheticFeedSettings)
 
     def test_an_instrument_must_be_known_and_have_a_price(self):
         with pytest.raises(InputError, match="instrument 'EUR_XXX' is not known"):
