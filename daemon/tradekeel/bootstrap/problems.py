@@ -24,6 +24,7 @@ from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.positions import conversion_path
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedSurroundings
+from tradekeel.statedir import StateDir
 
 
 def closed_to_us(path: Path) -> str | None:
@@ -105,6 +106,13 @@ def _look_at_places(draft: Draft, reader: Reader, report: Report) -> None:
             why = reader.why_unwritable(path, written)
             if why is not None:
                 report(path, why)
+    file = _table(draft.table, "logging").get("file")
+    if (
+        isinstance(file, str)
+        and draft.state_dir is not None
+        and StateDir(draft.state_dir).keeps(draft.state_dir / file)
+    ):
+        report("logging.file", f"found {quoted(file)}, which the daemon keeps its own state in; choose another name")
 
 
 # --- feeds ----------------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def load_config(
     origins = apply_overrides(table, environ, problems)
     vault = vault or Vault(environ, fetches=fetch_secrets)
     decoder = Decoder(problems, vault, origins, source.parent, kinds.keys if kinds else None)
-    reader = _Reader(table, source, decoder)
+    reader = _Reader(table, source, decoder, environ)
     tables = reader.tables(kinds)
     if problems or tables is None:
         raise ConfigError(_shown(problems), shown_path(Path(path)))
@@ -108,8 +108,9 @@ def _shown(problems: list[str]) -> list[str]:
 class _Reader:
     """One file on its way to Structs: sections are decoded each by itself, so that one bad value hides no other."""
 
-    def __init__(self, table: dict[str, Any], source: Path, decoder: Decoder) -> None:
+    def __init__(self, table: dict[str, Any], source: Path, decoder: Decoder, environ: Mapping[str, str]) -> None:
         self.table = table
+        self.environ = environ
         self.source = source
         self.decoder = decoder
         self.warnings: list[str] = []
@@ -133,11 +134,16 @@ class _Reader:
             decoded["daemon"] = self._named(decoded["daemon"])
         self._check_references(decoded)
         if kinds is not None:
-            kinds.look(self._draft(decoded["instruments"]), self.decoder.problem)
+            kinds.look(self._draft(decoded["instruments"], decoded["daemon"]), self.decoder.problem)
         return None if self.decoder.problems else decoded
 
-    def _draft(self, instruments: dict[str, InstrumentTable]) -> Draft:
-        return Draft(table=self.table, instruments=instruments, folder=self.source.parent)
+    def _draft(self, instruments: dict[str, InstrumentTable], daemon: Any = None) -> Draft:
+        return Draft(
+            table=self.table,
+            instruments=instruments,
+            folder=self.source.parent,
+            state_dir=state_dir_of(daemon, self.source, self.environ) if isinstance(daemon, DaemonConfig) else None,
+        )
 
     def _section(self, key: str, type_: type[msgspec.Struct]) -> Any:
         return self.decoder.struct(self.table.get(key, {}), type_, key)

@@ -66,6 +66,8 @@ def _check_log_file(text: str) -> None:
         raise InputError(f"found {quoted(text)}, allowed: a path inside of the state directory, or an absolute one")
     if text.endswith(("/", "/.")) or text == ".":
         raise InputError(f"found {quoted(text)}, allowed: the path of a file")
+    if "{" in text or "}" in text:  # to the log's library these are patterns, by which it also removes old files
+        raise InputError(f"found {quoted(text)}, allowed: a path without braces")
 
 
 PathText = Annotated[str, Meta(extra={"check": _check_path})]
@@ -74,8 +76,18 @@ LogFile = Annotated[OneLine, Meta(extra={"check": _check_log_file})]
 CRON: Final = re.compile(r"\A\S{1,40}( +\S{1,40}){4}\Z")
 _CRON = Meta(pattern=CRON.pattern, extra={"allowed": 'a cron line of five fields, like "*/5 * * * *"'})
 _SECONDS_OR_NEVER = Meta(ge=0, le=86_400, extra={"allowed": "seconds from 0 (never) to 86400"})
+SCHEDULE_MIN_S: Final = 0.05
 
-Schedule = Annotated[float, _SECONDS_OR_NEVER] | Annotated[str, _CRON]
+
+def _check_schedule(schedule: float | str) -> None:
+    """Seconds that are none: an account that is compared without a pause does nothing else. Raises InputError."""
+    if not isinstance(schedule, str) and 0 < schedule < SCHEDULE_MIN_S:
+        raise InputError(f"found {schedule:g}, allowed: 0 (never), {SCHEDULE_MIN_S:g} to 86400 seconds, or a cron line")
+
+
+Schedule = Annotated[
+    Annotated[float, _SECONDS_OR_NEVER] | Annotated[str, _CRON], Meta(extra={"check": _check_schedule})
+]
 """Seconds between two runs (0: never), or a cron line of five fields in UTC."""
 
 
@@ -221,6 +233,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     table: Mapping[str, Any]  # as written, overrides applied
     instruments: Mapping[str, InstrumentTable]  # those that are right by themselves
     folder: Path  # what relative paths are relative to
+    state_dir: Path | None = None  # where the state is kept, if that can be told
 
     def entries(self, section: str) -> dict[str, dict[str, Any]]:
         """The tables of a section as they stand in the file, also those that have problems of their own."""

@@ -9,6 +9,8 @@
     commands/…json              what a person asked the running daemon for, in order
     results/ID.json             what became of it
     backups/                    copies of books.db from before a migration
+    status.json                 what the daemon said of itself last
+    crash-PID.txt               the traceback of a bug
 
 The lock is an open-file-description lock rather than flock(2): asking who holds it (F_OFD_GETLK) takes nothing, so a
 `tradekeel status` can never be what keeps a starting daemon out. The kernel drops it with the process, however that
@@ -35,6 +37,11 @@ DIRECTORY_MODE = 0o700
 SCOPE_ALL = "all"
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_OURS = re.compile(
+    r"books(\.db.*)?|paper-[^.]*|paper-.*\.db.*|status(\.json)?|crash-[0-9]+(\.txt)?|lock|running|latches|commands|results|"
+    r"backups|\..*\.tmp"
+)
+"""What lies here under these names is ours, and "books", say, would be renamed and removed with what begins with "books."."""
 _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
 
 
@@ -86,6 +93,15 @@ class StateDir:
     def backups(self) -> Path:
         """The folder of copies made before migrations."""
         return self.path / "backups"
+
+    def keeps(self, path: Path) -> bool:
+        """Whether a file that somebody else wants to write is one that the daemon keeps here, however it is reached."""
+        try:
+            found = (Path(os.path.realpath(path)), Path(os.path.realpath(path.parent)) / path.name)
+        except (OSError, ValueError):
+            return False  # it is no path at all
+        within = [each.relative_to(self.path).parts for each in found if each.is_relative_to(self.path)]
+        return any(parts and _OURS.fullmatch(parts[0]) for parts in within)
 
     # --- whether a run is being gone on with ---------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from tradekeel.bootstrap.checking import check
 from tradekeel.bootstrap.making import check_installed, why_closed
 from tradekeel.bootstrap.place import find_place
 from tradekeel.bootstrap.plan import read_plan
+from tradekeel.config.words import quoted
 from tradekeel.errors import ConfigError
 
 GOOD = """
@@ -116,6 +117,17 @@ def problems(path: Path) -> list[str]:
 
 def expected(folder: Path, *wrong: str) -> list[str]:
     return [WRONG[good][1].replace("{folder}", str(folder)) for good in wrong]
+
+
+@pytest.mark.parametrize("file", ["books.db", "paper-one.db", "latches/all.json", "{folder}/var/demo/status.json"])
+def test_a_log_file_that_is_one_of_the_daemons_own_is_refused(folder: Path, file: str) -> None:
+    """Its rotation would rename the books away, and remove what is older."""
+    file = file.replace("{folder}", str(folder))
+    path = written(folder)
+    path.write_text(f'{path.read_text()}[logging]\nfile = "{file}"\n')
+    [problem] = problems(path)
+    assert problem.startswith(f"logging.file: found {quoted(file)}, which the daemon keeps its own state in")
+    assert [(finding.ok, finding.code) for finding in check(path, {})] == [(False, 2)]
 
 
 def test_the_good_file_is_good(folder: Path) -> None:

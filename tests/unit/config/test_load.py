@@ -153,6 +153,16 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
             'storage.snapshot_schedule: found "hourly" (a string), allowed: seconds from 0 (never) to 86400 or a cron line',
         ),
         (
+            GOOD + "[storage]\nsnapshot_schedule = 1e-9\n",
+            "storage.snapshot_schedule: found 1e-09, allowed: 0 (never), 0.05 to 86400 seconds, or a cron line",
+        ),
+        (
+            changed("[accounts.paper-1]", "[accounts.paper-1]\nsync_schedule = 0.0001"),
+            "accounts.paper-1.sync_schedule: found 0.0001, allowed: 0 (never), 0.05 to 86400 seconds",
+        ),
+        (GOOD + "[storage]\nsnapshot_schedule = 0\n", ""),
+        (GOOD + '[logging]\nfile = "{time}.log"\n', 'logging.file: found "{time}.log", allowed: a path without braces'),
+        (
             GOOD + "[storage]\nsample_ticks_every = 1\n",
             "storage: sample_ticks_every 1 would journal every tick",
         ),

@@ -162,6 +162,49 @@ def test_a_file_where_the_directory_should_be_is_explained(tmp_path: Path) -> No
         StateDir(tmp_path / "state").holder()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "books.db",
+        "books.db-wal",
+        "books",
+        "paper-a.db",
+        "paper-a.b.db-journal",
+        "paper-a",
+        "status.json",
+        "status",
+        "lock",
+        "running",
+        "latches/all.json",
+        "commands/x",
+        "results",
+        "backups/keel.log",
+        "crash-5.txt",
+        "./books.db",
+    ],
+)
+def test_the_files_that_it_keeps_are_known_however_they_are_reached(name: str, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "state")
+    (tmp_path / "file").symlink_to(tmp_path / "state" / name)
+    statedir = StateDir(tmp_path / "folder")
+    assert statedir.keeps(tmp_path / "state" / name)
+    assert statedir.keeps(tmp_path / "folder" / name)
+    assert statedir.keeps(tmp_path / "file")
+    assert not statedir.keeps(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["keel.log", "books.log", "paper-a.log", "log/books.db", "status.log", "locked", ""])
+def test_other_files_in_it_are_not_its_own(name: str, tmp_path: Path) -> None:
+    assert not StateDir(tmp_path).keeps(tmp_path / name)
+
+
+def test_one_of_its_own_that_leads_elsewhere_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "books.db").symlink_to(tmp_path / "elsewhere.db")
+    assert StateDir(tmp_path / "state").keeps(tmp_path / "state" / "books.db")
+
+
 def test_a_link_instead_of_the_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreUnavailable, match="a symbolic link"):
