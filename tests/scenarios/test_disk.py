@@ -25,6 +25,7 @@ from tests.scenarios import support_strategies as strategies
 from tests.scenarios.support import Home, Story, fail_at, told_differently
 from tests.unit.storage.test_store import tamper
 from tradekeel.bootstrap.audit import audit
+from tradekeel.bootstrap.checking import check, exit_code
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.standing import read_status
 
@@ -467,12 +468,56 @@ def test_data_that_changed_under_an_unfinished_run_is_refused_and_the_old_data_g
     assert life.code == 2
     assert "its data or options are not those that execution" in life.log
     assert "put the old data back to go on, or run with --fresh to begin anew" in life.log
+    code, wrong = _checked(home)
+    assert code == 2
+    assert "account a: accounts.a.feed: its data or options are not those that execution" in wrong
     ticks.unlink()
     assert home.live().code == 2
     ticks.write_text(_rows(300))
+    assert _checked(home) == (0, "")
     assert home.live().code == 0
     assert home.wrong("a") == []
     assert told_differently({"a": well.story("a")}, home) == []
+
+
+@pytest.mark.parametrize("live_first", [False, True])
+def test_a_feed_that_is_made_live_or_no_longer_is_under_an_unfinished_run_is_refused(
+    live_first: bool, place: Path
+) -> None:
+    market = configs.market(10_000 if live_first else 300).replace("interval_ms = 500", "interval_ms = 2")
+    replayed = configs.head() + market + configs.account("a") + configs.strategy("ema", "a")
+    live = replayed.replace("[feeds.m]", "[feeds.m]\nlive = true")
+    before, after = (live, replayed) if live_first else (replayed, live)
+    home = Home(place, before)
+    if live_first:
+        with home.start() as daemon:
+            daemon.until(lambda: " opened " in daemon.log, "it did not trade")
+            daemon.kill()
+    else:
+        assert home.live({"recorder:Commit": fail_at(20)}).code == 70
+    home.configure(after)
+    code, wrong = _checked(home)
+    assert code == 2
+    assert "accounts.a.feed: its data or options are not those" in wrong
+    assert ("(a live feed, now fingerprint" if live_first else "now a live feed)") in wrong
+    life = home.live()
+    assert life.code == 2
+    assert "accounts.a.feed: its data or options are not those" in life.log
+    if not live_first:
+        home.configure(before)
+        assert home.live().code == 0
+        assert home.wrong("a") == []
+
+
+def _checked(home: Home) -> tuple[int, str]:
+    """What `check` says is wrong, and its exit code; it has changed nothing."""
+    before = {path: path.read_bytes() for path in home.state.rglob("*") if path.is_file()}
+    findings = check(home.config, {})
+    after = {path: path.read_bytes() for path in home.state.rglob("*") if path.is_file()}
+    assert {path: text for path, text in after.items() if path.suffix != ".db-shm"} == {
+        path: text for path, text in before.items() if path.suffix != ".db-shm"
+    }
+    return exit_code(findings), "\n".join(f"{found.subject}: {found.text}" for found in findings if not found.ok)
 
 
 def test_a_fresh_start_goes_on_with_changed_data(place: Path) -> None:
@@ -601,6 +646,9 @@ def test_an_account_that_was_taken_out_with_open_trades_is_asked_for(
     life = home.live(fresh=fresh)
     assert life.code == 2
     assert "accounts.b: it is no longer in the configuration, and its books have" in life.log
+    code, wrong = _checked(home)
+    assert code == 2
+    assert "account b: accounts.b: it is no longer in the configuration, and its books have" in wrong
     home.configure(PAIR)
     _goes_on_as_if_nothing_had_been(home, undisturbed)
     home.configure(alone)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tradekeel.bootstrap.checks import other_balance, other_terms
+from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.domain.matching import Matcher
@@ -56,10 +56,15 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings.append(disk)
     if disk.ok:
         findings.append(_found("books", lambda: _books(StateDir(plan.config.state_dir))))
-    findings.extend(run_loop(_outside, plan, use_uvloop=False))
+    feeds: dict[str, Looked] = run_loop(_outside, plan, use_uvloop=False)
+    findings.extend(looked.finding for looked in feeds.values())
     if disk.ok:
+        statedir = StateDir(plan.config.state_dir)
+        known = {a.config.name: feeds[a.config.feed].fingerprint for a in plan.accounts}
+        found = outlook(plan.accounts, statedir, {name: data for name, data in known.items() if data is not None})
         for account in plan.accounts:
-            findings.extend(_account(plan, account))
+            findings.extend(_account(plan, account, statedir, found))
+        findings.extend(_refused(name, text) for name, text in found.problems if name not in known)
     return findings
 
 
@@ -136,18 +141,27 @@ def _books_as_they_stand(path: Path) -> str:
 # --- the outside ------------------------------------------------------------------------------------------------------------
 
 
-async def _outside(plan: Plan) -> list[Finding]:
+class Looked(Struct, frozen=True):
+    """A feed that was looked at. ``fingerprint`` says what data it has, "" of a live one; None where it cannot be told."""
+
+    finding: Finding
+    fingerprint: str | None = None
+
+
+async def _outside(plan: Plan) -> dict[str, Looked]:
     feeds = dict.fromkeys(account.config.feed for account in plan.accounts)
-    return [await _feed(plan, name) for name in feeds]
+    return {name: await _feed(plan, name) for name in feeds}
 
 
-async def _feed(plan: Plan, name: str) -> Finding:
+async def _feed(plan: Plan, name: str) -> Looked:
     feed = plan.config.feeds[name]
     clock = SystemClock()
     subject = f"feed {name}"
+    fingerprint: str | None = None
     try:
         context = FeedContext(feed.name, clock, plan.config.folder, plan.instruments, {})
         source = FEEDS[feed.kind].build(feed.settings, context)
+        fingerprint = source.info.fingerprint
         try:
             await source.open(0)
             window: TickWindow | None = None
@@ -156,21 +170,29 @@ async def _feed(plan: Plan, name: str) -> Finding:
         finally:
             await source.close()
     except TimeoutError:
-        return Finding(subject, False, f"no tick within {FIRST_TICK_TIMEOUT_S:g} s", ExitCode.VENUE_UNREACHABLE)
+        late = f"no tick within {FIRST_TICK_TIMEOUT_S:g} s"
+        return Looked(Finding(subject, False, late, ExitCode.VENUE_UNREACHABLE), fingerprint)
     except TradekeelError as error:
-        return Finding(subject, False, str(error), explain(error).code)
+        return Looked(Finding(subject, False, str(error), explain(error).code), fingerprint)
     if window is None:
-        return Finding(subject, True, "it is empty: there is not a single tick", warning=True)
+        return Looked(Finding(subject, True, "it is empty: there is not a single tick", warning=True), fingerprint)
     tick = window.ticks[0]
-    return Finding(subject, True, f"{feed.kind}; the first tick is {tick.instrument} {tick.bid} / {tick.ask}")
+    first = f"{feed.kind}; the first tick is {tick.instrument} {tick.bid} / {tick.ask}"
+    return Looked(Finding(subject, True, first), fingerprint)
 
 
-def _account(plan: Plan, account: AccountPlan) -> list[Finding]:
-    subject = f"account {account.config.name}"
-    statedir = StateDir(plan.config.state_dir)
-    problems = other_terms(account, statedir)
+def _refused(account: str, problem: str) -> Finding:
+    return Finding(f"account {account}", False, problem, ExitCode.BAD_USAGE)
+
+
+def _account(plan: Plan, account: AccountPlan, statedir: StateDir, found: Outlook) -> list[Finding]:
+    name = account.config.name
+    subject = f"account {name}"
+    problems = [problem for of, problem in found.problems if of == name]
     if problems:
-        return [Finding(subject, False, problem, ExitCode.BAD_USAGE) for problem in problems]
+        return [_refused(name, problem) for problem in problems]
+    if name in found.forgotten:
+        return [Finding(subject, True, "it begins anew at the next start, with a new paper account")]
     warning = other_balance(account, statedir)
     warnings = [] if warning is None else [Finding(subject, True, warning, warning=True)]
     return [*warnings, _venue(plan, account, subject, statedir)]

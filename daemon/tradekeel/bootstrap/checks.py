@@ -3,73 +3,100 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.domain.records import STARTED_FRESH
 from tradekeel.errors import ConfigError
 from tradekeel.statedir import StateDir
+from tradekeel.storage.files import connect_to_look
 from tradekeel.venues.paper import read_opened
 
 
-def refuse_changed_data(books: Path, fingerprints: Mapping[str, str], source: str) -> None:
-    """An unfinished execution goes on with the data it began with, or not at all: positions in other data mean other ticks.
+class Outlook(Struct, frozen=True):
+    """What a start would make of what is there."""
 
-    ``fingerprints`` are the feeds' by account; "" (not replayable) is never compared. Raises ConfigError naming every account.
+    problems: tuple[tuple[str, str], ...]  # each refuses it: the account, and a sentence
+    anew: frozenset[str]  # accounts whose books and venue would be closed and forgotten
+    forgotten: frozenset[str]  # those, and the ones of which that has been done already
+
+    def refuse(self, source: str) -> None:
+        """Raise ConfigError with every problem, if there is one."""
+        if self.problems:
+            raise ConfigError([sentence for _, sentence in self.problems], source)
+
+
+def outlook(
+    accounts: Sequence[AccountPlan], statedir: StateDir, fingerprints: Mapping[str, str], *, fresh: bool = False
+) -> Outlook:
+    """What would refuse a start of these accounts, and who would begin anew. Looks, and changes nothing.
+
+    ``fingerprints`` say by account what data its feed has, "" of a live one. Of an account that is not in there nobody knows.
     """
-    problems: list[str] = []
+    books, names = statedir.books, [account.config.name for account in accounts]
+    anew = frozenset(names if fresh else _changed_and_untouched(books, fingerprints))
+    forgotten = anew | frozenset(begun_anew(books))
+    going_on = [account for account in accounts if account.config.name not in forgotten]
+    known = {name: data for name, data in fingerprints.items() if name not in forgotten}
+    problems = [*_forgotten_accounts(books, names), *_changed_data(books, known)]
+    problems.extend(
+        (account.config.name, problem) for account in going_on for problem in other_terms(account, statedir)
+    )
+    return Outlook(tuple(problems), anew, forgotten)
+
+
+def _changed_data(books: Path, fingerprints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """An unfinished execution goes on with the data it began with, or not at all: positions in other data mean other ticks."""
     for account, execution, known in _unfinished(books):
         now = fingerprints.get(account)
-        if now is not None and known and now and now != known:
-            problems.append(
-                f"accounts.{account}.feed: its data or options are not those that execution {execution} began with "
-                f"(fingerprint {known[:12]}, now {now[:12]}); put the old data back to go on, or run with --fresh to begin anew"
+        if now is not None and now != known:
+            differ = f"({_said_of(known)}, now {_said_of(now)})"
+            yield (
+                account,
+                (
+                    f"accounts.{account}.feed: its data or options are not those that execution {execution} began with {differ}; "
+                    "put the old data back to go on, or run with --fresh to begin anew"
+                ),
             )
-    if problems:
-        raise ConfigError(problems, source)
 
 
-def changed_and_untouched(books: Path, fingerprints: Mapping[str, str]) -> list[str]:
+def _said_of(fingerprint: str) -> str:
+    return f"fingerprint {fingerprint[:12]}" if fingerprint else "a live feed"
+
+
+def _changed_and_untouched(books: Path, fingerprints: Mapping[str, str]) -> list[str]:
     """Accounts whose unfinished execution began with other data, and that have never had an order."""
     found = []
     for account, _, known in _unfinished(books):
         now = fingerprints.get(account)
-        if known and now and now != known:
+        if now is not None and now != known:
             counted = "SELECT count(*) FROM orders JOIN executions USING (execution) WHERE executions.account = ?"
             if _asked(books, counted, account) == [(0,)]:  # and not when nobody can tell
                 found.append(account)
     return found
 
 
-def refuse_forgotten_accounts(books: Path, accounts: Sequence[str], source: str) -> None:
-    """An account that is no longer configured and still holds something would be watched by nobody.
-
-    Raises ConfigError naming each of them; one that holds nothing may go.
-    """
-    problems: list[str] = []
+def _forgotten_accounts(books: Path, accounts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """An account that is no longer configured and still holds something would be watched by nobody; any other may go."""
     for account, trades, orders in _held(books):
         if account not in accounts and (trades or orders):
-            problems.append(
-                f"accounts.{account}: it is no longer in the configuration, and its books have {trades} open trades and "
-                f"{orders} working orders that nobody would watch; put it back (without its strategies it only keeps their "
-                "exits), and take it out when it is flat: tradekeel flatten"
+            yield (
+                account,
+                (
+                    f"accounts.{account}: it is no longer in the configuration, and its books have {trades} open trades and "
+                    f"{orders} working orders that nobody would watch; put it back (without its strategies it only keeps their "
+                    "exits), and take it out when it is flat: tradekeel flatten"
+                ),
             )
-    if problems:
-        raise ConfigError(problems, source)
-
-
-def refuse_other_terms(accounts: Sequence[AccountPlan], statedir: StateDir, source: str) -> None:
-    """A paper account is in the currency, and of the kind, that it was opened with. Raises ConfigError naming every account."""
-    problems = [problem for account in accounts for problem in other_terms(account, statedir)]
-    if problems:
-        raise ConfigError(problems, source)
 
 
 def other_terms(account: AccountPlan, statedir: StateDir) -> list[str]:
-    """What the configuration says otherwise than the paper account that goes on, and must not."""
+    """What the configuration says otherwise than the paper account that goes on, and must not: its currency, and its kind."""
     opened = read_opened(statedir.paper_ledger(account.config.account_at_venue))
     if opened is None:
         return []
@@ -148,7 +175,7 @@ def _asked(books: Path, question: str, *values: str) -> list[Any]:
     if not books.exists():
         return []
     try:
-        with closing(sqlite3.connect(f"{books.as_uri()}?mode=ro", uri=True)) as db:
+        with closing(connect_to_look(books)) as db:
             return db.execute(question, values).fetchall()
     except sqlite3.Error:
         return []

@@ -21,12 +21,8 @@ from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
 from tradekeel.bootstrap.checks import (
-    begun_anew,
-    changed_and_untouched,
     other_balance,
-    refuse_changed_data,
-    refuse_forgotten_accounts,
-    refuse_other_terms,
+    outlook,
 )
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.effort import Effort
@@ -125,18 +121,14 @@ class Builder:
         await self._data.call(self._prepare)
 
     def _prepare(self) -> None:
-        accounts, books, source = self.plan.accounts, self.statedir.books, str(self.plan.config.source)
+        accounts = self.plan.accounts
         with self.effort.under_way():
             fingerprints = {account.config.name: self._info(account).fingerprint for account in accounts}
-            anew = set(fingerprints) if self._fresh else set(changed_and_untouched(books, fingerprints))
-            forgotten = anew | set(begun_anew(books))
-            going_on = [account for account in accounts if account.config.name not in forgotten]
             # All that refuses a start comes before anything that cannot be taken back.
-            refuse_forgotten_accounts(books, list(fingerprints), source)
-            refuse_changed_data(books, {a.config.name: fingerprints[a.config.name] for a in going_on}, source)
-            refuse_other_terms(going_on, self.statedir, source)
+            found = outlook(accounts, self.statedir, fingerprints, fresh=self._fresh)
+            found.refuse(str(self.plan.config.source))
             finish_forgetting(accounts, self.statedir)
-            self._begin_anew([account for account in accounts if account.config.name in anew])
+            self._begin_anew([account for account in accounts if account.config.name in found.anew])
         for account in accounts:
             warning = other_balance(account, self.statedir)
             if warning is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.bootstrap.test_reload import CONFIG
 from tradekeel.bootstrap.checking import Finding, check, exit_code
-from tradekeel.bootstrap.checks import refuse_other_terms
+from tradekeel.bootstrap.checks import outlook
 from tradekeel.bootstrap.plan import read_plan
 from tradekeel.errors import ConfigError, ExitCode
 from tradekeel.runtime.loop import BlockingWorker
@@ -190,7 +190,7 @@ def test_what_a_paper_account_cannot_change_is_refused_before_anything_is_starte
     assert "--fresh" in wrong(findings)[0]
     plan = read_plan(tmp_path / "config.toml", {})
     with pytest.raises(ConfigError, match=problem):
-        refuse_other_terms(plan.accounts, StateDir(plan.config.state_dir), "config.toml")
+        outlook(plan.accounts, StateDir(plan.config.state_dir), {}).refuse("config.toml")
 
 
 def test_books_of_a_newer_version_end_it_as_they_end_a_run(tmp_path: Path, empty_books: Path) -> None:
