@@ -101,8 +101,6 @@ def wanted_timeframes(cls: type[AnyStrategy], params: Struct) -> tuple[str, ...]
         texts = tuple(dict.fromkeys(wanted))
         for text in texts:
             parse_timeframe(text)
-    except KeyboardInterrupt:
-        raise  # a person's
     except BaseException as error:  # noqa: BLE001  # whatever a user's code raises is told
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         raise InputError(_problem_with(doing, error, Path(file or cls.__name__))) from None
