@@ -82,7 +82,7 @@ class Core(Protocol):
     def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
         """Agree on a stamp."""
 
-    def stop(self, ts_ns: int, reason: str) -> Decision | None:
+    def stop(self, ts_ns: int, reason: str, for_good: bool = False) -> Decision | None:
         """``on_stop``."""
 
     def save(self) -> bytes:
@@ -205,8 +205,8 @@ class Strategist(Actor):
                 return self._checkpoint(core)
             case Where():
                 return Stand(core.position, self._frontier, self._turn)
-            case StopStrategy(ts_ns, reason):
-                return await self._decide(_own(core.stop, ts_ns, reason))
+            case StopStrategy(ts_ns, reason, for_good):
+                return await self._decide(_own(core.stop, ts_ns, reason, for_good))
             case GiveUp(reason):
                 await self._fail(reason)
                 return Taken.NOTHING

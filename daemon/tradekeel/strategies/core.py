@@ -60,6 +60,7 @@ class ExecutionState(Struct, frozen=True, kw_only=True):
     decisions: int
     timers: dict[str, int] = {}
     started: bool = False
+    over: bool = False  # it has taken its on_stop at the end of the run
     warm: bool = True
     ticks_processed: int = 0
     last_tick_ns: int = 0
@@ -131,7 +132,7 @@ class StrategistCore:
                 self.state: Any = self.strategy.initial_state()
             self.stamp = self.position = self.ticks_processed = self.last_tick_ns = 0
             self.timers: dict[str, int] = {}
-            self.started, self.warm = False, False
+            self.started, self.over, self.warm = False, False, False
             self.metrics: dict[str, int] = {}
             return
         if saved.state_version != self.strategy.state_version:
@@ -143,7 +144,7 @@ class StrategistCore:
         self.stamp, self.position = saved.stamp, saved.position
         self.decisions = saved.decisions
         self.timers = dict(saved.timers)
-        self.started, self.warm = saved.started, saved.warm
+        self.started, self.over, self.warm = saved.started, saved.over, saved.warm
         self.ticks_processed, self.last_tick_ns = saved.ticks_processed, saved.last_tick_ns
         self.metrics = dict(saved.metrics)
 
@@ -419,8 +420,14 @@ class StrategistCore:
         timers = dict(self.timers)
         return _Base(self.stamp, self.position, self.state, timers, self.ticks_processed, self.last_tick_ns, self.warm)
 
-    def stop(self, ts_ns: int, reason: str) -> Decision | None:
-        """``on_stop``; returns a last decision, if the strategy takes one. Entries are left out of it, and said to be."""
+    def stop(self, ts_ns: int, reason: str, for_good: bool = False) -> Decision | None:
+        """``on_stop``; returns a last decision, if the strategy takes one. Entries are left out of it, and said to be.
+
+        ``for_good``: the run is over, and a start that comes back to its end does not take it again.
+        """
+        if self.over:
+            return None
+        self.over = for_good
         state, requests = self._call(self.strategy.on_stop, Stopped(ts_ns=ts_ns, reason=reason), None)
         kept = [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
         self._handle((state, kept), ts_ns, self.stamp, more=True)
@@ -444,6 +451,7 @@ class StrategistCore:
                 decisions=self.decisions,
                 timers=self.timers,
                 started=self.started,
+                over=self.over,
                 warm=self.warm,
                 ticks_processed=self.ticks_processed,
                 last_tick_ns=self.last_tick_ns,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 BUSY = HERE.parent.parent / "busy.py"
+GAMBLER = HERE.parents[2] / "unit" / "domain" / "gambler.py"
 REAL_DAY = Path("oanda/tick/eurusd/20140508_quote.zip")
 
 
@@ -36,7 +37,12 @@ class Variant:
 
     def config(self, state_dir: Path, data_dir: Path | None) -> str:
         """The configuration file's text."""
-        values = {"{state_dir}": str(state_dir), "{busy}": f"{BUSY}:Busy", "{data}": str(data_dir or "")}
+        values = {
+            "{state_dir}": str(state_dir),
+            "{busy}": f"{BUSY}:Busy",
+            "{reckless}": f"{GAMBLER}:Reckless",
+            "{data}": str(data_dir or ""),
+        }
         text = self.toml
         for mark, value in values.items():
             text = text.replace(mark, value)
@@ -345,6 +351,38 @@ trailing_pips = 3
     needs_data=True,
 )
 
+_ANSWERING = Variant(
+    "answering",
+    "two gamblers on a hedging account and one on a netting one, who answer whatever becomes of their orders",
+    _head(1.0)
+    + _market("m", 21, 250, 'size = "2500"')
+    + "".join(
+        f"""
+[accounts.{name}]
+venue = "paper"
+feed = "m"
+leverage = 30
+hedging = {hedging}
+sync_schedule = 0
+[accounts.{name}.paper]
+reject_rate = "0.05"
+commission = {{ model = "per_million", taker = "30", minimum = "0.01" }}
+"""
+        for name, hedging in (("a", "true"), ("b", "false"))
+    )
+    + "".join(
+        f"""
+[strategies.gambler-{seed}]
+kind = "{{reckless}}"
+account = "{account}"
+instruments = ["EUR_USD"]
+params = {{ seed = {seed}, one_in = 4, answers = true }}
+"""
+        for account, seed in (("a", 31), ("a", 32), ("b", 33))
+    ),
+    ("a", "b"),
+)
+
 _LIVE = Variant(
     "live",
     "everything there is on a feed that does not wait: what a kill misses is gone, the books are whole all the same",
@@ -426,4 +464,4 @@ every = 5
     same_story=False,
 )
 
-VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _LIVE, _STEERED)}
+VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _ANSWERING, _LIVE, _STEERED)}

@@ -200,7 +200,7 @@ class Core:
     def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
         return None
 
-    def stop(self, ts_ns: int, reason: str) -> Decision | None:
+    def stop(self, ts_ns: int, reason: str, for_good: bool = False) -> Decision | None:
         return None
 
     def save(self) -> bytes:

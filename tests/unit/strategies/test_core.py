@@ -512,6 +512,19 @@ def test_the_last_decision_closes_and_enters_nothing() -> None:
     assert core.stop(START_NS, "again") is None
 
 
+def test_the_end_of_the_run_is_taken_once_also_by_the_process_that_comes_back_to_it() -> None:
+    script = {"stop the feed has ended": SAY, "stop now": SAY}
+    stopped = core_of(Scribe(script)).stop(START_NS, "now")
+    assert stopped is not None
+    core = core_of(Scribe(script), saved=stopped.state)
+
+    ended = core.stop(START_NS, "the feed has ended", for_good=True)
+
+    assert ended is not None, "a stop of the process is not the end"
+    again = core_of(Scribe(script), saved=ended.state)
+    assert again.stop(START_NS, "the feed has ended", for_good=True) is None
+
+
 def test_a_stop_before_a_decision_was_confirmed_takes_it_along() -> None:
     core = core_of(Scribe({"start resumed=False gap=0": SAY, "stop now": SAY}))
     core.start(START_NS)

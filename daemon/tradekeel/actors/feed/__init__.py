@@ -217,19 +217,19 @@ class Feed(Conducting):
         assert isinstance(status, AccountStatus)
         return status
 
-    async def _stop_strategies(self, reason: str) -> None:
+    async def _stop_strategies(self, reason: str, *, for_good: bool = False) -> None:
         """Each is told once: while one comes back after its death, the others know already."""
         stamp = Stamp.after(self._at)
         for ref in self._strategists:
             if ref.name not in self._have_stopped:
-                await self._strategist(ref, StopStrategy(self._last_ns, reason))
+                await self._strategist(ref, StopStrategy(self._last_ns, reason, for_good))
                 self._have_stopped.add(ref.name)
         await self._settle(stamp)
 
     async def _end(self) -> None:
         """The feed has ended: drain, expire what works, close the execution."""
         await self._executor_side(self._executor, TakeNoMore())
-        await self._stop_strategies(FEED_HAS_ENDED)
+        await self._stop_strategies(FEED_HAS_ENDED, for_good=True)
         point("feed.ending")
         await self._executor_side(self._executor, EndWorking("all", FEED_HAS_ENDED, self._last_ns))
         point("feed.ending.drained")

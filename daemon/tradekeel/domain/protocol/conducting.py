@@ -83,6 +83,7 @@ class StopStrategy(Struct, frozen=True):
 
     ts_ns: int
     reason: str
+    for_good: bool = False  # the run is over: once, also where a kill comes in between
 
 
 # --- conductor → venue session ----------------------------------------------------------------------------------------
