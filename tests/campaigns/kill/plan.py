@@ -47,8 +47,9 @@ def plan_round(number: int, seed: int, passed: Passed) -> Plan:
         kills = [Kill(share=rng.uniform(0.0, 1.0), politely=rng.random() < POLITELY)]
     else:
         turn = number - number // EVERY_MOMENT
-        stage = STAGES[turn % len(STAGES)]
-        variant = _able(stage.points, passed, turn // len(STAGES) + turn)
+        stages = [s for s in STAGES if any(_reaches(p, counts) for p in s.points for counts in passed.values())]
+        stage = stages[turn % len(stages)]
+        variant = _able(stage.points, passed, turn // len(stages) + turn)
         kills = _lead_to(_point_of(stage, passed[variant], rng), passed[variant], rng)
     while len(kills) < KILLS_MAX and rng.random() < KILL_AGAIN:
         kills.append(_again(passed[variant], rng))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 BUSY = HERE.parent.parent / "busy.py"
-GAMBLER = HERE.parents[2] / "unit" / "domain" / "gambler.py"
+GAMBLING = HERE.parent.parent / "gambling.py"
 REAL_DAY = Path("oanda/tick/eurusd/20140508_quote.zip")
 
 
@@ -40,7 +40,7 @@ class Variant:
         values = {
             "{state_dir}": str(state_dir),
             "{busy}": f"{BUSY}:Busy",
-            "{reckless}": f"{GAMBLER}:Reckless",
+            "{gambling}": f"{GAMBLING}:Gambling",
             "{data}": str(data_dir or ""),
         }
         text = self.toml
@@ -373,7 +373,7 @@ commission = {{ model = "per_million", taker = "30", minimum = "0.01" }}
     + "".join(
         f"""
 [strategies.gambler-{seed}]
-kind = "{{reckless}}"
+kind = "{{gambling}}"
 account = "{account}"
 instruments = ["EUR_USD"]
 params = {{ seed = {seed}, one_in = 4, answers = true }}

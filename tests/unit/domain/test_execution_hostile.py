@@ -188,6 +188,7 @@ def test_the_requests_are_wild_enough_to_mean_something() -> None:
         "reduce_only",
         "paused",
         "not_ready",
+        "stopping",
         "instrument_unknown",
         "instrument_not_allowed",
         "rate_missing",

@@ -513,7 +513,7 @@ def test_the_last_decision_closes_and_enters_nothing() -> None:
 
 
 def test_the_end_of_the_run_is_taken_once_also_by_the_process_that_comes_back_to_it() -> None:
-    script = {"stop the feed has ended": SAY, "stop now": SAY}
+    script: dict[str, Any] = {"stop the feed has ended": SAY, "stop now": SAY}
     stopped = core_of(Scribe(script)).stop(START_NS, "now")
     assert stopped is not None
     core = core_of(Scribe(script), saved=stopped.state)
