@@ -138,6 +138,7 @@ def kill(place: Place, account: str | None, reason: str, by: str, timeout_s: flo
     except NotRunning:
         if not place.state_dir.is_dir():
             raise
+    place.statedir.mend()  # books that were put back alone have no folders beside them
     _overtake(place, desk.RELEASE, account)
     Desk(place.statedir).hold(scope, reason)
     try:  # one that has started since then may have looked before the file was there
@@ -169,6 +170,7 @@ def release(place: Place, account: str | None, reason: str, by: str, timeout_s: 
         if not place.state_dir.is_dir():
             raise
     check_account(place, account)
+    place.statedir.mend()
     mine = Desk(place.statedir)
     _overtake(place, desk.KILL, account)
     latched = [name for name in latched_accounts(place.statedir.books) if account in (None, name)]

@@ -57,6 +57,19 @@ def test_a_kill_and_its_release_need_no_daemon(place: Place) -> None:
     assert not place.statedir.latch("paper-1").exists()
 
 
+def test_a_kill_and_its_release_need_no_folders_either(place: Place) -> None:
+    """Whoever puts back a copy of the books may have no more than that."""
+    for folder in (place.statedir.latches, place.statedir.commands, place.statedir.results, place.statedir.backups):
+        folder.rmdir()
+    assert commands.kill(place, None, "by night", "alice").ok
+    assert Desk(place.statedir).held("paper-1") is not None
+    place.statedir.latch("all").unlink()
+    place.statedir.latches.rmdir()
+    latch(place, Latch.HALTED, "bob")
+    assert commands.release(place, None, "by day", "alice").ok
+    assert place.statedir.release_note("paper-1").exists()
+
+
 # --- of a kill and a release the later one stands -------------------------------------------------------------------------
 
 ACCOUNT = "paper-1"
