@@ -30,6 +30,7 @@ from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
+from tradekeel.statedir import refuse_no_data
 from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -123,6 +124,7 @@ def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparis
 
 def _compare_all(db: sqlite3.Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:
     newest = runs[-1]
+    refuse_no_data(path)
     examined = examine(path)
     for fault in examined.faults:
         found.add(fault)

@@ -107,6 +107,7 @@ def _state_dir(path: Path) -> str:
         raise InputError(
             f"{there} is not writable for this user (uid {os.geteuid()}): chown it, or set daemon.state_dir"
         )
+    StateDir(path).refuse_what_is_no_file()
     return f"{path} is writable" if there == path else f"{path} can be made"
 
 

@@ -172,7 +172,7 @@ def _unfinished(books: Path) -> list[tuple[str, str, str]]:
 
 def _asked(books: Path, question: str, *values: str) -> list[Any]:
     """The rows, or none if the books cannot be read: the recorder opens them next, and says what is wrong with them."""
-    if not books.exists():
+    if not books.is_file():
         return []
     try:
         with closing(connect_to_look(books)) as db:

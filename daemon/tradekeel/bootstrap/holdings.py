@@ -49,7 +49,7 @@ def _quotes(db: sqlite3.Connection, run: ExecutionRow) -> Quotes:
     try:
         monitor = decode_account_state(row[0]).monitor
         return msgspec.msgpack.decode(monitor, type=MonitorState).quotes if monitor else {}
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):
         return {}
 
 

@@ -21,7 +21,7 @@ from tradekeel.config.overrides import apply_overrides
 from tradekeel.config.source import read_table
 from tradekeel.config.words import shown_path
 from tradekeel.errors import InputError, StoreError, StoreUnavailable
-from tradekeel.statedir import StateDir
+from tradekeel.statedir import StateDir, refuse_no_data
 from tradekeel.storage.files import connect
 from tradekeel.storage.schema import version_of
 
@@ -80,6 +80,7 @@ class Place(Struct, frozen=True):
         if not self.has_books:
             raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
         path = self.statedir.books
+        refuse_no_data(path)
         if not _has_schema(path):
             raise InputError(
                 f"the books in {self.state_dir} are not made yet, because a start was interrupted or is under way: "
@@ -96,7 +97,7 @@ def _has_schema(books: Path) -> bool:
     try:
         with closing(connect(books, read_only=True)) as db:
             return version_of(db.execute, books) is not None
-    except (sqlite3.Error, StoreError):
+    except (sqlite3.Error, StoreError, UnicodeDecodeError):
         return True
 
 

@@ -17,7 +17,7 @@ from tradekeel.bootstrap.values import iso, plain_row
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import ExecutionRow, Latch, StrategyRow, standing_of
-from tradekeel.errors import InputError, StoreError
+from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -60,6 +60,7 @@ def read_status(place: Place) -> Status:
         "latch_files": _latch_files(place, "*.json"),
         "releases_waiting": _latch_files(place, "*.release"),
         "problem": None,
+        "damaged": False,  # the books are, so that they cannot be read
         "accounts": [],
         "feeds": {name: feed | {"time": iso(feed["ts_ns"])} for name, feed in said.get("feeds", {}).items()},
         "actors": said.get("actors", {}) if heard else {},
@@ -82,6 +83,7 @@ def read_status(place: Place) -> Status:
     except (InputError, StoreError) as error:
         if not starting:  # then its books are only being made, or brought up to date
             status["problem"] = str(error)
+            status["damaged"] = isinstance(error, StoreCorrupt)
     return status
 
 
@@ -96,8 +98,9 @@ def _held_s(place: Place) -> float | None:
 
 def _said(place: Place) -> Status:
     """The status file; empty where there is none that can be read."""
+    path = place.state_dir / STATUS_FILE
     try:
-        content = msgspec.json.decode((place.state_dir / STATUS_FILE).read_bytes())
+        content = msgspec.json.decode(path.read_bytes()) if path.is_file() else {}
     except (OSError, msgspec.DecodeError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -23,7 +23,7 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
     said = read_status(place(target, state))
     if json:
         write_json(said)
-        return ExitCode.DONE
+        return _code(said)
     out = console()
     out.print(headline(said))
     if said["problem"]:
@@ -34,7 +34,11 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
     print_actors(out, said["actors"], said["dead_letters"])
     for alert in said["alerts"]:
         out.print(Text(f"alert: {alert}", style="red"))
-    return ExitCode.DONE
+    return _code(said)
+
+
+def _code(said: Row) -> ExitCode:
+    return ExitCode.BOOKS_DO_NOT_MATCH if said["damaged"] else ExitCode.DONE
 
 
 def headline(said: Row) -> Text:

@@ -2,7 +2,7 @@
 
 from tradekeel.statedir.commands import Command, CommandFiles, CommandResult, Unreadable
 from tradekeel.statedir.files import explain, explained, remove_durably, write_atomically
-from tradekeel.statedir.layout import SCOPE_ALL, StateDir
+from tradekeel.statedir.layout import SCOPE_ALL, StateDir, refuse_no_data
 
 __all__ = [
     "SCOPE_ALL",
@@ -13,6 +13,7 @@ __all__ = [
     "Unreadable",
     "explain",
     "explained",
+    "refuse_no_data",
     "remove_durably",
     "write_atomically",
 ]

@@ -71,6 +71,26 @@ def remove_durably(path: Path) -> bool:
     return True
 
 
+def no_file(path: Path) -> str | None:
+    """What is there instead of a file, in words; None where there is one, or nothing. A pipe would hold up whoever opens it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None  # whoever opens it says what it is
+    if stat.S_ISREG(mode):
+        return None
+    return next((words for is_one, words in _NO_FILES if is_one(mode)), "something else")
+
+
+_NO_FILES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
 @contextmanager
 def _opened_folder(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -78,6 +98,18 @@ def _opened_folder(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Make a folder if it is not there. Like a file it gets the owner of the one it is in, whose daemon is to use it."""
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    with _opened_folder(path.parent) as parent, _opened_folder(path) as made:
+        _give_to_owner_of(parent, made)
 
 
 def _give_to_owner_of(folder: int, descriptor: int) -> None:

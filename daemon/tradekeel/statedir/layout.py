@@ -30,8 +30,17 @@ from pathlib import Path
 
 import msgspec
 
-from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
-from tradekeel.statedir.files import FILE_MODE, explain, explained, remove_durably, sweep, write_atomically
+from tradekeel.errors import AlreadyRunning, InputError, StoreCorrupt, StoreUnavailable
+from tradekeel.statedir.files import (
+    FILE_MODE,
+    explain,
+    explained,
+    make_folder,
+    no_file,
+    remove_durably,
+    sweep,
+    write_atomically,
+)
 
 DIRECTORY_MODE = 0o700
 SCOPE_ALL = "all"
@@ -103,6 +112,16 @@ class StateDir:
         within = [each.relative_to(self.path).parts for each in found if each.is_relative_to(self.path)]
         return any(parts and _OURS.fullmatch(parts[0]) for parts in within)
 
+    def refuse_what_is_no_file(self) -> None:
+        """What lies where a file of ours should be, and is none, would hold up whoever opens it, or worse.
+
+        Raises :class:`StoreCorrupt` for the books and the ledgers, :class:`StoreUnavailable` for what can be made again.
+        """
+        for path in (self.books, *sorted(self.path.glob("paper-*.db"))):
+            refuse_no_data(path)
+        for path in (self.path / name for name in ("lock", "running", "status.json")):
+            _refuse_no_file(path)
+
     # --- whether a run is being gone on with ---------------------------------------------------------------------------
 
     def begin_run(self, newest: Mapping[str, int]) -> dict[str, int]:
@@ -133,7 +152,7 @@ class StateDir:
         with explained(self.path):
             self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             for folder in self._folders:
-                folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+                make_folder(folder, DIRECTORY_MODE)
 
     def mend(self) -> list[Path]:
         """Make those folders again that somebody has removed; which those were. None where the directory itself is gone.
@@ -157,6 +176,7 @@ class StateDir:
         if self._lock is not None:
             raise AlreadyRunning(f"this process holds {self.path} already")
         self.create()
+        self.refuse_what_is_no_file()
         with explained(self.path / "lock"):
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
@@ -205,6 +225,7 @@ class StateDir:
 
         0 means that one does, but has not yet written who it is.
         """
+        _refuse_no_file(self.path / "lock")
         try:
             descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -218,6 +239,19 @@ class StateDir:
             return None if kind == fcntl.F_UNLCK else _read_pid(descriptor) or 0
         finally:
             os.close(descriptor)
+
+
+def refuse_no_data(path: Path) -> None:
+    """Raise :class:`StoreCorrupt` where books or a ledger should be, and something is that is no file."""
+    found = no_file(path)
+    if found is not None:
+        raise StoreCorrupt(f"{path} is {found}, where a file should be: put a copy of that in its place")
+
+
+def _refuse_no_file(path: Path) -> None:
+    found = no_file(path)
+    if found is not None:
+        raise StoreUnavailable(f"{path} is {found}, where a file of ours should be: remove it")
 
 
 def _part(name: str) -> str:

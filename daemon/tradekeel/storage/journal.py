@@ -66,5 +66,5 @@ def decoded(execution: str, row: JournalRow) -> Record | str:
     """The record of a sound row, or what is wrong with its content."""
     try:
         return decode_record(row[4])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # text in it that is none comes as the latter
         return f"record {row[0]} of execution {execution} cannot be decoded: {error}"

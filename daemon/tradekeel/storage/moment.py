@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tradekeel.errors import StoreCorrupt, named
 from tradekeel.storage import schema
-from tradekeel.storage.files import connect, in_our_words
+from tradekeel.storage.files import RESTORE, connect, in_our_words
 
 
 @contextmanager
@@ -25,3 +26,5 @@ def one_moment(path: Path, doing: str = "reading it") -> Iterator[sqlite3.Connec
             yield db
     except (sqlite3.Error, OSError) as error:
         raise in_our_words(error, path, doing) from error
+    except (ArithmeticError, UnicodeDecodeError) as error:  # amounts that are none, or the driver's own words
+        raise StoreCorrupt(f"{path} is damaged ({doing}: {named(error)}). {RESTORE}") from error

@@ -30,7 +30,7 @@ from tradekeel.domain.records import (
     StrategyRow,
 )
 from tradekeel.domain.trades import Trade
-from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
+from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable, named
 from tradekeel.storage import schema, tables
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, RESTORE, address, in_our_words
 from tradekeel.storage.journal import decoded, fault_of
@@ -148,6 +148,12 @@ class Reader:
             raise
         except (sqlite3.Error, OSError) as error:
             raise in_our_words(error, self.path, "reading it") from error
+        except (
+            ValueError,
+            TypeError,
+            ArithmeticError,
+        ) as error:  # of a column that reads what nobody of ours has written
+            raise StoreCorrupt(f"{self.path} is damaged (reading it: {named(error)}). {RESTORE}") from error
 
     async def _check_version(self) -> None:
         async with self._asking() as db:

@@ -34,9 +34,11 @@ from tradekeel.domain.records import (
     VenueCursor,
 )
 from tradekeel.domain.trades import Trade
+from tradekeel.errors import StoreCorrupt, named
 from tradekeel.storage import tables
 from tradekeel.storage.checksums import metrics_crc
 from tradekeel.storage.columns import Coded, Money, money_text
+from tradekeel.storage.files import RESTORE
 
 RowT = TypeVar("RowT", bound=Struct)
 Values = Sequence[Any]
@@ -134,12 +136,18 @@ class Mapping(Generic[RowT]):
         return values
 
     def decode(self, values: Values) -> RowT:
-        """The row from the driver's values in the order of :attr:`columns`; columns beyond the row's fields are left out."""
+        """The row from the driver's values in the order of :attr:`columns`; columns beyond the row's fields are left out.
+
+        Raises :class:`~tradekeel.errors.StoreCorrupt` on values that nobody of ours has written.
+        """
         decoded = list(values[: len(self.fields)])
-        for index, decode in self._decoders:
-            value = decoded[index]
-            if value is not None:
-                decoded[index] = decode(value)
+        try:
+            for index, decode in self._decoders:
+                value = decoded[index]
+                if value is not None:
+                    decoded[index] = decode(value)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise StoreCorrupt(f"a row of {self.table.name} is damaged ({named(error)}). {RESTORE}") from error
         return self.row_type(**dict(zip(self.fields, decoded, strict=True)))
 
 

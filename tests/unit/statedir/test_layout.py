@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, InputError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import StateDir
 
 HOLD = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tradekeel.statedir import StateDir
 StateDir(Path(sys.argv[1])).lock()
@@ -203,6 +205,35 @@ def test_one_of_its_own_that_leads_elsewhere_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "books.db").symlink_to(tmp_path / "elsewhere.db")
     assert StateDir(tmp_path / "state").keeps(tmp_path / "state" / "books.db")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("books.db", StoreCorrupt),
+        ("paper-a.db", StoreCorrupt),
+        ("lock", StoreUnavailable),
+        ("running", StoreUnavailable),
+        ("status.json", StoreUnavailable),
+    ],
+)
+def test_what_lies_where_a_file_should_be_and_is_none_is_told_before_it_is_opened(
+    name: str, error: type[Exception], make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / name)
+    with pytest.raises(error, match=f"{name} is a (folder|named pipe), where a file"):
+        StateDir(tmp_path).lock()
+    if name == "lock":
+        with pytest.raises(error, match="where a file of ours should be: remove it"):
+            StateDir(tmp_path).holder()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_a_folder_that_root_makes_again_is_the_owners(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    StateDir(tmp_path).mend()
+    assert {(path.stat().st_uid, path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {(12345, 0o700)}
 
 
 def test_a_link_instead_of_the_lock_is_refused(tmp_path: Path) -> None:
