@@ -74,6 +74,10 @@ def _located(path: str, place: Path) -> list[DataFile]:
         names = [Path(found) for found in glob.glob(str(place), recursive=True)]
         names = [found for found in names if found.is_file()]
         nothing = f"no file matches {place}"
+    elif place.exists():
+        raise DataError(
+            f"{place} is neither a file nor a folder: market data is read again and again, and from any place in it"
+        )
     else:
         raise DataError(f"{place} does not exist: a feed's path is a file, a folder, or a pattern such as ticks/*.zip")
     files = [file for name in names for file in _texts_of(name)]

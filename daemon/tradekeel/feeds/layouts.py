@@ -104,9 +104,13 @@ class QuoteLayout:
     def bind(self, header: Sequence[str] | None, file: str) -> int:
         names: dict[str, int] | None = None
         if header is not None:
-            names = {}
-            for place, name in enumerate(header):
-                names.setdefault(name.strip().lower(), place)
+            known = [name.strip().lower() for name in header]
+            names = {name: place for place, name in enumerate(known)}
+            for wanted in self._wanted:
+                if isinstance(wanted, str) and known.count(wanted.strip().lower()) > 1:
+                    raise DataError(
+                        f"{file}: the header has the column {wanted!r} more than once: give its number, from 1, under columns"
+                    )
         places = (_place(wanted, names, file) for wanted in self._wanted)
         self._at = _Places(*places)  # type: ignore[arg-type]  # None stays None, and only where it may
         return max(place for place in self._at if place is not None) + 1

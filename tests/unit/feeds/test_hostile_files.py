@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ class TestNothingThere:
     def test_a_path_that_leads_nowhere(self, tmp_path, path):
         with pytest.raises(InputError, match=r"does not exist: a feed's path is a file|no file matches"):
             csv_feed(tmp_path / path)
+
+    def test_a_pipe_and_a_device_are_no_files(self, tmp_path):
+        os.mkfifo(tmp_path / "q.csv")
+        for path in (tmp_path / "q.csv", Path("/dev/null")):
+            with pytest.raises(InputError, match=f"{path} is neither a file nor a folder"):
+                csv_feed(path)
 
     def test_a_folder_without_data(self, tmp_path):
         write(tmp_path / "README.md", "nothing here")
@@ -137,6 +144,18 @@ class TestWrongSettings:
         path = write(tmp_path / "q.csv", "when,bid,ask\n" + ROWS)
         with pytest.raises(InputError, match=r"q\.csv: no column 'time' in the header, which has 'when', 'bid', 'ask'"):
             await ticks_of(csv_feed(path))
+
+    @pytest.mark.parametrize("header", ["time,bid,bid,ask", "time,bid,ask, BID"])
+    async def test_a_column_that_the_header_has_twice(self, tmp_path, header):
+        """Which of them is meant is a guess about prices."""
+        path = write(tmp_path / "q.csv", header + "\n2014-05-08T00:00:00Z,1.1,1.2,1.2\n")
+        with pytest.raises(InputError, match=r"q\.csv: the header has the column 'bid' more than once"):
+            await ticks_of(csv_feed(path))
+        assert await ticks_of(csv_feed(path, columns={"bid": 2, "ask": 4}))
+
+    async def test_a_column_that_nobody_asks_for_may_be_there_twice(self, tmp_path):
+        path = write(tmp_path / "q.csv", "time,bid,ask,note,note\n2014-05-08T00:00:00Z,1.1,1.2,a,b\n")
+        assert await ticks_of(csv_feed(path))
 
     async def test_a_named_column_without_a_header(self, tmp_path):
         with pytest.raises(InputError, match="is named, but the file has no header"):
