@@ -110,7 +110,8 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
         partial.rename(target)
         sync(target.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        for beside in ("", "-journal", "-wal", "-shm"):  # of a copy that came to nothing SQLite leaves its journal, too
+            partial.with_name(partial.name + beside).unlink(missing_ok=True)
 
 
 def back_up(path: Path, target: Path, progress: Progress | None = None) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.unit.storage import samples as s
 from tests.unit.storage.committer import GROUPS
 from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
-from tradekeel.storage.files import connect
+from tradekeel.storage.files import back_up, connect
 from tradekeel.storage.journal import read_records
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
@@ -117,6 +117,15 @@ def test_a_full_disk_is_called_by_its_name(tiny_disk, tmp_path):
     for file in tiny_disk.iterdir():
         shutil.copy(file, tmp_path)  # where there is room to open it again
     assert_whole(tmp_path / "books.db", int(lines[-3]))
+
+
+def test_a_copy_that_does_not_fit_leaves_nothing(tiny_disk, finished):
+    with Store.open(finished, now_ns=s.START_NS) as store:
+        states = (s.checkpoint(n, f"owner {n}", state=b"x" * 60_000) for n in range(80))
+        store.commit([s.group(s.noted(n), checkpoints=(state,)) for n, state in enumerate(states)])
+    with pytest.raises(StoreUnavailable, match="the disk is full"):
+        back_up(finished, tiny_disk / "copy.db")
+    assert list(tiny_disk.iterdir()) == []
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------
@@ -229,6 +238,7 @@ from pathlib import Path
 from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.files import connect
 from tradekeel.storage.journal import read_records
+from tradekeel.storage.files import back_up
 from tradekeel.storage.store import Store
 if os.geteuid() == 0:
     os.setgroups([])
