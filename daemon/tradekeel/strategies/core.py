@@ -349,7 +349,7 @@ class StrategistCore:
         if not requests:
             return False
         kept = []
-        for request in check_requests(requests, self.settings.name, self.settings.instruments):
+        for request in check_requests(requests, self.settings.name, self.settings.instruments, self._holds):
             if isinstance(request, SetTimer):
                 self.timers[request.name] = request.at_ns
             else:
@@ -377,6 +377,9 @@ class StrategistCore:
             warm=self.warm,
         )
         return True
+
+    def _holds(self, symbol: str) -> bool:
+        return any(trade.symbol == symbol for trade in self.view.trades.values())
 
     # --- agreeing with the others ----------------------------------------------------------------------------------------
 

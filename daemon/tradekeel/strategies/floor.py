@@ -367,7 +367,10 @@ class FloorStrategy(Strategy[FloorParameters, FloorState]):
             requests.append(_tell("cycle_closed", state, stopped=state.stopping))
             state = structs.replace(state, sign=0, stopping=False)
         state = structs.replace(state, capped=-1)
-        return self._levels(state, context.instruments[state.instrument]), requests
+        instrument = context.instruments.get(state.instrument)
+        if instrument is None:  # it is traded no more, and what is left of it comes to its end
+            return state, requests
+        return self._levels(state, instrument), requests
 
 
 def _touched(reaching: Decimal, other: Decimal, level: Decimal, sign: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -41,22 +41,37 @@ _DECODER: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _NOTES = msgspec.json.Encoder(decimal_format="string")
 
 
-def check_requests(requests: Sequence[Request], strategy: str, instruments: Mapping[str, Instrument]) -> list[Request]:
+def _nothing(symbol: str) -> bool:
+    return False
+
+
+def check_requests(
+    requests: Sequence[Request],
+    strategy: str,
+    instruments: Mapping[str, Instrument],
+    holds: Callable[[str], bool] = _nothing,
+) -> list[Request]:
     """All requests of one step, as :func:`check_request` has them; InputError if they are too many."""
     if len(requests) > REQUESTS_MAX:
         raise InputError(
             f"strategy {strategy} asks for {len(requests)} things at once, at most {REQUESTS_MAX} are allowed"
         )
-    return [check_request(request, strategy, instruments) for request in requests]
+    return [check_request(request, strategy, instruments, holds) for request in requests]
 
 
-def check_request(request: Request, strategy: str, instruments: Mapping[str, Instrument]) -> Request:
+def check_request(
+    request: Request,
+    strategy: str,
+    instruments: Mapping[str, Instrument],
+    holds: Callable[[str], bool] = _nothing,
+) -> Request:
     """The request as the journal will have it; InputError says what is wrong with one that nobody could decide about.
 
     It goes through the journal's own encoding: what a strategy wrote as the word "buy" is a :class:`Side` afterwards, and
     what is of another type than it says comes back as an error and not as another order. Prices are put on the instrument's
     grid (a limit never to a worse price than was asked for, everything else to the nearest); sizes are not: an entry of
-    another size than was decided is another entry, so the gate denies it.
+    another size than was decided is another entry, so the gate denies it. What it ``holds`` it may leave, though the instrument
+    is not its own any more.
     """
     who = f"strategy {strategy}"
     for field in _amounts_of(request):
@@ -70,9 +85,12 @@ def check_request(request: Request, strategy: str, instruments: Mapping[str, Ins
     except (TypeError, ValueError, OverflowError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         raise InputError(f"{who} asks with a value that cannot be written down: {error}") from error
     _check_values(known, who)
-    if isinstance(known, Enter | Exit) and known.instrument not in instruments:
-        allowed = ", ".join(instruments)
-        raise InputError(f"{who} asks for {known.instrument!r}, which is not among its instruments: {allowed}")
+    match known:
+        case Exit(instrument=symbol) if symbol in instruments or holds(symbol):
+            pass
+        case Enter(instrument=symbol) | Exit(instrument=symbol) if symbol not in instruments:
+            allowed = ", ".join(instruments)
+            raise InputError(f"{who} asks for {symbol!r}, which is not among its instruments: {allowed}")
     match known:
         case Enter():
             return _check_entry(known, who, instruments[known.instrument])

@@ -472,6 +472,17 @@ def test_two_instruments_have_cycles_of_their_own():
     assert (yen.instrument, yen.metadata["layer"]) == ("USD_JPY", 1)
 
 
+def test_what_is_left_of_an_instrument_that_was_taken_from_it_comes_to_its_end():
+    """Its trades keep their exits, and it is told of them, though its context knows the instrument no more."""
+    m = market(instruments=(EUR_USD, CATALOGUE["USD_JPY"]))
+    m.tick("1.10000", "1.10010")
+    m.tick("150.000", "150.010", symbol="USD_JPY")
+    (trade,) = (trade for trade in m.open if trade.symbol == "USD_JPY")
+    del m.instruments["USD_JPY"]
+    assert events(m.close(trade.trade_id, "150.210", CloseReason.TAKE_PROFIT)) == ["layer_closed", "cycle_closed"]
+    assert enters(m.tick("1.09900", "1.09910")), "the other one goes on"
+
+
 def test_stopping_keeps_everything_as_it_is():
     m = market()
     m.tick("1.10000", "1.10010")

@@ -130,6 +130,16 @@ def test_prices_are_put_on_the_instruments_grid_a_limit_never_to_a_worse_one(sid
     assert (found.price, found.stop_loss, found.take_profit) == (price, D("1.33333"), D("1.33334"))
 
 
+def test_what_it_holds_it_may_leave_though_it_is_no_more_its_own() -> None:
+    """It was taken from its instruments with an open trade."""
+    own = {"EUR_USD": CATALOGUE["EUR_USD"]}
+    leaves = Exit(instrument="XAU_USD")
+
+    assert check_requests([leaves], "mine", own, lambda symbol: symbol == "XAU_USD") == [leaves]
+    with pytest.raises(InputError, match="'XAU_USD', which is not among its instruments: EUR_USD"):
+        check_requests([enter(instrument="XAU_USD")], "mine", own, lambda symbol: symbol == "XAU_USD")
+
+
 def test_a_step_asks_for_a_bounded_number_of_things() -> None:
     with pytest.raises(InputError, match="mine asks for 1001 things at once, at most 1000"):
         check_requests([Cancel(client_order_id="tk")] * 1_001, "mine", CATALOGUE)
