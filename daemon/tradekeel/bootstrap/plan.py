@@ -14,6 +14,7 @@ from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_
 from tradekeel.config.words import join_path
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperAccount, PaperSettings
+from tradekeel.domain.records import StrategyRow, StrategyStatus
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
 from tradekeel.errors import ConfigError, Defect, InputError
@@ -142,3 +143,19 @@ def account_instruments(
     for strategy in account.strategies:
         wanted.update(dict.fromkeys(strategy.config.instruments))
     return {symbol: known[symbol] for symbol in wanted if symbol in known}
+
+
+def strategy_row(config: StrategyConfig, status: StrategyStatus) -> StrategyRow:
+    """A strategy as the books have it, before it has an execution."""
+    return StrategyRow(
+        execution="",
+        strategy=config.name,
+        kind=config.kind,
+        status=status,
+        instruments=config.instruments,
+        parameters={name: _plain(getattr(config.settings, name)) for name in config.settings.__struct_fields__},
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | bool | float) else str(value)

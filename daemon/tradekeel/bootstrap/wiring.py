@@ -27,14 +27,13 @@ from tradekeel.bootstrap.checks import (
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
-from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments
+from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments, strategy_row
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.telling import say
-from tradekeel.config import StrategyConfig
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
-from tradekeel.domain.records import ExecutionRow, Mode, StrategyRow, StrategyStatus
+from tradekeel.domain.records import ExecutionRow, Mode, StrategyStatus
 from tradekeel.domain.risk import RiskGate
 from tradekeel.errors import DataError
 from tradekeel.feeds import FEEDS, FeedContext, FileHashes
@@ -51,7 +50,8 @@ from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.store import Store
-from tradekeel.strategies.core import StrategistCore, StrategySettings, decode_execution_state
+from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.saving import decode_execution_state
 from tradekeel.venues.paper import PaperVenue
 
 ACCOUNT_RESTARTS = Intensity(5, 60.0)
@@ -368,8 +368,8 @@ class Builder:
             config_fingerprint=self.plan.config.fingerprint,
             data_fingerprint=info.fingerprint,
             strategies=(
-                *(_strategy_row(s.config, StrategyStatus.ACTIVE) for s in account.strategies),
-                *(_strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
+                *(strategy_row(s.config, StrategyStatus.ACTIVE) for s in account.strategies),
+                *(strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
             ),
             version=__version__,
             make_execution_id=new_id,
@@ -492,18 +492,3 @@ def _send_within_ns(account: AccountPlan, feed: FeedInfo) -> int | None:
     """Only a live feed has a moment that passes: in a replay time waits for us."""
     limit_s = account.config.send_within_s
     return None if limit_s is None or feed.replayable else round(limit_s * NS_PER_S)
-
-
-def _strategy_row(config: StrategyConfig, status: StrategyStatus) -> StrategyRow:
-    return StrategyRow(
-        execution="",
-        strategy=config.name,
-        kind=config.kind,
-        status=status,
-        instruments=config.instruments,
-        parameters={name: _plain(getattr(config.settings, name)) for name in config.settings.__struct_fields__},
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | bool | float) else str(value)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -40,38 +39,13 @@ from tradekeel.strategies.base import (
 )
 from tradekeel.strategies.news import Outcome, happenings, instrument_of
 from tradekeel.strategies.requests import check_requests
-from tradekeel.strategies.saving import StateCodec
+from tradekeel.strategies.saving import ExecutionState, StateCodec
 from tradekeel.strategies.working import WorkingOrders
 
 NEVER_NS = 2**63 - 1
 
 _ASKED: dict[type, str] = {Enter: "signals", Exit: "exits", Cancel: "cancels", MoveStop: "moves", Emit: "emits"}
 _REFUSED = ("denied", "rejected")
-
-
-class ExecutionState(Struct, frozen=True, kw_only=True):
-    """Everything a strategist needs to go on: what is saved with each decision and at each checkpoint."""
-
-    strategy_state: bytes  # msgpack of the strategy's State
-    state_version: int
-    stamp: int
-    position: int
-    inbox: int
-    decisions: int
-    timers: dict[str, int] = {}
-    started: bool = False
-    over: bool = False  # it has taken its on_stop at the end of the run
-    warm: bool = True
-    ticks_processed: int = 0
-    last_tick_ns: int = 0
-    current_balance: Decimal
-    open_positions: dict[str, Decimal] = {}
-    metrics: dict[str, int] = {}
-    """How often so far, since the execution began; what has not happened is not there.
-
-    What its decisions asked for: signals (entries), exits, cancels, moves, emits. What it was told: fills of its trades,
-    and orders that were denied (by the gate) or rejected (by the venue).
-    """
 
 
 class StrategySettings(Struct, frozen=True, kw_only=True):
@@ -96,12 +70,6 @@ class _Base(Struct):
 
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
-_DECODER = msgspec.msgpack.Decoder(ExecutionState)
-
-
-def decode_execution_state(data: bytes) -> ExecutionState:
-    """The saved state; raises ``msgspec`` errors on anything else."""
-    return _DECODER.decode(data)
 
 
 class StrategistCore:

@@ -7,6 +7,7 @@ So it is read back at once, wherever it is written, and what differs is told wit
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,7 +18,39 @@ from tradekeel.errors import InputError
 SHOWN_MAX = 80
 """Characters of a value in a sentence."""
 
+
+class ExecutionState(Struct, frozen=True, kw_only=True):
+    """Everything a strategist needs to go on: what is saved with each decision and at each checkpoint."""
+
+    strategy_state: bytes  # msgpack of the strategy's State
+    state_version: int
+    stamp: int
+    position: int
+    inbox: int
+    decisions: int
+    timers: dict[str, int] = {}
+    started: bool = False
+    over: bool = False  # it has taken its on_stop at the end of the run
+    warm: bool = True
+    ticks_processed: int = 0
+    last_tick_ns: int = 0
+    current_balance: Decimal
+    open_positions: dict[str, Decimal] = {}
+    metrics: dict[str, int] = {}
+    """How often so far, since the execution began; what has not happened is not there.
+
+    What its decisions asked for: signals (entries), exits, cancels, moves, emits. What it was told: fills of its trades,
+    and orders that were denied (by the gate) or rejected (by the venue).
+    """
+
+
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_DECODER = msgspec.msgpack.Decoder(ExecutionState)
+
+
+def decode_execution_state(data: bytes) -> ExecutionState:
+    """The saved state; raises ``msgspec`` errors on anything else."""
+    return _DECODER.decode(data)
 
 
 class StateCodec:

@@ -33,7 +33,8 @@ from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry
 from tradekeel.strategies.base import AnyStrategy
-from tradekeel.strategies.core import StrategistCore, StrategySettings, decode_execution_state
+from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.saving import decode_execution_state
 
 D = Decimal
 NS = 1_000_000_000

@@ -20,7 +20,8 @@ from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.recovery import view_at
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.view import Entry, View
-from tradekeel.strategies.core import StrategistCore, StrategySettings, decode_execution_state
+from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.saving import decode_execution_state
 
 D = Decimal
 seeds = st.integers(0, 10**6)
