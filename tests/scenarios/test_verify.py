@@ -194,7 +194,8 @@ def _forged(held: Path, folder: Path, was: Kind, becomes: Kind, state: OrderStat
 
 def test_an_order_that_only_we_have_working_is_named(held: Path, tmp_path: Path) -> None:
     lines = _forged(held, tmp_path, Kind.ORDER_ACCEPTED, Kind.ORDER_CANCELED, OrderState.CANCELED)
-    assert [line for line in lines if "accepted in our books, and not open at the venue" in line], lines
+    # Accepted as a rule; the moment may be one at which its cancel is under way.
+    assert [line for line in lines if "in our books, and not open at the venue" in line], lines
 
 
 def test_an_order_that_only_the_venue_has_working_is_named(held: Path, tmp_path: Path) -> None:
