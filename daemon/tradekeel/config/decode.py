@@ -39,7 +39,7 @@ from tradekeel.config.words import (
     printable,
     quoted,
 )
-from tradekeel.errors import ConfigError, Defect, InputError
+from tradekeel.errors import ConfigError, Defect, InputError, named
 
 S = TypeVar("S", bound=Struct)
 
@@ -175,6 +175,10 @@ class Decoder:
             self.problem(path, str(error))
         except InvalidOperation:
             self.problem(path, "these numbers cannot be computed with")
+        except Defect:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a Struct of the user's may raise anything, and ends nothing
+            self.problem(path, f"{type_.__name__} does not take these: {named(error)}")
         return INVALID
 
     # --- values ------------------------------------------------------------------------------------------------------

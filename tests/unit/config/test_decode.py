@@ -242,11 +242,22 @@ def test_a_structs_own_checks_may_raise_what_msgspec_expects_and_several_problem
                 raise ValueError("not this one")
             if self.kind == "numbers":
                 Decimal("sNaN") + 1
+            if self.kind == "anything":
+                raise RuntimeError("no idea")
+            if self.kind == "the end":
+                raise SystemExit(3)
 
     found: list[str] = []
-    for kind in ("many", "value", "numbers"):
+    for kind in ("many", "value", "numbers", "anything", "the end"):
         assert decode({"kind": kind}, Checked, "s", found) is None
-    assert found == ["s: first", "s: second", "s: not this one", "s: these numbers cannot be computed with"]
+    assert found == [
+        "s: first",
+        "s: second",
+        "s: not this one",
+        "s: these numbers cannot be computed with",
+        "s: Checked does not take these: RuntimeError: no idea",
+        "s: Checked does not take these: SystemExit: 3",
+    ]
 
 
 def test_a_secret_in_the_open_is_refused_without_showing_it() -> None:
