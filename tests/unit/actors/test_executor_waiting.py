@@ -27,6 +27,7 @@ from tradekeel.domain.protocol import (
     CaughtUp,
     Command,
     Describe,
+    EndWorking,
     LoadedAccount,
     ReconcileNow,
     VenueSide,
@@ -99,6 +100,26 @@ async def test_a_flatten_while_the_venue_meets_a_tick_closes_what_fills_at_it() 
 
         assert not h.executor._book.trades
         assert not h.venue.matcher.positions()
+
+
+async def test_nothing_is_settled_while_a_cancel_has_no_answer() -> None:
+    before = Before()
+    before.market()
+    before.send(before.decide(buy(type=OrderType.LIMIT, price="1.09000")))
+
+    async with house(before) as h:
+        await h.ask(CaughtUp())
+        h.venue.away = True
+        ending = Asking(h.w, EndWorking("all", "the feed has ended", before.now_ns))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ending.go)
+            await h.w.clock.settle()
+            await h.w.clock.advance(10)
+            assert not ending.answered, "a run that was closed now would leave an order at the venue"
+            h.venue.away = False
+            await h.w.until(lambda: ending.answered)
+
+        assert await h.venue.open_orders() == []
 
 
 @pytest.mark.parametrize("at_venue", [False, True])

@@ -81,6 +81,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
 # What requests bring back.
 class AskAgain(Struct, frozen=True):
     ask: CancelOrder | AmendOrder
+    unanswered: bool = False  # nobody knows whether it was done; otherwise it was refused
 
 
 class CloseAgain(Struct, frozen=True):
@@ -157,6 +158,7 @@ class Shell(Actor):
         self._back = False
         self._ended = False  # the execution is closed: nothing is written any more
         self._closing: tuple[CloseExecution, Reply | None] | None = None
+        self._unanswered = 0  # cancels and amendments that are asked for again in a moment
         self._asked = 0  # ticks to match, lookups and reconciliations on their way
         self._deferred: deque[Envelope] = deque()
         self._settling: list[Reply] = []
@@ -199,7 +201,8 @@ class Shell(Actor):
 
     def _is_quiet(self) -> bool:
         waiting = self._to_ask and not self._catching_up
-        return not (self._unacknowledged or self._asked or self._asking or waiting or self._deferred)
+        asked = self._asked or self._asking or self._unanswered
+        return not (self._unacknowledged or asked or waiting or self._deferred)
 
     def _take(self, effects: Effects) -> None:
         """Make a step durable; its requests follow when it is. Steps that come while a commit is under way share the next."""
@@ -349,13 +352,13 @@ class Shell(Actor):
                 why = f"no answer from the venue session: {answer}"
                 self._take(self.core.lost(client_id_of(ask), why, self._now()))
                 if isinstance(ask, CancelOrder | AmendOrder):
-                    self.spawn(self._post_later, AskAgain(ask), ASK_AGAIN_S)
+                    self._ask_unanswered(ask)
             return
         performed = performed_of(answer)
         self._news(performed)
         for outcome in performed.outcomes:
             if outcome.again is not None:
-                self.spawn(self._post_later, AskAgain(outcome.again), ASK_AGAIN_S)
+                self._ask_unanswered(outcome.again)
                 continue
             if outcome.kind is OutcomeKind.NOT_SENT:
                 self._take(self.core.not_sent(outcome.client_order_id, outcome.reason, self._now()))
@@ -383,6 +386,11 @@ class Shell(Actor):
         if not answer.found and order is not None and order.status is OrderStatus.UNKNOWN:
             self._alert("warning", f"order {answer.client_order_id}: {answer.reason} (tradekeel resolve)")
 
+    def _ask_unanswered(self, ask: CancelOrder | AmendOrder) -> None:
+        """Nothing is settled before it was answered: a run that ended behind it would leave an order at the venue."""
+        self._unanswered += 1
+        self.spawn(self._post_later, AskAgain(ask, unanswered=True), ASK_AGAIN_S)
+
     async def _post_later(self, message: AskAgain | CloseAgain, delay_s: float) -> None:
         await self.clock.sleep(delay_s)
         self.post(message)
@@ -390,6 +398,7 @@ class Shell(Actor):
     def _ask_again(self, message: AskAgain, _: Reply | None) -> None:
         """A cancel takes risk away and asking twice is harmless: it is tried until it is answered, or not wanted any more.
         So are levels, as they are wanted by now: the one that was lost may be an older one."""
+        self._unanswered -= message.unanswered
         key = message.ask.client_order_id
         if isinstance(message.ask, AmendOrder):
             self._take(self.core.hold_levels(key))
