@@ -281,6 +281,8 @@ def test_on_a_terminal_there_is_a_live_view_and_a_summary_in_the_end(tmp_path: P
             shown += chunk
         assert process.wait(timeout=DEADLINE_S) == 0
     finally:
+        process.kill()
+        process.wait()
         os.close(ours)
         if process.poll() is None:
             process.kill()
@@ -289,6 +291,13 @@ def test_on_a_terminal_there_is_a_live_view_and_a_summary_in_the_end(tmp_path: P
     for word in ("Ctrl-C stops in order", "strategist", "recorder", "is reconciled and trading", "bad rows: none"):
         assert word in text, word
     assert re.search(r"\d s(\x1b\[0m)?\s*$", text)  # how long it took, below the table
+
+
+def _with_a_log(folder: Path) -> tuple[Path, Path]:
+    """The configuration of a daemon that writes a log file, and that file."""
+    config, log = write_config(folder, feed=LONG), folder / "daemon.log"
+    config.write_text(config.read_text() + f'\n[logging]\nfile = "{log}"\n')
+    return config, log
 
 
 def _on_a_terminal(config: Path) -> tuple[subprocess.Popen[bytes], int]:
@@ -309,8 +318,7 @@ def _until_logged(log: Path, text: str) -> None:
 
 
 def test_a_terminal_that_is_closed_ends_the_view_and_the_daemon_trades_on(tmp_path: Path) -> None:
-    config, log = write_config(tmp_path, feed=LONG), tmp_path / "daemon.log"
-    config.write_text(config.read_text() + f'\n[logging]\nfile = "{log}"\n')
+    config, log = _with_a_log(tmp_path)
     process, ours = _on_a_terminal(config)
     try:
         _until_logged(log, "is reconciled and trading")
@@ -328,8 +336,7 @@ def test_a_terminal_that_is_closed_ends_the_view_and_the_daemon_trades_on(tmp_pa
 
 
 def test_a_terminal_that_is_stopped_does_not_keep_a_daemon_that_is_told_to_stop(tmp_path: Path) -> None:
-    config, log = write_config(tmp_path, feed=LONG), tmp_path / "daemon.log"
-    config.write_text(config.read_text() + f'\n[logging]\nfile = "{log}"\n')
+    config, log = _with_a_log(tmp_path)
     process, ours = _on_a_terminal(config)
     try:
         _until_logged(log, "is reconciled and trading")

@@ -33,14 +33,18 @@ class Closing(Deciding):
             self._exit_all(step, wishes, source, now_ns)
         return step.effects()
 
-    def flatten(self, by: str, now_ns: int) -> Effects:
-        """Cancel entries, close every trade, then pause; and until somebody resumes, whatever still comes in goes, too."""
+    def flatten(self, by: str, now_ns: int, *, for_stop: bool = False) -> Effects:
+        """Cancel entries, close every trade, then pause; and until somebody resumes, whatever still comes in goes, too.
+
+        ``for_stop``: the wish ends with the stop, which resumes what it has paused. Of an account that a person had paused
+        before nothing is noted, or nobody would take it back.
+        """
         step = Step(self.book)
         with ledger():
             self._cancel_entries(step, FLATTEN, now_ns)
             self._exit_all(step, self._all_by_hand(), "operator", now_ns)
             row = self.book.execution
-            if row is not None and not (row.paused and self.book.flattened):
+            if row is not None and not (row.paused and (self.book.flattened or for_stop)):
                 self._record_latch(step, True, row.latch, FLATTEN, by, now_ns, flatten=True)
         return step.effects()
 

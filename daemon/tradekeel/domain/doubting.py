@@ -35,9 +35,9 @@ class Doubting(Closing):
         if self._recovered:
             return step.effects()
         self._recovered = True
-        # In the order in which they were asked for: an exit's cancels went out with it, before its siblings' own turn.
         if self.is_halted:
             self._give_up_waiting(step, "halted before its place was free", now_ns)
+        # In the order in which they were asked for: an exit's cancels went out with it, before its siblings' own turn.
         for waiting in list(self.book.waiting):
             for sibling in self.book.orders[waiting].after_cancel_of:
                 self._cancel(step, sibling, None, MAKES_ROOM, now_ns)

@@ -11,6 +11,7 @@ import anyio
 from msgspec import structs
 
 from tests.unit.actors.test_error_meaning import an_executor
+from tests.unit.actors.test_executor_pages import Books
 from tests.unit.domain.executor_desk import EUR, ExecutorDesk
 from tests.unit.domain.world import RUN, START_NS, strategy_row
 from tests.unit.runtime.support import World, world
@@ -23,7 +24,7 @@ from tradekeel.domain.evidence import Proof
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.matching import Matcher, PaperAccount, PaperSettings
 from tradekeel.domain.messages import OrderRequest, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
-from tradekeel.domain.protocol import Alert, Attach, Commit, LoadAccount, LoadedAccount, MatchTick
+from tradekeel.domain.protocol import Alert, Attach, LoadedAccount, MatchTick
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.ticks import Tick, TickWindow
@@ -151,24 +152,6 @@ class InMemory:
         self.record += self.matcher.on_tick(window.ticks[index])
 
 
-class Books(Actor):
-    """A recorder in memory."""
-
-    def __init__(self, before: Before) -> None:
-        journal = [(n, r.decode_record(row)) for n, row in enumerate(before.journal, start=1)]
-        self.loaded = LoadedAccount(RUN, 1, None, journal, {})
-        self.count = len(journal)
-
-    async def handle(self, message: Any, reply: Reply | None) -> None:
-        assert reply is not None
-        match message:
-            case LoadAccount():
-                reply.send(self.loaded)
-            case Commit(group):
-                self.count += len(group.records)
-                reply.send(self.count)
-
-
 class Told(Actor):
     """Control, or the feed: it keeps what it is told."""
 
@@ -225,7 +208,8 @@ class Asking:
 @asynccontextmanager
 async def house(before: Before, *, attached: bool = True) -> AsyncIterator[House]:
     """An executor that goes on from what was before; with ``attached`` once it has compared the books."""
-    venue, control, books = InMemory(before), Told(), Books(before)
+    journal = [(n, r.decode_record(row)) for n, row in enumerate(before.journal, start=1)]
+    venue, control, books = InMemory(before), Told(), Books(LoadedAccount(RUN, 1, None, journal, {}))
 
     def root(this: World) -> Supervisor:
         def executor() -> Executor:

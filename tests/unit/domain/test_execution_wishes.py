@@ -276,6 +276,20 @@ def test_it_stands_whatever_else_holds_the_account_back(before: str) -> None:
     assert len(placed_in(desk.fill(desk.order(entry_id), price="1.09900"))) == 1
 
 
+def test_a_stop_that_flattens_leaves_nothing_behind_on_an_account_that_a_person_had_paused() -> None:
+    desk = ExecutorDesk(at_venue=False)
+    trade = desk.open(buy())
+    desk.keep(desk.core.pause(True, "lunch", "anna", desk.now_ns))
+
+    (exit_id,) = placed_in(desk.keep(desk.core.flatten("stop", desk.now_ns, for_stop=True)))
+    desk.news(K.ORDER_REJECTED, desk.order(exit_id))  # and the stop has no time to ask again
+
+    assert not placed_in(desk.restart()), "the stop is over, and so is its wish"
+    assert desk.trade(trade).open_quantity == 1000
+    assert desk.book.execution is not None
+    assert desk.book.execution.latch_reason == "lunch"
+
+
 def test_a_resume_ends_it() -> None:
     desk = ExecutorDesk()
     entry_id = limit_entry(desk)

@@ -35,7 +35,7 @@ from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point
 
 IF_REJECTED = "exits that are rejected are told in the log and not tried again: then flatten again"
-"""Trying again by itself would take a wish that survives the process; a person who is told is one."""
+"""A venue that says no would be asked for ever; a person who is told may know why it does."""
 
 ID_ENDING_MIN = 6
 """Characters of an id's end that tell orders apart: as many as tables show."""
@@ -183,7 +183,7 @@ class People(Shell):
 
     def _ending(self, what: str) -> Effects:
         if what == "flatten":
-            return self.core.flatten("stop", self._now())
+            return self.core.flatten("stop", self._now(), for_stop=True)
         wishes = [(trade_id, CloseReason.MANUAL.value) for trade_id in self._book.trades]
         return self.core.exit_trades(wishes, "operator", self._now())
 
