@@ -109,6 +109,18 @@ def test_many_reloads_of_one_change_write_it_once_and_build_each_account_anew_on
     assert home.wrong("a", "b") + home.unverified() == []
 
 
+def test_behind_a_reload_entries_are_taken_as_before(place: Path) -> None:
+    """Each account is stopped for it; that a stop takes no new entries must not outlive it."""
+    home = Home(place, PAIR)
+    life = _live(home, {"a/executor:Decide": _once(_changed(home, _keeping(77)), 2)})
+    assert life.code == 0, life.log
+    for account in "ab":
+        changed = home.last_sequence(account, "parameter_changed")
+        assert home.entries_after(account, changed), f"{account} goes on trading"
+    denied = [row["status_reason"] for row in home.rows("orders") if row["status"] == "denied"]
+    assert not [reason for reason in denied if reason.startswith("stopping")]
+
+
 # --- kept until they can take it --------------------------------------------------------------------------------------------
 
 
