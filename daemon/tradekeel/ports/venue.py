@@ -1,4 +1,4 @@
-"""The sockets of the house: what a venue, a feed and the log must offer, and nothing about how they do it."""
+"""What a venue must offer."""
 
 from __future__ import annotations
 
@@ -93,42 +93,3 @@ class TickMatcher(Protocol):
 
     def advance(self, window: TickWindow, stop: int) -> None:
         """All ticks before ``stop`` have passed quietly: remember marks and position. Never waits; durable with the next act."""
-
-
-class FeedInfo(Struct, frozen=True, kw_only=True):
-    """What a feed says about itself."""
-
-    name: str
-    instruments: tuple[str, ...]
-    replayable: bool  # the same ticks at the same positions every time
-    fingerprint: str  # of the data and all options that change it; "" when not replayable
-    total: int | None = None  # ticks, if known beforehand (for the progress bar)
-    total_bytes: int | None = None  # or bytes to read, for the same purpose
-
-
-@runtime_checkable
-class Feed(Protocol):
-    """Where ticks come from. Positions count from 1 without a gap."""
-
-    info: FeedInfo
-
-    async def open(self, after: int) -> None:
-        """Be ready to deliver from position ``after + 1``. May be called again to rewind a replayable feed."""
-
-    async def next_window(self, ticks_max: int) -> TickWindow | None:
-        """The next ticks, at least one; None when the feed has ended. Waits, cancellably, on a live or paced feed."""
-
-    async def close(self) -> None:
-        """Let go of everything."""
-
-    def quality(self) -> dict[str, int]:
-        """Counts of rows by kind: "rows", "ticks", and every kind of bad row with what was done about it."""
-
-    def progress(self) -> float | None:
-        """Share of the feed delivered, 0 to 1, if known."""
-
-
-class Say(Protocol):
-    """Writes a line of the log; ``fields`` are shown behind it."""
-
-    def __call__(self, level: str, text: str, **fields: str) -> None: ...
