@@ -22,6 +22,7 @@ from tradekeel.domain.records import Group
 from tradekeel.storage.batch import INSERT_CHECKPOINT, INSERT_JOURNAL, Batch
 from tradekeel.storage.files import CHECKPOINT_PAGES
 from tradekeel.storage.rows import mappings
+from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.store import Store
 
 BATCH_GROUPS = 64
@@ -83,7 +84,7 @@ def raw(path: Path) -> sqlite3.Connection:
 def bare_tables(db: sqlite3.Connection) -> dict[str, str]:
     """For each statement of the store, a plain one into a table of the same columns and its primary key."""
     floors: dict[str, str] = {}
-    wanted = [(m.insert_sql, m.table.name, m.columns, m.key_columns) for m in mappings().values()]
+    wanted = [(m.insert_sql(Sqlite(Path())), m.table.name, m.columns, m.key_columns) for m in mappings().values()]
     for sql in (INSERT_JOURNAL, INSERT_CHECKPOINT):
         columns = tuple(sql[sql.index("(") + 1 : sql.index(")")].split(", "))
         name = sql.split()[2]
@@ -102,7 +103,7 @@ def raw_rate(folder: Path, groups: Sequence[Group], schema: str) -> tuple[float,
     prepared = []
     for chunk in batches(groups):
         capture.written = []
-        Batch(chunk, 5).write(capture, lambda: None)  # type: ignore[arg-type]  # it is asked for these methods alone
+        Batch(chunk, 5, Sqlite(Path())).write(capture, lambda: None)  # type: ignore[arg-type]  # it is asked for these methods alone
         prepared.append(capture.written)
     path = folder / f"raw-{schema}.db"
     if schema == "same":

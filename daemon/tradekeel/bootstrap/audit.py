@@ -31,6 +31,7 @@ from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import refuse_no_data
+from tradekeel.storage.backend import Connection
 from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -103,7 +104,7 @@ def audit(place: Place, progress: Progress) -> Audit:
     return Audit(verdict, tuple(comparisons), tuple(left_out))
 
 
-def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparison | str:
+def _compared(db: Connection, run: ExecutionRow, path: Path) -> Comparison | str:
     """An account's newest run, and those before it on the same ledger; or why it is left out."""
     if run.close_reason == STARTED_FRESH:
         return f"{run.account}: its venue was begun anew, and the books have not been since"
@@ -122,7 +123,7 @@ def _compared(db: sqlite3.Connection, run: ExecutionRow, path: Path) -> Comparis
     return Comparison(run.account, str(path), 0, 0, found.as_tuple())
 
 
-def _compare_all(db: sqlite3.Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:
+def _compare_all(db: Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:
     newest = runs[-1]
     refuse_no_data(path)
     examined = examine(path)
@@ -142,7 +143,7 @@ def _compare_all(db: sqlite3.Connection, runs: list[ExecutionRow], path: Path, f
     return Comparison(newest.account, str(path), entries, fills, found.as_tuple(), beyond)
 
 
-def _earlier_on_the_ledger(db: sqlite3.Connection, newest: ExecutionRow) -> list[ExecutionRow]:
+def _earlier_on_the_ledger(db: Connection, newest: ExecutionRow) -> list[ExecutionRow]:
     """The runs before the newest that traded on the same ledger: since the venue was begun anew for the last time."""
     mapping = mapping_of(ExecutionRow)
     rows = db.execute(
@@ -165,7 +166,7 @@ def _ledger_of(place: Place, account: str) -> Path:
     return place.statedir.paper_ledger(at_venue)
 
 
-def _compare(db: sqlite3.Connection, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:
+def _compare(db: Connection, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:
     """One run's fills, balance and positions; how many entries and fills of the venue's it was compared with."""
     opening = _opening(db, run)
     cursor = _cursor(db, run)
@@ -239,7 +240,7 @@ def _compare_positions(
 
 
 def _compare_orders(
-    db: sqlite3.Connection, runs: list[ExecutionRow], theirs: tuple[WorkingOrder, ...], found: _Differences
+    db: Connection, runs: list[ExecutionRow], theirs: tuple[WorkingOrder, ...], found: _Differences
 ) -> None:
     """Where all news is booked, the same orders work on both sides. Those in doubt here may be there or not."""
     mapping = mapping_of(Order)
@@ -267,12 +268,12 @@ def _compare_orders(
 # --- our side -------------------------------------------------------------------------------------------------------------
 
 
-def _opening(db: sqlite3.Connection, run: ExecutionRow) -> Opening | None:
+def _opening(db: Connection, run: ExecutionRow) -> Opening | None:
     record = opening_record(db, run.execution)
     return None if record is None else record.opening
 
 
-def _cursor(db: sqlite3.Connection, run: ExecutionRow) -> int:
+def _cursor(db: Connection, run: ExecutionRow) -> int:
     mapping = mapping_of(VenueCursor)
     rows = db.execute(f"{mapping.select_sql} WHERE execution = ?", (run.execution,)).fetchall()
     if rows:
@@ -281,13 +282,13 @@ def _cursor(db: sqlite3.Connection, run: ExecutionRow) -> int:
     return 0 if opening is None else opening.cursor
 
 
-def _our_fills(db: sqlite3.Connection, run: ExecutionRow) -> Iterator[tuple[int, Fill]]:
+def _our_fills(db: Connection, run: ExecutionRow) -> Iterator[tuple[int, Fill]]:
     """All of them as they were booked, each with the number of its row; one at a time, since there may be millions."""
     rows = db.execute(f"{_numbered_fills()} WHERE execution = ? ORDER BY id", (run.execution,))
     return ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
 
 
-def _our_fill(db: sqlite3.Connection, run: ExecutionRow, theirs: Fill) -> tuple[int, Fill | None]:
+def _our_fill(db: Connection, run: ExecutionRow, theirs: Fill) -> tuple[int, Fill | None]:
     """The fill that we have booked of one of the venue's, and the number of its row."""
     row = db.execute(
         f"{_numbered_fills()} WHERE execution = ? AND account = ? AND instrument = ? AND venue_order_id = ? AND fill_id = ?",

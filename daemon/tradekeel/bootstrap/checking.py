@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
+from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
@@ -26,7 +26,7 @@ from tradekeel.runtime.clock import SystemClock, fail_after
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.statedir import StateDir
 from tradekeel.storage import schema
-from tradekeel.storage.files import connect_to_look, in_our_words
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.venues.paper import read_ledger
 
@@ -112,31 +112,32 @@ def _state_dir(path: Path) -> str:
 
 
 def _books(statedir: StateDir) -> str:
-    path = statedir.books
-    if not path.exists():
+    books = books_in(statedir)
+    if not books.exists():
         return "none yet: the first run makes them"
     nobody_there = statedir.holder() is None
+    unreadable: tuple[type[Exception], ...] = (*books.errors, StoreError)
     try:
-        return _books_as_they_stand(path)
-    except (sqlite3.Error, StoreError) as error:
+        return _books_as_they_stand(books)
+    except unreadable as error:
         if nobody_there and statedir.holder() is not None:
-            return f"{path}: a daemon has just started, and opens them"  # what was read while it did proves nothing
+            return f"{books}: a daemon has just started, and opens them"  # what was read while it did proves nothing
         if isinstance(error, StoreError):
             raise
-        raise in_our_words(error, path, "reading it") from error
+        raise books.in_our_words(error, "reading it") from error
 
 
-def _books_as_they_stand(path: Path) -> str:
-    with closing(connect_to_look(path)) as db:
-        version = schema.version_of(db.execute, path)
-        schema.refuse_newer(version, path)
+def _books_as_they_stand(books: Backend) -> str:
+    with closing(books.look()) as db:
+        version = schema.version_of(db.execute, books)
+        schema.refuse_newer(version, books)
         if version != schema.HEAD:
-            return f"{path}: schema {version}, brought to {schema.HEAD} at the next start, after a backup"
+            return f"{books}: schema {version}, brought to {schema.HEAD} at the next start, after a backup"
         running = [name for (name,) in db.execute("SELECT execution FROM executions WHERE status = 'running'")]
         for execution in running:
             last = last_sequence(db, execution)
-            read_records(db, path, execution, max(0, last - 1), 1)
-    return f"{path}: {len(running)} unfinished executions, their journals end soundly (`tradekeel verify` reads all)"
+            read_records(db, books, execution, max(0, last - 1), 1)
+    return f"{books}: {len(running)} unfinished executions, their journals end soundly (`tradekeel verify` reads all)"
 
 
 # --- the outside ------------------------------------------------------------------------------------------------------------

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.domain.records import STARTED_FRESH
 from tradekeel.errors import ConfigError
 from tradekeel.statedir import StateDir
-from tradekeel.storage.files import connect_to_look
+from tradekeel.storage.backend import Backend
 from tradekeel.venues.paper import read_opened
 
 
@@ -38,7 +37,7 @@ def outlook(
 
     ``fingerprints`` say by account what data its feed has, "" of a live one. Of an account that is not in there nobody knows.
     """
-    books, names = statedir.books, [account.config.name for account in accounts]
+    books, names = books_in(statedir), [account.config.name for account in accounts]
     anew = frozenset(names if fresh else _changed_and_untouched(books, fingerprints))
     forgotten = anew | frozenset(begun_anew(books))
     going_on = [account for account in accounts if account.config.name not in forgotten]
@@ -50,7 +49,7 @@ def outlook(
     return Outlook(tuple(problems), anew, forgotten)
 
 
-def _changed_data(books: Path, fingerprints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _changed_data(books: Backend, fingerprints: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """An unfinished execution goes on with the data it began with, or not at all: positions in other data mean other ticks."""
     for account, execution, known in _unfinished(books):
         now = fingerprints.get(account)
@@ -69,7 +68,7 @@ def _said_of(fingerprint: str) -> str:
     return f"fingerprint {fingerprint[:12]}" if fingerprint else "a live feed"
 
 
-def _changed_and_untouched(books: Path, fingerprints: Mapping[str, str]) -> list[str]:
+def _changed_and_untouched(books: Backend, fingerprints: Mapping[str, str]) -> list[str]:
     """Accounts whose unfinished execution began with other data, and that have never had an order."""
     found = []
     for account, _, known in _unfinished(books):
@@ -81,7 +80,7 @@ def _changed_and_untouched(books: Path, fingerprints: Mapping[str, str]) -> list
     return found
 
 
-def _forgotten_accounts(books: Path, accounts: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _forgotten_accounts(books: Backend, accounts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """An account that is no longer configured and still holds something would be watched by nobody; any other may go."""
     for account, trades, orders in _held(books):
         if account not in accounts and (trades or orders):
@@ -124,7 +123,7 @@ def other_balance(account: AccountPlan, statedir: StateDir) -> str | None:
     )
 
 
-def _held(books: Path) -> list[tuple[str, int, int]]:
+def _held(books: Backend) -> list[tuple[str, int, int]]:
     """Account, open trades and working orders of every unfinished execution; none if the books cannot be read."""
     return _asked(
         books,
@@ -136,12 +135,12 @@ def _held(books: Path) -> list[tuple[str, int, int]]:
     )
 
 
-def accounts_in(books: Path) -> list[str]:
+def accounts_in(books: Backend) -> list[str]:
     """Every account that has traded; none if the books cannot be read."""
     return [account for (account,) in _asked(books, "SELECT DISTINCT account FROM executions")]
 
 
-def latched_accounts(books: Path) -> list[str]:
+def latched_accounts(books: Backend) -> list[str]:
     """The accounts whose books hold them halted or reduce-only; none if the books cannot be read."""
     rows = _asked(
         books,
@@ -151,7 +150,7 @@ def latched_accounts(books: Path) -> list[str]:
     return [account for (account,) in rows]
 
 
-def begun_anew(books: Path) -> list[str]:
+def begun_anew(books: Backend) -> list[str]:
     """The accounts whose last execution was closed to begin anew on paper, and that have not begun yet."""
     rows = _asked(
         books,
@@ -162,7 +161,7 @@ def begun_anew(books: Path) -> list[str]:
     return [account for (account,) in rows]
 
 
-def _unfinished(books: Path) -> list[tuple[str, str, str]]:
+def _unfinished(books: Backend) -> list[tuple[str, str, str]]:
     """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read."""
     return _asked(
         books,
@@ -170,12 +169,12 @@ def _unfinished(books: Path) -> list[tuple[str, str, str]]:
     )
 
 
-def _asked(books: Path, question: str, *values: str) -> list[Any]:
+def _asked(books: Backend, question: str, *values: str) -> list[Any]:
     """The rows, or none if the books cannot be read: the recorder opens them next, and says what is wrong with them."""
-    if not books.is_file():
+    if not books.exists():
         return []
     try:
-        with closing(connect_to_look(books)) as db:
+        with closing(books.look()) as db:
             return db.execute(question, values).fetchall()
-    except sqlite3.Error:
+    except books.errors:
         return []

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
 
+from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
-from tradekeel.storage import schema
-from tradekeel.storage.files import Progress, back_up, in_our_words
+from tradekeel.storage import migrating
+from tradekeel.storage.files import Progress
 from tradekeel.storage.store import Store
 
 
@@ -23,7 +23,7 @@ def upgrade(place: Place) -> list[dict[str, Any]]:
     statedir = place.statedir
     statedir.lock()
     try:
-        with Store.open(statedir.books, now_ns=SystemClock().now_ns()) as store:
+        with Store.open(books_in(statedir), now_ns=SystemClock().now_ns()) as store:
             return [plain_row(migration) for migration in store.migrations]
     finally:
         statedir.release()
@@ -31,11 +31,11 @@ def upgrade(place: Place) -> list[dict[str, Any]]:
 
 def history(place: Place) -> list[dict[str, Any]]:
     """The schema's own log, oldest first."""
-    path = place.books()
+    books = place.books()
     try:
-        return [plain_row(migration) for migration in schema.history(path)]
-    except sqlite3.Error as error:
-        raise in_our_words(error, path, "reading it") from error
+        return [plain_row(migration) for migration in migrating.history(books)]
+    except books.errors as error:
+        raise books.in_our_words(error, "reading it") from error
 
 
 def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:
@@ -46,5 +46,5 @@ def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:
     there = next(folder for folder in copy.absolute().parents if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{there} is no folder in which this user (uid {os.geteuid()}) may make {copy}")
-    back_up(books, copy, progress)
+    books.copy(copy, progress)
     return {"books": str(books), "copy": str(copy.absolute()), "bytes": copy.stat().st_size}

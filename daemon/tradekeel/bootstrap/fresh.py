@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.checks import begun_anew
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.runtime.clock import SystemClock
@@ -15,7 +16,7 @@ from tradekeel.storage.store import Store
 
 def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir, open_store: Callable[[], Store]) -> None:
     """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
-    if statedir.books.exists():
+    if books_in(statedir).exists():
         with open_store() as store:
             close_executions(store, [account.config.name for account in accounts])
     _remove_ledgers(accounts, statedir)
@@ -23,7 +24,7 @@ def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir, open_store
 
 def finish_forgetting(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
     """A process may have died between the two halves of :func:`forget_paper`: its books say that it had begun."""
-    forgotten = set(begun_anew(statedir.books))
+    forgotten = set(begun_anew(books_in(statedir)))
     _remove_ledgers([account for account in accounts if account.config.name in forgotten], statedir)
 
 

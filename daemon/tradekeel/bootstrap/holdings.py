@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -16,12 +15,13 @@ from tradekeel.domain.monitor import MonitorState
 from tradekeel.domain.positions import Position, PositionKey, Quote, book_fill, conversion_rate, convert
 from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
 from tradekeel.domain.recovery import decode_account_state
+from tradekeel.storage.backend import Connection
 from tradekeel.storage.rows import mapping_of
 
 Quotes = Mapping[str, Quote]
 
 
-def positions_of(db: sqlite3.Connection, run: ExecutionRow, latest: Quotes) -> list[Row]:
+def positions_of(db: Connection, run: ExecutionRow, latest: Quotes) -> list[Row]:
     """What an execution took over and what its fills made of it; the profit is at the ``latest`` quotes, and where there is none
     at the last saved ones.
     """
@@ -32,13 +32,13 @@ def positions_of(db: sqlite3.Connection, run: ExecutionRow, latest: Quotes) -> l
     return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str)]
 
 
-def _opening(db: sqlite3.Connection, run: ExecutionRow) -> dict[PositionKey, Position]:
+def _opening(db: Connection, run: ExecutionRow) -> dict[PositionKey, Position]:
     record = opening_record(db, run.execution)
     taken_over = () if record is None or record.opening is None else record.opening.positions
     return {(position.instrument, position.ref): position for position in taken_over}
 
 
-def _quotes(db: sqlite3.Connection, run: ExecutionRow) -> Quotes:
+def _quotes(db: Connection, run: ExecutionRow) -> Quotes:
     """The prices of the last cut; none before there is one."""
     row = db.execute(
         "SELECT state FROM checkpoints WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1",

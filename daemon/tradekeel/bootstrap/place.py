@@ -7,7 +7,6 @@ it), so only what says where the state lies is read here, and nothing else is ch
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tradekeel.bootstrap.books import books_in
 from tradekeel.config import SYSTEM_FOLDER, ConfigError, DaemonConfig, decode
 from tradekeel.config.load import state_dir_of
 from tradekeel.config.overrides import apply_overrides
@@ -22,7 +22,7 @@ from tradekeel.config.source import read_table
 from tradekeel.config.words import shown_path
 from tradekeel.errors import InputError, StoreError, StoreUnavailable
 from tradekeel.statedir import StateDir, refuse_no_data
-from tradekeel.storage.files import connect
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.schema import version_of
 
 DEFAULT_VARIABLE = "TRADEKEEL_CONFIG"
@@ -55,7 +55,7 @@ class Place(Struct, frozen=True):
     def has_books(self) -> bool:
         """Whether there is anything to read."""
         with self._within_reach():
-            return self.statedir.books.exists()
+            return self.where.exists()
 
     @contextmanager
     def _within_reach(self) -> Iterator[None]:
@@ -75,29 +75,35 @@ class Place(Struct, frozen=True):
         except OSError:
             return True
 
-    def books(self) -> Path:
+    @property
+    def where(self) -> Backend:
+        """Where its books are, whether there are any or not."""
+        return books_in(self.statedir)
+
+    def books(self) -> Backend:
         """The books; InputError where there are none yet."""
         if not self.has_books:
             raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
-        path = self.statedir.books
-        refuse_no_data(path)
-        if not _has_schema(path):
+        refuse_no_data(self.statedir.books)
+        books = self.where
+        if not _has_schema(books):
             raise InputError(
                 f"the books in {self.state_dir} are not made yet, because a start was interrupted or is under way: "
                 "the next start makes them"
             )
-        return path
+        return books
 
     def __str__(self) -> str:
         return str(self.config or self.state_dir)
 
 
-def _has_schema(books: Path) -> bool:
-    """Whether there is a schema in the file. One that cannot be read is for whoever reads it to name."""
+def _has_schema(books: Backend) -> bool:
+    """Whether there is a schema in it. Books that cannot be read are for whoever reads them to name."""
+    unreadable: tuple[type[Exception], ...] = (*books.errors, StoreError, UnicodeDecodeError)
     try:
-        with closing(connect(books, read_only=True)) as db:
+        with closing(books.connect(read_only=True)) as db:
             return version_of(db.execute, books) is not None
-    except (sqlite3.Error, StoreError, UnicodeDecodeError):
+    except unreadable:
         return True
 
 

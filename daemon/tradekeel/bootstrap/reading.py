@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
-from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -24,6 +23,7 @@ from tradekeel.domain.trades import TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.loop import run as run_loop
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.queries import CHUNK_ROWS, Filter, JournalEntry, Reader
 
@@ -63,9 +63,9 @@ def account_names(place: Place) -> list[str]:
     return sorted({row["account"] for row in read_rows(place, "executions", Query(limit=None))})
 
 
-async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]:
+async def _read(books_at: Backend, kind: str, query: Query, which: Filter) -> list[Row]:
     _refuse_meaningless(kind, query)
-    async with Reader(path) as books:
+    async with Reader(books_at) as books:
         await _check_words(books, kind, query)
         executions = await _executions(books, query)
         followed = await _followed(books) if kind == "trades" else {}
@@ -75,7 +75,7 @@ async def _read(path: Path, kind: str, query: Query, which: Filter) -> list[Row]
         if kind == "executions":
             return [plain_row(row) for row in await books.executions(which)]
         if kind == "positions":
-            with one_moment(path) as db:
+            with one_moment(books_at) as db:
                 return [row for run in executions for row in positions_of(db, run, {})][: which.limit]
         if kind == "journal":
             return await _journal(books, executions, which, times)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +18,7 @@ from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import ExecutionRow, Latch, StrategyRow, standing_of
 from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
+from tradekeel.storage.backend import Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 
@@ -112,7 +112,7 @@ def _latch_files(place: Place, pattern: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(pattern)) if folder.is_dir() else []
 
 
-def accounts_of(db: sqlite3.Connection, live: Status) -> list[Status]:
+def accounts_of(db: Connection, live: Status) -> list[Status]:
     """Each account as the books have it at the moment that ``db`` looks at, from there alone: whatever an answer says of it must
     fit together. What is held is valued at the daemon's latest quotes, or at the last saved ones.
     """
@@ -142,7 +142,7 @@ _UNKNOWN = """
 """
 
 
-def _strategies(db: sqlite3.Connection, run: ExecutionRow) -> list[Status]:
+def _strategies(db: Connection, run: ExecutionRow) -> list[Status]:
     mapping = mapping_of(StrategyRow)
     rows = db.execute(
         f"{mapping.select_sql} WHERE execution = ? ORDER BY updated_ns DESC, strategy DESC", (run.execution,)

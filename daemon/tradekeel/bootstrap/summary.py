@@ -5,7 +5,6 @@ Sums are computed in Decimal, from columns alone: a stop must not wait for whole
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
 from tradekeel.errors import ExitCode, StoreCorrupt
+from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.journal import decoded
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -103,7 +103,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         return ExitCode.HALTED_BY_RISK if BY_RISK in by and self.over else ExitCode.DONE
 
 
-def read_summaries(books: Path, accounts: Iterable[str] | None = None) -> tuple[AccountSummary, ...]:
+def read_summaries(books: Backend | Path, accounts: Iterable[str] | None = None) -> tuple[AccountSummary, ...]:
     """The newest execution of each account in figures; of those named, or of all. Raises StoreError."""
     with one_moment(books) as db:
         rows = newest_executions(db)
@@ -111,7 +111,7 @@ def read_summaries(books: Path, accounts: Iterable[str] | None = None) -> tuple[
         return tuple(summary_of(db, row) for row in rows if wanted is None or row.account in wanted)
 
 
-def newest_executions(db: sqlite3.Connection) -> list[ExecutionRow]:
+def newest_executions(db: Connection) -> list[ExecutionRow]:
     """The newest execution of each account, by account."""
     mapping = mapping_of(ExecutionRow)
     newest: dict[str, ExecutionRow] = {}
@@ -121,7 +121,7 @@ def newest_executions(db: sqlite3.Connection) -> list[ExecutionRow]:
     return list(newest.values())
 
 
-def summary_of(db: sqlite3.Connection, row: ExecutionRow) -> AccountSummary:
+def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     """One execution in figures; they fit together where ``db`` looks at one moment."""
     gross = fees = financing = pnl = realised = ZERO
     closed = won = opened = 0
@@ -196,7 +196,7 @@ def failures(account: AccountSummary) -> list[str]:
     return [f"strategy {name} has failed, its trades keep their exits: {why}" for name, why in account.failed.items()]
 
 
-def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
+def balance_of(db: Connection, row: ExecutionRow) -> Decimal:
     """The balance after the last of the venue's entries that is booked."""
     record = last_record(db, row.execution, VenueReported)
     if isinstance(record, VenueReported) and record.transaction.balance is not None:
@@ -204,7 +204,7 @@ def balance_of(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
     return row.opening_balance
 
 
-def _opening_balance(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
+def _opening_balance(db: Connection, row: ExecutionRow) -> Decimal:
     """What an execution took over; of an account that was opened by it, the deposit that is the venue's first entry."""
     if row.opening_balance:
         return row.opening_balance
@@ -215,7 +215,7 @@ def _opening_balance(db: sqlite3.Connection, row: ExecutionRow) -> Decimal:
     return ZERO
 
 
-def latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
+def latched_by(db: Connection, row: ExecutionRow) -> str:
     """Who put the latch where it is, in this run or one before it; whoever paused or resumed the account since then did not."""
     held = (row.latch, row.latch_reason)
     if row.latch is Latch.OPEN:
@@ -229,30 +229,30 @@ def latched_by(db: sqlite3.Connection, row: ExecutionRow) -> str:
     return ""
 
 
-def _up_to(db: sqlite3.Connection, row: ExecutionRow) -> Iterator[ExecutionRow]:
+def _up_to(db: Connection, row: ExecutionRow) -> Iterator[ExecutionRow]:
     """An account's runs up to this one, the newest first."""
     mapping = mapping_of(ExecutionRow)
     order = "WHERE account = ? AND mode <> 'backtest' AND number <= ? ORDER BY number DESC"
     return map(mapping.decode, db.execute(f"{mapping.select_sql} {order}", (row.account, row.number)))
 
 
-def opening_record(db: sqlite3.Connection, execution: str) -> ExecutionStarted | None:
+def opening_record(db: Connection, execution: str) -> ExecutionStarted | None:
     """The first record of an execution."""
     record = _record(db, execution, "AND sequence = ?", (1,))
     return record if isinstance(record, ExecutionStarted) else None
 
 
-def last_record(db: sqlite3.Connection, execution: str, kind: type[Struct]) -> Record | None:
+def last_record(db: Connection, execution: str, kind: type[Struct]) -> Record | None:
     """The newest journal record of one type."""
     return _record(db, execution, "AND type = ?", (str(kind.__struct_config__.tag),))
 
 
-def _record(db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any]) -> Record | None:
+def _record(db: Connection, execution: str, condition: str, values: Sequence[Any]) -> Record | None:
     return next(_records(db, execution, condition, values), None)
 
 
 def _records(
-    db: sqlite3.Connection, execution: str, condition: str, values: Sequence[Any], *, oldest_first: bool = False
+    db: Connection, execution: str, condition: str, values: Sequence[Any], *, oldest_first: bool = False
 ) -> Iterator[Record]:
     """Journal records, the newest first unless it is said otherwise, read one at a time."""
     rows = db.execute(

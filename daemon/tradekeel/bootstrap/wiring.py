@@ -20,6 +20,7 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
+from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.checks import (
     other_balance,
     outlook,
@@ -194,7 +195,7 @@ class Builder:
     def _open_store(self) -> Store:
         storage = self.plan.config.storage
         store = Store.open(
-            self.statedir.books,
+            books_in(self.statedir),
             now_ns=self.system.clock.now_ns(),
             point=point,
             checkpoints_kept=storage.checkpoints_kept,
@@ -238,7 +239,7 @@ class Builder:
             stop_timeout_s=daemon.stop_timeout_s,
             watchdog_every_s=daemon.stall_limit_s / 2,
             alive_every_s=self.alive_every_s,
-            books=f"sqlite {self.statedir.books}",
+            books=books_in(self.statedir).described,
         )
 
     def _control(self) -> Control:

@@ -6,7 +6,6 @@ see what was in between, because all of it becomes durable in the same moment. T
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.records import Checkpoint, Group, MetricsCheckpoint, encode_record, record_type
+from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.checksums import checkpoint_crc, journal_crc
 from tradekeel.storage.journal import last_sequence
 from tradekeel.storage.rows import IDENTITY, Mapping, mappings
@@ -40,11 +40,7 @@ class Refusal(ValueError):
     """A group contradicts what is stored, in a way that no constraint can express."""
 
 
-SENDER_ERRORS = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,  # larger than any row may be
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,  # a type that the driver does not know
+SENDER_ERRORS: tuple[type[Exception], ...] = (
     msgspec.MsgspecError,
     OverflowError,  # a number beyond 64 bits
     TypeError,
@@ -52,7 +48,7 @@ SENDER_ERRORS = (
     AttributeError,  # not a row at all
     KeyError,
 )
-"""What only a bug in a group's sender can raise: a constraint, or a value that cannot be stored at all."""
+"""What only a bug in a group's sender can raise, beside what its database says: a value that cannot be stored at all."""
 
 
 _IDENTITY: dict[type[Struct], Callable[[Any], Any]] = {
@@ -63,11 +59,12 @@ _IDENTITY: dict[type[Struct], Callable[[Any], Any]] = {
 class Batch:
     """Groups sorted by table. Nothing touches the database before :meth:`write`."""
 
-    def __init__(self, groups: Sequence[Group], checkpoints_kept: int) -> None:
+    def __init__(self, groups: Sequence[Group], checkpoints_kept: int, backend: Backend) -> None:
         self.groups = groups
         self.checkpoints_written: Counter[tuple[str, str]] = Counter()
         self.metrics_written: set[str] = set()
         self._kept = checkpoints_kept
+        self._backend = backend
         self._rows: dict[type[Struct], list[tuple[Any, str]]] = {}
         self._newest: dict[type[Struct], dict[tuple[Any, ...], tuple[Any, str]]] = {}
         for group in groups:
@@ -91,18 +88,18 @@ class Batch:
                 raise Refusal(f"two different {mapping.table.name} have the key {key}")
         newest[key] = (row, execution)
 
-    def write(self, db: sqlite3.Connection, halfway: Callable[[], None]) -> list[Written]:
+    def write(self, db: Connection, halfway: Callable[[], None]) -> list[Written]:
         """Write everything within the open transaction; ``halfway`` is called between the tables and the journal."""
         for row_type, mapping in mappings().items():
             rows = self._rows.get(row_type) if not mapping.versioned else list(self._newest.get(row_type, {}).values())
             if rows:
-                _write_rows(db, mapping, rows)
+                self._write_rows(db, mapping, rows)
         halfway()
         results = self._write_journal(db)
         self._write_checkpoints(db, results)
         return results
 
-    def _write_journal(self, db: sqlite3.Connection) -> list[Written]:
+    def _write_journal(self, db: Connection) -> list[Written]:
         last: dict[str, int] = {}
         results: list[Written] = []
         values: list[tuple[Any, ...]] = []
@@ -124,7 +121,7 @@ class Batch:
             db.executemany(INSERT_JOURNAL, values)
         return results
 
-    def _write_checkpoints(self, db: sqlite3.Connection, results: Sequence[Written]) -> None:
+    def _write_checkpoints(self, db: Connection, results: Sequence[Written]) -> None:
         saved: dict[tuple[str, str], list[tuple[Checkpoint, int]]] = {}
         for group, written in zip(self.groups, results, strict=True):
             for checkpoint in group.checkpoints:
@@ -140,13 +137,14 @@ class Batch:
             )
             self.checkpoints_written[owner] += len(kept)
 
-
-def _write_rows(db: sqlite3.Connection, mapping: Mapping[Any], rows: Sequence[tuple[Any, str]]) -> None:
-    encode = mapping.encode
-    cursor = db.executemany(mapping.insert_sql, [encode(row, execution) for row, execution in rows])
-    if cursor.rowcount != len(rows):
-        # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
-        keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
-        raise Refusal(
-            f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"
-        )
+    def _write_rows(self, db: Connection, mapping: Mapping[Any], rows: Sequence[tuple[Any, str]]) -> None:
+        encode = mapping.encode
+        written = db.executemany(
+            mapping.insert_sql(self._backend), [encode(row, execution) for row, execution in rows]
+        ).rowcount
+        if written != len(rows):
+            # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
+            keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
+            raise Refusal(
+                f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"
+            )

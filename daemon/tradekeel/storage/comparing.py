@@ -7,7 +7,6 @@ what waits in the end is a difference.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from msgspec import Struct
 from tradekeel.domain.marks import Marks
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.records import MetricsCheckpoint
+from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.rows import Mapping, Values, mappings
 
 PAGE_ROWS = 2_000
@@ -46,9 +46,9 @@ def compared_by(mapping: Mapping[Any]) -> tuple[str, ...]:
 class Tables:
     """All tables of one execution."""
 
-    def __init__(self, db: sqlite3.Connection, execution: str, page_rows: int = PAGE_ROWS) -> None:
+    def __init__(self, db: Connection, backend: Backend, execution: str, page_rows: int = PAGE_ROWS) -> None:
         self._tables: dict[type[Struct], _Keyed | _Numbered] = {
-            row_type: _Keyed(db, execution, mapping, page_rows)
+            row_type: _Keyed(db, backend, execution, mapping, page_rows)
             if compared_by(mapping)
             else _Numbered(db, execution, mapping)
             for row_type, mapping in mappings().items()
@@ -70,13 +70,14 @@ class Tables:
 class _Keyed:
     """A table whose rows are found by a key."""
 
-    def __init__(self, db: sqlite3.Connection, execution: str, mapping: Mapping[Any], page_rows: int) -> None:
+    def __init__(self, db: Connection, backend: Backend, execution: str, mapping: Mapping[Any], page_rows: int) -> None:
         self._db, self._execution, self._mapping, self._page_rows = db, execution, mapping, page_rows
         names = compared_by(mapping)
         self._names = ", ".join(names)
         of_row = attrgetter(*names)
         self._key_of = of_row if len(names) > 1 else lambda row: (of_row(row),)
-        select = mapping.select_sql.replace("SELECT ", "SELECT rowid, ", 1)
+        self._numbered = f"SELECT {backend.row_number}, "
+        select = mapping.select_sql.replace("SELECT ", self._numbered, 1)
         self._find_sql = f"{select} WHERE execution = ? AND {' AND '.join(f'{name} = ?' for name in names)}"
         self._page: dict[Key, Any] = {}
         self._waiting: dict[Key, Any] = {}  # the newest versions, which are not the table's
@@ -119,14 +120,14 @@ class _Keyed:
             findings.differs(table, key, "", "", None)
 
     def _all(self) -> Iterator[tuple[Any, ...]]:
-        select = f'SELECT rowid, {self._names} FROM "{self._mapping.table.name}"'  # noqa: S608  # names of our own tables
+        select = f'{self._numbered}{self._names} FROM "{self._mapping.table.name}"'
         return self._db.execute(f"{select} WHERE execution = ?", (self._execution,))
 
 
 class _Numbered:
     """A table whose rows are written once, and told apart by the order of that."""
 
-    def __init__(self, db: sqlite3.Connection, execution: str, mapping: Mapping[Any]) -> None:
+    def __init__(self, db: Connection, execution: str, mapping: Mapping[Any]) -> None:
         self._execution, self._mapping = execution, mapping
         self._rows: Iterator[Values] = db.execute(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (execution,))
         self._found = self._expected = 0

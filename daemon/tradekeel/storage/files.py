@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tradekeel.errors import StoreCorrupt, StoreError, StoreUnavailable
+from tradekeel.storage.backend import RESTORE
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a statement waits for somebody else's lock. There is one writer, so only a copy being made can hold one."""
@@ -22,10 +23,10 @@ CHECKPOINT_PAGES = 4_000
 """The log is folded back into the file every so many pages (16 MB): rarely enough to stay out of nearly every commit's way,
 and pages that many commits touch are written back once."""
 
+CHECKED_AT_START_BYTES_MAX = 4 * 1024 * 1024
+"""A file up to this size has its structure checked at every start; a larger one when it is verified."""
+
 COPY_PAGES = 1_024
-RESTORE = (
-    "Stop the daemon, put a copy that you have made (`tradekeel db backup`) in its place, and run `tradekeel verify`."
-)
 
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-
 import msgspec
 
 from tradekeel.domain.records import Record, decode_record
 from tradekeel.errors import StoreCorrupt
+from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
-from tradekeel.storage.files import RESTORE
 
 JournalRow = tuple[int, str, int, str, bytes, int]
 
@@ -20,14 +17,14 @@ SELECT = (
 )
 
 
-def last_sequence(db: sqlite3.Connection, execution: str) -> int:
+def last_sequence(db: Connection, execution: str) -> int:
     """The number of an execution's newest record, 0 if it has none."""
     row = db.execute("SELECT max(sequence) FROM journal WHERE execution = ?", (execution,)).fetchone()
     return row[0] or 0
 
 
 def read_records(
-    db: sqlite3.Connection, path: Path, execution: str, after: int, rows_max: int
+    db: Connection, backend: Backend, execution: str, after: int, rows_max: int
 ) -> list[tuple[int, Record]]:
     """Records after ``after``, in order and without a gap, each with its number; StoreCorrupt where that cannot be."""
     records: list[tuple[int, Record]] = []
@@ -36,13 +33,13 @@ def read_records(
         expected += 1
         fault = fault_of(execution, expected, row)
         if fault is not None:
-            raise StoreCorrupt(f"{path}: {fault}. {RESTORE}")
+            raise StoreCorrupt(f"{backend}: {fault}. {RESTORE}")
         records.append((expected, decode_record(row[4])))
     if len(records) < rows_max:
         # Damage in a key ends the walk early: the walk must have come to the very last record.
         last = last_sequence(db, execution)
         if last != expected:
-            raise StoreCorrupt(f"{path}: {_ends_early(execution, expected, last)}. {RESTORE}")
+            raise StoreCorrupt(f"{backend}: {_ends_early(execution, expected, last)}. {RESTORE}")
     return records
 
 

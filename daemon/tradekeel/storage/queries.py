@@ -6,18 +6,15 @@ Answers are the domain's rows, newest first.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import aiosqlite
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Table, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.orders import Order
@@ -32,7 +29,7 @@ from tradekeel.domain.records import (
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable, named
 from tradekeel.storage import schema, tables
-from tradekeel.storage.files import BUSY_TIMEOUT_MS, RESTORE, address, in_our_words
+from tradekeel.storage.backend import RESTORE, Backend, backend_at
 from tradekeel.storage.journal import decoded, fault_of
 from tradekeel.storage.rows import mapping_of
 
@@ -100,22 +97,21 @@ _LISTINGS: dict[type[Struct], _Listing] = {
 
 
 class Reader:
-    """Reads one file; use as ``async with Reader(path) as books``.
+    """Reads the books of one place; use as ``async with Reader(place) as books``.
 
     Raises StoreUnavailable where there is nothing to read yet, StoreTooNew or StoreCorrupt as the store does.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Backend | Path) -> None:
+        self.backend = backend_at(place)
         self._engine: AsyncEngine | None = None
 
     async def __aenter__(self) -> Self:
-        if not self.path.exists():
+        if not self.backend.exists():
             raise StoreUnavailable(
-                f"there is no database at {self.path} yet: start the daemon with `tradekeel run` first"
+                f"there is no database at {self.backend} yet: start the daemon with `tradekeel run` first"
             )
-        # One connection, in its own thread: questions come one after another.
-        self._engine = create_async_engine("sqlite+aiosqlite://", async_creator=self._connect, poolclass=StaticPool)
+        self._engine = self.backend.engine()
         try:
             await self._check_version()
         except BaseException:
@@ -128,37 +124,30 @@ class Reader:
             await self._engine.dispose()
             self._engine = None
 
-    async def _connect(self) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(
-            address(self.path, "ro"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1_000
-        )
-        await connection.execute("PRAGMA query_only = ON")
-        return connection
-
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[AsyncConnection]:
         if self._engine is None:
-            raise StoreUnavailable(f"{self.path} is not open: use `async with Reader(path)`")
+            raise StoreUnavailable(f"{self.backend} is not open: use `async with Reader(place)`")
         try:
             async with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.Error):
-                raise in_our_words(error.orig, self.path, "reading it") from error
+            if isinstance(error.orig, self.backend.errors):
+                raise self.backend.in_our_words(error.orig, "reading it") from error
             raise
-        except (sqlite3.Error, OSError) as error:
-            raise in_our_words(error, self.path, "reading it") from error
+        except self.backend.errors as error:
+            raise self.backend.in_our_words(error, "reading it") from error
         except (
             ValueError,
             TypeError,
             ArithmeticError,
         ) as error:  # of a column that reads what nobody of ours has written
-            raise StoreCorrupt(f"{self.path} is damaged (reading it: {named(error)}). {RESTORE}") from error
+            raise StoreCorrupt(f"{self.backend} is damaged (reading it: {named(error)}). {RESTORE}") from error
 
     async def _check_version(self) -> None:
         async with self._asking() as db:
-            version = await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.path))
-        schema.refuse_other(version, self.path)
+            version = await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.backend))
+        schema.refuse_other(version, self.backend)
 
     # --- lists ---------------------------------------------------------------------------------------------------------
 
@@ -245,7 +234,7 @@ class Reader:
         record = decoded(execution, row[1:])
         fault = fault_of(execution, sequence, row[1:]) or (record if isinstance(record, str) else None)
         if fault is not None or isinstance(record, str):
-            raise StoreCorrupt(f"{self.path}: {fault}. {RESTORE}")
+            raise StoreCorrupt(f"{self.backend}: {fault}. {RESTORE}")
         return JournalEntry(execution, sequence, type_, ts_ns, correlation_id, record)
 
     # --- words ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from msgspec import Struct
 from msgspec.structs import astuple
 from sqlalchemy import Table, and_
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import Insert
 
 from tradekeel.domain.messages import Fill, Signal
@@ -36,9 +37,9 @@ from tradekeel.domain.records import (
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt, named
 from tradekeel.storage import tables
+from tradekeel.storage.backend import RESTORE, Backend
 from tradekeel.storage.checksums import metrics_crc
 from tradekeel.storage.columns import Coded, Money, money_text
-from tradekeel.storage.files import RESTORE
 
 RowT = TypeVar("RowT", bound=Struct)
 Values = Sequence[Any]
@@ -108,11 +109,20 @@ class Mapping(Generic[RowT]):
         coded = [(index, type_) for index, type_ in enumerate(types) if isinstance(type_, Coded)]
         self._encoders = tuple((index, type_.encode) for index, type_ in coded if not isinstance(type_, Money))
         self._decoders = tuple((index, type_.decode) for index, type_ in coded if index < len(self.fields))
-        self.insert_sql = _sql(_upsert(self) if self.versioned else plain_insert(table), self.columns)
+        self._inserts: dict[str, str] = {}
         listed = ", ".join(f'"{name}"' for name in self.columns)
         self.select_sql = f'SELECT {listed} FROM "{table.name}"'  # noqa: S608  # names of our own tables
         # What makes a row the newer version of another. Rows that are written once have no need for it.
         self.key: Callable[[RowT], Any] = attrgetter(*self.key_columns) if self.versioned else _no_key
+
+    def insert_sql(self, backend: Backend) -> str:
+        """The statement that writes a row, with one ? for each of :attr:`columns`."""
+        dialect = backend.dialect
+        known = self._inserts.get(dialect.name)
+        if known is None:
+            statement = _upsert(self, dialect) if self.versioned else plain_insert(self.table)
+            known = self._inserts[dialect.name] = _sql(statement, self.columns, dialect)
+        return known
 
     def encode(self, row: RowT, execution: str) -> list[Any]:
         """The values for the driver, in the order of :attr:`columns`. Raises ValueError or TypeError on what no column takes."""
@@ -155,10 +165,10 @@ def _no_key(row: Struct) -> Any:
     raise AssertionError(f"{type(row).__name__} rows are written once and never replaced")
 
 
-def _upsert(mapping: Mapping[Any]) -> Insert:
+def _upsert(mapping: Mapping[Any], dialect: Dialect) -> Insert:
     """Insert, or replace the changing columns of the same thing."""
     table, fixed = mapping.table, IDENTITY[mapping.row_type]
-    statement = sqlite.insert(table)
+    statement = postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
     changing = [name for name in mapping.columns if name not in fixed and name not in mapping.key_columns]
     same = [table.c[name].is_not_distinct_from(statement.excluded[name]) for name in fixed]
     return statement.on_conflict_do_update(
@@ -168,10 +178,10 @@ def _upsert(mapping: Mapping[Any]) -> Insert:
     )
 
 
-def _sql(statement: Insert, columns: Sequence[str]) -> str:
+def _sql(statement: Insert, columns: Sequence[str], dialect: Dialect) -> str:
     """The statement as text with one ? a column, in the order of ``columns``."""
     ordered = statement.values(dict.fromkeys(columns))
-    compiled = ordered.compile(dialect=sqlite.dialect(), column_keys=list(columns))
+    compiled = ordered.compile(dialect=dialect, column_keys=list(columns))
     if tuple(compiled.positiontup or ()) != tuple(columns):
         raise AssertionError(f"{statement.table.name}: placeholders {compiled.positiontup} are not {columns}")
     return str(compiled)

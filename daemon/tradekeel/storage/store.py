@@ -5,18 +5,17 @@ nearly always; if anything refuses it, it is rolled back and written again with 
 only the refused group goes back to its sender. Journal numbers are given inside the transaction, gap-free for each
 execution.
 
-What SQLite or the disk refuses is not a group's fault. The whole batch fails, nothing of it may be taken for durable,
-and the store refuses everything from then on: after a failed fsync the next one may report success without having
-written what the first one lost.
+What the database or the disk refuses is not a group's fault. The whole batch fails, nothing of it may be taken for
+durable, and the store refuses everything from then on: after a failed fsync the next one may report success without
+having written what the first one lost, and behind a lost connection nobody knows whether the last commit was done.
 
 The class is synchronous and belongs to one thread at a time.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -24,21 +23,19 @@ from msgspec import Struct
 
 from tradekeel.domain.records import Checkpoint, ExecutionRow, Group, Record
 from tradekeel.errors import GroupRefused, StoreCorrupt, StoreUnavailable
-from tradekeel.storage import schema
+from tradekeel.storage import migrating, schema
+from tradekeel.storage.backend import RESTORE, Backend, Connection, backend_at
+from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
 from tradekeel.storage.batch import SENDER_ERRORS, Batch, Refusal, Written
 from tradekeel.storage.checksums import checkpoint_crc
-from tradekeel.storage.files import RESTORE, connect, in_our_words, make_durable, sync
 from tradekeel.storage.journal import last_sequence, read_records
+from tradekeel.storage.migrating import MigrationApplied
 from tradekeel.storage.rows import mapping_of, mappings
-from tradekeel.storage.schema import BACKUPS_KEPT, Doing, Heed, MigrationApplied
 
 __all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Written"]
 
 CHECKPOINTS_KEPT = 5
 """Saved states that stay for each owner, so that a damaged one leaves others to fall back on."""
-
-CHECKED_AT_START_BYTES_MAX = 4 * 1024 * 1024
-"""A file up to this size has its structure checked at every start; a larger one when it is verified."""
 
 Point = Callable[[str], None]
 CommitResult = Written | GroupRefused
@@ -63,14 +60,15 @@ def _noop(name: str) -> None:
 
 
 class Store:
-    """The books of all executions in one SQLite file. Make one with :meth:`open`."""
+    """The books of all executions in one database. Make one with :meth:`open`."""
 
     def __init__(
-        self, db: sqlite3.Connection, path: Path, migrations: Sequence[MigrationApplied], point: Point, kept: int
+        self, db: Connection, backend: Backend, migrations: Sequence[MigrationApplied], point: Point, kept: int
     ) -> None:
-        self.path = path
+        self.backend = backend
         self.migrations = tuple(migrations)  # what the opening did to the schema, for the log
         self._db = db
+        self._senders = (*SENDER_ERRORS, *backend.sender_errors)
         self._point = point
         self._kept = kept
         self._poison: str | None = None
@@ -79,7 +77,7 @@ class Store:
     @classmethod
     def open(
         cls,
-        path: Path,
+        place: Backend | Path,
         *,
         now_ns: int,
         point: Point = _noop,
@@ -88,41 +86,38 @@ class Store:
         progress: Doing | None = None,
         heed: Heed = lambda: None,
     ) -> Store:
-        """Open or make the file, check it, and bring its schema up to date after a backup.
+        """Open or make the books, check them, and bring their schema up to date after a backup. A path is a SQLite file.
 
         ``now_ns`` is UTC and names that backup. Large books take their time then: ``progress`` hears again and again of what
         is being done, and ``heed`` may raise to end it as long as nothing was changed; a migration that has begun is finished.
         Raises StoreUnavailable (cannot be opened or written), StoreCorrupt (damaged, or not ours) or StoreTooNew.
         """
         heed()
-        is_new = not path.exists()
+        backend = backend_at(place)
+        is_new = not backend.exists()
         try:
-            db = connect(path)
-        except (sqlite3.Error, OSError) as error:
-            raise in_our_words(error, path, "opening it") from error
+            db = backend.connect()
+        except backend.errors as error:
+            raise backend.in_our_words(error, "opening it") from error
         try:
-            migrations = _make_ready(db, path, now_ns, backups_kept, progress, heed)
+            migrations = _make_ready(db, backend, now_ns, backups_kept, progress, heed)
             if is_new:
-                sync(path.parent)  # the file's name is as durable as its content
+                backend.keep_name()
         except BaseException as error:
             db.close()
-            if isinstance(error, sqlite3.Error | OSError):
-                raise in_our_words(error, path, "opening it") from error
+            if isinstance(error, backend.errors):
+                raise backend.in_our_words(error, "opening it") from error
             raise
-        mappings()  # compiled now, so that the first order does not wait for it
-        return cls(db, path, migrations, point, checkpoints_kept)
+        for mapping in mappings().values():
+            mapping.insert_sql(backend)  # compiled now, so that the first order does not wait for it
+        return cls(db, backend, migrations, point, checkpoints_kept)
 
     def close(self) -> None:
         """Let go of the file. A store that failed is only let go of: nothing is written any more, and its log stays."""
         if self._poison is None:
             self._db.close()
-            return
-        # SQLite folds the log into the file when the last connection is closed. On a disk that has just failed, the log
-        # may be the only good copy: a connection that cannot write goes last.
-        with suppress(sqlite3.Error), closing(connect(self.path, read_only=True)) as last:
-            last.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            self._db.close()
-        self._db.close()
+        else:
+            self.backend.last_words(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -144,23 +139,23 @@ class Store:
         means that nothing of the batch is known to be durable, and that this store is done for.
         """
         if self._poison is not None:
-            raise StoreUnavailable(f"{self.path}: not written, because the store failed before: {self._poison}")
+            raise StoreUnavailable(f"{self.backend}: not written, because the store failed before: {self._poison}")
         if not groups:
             return []
         try:
             try:
                 return self._commit_together(groups)
-            except SENDER_ERRORS:
+            except self._senders:
                 self._db.rollback()
                 return self._commit_apart(groups)
         except BaseException as error:
             self._fail(error)
-            if isinstance(error, sqlite3.Error | OSError):
-                raise in_our_words(error, self.path, "committing") from error
+            if isinstance(error, self.backend.errors):
+                raise self.backend.in_our_words(error, "committing") from error
             raise
 
     def _commit_together(self, groups: Sequence[Group]) -> list[CommitResult]:
-        batch = Batch(groups, self._kept)
+        batch = Batch(groups, self._kept, self.backend)
         self._begin()
         results: list[CommitResult] = list(batch.write(self._db, lambda: self._point("store.in_transaction")))
         self._prune(batch)
@@ -173,10 +168,10 @@ class Store:
         for group in groups:
             self._db.execute("SAVEPOINT one_group")
             try:
-                batch = Batch([group], self._kept)
+                batch = Batch([group], self._kept, self.backend)
                 results.extend(batch.write(self._db, lambda: self._point("store.in_transaction")))
                 self._prune(batch)
-            except SENDER_ERRORS as error:
+            except self._senders as error:
                 self._db.execute("ROLLBACK TO one_group")
                 results.append(_refused(group, error))
             self._db.execute("RELEASE one_group")
@@ -184,7 +179,7 @@ class Store:
         return results
 
     def _begin(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(self.backend.begin_write)
 
     def _end(self) -> None:
         self._point("store.before_commit")
@@ -195,7 +190,7 @@ class Store:
         self._poison = f"{type(error).__name__}: {error}"
         try:
             self._db.rollback()
-        except sqlite3.Error:
+        except self.backend.errors:
             pass  # nothing more can be lost: the transaction was never acknowledged, and this store writes no other
 
     def _prune(self, batch: Batch) -> None:
@@ -204,17 +199,17 @@ class Store:
             waiting = self._unpruned.get(owner, self._kept) + written
             if waiting >= self._kept:
                 self._db.execute(
-                    "DELETE FROM checkpoints WHERE execution = ?1 AND owner = ?2 AND id <= (SELECT id FROM checkpoints "
-                    "WHERE execution = ?1 AND owner = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
-                    (*owner, self._kept),
+                    "DELETE FROM checkpoints WHERE execution = ? AND owner = ? AND id <= (SELECT id FROM checkpoints "
+                    "WHERE execution = ? AND owner = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    (*owner, *owner, self._kept),
                 )
                 waiting = 0
             self._unpruned[owner] = waiting
         for execution in batch.metrics_written:
             self._db.execute(
-                "DELETE FROM metrics_checkpoints WHERE execution = ?1 AND id <= (SELECT id FROM metrics_checkpoints "
-                "WHERE execution = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                (execution, self._kept),
+                "DELETE FROM metrics_checkpoints WHERE execution = ? AND id <= (SELECT id FROM metrics_checkpoints "
+                "WHERE execution = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (execution, execution, self._kept),
             )
 
     # --- reading -------------------------------------------------------------------------------------------------------
@@ -223,8 +218,8 @@ class Store:
     def _reading(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            raise in_our_words(error, self.path, what) from error
+        except self.backend.errors as error:
+            raise self.backend.in_our_words(error, what) from error
 
     def last_sequence(self, execution: str) -> int:
         """The number of the newest journal record, 0 if there is none."""
@@ -238,7 +233,7 @@ class Store:
         before ``after``.
         """
         with self._reading("reading the journal"):
-            return read_records(self._db, self.path, execution, after, rows_max)
+            return read_records(self._db, self.backend, execution, after, rows_max)
 
     def load_checkpoints(self, execution: str, owner: str) -> CheckpointHistory:
         """The last few saved states of an owner, newest first. A damaged one is left out, with a note that says so."""
@@ -264,7 +259,7 @@ class Store:
                 saved.append(SavedCheckpoint(sequence, checkpoint))
             else:
                 notes.append(
-                    f"{self.path}: the checkpoint of {owner} at journal record {sequence} of execution {execution} is damaged "
+                    f"{self.backend}: the checkpoint of {owner} at journal record {sequence} of execution {execution} is damaged "
                     "(its checksum is off) and left out"
                 )
         return CheckpointHistory(tuple(saved), tuple(notes))
@@ -305,33 +300,31 @@ def _refused(group: Group, error: Exception) -> GroupRefused:
 
 
 def _make_ready(
-    db: sqlite3.Connection, path: Path, now_ns: int, backups_kept: int, progress: Doing | None, heed: Heed
+    db: Connection, backend: Backend, now_ns: int, backups_kept: int, progress: Doing | None, heed: Heed
 ) -> list[MigrationApplied]:
-    version = schema.version_of(db.execute, path)
-    schema.refuse_newer(version, path)
-    make_durable(db)
+    version = schema.version_of(db.execute, backend)
+    schema.refuse_newer(version, backend)
+    backend.make_durable(db)
     if version is not None:
-        _check(db, path)
+        _check(db, backend)
     if version == schema.HEAD:
         return []
-    return schema.upgrade(path, version, now_ns, backups_kept=backups_kept, progress=progress, heed=heed)
+    return migrating.upgrade(backend, version, now_ns, backups_kept=backups_kept, progress=progress, heed=heed)
 
 
-def _check(db: sqlite3.Connection, path: Path) -> None:
+def _check(db: Connection, backend: Backend) -> None:
     """What can be checked at every start without reading everything.
 
-    That is the structure while the file is small, and of each unfinished journal that its last record is sound and that no
+    That is the structure while there is little of it, and of each unfinished journal that its last record is sound and that no
     checkpoint is ahead of it.
     """
-    pages, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
-    if pages * size <= CHECKED_AT_START_BYTES_MAX:
-        found = [str(text) for (text,) in db.execute("PRAGMA quick_check(3)")]
-        if found != ["ok"]:
-            raise StoreCorrupt(f"{path} is damaged: {'; '.join(found)}. {RESTORE}")
+    found = list(backend.damage(db, 3, quick=True))
+    if found:
+        raise StoreCorrupt(f"{backend} is damaged: {'; '.join(found)}. {RESTORE}")
     for (execution,) in db.execute("SELECT execution FROM executions WHERE status = 'running'").fetchall():
         last = last_sequence(db, execution)
         if last == 0:
-            raise StoreCorrupt(f"{path}: execution {execution} has no journal. {RESTORE}")
-        read_records(db, path, execution, last - 1, 1)
-        saved = db.execute("SELECT max(max(sequence, inbox)) FROM checkpoints WHERE execution = ?", (execution,))
-        read_records(db, path, execution, max(last, saved.fetchone()[0] or 0), 1)
+            raise StoreCorrupt(f"{backend}: execution {execution} has no journal. {RESTORE}")
+        read_records(db, backend, execution, last - 1, 1)
+        ahead = db.execute("SELECT max(sequence), max(inbox) FROM checkpoints WHERE execution = ?", (execution,))
+        read_records(db, backend, execution, max(last, *(number or 0 for number in ahead.fetchone())), 1)

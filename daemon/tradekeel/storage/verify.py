@@ -10,7 +10,6 @@ While it runs, the write-ahead log of a busy daemon cannot be cut back; it grows
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,9 +21,9 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.records import Checkpoint, MetricsCheckpoint, Record, record_type
 from tradekeel.errors import StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
+from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.checksums import checkpoint_crc, metrics_crc
 from tradekeel.storage.comparing import PAGE_ROWS, Tables
-from tradekeel.storage.files import connect, in_our_words
 from tradekeel.storage.journal import JournalRow, decoded, fault_of, last_sequence
 
 FINDINGS_MAX = 200
@@ -119,30 +118,31 @@ def _silent(step: str, done: int, total: int) -> None:
     """Nobody is watching."""
 
 
-def verify(path: Path, progress: VerifyProgress = _silent, *, page_rows: int = PAGE_ROWS) -> Verdict:
+def verify(place: Backend | Path, progress: VerifyProgress = _silent, *, page_rows: int = PAGE_ROWS) -> Verdict:
     """Check everything. Damage is a verdict, not an error. How many rows are looked up together makes no difference to it.
 
     Raises StoreUnavailable where there is no file to read, StoreTooNew for a file of a newer version, StoreCorrupt for
     one that is not a store at all.
     """
-    if not path.exists():
-        raise StoreUnavailable(f"there is no database at {path} yet: start the daemon with `tradekeel run` first")
+    backend = backend_at(place)
+    if not backend.exists():
+        raise StoreUnavailable(f"there is no database at {backend} yet: start the daemon with `tradekeel run` first")
     findings = _Findings()
     executions: list[str] = []
     try:
-        with closing(connect(path, read_only=True)) as db:
-            db.execute("BEGIN")
-            schema.refuse_other(schema.version_of(db.execute, path), path)
-            _check_file(db, findings, progress)
+        with closing(backend.connect(read_only=True)) as db:
+            db.execute(backend.begin_read)
+            schema.refuse_other(schema.version_of(db.execute, backend), backend)
+            _check_structure(db, backend, findings, progress)
             executions = _executions(db)
             for number, execution in enumerate(executions, start=1):
-                _check_execution(db, execution, findings, progress, page_rows)
+                _check_execution(db, backend, execution, findings, progress, page_rows)
                 _check_saved_states(db, execution, findings)
                 progress("executions", number, len(executions))
-    except (sqlite3.Error, OSError) as error:
-        findings.problem(str(in_our_words(error, path, "verifying it")))
+    except backend.errors as error:
+        findings.problem(str(backend.in_our_words(error, "verifying it")))
     return Verdict(
-        str(path),
+        str(backend),
         len(executions),
         findings.records,
         findings.rows,
@@ -152,18 +152,17 @@ def verify(path: Path, progress: VerifyProgress = _silent, *, page_rows: int = P
     )
 
 
-def _check_file(db: sqlite3.Connection, findings: _Findings, progress: VerifyProgress) -> None:
+def _check_structure(db: Connection, backend: Backend, findings: _Findings, progress: VerifyProgress) -> None:
     progress("file", 0, 2)
-    for (text,) in db.execute(f"PRAGMA integrity_check({FINDINGS_MAX})"):
-        if text != "ok":
-            findings.problem(f"the file is damaged: {text}")
+    for text in backend.damage(db, FINDINGS_MAX):
+        findings.problem(f"the file is damaged: {text}")
     progress("file", 1, 2)
-    for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        findings.problem(f"{table}, row {rowid}: what it refers to in {parent} does not exist")
+    for text in backend.broken_references(db):
+        findings.problem(text)
     progress("file", 2, 2)
 
 
-def _executions(db: sqlite3.Connection) -> list[str]:
+def _executions(db: Connection) -> list[str]:
     """Everything that has a journal or a row, without reading the whole journal for it."""
     found = {name for (name,) in db.execute("SELECT execution FROM executions")}
     name = ""
@@ -178,9 +177,9 @@ def _executions(db: sqlite3.Connection) -> list[str]:
 
 
 def _check_execution(
-    db: sqlite3.Connection, execution: str, findings: _Findings, progress: VerifyProgress, page_rows: int
+    db: Connection, backend: Backend, execution: str, findings: _Findings, progress: VerifyProgress, page_rows: int
 ) -> None:
-    book, tables, folded = Book(), Tables(db, execution, page_rows), 0
+    book, tables, folded = Book(), Tables(db, backend, execution, page_rows), 0
     total = last_sequence(db, execution)
     is_sound = True
     for record in _sound_records(db, execution, findings, total, progress):
@@ -205,7 +204,7 @@ def _check_execution(
 
 
 def _sound_records(
-    db: sqlite3.Connection, execution: str, findings: _Findings, total: int, progress: VerifyProgress
+    db: Connection, execution: str, findings: _Findings, total: int, progress: VerifyProgress
 ) -> Iterator[Record | None]:
     """Every record in order; None in the place of one that is damaged or missing."""
     expected = 0
@@ -243,7 +242,7 @@ def _record_of(execution: str, expected: int, row: JournalRow) -> Record | str:
 # --- saved states ----------------------------------------------------------------------------------------------------
 
 
-def _check_saved_states(db: sqlite3.Connection, execution: str, findings: _Findings) -> None:
+def _check_saved_states(db: Connection, execution: str, findings: _Findings) -> None:
     last = last_sequence(db, execution)
     for owner, sequence, position, inbox, ts_ns, version, state, crc in db.execute(
         "SELECT owner, sequence, position, inbox, ts_ns, version, state, crc FROM checkpoints WHERE execution = ?",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -23,6 +24,7 @@ from tradekeel.domain.trades import CloseReason, Trade
 from tradekeel.storage import tables
 from tradekeel.storage.columns import Money, money_text
 from tradekeel.storage.rows import mapping_of, mappings
+from tradekeel.storage.sqlite import Sqlite
 
 # Far beyond any account: 30 digits on either side of the point, every exponent in between, and negative zero.
 amounts = st.decimals(
@@ -106,7 +108,7 @@ def stored(db: sqlite3.Connection, row: Any) -> tuple[Any, ...]:
     mapping = mapping_of(type(row))
     db.execute("BEGIN")
     try:
-        db.execute(mapping.insert_sql, mapping.encode(row, "any"))
+        db.execute(mapping.insert_sql(Sqlite(Path())), mapping.encode(row, "any"))
         [values] = db.execute(mapping.select_sql).fetchall()
         return tuple(values)
     finally:

@@ -20,8 +20,8 @@ from sqlalchemy.pool import NullPool
 
 from tests.unit.storage import samples as s
 from tradekeel.errors import StoreCorrupt, StoreTooNew
-from tradekeel.storage import schema, tables
-from tradekeel.storage.schema import MigrationApplied
+from tradekeel.storage import backups, migrating, schema, tables
+from tradekeel.storage.migrating import MigrationApplied
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
@@ -62,7 +62,7 @@ assert ADD_A_COLUMN not in (FAIL_HALFWAY, LOSE_A_PARENT)
 def versions(tmp_path: Path) -> Path:
     """The real revisions, and room for more."""
     folder = tmp_path / "versions"
-    shutil.copytree(schema.MIGRATIONS / "versions", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(migrating.MIGRATIONS / "versions", folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -107,7 +107,7 @@ def test_migrations_make_the_tables_word_for_word(books, tmp_path):
 
 
 def test_the_known_revisions_are_the_files(versions):
-    script = ScriptDirectory.from_config(schema._config(None))
+    script = ScriptDirectory.from_config(migrating._config(None))
     found = [revision.revision for revision in script.walk_revisions()]
     assert tuple(reversed(found)) == schema.REVISIONS
     assert script.get_heads() == [schema.HEAD]
@@ -120,14 +120,14 @@ def test_a_new_file_is_made_by_migrations_and_the_log_says_so(path):
     made = MigrationApplied("0001", None, "The first tables", NOW_NS, None)
     with Store.open(path, now_ns=NOW_NS) as store:
         assert store.migrations == (made,)
-    assert schema.history(path) == [made]
+    assert migrating.history(path) == [made]
     assert not (path.parent / "backups").exists(), "there was nothing to copy"
 
 
 def test_a_current_file_is_left_as_it_is(books):
     with Store.open(books, now_ns=NOW_NS + 1) as store:
         assert store.migrations == ()
-    assert len(schema.history(books)) == 1
+    assert len(migrating.history(books)) == 1
 
 
 def test_alembic_is_not_even_imported_for_a_current_file(books):
@@ -153,7 +153,7 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
     before = dump(books, "alembic_version", "schema_migrations")
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
 
-    [applied] = schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    [applied] = migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     copy = f"{books.stem}-0001-{NOW}.db"
     assert applied == MigrationApplied("0002", "0001", "Trades get a colour", NOW_NS, copy)
 
@@ -164,7 +164,7 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
     with pytest.raises(StoreTooNew):
         Store.open(books, now_ns=NOW_NS)
 
-    schema.downgrade(books, "0001", versions=versions)
+    migrating.downgrade(books, "0001", versions=versions)
     assert dump(books, "alembic_version", "schema_migrations") == before | {"trades": trades}
     assert verify(books).ok
 
@@ -172,8 +172,8 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
 def test_the_backup_is_the_file_as_it_was(books, versions):
     before = dump(books)
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    backup = schema.backup_name(books, "0001", NOW_NS)
-    schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    backup = backups.backup_name(books, "0001", NOW_NS)
+    migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     assert dump(backup) == before
     assert verify(backup).ok
 
@@ -182,7 +182,7 @@ def test_a_revision_that_fails_changes_nothing(books, versions):
     before = dump(books), structure(books)
     (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
     with pytest.raises(OperationalError):
-        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+        migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     assert (dump(books), structure(books)) == before
     with Store.open(books, now_ns=NOW_NS) as store:
         assert store.last_sequence(s.RUN) == 5
@@ -192,25 +192,25 @@ def test_a_revision_that_would_break_references_changes_nothing(books, versions)
     before = dump(books)
     (versions / "r0002_colour.py").write_text(LOSE_A_PARENT)
     with pytest.raises(StoreCorrupt, match="without what they refer to"):
-        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+        migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     assert dump(books) == before
 
 
 def test_without_a_backup_there_is_no_migration(books, versions):
     before = dump(books)
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    schema.backup_name(books, "0001", NOW_NS).parent.write_text("no folder")
+    backups.backup_name(books, "0001", NOW_NS).parent.write_text("no folder")
     with pytest.raises(OSError, match="backups"):
-        schema.upgrade(books, "0001", NOW_NS, versions=versions)
+        migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     assert dump(books) == before
 
 
 def test_a_copy_of_the_same_second_is_kept_and_the_next_one_is_numbered(books, versions):
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    taken = schema.backup_name(books, "0001", NOW_NS)
+    taken = backups.backup_name(books, "0001", NOW_NS)
     taken.parent.mkdir()
     taken.write_text("an earlier copy")
-    [applied] = schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    [applied] = migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     assert applied.backup == f"{books.stem}-0001-{NOW}-2.db"
     assert taken.read_text() == "an earlier copy"
 
@@ -230,27 +230,27 @@ def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_shoul
         versions_left.add(version)
         if version == "0001":
             assert dump(left) == before, place
-            schema.upgrade(left, version, NOW_NS, versions=versions)
+            migrating.upgrade(left, version, NOW_NS, versions=versions)
         assert [row[-1] for row in dump(left)["trades"]] == ["blue"], place
-        *_, applied = schema.history(left)
+        *_, applied = migrating.history(left)
         assert dump(left.parent / "backups" / applied.backup) == before, place
-        schema.forget_old_backups(left, 1)
+        backups.forget_old_backups(left, 1)
         assert len(list((place / "backups").iterdir())) == 1, place
     assert versions_left == {"0001", "0002"}
 
 
 def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
-    folder = schema.backup_name(books, "0001", NOW_NS).parent
+    folder = backups.backup_name(books, "0001", NOW_NS).parent
     folder.mkdir()
     ours = []
     for version, second in (("0002", 0), ("0001", 1), ("0001", 1), ("0003", 2)):
-        ours.append(schema.backup_name(books, version, NOW_NS + second * s.SECOND))
+        ours.append(backups.backup_name(books, version, NOW_NS + second * s.SECOND))
         ours[-1].touch()
     others = [folder / "mine.db", folder / f"other-0001-{NOW}.db", folder / f"other-0001-{NOW}.db.partial"]
     half_made = folder / f"{books.stem}-0001-{NOW}.db.partial"
     for file in (half_made, *others):
         file.touch()
-    schema.forget_old_backups(books, 2)
+    backups.forget_old_backups(books, 2)
     assert set(folder.iterdir()) == {*ours[2:], *others}
 
 
@@ -258,40 +258,40 @@ def tries(books: Path, versions: Path, count: int, kept: int) -> None:
     """Attempts at a migration that fails, a second apart."""
     for number in range(1, count + 1):
         with pytest.raises(OperationalError):
-            schema.upgrade(books, "0001", NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
+            migrating.upgrade(books, "0001", NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
 
 
-def backups(books: Path) -> list[str]:
+def copies(books: Path) -> list[str]:
     return sorted(file.name for file in (books.parent / "backups").iterdir())
 
 
 def test_tries_that_fail_do_not_fill_the_disk(books, versions):
     (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
-    newest = [schema.backup_name(books, "0001", NOW_NS + number * s.SECOND).name for number in (4, 5)]
+    newest = [backups.backup_name(books, "0001", NOW_NS + number * s.SECOND).name for number in (4, 5)]
     tries(books, versions, 5, 2)
-    assert backups(books) == newest
+    assert copies(books) == newest
 
 
 def test_a_copy_is_kept_whatever_the_clock_said_before_and_half_made_ones_go_first(books, versions):
     (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
-    later = schema.backup_name(books, "0001", NOW_NS + 86_400 * s.SECOND)
+    later = backups.backup_name(books, "0001", NOW_NS + 86_400 * s.SECOND)
     later.parent.mkdir()
     later.touch()
     later.with_name(later.name + ".partial").touch()
     tries(books, versions, 1, 1)
-    [kept] = backups(books)
+    [kept] = copies(books)
     assert kept != later.name
 
 
 def test_the_copy_of_the_last_migration_that_succeeded_outlives_all_tries_that_fail(books, versions):
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    [applied] = schema.upgrade(books, "0001", NOW_NS, versions=versions)
+    [applied] = migrating.upgrade(books, "0001", NOW_NS, versions=versions)
     (versions / "r0003_halfway.py").write_text(FAIL_HALFWAY.replace('"0002"', '"0003"').replace('"0001"', '"0002"'))
     for number in range(1, 4):
         with pytest.raises(OperationalError):
-            schema.upgrade(books, "0002", NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
-        assert len(backups(books)) == 2
-        assert applied.backup in backups(books)
+            migrating.upgrade(books, "0002", NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
+        assert len(copies(books)) == 2
+        assert applied.backup in copies(books)
 
 
 COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) SELECT count(*) FROM n"
@@ -301,7 +301,7 @@ COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE
 def test_what_takes_long_gives_signs_that_it_goes_on(books, versions):
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
     said: list[str] = []
-    schema.upgrade(books, "0001", NOW_NS, versions=versions, progress=said.append)
+    migrating.upgrade(books, "0001", NOW_NS, versions=versions, progress=said.append)
     assert any(text.startswith(f"copying {books} to ") and text.endswith(": 100 %") for text in said)
     assert said[-1] == f"migrating {books} from schema 0001"
 
@@ -321,9 +321,9 @@ def test_it_can_be_ended_before_anything_was_changed_and_leaves_no_half_made_cop
         seen.append("a look")
 
     with pytest.raises(Enough):
-        schema.upgrade(books, "0001", NOW_NS, versions=versions, heed=heed)
+        migrating.upgrade(books, "0001", NOW_NS, versions=versions, heed=heed)
     assert dump(books) == before
-    made = backups(books) if (books.parent / "backups").exists() else []
+    made = copies(books) if (books.parent / "backups").exists() else []
     assert made == ([f"{books.stem}-0001-{NOW}.db"] if looks == 2 else []), "a whole one may stay"
 
 
@@ -338,11 +338,11 @@ def test_a_migration_that_has_begun_is_finished(books, versions):
         begun.extend([True] * what.startswith("migrating"))
 
     (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
-    assert schema.upgrade(books, "0001", NOW_NS, versions=versions, progress=doing, heed=heed)
+    assert migrating.upgrade(books, "0001", NOW_NS, versions=versions, progress=doing, heed=heed)
     assert begun
 
 
 def test_the_first_revision_can_be_taken_back_too(path):
     Store.open(path, now_ns=NOW_NS).close()
-    schema.downgrade(path, "base")
+    migrating.downgrade(path, "base")
     assert set(dump(path)) == {"alembic_version"}

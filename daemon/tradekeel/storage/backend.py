@@ -1,0 +1,161 @@
+"""What the books need of a database, so that one store, one reader and one proof run on SQLite and on PostgreSQL alike.
+
+A :class:`Backend` says where books are, opens connections to them, and puts the driver's complaints into our words. Behind
+the connection everything is the same: the SQL with ``?`` for values, amounts and JSON as exact text whatever the column is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection as SqlConnection
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tradekeel.errors import StoreError
+    from tradekeel.storage.backups import Doing, Heed
+    from tradekeel.storage.files import Progress
+
+RESTORE = (
+    "Stop the daemon, put a copy that you have made (`tradekeel db backup`) in its place, and run `tradekeel verify`."
+)
+"""What a person does about damage."""
+
+Values: TypeAlias = Sequence[Any]
+"""What stands in the places of the ``?``."""
+
+
+class Rows(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that it wrote."""
+
+    def fetchone(self) -> Any:
+        """The next row, None after the last."""
+
+    def fetchall(self) -> list[Any]:
+        """All that are left."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __next__(self) -> Any: ...
+
+
+class Connection(Protocol):
+    """A connection that begins no transactions by itself. It may pass from thread to thread, one at a time."""
+
+    def execute(self, sql: str, values: Any = (), /) -> Rows:
+        """Run one statement."""
+
+    def executemany(self, sql: str, values: Any, /) -> Rows:
+        """Run one statement for each of many rows; ``rowcount`` is of all of them."""
+
+    def rollback(self) -> None:
+        """End the transaction, if one is open, and forget it."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Backend(ABC):
+    """Where books are. ``str`` names the place for people; it holds no password."""
+
+    name: ClassVar[str]
+    """One word: sqlite, postgresql, memory."""
+
+    label: ClassVar[str]  # as its makers write it
+
+    begin_write: ClassVar[str]
+    begin_read: ClassVar[str]  # everything read until the end is of one moment
+    row_number: ClassVar[str]  # an expression that tells the rows of a table apart, a whole number
+    errors: tuple[type[Exception], ...]  # all that the driver and the system raise
+    sender_errors: tuple[type[Exception], ...]  # of these, what only a bug in who writes can raise
+
+    @property
+    def described(self) -> str:
+        """The kind and the place, in a few words."""
+        return f"{self.name} {self}"
+
+    @property
+    @abstractmethod
+    def dialect(self) -> Dialect:
+        """SQLAlchemy's word for it, with ``?`` for values."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is anything to open, as far as that can be told without opening it."""
+
+    @abstractmethod
+    def keep_name(self) -> None:
+        """Books that were just made bear their name for good."""
+
+    @abstractmethod
+    def connect(self, *, read_only: bool = False) -> Connection:
+        """A connection; raises one of :attr:`errors`."""
+
+    def look(self) -> Connection:
+        """A connection for a short look at books that nobody may be using, which leaves nothing behind."""
+        return self.connect(read_only=True)
+
+    @abstractmethod
+    def make_durable(self, db: Connection) -> None:
+        """Every commit on the disk before it is acknowledged, references enforced."""
+
+    @abstractmethod
+    def tables(self, execute: Any) -> set[str]:
+        """The names of the tables that there are. ``execute`` runs a statement on whatever connection there is."""
+
+    @abstractmethod
+    def damage(self, db: Connection, findings_max: int, *, quick: bool = False) -> Iterator[str]:
+        """What is wrong with the structure that holds the rows, a sentence each; ``quick`` looks at what a start has time for."""
+
+    @abstractmethod
+    def broken_references(self, db: Connection) -> Iterator[str]:
+        """Rows that refer to something that does not exist, a sentence each."""
+
+    @abstractmethod
+    def engine(self) -> AsyncEngine:
+        """For reading, beside whoever writes."""
+
+    @abstractmethod
+    def copy(self, target: Path, progress: Progress | None = None) -> None:
+        """Copy the books to ``target`` beside a running daemon: the view of one moment, and nobody waits for it.
+
+        Raises StoreUnavailable or StoreCorrupt; a file at ``target`` is never replaced.
+        """
+
+    @abstractmethod
+    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
+        """Copy the books before a migration from ``version``; the copy's name. Each try makes one, and trims."""
+
+    @abstractmethod
+    def forget_backups(self, kept: int, *, newest: str) -> None:
+        """Delete all but the last ``kept`` of these copies."""
+
+    @abstractmethod
+    def migrating(self, goes_on: Callable[[], object]) -> AbstractContextManager[SqlConnection]:
+        """A transaction in which the schema may be changed, alone; ``goes_on`` is called now and then while that lasts."""
+
+    @abstractmethod
+    def in_our_words(self, error: Exception, doing: str) -> StoreError:
+        """What the driver or the system said, as the store error it means: what happened, where, and what to do."""
+
+    @abstractmethod
+    def last_words(self, db: Connection) -> None:
+        """Let go of the connection of a store that has failed: nothing is written any more."""
+
+
+def backend_at(place: Backend | Path) -> Backend:
+    """Where books are: a path is a SQLite file."""
+    if isinstance(place, Backend):
+        return place
+    from tradekeel.storage.sqlite import Sqlite
+
+    return Sqlite(place)

@@ -1,0 +1,158 @@
+"""Books in a SQLite file: one writer, and readers beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tradekeel.errors import StoreCorrupt
+from tradekeel.storage import backups, files
+from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backups import Doing, Heed
+from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
+
+if TYPE_CHECKING:
+    import aiosqlite
+    from sqlalchemy.engine import Connection as SqlConnection
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tradekeel.errors import StoreError
+
+STEPS_BETWEEN_SIGNS = 1_000_000
+"""Instructions of SQLite's machine between two signs that a migration goes on: some hundredths of a second."""
+
+
+class Sqlite(Backend):
+    """A file."""
+
+    name = "sqlite"
+    label = "SQLite"
+    begin_write: ClassVar[str] = "BEGIN IMMEDIATE"
+    begin_read: ClassVar[str] = "BEGIN"
+    row_number: ClassVar[str] = "rowid"
+    errors = (sqlite3.Error, OSError)
+    sender_errors = (
+        sqlite3.IntegrityError,
+        sqlite3.DataError,  # larger than any row may be
+        sqlite3.InterfaceError,
+        sqlite3.ProgrammingError,  # a type that the driver does not know
+    )
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def dialect(self) -> Dialect:
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.dialect()
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def keep_name(self) -> None:
+        files.sync(self.path.parent)  # the file's name is as durable as its content
+
+    def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        return files.connect(self.path, read_only=read_only)
+
+    def look(self) -> sqlite3.Connection:
+        return files.connect_to_look(self.path)
+
+    def make_durable(self, db: Any) -> None:
+        files.make_durable(db)
+
+    def tables(self, execute: Any) -> set[str]:
+        return {name for (name,) in execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def damage(self, db: Connection, findings_max: int, *, quick: bool = False) -> Iterator[str]:
+        if quick:
+            pages, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
+            if pages * size > CHECKED_AT_START_BYTES_MAX:
+                return
+        for (text,) in db.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check({findings_max})"):
+            if text != "ok":
+                yield str(text)
+
+    def broken_references(self, db: Connection) -> Iterator[str]:
+        for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
+            yield f"{table}, row {rowid}: what it refers to in {parent} does not exist"
+
+    def engine(self) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine
+        from sqlalchemy.pool import StaticPool
+
+        # One connection, in its own thread: questions come one after another.
+        return create_async_engine("sqlite+aiosqlite://", async_creator=self._reading, poolclass=StaticPool)
+
+    async def _reading(self) -> aiosqlite.Connection:
+        import aiosqlite
+
+        connection = await aiosqlite.connect(
+            files.address(self.path, "ro"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1_000
+        )
+        await connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def copy(self, target: Path, progress: Progress | None = None) -> None:
+        files.back_up(self.path, target, progress)
+
+    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
+        return backups.back_up(self.path, version, now_ns, kept, doing, heed)
+
+    def forget_backups(self, kept: int, *, newest: str) -> None:
+        backups.forget_old_backups(self.path, kept, newest=newest)
+
+    @contextmanager
+    def migrating(self, goes_on: Callable[[], object]) -> Iterator[SqlConnection]:
+        from sqlalchemy import create_engine, event
+        from sqlalchemy.pool import StaticPool
+
+        def sign() -> int:
+            goes_on()
+            return 0  # anything else would interrupt the statement
+
+        with closing(self.connect()) as db:
+            db.set_progress_handler(sign, STEPS_BETWEEN_SIGNS)
+            # A rebuilt table would take its referring rows with it; references are checked before the commit instead.
+            db.execute("PRAGMA foreign_keys = OFF")
+            engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            with _as_the_driver_says(), engine.connect() as connection, connection.begin():
+                yield connection
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                if broken is not None:
+                    raise StoreCorrupt(f"the migration would leave rows without what they refer to: {tuple(broken)}")
+
+    def in_our_words(self, error: Exception, doing: str) -> StoreError:
+        assert isinstance(error, sqlite3.Error | OSError)
+        return files.in_our_words(error, self.path, doing)
+
+    def last_words(self, db: Connection) -> None:
+        # SQLite folds the log into the file when the last connection is closed. On a disk that has just failed, the log
+        # may be the only good copy: a connection that cannot write goes last.
+        with suppress(sqlite3.Error), closing(files.connect(self.path, read_only=True)) as last:
+            last.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            db.close()
+        db.close()
+
+
+@contextmanager
+def _as_the_driver_says() -> Iterator[None]:
+    """SQLAlchemy wraps what SQLite says of the disk; whoever opens the file wants to hear it plainly. Our bugs stay bugs."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if isinstance(error.orig, sqlite3.Error) and code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT):
+            raise error.orig from error
+        raise
