@@ -13,9 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, CheckConstraint, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, CheckConstraint, Integer, LargeBinary, Numeric, Text
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.types import Boolean, TypeDecorator, UserDefinedType
 
 from tradekeel.domain.money import plain
 
@@ -34,11 +36,28 @@ Identity = BigInteger().with_variant(Integer(), "sqlite")
 Blob = LargeBinary
 
 
+class _JsonText(UserDefinedType[str]):
+    """PostgreSQL's own type for JSON that stays as it was written."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Its name."""
+        return "JSON"
+
+
 class Coded(TypeDecorator[Any]):
     """A column whose values pass through ``encode`` and ``decode``; None stays NULL."""
 
     impl: Any = Text
     cache_ok = True
+    on_postgresql: Any = None  # the type there, where it is another; it takes and gives the same text
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """The column's type in a database."""
+        if dialect.name == "postgresql" and self.on_postgresql is not None:
+            return dialect.type_descriptor(self.on_postgresql)
+        return super().load_dialect_impl(dialect)
 
     def __init__(self, encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -73,9 +92,10 @@ def json_text(value: Any) -> str:
 
 
 class Money(Coded):
-    """An exact decimal as fixed-point text: the database's own numbers are floats or round."""
+    """An exact decimal: as fixed-point text, where the database's own numbers are floats or round, else as its exact number."""
 
     cache_ok = True
+    on_postgresql = Numeric()
 
     def __init__(self) -> None:
         super().__init__(money_text, Decimal)
@@ -90,6 +110,7 @@ class Json(Coded):
     """JSON values as text."""
 
     cache_ok = True
+    on_postgresql = _JsonText()
 
     def __init__(self) -> None:
         super().__init__(json_text, msgspec.json.decode)
@@ -99,6 +120,7 @@ class Texts(Coded):
     """A tuple of texts, as a JSON list."""
 
     cache_ok = True
+    on_postgresql = _JsonText()
 
     def __init__(self) -> None:
         super().__init__(texts_text, _TEXTS_DECODER.decode)
@@ -126,7 +148,27 @@ class Choice(Coded):
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
-# The cast to a float is for the sign alone, which it keeps; the amount itself stays text.
+
+
+class SignRule(ColumnElement[bool]):
+    """An amount compared with zero. In SQLite the cast to a float is for the sign alone, which it keeps."""
+
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, column: str, rule: str, unless: str = "") -> None:
+        self.column, self.rule = column, rule
+        self.before = f"{unless} OR " if unless else ""
+
+
+@compiles(SignRule)
+def _sign_of_text(element: SignRule, compiler: Any, **_: Any) -> str:
+    return f"{element.before}CAST({element.column} AS REAL) {element.rule}"
+
+
+@compiles(SignRule, "postgresql")
+def _sign_of_number(element: SignRule, compiler: Any, **_: Any) -> str:
+    return f"{element.before}{element.column} {element.rule}"
 
 
 def one_of(column: str, words: Iterable[str]) -> CheckConstraint:
@@ -140,12 +182,12 @@ def one_of(column: str, words: Iterable[str]) -> CheckConstraint:
 
 def not_negative(column: str, unless: str = "") -> CheckConstraint:
     """An amount that is zero or more, except where ``unless`` holds."""
-    return CheckConstraint(_unless(f"CAST({column} AS REAL) >= 0", unless), name=f"{column}_not_negative")
+    return CheckConstraint(SignRule(column, ">= 0", unless), name=f"{column}_not_negative")
 
 
 def positive(column: str, unless: str = "") -> CheckConstraint:
     """An amount above zero, except where ``unless`` holds."""
-    return CheckConstraint(_unless(f"CAST({column} AS REAL) > 0", unless), name=f"{column}_positive")
+    return CheckConstraint(SignRule(column, "> 0", unless), name=f"{column}_positive")
 
 
 def not_empty(column: str) -> CheckConstraint:
@@ -161,7 +203,3 @@ def from_one(column: str) -> CheckConstraint:
 def yes_or_no(column: str) -> CheckConstraint:
     """1 or 0."""
     return CheckConstraint(f"{column} IN (0, 1)", name=f"{column}_flag")
-
-
-def _unless(rule: str, unless: str) -> str:
-    return f"{unless} OR {rule}" if unless else rule

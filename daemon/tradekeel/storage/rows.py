@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import astuple
-from sqlalchemy import Table, and_
+from sqlalchemy import Table, Text, and_, cast
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
@@ -39,7 +39,7 @@ from tradekeel.errors import StoreCorrupt, named
 from tradekeel.storage import tables
 from tradekeel.storage.backend import RESTORE, Backend
 from tradekeel.storage.checksums import metrics_crc
-from tradekeel.storage.columns import Coded, Money, money_text
+from tradekeel.storage.columns import Coded, Json, Money, Texts, money_text
 
 RowT = TypeVar("RowT", bound=Struct)
 Values = Sequence[Any]
@@ -170,12 +170,20 @@ def _upsert(mapping: Mapping[Any], dialect: Dialect) -> Insert:
     table, fixed = mapping.table, IDENTITY[mapping.row_type]
     statement = postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
     changing = [name for name in mapping.columns if name not in fixed and name not in mapping.key_columns]
-    same = [table.c[name].is_not_distinct_from(statement.excluded[name]) for name in fixed]
+    same = [
+        _compared(table.c[name], dialect).is_not_distinct_from(_compared(statement.excluded[name], dialect))
+        for name in fixed
+    ]
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={name: statement.excluded[name] for name in changing},
         where=and_(*same) if same else None,
     )
+
+
+def _compared(column: Any, dialect: Dialect) -> Any:
+    """A column that can be compared: PostgreSQL knows no equality of JSON."""
+    return cast(column, Text) if dialect.name == "postgresql" and isinstance(column.type, Json | Texts) else column
 
 
 def _sql(statement: Insert, columns: Sequence[str], dialect: Dialect) -> str:

@@ -42,6 +42,7 @@ from tradekeel.storage.columns import (
     Json,
     Money,
     Nanoseconds,
+    SignRule,
     Texts,
     from_one,
     not_empty,
@@ -346,7 +347,7 @@ orders = Table(
     not_negative("quantity", unless="status = 'denied'"),
     not_negative("filled_quantity"),
     CheckConstraint(
-        "status NOT IN ('filled', 'partially_filled') OR CAST(filled_quantity AS REAL) > 0", name="filled_some"
+        SignRule("filled_quantity", "> 0", "status NOT IN ('filled', 'partially_filled')"), name="filled_some"
     ),
     CheckConstraint("attempt >= 0", name="attempt_not_negative"),
     Index(None, "execution", "created_ns"),

@@ -125,7 +125,7 @@ def upgrade() -> None:
         sa.CheckConstraint("fill_id <> ''", name=op.f("ck_fills_fill_id_not_empty")),
         sa.CheckConstraint("liquidity = 'maker' OR liquidity = 'taker'", name=op.f("ck_fills_liquidity_word")),
         sa.CheckConstraint("side = 'buy' OR side = 'sell'", name=op.f("ck_fills_side_word")),
-        sa.CheckConstraint("CAST(quantity AS REAL) > 0", name=op.f("ck_fills_quantity_positive")),
+        sa.CheckConstraint(c.SignRule("quantity", "> 0"), name=op.f("ck_fills_quantity_positive")),
         sa.ForeignKeyConstraint(["execution"], ["executions.execution"], name=op.f("fk_fills_execution")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fills")),
         sa.UniqueConstraint(
@@ -399,15 +399,19 @@ def upgrade() -> None:
             "status <> 'CLOSED' OR (exit_reason IS NOT NULL AND exit_time_ns IS NOT NULL)",
             name=op.f("ck_trades_closed_why"),
         ),
-        sa.CheckConstraint("status = 'FAILED' OR CAST(quantity AS REAL) > 0", name=op.f("ck_trades_quantity_positive")),
+        sa.CheckConstraint(
+            c.SignRule("quantity", "> 0", "status = 'FAILED'"), name=op.f("ck_trades_quantity_positive")
+        ),
         sa.CheckConstraint(
             ("status = 'PENDING' OR status = 'OPEN' OR status = 'CLOSING' OR status = 'CLOSED' OR status = 'FAILED'"),
             name=op.f("ck_trades_status_word"),
         ),
         sa.CheckConstraint("trade_id <> ''", name=op.f("ck_trades_trade_id_not_empty")),
-        sa.CheckConstraint("CAST(entered_quantity AS REAL) >= 0", name=op.f("ck_trades_entered_quantity_not_negative")),
-        sa.CheckConstraint("CAST(exited_quantity AS REAL) >= 0", name=op.f("ck_trades_exited_quantity_not_negative")),
-        sa.CheckConstraint("CAST(margin AS REAL) >= 0", name=op.f("ck_trades_margin_not_negative")),
+        sa.CheckConstraint(
+            c.SignRule("entered_quantity", ">= 0"), name=op.f("ck_trades_entered_quantity_not_negative")
+        ),
+        sa.CheckConstraint(c.SignRule("exited_quantity", ">= 0"), name=op.f("ck_trades_exited_quantity_not_negative")),
+        sa.CheckConstraint(c.SignRule("margin", ">= 0"), name=op.f("ck_trades_margin_not_negative")),
         sa.CheckConstraint("exits_at_venue IN (0, 1)", name=op.f("ck_trades_exits_at_venue_flag")),
         sa.ForeignKeyConstraint(
             ["execution", "strategy"],
@@ -475,7 +479,7 @@ def upgrade() -> None:
         sa.CheckConstraint("purpose = 'entry' OR purpose = 'exit'", name=op.f("ck_orders_purpose_word")),
         sa.CheckConstraint("side = 'buy' OR side = 'sell'", name=op.f("ck_orders_side_word")),
         sa.CheckConstraint(
-            "status = 'denied' OR CAST(quantity AS REAL) >= 0", name=op.f("ck_orders_quantity_not_negative")
+            c.SignRule("quantity", ">= 0", "status = 'denied'"), name=op.f("ck_orders_quantity_not_negative")
         ),
         sa.CheckConstraint(
             (
@@ -487,7 +491,7 @@ def upgrade() -> None:
             name=op.f("ck_orders_status_word"),
         ),
         sa.CheckConstraint(
-            "status NOT IN ('filled', 'partially_filled') OR CAST(filled_quantity AS REAL) > 0",
+            c.SignRule("filled_quantity", "> 0", "status NOT IN ('filled', 'partially_filled')"),
             name=op.f("ck_orders_filled_some"),
         ),
         sa.CheckConstraint(
@@ -498,7 +502,7 @@ def upgrade() -> None:
             ("type = 'market' OR type = 'limit' OR type = 'stop' OR type = 'stop_limit' OR type = 'trailing_stop'"),
             name=op.f("ck_orders_type_word"),
         ),
-        sa.CheckConstraint("CAST(filled_quantity AS REAL) >= 0", name=op.f("ck_orders_filled_quantity_not_negative")),
+        sa.CheckConstraint(c.SignRule("filled_quantity", ">= 0"), name=op.f("ck_orders_filled_quantity_not_negative")),
         sa.CheckConstraint("attempt >= 0", name=op.f("ck_orders_attempt_not_negative")),
         sa.CheckConstraint("reduce_only IN (0, 1)", name=op.f("ck_orders_reduce_only_flag")),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,204 @@
+"""Where books are on a PostgreSQL server, and how one connects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import psycopg
+from msgspec import Struct
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from tradekeel.errors import InputError
+from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.postgres.connection import Impatient, PostgresConnection, as_text
+from tradekeel.storage.postgres.words import in_our_words
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection as SqlConnection
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tradekeel.errors import StoreError
+    from tradekeel.storage.backups import Doing, Heed
+    from tradekeel.storage.files import Progress
+
+SCHEMA = "trading"
+APPLICATION = "tradekeel"
+MIGRATION_LOCK = 0x7472_6164_696E_6700  # "trading": one migration at a time, whoever runs it
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How long is waited for the server, and how many connections readers may have."""
+
+    connect_timeout_s: float = 5.0
+    statement_timeout_s: float = 5.0
+    pool_size: int = 10
+    pool_overflow: int = 20
+
+
+class Postgres(Backend):
+    """A database on a server, by its URL: ``postgresql://user:password@host:port/database``."""
+
+    name = "postgresql"
+    label = "PostgreSQL"
+    begin_write: ClassVar[str] = "BEGIN"
+    begin_read: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    # Where a row version lies. It stays there as long as a transaction can see it.
+    row_number: ClassVar[str] = "((ctid::text::point)[0] * 65536 + (ctid::text::point)[1])::bigint"
+    errors = (psycopg.Error, OSError)
+    sender_errors = (psycopg.IntegrityError, psycopg.DataError)
+
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
+        """InputError for a URL that is none."""
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise InputError(f"not the URL of a database; allowed: {_SHAPE}") from None
+        if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
+            raise InputError(f"{parsed.render_as_string(hide_password=True)}: allowed is {_SHAPE}")
+        self._url = parsed.set(drivername="postgresql")
+        self._limits = limits or Limits()
+
+    def __str__(self) -> str:
+        shown = self._url.set(password=None, query={})
+        return shown.render_as_string()
+
+    @property
+    def described(self) -> str:
+        return str(self)
+
+    @property
+    def dialect(self) -> Dialect:
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]  # theirs
+
+    def exists(self) -> bool:
+        return True  # only asking the server would tell
+
+    def keep_name(self) -> None:
+        """The server has done it."""
+
+    # --- connections -------------------------------------------------------------------------------------------------------
+
+    def connect(self, *, read_only: bool = False) -> PostgresConnection:
+        raw = Impatient.connect(self._conninfo(), autocommit=True, **self._arguments(read_only))
+        raw.patience_s = self._limits.statement_timeout_s + 1.0  # the server's own limit comes first
+        as_text(raw)
+        return PostgresConnection(raw)
+
+    def _conninfo(self) -> str:
+        return self._url.render_as_string(hide_password=False)
+
+    def _arguments(self, read_only: bool) -> dict[str, Any]:
+        timeout_ms = round(self._limits.statement_timeout_s * 1_000)
+        settings = {
+            "search_path": SCHEMA,
+            "statement_timeout": str(timeout_ms),
+            "lock_timeout": str(timeout_ms),
+            "timezone": "UTC",
+            "default_transaction_read_only": "on" if read_only else "off",
+        }
+        return {
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "connect_timeout": max(2, round(self._limits.connect_timeout_s)),  # the driver waits for no less
+            "application_name": APPLICATION,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": timeout_ms + 1_000,
+        }
+
+    def engine(self) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        return create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=self._reading,
+            pool_size=self._limits.pool_size,
+            max_overflow=self._limits.pool_overflow,
+            pool_timeout=self._limits.connect_timeout_s,
+            pool_pre_ping=True,  # a server that was started again has forgotten the connections
+        )
+
+    async def _reading(self) -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(self._conninfo(), **self._arguments(read_only=True))
+        as_text(connection)
+        return connection
+
+    def make_durable(self, db: Connection) -> None:
+        # The server may acknowledge commits before they are on its disk, if it was set so; references it always enforces.
+        if db.execute("SHOW synchronous_commit").fetchone()[0] in ("off", "local"):
+            db.execute("SET synchronous_commit = on")
+
+    def last_words(self, db: Connection) -> None:
+        with suppress(*self.errors):
+            db.close()
+
+    # --- what is there -----------------------------------------------------------------------------------------------------
+
+    def tables(self, execute: Any) -> set[str]:
+        found = execute(
+            "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = 'trading' AND c.relkind IN ('r', 'p')"
+        )
+        return {name for (name,) in found}
+
+    def damage(self, db: Connection, findings_max: int, *, quick: bool = False) -> Iterator[str]:
+        return iter(())  # the server looks after its pages; what is in the rows has checksums of its own
+
+    def broken_references(self, db: Connection) -> Iterator[str]:
+        found = db.execute(
+            "SELECT c.conrelid::regclass::text, c.conname FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
+            "ON n.oid = c.connamespace WHERE n.nspname = 'trading' AND NOT c.convalidated"
+        )
+        for table, constraint in found:
+            yield f"{table}: the rows were never held to {constraint}"
+
+    # --- migrations --------------------------------------------------------------------------------------------------------
+
+    def copy(self, target: Path, progress: Progress | None = None) -> None:
+        raise InputError(f"{self}: use pg_dump for a copy of a PostgreSQL database")
+
+    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
+        return None
+
+    def forget_backups(self, kept: int, *, newest: str) -> None:
+        """There are none."""
+
+    @contextmanager
+    def migrating(self, goes_on: Callable[[], object]) -> Iterator[SqlConnection]:
+        from sqlalchemy import create_engine, text
+        from sqlalchemy.exc import DBAPIError
+        from sqlalchemy.pool import NullPool
+
+        engine = create_engine("postgresql+psycopg://", creator=self._migrating_raw, poolclass=NullPool)
+        try:
+            with engine.connect() as connection, connection.begin():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+                goes_on()
+                yield connection
+                goes_on()
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
+                raise error.orig from error
+            raise
+
+    def _migrating_raw(self) -> psycopg.Connection[Any]:
+        arguments = self._arguments(read_only=False)
+        # A table of millions of rows takes its time; only a lock that somebody else holds is not waited for.
+        arguments["options"] += " -c statement_timeout=0"
+        raw = psycopg.connect(self._conninfo(), **arguments)
+        as_text(raw)
+        return raw
+
+    def in_our_words(self, error: Exception, doing: str) -> StoreError:
+        return in_our_words(error, str(self), doing)
+
+
+_SHAPE = "postgresql://user:password@host:port/database"
