@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
-from tradekeel.bootstrap.books import books_in
+from tradekeel.bootstrap.books import books_of
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
@@ -54,14 +55,18 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings.extend(Finding("configuration", True, text, warning=True) for text in plan.config.warnings)
     disk = _found("state directory", lambda: _state_dir(plan.config.state_dir))
     findings.append(disk)
-    if disk.ok:
-        findings.append(_found("books", lambda: _books(StateDir(plan.config.state_dir))))
+    statedir = StateDir(plan.config.state_dir)
+    books = _books_to_look_at(plan, statedir) if disk.ok else None
+    if isinstance(books, Finding):
+        findings.append(books)
+    elif books is not None:
+        findings.append(_found("books", partial(_books, books, statedir)))
     feeds: dict[str, Looked] = run_loop(_outside, plan, use_uvloop=False)
     findings.extend(looked.finding for looked in feeds.values())
-    if disk.ok:
-        statedir = StateDir(plan.config.state_dir)
+    if isinstance(books, Backend):
         known = {a.config.name: feeds[a.config.feed].fingerprint for a in plan.accounts}
-        found = outlook(plan.accounts, statedir, {name: data for name, data in known.items() if data is not None})
+        fingerprints = {name: data for name, data in known.items() if data is not None}
+        found = outlook(plan.accounts, statedir, books, fingerprints)
         for account in plan.accounts:
             findings.extend(_account(plan, account, statedir, found))
         findings.extend(_refused(name, text) for name, text in found.problems if name not in known)
@@ -111,8 +116,20 @@ def _state_dir(path: Path) -> str:
     return f"{path} is writable" if there == path else f"{path} can be made"
 
 
-def _books(statedir: StateDir) -> str:
-    books = books_in(statedir)
+def _books_to_look_at(plan: Plan, statedir: StateDir) -> Backend | Finding:
+    """Where they are, or why they are not looked at: whoever checks a configuration need not have its secrets."""
+    storage = plan.config.storage
+    if storage.password is not None:
+        return Finding(
+            "books", True, f"{storage.url}: not looked at, because the password is the daemon's to read", warning=True
+        )
+    try:
+        return books_of(storage, statedir)
+    except InputError as error:
+        return Finding("books", False, str(error), ExitCode.BAD_USAGE)
+
+
+def _books(books: Backend, statedir: StateDir) -> str:
     if not books.exists():
         return "none yet: the first run makes them"
     nobody_there = statedir.holder() is None

@@ -8,7 +8,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.domain.records import STARTED_FRESH
 from tradekeel.errors import ConfigError
@@ -31,13 +30,18 @@ class Outlook(Struct, frozen=True):
 
 
 def outlook(
-    accounts: Sequence[AccountPlan], statedir: StateDir, fingerprints: Mapping[str, str], *, fresh: bool = False
+    accounts: Sequence[AccountPlan],
+    statedir: StateDir,
+    books: Backend,
+    fingerprints: Mapping[str, str],
+    *,
+    fresh: bool = False,
 ) -> Outlook:
     """What would refuse a start of these accounts, and who would begin anew. Looks, and changes nothing.
 
     ``fingerprints`` say by account what data its feed has, "" of a live one. Of an account that is not in there nobody knows.
     """
-    books, names = books_in(statedir), [account.config.name for account in accounts]
+    names = [account.config.name for account in accounts]
     anew = frozenset(names if fresh else _changed_and_untouched(books, fingerprints))
     forgotten = anew | frozenset(begun_anew(books))
     going_on = [account for account in accounts if account.config.name not in forgotten]

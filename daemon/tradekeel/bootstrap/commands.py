@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from tradekeel.actors.control import OUTCOMES
 from tradekeel.bootstrap import desk
-from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.checks import accounts_in, latched_accounts
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.early import WAKE_SIGNAL
@@ -174,7 +173,7 @@ def release(place: Place, account: str | None, reason: str, by: str, timeout_s: 
     place.statedir.mend()
     mine = Desk(place.statedir)
     _overtake(place, desk.KILL, account)
-    latched = [name for name in latched_accounts(books_in(place.statedir)) if account in (None, name)]
+    latched = [name for name in latched_accounts(place.where) if account in (None, name)]
     mine.release_later(scope, latched, reason, by)
     try:  # one that has started since then may have read the latch files before they were gone
         return send(place, desk.RELEASE, arguments, timeout_s)
@@ -211,7 +210,7 @@ def check_account(place: Place, account: str | None) -> None:
 def _known_accounts(place: Place) -> set[str]:
     """What the files say, also where a configuration is broken otherwise."""
     known = {path.stem for path in place.statedir.latches.glob("*.json")} - {SCOPE_ALL}
-    known.update(accounts_in(books_in(place.statedir)))
+    known.update(accounts_in(place.where))
     if place.config is not None:
         try:
             tables = read_table(place.config).get("accounts")

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
 from tradekeel.errors import InputError
@@ -23,7 +22,7 @@ def upgrade(place: Place) -> list[dict[str, Any]]:
     statedir = place.statedir
     statedir.lock()
     try:
-        with Store.open(books_in(statedir), now_ns=SystemClock().now_ns()) as store:
+        with Store.open(place.where, now_ns=SystemClock().now_ns()) as store:
             return [plain_row(migration) for migration in store.migrations]
     finally:
         statedir.release()

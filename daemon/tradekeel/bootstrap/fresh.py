@@ -6,25 +6,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tradekeel.bootstrap.books import books_in
 from tradekeel.bootstrap.checks import begun_anew
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.statedir import StateDir
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.store import Store
 
 
-def forget_paper(accounts: Sequence[AccountPlan], statedir: StateDir, open_store: Callable[[], Store]) -> None:
+def forget_paper(
+    accounts: Sequence[AccountPlan], statedir: StateDir, books: Backend, open_store: Callable[[], Store]
+) -> None:
     """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
-    if books_in(statedir).exists():
+    if books.exists():
         with open_store() as store:
             close_executions(store, [account.config.name for account in accounts])
     _remove_ledgers(accounts, statedir)
 
 
-def finish_forgetting(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
+def finish_forgetting(accounts: Sequence[AccountPlan], statedir: StateDir, books: Backend) -> None:
     """A process may have died between the two halves of :func:`forget_paper`: its books say that it had begun."""
-    forgotten = set(begun_anew(books_in(statedir)))
+    forgotten = set(begun_anew(books))
     _remove_ledgers([account for account in accounts if account.config.name in forgotten], statedir)
 
 

@@ -17,7 +17,7 @@ from loguru import logger
 from msgspec import Struct
 
 from tradekeel import logs
-from tradekeel.bootstrap.books import books_in
+from tradekeel.bootstrap.books import books_of
 from tradekeel.bootstrap.daemon import Ran, run_to_the_end
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import explain, save_traceback
@@ -115,7 +115,8 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) 
         return ExitCode.DONE
     try:
         accounts = read_summaries(
-            books_in(StateDir(plan.config.state_dir)), [account.config.name for account in plan.accounts]
+            books_of(plan.config.storage, StateDir(plan.config.state_dir)),
+            [account.config.name for account in plan.accounts],
         )
     except StoreCorrupt as error:  # the process would have gone on, and the next one may not
         return fail(error, plan.config.state_dir, tell=_tell_log)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +25,7 @@ from tradekeel.errors import InputError, StoreError, StoreUnavailable
 from tradekeel.statedir import StateDir, refuse_no_data
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.schema import version_of
+from tradekeel.storage.sqlite import Sqlite
 
 DEFAULT_VARIABLE = "TRADEKEEL_CONFIG"
 SEARCHED = (Path(), Path("config"))
@@ -37,6 +39,8 @@ class Place(Struct, frozen=True):
     state_dir: Path
     config: Path | None  # None: only the state directory was named
     problems: tuple[str, ...] = ()  # why its file does not say where the state lies: ``state_dir`` is a guess then
+    storage: Mapping[str, Any] = {}  # as it is written there
+    environ: Mapping[str, str] = {}
 
     @property
     def statedir(self) -> StateDir:
@@ -78,14 +82,15 @@ class Place(Struct, frozen=True):
     @property
     def where(self) -> Backend:
         """Where its books are, whether there are any or not."""
-        return books_in(self.statedir)
+        return books_in(self.storage, self.statedir, self.environ, shown_path(self.config or self.state_dir))
 
     def books(self) -> Backend:
         """The books; InputError where there are none yet."""
         if not self.has_books:
             raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
-        refuse_no_data(self.statedir.books)
         books = self.where
+        if isinstance(books, Sqlite):
+            refuse_no_data(books.path)
         if not _has_schema(books):
             raise InputError(
                 f"the books in {self.state_dir} are not made yet, because a start was interrupted or is under way: "
@@ -122,7 +127,7 @@ def find_place(target: str | None, state: Path | None, environ: Mapping[str, str
     if state is not None:
         if target is not None:
             raise InputError(f"name either {target} or --state, not both")
-        return Place(state.absolute(), None)
+        return Place(state.absolute(), None, environ=environ)
     chosen = target or environ.get(DEFAULT_VARIABLE)
     if chosen:
         return place_of(config_path(chosen), environ)
@@ -172,7 +177,13 @@ def _described(path: Path, environ: Mapping[str, str]) -> Place:
     if config is None:
         raise ConfigError(problems, shown_path(path))
     named = msgspec.structs.replace(config, name=config.name or path.stem)
-    return Place(state_dir_of(named, path, environ), path.absolute())
+    storage = table.get("storage", {})
+    return Place(
+        state_dir_of(named, path, environ),
+        path.absolute(),
+        storage=storage if isinstance(storage, dict) else {},
+        environ=environ,
+    )
 
 
 def _only_one(environ: Mapping[str, str]) -> Place:

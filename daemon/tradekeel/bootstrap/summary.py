@@ -5,6 +5,7 @@ Sums are computed in Decimal, from columns alone: a stop must not wait for whole
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -142,7 +143,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
         attribution = realised - gross
         other = balance - opening - pnl - attribution
     orders = db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
-    refused = {(status, code): count for status, code, count in db.execute(_REFUSED, (row.execution,))}
+    denied, rejected = _refused(db, row)
     return AccountSummary(
         account=row.account,
         execution=row.execution,
@@ -150,8 +151,8 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
         status=row.status,
         currency=row.currency,
         orders=orders,
-        denied={code: count for (status, code), count in refused.items() if status == OrderStatus.DENIED},
-        rejected=sum(count for (status, _), count in refused.items() if status == OrderStatus.REJECTED),
+        denied=denied,
+        rejected=rejected,
         trades_open=opened,
         trades_closed=closed,
         trades_won=won,
@@ -173,11 +174,20 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
 
 _FAILED = "SELECT strategy, status_reason FROM strategies WHERE execution = ? AND status = 'failed' ORDER BY strategy"
 
-# A denial's reason is its code, a colon and a sentence.
-_REFUSED = """
-    SELECT status, CASE status WHEN 'denied' THEN substr(status_reason, 1, instr(status_reason, ':') - 1) ELSE '' END, count(*)
-    FROM orders WHERE execution = ? AND status IN ('denied', 'rejected') GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
-"""
+
+def _refused(db: Connection, row: ExecutionRow) -> tuple[dict[str, int], int]:
+    """Orders that the gate denied, by the code of the reason, the most frequent first; and how many the venue rejected."""
+    denied: Counter[str] = Counter()
+    rejected = 0
+    for status, reason in db.execute(
+        "SELECT status, status_reason FROM orders WHERE execution = ? AND status IN ('denied', 'rejected')",
+        (row.execution,),
+    ):
+        if status == OrderStatus.REJECTED:
+            rejected += 1
+        else:
+            denied[reason.partition(":")[0]] += 1  # a denial's reason is its code, a colon and a sentence
+    return dict(sorted(denied.items(), key=lambda entry: (-entry[1], entry[0]))), rejected
 
 
 def refusals(denied: Mapping[str, int], rejected: int) -> str:

@@ -20,7 +20,7 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
-from tradekeel.bootstrap.books import books_in
+from tradekeel.bootstrap.books import books_of
 from tradekeel.bootstrap.checks import (
     other_balance,
     outlook,
@@ -50,6 +50,7 @@ from tradekeel.runtime.supervisor import Supervisor
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.sqlite import InMemory
 from tradekeel.storage.store import Store
 from tradekeel.strategies.core import StrategistCore, StrategySettings
 from tradekeel.strategies.saving import decode_execution_state
@@ -100,6 +101,7 @@ class Builder:
         self.reload = reload
         self.alive_every_s = alive_every_s
         self.effort = Effort(system.clock)
+        self._books = books_of(plan.config.storage, statedir)
         self._fresh = fresh
         self._stop_asked = stop_asked
         self._on_stop_command = on_stop_command
@@ -123,12 +125,15 @@ class Builder:
 
     def _prepare(self) -> None:
         accounts = self.plan.accounts
+        if isinstance(self._books, InMemory):
+            self._books.forget()
+            logger.warning("the books are in memory: whatever ends this process, nothing of them is left")
         with self.effort.under_way():
             fingerprints = {account.config.name: self._info(account).fingerprint for account in accounts}
             # All that refuses a start comes before anything that cannot be taken back.
-            found = outlook(accounts, self.statedir, fingerprints, fresh=self._fresh)
+            found = outlook(accounts, self.statedir, self._books, fingerprints, fresh=self._fresh)
             found.refuse(str(self.plan.config.source))
-            finish_forgetting(accounts, self.statedir)
+            finish_forgetting(accounts, self.statedir, self._books)
             self._begin_anew([account for account in accounts if account.config.name in found.anew])
         for account in accounts:
             warning = other_balance(account, self.statedir)
@@ -146,7 +151,7 @@ class Builder:
                     "{}: its data has changed, and it has not traded yet: it begins anew", name
                 )
         if accounts:
-            forget_paper(accounts, self.statedir, self._open_store)
+            forget_paper(accounts, self.statedir, self._books, self._open_store)
 
     def _reading(self, path: str, done: int, size: int) -> None:
         """A piece of a feed's data has been read, to tell whether it is the data that was there before."""
@@ -195,7 +200,7 @@ class Builder:
     def _open_store(self) -> Store:
         storage = self.plan.config.storage
         store = Store.open(
-            books_in(self.statedir),
+            self._books,
             now_ns=self.system.clock.now_ns(),
             point=point,
             checkpoints_kept=storage.checkpoints_kept,
@@ -239,7 +244,7 @@ class Builder:
             stop_timeout_s=daemon.stop_timeout_s,
             watchdog_every_s=daemon.stall_limit_s / 2,
             alive_every_s=self.alive_every_s,
-            books=books_in(self.statedir).described,
+            books=self._books.described,
         )
 
     def _control(self) -> Control:

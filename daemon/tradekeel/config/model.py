@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
@@ -114,9 +115,35 @@ class LoggingConfig(Struct, frozen=True, kw_only=True):
     files_kept: Annotated[int, Meta(ge=1, le=1_000)] = 5
 
 
-class StorageConfig(Struct, frozen=True, kw_only=True):
-    """The books on disk."""
+def _check_database(text: str) -> None:
+    """The URL of a PostgreSQL database, without a password in it. Raises InputError."""
+    if not text:
+        return
+    allowed = "allowed: postgresql://user@host:5432/database"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise InputError(f"found no URL ({error}), {allowed}") from None
+    if parts.password is not None:
+        raise InputError(f"a password stands in it (it was not read); put it into storage.password, {allowed}")
+    if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:  # "/" and a name
+        raise InputError(f"found {quoted(text)}, {allowed}")
 
+
+DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_database})]
+
+
+class StorageConfig(Struct, frozen=True, kw_only=True):
+    """The books: in a file of the state directory, on a PostgreSQL server, or in memory."""
+
+    enabled: bool = True  # false: in memory, and nothing outlives the process
+    url: DatabaseUrl = ""  # empty: a SQLite file in the state directory
+    password: Secret | None = None  # of the user in the URL
+    connect_timeout_s: Annotated[float, Meta(ge=1, le=60)] = 5.0
+    statement_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 5.0
+    pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    pool_overflow: Annotated[int, Meta(ge=0, le=1_000)] = 20
     checkpoint_every_s: Seconds = 5.0
     snapshot_schedule: Schedule = 60.0  # performance snapshots
     commit_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000

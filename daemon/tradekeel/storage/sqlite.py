@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradekeel.errors import StoreCorrupt
@@ -142,6 +143,21 @@ class Sqlite(Backend):
             last.execute("SELECT count(*) FROM sqlite_master").fetchone()
             db.close()
         db.close()
+
+
+class InMemory(Sqlite):
+    """A file on a file system in memory: nothing of it outlives the machine's next start, nor :meth:`forget`."""
+
+    name = "memory"
+
+    @property
+    def described(self) -> str:
+        return "memory (nothing is kept)"
+
+    def forget(self) -> None:
+        """Begin with nothing, in a folder that only this user can look into."""
+        rmtree(self.path.parent, ignore_errors=True)
+        self.path.parent.mkdir(mode=0o700)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tradekeel.bootstrap.plan import read_plan
 from tradekeel.errors import ConfigError, ExitCode
 from tradekeel.runtime.loop import BlockingWorker
 from tradekeel.statedir import StateDir
+from tradekeel.storage.sqlite import Sqlite
 from tradekeel.venues.paper import PaperLedger, PaperVenue
 
 
@@ -189,8 +190,9 @@ def test_what_a_paper_account_cannot_change_is_refused_before_anything_is_starte
     assert wrong(findings)[0].startswith(f"account one: {problem}")
     assert "--fresh" in wrong(findings)[0]
     plan = read_plan(tmp_path / "config.toml", {})
+    statedir = StateDir(plan.config.state_dir)
     with pytest.raises(ConfigError, match=problem):
-        outlook(plan.accounts, StateDir(plan.config.state_dir), {}).refuse("config.toml")
+        outlook(plan.accounts, statedir, Sqlite(statedir.books), {}).refuse("config.toml")
 
 
 def test_books_of_a_newer_version_end_it_as_they_end_a_run(tmp_path: Path, empty_books: Path) -> None:

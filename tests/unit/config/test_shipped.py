@@ -146,7 +146,7 @@ def plain(value: Any) -> Any:
 def test_what_is_shown_behind_a_number_sign_is_right_too(tmp_path: Path) -> None:
     # Options that exclude each other stay as they are.
     excluded = re.compile(
-        r"# (ticks|kind|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|token)\b"
+        r"# (ticks|kind|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|token|password)\b"
     )
     text = (FOLDER / "complete.toml").read_text(encoding="utf-8")
     lines = [

@@ -1,5 +1,5 @@
 """Books on a PostgreSQL server, in a schema of their own (``trading``)."""
 
-from tradekeel.storage.postgres.backend import SCHEMA, Postgres
+from tradekeel.storage.postgres.backend import SCHEMA, Limits, Postgres
 
-__all__ = ["SCHEMA", "Postgres"]
+__all__ = ["SCHEMA", "Limits", "Postgres"]

@@ -52,7 +52,7 @@ class Postgres(Backend):
     errors = (psycopg.Error, OSError)
     sender_errors = (psycopg.IntegrityError, psycopg.DataError)
 
-    def __init__(self, url: str, limits: Limits | None = None) -> None:
+    def __init__(self, url: str, limits: Limits | None = None, *, password: str | None = None) -> None:
         """InputError for a URL that is none."""
         try:
             parsed = make_url(url)
@@ -60,7 +60,7 @@ class Postgres(Backend):
             raise InputError(f"not the URL of a database; allowed: {_SHAPE}") from None
         if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
             raise InputError(f"{parsed.render_as_string(hide_password=True)}: allowed is {_SHAPE}")
-        self._url = parsed.set(drivername="postgresql")
+        self._url = parsed.set(drivername="postgresql", password=password or parsed.password)
         self._limits = limits or Limits()
 
     def __str__(self) -> str:
