@@ -19,6 +19,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers import fixtures
+from tests.servers.fixtures import (  # noqa: F401 - pytest finds them here
+    own_postgres,
+    own_redis,
+    postgres_server,
+    postgres_url,
+    proxy_before,
+    redis_server,
+    redis_url,
+    servers_folder,
+)
+
 ROOT = Path(__file__).parent.parent
 PROFILES = ("dev", "ci", "campaign")
 PROFILE = os.environ.get("TRADEKEEL_PROFILE", "dev")
@@ -56,7 +68,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder, and those that read recorded data."""
+    """Mark each test by its folder, and those that read recorded data or need a server."""
     for item in items:
         try:
             folder = item.path.relative_to(ROOT / "tests").parts[0]
@@ -64,8 +76,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if folder in KIND_OF_FOLDER:
             item.add_marker(KIND_OF_FOLDER[folder])
-        if "data_dir" in getattr(item, "fixturenames", ()):
+        used = set(getattr(item, "fixturenames", ()))
+        if "data_dir" in used:
             item.add_marker("needs_data")
+        for marker in fixtures.markers_of(used):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")
