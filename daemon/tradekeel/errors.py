@@ -15,6 +15,7 @@ and what *nobody knows*::
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
+    │   │   ├── LeaseLost             another daemon has taken over our accounts
     │   │   └── GroupRefused          a constraint refused one commit group: a bug in its sender
     │   └── Defect                    an invariant of ours does not hold: crash
     │       └── IllegalTransition     a state machine was given an event its state does not allow
@@ -137,6 +138,12 @@ class StoreTooNew(StoreError):
     """The store was written by a newer Tradekeel; an older one must not touch it."""
 
     category = ErrorCategory.VALIDATION
+
+
+class LeaseLost(StoreError):
+    """Another daemon has taken over our accounts: nothing more may be written or sent here."""
+
+    category = ErrorCategory.CRITICAL
 
 
 class GroupRefused(StoreError):

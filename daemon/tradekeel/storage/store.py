@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from msgspec import Struct
 
@@ -39,6 +39,9 @@ CHECKPOINTS_KEPT = 5
 
 Point = Callable[[str], None]
 CommitResult = Written | GroupRefused
+Mark = Callable[[Connection], object]
+Approve = Callable[[Sequence[CommitResult]], object]
+T = TypeVar("T")
 
 
 class SavedCheckpoint(NamedTuple):
@@ -132,39 +135,59 @@ class Store:
 
     # --- writing -------------------------------------------------------------------------------------------------------
 
-    def commit(self, groups: Sequence[Group]) -> list[CommitResult]:
+    def commit(
+        self, groups: Sequence[Group], *, mark: Mark | None = None, approve: Approve | None = None
+    ) -> list[CommitResult]:
         """Make the groups durable in one transaction; one result for each, in order.
 
         A group that a constraint refuses is rolled back alone and its place holds the GroupRefused. StoreUnavailable
-        means that nothing of the batch is known to be durable, and that this store is done for.
+        means that nothing of the batch is known to be durable, and that this store is done for. ``mark`` writes something of its
+        own first, ``approve`` sees the results before they are durable; what either raises takes all of it back.
         """
         if self._poison is not None:
             raise StoreUnavailable(f"{self.backend}: not written, because the store failed before: {self._poison}")
-        if not groups:
+        if not groups and mark is None:
             return []
         try:
             try:
-                return self._commit_together(groups)
+                return self._commit_together(groups, mark, approve)
             except self._senders:
                 self._db.rollback()
-                return self._commit_apart(groups)
+                return self._commit_apart(groups, mark, approve)
         except BaseException as error:
             self._fail(error)
             if isinstance(error, self.backend.errors):
                 raise self.backend.in_our_words(error, "committing") from error
             raise
 
-    def _commit_together(self, groups: Sequence[Group]) -> list[CommitResult]:
+    def within(self, work: Callable[[Connection], T]) -> T:
+        """Do something that is no group in a transaction of its own. StoreUnavailable as with :meth:`commit`."""
+        if self._poison is not None:
+            raise StoreUnavailable(f"{self.backend}: not written, because the store failed before: {self._poison}")
+        try:
+            self._db.execute(self.backend.begin_write)
+            result = work(self._db)
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._fail(error)
+            if isinstance(error, self.backend.errors):
+                raise self.backend.in_our_words(error, "writing") from error
+            raise
+        return result
+
+    def _commit_together(
+        self, groups: Sequence[Group], mark: Mark | None, approve: Approve | None
+    ) -> list[CommitResult]:
         batch = Batch(groups, self._kept, self.backend)
-        self._begin()
+        self._begin(mark)
         results: list[CommitResult] = list(batch.write(self._db, lambda: self._point("store.in_transaction")))
         self._prune(batch)
-        self._end()
+        self._end(results, approve)
         return results
 
-    def _commit_apart(self, groups: Sequence[Group]) -> list[CommitResult]:
+    def _commit_apart(self, groups: Sequence[Group], mark: Mark | None, approve: Approve | None) -> list[CommitResult]:
         results: list[CommitResult] = []
-        self._begin()
+        self._begin(mark)
         for group in groups:
             self._db.execute("SAVEPOINT one_group")
             try:
@@ -175,13 +198,17 @@ class Store:
                 self._db.execute("ROLLBACK TO one_group")
                 results.append(_refused(group, error))
             self._db.execute("RELEASE one_group")
-        self._end()
+        self._end(results, approve)
         return results
 
-    def _begin(self) -> None:
+    def _begin(self, mark: Mark | None) -> None:
         self._db.execute(self.backend.begin_write)
+        if mark is not None:
+            mark(self._db)
 
-    def _end(self) -> None:
+    def _end(self, results: Sequence[CommitResult], approve: Approve | None) -> None:
+        if approve is not None:
+            approve(results)
         self._point("store.before_commit")
         self._db.execute("COMMIT")
         self._point("store.after_commit")
