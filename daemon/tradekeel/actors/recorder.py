@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from tradekeel.domain.protocol import Commit, LoadAccount, LoadedAccount
+from tradekeel.domain.protocol import Commit, LoadAccount, LoadedAccount, StoreStands
 from tradekeel.domain.records import Group
 from tradekeel.errors import GroupRefused
-from tradekeel.runtime.actor import Actor, Envelope, MailboxLimits, Reply
+from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
 from tradekeel.runtime.loop import Worker
 
 UNTIL_STOPPED_S = 10 * 365 * 86_400.0
@@ -46,9 +46,23 @@ class Books(Protocol):
     def close(self) -> None:
         """Close the file."""
 
+    @property
+    def keep_every_s(self) -> float | None:
+        """How often :meth:`keep` wants to be called; None where there is nothing to keep up."""
+
+    def keep(self) -> bool:
+        """What is to be done though nobody commits: a lease renewed, what waits brought to the server. Whether there is more."""
+
+    def stands(self) -> StoreStands:
+        """How it is with the store."""
+
 
 class _NobodyWaits(Exception):
     """Whoever asked for an account has gone: the rest of its journal need not be read."""
+
+
+class _Keep(Struct, frozen=True):
+    """It is time to look after the books."""
 
 
 class _Done(Struct, frozen=True):
@@ -61,8 +75,13 @@ class Recorder(Actor):
     mailbox_limits = MailboxLimits(reliable_max=4_096)
     batch_max = 4_096
 
-    def __init__(self, open_books: Callable[[], Books | None], worker: Worker, groups_max: int) -> None:
-        """``open_books`` gives none where it gave up for a stop: one that came before there was anybody to hear it."""
+    def __init__(
+        self, open_books: Callable[[], Books | None], worker: Worker, groups_max: int, control: ActorRef | None = None
+    ) -> None:
+        """``open_books`` gives none where it gave up for a stop: one that came before there was anybody to hear it.
+
+        ``control`` is told how it is with the books, whenever that changes.
+        """
         self._open_books = open_books
         self._worker = worker
         self._groups_max = groups_max
@@ -70,13 +89,25 @@ class Recorder(Actor):
         self._busy = False
         self._pages = 0  # of the journal, read while accounts were loaded: one piece of work may be many
         self._books: Books | None = None
+        self._control = control
+        self._told: StoreStands | None = None
+        self._to_keep = False
 
     async def on_start(self) -> None:
-        self._books = await self._worker.call(self._open_books)
-        if self._books is None:
+        books = self._books = await self._worker.call(self._open_books)
+        if books is None:
             self.system.request_stop()
             await self.clock.sleep(UNTIL_STOPPED_S)  # there is nothing to start the others with
+            return
         self.resources.push_async_callback(self._close)
+        self._tell()
+        if books.keep_every_s is not None:
+            self.spawn(self._keep_time, books.keep_every_s)
+
+    async def _keep_time(self, every_s: float) -> None:
+        while True:
+            await self.clock.sleep(every_s)
+            self.post(_Keep())
 
     async def _close(self) -> None:
         if self._books is not None:
@@ -86,8 +117,13 @@ class Recorder(Actor):
         """All groups of a batch of mail go into one transaction, up to a question between them."""
         for message, reply in envelopes:
             await self.handle(message, reply)
-        if self._waiting and not self._busy:
+        if self._busy:
+            return
+        if self._waiting:
             self._begin()
+        elif self._to_keep:
+            self._busy, self._to_keep = True, False
+            self.spawn(self._keep, name="keep")
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
@@ -95,6 +131,9 @@ class Recorder(Actor):
                 self._waiting.append((message, reply))
             case _Done():
                 self._busy = False
+                self._tell()
+            case _Keep():
+                self._to_keep = True
             case _:
                 raise TypeError(f"the recorder does not know {type(message).__name__}")
 
@@ -130,6 +169,20 @@ class Recorder(Actor):
             else:
                 reply.send(result)
         self.post(_Done())
+
+    async def _keep(self) -> None:
+        """A piece at a time, so that whoever commits has a turn in between."""
+        assert self._books is not None
+        self._to_keep = await self._worker.call(self._books.keep)
+        self.post(_Done())
+
+    def _tell(self) -> None:
+        """Control hears of every change, the newest last."""
+        assert self._books is not None
+        stands = self._books.stands()
+        if self._control is not None and stands != self._told and self._control.alive:
+            self._told = stands
+            self._control.latest("store", stands)
 
     async def _load(self, account: str, reply: Reply) -> None:
         """A long journal takes its time, and a stop must not wait for it: that is over when its executor has gone."""

@@ -195,7 +195,9 @@ class Builder:
                 self._begin_run(store.executions(), frozenset(strategies))
             return AccountBooks(store, strategies)
 
-        return Recorder(open_books, worker, self.plan.config.storage.commit_rows_max)
+        return Recorder(
+            open_books, worker, self.plan.config.storage.commit_rows_max, control=self.system.ref("control")
+        )
 
     def _open_store(self) -> Store:
         storage = self.plan.config.storage
@@ -245,6 +247,7 @@ class Builder:
             watchdog_every_s=daemon.stall_limit_s / 2,
             alive_every_s=self.alive_every_s,
             books=self._books.described,
+            books_last=not isinstance(self._books, InMemory),
         )
 
     def _control(self) -> Control:

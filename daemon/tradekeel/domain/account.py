@@ -83,6 +83,7 @@ class AccountCore:
         self._owed: dict[str, int] = {}  # trades closed beyond that: their best and worst prices come later
         self._samples: list[r.TickSampled] = []
         self.equity: Equity | None = None
+        self.held = ""  # why there is no new exposure for now: the books' server is away
         self.stopping = False  # the process is about to end: no new entries
         self.ready = False  # intents are refused until this incarnation is reconciled
         self._turns: dict[tuple[str, str], int] = {}  # when what is under way was asked for (see Doubting.in_order)
@@ -300,6 +301,7 @@ class AccountCore:
             paused=row is not None and row.paused,
             ready=self.ready,
             stopping=self.stopping or self.book.ending,
+            held=self.held,
             session=session,
             parameter_mode=self.terms.parameter_mode,
         )

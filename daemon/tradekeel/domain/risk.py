@@ -133,6 +133,8 @@ class RiskGate:
             return Denial(DenialCode.PAUSED, "trading is paused: no new entries until it is resumed")
         if view.stopping:
             return _stopping()
+        if view.held:
+            return Denial(DenialCode.STORE_AWAY, f"no new exposure for now: {view.held}")
         if not view.ready:
             return Denial(DenialCode.NOT_READY, "the account is not reconciled, or the strategy is not warm yet")
         return None

@@ -23,6 +23,7 @@ class DenialCode(StrEnum):
     PAUSED = "paused"
     NOT_READY = "not_ready"
     STOPPING = "stopping"
+    STORE_AWAY = "store_away"
     INSTRUMENT_UNKNOWN = "instrument_unknown"
     INSTRUMENT_NOT_ALLOWED = "instrument_not_allowed"
     QUANTITY_INVALID = "quantity_invalid"
@@ -108,6 +109,8 @@ class RiskView(Struct, kw_only=True):
     """The account is reconciled and the strategy is warm."""
     stopping: bool = False
     """The daemon is being stopped, or the run is over: an entry now would be on its own. For exits: the run is over."""
+    held: str = ""
+    """Why there is no new exposure for now, beside what is latched; empty where nothing holds it."""
     session: str | None = None
     parameter_mode: str | None = None
     confidence: Decimal | None = None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.protocol import LoadedAccount
+from tradekeel.domain.protocol import LoadedAccount, StoreStands
 from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, Group, Record
 from tradekeel.domain.recovery import decode_account_state, fold
 from tradekeel.storage.store import CommitResult, Store
@@ -104,6 +104,19 @@ class AccountBooks:
     def close(self) -> None:
         """Close the file."""
         self.store.close()
+
+    @property
+    def keep_every_s(self) -> float | None:
+        """There is nothing to keep up."""
+        return None
+
+    def keep(self) -> bool:
+        """There is nothing to keep up."""
+        return False
+
+    def stands(self) -> StoreStands:
+        """A file is there, or the process ends."""
+        return StoreStands(mode="direct")
 
 
 def _dead_strategies(book: Book) -> frozenset[str]:

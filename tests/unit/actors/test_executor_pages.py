@@ -20,7 +20,16 @@ from tradekeel.actors.executor.starting import PAGE_RECORDS_MAX
 from tradekeel.actors.recorder import Recorder
 from tradekeel.domain import records as r
 from tradekeel.domain.messages import TransactionKind, VenueTransaction
-from tradekeel.domain.protocol import Attach, Attached, Commit, LoadAccount, LoadedAccount, Reconcile, VenueSide
+from tradekeel.domain.protocol import (
+    Attach,
+    Attached,
+    Commit,
+    LoadAccount,
+    LoadedAccount,
+    Reconcile,
+    StoreStands,
+    VenueSide,
+)
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.runtime.actor import Actor, Reply
@@ -198,6 +207,14 @@ class Long:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    keep_every_s = None
+
+    def keep(self) -> bool:
+        return False
+
+    def stands(self) -> StoreStands:
+        return StoreStands(mode="direct")
 
 
 def alone(recorder: Recorder) -> Callable[[World], Supervisor]:

@@ -13,8 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.actors.control.shell import AccountRefs, AskedFor, CommandDesk, ControlSettings, Notify, Pace
-from tradekeel.actors.control.steering import OUTCOMES, Look, Steering
-from tradekeel.domain.protocol import AccountReady, Alert, FeedEnded, FeedProgress
+from tradekeel.actors.control.steering import OUTCOMES, Look
+from tradekeel.actors.control.storekeeping import Storekeeping
+from tradekeel.domain.protocol import AccountReady, Alert, FeedEnded, FeedProgress, StoreStands
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.watchdog import Watchdog
 
@@ -29,7 +30,7 @@ class DescribeProcess(Struct, frozen=True):
     """Answer with everything there is to say about this process, as :meth:`Control.describe` does."""
 
 
-class Control(Steering):
+class Control(Storekeeping):
     """See the module. ``reload`` reads the file again and applies it; it raises with a sentence when nothing was changed."""
 
     async def on_start(self) -> None:
@@ -58,6 +59,8 @@ class Control(Steering):
                 self._feed_ended(message)
             case Alert():
                 self._alert(message)
+            case StoreStands():
+                self._store_stands(message)
             case Look():
                 self._look()
             case _:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from tradekeel.domain.protocol import AccountCommand, AccountReady, FeedProgress
+from tradekeel.domain.protocol import AccountCommand, AccountReady, FeedProgress, StoreStands
 from tradekeel.ports import Say
 from tradekeel.runtime.actor import Actor, ActorRef, MailboxLimits
 from tradekeel.runtime.watchdog import Watchdog
@@ -92,6 +92,8 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     watchdog_every_s: float  # how often it is looked whether everybody makes progress: half of what a stall may last
     alive_every_s: float | None = None  # how often the service manager is owed a sign of life; None: it asks for none
     books: str = ""  # which backend and where, for the log
+    books_last: bool = True  # whether they outlive the process
+    on_store_failure: str = "reduce_only"  # what becomes of trading while their server is away
     stop_extend_s: float = 30.0  # beyond the stop's own timeout, for the tree to end
 
 
@@ -147,6 +149,9 @@ class Shell(Actor):
         self._ended: set[str] = set()  # accounts whose feeds have ended
         self._closed: set[str] = set()  # those of them that are over: a stop has nothing to do there
         self._alerts: list[str] = []
+        self._store: StoreStands | None = (
+            None  # how it is with the books; None: nothing was heard, as always with a file
+        )
         self._told_ready = False
         self._owes_ready = False  # the service manager could not take it yet
         self._without_status = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -155,12 +155,14 @@ class Steering(Reloading):
             ]
         return all(ok and not text.startswith(NOTHING_DONE) for ok, text in said), "; ".join(text for _, text in said)
 
-    def _steer(self, command: Command, reason: str) -> None:
+    def _steer(
+        self, command: Command, reason: str, *, by: str = "signal", accounts: Iterable[str] | None = None
+    ) -> None:
         """Nobody answers a signal, and it must not be lost: each account gets it as soon as it can take it, the newest last."""
-        message = AccountCommand(command, "signal", reason)
-        for name, refs in self._accounts.items():
+        message = AccountCommand(command, by, reason)
+        for name in self._accounts if accounts is None else accounts:
             if name not in self._steering:
-                self.spawn(self._hand_over, refs)
+                self.spawn(self._hand_over, self._accounts[name])
             self._steering[name] = message
 
     async def _hand_over(self, refs: AccountRefs) -> None:

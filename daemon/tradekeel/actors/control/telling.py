@@ -76,9 +76,12 @@ class Telling(Shell):
             self.system.request_stop()
 
     def _alert(self, alert: Alert) -> None:
-        self._alerts.append(alert.text)
+        self._warn(alert.severity, alert.text, account=alert.account)
+
+    def _warn(self, severity: str, text: str, **fields: str) -> None:
+        self._alerts.append(text)
         del self._alerts[:-ALERTS_KEPT_MAX]
-        self._say("ERROR" if alert.severity == "critical" else "WARNING", alert.text, account=alert.account)
+        self._say("ERROR" if severity == "critical" else "WARNING", text, **fields)
 
     @property
     def is_over(self) -> bool:
@@ -174,6 +177,7 @@ class Telling(Shell):
                 for name, p in self._progress.items()
             },
             "alerts": list(self._alerts),
+            "store": self._store_status(),
             **self._status_of_process(),
         }
 
@@ -186,9 +190,28 @@ class Telling(Shell):
         assert isinstance(status, AccountStatus)
         return {field: getattr(status, field) for field in status.__struct_fields__}
 
+    def _store_status(self) -> dict[str, Any]:
+        """Where the books are, how it is with them, and whether what is acknowledged now survives a kill."""
+        store = self._store
+        return {
+            "books": self.settings.books,
+            "mode": "direct" if store is None else store.mode,
+            "reason": "" if store is None else store.reason,
+            "since_ns": None if store is None else store.since_ns,
+            "breaker": "" if store is None else store.breaker,
+            "batches_waiting": 0 if store is None else store.batches,
+            "bytes_waiting": 0 if store is None else store.size_bytes,
+            "on_failure": self.settings.on_store_failure,
+            "promise_holds": self.settings.books_last and (store is None or store.durable),
+        }
+
     def _status_line(self) -> str:
         trading = sum(1 for r in self._ready.values() if r.trading and not r.held)
         parts = [f"{trading} of {len(self._accounts)} accounts trading"]
+        if self._store is not None and not self._store.is_direct:
+            parts.append(f"the books' server is away, {self._store.batches} batches wait")
+        if not self._store_status()["promise_holds"]:
+            parts.append("nothing is kept beyond this process")
         parts.extend(f"{name}: {r.why}" for name, r in self._ready.items() if not r.trading)
         parts.extend(f"{name} {why}" for name, r in self._ready.items() for why in r.held)
         parts.extend(f"{name} at tick {p.position}" for name, p in self._progress.items())

@@ -19,6 +19,7 @@ from tradekeel.domain.protocol import (
     Describe,
     EndWorking,
     FailStrategy,
+    HoldEntries,
     TakeNoMore,
 )
 from tradekeel.domain.records import (
@@ -191,6 +192,11 @@ class People(Shell):
         assert reply is not None
         self.core.stopping = True
         reply.send(True)
+
+    def _hold_entries(self, message: HoldEntries, reply: Reply | None) -> None:
+        if self.core.held != message.reason:
+            self.core.held = message.reason
+            self._announce_again()
 
     def _close(self, message: CloseExecution, reply: Reply | None) -> None:
         self._closing = (message, reply)

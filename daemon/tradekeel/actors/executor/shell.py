@@ -450,6 +450,8 @@ class Shell(Actor):
             held.append(f"is {row.latch.value}: {row.latch_reason} (tradekeel release)")
         if row is not None and row.paused:
             held.append("is paused: no new entries (tradekeel resume)")
+        if self.core.held:
+            held.append(f"takes no entries for now: {self.core.held}")
         return tuple(held)
 
     def _tell_session(self) -> None:

@@ -74,6 +74,8 @@ from tradekeel.domain.protocol.people import (
     Describe,
     FeedEnded,
     FeedProgress,
+    HoldEntries,
+    StoreStands,
 )
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "FeedEnded",
     "FeedProgress",
     "GiveUp",
+    "HoldEntries",
     "JournalReached",
     "JournalSamples",
     "LoadAccount",
@@ -128,6 +131,7 @@ __all__ = [
     "Stand",
     "StopFeed",
     "StopStrategy",
+    "StoreStands",
     "TakeNoMore",
     "TakeSnapshot",
     "Taken",

@@ -37,6 +37,12 @@ class AccountCommand(Struct, frozen=True):
     outcome: str = ""  # resolve
 
 
+class HoldEntries(Struct, frozen=True):
+    """No new exposure while this lasts (the books' server is away, say); exits go on. "" ends it. It is not journaled."""
+
+    reason: str
+
+
 class ChangeParameters(Struct, frozen=True):
     """What a reload is about to change, for the account's history. Answer: True when it is durable.
 
@@ -106,6 +112,23 @@ class FeedEnded(Struct, frozen=True):
     account: str
     reason: str
     closed: bool
+
+
+class StoreStands(Struct, frozen=True, kw_only=True):
+    """How it is with the books, whenever that changes."""
+
+    mode: str  # direct, away, draining
+    reason: str = ""  # why they are not written to directly, in words
+    since_ns: int = 0
+    breaker: str = ""
+    batches: int = 0  # that wait for the server
+    size_bytes: int = 0
+    durable: bool = True  # whether what is acknowledged now survives a kill
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether all is as it should be."""
+        return self.mode == "direct"
 
 
 class Alert(Struct, frozen=True):
