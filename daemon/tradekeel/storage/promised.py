@@ -1,0 +1,110 @@
+"""Groups that are promised a place in the journal before the server has them, and how they are kept until then.
+
+A group that waits for the server was answered like any other: with the journal numbers that it will have. So what is kept is
+the group and the number that its first record was promised. It is kept as bytes (msgpack, decimals as text, as in the
+journal): records by their tag, rows with their type's name, since rows have no tag.
+
+Whoever was answered cannot be told no any more. So everything that can be known without the server is looked at before
+the answer: whether the group can be written down and read again, and whether every value is one that a column takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel.domain.records import Checkpoint, Group, Record, Row
+from tradekeel.storage.batch import Batch
+from tradekeel.storage.rows import mappings
+
+INTEGER_MAX = 2**63 - 1
+"""What the columns for whole numbers hold, and its negative less one."""
+
+
+class Promised(Struct, frozen=True):
+    """A group, the journal number that its first record was promised, and the group as it is kept."""
+
+    first: int
+    group: Group
+    encoded: bytes
+
+    @property
+    def last(self) -> int:
+        """The number of its last record; ``first - 1`` where it has none."""
+        return self.first + len(self.group.records) - 1
+
+
+class NumberedBatch(Struct, frozen=True):
+    """What is to become one transaction. Each batch has the number behind the one before it."""
+
+    number: int
+    groups: tuple[Promised, ...]
+
+
+class _Kept(Struct, frozen=True, array_like=True):
+    """A group as it is kept."""
+
+    execution: str
+    records: tuple[Record, ...]
+    rows: tuple[tuple[str, msgspec.Raw], ...]
+    checkpoints: tuple[Checkpoint, ...]
+
+
+class _Line(Struct, frozen=True, array_like=True):
+    """A group in its batch."""
+
+    first: int
+    group: msgspec.Raw
+
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_GROUP = msgspec.msgpack.Decoder(_Kept)
+_LINES = msgspec.msgpack.Decoder(list[_Line])
+_ROWS: dict[str, msgspec.msgpack.Decoder[Row]] = {
+    row_type.__name__: msgspec.msgpack.Decoder(row_type) for row_type in Row.__args__
+}
+
+
+def promise(group: Group, first: int) -> Promised:
+    """The group as it can be kept, its first record numbered ``first``.
+
+    Raises one of :data:`tradekeel.storage.batch.SENDER_ERRORS` where a store would refuse it whatever else it holds.
+    """
+    _look_at_values(group)
+    rows = tuple((type(row).__name__, msgspec.Raw(_ENCODER.encode(row))) for row in group.rows)
+    encoded = _ENCODER.encode(_Kept(group.execution, group.records, rows, group.checkpoints))
+    _decode_group(encoded)  # what cannot be read again is not kept
+    return Promised(first, group, encoded)
+
+
+def encode_groups(groups: Iterable[Promised]) -> bytes:
+    """The groups of a batch in order."""
+    return _ENCODER.encode([_Line(promised.first, msgspec.Raw(promised.encoded)) for promised in groups])
+
+
+def decode_groups(payload: bytes | memoryview) -> tuple[Promised, ...]:
+    """What :func:`encode_groups` was given; ``msgspec.MsgspecError``, ValueError or KeyError on anything else."""
+    return tuple(Promised(line.first, _decode_group(line.group), bytes(line.group)) for line in _LINES.decode(payload))
+
+
+def _decode_group(encoded: bytes | msgspec.Raw) -> Group:
+    kept = _GROUP.decode(encoded)
+    rows = tuple(_ROWS[name].decode(row) for name, row in kept.rows)
+    return Group(execution=kept.execution, records=kept.records, rows=rows, checkpoints=kept.checkpoints)
+
+
+def _look_at_values(group: Group) -> None:
+    Batch([group], 1)  # one id never stands for two things within it
+    for row in group.rows:
+        _in_64_bits(mappings()[type(row)].encode(row, group.execution))
+    _in_64_bits([record.ts_ns for record in group.records])
+    for saved in group.checkpoints:
+        _in_64_bits((saved.position, saved.inbox, saved.ts_ns, saved.version))
+
+
+def _in_64_bits(values: Sequence[object]) -> None:
+    for value in values:
+        if type(value) is int and not -INTEGER_MAX - 1 <= value <= INTEGER_MAX:
+            raise OverflowError(f"{value} is beyond 64 bits")
