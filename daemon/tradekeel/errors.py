@@ -13,6 +13,7 @@ and what *nobody knows*::
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
+    │   │   ├── StoreAway             its server cannot be reached for now: wait and ask again
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
     │   │   ├── LeaseLost             another daemon has taken over our accounts
@@ -126,6 +127,12 @@ class StoreUnavailable(StoreError):
     """The store cannot be opened or written: missing rights, a read-only or full disk, an I/O error."""
 
     category = ErrorCategory.CRITICAL
+
+
+class StoreAway(StoreError):
+    """The books are on a server that cannot be reached for now. Nothing is lost by it: whoever asked may wait and ask again."""
+
+    category = ErrorCategory.TRANSIENT
 
 
 class StoreCorrupt(StoreError):

@@ -1,0 +1,430 @@
+"""Books on a server that may be away: what it cannot take waits on this side, in order, and is brought to it exactly once.
+
+Every batch has a number, and the server writes it down in the transaction of the batch. While the server answers, a
+batch goes straight to it. A batch whose commit fails may or may not have been applied, and nobody can say; so it is
+kept here under its number, and it is answered with the journal numbers that it has or will get: there is no other
+writer of these executions, and we know the last number of each. From then on everything is kept here first, and now and
+then (:mod:`tradekeel.storage.breaker`) the server is tried. When it is back it is asked for the number of its last batch. What it
+has is passed over; the rest is brought in order, a piece at a time, each batch checked *before* it becomes durable: its
+journal numbers must be those that were promised, and nothing may be refused, because all of it was answered for. Where that does
+not hold it is a defect: nothing is changed on either side, and the process ends.
+
+A process that is killed while something waits finds it when it starts: :meth:`SpoolingBooks.settle` brings it to the server
+before anything is loaded. Where the server is away then, that is a :class:`~tradekeel.errors.StoreAway`, and may be tried
+again.
+
+**Numbers.** The batches that wait are ``first`` to ``last``, the server's last one is ``applied``, and at any moment
+``first - 1 <= applied <= last`` (or ``applied`` is the last one that we know of, where none wait). Lower, and the server has
+lost what it had acknowledged: an older copy was put back. Higher, and somebody else writes under our name.
+
+**The lease.** Where a standby would take over when a lease ends, nothing is kept here from a margin before that: whoever
+takes over must not meet a writer that still answers.
+
+The class is synchronous and belongs to one thread at a time; :attr:`SpoolingBooks.state` may be read by any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+from tradekeel.domain.protocol import LoadedAccount
+from tradekeel.domain.records import ExecutionStarted, Group
+from tradekeel.errors import Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable, named, text_of
+from tradekeel.storage.batch import SENDER_ERRORS, Written
+from tradekeel.storage.breaker import Breaker, BreakerEvent, allows, apply
+from tradekeel.storage.promised import NumberedBatch, Promised, promise
+from tradekeel.storage.remote import Load, RemoteStore, StoreMode, StoreState, WaitingBatches
+from tradekeel.storage.store import CommitResult
+
+PIECE_BATCHES_MAX = 64
+"""So many batches are brought to the server in one piece at most; then whoever waits has a turn."""
+
+PIECE_NS = 100_000_000
+"""A piece that has taken so long is ended."""
+
+PIECE_BATCHES_MIN = 2
+"""And so many in any case: more than may have come meanwhile, so that an end is in sight."""
+
+LEASE_MARGIN_NS = 5_000_000_000
+"""So long before a lease ends nothing is kept here any more."""
+
+KEEP_IT = "Nothing was changed: keep what waits as it is, and please report this."
+
+Point = Callable[[str], None]
+T = TypeVar("T")
+
+
+def _noop(name: str) -> None:
+    """No harness is watching."""
+
+
+def _nothing() -> None:
+    """Nobody has an objection."""
+
+
+class _Away(Exception):
+    """The server did not answer as it should: what it said."""
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(text_of(error))
+        self.error = error
+
+
+class SpoolingBooks:
+    """See the module. Nothing can be committed before the first :meth:`settle`."""
+
+    def __init__(
+        self,
+        remote: RemoteStore,
+        load: Load,
+        waiting: WaitingBatches,
+        *,
+        monotonic_ns: Callable[[], int],
+        now_ns: Callable[[], int],
+        breaker: Breaker = Breaker(),  # noqa: B008  # a frozen value
+        lease_until: Callable[[], int | None] = lambda: None,
+        lease_margin_ns: int = LEASE_MARGIN_NS,
+        point: Point = _noop,
+    ) -> None:
+        """``now_ns`` is UTC, and so is what ``lease_until`` says: when a standby may take over, or None where there is none."""
+        self._remote = remote
+        self._load = load
+        self._waiting = waiting
+        self._monotonic_ns = monotonic_ns
+        self._now_ns = now_ns
+        self._breaker = breaker
+        self._lease_until = lease_until
+        self._lease_margin_ns = lease_margin_ns
+        self._point = point
+        self._connected = False
+        self._number: int | None = None  # of the last batch; unknown before the server was asked
+        self._sequences: dict[str, int] = {}  # the last journal number of each execution, with what waits
+        self._failed: str | None = None
+        self._mode = StoreMode.AWAY
+        self._since_ns = now_ns()
+        self._reason = "the server was not asked yet"
+        self._changes = 0
+        self._state = self._look()
+
+    @property
+    def state(self) -> StoreState:
+        """How it is with the store."""
+        return self._state
+
+    # --- what the recorder asks for ---------------------------------------------------------------------------------------
+
+    def commit(self, groups: Sequence[Group]) -> Sequence[CommitResult]:
+        """Make groups durable together, on the server or here: for each its place in the journal, or GroupRefused.
+
+        StoreUnavailable means that they are neither known to be there nor kept here; these books are done for then.
+        """
+        if not groups:
+            return []
+        with self._sound():
+            if self._number is None:
+                raise Defect("groups are committed before it is known what the server has: settle() comes first")
+            if self._mode is StoreMode.DIRECT:
+                return self._commit_there(self._number + 1, groups)
+            results = self._keep(self._number + 1, groups)
+            self._attempt()
+            return results
+
+    def load(self, account: str, progress: Callable[[], object] = _nothing) -> LoadedAccount:
+        """Everything that an account needs to go on, with all that waits brought to the server before.
+
+        StoreAway where the server cannot be reached. ``progress`` is called for each page of a long journal.
+        """
+        self.settle()
+        try:
+            loaded = self._load(account, progress)
+            if loaded.execution is not None:
+                self._sequences[loaded.execution] = self._remote.last_sequence(loaded.execution)
+        except StoreUnavailable as error:
+            self._fell(error)
+            raise self._away() from error
+        return loaded
+
+    def close(self) -> None:
+        """Let go of everything. What waits on a disk stays; what waits in memory is brought to the server, if that is there."""
+        if not self._waiting.durable and self._waiting.batches and self._failed is None:
+            with suppress(StoreAway):
+                self.settle()
+        self._failed = self._failed or "they were closed"
+        self._waiting.close()
+        self._remote.close()
+
+    # --- what is to be done beside that -----------------------------------------------------------------------------------
+
+    def settle(self, heed: Callable[[], object] = _nothing) -> None:
+        """Bring all that waits to the server; commits go straight to it afterwards.
+
+        StoreAway where the server cannot be reached, or where it is too early to try: ask again later. ``heed`` is called between
+        pieces and may raise to end it; nothing is lost by that.
+        """
+        self._refuse_if_failed()
+        while self._mode is not StoreMode.DIRECT:
+            with self._sound():
+                reached = self._attempt()
+            if not reached:
+                raise self._away()
+            heed()
+
+    def advance(self) -> bool:
+        """Bring a piece of what waits to the server, if it may be tried; whether there is more that could go at once.
+
+        For a moment in which nobody commits: commits do it themselves, but nothing would be brought while there are none.
+        """
+        if self._mode is not StoreMode.DIRECT:
+            with self._sound():
+                self._attempt()
+        return self._mode is StoreMode.DRAINING
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Whatever goes wrong inside leaves it open what is where: nothing is done any more."""
+        self._refuse_if_failed()
+        try:
+            yield
+        except BaseException as error:
+            self._failed = named(error)
+            raise
+
+    def _refuse_if_failed(self) -> None:
+        if self._failed is not None:
+            raise StoreUnavailable(f"the books are not used, because they failed before: {self._failed}")
+
+    # --- straight to the server -------------------------------------------------------------------------------------------
+
+    def _commit_there(self, number: int, groups: Sequence[Group]) -> list[CommitResult]:
+        self._point("standin.before_commit")
+        try:
+            self._learn_sequences(groups)
+            results = self._remote.commit_numbered(number, groups)
+        except StoreUnavailable as error:
+            self._fell(error)
+            return self._keep(number, groups)
+        self._point("standin.after_commit")
+        self._number = number
+        for group, result in zip(groups, results, strict=True):
+            if isinstance(result, Written):
+                self._sequences[group.execution] = result.last
+        return results
+
+    def _learn_sequences(self, groups: Iterable[Group]) -> None:
+        """What to promise if the server goes: asked once for each execution."""
+        for group in groups:
+            execution = group.execution
+            if execution not in self._sequences:
+                self._sequences[execution] = 0 if _begins(group) else self._remote.last_sequence(execution)
+
+    # --- kept here --------------------------------------------------------------------------------------------------------
+
+    def _keep(self, number: int, groups: Sequence[Group]) -> list[CommitResult]:
+        """Let the batch wait, and promise its groups their places.
+
+        It waits even where no group of it can be kept: the server may have applied it under its number.
+        """
+        self._heed_lease()
+        results: list[CommitResult] = []
+        promised: list[Promised] = []
+        sequences = self._sequences.copy()
+        for group in groups:
+            first = self._last_of(group, sequences) + 1
+            try:
+                kept = promise(group, first)
+            except SENDER_ERRORS as error:
+                refused = GroupRefused(f"a group of execution {group.execution} was refused: {named(error)}")
+                refused.__cause__ = error
+                results.append(refused)
+                continue
+            promised.append(kept)
+            sequences[group.execution] = kept.last
+            results.append(Written(first, kept.last))
+        self._waiting.append([NumberedBatch(number, tuple(promised))])
+        self._point("standin.kept")
+        self._heed_lease()  # a slow disk may have taken until then: nobody is answered
+        self._number, self._sequences = number, sequences
+        self._publish()
+        return results
+
+    def _last_of(self, group: Group, sequences: dict[str, int]) -> int:
+        last = sequences.get(group.execution)
+        if last is None:
+            if not _begins(group):
+                raise StoreUnavailable(
+                    f"the server is away ({self._reason}), and nobody here knows where the journal of execution "
+                    f"{group.execution} ends. Start again when the server is back."
+                )
+            last = 0
+        return last
+
+    def _heed_lease(self) -> None:
+        until_ns = self._lease_until()
+        if until_ns is not None and self._now_ns() >= until_ns - self._lease_margin_ns:
+            raise StoreUnavailable(
+                f"the server is away ({self._reason}), and our lease ends: a standby may take over. Nothing more is kept here; "
+                "what was acknowledged is, and goes to the server when it is back."
+            )
+
+    # --- and brought there ------------------------------------------------------------------------------------------------
+
+    def _attempt(self) -> bool:
+        """Try the server, if it may be tried, and bring it a piece of what waits; whether it answered."""
+        now_ns = self._monotonic_ns()
+        if not allows(self._breaker, BreakerEvent.TRY, now_ns):
+            return False
+        self._breaker = apply(self._breaker, BreakerEvent.TRY, now_ns)
+        self._publish()
+        try:
+            if not self._connected:
+                self._meet()
+            self._bring_a_piece()
+        except _Away as away:
+            self._fell(away.error)
+            return False
+        return True
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """The server's answer. What goes wrong on this side is told from what goes wrong on that."""
+        try:
+            return question()
+        except StoreUnavailable as error:
+            raise _Away(error) from error
+
+    def _meet(self) -> None:
+        """Make a connection, and compare what the server has with what we know."""
+        self._ask(self._remote.reconnect)
+        applied = self._ask(self._remote.last_batch)
+        self._point("standin.met")
+        lowest, highest = self._waiting.first, self._waiting.last
+        if lowest is None or highest is None:
+            known = applied if self._number is None else self._number
+            lowest, highest = known + 1, known
+        if applied < lowest - 1:
+            raise StoreCorrupt(
+                f"the server's books end with batch {applied}, and it had acknowledged batch {lowest - 1}: an older copy was put "
+                "back, or it failed over to a server that was behind. Restore the newest books there are, then start again."
+            )
+        if applied > highest:
+            raise Defect(
+                f"the server's last batch is {applied}, and ours is {highest}: somebody else writes under our name, or these "
+                f"batches wait since long ago. {KEEP_IT}"
+            )
+        if applied >= lowest:
+            self._pass_over(applied)
+        self._number = highest
+        self._connected = True
+
+    def _pass_over(self, applied: int) -> None:
+        """What the server has already need not be brought; but it must be what was answered for."""
+        promised: dict[str, int] = {}
+        for batch in self._waiting.pending():
+            if batch.number > applied:
+                break
+            promised.update({kept.group.execution: kept.last for kept in batch.groups})
+        for execution, last in promised.items():
+            found = self._ask(partial(self._remote.last_sequence, execution))
+            if found != last:
+                raise Defect(
+                    f"the server has batch {applied}, and with it the journal of execution {execution} ends at record {found}; "
+                    f"it was answered that it ends at {last}. {KEEP_IT}"
+                )
+            self._sequences[execution] = max(last, self._sequences.get(execution, 0))
+        self._waiting.drained(applied)
+
+    def _bring_a_piece(self) -> None:
+        until_ns = self._monotonic_ns() + PIECE_NS
+        brought: int | None = None
+        try:
+            for count, batch in enumerate(self._waiting.pending(), start=1):
+                self._bring(batch)
+                brought = batch.number
+                if count >= PIECE_BATCHES_MAX or (count >= PIECE_BATCHES_MIN and self._monotonic_ns() >= until_ns):
+                    break
+        except _Away:
+            self._done_with(brought)
+            raise
+        self._done_with(brought)
+        self._succeeded()
+        more = self._waiting.first is not None
+        self._enter(StoreMode.DRAINING if more else StoreMode.DIRECT, "the server is back" if more else "")
+
+    def _bring(self, batch: NumberedBatch) -> None:
+        groups = [kept.group for kept in batch.groups]
+        approve = partial(_as_answered, batch)
+        approve(self._ask(partial(self._remote.commit_numbered, batch.number, groups, approve)))
+        self._point("standin.brought")
+        for kept in batch.groups:
+            self._sequences[kept.group.execution] = max(kept.last, self._sequences.get(kept.group.execution, 0))
+
+    def _done_with(self, brought: int | None) -> None:
+        if brought is not None:
+            self._succeeded()
+            self._waiting.drained(brought)
+
+    # --- how it is --------------------------------------------------------------------------------------------------------
+
+    def _succeeded(self) -> None:
+        self._breaker = apply(self._breaker, BreakerEvent.SUCCEED, self._monotonic_ns())
+
+    def _fell(self, error: StoreUnavailable) -> None:
+        """The server did not answer as it should."""
+        self._connected = False
+        self._breaker = apply(self._breaker, BreakerEvent.FAIL, self._monotonic_ns())
+        self._enter(StoreMode.AWAY, text_of(error))
+
+    def _enter(self, mode: StoreMode, reason: str) -> None:
+        if mode is not self._mode:
+            self._mode, self._since_ns = mode, self._now_ns()
+        self._reason = reason
+        self._publish()
+
+    def _publish(self) -> None:
+        if (self._state.mode, self._state.breaker) != (self._mode, self._breaker.status):
+            self._changes += 1
+        self._state = self._look()
+
+    def _look(self) -> StoreState:
+        return StoreState(
+            mode=self._mode,
+            breaker=self._breaker.status,
+            since_ns=self._since_ns,
+            reason=self._reason,
+            batches=self._waiting.batches,
+            size_bytes=self._waiting.size_bytes,
+            promise_holds=self._waiting.durable or self._mode is StoreMode.DIRECT,
+            changes=self._changes,
+        )
+
+    def _away(self) -> StoreAway:
+        again_ns = self._breaker.tried_again_ns
+        later = (
+            "" if again_ns is None else f"; it is tried again in {max(again_ns - self._monotonic_ns(), 0) / 1e9:.0f} s"
+        )
+        return StoreAway(
+            f"the server that keeps the books is away ({self._reason}){later}. {self._waiting.batches} batches wait for it."
+        )
+
+
+def _begins(group: Group) -> bool:
+    """Whether nothing of its execution can have been before it."""
+    return bool(group.records) and isinstance(group.records[0], ExecutionStarted)
+
+
+def _as_answered(batch: NumberedBatch, results: Sequence[CommitResult]) -> None:
+    """A Defect unless every group gets the place that it was promised."""
+    for kept, result in zip(batch.groups, results, strict=True):
+        execution = kept.group.execution
+        if isinstance(result, GroupRefused):
+            raise Defect(
+                f"the server refuses a group of batch {batch.number} (execution {execution}) that was acknowledged with the "
+                f"journal numbers {kept.first} to {kept.last}: {result}. {KEEP_IT}"
+            ) from result
+        if result != (kept.first, kept.last):
+            raise Defect(
+                f"the server gives a group of batch {batch.number} (execution {execution}) the journal numbers {result.first} to "
+                f"{result.last}, and it was acknowledged with {kept.first} to {kept.last}. {KEEP_IT}"
+            )
