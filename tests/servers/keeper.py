@@ -157,8 +157,8 @@ def _become_server(spec: dict[str, Any], keeper: int) -> None:
         os.umask(0o077)
         # Standard output is the log, as standard error is; the line to pytest stays the keeper's.
         os.dup2(2, 1)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)  # Python ignores these two, and exec would keep that
+        # Python ignores two signals, and exec keeps that. SIGXFSZ stays so: at a limit of size a write fails, as on a full disk.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         os.execv(spec["command"][0], spec["command"])
     except OSError as error:

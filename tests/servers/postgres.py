@@ -122,7 +122,7 @@ class PostgresServer(Server):
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [str(self.home / "bin" / "postgres"), "-D", str(self.data), *options]
 
-    def _answers(self) -> bool:
+    def ready(self) -> bool:
         import psycopg
 
         try:

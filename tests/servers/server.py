@@ -65,7 +65,7 @@ class Server(ABC):
         """The command line."""
 
     @abstractmethod
-    def _answers(self) -> bool:
+    def ready(self) -> bool:
         """Whether it answers a client now."""
 
     # --- life ----------------------------------------------------------------------------------------------------------
@@ -91,17 +91,23 @@ class Server(ABC):
         self._prepare()
         self._paused = False
         self.process = self._start_process(self._command())
+        if not self._comes_up(self.process):
+            self.process.wait()
+            raise ServerNotStarted(f"{self.NAME} ended while it was starting: {self.process.said()}")
+        return self
+
+    def _comes_up(self, process: ServerProcess) -> bool:
+        """Wait until it answers (True) or has ended (False); one that does neither in time is killed, and an error."""
         deadline = time.monotonic() + DEADLINE_S
-        while not self._answers():
-            if not self.process.running:
-                self.process.wait()
-                raise ServerNotStarted(f"{self.NAME} ended while it was starting: {self.process.said()}")
+        while not self.ready():
+            if not process.running:
+                return False
             if time.monotonic() > deadline:
-                said = self.process.said()
-                self.process.kill()
+                said = process.said()
+                process.kill()
                 raise ServerNotStarted(f"{self.NAME} did not answer within {DEADLINE_S:g} s: {said}")
             time.sleep(LOOK_EVERY_S)
-        return self
+        return True
 
     def _start_process(self, command: list[str]) -> ServerProcess:
         return ServerProcess(command, folder=self.folder, log=self.log, user=self.run.user, joins=self.holder)
@@ -135,12 +141,12 @@ class Server(ABC):
         return self.start()
 
     def heal(self) -> Self:
-        """Make it run as if nothing had been, whatever a test left: it is resumed, has room, is started where it is gone."""
+        """Make it answer as if nothing had been, whatever a test left: paused, without room, in a recovery or gone."""
         if self.running and self._paused:
             self.resume()
         if self.space is not None:
             self.space.free()
-        if not self.running:
+        if self.process is None or not self.running or not self._comes_up(self.process):
             self.restart()
         return self
 
@@ -174,7 +180,7 @@ class Server(ABC):
         self.close()
 
     def said(self) -> str:
-        """The end of its log."""
+        """Its log, of all its starts."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def _there(self) -> ServerProcess:

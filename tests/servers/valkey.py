@@ -90,7 +90,7 @@ class ValkeyServer(Server):
     def _command(self) -> list[str]:
         return [str(self.program), str(self._config)]
 
-    def _answers(self) -> bool:
+    def ready(self) -> bool:
         # Without a client library: what is under test is tried elsewhere. It answers -LOADING until its data is there.
         try:
             with socket.create_connection((self.host, self.port.number), timeout=ANSWER_TIMEOUT_S) as connection:
