@@ -103,7 +103,7 @@ def raw_rate(folder: Path, groups: Sequence[Group], schema: str) -> tuple[float,
     prepared = []
     for chunk in batches(groups):
         capture.written = []
-        Batch(chunk, 5, Sqlite(Path())).write(capture, lambda: None)  # type: ignore[arg-type]  # it is asked for these methods alone
+        Batch(chunk, 5).write(capture, Sqlite(Path()), lambda: None)  # type: ignore[arg-type]  # it is asked for these methods alone
         prepared.append(capture.written)
     path = folder / f"raw-{schema}.db"
     if schema == "same":

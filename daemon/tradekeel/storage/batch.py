@@ -59,12 +59,11 @@ _IDENTITY: dict[type[Struct], Callable[[Any], Any]] = {
 class Batch:
     """Groups sorted by table. Nothing touches the database before :meth:`write`."""
 
-    def __init__(self, groups: Sequence[Group], checkpoints_kept: int, backend: Backend) -> None:
+    def __init__(self, groups: Sequence[Group], checkpoints_kept: int) -> None:
         self.groups = groups
         self.checkpoints_written: Counter[tuple[str, str]] = Counter()
         self.metrics_written: set[str] = set()
         self._kept = checkpoints_kept
-        self._backend = backend
         self._rows: dict[type[Struct], list[tuple[Any, str]]] = {}
         self._newest: dict[type[Struct], dict[tuple[Any, ...], tuple[Any, str]]] = {}
         for group in groups:
@@ -88,12 +87,12 @@ class Batch:
                 raise Refusal(f"two different {mapping.table.name} have the key {key}")
         newest[key] = (row, execution)
 
-    def write(self, db: Connection, halfway: Callable[[], None]) -> list[Written]:
+    def write(self, db: Connection, backend: Backend, halfway: Callable[[], None]) -> list[Written]:
         """Write everything within the open transaction; ``halfway`` is called between the tables and the journal."""
         for row_type, mapping in mappings().items():
             rows = self._rows.get(row_type) if not mapping.versioned else list(self._newest.get(row_type, {}).values())
             if rows:
-                self._write_rows(db, mapping, rows)
+                _write_rows(db, mapping.insert_sql(backend), mapping, rows)
         halfway()
         results = self._write_journal(db)
         self._write_checkpoints(db, results)
@@ -137,14 +136,13 @@ class Batch:
             )
             self.checkpoints_written[owner] += len(kept)
 
-    def _write_rows(self, db: Connection, mapping: Mapping[Any], rows: Sequence[tuple[Any, str]]) -> None:
-        encode = mapping.encode
-        written = db.executemany(
-            mapping.insert_sql(self._backend), [encode(row, execution) for row, execution in rows]
-        ).rowcount
-        if written != len(rows):
-            # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
-            keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
-            raise Refusal(
-                f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"
-            )
+
+def _write_rows(db: Connection, sql: str, mapping: Mapping[Any], rows: Sequence[tuple[Any, str]]) -> None:
+    encode = mapping.encode
+    cursor = db.executemany(sql, [encode(row, execution) for row, execution in rows])
+    if cursor.rowcount != len(rows):
+        # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
+        keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
+        raise Refusal(
+            f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"
+        )

@@ -178,9 +178,11 @@ class Store:
     def _commit_together(
         self, groups: Sequence[Group], mark: Mark | None, approve: Approve | None
     ) -> list[CommitResult]:
-        batch = Batch(groups, self._kept, self.backend)
+        batch = Batch(groups, self._kept)
         self._begin(mark)
-        results: list[CommitResult] = list(batch.write(self._db, lambda: self._point("store.in_transaction")))
+        results: list[CommitResult] = list(
+            batch.write(self._db, self.backend, lambda: self._point("store.in_transaction"))
+        )
         self._prune(batch)
         self._end(results, approve)
         return results
@@ -191,8 +193,8 @@ class Store:
         for group in groups:
             self._db.execute("SAVEPOINT one_group")
             try:
-                batch = Batch([group], self._kept, self.backend)
-                results.extend(batch.write(self._db, lambda: self._point("store.in_transaction")))
+                batch = Batch([group], self._kept)
+                results.extend(batch.write(self._db, self.backend, lambda: self._point("store.in_transaction")))
                 self._prune(batch)
             except self._senders as error:
                 self._db.execute("ROLLBACK TO one_group")

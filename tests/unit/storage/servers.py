@@ -14,7 +14,7 @@ from tests.unit.storage import samples as s
 from tradekeel.domain.protocol import LoadedAccount
 from tradekeel.domain.records import Group, Record
 from tradekeel.errors import Defect, StoreUnavailable
-from tradekeel.storage.batch import SENDER_ERRORS, Batch
+from tradekeel.storage.batch import Batch
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.remote import Approve
 from tradekeel.storage.store import CommitResult, Store, _refused
@@ -64,7 +64,7 @@ class NumberedStore(Store):
     def commit_numbered(
         self, batch: int, groups: Sequence[Group], approve: Approve | None = None
     ) -> list[CommitResult]:
-        self._begin()
+        self._begin(None)
         try:
             if self.last_batch() != batch - 1:
                 raise Defect(f"batch {batch} comes behind batch {self.last_batch()}")
@@ -82,8 +82,8 @@ class NumberedStore(Store):
         self._db.execute("SAVEPOINT one_group")
         result: CommitResult
         try:
-            [result] = Batch([group], 5).write(self._db, lambda: None)
-        except SENDER_ERRORS as error:
+            [result] = Batch([group], 5).write(self._db, self.backend, lambda: None)
+        except self._senders as error:
             self._db.execute("ROLLBACK TO one_group")
             result = _refused(group, error)
         self._db.execute("RELEASE one_group")
