@@ -323,6 +323,35 @@ def in_time(function: Callable[[], object], within_s: float) -> bool:
     return True
 
 
+class Aside:
+    """One call at a time in a thread of its own, which whoever asks for it looks in on: nobody waits for it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._job: _Job | None = None
+
+    def look_in(self, function: Callable[[], T]) -> T | None:
+        """Begin the call where none is under way; None while it goes on. Once: its result, or what it raised."""
+        job = self._job
+        if job is None:
+            job = self._job = _Job(function)
+            threading.Thread(target=self._work, args=(job,), name=self._name, daemon=True).start()
+        if not job.done:
+            return None
+        self._job = None
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[no-any-return]  # a job holds any result; the function types it
+
+    @staticmethod
+    def _work(job: _Job) -> None:
+        try:
+            job.result = job.work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where somebody looks in
+            job.error = error
+        job.done = True
+
+
 class LoopGuard:
     """Watches from a thread that the event loop turns.
 

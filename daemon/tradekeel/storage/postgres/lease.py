@@ -49,11 +49,11 @@ class _Row(Struct, frozen=True):
     left_ns: int
 
 
-def acquire(db: Connection, writer: Writer, *, waiting: bool) -> Lease:
-    """Take the leases of all accounts of a writer, within the open transaction.
+def refuse_others(db: Connection, writer: Writer, *, waiting: bool) -> list[_Row]:
+    """Raises AlreadyRunning where somebody else holds one of the writer's accounts, naming who and how long yet.
 
-    ``waiting`` says that batches wait on this side: then nobody else may have written since. Raises AlreadyRunning where somebody
-    else holds one, naming who and how long yet, and StoreCorrupt where somebody else has written meanwhile.
+    ``waiting`` says that batches wait on this side: then nobody else may have written since, or it is StoreCorrupt. Gives what
+    there is of the accounts, locked until the transaction ends.
     """
     marks = ", ".join("?" * len(writer.accounts))
     rows = [
@@ -67,6 +67,12 @@ def acquire(db: Connection, writer: Writer, *, waiting: bool) -> Lease:
     for row in rows:
         if row.holder != writer.holder or row.daemon != writer.daemon:
             _refuse(row, waiting)
+    return rows
+
+
+def acquire(db: Connection, writer: Writer, *, waiting: bool) -> Lease:
+    """Take the leases of all accounts of a writer, within the open transaction. Raises as :func:`refuse_others`."""
+    rows = refuse_others(db, writer, waiting=waiting)
     ours = [row for row in rows if row.holder == writer.holder and row.daemon == writer.daemon]
     lease = Lease(
         max((row.epoch for row in rows), default=0) + 1,

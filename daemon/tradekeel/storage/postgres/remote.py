@@ -4,20 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple, Protocol, TypeVar
 
 from tradekeel.domain.records import Group
 from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.backend import Connection
-from tradekeel.storage.postgres.lease import Lease, Writer, acquire, holders_of_lock, mark, release, try_lock
+from tradekeel.storage.postgres.lease import (
+    Lease,
+    Writer,
+    acquire,
+    holders_of_lock,
+    mark,
+    refuse_others,
+    release,
+    try_lock,
+)
 from tradekeel.storage.store import Approve, CommitResult, Store
 
-LOCK_TRIES = 20
-"""A connection that has just gone may hold the lock for a moment yet: so often it is asked for, each time after a look at who
-holds it."""
+LOCK_TRIES = 50
+"""A connection that has just gone may hold the lock for a moment yet: it is asked for so often, with a pause behind each."""
+
+T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """Runs one call beside us."""
+
+    def look_in(self, function: Callable[[], T]) -> T | None:
+        """Begin the call where none is under way; None while it goes on, once its result, or what it raised."""
+
+
+class _Met(NamedTuple):
+    store: Store
+    lease: Lease
 
 
 class PostgresBooks:
-    """One writer's books. Every method blocks, at most for the backend's own limits."""
+    """One writer's books: see :class:`~tradekeel.storage.remote.RemoteStore`.
+
+    A server that is away may keep a connection waiting until its time is up, so connections are made aside: trading goes on.
+    """
 
     def __init__(
         self,
@@ -25,15 +51,19 @@ class PostgresBooks:
         writer: Writer,
         *,
         waiting: Callable[[], bool],
+        aside: Aside,
         pause: Callable[[], object],
     ) -> None:
-        """``waiting`` tells whether batches wait on this side; ``pause`` waits a moment for a lock that is about to be free."""
+        """``waiting`` tells whether batches wait on this side; ``pause`` lets a moment pass, in the thread that calls it."""
         self._open_store = open_store
         self._writer = writer
         self._waiting = waiting
+        self._aside = aside
         self._pause = pause
+        self._met: _Met | None = None  # a connection that waits to be taken
         self._store: Store | None = None
         self._lease = Lease(0, 0)
+        self._batch = 0
 
     @property
     def store(self) -> Store:
@@ -42,36 +72,50 @@ class PostgresBooks:
             raise StoreUnavailable("there is no connection to the server")
         return self._store
 
+    def knock(self) -> bool:
+        """Whether a connection has been made; without one, one is being made from now on. Raises what went wrong with that."""
+        if self._met is None:
+            self._drop()
+            self._met = self._aside.look_in(self._meet)
+        return self._met is not None
+
+    def reconnect(self) -> None:
+        """Take the connection that :meth:`knock` has made, with the lock and the leases: whatever an earlier one left is over."""
+        if not self.knock():
+            raise StoreUnavailable("the server has not answered yet")
+        assert self._met is not None
+        (self._store, self._lease), self._met = self._met, None
+        self._batch = self._lease.batch
+
     def commit_numbered(
         self, batch: int, groups: Sequence[Group], approve: Approve | None = None
     ) -> list[CommitResult]:
-        """See :class:`~tradekeel.storage.remote.RemoteStore`. LeaseLost where somebody else has taken over."""
-        return self.store.commit(groups, mark=lambda db: mark(db, self._writer, self._lease, batch), approve=approve)
+        """Make the groups, the number of their batch, and a longer lease durable. LeaseLost where another has taken over."""
+        results = self.store.commit(groups, mark=lambda db: mark(db, self._writer, self._lease, batch), approve=approve)
+        self._batch = batch
+        return results
 
     def last_batch(self) -> int:
-        """The number of this writer's last batch, as it was when the connection was made."""
+        """The number of this writer's last batch."""
         _ = self.store
-        return self._lease.batch
+        return self._batch
 
     def last_sequence(self, execution: str) -> int:
         """The number of the newest journal record, 0 if there is none."""
         return self.store.last_sequence(execution)
 
-    def reconnect(self) -> None:
-        """A new connection, the lock and the leases; whatever an earlier connection left on the server is over then."""
-        self._drop()
+    def _meet(self) -> _Met:
         store = self._open_store()
         try:
             self._lock(store)
-            self._lease = store.within(lambda db: acquire(db, self._writer, waiting=self._waiting()))
+            return _Met(store, store.within(lambda db: acquire(db, self._writer, waiting=self._waiting())))
         except BaseException:
             store.close()
             raise
-        self._store = store
 
     def _lock(self, store: Store) -> None:
-        """Whoever holds the lock is a connection of ours that the server has not given up yet, since no other process may trade
-        in this state directory, or a daemon of our name elsewhere, whose lease says so.
+        """Whoever else holds the lock is a connection of ours that the server has not given up yet, or a daemon of our name
+        elsewhere, whose lease tells of it.
         """
         for _ in range(LOCK_TRIES):
             if store.within(lambda db: try_lock(db, self._writer.daemon)):
@@ -83,11 +127,7 @@ class PostgresBooks:
         )
 
     def _end_earlier(self, db: Connection) -> None:
-        row = db.execute(
-            "SELECT count(*) FROM leases WHERE daemon = ? AND holder <> ?", (self._writer.daemon, self._writer.holder)
-        ).fetchone()
-        if row[0]:
-            acquire(db, self._writer, waiting=False)  # says who holds it, unless its time is up
+        refuse_others(db, self._writer, waiting=False)
         for pid in holders_of_lock(db, self._writer.daemon):
             db.execute("SELECT pg_terminate_backend(?::int)", (pid,))
 
