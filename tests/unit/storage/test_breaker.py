@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from tradekeel.storage.breaker import (
 )
 
 S, E = BreakerStatus, BreakerEvent
+GUIDE = Path(__file__).parents[3] / "docs" / "storage.md"
 SECOND = 1_000_000_000
 
 
@@ -41,6 +45,18 @@ class TestTheTable:
 
     def test_every_state_can_be_left_and_reached_again(self):
         assert {target for events in TRANSITIONS.values() for target in events.values()} == set(S)
+
+    def test_is_the_one_in_the_guide(self):
+        guide = GUIDE.read_text(encoding="utf-8")
+        header = re.search(r"^\| state \| (.*) \|$", guide, re.MULTILINE)
+        assert header is not None
+        events = [E(word) for word in header[1].split(" | ")]
+        for status in S:
+            row = re.search(rf"^\| {status} \|(.*)\|$", guide, re.MULTILINE)
+            assert row is not None, status
+            said = [re.split("[;,]", cell)[0].strip() for cell in row[1].split("|")]
+            assert said == [str(TRANSITIONS[status].get(event, "")) for event in events]
+        assert f"opens after {FAILURES_MAX} failures in a row, and {OPEN_NS // SECOND} s later lets one" in guide
 
     @pytest.mark.parametrize(
         ("status", "event", "target"),

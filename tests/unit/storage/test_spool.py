@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from zlib import crc32
@@ -260,6 +260,32 @@ def test_large_spools_are_cut_into_segments_that_are_removed_one_by_one(folder):
         assert numbers(Spool.open(folder))[0] == number
         spool.drained(number)
     assert list(folder.iterdir()) == []
+
+
+def calls_of(work: Callable[[], object]) -> list[str]:
+    """What was asked of the system while this ran, in order: a kill does not show what only a power cut takes."""
+    watched = {os.write: "write", os.fsync: "fsync", os.rename: "rename", os.unlink: "unlink"}
+    seen: list[str] = []
+
+    def note(frame: object, event: str, called: object) -> None:
+        if event == "c_call" and called in watched:
+            seen.append(watched[called])
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def test_everything_is_forced_onto_the_disk_before_anybody_is_answered(folder):
+    spool = Spool.open(folder)
+    assert calls_of(lambda: spool.append([batch(1)])) == ["write", "fsync", "fsync"], "the content, and the new name"
+    assert calls_of(lambda: spool.append([batch(2), batch(3)])) == ["write", "fsync"]
+    mark = ["write", "fsync", "rename", "fsync"]
+    assert calls_of(lambda: spool.drained(2)) == [*mark, "fsync"]
+    assert calls_of(lambda: spool.drained(3)) == [*mark, "unlink", "fsync", "unlink", "fsync"]
 
 
 def test_a_spool_that_failed_refuses_everything(folder):
