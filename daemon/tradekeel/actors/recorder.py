@@ -47,10 +47,10 @@ class Books(Protocol):
         """Close the file."""
 
     @property
-    def keep_every_s(self) -> float | None:
-        """How often :meth:`keep` wants to be called; None where there is nothing to keep up."""
+    def tend_every_s(self) -> float | None:
+        """How often :meth:`tend` wants to be called; None where there is nothing to keep up."""
 
-    def keep(self) -> bool:
+    def tend(self) -> bool:
         """What is to be done though nobody commits: a lease renewed, what waits brought to the server. Whether there is more."""
 
     def stands(self) -> StoreStands:
@@ -61,7 +61,7 @@ class _NobodyWaits(Exception):
     """Whoever asked for an account has gone: the rest of its journal need not be read."""
 
 
-class _Keep(Struct, frozen=True):
+class _Tend(Struct, frozen=True):
     """It is time to look after the books."""
 
 
@@ -91,7 +91,7 @@ class Recorder(Actor):
         self._books: Books | None = None
         self._control = control
         self._told: StoreStands | None = None
-        self._to_keep = False
+        self._to_tend = False
 
     async def on_start(self) -> None:
         books = self._books = await self._worker.call(self._open_books)
@@ -101,13 +101,13 @@ class Recorder(Actor):
             return
         self.resources.push_async_callback(self._close)
         self._tell()
-        if books.keep_every_s is not None:
-            self.spawn(self._keep_time, books.keep_every_s)
+        if books.tend_every_s is not None:
+            self.spawn(self._tend_in_time, books.tend_every_s)
 
-    async def _keep_time(self, every_s: float) -> None:
+    async def _tend_in_time(self, every_s: float) -> None:
         while True:
             await self.clock.sleep(every_s)
-            self.post(_Keep())
+            self.post(_Tend())
 
     async def _close(self) -> None:
         if self._books is not None:
@@ -121,9 +121,9 @@ class Recorder(Actor):
             return
         if self._waiting:
             self._begin()
-        elif self._to_keep:
-            self._busy, self._to_keep = True, False
-            self.spawn(self._keep, name="keep")
+        elif self._to_tend:
+            self._busy, self._to_tend = True, False
+            self.spawn(self._tend, name="tend")
 
     async def handle(self, message: Any, reply: Reply | None) -> None:
         match message:
@@ -132,8 +132,8 @@ class Recorder(Actor):
             case _Done():
                 self._busy = False
                 self._tell()
-            case _Keep():
-                self._to_keep = True
+            case _Tend():
+                self._to_tend = True
             case _:
                 raise TypeError(f"the recorder does not know {type(message).__name__}")
 
@@ -170,10 +170,10 @@ class Recorder(Actor):
                 reply.send(result)
         self.post(_Done())
 
-    async def _keep(self) -> None:
+    async def _tend(self) -> None:
         """A piece at a time, so that whoever commits has a turn in between."""
         assert self._books is not None
-        self._to_keep = await self._worker.call(self._books.keep)
+        self._to_tend = await self._worker.call(self._books.tend)
         self.post(_Done())
 
     def _tell(self) -> None:

@@ -106,11 +106,11 @@ class AccountBooks:
         self.store.close()
 
     @property
-    def keep_every_s(self) -> float | None:
+    def tend_every_s(self) -> float | None:
         """There is nothing to keep up."""
         return None
 
-    def keep(self) -> bool:
+    def tend(self) -> bool:
         """There is nothing to keep up."""
         return False
 

@@ -48,8 +48,13 @@ class RemoteStore(Protocol):
     def last_sequence(self, execution: str) -> int:
         """The number of the newest journal record, 0 if there is none."""
 
+    def knock(self) -> bool:
+        """Whether the server has opened a new connection; without waiting for it where it may be long in coming. What is left
+        of an earlier one is let go of. Raises what went wrong, once.
+        """
+
     def reconnect(self) -> None:
-        """Let go of what there is of a connection and make a new one, also where there was none.
+        """Take the new connection into use, also where there was none before.
 
         When this returns, no transaction that an earlier connection has left on the server can become durable any more: it
         has been, or it never will be. (A lock that each connection holds for as long as it lasts does it.)

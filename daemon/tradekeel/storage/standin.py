@@ -30,14 +30,17 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
-from tradekeel.domain.protocol import LoadedAccount
+from tradekeel.domain.protocol import LoadedAccount, StoreStands
 from tradekeel.domain.records import ExecutionStarted, Group
 from tradekeel.errors import Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable, named, text_of
 from tradekeel.storage.batch import SENDER_ERRORS, Written
-from tradekeel.storage.breaker import Breaker, BreakerEvent, allows, apply
+from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
 from tradekeel.storage.promised import NumberedBatch, Promised, promise
 from tradekeel.storage.remote import Load, RemoteStore, StoreMode, StoreState, WaitingBatches
 from tradekeel.storage.store import CommitResult
+
+TEND_EVERY_S = 1.0
+"""How often the books are looked after though nobody commits."""
 
 PIECE_BATCHES_MAX = 64
 """So many batches are brought to the server in one piece at most; then whoever waits has a turn."""
@@ -87,9 +90,13 @@ class SpoolingBooks:
         breaker: Breaker = Breaker(),  # noqa: B008  # a frozen value
         lease_until: Callable[[], int | None] = lambda: None,
         lease_margin_ns: int = LEASE_MARGIN_NS,
+        renew_every_ns: int | None = None,
         point: Point = _noop,
     ) -> None:
-        """``now_ns`` is UTC, and so is what ``lease_until`` says: when a standby may take over, or None where there is none."""
+        """``now_ns`` is UTC, and so is what ``lease_until`` says: when a standby may take over, or None where there is none.
+
+        Where nothing was committed for ``renew_every_ns``, an empty batch is: the server hears that we are there.
+        """
         self._remote = remote
         self._load = load
         self._waiting = waiting
@@ -98,6 +105,8 @@ class SpoolingBooks:
         self._breaker = breaker
         self._lease_until = lease_until
         self._lease_margin_ns = lease_margin_ns
+        self._renew_every_ns = renew_every_ns
+        self._committed_ns = monotonic_ns()
         self._point = point
         self._connected = False
         self._number: int | None = None  # of the last batch; unknown before the server was asked
@@ -124,13 +133,17 @@ class SpoolingBooks:
         if not groups:
             return []
         with self._sound():
-            if self._number is None:
-                raise Defect("groups are committed before it is known what the server has: settle() comes first")
+            number = self._next_number()
             if self._mode is StoreMode.DIRECT:
-                return self._commit_there(self._number + 1, groups)
-            results = self._keep(self._number + 1, groups)
+                return self._commit_there(number, groups)
+            results = self._keep(number, groups)
             self._attempt()
             return results
+
+    def _next_number(self) -> int:
+        if self._number is None:
+            raise Defect("groups are committed before it is known what the server has: settle() comes first")
+        return self._number + 1
 
     def load(self, account: str, progress: Callable[[], object] = _nothing) -> LoadedAccount:
         """Everything that an account needs to go on, with all that waits brought to the server before.
@@ -155,6 +168,33 @@ class SpoolingBooks:
         self._failed = self._failed or "they were closed"
         self._waiting.close()
         self._remote.close()
+
+    @property
+    def tend_every_s(self) -> float | None:
+        """How often :meth:`tend` wants to be called."""
+        return TEND_EVERY_S
+
+    def tend(self) -> bool:
+        """For moments in which nobody commits: the lease is renewed, and what waits goes to the server. Whether there is more."""
+        if self._mode is not StoreMode.DIRECT:
+            return self.advance()
+        if self._renew_every_ns is not None and self._monotonic_ns() >= self._committed_ns + self._renew_every_ns:
+            with self._sound():
+                self._commit_there(self._next_number(), ())
+        return False
+
+    def stands(self) -> StoreStands:
+        """How it is with the store, for people and for whoever decides what may be traded."""
+        state = self._state
+        return StoreStands(
+            mode=state.mode.value,
+            reason=state.reason,
+            since_ns=state.since_ns,
+            breaker=state.breaker.value,
+            batches=state.batches,
+            size_bytes=state.size_bytes,
+            durable=state.promise_holds,
+        )
 
     # --- what is to be done beside that -----------------------------------------------------------------------------------
 
@@ -207,7 +247,7 @@ class SpoolingBooks:
             self._fell(error)
             return self._keep(number, groups)
         self._point("standin.after_commit")
-        self._number = number
+        self._number, self._committed_ns = number, self._monotonic_ns()
         for group, result in zip(groups, results, strict=True):
             if isinstance(result, Written):
                 self._sequences[group.execution] = result.last
@@ -276,16 +316,24 @@ class SpoolingBooks:
         now_ns = self._monotonic_ns()
         if not allows(self._breaker, BreakerEvent.TRY, now_ns):
             return False
-        self._breaker = apply(self._breaker, BreakerEvent.TRY, now_ns)
-        self._publish()
         try:
+            is_there = self._connected or self._ask(self._remote.knock)
+            if not is_there:
+                return False
+            self._try(now_ns)
             if not self._connected:
                 self._meet()
             self._bring_a_piece()
         except _Away as away:
+            if self._breaker.status is BreakerStatus.OPEN:
+                self._try(now_ns)  # that nobody opened was the one try
             self._fell(away.error)
             return False
         return True
+
+    def _try(self, now_ns: int) -> None:
+        self._breaker = apply(self._breaker, BreakerEvent.TRY, now_ns)
+        self._publish()
 
     def _ask(self, question: Callable[[], T]) -> T:
         """The server's answer. What goes wrong on this side is told from what goes wrong on that."""

@@ -208,9 +208,9 @@ class Long:
     def close(self) -> None:
         """Nothing is open."""
 
-    keep_every_s = None
+    tend_every_s = None
 
-    def keep(self) -> bool:
+    def tend(self) -> bool:
         return False
 
     def stands(self) -> StoreStands:

@@ -101,6 +101,7 @@ class Server:
         self.store = NumberedStore.at(path)
         self.up = True
         self.slow = False
+        self.late = 0  # so often there is no connection yet
         self.faults: deque[Fault] = deque()
         self.calls: Counter[str] = Counter()
         self.point: Callable[[str], None] = lambda name: None
@@ -110,6 +111,15 @@ class Server:
         self._reading = AccountBooks(self.store, dict.fromkeys(accounts, (s.STRATEGY,)))
 
     # --- what the product calls ------------------------------------------------------------------------------------------
+
+    def knock(self) -> bool:
+        self.calls["knock"] += 1
+        if self.late:
+            self.late -= 1
+            return False
+        if not self.up:
+            self._fail("connection refused")
+        return True
 
     def reconnect(self) -> None:
         self.calls["reconnect"] += 1
