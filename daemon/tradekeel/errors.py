@@ -13,6 +13,7 @@ and what *nobody knows*::
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
+    │   │   │   └── StoreDenied       its server is there and does not let us in: password, database, rights
     │   │   ├── StoreAway             its server cannot be reached for now: wait and ask again
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
@@ -127,6 +128,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be opened or written: missing rights, a read-only or full disk, an I/O error."""
 
     category = ErrorCategory.CRITICAL
+
+
+class StoreDenied(StoreUnavailable):
+    """The books' server is there and does not let us in, or not do what we must: a password, a database, a right is missing."""
 
 
 class StoreAway(StoreError):

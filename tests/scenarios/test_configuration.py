@@ -14,6 +14,7 @@ from tests.scenarios.support import Home, caught_signals, send_at
 from tradekeel.bootstrap.commands import release
 from tradekeel.bootstrap.fresh import close_executions
 from tradekeel.bootstrap.place import Place
+from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.store import Store
 
 ALONE = (
@@ -217,7 +218,9 @@ def test_a_fresh_start_that_died_half_way_is_finished_by_the_next_start(place: P
     _stopped_at(home, 6)
     assert home.ours("b").orders
     with Store.open(home.books, now_ns=1) as store:
-        close_executions(store, ["b"])  # the first half of --fresh, and the venue's ledger is still there
+        close_executions(
+            AccountBooks(store, {}), ["b"]
+        )  # the first half of --fresh, and the venue's ledger is still there
     assert home.live().code == 0
     assert home.execution("b")["number"] == 2
     assert home.execution("b")["latch"] == "open"

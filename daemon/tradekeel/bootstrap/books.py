@@ -20,7 +20,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108  # a file system in memory, which other 
 def books_of(storage: StorageConfig, statedir: StateDir) -> Backend:
     """The books that a configuration describes. InputError where what they need is not installed."""
     if not storage.enabled:
-        return InMemory(_in_memory(statedir))
+        return in_memory(statedir)
     if storage.url:
         return _on_a_server(storage, statedir)
     return Sqlite(statedir.books)
@@ -55,7 +55,7 @@ def _on_a_server(storage: StorageConfig, statedir: StateDir) -> Backend:
     return Postgres(storage.url, limits, password=password)
 
 
-def _in_memory(statedir: StateDir) -> Path:
-    """One place for each state directory and user."""
+def in_memory(statedir: StateDir) -> InMemory:
+    """Books that are lost with the process: one place for each state directory and user."""
     name = hashlib.blake2b(os.fsencode(statedir.path), digest_size=8).hexdigest()
-    return MEMORY / f"tradekeel-{os.geteuid()}-{name}" / "books.db"
+    return InMemory(MEMORY / f"tradekeel-{os.geteuid()}-{name}" / "books.db")

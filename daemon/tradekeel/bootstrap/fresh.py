@@ -6,21 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tradekeel.actors.recorder import Books
 from tradekeel.bootstrap.checks import begun_anew
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
-from tradekeel.storage.store import Store
 
 
 def forget_paper(
-    accounts: Sequence[AccountPlan], statedir: StateDir, books: Backend, open_store: Callable[[], Store]
+    accounts: Sequence[AccountPlan], statedir: StateDir, books: Backend, open_books: Callable[[], Books]
 ) -> None:
     """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
     if books.exists():
-        with open_store() as store:
-            close_executions(store, [account.config.name for account in accounts])
+        opened = open_books()
+        try:
+            close_executions(opened, [account.config.name for account in accounts])
+        finally:
+            opened.close()
     _remove_ledgers(accounts, statedir)
 
 
@@ -37,21 +40,20 @@ def _remove_ledgers(accounts: Sequence[AccountPlan], statedir: StateDir) -> None
             path.unlink(missing_ok=True)
 
 
-def close_executions(store: Store, accounts: list[str]) -> None:
+def close_executions(books: Books, accounts: list[str]) -> None:
     """Close what is unfinished, and mark what was closed: the next execution takes nothing over. Records like any other."""
     from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, Group
     from tradekeel.domain.recovery import fold
-    from tradekeel.storage.loading import AccountBooks
 
     for account in accounts:
-        loaded = AccountBooks(store, {}).load(account)
+        loaded = books.load(account, lambda: None)
         book = loaded.previous if loaded.execution is None else fold(_book_of(loaded), loaded.journal).book
         if book is None or book.execution is None:
             continue
         ended_ns = book.execution.closed_ns or SystemClock().now_ns()
         record = ExecutionClosed(ts_ns=ended_ns, stamp=book.stamp, reason=STARTED_FRESH)
         rows = tuple(book.apply(record))
-        for result in store.commit([Group(execution=book.execution_id, records=(record,), rows=rows)]):
+        for result in books.commit([Group(execution=book.execution_id, records=(record,), rows=rows)]):
             if isinstance(result, Exception):
                 raise result
 

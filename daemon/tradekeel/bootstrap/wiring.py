@@ -28,6 +28,7 @@ from tradekeel.bootstrap.checks import (
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
+from tradekeel.bootstrap.opening import Opener, on_store_failure
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments, strategy_row
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.telling import say
@@ -51,7 +52,7 @@ from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.sqlite import InMemory
-from tradekeel.storage.store import Store
+from tradekeel.storage.standin import SpoolingBooks
 from tradekeel.strategies.core import StrategistCore, StrategySettings
 from tradekeel.strategies.saving import decode_execution_state
 from tradekeel.venues.paper import PaperVenue
@@ -102,6 +103,7 @@ class Builder:
         self.alive_every_s = alive_every_s
         self.effort = Effort(system.clock)
         self._books = books_of(plan.config.storage, statedir)
+        self._opener = Opener(plan.config, self._books, statedir, system.clock, self.effort, self._heed_stop)
         self._fresh = fresh
         self._stop_asked = stop_asked
         self._on_stop_command = on_stop_command
@@ -151,7 +153,7 @@ class Builder:
                     "{}: its data has changed, and it has not traded yet: it begins anew", name
                 )
         if accounts:
-            forget_paper(accounts, self.statedir, self._books, self._open_store)
+            forget_paper(accounts, self.statedir, self._books, lambda: self._opener.open({}))
 
     def _reading(self, path: str, done: int, size: int) -> None:
         """A piece of a feed's data has been read, to tell whether it is the data that was there before."""
@@ -185,35 +187,19 @@ class Builder:
         worker = self._worker("recorder")
         strategies = {a.config.name: tuple(s.config.name for s in a.strategies) for a in self.plan.accounts}
 
-        def open_books() -> AccountBooks | None:
+        def open_books() -> AccountBooks | SpoolingBooks | None:
             with self.effort.under_way():
                 point("start.opening")
                 try:
-                    store = self._open_store()
+                    books = self._opener.open(strategies)
                 except StopAsked:
                     return None
-                self._begin_run(store.executions(), frozenset(strategies))
-            return AccountBooks(store, strategies)
+                self._begin_run(books.executions(), frozenset(strategies))
+            return books
 
         return Recorder(
             open_books, worker, self.plan.config.storage.commit_rows_max, control=self.system.ref("control")
         )
-
-    def _open_store(self) -> Store:
-        storage = self.plan.config.storage
-        store = Store.open(
-            self._books,
-            now_ns=self.system.clock.now_ns(),
-            point=point,
-            checkpoints_kept=storage.checkpoints_kept,
-            backups_kept=storage.backups_kept,
-            progress=self.effort.moved,
-            heed=self._heed_stop,
-        )
-        for migration in store.migrations:
-            backup = f", after a backup to {migration.backup}" if migration.backup else ""
-            logger.info("the books have schema {} now: {}{}", migration.revision, migration.description, backup)
-        return store
 
     def _begin_run(self, executions: Sequence[ExecutionRow], accounts: Collection[str]) -> None:
         """A run begins, or goes on, now that nothing refuses it any more, and before any account does anything."""
@@ -248,6 +234,7 @@ class Builder:
             alive_every_s=self.alive_every_s,
             books=self._books.described,
             books_last=not isinstance(self._books, InMemory),
+            on_store_failure=on_store_failure(self.plan.config),
         )
 
     def _control(self) -> Control:

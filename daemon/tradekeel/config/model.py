@@ -144,6 +144,15 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     statement_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 5.0
     pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
     pool_overflow: Annotated[int, Meta(ge=0, le=1_000)] = 20
+    # What becomes of trading while the server is away. Empty: reduce_only with a live account, memory where all are on paper.
+    on_store_failure: Literal["", "halt", "reduce_only", "memory"] = ""
+    breaker_failures_max: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    breaker_open_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 30.0
+    spool_bytes_max: Annotated[int, Meta(ge=1_000_000, le=1_000_000_000_000)] = 1 << 30
+    lease_s: Annotated[float, Meta(ge=5, le=3_600)] = (
+        30.0  # so long after its last word a daemon's accounts may be taken over
+    )
+    standby: bool = False  # another daemon with the same accounts waits to take over, or this one does
     checkpoint_every_s: Seconds = 5.0
     snapshot_schedule: Schedule = 60.0  # performance snapshots
     commit_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000

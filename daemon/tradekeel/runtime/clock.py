@@ -231,6 +231,11 @@ def fail_after(clock: Clock, seconds: float | None) -> Iterator[anyio.CancelScop
         raise TimeoutError(f"not done within {seconds:g} s")
 
 
+def pause(seconds: float) -> None:
+    """Let time pass, in a thread that has nothing else to do; never on an event loop."""
+    time.sleep(seconds)
+
+
 def new_id(source: random.Random | None = None) -> str:
     """A random 128-bit id: 26 characters of lower-case base32. ``source`` makes it repeatable (simulator, tests)."""
     raw = secrets.token_bytes(16) if source is None else source.randbytes(16)

@@ -24,7 +24,7 @@ import fcntl
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,7 +48,7 @@ SCOPE_ALL = "all"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _OURS = re.compile(
     r"books(\.db.*)?|paper-[^.]*|paper-.*\.db.*|status(\.json)?|crash-[0-9]+(\.txt)?|lock|running|latches|commands|results|"
-    r"backups|\..*\.tmp"
+    r"backups|spool|installation|\..*\.tmp"
 )
 """What lies here under these names is ours, and "books", say, would be renamed and removed with what begins with "books."."""
 _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
@@ -97,6 +97,19 @@ class StateDir:
     def results(self) -> Path:
         """The folder of answers to commands."""
         return self.path / "results"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of what waits for the books' server."""
+        return self.path / "spool"
+
+    def installation(self, make: Callable[[], str]) -> str:
+        """What tells this state directory from any other, for a server that they share. Made once."""
+        path = self.path / "installation"
+        with explained(path):
+            if not path.exists():
+                write_atomically(path, f"{make()}\n".encode())
+            return path.read_text(encoding="ascii").strip()
 
     @property
     def backups(self) -> Path:

@@ -6,14 +6,14 @@ leads everybody to the present. Without such a cut the journal is folded from it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
-from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, Group, Record
+from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, ExecutionRow, Group, Record
 from tradekeel.domain.recovery import decode_account_state, fold
 from tradekeel.storage.store import CommitResult, Store
 
@@ -31,7 +31,7 @@ class AccountBooks:
     """The store as the recorder sees it."""
 
     def __init__(
-        self, store: Store, strategies: dict[str, tuple[str, ...]], *, page_rows: int = JOURNAL_PAGE_ROWS
+        self, store: Store, strategies: Mapping[str, tuple[str, ...]], *, page_rows: int = JOURNAL_PAGE_ROWS
     ) -> None:
         self.store = store
         self._page_rows = page_rows
@@ -100,6 +100,10 @@ class AccountBooks:
             if len(page) < self._page_rows:
                 return
             after = page[-1][0]
+
+    def executions(self) -> list[ExecutionRow]:
+        """All executions, oldest first."""
+        return self.store.executions()
 
     def close(self) -> None:
         """Close the file."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import Group
+from tradekeel.domain.records import ExecutionRow, Group
 from tradekeel.storage.breaker import BreakerStatus
 from tradekeel.storage.promised import NumberedBatch
 from tradekeel.storage.store import CommitResult
@@ -47,6 +47,9 @@ class RemoteStore(Protocol):
 
     def last_sequence(self, execution: str) -> int:
         """The number of the newest journal record, 0 if there is none."""
+
+    def executions(self) -> Sequence[ExecutionRow]:
+        """All executions, oldest first."""
 
     def knock(self) -> bool:
         """Whether the server has opened a new connection; without waiting for it where it may be long in coming. What is left

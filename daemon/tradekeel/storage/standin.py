@@ -31,7 +31,7 @@ from functools import partial
 from typing import TypeVar
 
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
-from tradekeel.domain.records import ExecutionStarted, Group
+from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Group
 from tradekeel.errors import Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable, named, text_of
 from tradekeel.storage.batch import SENDER_ERRORS, Written
 from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
@@ -112,6 +112,7 @@ class SpoolingBooks:
         self._number: int | None = None  # of the last batch; unknown before the server was asked
         self._sequences: dict[str, int] = {}  # the last journal number of each execution, with what waits
         self._failed: str | None = None
+        self._cause: StoreUnavailable | None = None  # what the server, or the way to it, said last
         self._mode = StoreMode.AWAY
         self._since_ns = now_ns()
         self._reason = "the server was not asked yet"
@@ -159,6 +160,10 @@ class SpoolingBooks:
             self._fell(error)
             raise self._away() from error
         return loaded
+
+    def executions(self) -> Sequence[ExecutionRow]:
+        """All executions, oldest first, as the server has them. StoreUnavailable where it is away."""
+        return self._remote.executions()
 
     def close(self) -> None:
         """Let go of everything. What waits on a disk stays; what waits in memory is brought to the server, if that is there."""
@@ -209,7 +214,7 @@ class SpoolingBooks:
             with self._sound():
                 reached = self._attempt()
             if not reached:
-                raise self._away()
+                raise self._away() from self._cause
             heed()
 
     def advance(self) -> bool:
@@ -421,6 +426,7 @@ class SpoolingBooks:
     def _fell(self, error: StoreUnavailable) -> None:
         """The server did not answer as it should."""
         self._connected = False
+        self._cause = error
         self._breaker = apply(self._breaker, BreakerEvent.FAIL, self._monotonic_ns())
         self._enter(StoreMode.AWAY, text_of(error))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.unit.storage import samples as s
 from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import Group, Record
+from tradekeel.domain.records import ExecutionRow, Group, Record
 from tradekeel.errors import Defect, StoreUnavailable
 from tradekeel.storage.batch import Batch
 from tradekeel.storage.loading import AccountBooks
@@ -111,6 +111,10 @@ class Server:
         self._reading = AccountBooks(self.store, dict.fromkeys(accounts, (s.STRATEGY,)))
 
     # --- what the product calls ------------------------------------------------------------------------------------------
+
+    def executions(self) -> list[ExecutionRow]:
+        self._reach("executions")
+        return self.store.executions()
 
     def knock(self) -> bool:
         self.calls["knock"] += 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
-from tradekeel.domain.records import Group
+from tradekeel.domain.records import ExecutionRow, Group
 from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.postgres.lease import (
@@ -37,6 +37,7 @@ class Aside(Protocol):
 class _Met(NamedTuple):
     store: Store
     lease: Lease
+    until_ns: int
 
 
 class PostgresBooks:
@@ -53,6 +54,7 @@ class PostgresBooks:
         waiting: Callable[[], bool],
         aside: Aside,
         pause: Callable[[], object],
+        now_ns: Callable[[], int],
     ) -> None:
         """``waiting`` tells whether batches wait on this side; ``pause`` lets a moment pass, in the thread that calls it."""
         self._open_store = open_store
@@ -60,6 +62,8 @@ class PostgresBooks:
         self._waiting = waiting
         self._aside = aside
         self._pause = pause
+        self._now_ns = now_ns
+        self._lease_until_ns = 0
         self._met: _Met | None = None  # a connection that waits to be taken
         self._store: Store | None = None
         self._lease = Lease(0, 0)
@@ -84,16 +88,22 @@ class PostgresBooks:
         if not self.knock():
             raise StoreUnavailable("the server has not answered yet")
         assert self._met is not None
-        (self._store, self._lease), self._met = self._met, None
+        (self._store, self._lease, self._lease_until_ns), self._met = self._met, None
         self._batch = self._lease.batch
 
     def commit_numbered(
         self, batch: int, groups: Sequence[Group], approve: Approve | None = None
     ) -> list[CommitResult]:
         """Make the groups, the number of their batch, and a longer lease durable. LeaseLost where another has taken over."""
+        began_ns = self._now_ns()
         results = self.store.commit(groups, mark=lambda db: mark(db, self._writer, self._lease, batch), approve=approve)
         self._batch = batch
+        self._lease_until_ns = began_ns + self._writer.lease_ns
         return results
+
+    def lease_until(self) -> int | None:
+        """UTC by our own clock: no other daemon may take over before. None without a lease."""
+        return self._lease_until_ns or None
 
     def last_batch(self) -> int:
         """The number of this writer's last batch."""
@@ -104,11 +114,17 @@ class PostgresBooks:
         """The number of the newest journal record, 0 if there is none."""
         return self.store.last_sequence(execution)
 
+    def executions(self) -> Sequence[ExecutionRow]:
+        """All executions, oldest first."""
+        return self.store.executions()
+
     def _meet(self) -> _Met:
         store = self._open_store()
         try:
             self._lock(store)
-            return _Met(store, store.within(lambda db: acquire(db, self._writer, waiting=self._waiting())))
+            began_ns = self._now_ns()
+            lease = store.within(lambda db: acquire(db, self._writer, waiting=self._waiting()))
+            return _Met(store, lease, began_ns + self._writer.lease_ns)
         except BaseException:
             store.close()
             raise

@@ -1,0 +1,180 @@
+"""Opening the books for writing: a file at once, a server when it answers, and memory where there is nothing better."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from loguru import logger
+
+from tradekeel.bootstrap.books import in_memory
+from tradekeel.bootstrap.effort import Effort
+from tradekeel.config import Config
+from tradekeel.errors import AlreadyRunning, StoreAway, StoreDenied
+from tradekeel.runtime.clock import NS_PER_S, Clock, new_id, pause
+from tradekeel.runtime.faults import point
+from tradekeel.runtime.loop import Aside
+from tradekeel.statedir import StateDir
+from tradekeel.storage.backend import Backend
+from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.sqlite import Sqlite
+from tradekeel.storage.standin import SpoolingBooks
+from tradekeel.storage.store import Store
+
+ASK_AGAIN_S = 0.05
+LOCK_PAUSE_S = 0.1
+STAND_BY_S = 0.5
+MEMORY_BYTES_MAX = 64 * 1024**2
+RENEWALS = 3  # of a lease, within its time
+
+MEMORY = "memory"
+
+Strategies = Mapping[str, tuple[str, ...]]
+"""The names of each account's strategies."""
+
+
+def on_store_failure(config: Config) -> str:
+    """What becomes of trading while the books' server is away; one live account is enough to be careful with all of them."""
+    chosen = config.storage.on_store_failure
+    if chosen:
+        return chosen
+    is_live = any(account.venue != "paper" for account in config.accounts.values())
+    return "reduce_only" if is_live else MEMORY
+
+
+class Opener:
+    """Opens the books that a configuration describes. All of it blocks, in a thread of the recorder's own."""
+
+    def __init__(
+        self, config: Config, books: Backend, statedir: StateDir, clock: Clock, effort: Effort, heed: Callable[[], None]
+    ) -> None:
+        """``heed`` raises where a stop was asked for: nothing is waited for any more."""
+        self.config = config
+        self.books = books
+        self._statedir = statedir
+        self._clock = clock
+        self._effort = effort
+        self._heed = heed
+        self._policy = on_store_failure(config)
+
+    @property
+    def is_on_a_server(self) -> bool:
+        """Whether they may be away."""
+        return not isinstance(self.books, Sqlite)
+
+    def open(self, strategies: Strategies) -> AccountBooks | SpoolingBooks:
+        """The books, to be closed by whoever asked. A server that is away is waited for, where trading may not go without."""
+        if not self.is_on_a_server:
+            return AccountBooks(self.store(), strategies)
+        while True:
+            books = self._on_the_server(strategies)
+            try:
+                self._wait_for(books)
+            except StoreAway as error:
+                books.close()
+                return self._without_server(error, strategies)
+            except AlreadyRunning as error:
+                books.close()
+                if not self.config.storage.standby:
+                    raise
+                self._effort.moved(f"standing by: {error}")
+                pause(STAND_BY_S)
+            except BaseException:
+                books.close()
+                raise
+            else:
+                return books
+
+    def store(self, books: Backend | None = None) -> Store:
+        """The store itself, brought up to date."""
+        storage = self.config.storage
+        store = Store.open(
+            books or self.books,
+            now_ns=self._clock.now_ns(),
+            point=point,
+            checkpoints_kept=storage.checkpoints_kept,
+            backups_kept=storage.backups_kept,
+            progress=self._effort.moved,
+            heed=self._heed,
+        )
+        for migration in store.migrations:
+            backup = f", after a backup to {migration.backup}" if migration.backup else ""
+            logger.info("the books have schema {} now: {}{}", migration.revision, migration.description, backup)
+        return store
+
+    # --- on a server ---------------------------------------------------------------------------------------------------------
+
+    def _on_the_server(self, strategies: Strategies) -> SpoolingBooks:
+        from tradekeel.storage.breaker import Breaker
+        from tradekeel.storage.memoryspool import MemorySpool
+        from tradekeel.storage.postgres.lease import Writer
+        from tradekeel.storage.postgres.remote import PostgresBooks
+        from tradekeel.storage.spool import Spool
+
+        storage = self.config.storage
+        lease_ns = round(storage.lease_s * NS_PER_S)
+        on_disk = Spool.open(self._statedir.spool, bytes_max=storage.spool_bytes_max, point=point)
+        # What an earlier run left on the disk is brought to the server first, whatever is said now.
+        uses_memory = self._policy == MEMORY and not on_disk.batches
+        waiting = MemorySpool(bytes_max=MEMORY_BYTES_MAX) if uses_memory else on_disk
+        if uses_memory:
+            on_disk.close()
+        writer = Writer(
+            daemon=self.config.daemon.name,
+            holder=f"{socket.gethostname()}/{self._statedir.installation(new_id)}",
+            accounts=tuple(self.config.accounts),
+            lease_ns=lease_ns,
+        )
+        remote = PostgresBooks(
+            self.store,
+            writer,
+            waiting=lambda: bool(waiting.batches),
+            aside=Aside("books"),
+            pause=partial(pause, LOCK_PAUSE_S),
+            now_ns=self._clock.now_ns,
+        )
+        return SpoolingBooks(
+            remote,
+            lambda account, progress: AccountBooks(remote.store, strategies).load(account, progress),
+            waiting,
+            monotonic_ns=lambda: round(self._clock.monotonic() * NS_PER_S),
+            now_ns=self._clock.now_ns,
+            breaker=Breaker(
+                failures_max=storage.breaker_failures_max, open_ns=round(storage.breaker_open_s * NS_PER_S)
+            ),
+            lease_until=remote.lease_until if storage.standby else lambda: None,
+            lease_margin_ns=lease_ns // RENEWALS,
+            renew_every_ns=lease_ns // RENEWALS,
+            point=point,
+        )
+
+    def _wait_for(self, books: SpoolingBooks) -> None:
+        """Until the server has answered, and has all that waited for it. StoreAway where trading may begin without.
+
+        A server that is there and does not let us in is not away: somebody has to look at that before anything is traded.
+        """
+        while True:
+            self._heed()
+            try:
+                books.settle(self._heed)
+            except StoreAway as error:
+                if isinstance(error.__cause__, StoreDenied):
+                    raise error.__cause__ from None
+                if self._policy == MEMORY and books.stands().breaker != "closed":
+                    raise
+                self._effort.moved(f"waiting for the books' server: {error}")
+                pause(ASK_AGAIN_S)
+            else:
+                return
+
+    def _without_server(self, error: StoreAway, strategies: Strategies) -> AccountBooks:
+        """Every account is on paper, and may go on without its books."""
+        memory = in_memory(self._statedir)
+        memory.forget()
+        logger.error(
+            "the books' server is away ({}): the accounts begin in memory, without what was there, and nothing of it is kept. "
+            "Stop and start again when it is back",
+            error,
+        )
+        return AccountBooks(self.store(memory), strategies)
