@@ -36,6 +36,7 @@ from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.verify import Verdict, verify
+from tradekeel.storage.whose import A_DAEMONS
 from tradekeel.venues.paper.examining import examine
 
 FINDINGS_MAX = 100
@@ -147,7 +148,7 @@ def _earlier_on_the_ledger(db: Connection, newest: ExecutionRow) -> list[Executi
     """The runs before the newest that traded on the same ledger: since the venue was begun anew for the last time."""
     mapping = mapping_of(ExecutionRow)
     rows = db.execute(
-        f"{mapping.select_sql} WHERE account = ? AND mode <> 'backtest' AND number < ? ORDER BY number DESC",
+        f"{mapping.select_sql} WHERE account = ? AND {A_DAEMONS} AND number < ? ORDER BY number DESC",
         (newest.account, newest.number),
     )
     runs = takewhile(lambda run: run.close_reason != STARTED_FRESH, map(mapping.decode, rows))

@@ -13,6 +13,7 @@ from tradekeel.domain.records import STARTED_FRESH
 from tradekeel.errors import ConfigError
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
+from tradekeel.storage.whose import A_DAEMONS
 from tradekeel.venues.paper import read_opened
 
 
@@ -131,11 +132,11 @@ def _held(books: Backend) -> list[tuple[str, int, int]]:
     """Account, open trades and working orders of every unfinished execution; none if the books cannot be read."""
     return _asked(
         books,
-        "SELECT account, "
+        "SELECT account, "  # noqa: S608
         "(SELECT count(*) FROM trades t WHERE t.execution = e.execution AND t.status IN ('OPEN', 'CLOSING')), "
         "(SELECT count(*) FROM orders o WHERE o.execution = e.execution AND o.status IN "
         "('intended', 'submitted', 'accepted', 'partially_filled', 'cancel_requested', 'unknown')) "
-        "FROM executions e WHERE status = 'running' AND mode <> 'backtest' ORDER BY account",
+        f"FROM executions e WHERE status = 'running' AND {A_DAEMONS} ORDER BY account",
     )
 
 
@@ -148,8 +149,8 @@ def latched_accounts(books: Backend) -> list[str]:
     """The accounts whose books hold them halted or reduce-only; none if the books cannot be read."""
     rows = _asked(
         books,
-        "SELECT account FROM executions AS one WHERE latch <> 'open' AND mode <> 'backtest' AND number = "
-        "(SELECT max(number) FROM executions WHERE account = one.account AND mode <> 'backtest') ORDER BY account",
+        f"SELECT account FROM executions AS one WHERE latch <> 'open' AND {A_DAEMONS} AND number = "  # noqa: S608
+        f"(SELECT max(number) FROM executions WHERE account = one.account AND {A_DAEMONS}) ORDER BY account",
     )
     return [account for (account,) in rows]
 
@@ -158,8 +159,8 @@ def begun_anew(books: Backend) -> list[str]:
     """The accounts whose last execution was closed to begin anew on paper, and that have not begun yet."""
     rows = _asked(
         books,
-        "SELECT account FROM executions AS one WHERE close_reason = ? AND mode <> 'backtest' AND number = "
-        "(SELECT max(number) FROM executions WHERE account = one.account AND mode <> 'backtest')",
+        f"SELECT account FROM executions AS one WHERE close_reason = ? AND {A_DAEMONS} AND number = "  # noqa: S608
+        f"(SELECT max(number) FROM executions WHERE account = one.account AND {A_DAEMONS})",
         STARTED_FRESH,
     )
     return [account for (account,) in rows]
@@ -169,7 +170,7 @@ def _unfinished(books: Backend) -> list[tuple[str, str, str]]:
     """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read."""
     return _asked(
         books,
-        "SELECT account, execution, data_fingerprint FROM executions WHERE status = 'running' AND mode <> 'backtest'",
+        f"SELECT account, execution, data_fingerprint FROM executions WHERE status = 'running' AND {A_DAEMONS}",  # noqa: S608
     )
 
 

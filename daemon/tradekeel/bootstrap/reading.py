@@ -85,7 +85,7 @@ async def _read(books_at: Backend, kind: str, query: Query, which: Filter) -> li
 
 async def _followed(books: Reader) -> dict[str, ExecutionRow]:
     """Executions that a later one of their account has followed, by their ids."""
-    every = await books.executions(Filter(limit=None))
+    every = [run for run in await books.executions(Filter(limit=None)) if run.mode.is_a_daemons]
     newest: dict[str, int] = {}
     for run in every:
         newest[run.account] = max(run.number, newest.get(run.account, 0))

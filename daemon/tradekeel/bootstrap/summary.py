@@ -22,6 +22,7 @@ from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.journal import decoded
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
+from tradekeel.storage.whose import A_DAEMONS
 
 BY_RISK = "risk"
 BY_THE_BOOKS = frozenset({"reconcile", "books"})  # a comparison with the venue, or news of it that contradicts ours
@@ -116,7 +117,7 @@ def newest_executions(db: Connection) -> list[ExecutionRow]:
     """The newest execution of each account, by account."""
     mapping = mapping_of(ExecutionRow)
     newest: dict[str, ExecutionRow] = {}
-    for values in db.execute(f"{mapping.select_sql} WHERE mode <> 'backtest' ORDER BY account, number"):
+    for values in db.execute(f"{mapping.select_sql} WHERE {A_DAEMONS} ORDER BY account, number"):
         row = mapping.decode(values)
         newest[row.account] = row
     return list(newest.values())
@@ -242,7 +243,7 @@ def latched_by(db: Connection, row: ExecutionRow) -> str:
 def _up_to(db: Connection, row: ExecutionRow) -> Iterator[ExecutionRow]:
     """An account's runs up to this one, the newest first."""
     mapping = mapping_of(ExecutionRow)
-    order = "WHERE account = ? AND mode <> 'backtest' AND number <= ? ORDER BY number DESC"
+    order = f"WHERE account = ? AND {A_DAEMONS} AND number <= ? ORDER BY number DESC"
     return map(mapping.decode, db.execute(f"{mapping.select_sql} {order}", (row.account, row.number)))
 
 

@@ -203,7 +203,7 @@ class Builder:
 
     def _begin_run(self, executions: Sequence[ExecutionRow], accounts: Collection[str]) -> None:
         """A run begins, or goes on, now that nothing refuses it any more, and before any account does anything."""
-        real = [row for row in executions if row.mode is not Mode.BACKTEST]
+        real = [row for row in executions if row.mode.is_a_daemons]
         newest: dict[str, int] = {}
         for row in real:
             newest[row.account] = max(row.number, newest.get(row.account, 0))

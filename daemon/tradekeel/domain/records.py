@@ -45,6 +45,12 @@ class Mode(StrEnum):
     LIVE = "live"
     PAPER = "paper"
     BACKTEST = "backtest"
+    MANUAL = "manual"  # kept by a script or by hand, not by a daemon
+
+    @property
+    def is_a_daemons(self) -> bool:
+        """Whether a daemon runs it, one at a time for an account, and goes on with it after a restart."""
+        return self in (Mode.LIVE, Mode.PAPER)
 
 
 class Latch(StrEnum):

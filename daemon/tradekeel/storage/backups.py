@@ -75,9 +75,11 @@ def back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing, heed
 
 def _good(source: sqlite3.Connection) -> str:
     """The copy that was made before the last migration that succeeded."""
-    if source.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone() is None:
+    named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('migration_history', 'schema_migrations')"
+    log = source.execute(named).fetchone()
+    if log is None:
         return ""
     row = source.execute(
-        "SELECT backup FROM schema_migrations WHERE backup IS NOT NULL ORDER BY id DESC LIMIT 1"
+        f"SELECT backup FROM {log[0]} WHERE backup IS NOT NULL ORDER BY id DESC LIMIT 1"  # noqa: S608
     ).fetchone()
     return "" if row is None else str(row[0])

@@ -70,8 +70,8 @@ class AccountBooks:
         return LoadedAccount(execution, row.number, cut.checkpoint, journal, saved, tuple(notes), cut.book)
 
     def _last_books(self, account: str, progress: Callable[[], object]) -> Book | None:
-        """The books of the account's last execution, as they were closed."""
-        executions = self.store.executions(account)
+        """The books of the account's last execution of a daemon, as they were closed."""
+        executions = [row for row in self.store.executions(account) if row.mode.is_a_daemons]
         if not executions or executions[-1].close_reason == STARTED_FRESH:
             return None
         last = executions[-1].execution

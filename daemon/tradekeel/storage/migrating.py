@@ -1,7 +1,7 @@
 """The schema, changed: with Alembic, after a backup, in one transaction.
 
 Books that exist are copied before they are changed, all missing revisions are applied in one transaction, and each is
-written into ``schema_migrations`` by the same transaction. There is no way down in the product: going back means
+written into ``migration_history`` by the same transaction. There is no way down in the product: going back means
 restoring the backup.
 """
 
@@ -15,14 +15,21 @@ from msgspec import Struct
 
 from tradekeel.storage.backend import Backend, backend_at
 from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
+from tradekeel.storage.revisions import checksums_in
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+VERSIONS = MIGRATIONS / "versions"
 
-_LOGGED = "SELECT id, revision, from_revision, description, applied_ns, backup FROM schema_migrations ORDER BY id"
+HISTORY = "migration_history"
+FIRST_HISTORY = "schema_migrations"  # its name in schema 0001
+_LOGGED = {
+    HISTORY: "SELECT version, from_version, name, applied_ns, backup, checksum FROM migration_history ORDER BY id",
+    FIRST_HISTORY: "SELECT revision, from_revision, description, applied_ns, backup, '' FROM schema_migrations ORDER BY id",
+}
 
 
 class MigrationApplied(Struct, frozen=True):
@@ -33,6 +40,7 @@ class MigrationApplied(Struct, frozen=True):
     description: str
     applied_ns: int
     backup: str | None  # the copy made before it
+    checksum: str  # of the revision that was run
 
 
 def upgrade(
@@ -57,11 +65,11 @@ def upgrade(
     backup = None if version is None else backend.back_up_before(version, now_ns, backups_kept, doing, heed)
     heed()
     config = _config(versions)
-    config.attributes.update(now_ns=now_ns, backup=backup)
+    config.attributes.update(now_ns=now_ns, backup=backup, checksums=checksums_in(versions or VERSIONS))
     with backend.migrating(lambda: doing(f"migrating {backend} from schema {version}")) as connection:
-        known = len(_logged(backend, connection))
+        known = len(_logged(backend, connection.exec_driver_sql))
         _run(config, connection, lambda script, revision: script._upgrade_revs(target, revision))
-        applied = _logged(backend, connection)[known:]
+        applied = _logged(backend, connection.exec_driver_sql)[known:]
     if backup is not None:
         backend.forget_backups(backups_kept, newest=backup)
     return applied
@@ -77,14 +85,15 @@ def history(place: Backend | Path) -> list[MigrationApplied]:
     """The schema's log, oldest first. Raises what the driver raises."""
     from contextlib import closing
 
-    with closing(backend_at(place).connect(read_only=True)) as db:
-        return [MigrationApplied(*row) for _, *row in db.execute(_LOGGED)]
+    backend = backend_at(place)
+    with closing(backend.connect(read_only=True)) as db:
+        return _logged(backend, db.execute)
 
 
-def _logged(backend: Backend, connection: Connection) -> list[MigrationApplied]:
-    if "schema_migrations" not in backend.tables(connection.exec_driver_sql):
-        return []
-    return [MigrationApplied(*row) for _, *row in connection.exec_driver_sql(_LOGGED)]
+def _logged(backend: Backend, execute: Callable[[str], Any]) -> list[MigrationApplied]:
+    there = backend.tables(execute)
+    name = next((name for name in _LOGGED if name in there), None)
+    return [] if name is None else [MigrationApplied(*row) for row in execute(_LOGGED[name])]
 
 
 def _config(versions: Path | None) -> Config:
@@ -93,7 +102,7 @@ def _config(versions: Path | None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", str(versions or MIGRATIONS / "versions").replace("%", "%%"))
+    config.set_main_option("version_locations", str(versions or VERSIONS).replace("%", "%%"))
     return config
 
 

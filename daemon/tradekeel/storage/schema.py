@@ -12,8 +12,13 @@ from typing import Any
 from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.backend import RESTORE, Backend
 
-REVISIONS = ("0001",)
-"""Every revision this version knows, oldest first; a test holds them to the files in ``migrations/versions``."""
+CHECKSUMS = {
+    "0001": "2e1768a737493765d73f411ce55ee1df46a5ee71506419dae6b0be49f3993ea1",
+    "0002": "d987196ea693d0c2995036e75c2d00dbd7350cdbc960a3d2f9140e446279c706",
+}
+"""Every revision that this version knows, oldest first, with its checksum; a test holds them to ``migrations/versions``."""
+
+REVISIONS = tuple(CHECKSUMS)
 
 HEAD = REVISIONS[-1]
 

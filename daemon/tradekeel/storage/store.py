@@ -31,6 +31,7 @@ from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.migrating import MigrationApplied
 from tradekeel.storage.rows import mapping_of, mappings
+from tradekeel.storage.whose import A_DAEMONS
 
 __all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Written"]
 
@@ -299,9 +300,9 @@ class Store:
         return self._executions(f"{where} ORDER BY started_ns, account, number", values)
 
     def open_execution(self, account: str) -> ExecutionRow | None:
-        """The account's unfinished execution, which a restart resumes."""
+        """The account's unfinished execution of a daemon, which a restart resumes."""
         found = self._executions(
-            " WHERE account = ? AND status = 'running' AND mode <> 'backtest' ORDER BY number DESC LIMIT 1", (account,)
+            f" WHERE account = ? AND status = 'running' AND {A_DAEMONS} ORDER BY number DESC LIMIT 1", (account,)
         )
         return found[0] if found else None
 

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.unit.storage import samples as s
 from tradekeel.errors import StoreCorrupt, StoreTooNew
-from tradekeel.storage import backups, migrating, schema, tables
+from tradekeel.storage import backups, migrating, revisions, schema, tables
 from tradekeel.storage.migrating import MigrationApplied
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
@@ -28,13 +28,17 @@ from tradekeel.storage.verify import verify
 NOW_NS = 1_700_000_000_000_000_000
 NOW = "20231114T221320Z"
 
+HEAD = schema.HEAD
+NEXT, AFTER_NEXT = (f"{int(HEAD) + number:04}" for number in (1, 2))
+"""Of revisions that only these tests have."""
+
 ADD_A_COLUMN = '''"""Trades get a colour"""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "NEXT"
+down_revision = "HEAD"
 branch_labels = None
 depends_on = None
 
@@ -50,7 +54,7 @@ def downgrade() -> None:
     with op.batch_alter_table("fills") as fills:
         fills.alter_column("market", new_column_name="venue")
     op.drop_column("trades", "colour")
-'''
+'''.replace("NEXT", NEXT).replace("HEAD", HEAD)
 
 PAINT = "    op.execute(\"UPDATE trades SET colour = 'blue'\")\n"
 FAIL_HALFWAY = ADD_A_COLUMN.replace(PAINT, PAINT + '    op.execute("SELECT nonsense")\n')
@@ -85,7 +89,8 @@ def structure(path: Path) -> dict[str, list[str]]:
     """What SQLite was told, whatever the order of the rules within a table."""
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
-        return {name: sorted(re.sub(r",$", "", line.strip()) for line in sql.splitlines()) for name, sql in rows}
+        # A table that was rebuilt bears its name in quotes.
+        return {name: sorted(re.sub(r'[,"]', "", line.strip()) for line in sql.splitlines()) for name, sql in rows}
 
 
 # --- migrations and tables -------------------------------------------------------------------------------------------
@@ -106,7 +111,11 @@ def test_migrations_make_the_tables_word_for_word(books, tmp_path):
     assert structure(books) == structure(tmp_path / "direct.db")
 
 
-def test_the_known_revisions_are_the_files(versions):
+def test_the_known_revisions_are_the_files_and_say_what_they_said_when_they_were_released():
+    assert revisions.checksums_in(migrating.VERSIONS) == schema.CHECKSUMS
+
+
+def test_the_revisions_follow_each_other():
     script = ScriptDirectory.from_config(migrating._config(None))
     found = [revision.revision for revision in script.walk_revisions()]
     assert tuple(reversed(found)) == schema.REVISIONS
@@ -117,17 +126,19 @@ def test_the_known_revisions_are_the_files(versions):
 
 
 def test_a_new_file_is_made_by_migrations_and_the_log_says_so(path):
-    made = MigrationApplied("0001", None, "The first tables", NOW_NS, None)
     with Store.open(path, now_ns=NOW_NS) as store:
-        assert store.migrations == (made,)
-    assert migrating.history(path) == [made]
+        made = store.migrations
+    assert made[0] == MigrationApplied("0001", None, "The first tables", NOW_NS, None, schema.CHECKSUMS["0001"])
+    assert {applied.revision: applied.checksum for applied in made} == schema.CHECKSUMS
+    assert [applied.from_revision for applied in made] == [None, *schema.REVISIONS[:-1]]
+    assert migrating.history(path) == list(made)
     assert not (path.parent / "backups").exists(), "there was nothing to copy"
 
 
 def test_a_current_file_is_left_as_it_is(books):
     with Store.open(books, now_ns=NOW_NS + 1) as store:
         assert store.migrations == ()
-    assert len(migrating.history(books)) == 1
+    assert len(migrating.history(books)) == len(schema.REVISIONS)
 
 
 def test_alembic_is_not_even_imported_for_a_current_file(books):
@@ -143,46 +154,47 @@ def test_alembic_is_not_even_imported_for_a_current_file(books):
 def test_an_empty_file_is_a_new_one(path):
     path.touch()
     with Store.open(path, now_ns=NOW_NS) as store:
-        assert len(store.migrations) == 1
+        assert len(store.migrations) == len(schema.REVISIONS)
 
 
 # --- a later revision ------------------------------------------------------------------------------------------------
 
 
 def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions):
-    before = dump(books, "alembic_version", "schema_migrations")
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    before = dump(books, "alembic_version", "migration_history")
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
 
-    [applied] = migrating.upgrade(books, "0001", NOW_NS, versions=versions)
-    copy = f"{books.stem}-0001-{NOW}.db"
-    assert applied == MigrationApplied("0002", "0001", "Trades get a colour", NOW_NS, copy)
+    [applied] = migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    copy = f"{books.stem}-{HEAD}-{NOW}.db"
+    checksum = revisions.checksum_of(ADD_A_COLUMN)
+    assert applied == MigrationApplied(NEXT, HEAD, "Trades get a colour", NOW_NS, copy, checksum)
 
-    after = dump(books, "alembic_version", "schema_migrations")
+    after = dump(books, "alembic_version", "migration_history")
     assert [row[-1] for row in after.pop("trades")] == ["blue"]
     trades = before.pop("trades")
     assert after == before
     with pytest.raises(StoreTooNew):
         Store.open(books, now_ns=NOW_NS)
 
-    migrating.downgrade(books, "0001", versions=versions)
-    assert dump(books, "alembic_version", "schema_migrations") == before | {"trades": trades}
+    migrating.downgrade(books, HEAD, versions=versions)
+    assert dump(books, "alembic_version", "migration_history") == before | {"trades": trades}
     assert verify(books).ok
 
 
 def test_the_backup_is_the_file_as_it_was(books, versions):
     before = dump(books)
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    backup = backups.backup_name(books, "0001", NOW_NS)
-    migrating.upgrade(books, "0001", NOW_NS, versions=versions)
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
+    backup = backups.backup_name(books, HEAD, NOW_NS)
+    migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
     assert dump(backup) == before
     assert verify(backup).ok
 
 
 def test_a_revision_that_fails_changes_nothing(books, versions):
     before = dump(books), structure(books)
-    (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
+    (versions / f"r{NEXT}_colour.py").write_text(FAIL_HALFWAY)
     with pytest.raises(OperationalError):
-        migrating.upgrade(books, "0001", NOW_NS, versions=versions)
+        migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
     assert (dump(books), structure(books)) == before
     with Store.open(books, now_ns=NOW_NS) as store:
         assert store.last_sequence(s.RUN) == 5
@@ -190,34 +202,34 @@ def test_a_revision_that_fails_changes_nothing(books, versions):
 
 def test_a_revision_that_would_break_references_changes_nothing(books, versions):
     before = dump(books)
-    (versions / "r0002_colour.py").write_text(LOSE_A_PARENT)
+    (versions / f"r{NEXT}_colour.py").write_text(LOSE_A_PARENT)
     with pytest.raises(StoreCorrupt, match="without what they refer to"):
-        migrating.upgrade(books, "0001", NOW_NS, versions=versions)
+        migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
     assert dump(books) == before
 
 
 def test_without_a_backup_there_is_no_migration(books, versions):
     before = dump(books)
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    backups.backup_name(books, "0001", NOW_NS).parent.write_text("no folder")
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
+    backups.backup_name(books, HEAD, NOW_NS).parent.write_text("no folder")
     with pytest.raises(OSError, match="backups"):
-        migrating.upgrade(books, "0001", NOW_NS, versions=versions)
+        migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
     assert dump(books) == before
 
 
 def test_a_copy_of_the_same_second_is_kept_and_the_next_one_is_numbered(books, versions):
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    taken = backups.backup_name(books, "0001", NOW_NS)
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
+    taken = backups.backup_name(books, HEAD, NOW_NS)
     taken.parent.mkdir()
     taken.write_text("an earlier copy")
-    [applied] = migrating.upgrade(books, "0001", NOW_NS, versions=versions)
-    assert applied.backup == f"{books.stem}-0001-{NOW}-2.db"
+    [applied] = migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    assert applied.backup == f"{books.stem}-{HEAD}-{NOW}-2.db"
     assert taken.read_text() == "an earlier copy"
 
 
 def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_should_be(books, versions, tmp_path):
     """Before every statement and every call that changes a file; the next start goes on from either."""
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
     before = dump(books)
     command = [sys.executable, "-m", "tests.unit.storage.migrator", str(books), str(versions), str(tmp_path / "kills")]
     killed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split()
@@ -228,7 +240,7 @@ def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_shoul
         with closing(sqlite3.connect(left)) as db:
             [(version,)] = db.execute("SELECT version_num FROM alembic_version").fetchall()
         versions_left.add(version)
-        if version == "0001":
+        if version == HEAD:
             assert dump(left) == before, place
             migrating.upgrade(left, version, NOW_NS, versions=versions)
         assert [row[-1] for row in dump(left)["trades"]] == ["blue"], place
@@ -236,18 +248,18 @@ def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_shoul
         assert dump(left.parent / "backups" / applied.backup) == before, place
         backups.forget_old_backups(left, 1)
         assert len(list((place / "backups").iterdir())) == 1, place
-    assert versions_left == {"0001", "0002"}
+    assert versions_left == {HEAD, NEXT}
 
 
 def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
-    folder = backups.backup_name(books, "0001", NOW_NS).parent
+    folder = backups.backup_name(books, HEAD, NOW_NS).parent
     folder.mkdir()
     ours = []
     for version, second in (("0002", 0), ("0001", 1), ("0001", 1), ("0003", 2)):
         ours.append(backups.backup_name(books, version, NOW_NS + second * s.SECOND))
         ours[-1].touch()
-    others = [folder / "mine.db", folder / f"other-0001-{NOW}.db", folder / f"other-0001-{NOW}.db.partial"]
-    half_made = folder / f"{books.stem}-0001-{NOW}.db.partial"
+    others = [folder / "mine.db", folder / f"other-{HEAD}-{NOW}.db", folder / f"other-{HEAD}-{NOW}.db.partial"]
+    half_made = folder / f"{books.stem}-{HEAD}-{NOW}.db.partial"
     for file in (half_made, *others):
         file.touch()
     backups.forget_old_backups(books, 2)
@@ -258,7 +270,7 @@ def tries(books: Path, versions: Path, count: int, kept: int) -> None:
     """Attempts at a migration that fails, a second apart."""
     for number in range(1, count + 1):
         with pytest.raises(OperationalError):
-            migrating.upgrade(books, "0001", NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
+            migrating.upgrade(books, HEAD, NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
 
 
 def copies(books: Path) -> list[str]:
@@ -266,15 +278,15 @@ def copies(books: Path) -> list[str]:
 
 
 def test_tries_that_fail_do_not_fill_the_disk(books, versions):
-    (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
-    newest = [backups.backup_name(books, "0001", NOW_NS + number * s.SECOND).name for number in (4, 5)]
+    (versions / f"r{NEXT}_colour.py").write_text(FAIL_HALFWAY)
+    newest = [backups.backup_name(books, HEAD, NOW_NS + number * s.SECOND).name for number in (4, 5)]
     tries(books, versions, 5, 2)
     assert copies(books) == newest
 
 
 def test_a_copy_is_kept_whatever_the_clock_said_before_and_half_made_ones_go_first(books, versions):
-    (versions / "r0002_colour.py").write_text(FAIL_HALFWAY)
-    later = backups.backup_name(books, "0001", NOW_NS + 86_400 * s.SECOND)
+    (versions / f"r{NEXT}_colour.py").write_text(FAIL_HALFWAY)
+    later = backups.backup_name(books, HEAD, NOW_NS + 86_400 * s.SECOND)
     later.parent.mkdir()
     later.touch()
     later.with_name(later.name + ".partial").touch()
@@ -284,12 +296,13 @@ def test_a_copy_is_kept_whatever_the_clock_said_before_and_half_made_ones_go_fir
 
 
 def test_the_copy_of_the_last_migration_that_succeeded_outlives_all_tries_that_fail(books, versions):
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN)
-    [applied] = migrating.upgrade(books, "0001", NOW_NS, versions=versions)
-    (versions / "r0003_halfway.py").write_text(FAIL_HALFWAY.replace('"0002"', '"0003"').replace('"0001"', '"0002"'))
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
+    [applied] = migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    halfway = FAIL_HALFWAY.replace(f'"{NEXT}"', f'"{AFTER_NEXT}"').replace(f'"{HEAD}"', f'"{NEXT}"')
+    (versions / f"r{AFTER_NEXT}_halfway.py").write_text(halfway)
     for number in range(1, 4):
         with pytest.raises(OperationalError):
-            migrating.upgrade(books, "0002", NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
+            migrating.upgrade(books, NEXT, NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
         assert len(copies(books)) == 2
         assert applied.backup in copies(books)
 
@@ -299,11 +312,11 @@ COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE
 
 
 def test_what_takes_long_gives_signs_that_it_goes_on(books, versions):
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
     said: list[str] = []
-    migrating.upgrade(books, "0001", NOW_NS, versions=versions, progress=said.append)
+    migrating.upgrade(books, HEAD, NOW_NS, versions=versions, progress=said.append)
     assert any(text.startswith(f"copying {books} to ") and text.endswith(": 100 %") for text in said)
-    assert said[-1] == f"migrating {books} from schema 0001"
+    assert said[-1] == f"migrating {books} from schema {HEAD}"
 
 
 class Enough(Exception):
@@ -321,10 +334,10 @@ def test_it_can_be_ended_before_anything_was_changed_and_leaves_no_half_made_cop
         seen.append("a look")
 
     with pytest.raises(Enough):
-        migrating.upgrade(books, "0001", NOW_NS, versions=versions, heed=heed)
+        migrating.upgrade(books, HEAD, NOW_NS, versions=versions, heed=heed)
     assert dump(books) == before
     made = copies(books) if (books.parent / "backups").exists() else []
-    assert made == ([f"{books.stem}-0001-{NOW}.db"] if looks == 2 else []), "a whole one may stay"
+    assert made == ([f"{books.stem}-{HEAD}-{NOW}.db"] if looks == 2 else []), "a whole one may stay"
 
 
 def test_a_migration_that_has_begun_is_finished(books, versions):
@@ -337,8 +350,8 @@ def test_a_migration_that_has_begun_is_finished(books, versions):
     def doing(what: str) -> None:
         begun.extend([True] * what.startswith("migrating"))
 
-    (versions / "r0002_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
-    assert migrating.upgrade(books, "0001", NOW_NS, versions=versions, progress=doing, heed=heed)
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
+    assert migrating.upgrade(books, HEAD, NOW_NS, versions=versions, progress=doing, heed=heed)
     assert begun
 
 

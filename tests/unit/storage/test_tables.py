@@ -144,6 +144,82 @@ def test_the_database_itself_refuses(db, table, column, value, rule):
         db.execute(f"UPDATE {table} SET {column} = ?", (value,))
 
 
+CONTROL = {
+    "tasks": {
+        "task_id": "t1",
+        "type": "backtest",
+        "name": "spring",
+        "instruments": "[]",
+        "since_ns": 1,
+        "until_ns": 2,
+        "config": "{}",
+        "created_ns": 0,
+    },
+    "task_executions": {
+        "task_id": "t1",
+        "number": 1,
+        "execution": s.RUN,
+        "status": "running",
+        "progress": 100,
+        "started_ns": 1,
+        "completed_ns": 2,
+        "state": "{}",
+        "error": "",
+        "updated_ns": 0,
+    },
+    "position_notes": {
+        "account": "paper-1",
+        "instrument": "EUR_USD",
+        "position_ref": "",
+        "note": "kept",
+        "tag": "",
+        "owner": "ann",
+        "updated_ns": 0,
+    },
+    "leases": {
+        "account": "paper-1",
+        "daemon": "d",
+        "holder": "h",
+        "epoch": 1,
+        "batch": 0,
+        "since_ns": 1,
+        "until_ns": 2,
+    },
+}
+"""One row of each table that no journal stands behind."""
+
+FORBIDDEN_CONTROL = [
+    ("tasks", "task_id", "", "ck_tasks_task_id_not_empty"),
+    ("tasks", "name", "", "ck_tasks_name_not_empty"),
+    ("tasks", "type", "dream", "ck_tasks_type_word"),
+    ("tasks", "until_ns", 0, "ck_tasks_since_before_until"),
+    ("task_executions", "task_id", "t2", "FOREIGN KEY"),
+    ("task_executions", "execution", "never", "FOREIGN KEY"),
+    ("task_executions", "number", 0, "ck_task_executions_number_from_one"),
+    ("task_executions", "status", "tired", "ck_task_executions_status_word"),
+    ("task_executions", "progress", 101, "ck_task_executions_progress_percent"),
+    ("task_executions", "progress", -1, "ck_task_executions_progress_percent"),
+    ("task_executions", "completed_ns", 0, "ck_task_executions_started_before_completed"),
+    ("position_notes", "account", "", "ck_position_notes_account_not_empty"),
+    ("position_notes", "instrument", "", "ck_position_notes_instrument_not_empty"),
+    ("position_notes", "position_ref", None, "NOT NULL"),
+    ("leases", "account", "", "ck_leases_account_not_empty"),
+    ("leases", "holder", "", "ck_leases_holder_not_empty"),
+    ("leases", "epoch", 0, "ck_leases_epoch_from_one"),
+    ("leases", "batch", -1, "ck_leases_batch_not_negative"),
+    ("migration_history", "version", "", "ck_migration_history_version_not_empty"),
+    ("migration_history", "checksum", "", "ck_migration_history_checksum_not_empty"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value", "rule"), FORBIDDEN_CONTROL)
+def test_the_database_itself_refuses_what_is_no_task_and_no_lease(db, table, column, value, rule):
+    for name, row in CONTROL.items():
+        db.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+    with pytest.raises(sqlite3.IntegrityError, match=rule):
+        db.execute(f"UPDATE {table} SET {column} = ?", (value,))
+
+
 @pytest.mark.parametrize(
     ("row", "rule"),
     [
@@ -198,10 +274,12 @@ def test_the_same_fill_id_on_another_order_is_another_fill(desk, store):
     assert not isinstance(written, GroupRefused)
 
 
-def test_backtests_of_one_account_may_run_side_by_side(desk, store):
-    rows = tuple(s.execution(name=f"b{n}", number=n, account="test", mode=r.Mode.BACKTEST) for n in (1, 2))
+@pytest.mark.parametrize("mode", [mode for mode in r.Mode if not mode.is_a_daemons])
+def test_only_a_daemons_executions_are_one_at_a_time_and_gone_on_with(desk, store, mode):
+    rows = tuple(s.execution(name=f"b{n}", number=n, account="test", mode=mode) for n in (1, 2))
     [written] = store.commit([s.group(s.noted(), rows=rows)])
     assert not isinstance(written, GroupRefused)
+    assert store.open_execution("test") is None
 
 
 def test_a_denied_order_may_hold_the_nonsense_that_was_asked_for(desk, store):
@@ -237,7 +315,7 @@ READINGS = [
     ),
     (
         "SELECT * FROM orders WHERE execution = ? AND strategy = ? ORDER BY created_ns DESC",
-        "ix_orders_execution_created_ns",
+        "ix_orders_execution_created_ns|ix_orders_strategy_created_ns",
     ),
     ("SELECT * FROM signals WHERE execution = ? ORDER BY generated_at_ns DESC", "ix_signals_execution_generated_at_ns"),
     ("SELECT * FROM orders WHERE status = ? ORDER BY created_ns DESC", "ix_orders_status_created_ns"),
@@ -250,6 +328,28 @@ READINGS = [
     ),
     ("SELECT * FROM strategy_events WHERE execution = ? AND strategy = ? ORDER BY sequence", "pk|autoindex|PRIMARY"),
     ("SELECT max(sequence) FROM journal WHERE execution = ?", "PRIMARY KEY"),
+    (
+        "SELECT * FROM trades WHERE symbol = ? AND entry_time_ns > ? ORDER BY entry_time_ns DESC",
+        "ix_trades_symbol_entry_time_ns",
+    ),
+    ("SELECT * FROM trades WHERE session = ? ORDER BY created_ns DESC", "ix_trades_session_created_ns"),
+    ("SELECT * FROM trades WHERE pattern_type = ? ORDER BY created_ns DESC", "ix_trades_pattern_type_created_ns"),
+    ("SELECT * FROM trades WHERE created_ns > ? ORDER BY created_ns DESC", "ix_trades_created_ns"),
+    ("SELECT * FROM signals WHERE generated_at_ns > ? ORDER BY generated_at_ns DESC", "ix_signals_generated_at_ns"),
+    ("SELECT * FROM orders WHERE strategy = ? ORDER BY created_ns DESC", "ix_orders_strategy_created_ns"),
+    ("SELECT * FROM orders WHERE instrument = ? ORDER BY created_ns DESC", "ix_orders_instrument_created_ns"),
+    ("SELECT * FROM orders WHERE created_ns > ? ORDER BY created_ns DESC", "ix_orders_created_ns"),
+    ("SELECT * FROM orders WHERE venue_order_id = ?", "ix_orders_venue_order_id"),
+    (
+        "SELECT * FROM fills WHERE venue = ? AND instrument = ? ORDER BY ts_ns DESC",
+        "ix_fills_venue_instrument_ts_ns",
+    ),
+    ("SELECT * FROM performance_snapshots WHERE ts_ns > ? ORDER BY ts_ns DESC", "ix_performance_snapshots_ts_ns"),
+    ("SELECT * FROM parameter_history WHERE ts_ns > ? ORDER BY ts_ns DESC", "ix_parameter_history_ts_ns"),
+    (
+        "SELECT * FROM executions WHERE account = ? AND status = 'running' AND mode IN ('paper', 'live')",
+        "ix_executions_one_running",
+    ),
 ]
 
 
