@@ -60,7 +60,8 @@ class RemoteStore(Protocol):
         """Take the new connection into use, also where there was none before.
 
         When this returns, no transaction that an earlier connection has left on the server can become durable any more: it
-        has been, or it never will be. (A lock that each connection holds for as long as it lasts does it.)
+        has been, or it never will be. (A lock that each connection holds for as long as it lasts does it.) AlreadyRunning
+        where another daemon holds the lease.
         """
 
     def close(self) -> None:

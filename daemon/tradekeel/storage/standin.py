@@ -32,7 +32,17 @@ from typing import TypeVar
 
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
 from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Group
-from tradekeel.errors import Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable, named, text_of
+from tradekeel.errors import (
+    AlreadyRunning,
+    Defect,
+    GroupRefused,
+    StoreAway,
+    StoreCorrupt,
+    StoreUnavailable,
+    TradekeelError,
+    named,
+    text_of,
+)
 from tradekeel.storage.batch import SENDER_ERRORS, Written
 from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
 from tradekeel.storage.promised import NumberedBatch, Promised, promise
@@ -112,7 +122,7 @@ class SpoolingBooks:
         self._number: int | None = None  # of the last batch; unknown before the server was asked
         self._sequences: dict[str, int] = {}  # the last journal number of each execution, with what waits
         self._failed: str | None = None
-        self._cause: StoreUnavailable | None = None  # what the server, or the way to it, said last
+        self._cause: TradekeelError | None = None  # what the server, or the way to it, said last
         self._mode = StoreMode.AWAY
         self._since_ns = now_ns()
         self._reason = "the server was not asked yet"
@@ -206,12 +216,12 @@ class SpoolingBooks:
     def settle(self, heed: Callable[[], object] = _nothing) -> None:
         """Bring all that waits to the server; commits go straight to it afterwards.
 
-        StoreAway where the server cannot be reached, or where it is too early to try: ask again later. ``heed`` is called between
-        pieces and may raise to end it; nothing is lost by that.
+        StoreAway where the server cannot be reached, or where it is too early to try, and AlreadyRunning where another daemon
+        holds the lease: ask again later. ``heed`` is called between pieces and may raise to end it; nothing is lost by that.
         """
         self._refuse_if_failed()
         while self._mode is not StoreMode.DIRECT:
-            with self._sound():
+            with self._sound(but=AlreadyRunning):
                 reached = self._attempt()
             if not reached:
                 raise self._away() from self._cause
@@ -228,13 +238,14 @@ class SpoolingBooks:
         return self._mode is StoreMode.DRAINING
 
     @contextmanager
-    def _sound(self) -> Iterator[None]:
-        """Whatever goes wrong inside leaves it open what is where: nothing is done any more."""
+    def _sound(self, but: type[TradekeelError] | tuple[()] = ()) -> Iterator[None]:
+        """Whatever goes wrong inside, ``but`` for this, leaves it open what is where: nothing is done any more."""
         self._refuse_if_failed()
         try:
             yield
         except BaseException as error:
-            self._failed = named(error)
+            if not isinstance(error, but):
+                self._failed = named(error)
             raise
 
     def _refuse_if_failed(self) -> None:
@@ -330,10 +341,11 @@ class SpoolingBooks:
                 self._meet()
             self._bring_a_piece()
         except _Away as away:
-            if self._breaker.status is BreakerStatus.OPEN:
-                self._try(now_ns)  # that nobody opened was the one try
             self._fell(away.error)
             return False
+        except AlreadyRunning as error:  # it answers, and lets somebody else write
+            self._fell(error)
+            raise
         return True
 
     def _try(self, now_ns: int) -> None:
@@ -423,10 +435,12 @@ class SpoolingBooks:
     def _succeeded(self) -> None:
         self._breaker = apply(self._breaker, BreakerEvent.SUCCEED, self._monotonic_ns())
 
-    def _fell(self, error: StoreUnavailable) -> None:
+    def _fell(self, error: TradekeelError) -> None:
         """The server did not answer as it should."""
         self._connected = False
         self._cause = error
+        if self._breaker.status is BreakerStatus.OPEN:
+            self._try(self._monotonic_ns())  # that nobody opened was the one try
         self._breaker = apply(self._breaker, BreakerEvent.FAIL, self._monotonic_ns())
         self._enter(StoreMode.AWAY, text_of(error))
 

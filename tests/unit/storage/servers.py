@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.unit.storage import samples as s
 from tradekeel.domain.protocol import LoadedAccount
 from tradekeel.domain.records import ExecutionRow, Group, Record
-from tradekeel.errors import Defect, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, Defect, StoreUnavailable
 from tradekeel.storage.batch import Batch
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.remote import Approve
@@ -102,6 +102,7 @@ class Server:
         self.up = True
         self.slow = False
         self.late = 0  # so often there is no connection yet
+        self.leased_to: str | None = None
         self.faults: deque[Fault] = deque()
         self.calls: Counter[str] = Counter()
         self.point: Callable[[str], None] = lambda name: None
@@ -130,6 +131,8 @@ class Server:
         self._connected = False
         if not self.up:
             self._fail("connection refused")
+        if self.leased_to is not None:
+            raise AlreadyRunning(f"the account is traded by {self.leased_to}")
         if self._left_behind is not None:
             left_behind, self._left_behind = self._left_behind, None
             left_behind()

@@ -14,7 +14,7 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.servers import SECOND, Clock, Server
 from tradekeel.domain import records as r
 from tradekeel.domain.records import Group
-from tradekeel.errors import Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.breaker import BreakerStatus
 from tradekeel.storage.memoryspool import MemorySpool
 from tradekeel.storage.remote import StoreMode, StoreState
@@ -532,6 +532,35 @@ def test_a_lease_is_nobodys_business_while_the_server_is_there_and_is_looked_at_
     desk.lease_ns = None
     desk.clock.pass_s(1_000)
     desk.decide(1)
+
+
+def test_a_start_can_wait_until_another_daemons_lease_is_over(desk):
+    desk.server.up = False
+    desk.decide(2)
+    desk.server.up = True
+    desk.server.leased_to = "the other one"
+    books = desk.open()
+    for _ in range(5):
+        with pytest.raises(AlreadyRunning, match="the other one"):
+            books.settle()
+    with pytest.raises(StoreAway, match=r"the other one\); it is tried again in 30 s"):
+        books.settle()
+    desk.server.leased_to = None
+    desk.clock.pass_s(30)
+    books.settle()
+    desk.is_whole()
+
+
+def test_a_writer_that_finds_another_ones_lease_when_the_server_is_back_ends(desk):
+    desk.server.up = False
+    desk.decide(2)
+    desk.server.up = True
+    desk.server.leased_to = "the other one"
+    with pytest.raises(AlreadyRunning):
+        desk.commit(desk.desk.decision())
+    with pytest.raises(StoreUnavailable, match="failed before: AlreadyRunning"):
+        desk.commit(s.group(s.noted()))
+    assert desk.open().state.batches == 3
 
 
 # --- in memory -------------------------------------------------------------------------------------------------------

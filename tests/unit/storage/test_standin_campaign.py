@@ -29,7 +29,7 @@ from tradekeel.storage.spool import Spool
 from tradekeel.storage.standin import SpoolingBooks
 from tradekeel.storage.verify import verify
 
-ROUNDS = {"dev": 12, "ci": 40, "campaign": 3_000}
+ROUNDS = {"dev": 12, "ci": 40, "campaign": 1_000}
 STEPS = 120
 LIVES_MAX = 12
 ACCOUNTS = {"exec-1": "paper-1", "exec-2": "paper-2"}
