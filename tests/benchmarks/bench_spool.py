@@ -125,7 +125,7 @@ def bench(quick: bool) -> list[Result]:
             "batches/s",
             floor=1_000 / statistics.fmean(bare),
             floor_name="the store alone (no fsync)",
-            ratio_min=0.4,
+            ratio_min=0.3,
         ),
     ]
 
