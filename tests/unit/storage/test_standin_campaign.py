@@ -196,6 +196,7 @@ class Round:
         self.server.store.close()
         verdict = verify(self.path)
         assert verdict.ok, verdict.lines()
+        self.path.unlink()  # of many rounds, what failed stays
 
     def _live(self) -> None:
         """Start, and again where the start itself is killed."""
