@@ -115,6 +115,8 @@ class Opener:
         storage = self.config.storage
         lease_ns = round(storage.lease_s * NS_PER_S)
         on_disk = Spool.open(self._statedir.spool, bytes_max=storage.spool_bytes_max, point=point)
+        if on_disk.cut:
+            logger.warning("{}", on_disk.cut)
         # What an earlier run left on the disk is brought to the server first, whatever is said now.
         uses_memory = self._policy == MEMORY and not on_disk.batches
         waiting = MemorySpool(bytes_max=MEMORY_BYTES_MAX) if uses_memory else on_disk

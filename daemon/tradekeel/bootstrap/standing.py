@@ -66,6 +66,7 @@ def read_status(place: Place) -> Status:
         "actors": said.get("actors", {}) if heard else {},
         "dead_letters": said.get("dead_letters", 0) if heard else 0,
         "alerts": said.get("alerts", []),
+        "store": said.get("store") if heard else None,
     }
     live = said.get("accounts", {}) if heard and not stale else {}
     try:

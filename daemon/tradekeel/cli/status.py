@@ -28,6 +28,8 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
     out.print(headline(said))
     if said["problem"]:
         out.print(Text(said["problem"], style="red"))
+    for words in store_lines(said["store"]):
+        out.print(words)
     for account in said["accounts"]:
         print_account(out, account)
     print_feeds(out, said["feeds"])
@@ -68,6 +70,21 @@ def _process(said: Row) -> tuple[str, str]:
     if not said["ready"]:
         return (f"{who} is starting", "yellow")
     return (f"{who} runs", "green") if said["healthy"] else (f"{who} runs, and an actor makes no progress", "bold red")
+
+
+def store_lines(store: Row | None) -> Iterator[Text]:
+    """What is unusual about the books of a running daemon."""
+    if store is None:
+        return
+    if store["mode"] != "direct":
+        waiting = f"{store['batches_waiting']} batches ({store['bytes_waiting']:,} bytes) wait for it"
+        then = store["on_failure"].replace("_", "-")
+        yield Text(f"the books' server is {store['mode']}: {store['reason']}", style="bold red")
+        yield Text(f"  {waiting}; the circuit breaker is {store['breaker']}, and trading goes by {then}", style="red")
+    if not store["promise_holds"]:
+        yield Text(
+            f"the books are not kept ({store['books']}): a kill loses them, the promise does not hold", "bold red"
+        )
 
 
 def print_account(out: Console, account: Row) -> None:

@@ -56,6 +56,7 @@ STATUS: dict[str, Any] = {
     "feeds": {"paper": FEED},
     "actors": {"recorder": ACTOR},
     "alerts": ["the day's loss"],
+    "store": None,
 }
 SUMMARY = Summary(
     accounts=(

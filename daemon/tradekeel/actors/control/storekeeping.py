@@ -34,9 +34,11 @@ class Storekeeping(Steering):
             self._say("INFO", f"the books' server: {store.mode}; {store.batches} batches wait for it")
 
     def _account_ready(self, ready: AccountReady) -> None:
-        """One that comes (back) meanwhile must hear of it, too."""
+        """One that comes (back) meanwhile must hear of it, too. That it is halted is in its journal, once it was told."""
+        is_new = ready.account not in self._ready
         super()._account_ready(ready)
-        if self._store is not None and not self._store.is_direct:
+        is_away = self._store is not None and not self._store.is_direct
+        if is_away and (is_new or self.settings.on_store_failure != "halt"):
             self._restrain([ready.account])
 
     def _restrain(self, accounts: Iterable[str]) -> None:
