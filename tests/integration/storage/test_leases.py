@@ -1,0 +1,140 @@
+"""One daemon writes for an account: each transaction says who it is from, and whoever was taken over can change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from tests.unit.storage import samples as s
+from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt, StoreUnavailable
+from tradekeel.runtime.clock import SystemClock, pause
+from tradekeel.storage.postgres import Postgres
+from tradekeel.storage.postgres.lease import Writer
+from tradekeel.storage.postgres.remote import PostgresBooks
+from tradekeel.storage.store import Store
+
+LONG_NS = 3_600_000_000_000
+PAST_NS = -1_000_000_000  # a lease that is over as soon as it is taken
+
+Open = Callable[..., PostgresBooks]
+
+
+class AtOnce:
+    """Connections that are made while we wait."""
+
+    def look_in(self, function):
+        return function()
+
+
+@pytest.fixture
+def books(postgres_url: str) -> Iterator[Open]:
+    """Opens books as a daemon has them; all are closed in the end."""
+    with ExitStack() as stack:
+
+        def make(
+            daemon: str = "keel",
+            holder: str = "here/1",
+            accounts: tuple[str, ...] = ("paper-1",),
+            lease_ns: int = LONG_NS,
+            waiting: bool = False,
+        ) -> PostgresBooks:
+            remote = PostgresBooks(
+                partial(Store.open, Postgres(postgres_url), now_ns=s.START_NS),
+                Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns),
+                waiting=lambda: waiting,
+                aside=AtOnce(),
+                pause=partial(pause, 0.02),
+                now_ns=SystemClock().now_ns,
+            )
+            stack.callback(remote.close)
+            remote.reconnect()
+            return remote
+
+        yield make
+
+
+def test_a_batch_is_numbered_in_its_own_transaction(books):
+    ours = books()
+    assert ours.last_batch() == 0
+    ours.commit_numbered(1, [s.Desk().opening()])
+    ours.commit_numbered(2, [])
+    assert ours.last_batch() == 2
+    with pytest.raises(Defect, match="batch 2 follows batch 2"):
+        ours.commit_numbered(2, [s.group(s.noted())])
+    assert books().last_batch() == 2  # of which nothing was kept
+    assert books().last_sequence(s.RUN) == 3
+
+
+def test_what_is_not_approved_is_not_there_and_neither_is_its_number(books):
+    ours = books()
+    ours.commit_numbered(1, [s.Desk().opening()])
+
+    def refuse(results):
+        raise ValueError("these are not the numbers that were promised")
+
+    with pytest.raises(ValueError, match="promised"):
+        ours.commit_numbered(2, [s.group(s.noted())], refuse)
+    again = books()
+    assert (again.last_batch(), again.last_sequence(s.RUN)) == (1, 3)
+
+
+def test_a_restart_takes_its_own_leases_at_once_and_ends_what_an_earlier_connection_left(books):
+    earlier = books()
+    earlier.commit_numbered(1, [s.Desk().opening()])
+    later = books()
+    assert later.last_batch() == 1
+    later.commit_numbered(2, [s.group(s.noted())])
+    with pytest.raises(StoreUnavailable, match="terminat"):  # the server has closed it
+        earlier.commit_numbered(2, [s.group(s.noted())])
+
+
+@pytest.mark.parametrize("holder", ["there/2", "here/2"])
+def test_somebody_elses_account_is_refused_with_who_has_it_and_for_how_long(books, holder):
+    books()
+    with pytest.raises(AlreadyRunning, match=r"paper-1 is traded by daemon keel on here/1, whose lease runs .* 3600 s"):
+        books("other", holder)
+    with pytest.raises(AlreadyRunning, match="keel on here/1"):
+        books(holder=holder, accounts=("paper-2",))  # of the same name
+
+
+def test_daemons_with_accounts_of_their_own_share_a_database(books):
+    one, other = books(), books("other", "there/2", ("paper-2",))
+    one.commit_numbered(1, [s.Desk().opening()])
+    other.commit_numbered(1, [s.Desk("exec-2", account="paper-2").opening()])
+    one.commit_numbered(2, [s.group(s.noted())])
+    assert (one.last_sequence(s.RUN), other.last_sequence("exec-2")) == (4, 3)
+
+
+def test_a_lease_that_was_given_back_or_is_over_is_taken_over_and_its_last_holder_can_write_no_more(books):
+    given_back = books()
+    given_back.commit_numbered(1, [])
+    given_back.close()
+    slow = books("other", "there/2", lease_ns=PAST_NS)
+    assert slow.last_batch() == 1  # numbers go on
+    now = books("third", "there/3")
+    now.commit_numbered(2, [s.Desk().opening()])
+    with pytest.raises(LeaseLost, match=r"paper-1 belongs to daemon third on there/3 .* was taken over"):
+        slow.commit_numbered(2, [s.group(s.noted())])
+    assert now.last_sequence(s.RUN) == 3
+
+
+def test_what_waits_here_fits_no_more_where_another_has_written_meanwhile(books):
+    books(lease_ns=PAST_NS)
+    books("other", "there/2", lease_ns=PAST_NS)
+    with pytest.raises(
+        StoreCorrupt, match=r"daemon other on there/2 has written for account paper-1: .* no longer fits"
+    ):
+        books(waiting=True)
+    assert books(waiting=False)
+
+
+def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):
+    books().commit_numbered(1, [])
+    more = books(accounts=("paper-1", "paper-2"))
+    more.commit_numbered(2, [])
+    with pytest.raises(AlreadyRunning, match="paper-2 is traded by daemon keel"):
+        books("other", "there/2", ("paper-2",))
+    assert more.last_batch() == 2
