@@ -71,8 +71,15 @@ class Session(Actor):
 
     mailbox_limits = MailboxLimits(reliable_max=1_024)
 
-    def __init__(self, make_venue: Callable[[], Venue], deadline_clock: Clock | None) -> None:
+    def __init__(
+        self,
+        make_venue: Callable[[], Venue],
+        deadline_clock: Clock | None,
+        lease_until_ns: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``lease_until_ns`` (UTC) says from when on another daemon may trade the account; None where none waits for that."""
         self._make_venue = make_venue
+        self._lease_until_ns = lease_until_ns
         self._deadline_clock = deadline_clock  # None in replay: event time does not pass while we work
         self._venue: Venue | None = None
         self._matcher: TickMatcher | None = None  # the same venue, if our feed drives it
@@ -293,7 +300,13 @@ class Session(Actor):
             raise _Held("held back: the account is halted")
 
     def _check_epoch(self, epoch: int) -> None:
-        """What a dead executor asked for is not sent any more: the one after it asks about it, and decides."""
+        """What a dead executor asked for is not sent any more: the one after it asks about it, and decides.
+
+        Nor is anything when another daemon may have taken over, in a process that was stopped for a while.
+        """
+        until_ns = self._lease_until_ns()
+        if until_ns is not None and self.clock.now_ns() >= until_ns:
+            raise _Held("held back: our lease of the account is over, another daemon may have taken over")
         if epoch < self._epoch:
             raise _Held("held back: the executor that asked has been restarted")
 

@@ -57,6 +57,7 @@ class Opener:
         self._effort = effort
         self._heed = heed
         self._policy = on_store_failure(config)
+        self._lease_until: Callable[[], int | None] = lambda: None
 
     @property
     def is_on_a_server(self) -> bool:
@@ -85,6 +86,10 @@ class Opener:
                 raise
             else:
                 return books
+
+    def lease_until_ns(self) -> int | None:
+        """UTC: from when on another daemon may trade the accounts. None where none waits for that."""
+        return self._lease_until()
 
     def store(self, books: Backend | None = None) -> Store:
         """The store itself, brought up to date."""
@@ -136,6 +141,8 @@ class Opener:
             pause=partial(pause, LOCK_PAUSE_S),
             now_ns=self._clock.now_ns,
         )
+        if storage.standby:
+            self._lease_until = remote.lease_until
         return SpoolingBooks(
             remote,
             lambda account, progress: AccountBooks(remote.store, strategies).load(account, progress),
@@ -145,7 +152,7 @@ class Opener:
             breaker=Breaker(
                 failures_max=storage.breaker_failures_max, open_ns=round(storage.breaker_open_s * NS_PER_S)
             ),
-            lease_until=remote.lease_until if storage.standby else lambda: None,
+            lease_until=self.lease_until_ns,
             lease_margin_ns=lease_ns // RENEWALS,
             renew_every_ns=lease_ns // RENEWALS,
             point=point,

@@ -326,7 +326,7 @@ class Builder:
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
         deadlines = None if self._info(account).replayable else self.system.clock
-        return Session(partial(self._make_venue, account, worker), deadlines)
+        return Session(partial(self._make_venue, account, worker), deadlines, self._opener.lease_until_ns)
 
     def _make_venue(self, account: AccountPlan, worker: BlockingWorker | _NoWorker) -> PaperVenue:
         return PaperVenue(
