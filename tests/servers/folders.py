@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pwd
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from tests.servers.errors import ServersError
-from tests.servers.keeper import send
 
 PREFIX = "tradekeel-servers-"
 LOCK = "lock"
+KEEPER = Path(__file__).with_name("keeper.py")
 UNLOCKED_AGE_S = 600.0
 """A folder without a lock file is being made, or was left in the middle of that: how old it is tells."""
 
@@ -168,18 +168,17 @@ def _taken_over(path: Path) -> Iterator[bool]:
 
 
 def end_processes_in(folder: Path) -> None:
-    """Kill every process that works in this folder: the rest of a run whose keeper was killed as well."""
-    for pid in processes_in(folder):
-        send(pid, signal.SIGKILL)
+    """Kill every process of the servers' user that works in this folder: the rest of a run whose keeper was killed as well.
 
-
-def processes_in(folder: Path) -> list[int]:
-    """The processes whose working directory is this folder or below it."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdecimal():
-            continue
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if Path(os.readlink(f"/proc/{entry}/cwd")).is_relative_to(folder):
-                found.append(int(entry))
-    return found
+    It is done as that user: root in a container may not look where another's process works.
+    """
+    creators = [int(path.read_text().split()[0]) for path in folder.glob("*/data/postmaster.pid")]
+    spec: dict[str, object] = {"sweep": str(folder), "creators": creators}
+    if os.geteuid() == 0:
+        spec["user"] = list(server_user())
+    subprocess.run(
+        [sys.executable, "-I", "-S", str(KEEPER), json.dumps(spec)],
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=60,
+    )

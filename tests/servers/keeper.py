@@ -12,8 +12,11 @@ so it is asked for after that.
 
 SPEC is JSON: `command` (argv, its first item a path), `parent` (the pid of pytest), and where needed `user` ([uid, gid] to
 become), `join` (the pid whose user and mount namespaces are entered) or `disk` (a path and a size: hold a small file system
-there, and run nothing). The server's pid is the first line of stdout. The exit code is the server's; 128 + n says that signal n
-ended it.
+there, and run nothing) or `sweep` (a folder, and with `creators` the pids of its servers: end what a dead run left there). The
+server's pid is the first line of stdout. The exit code is the server's; 128 + n says that signal n ended it.
+
+Memory that PostgreSQL shares the old way (System V; it is how a postmaster knows that another's children still live) outlives a
+killed one until the next start on the same data. Where there is none, the keeper removes it.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,7 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_REC = 0x4000
 MS_PRIVATE = 0x4_0000
+IPC_RMID = 0
 
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -47,9 +52,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def descendants(pid: int) -> list[int]:
     """The processes below this one, parents before their children."""
     below: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal() and (known := _state_and_parent(int(entry))) is not None:
-            below.setdefault(known[1], []).append(int(entry))
+    for each in _numbers(os.listdir("/proc")):
+        if (known := _state_and_parent(each)) is not None:
+            below.setdefault(known[1], []).append(each)
     found = [pid]
     for one in found:  # grows while it is walked
         found.extend(below.get(one, ()))
@@ -83,6 +88,11 @@ def send(pid: int, number: int) -> None:
 def main(spec: dict[str, Any]) -> int:
     """Hold a disk, or start the command and stay until it has ended or nobody wants it any more."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    if "sweep" in spec:
+        if "user" in spec:
+            _become(*spec["user"])
+        _sweep(Path(spec["sweep"]), set(spec["creators"]))
+        return 0
     _checked("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if "disk" in spec:
         _hold_disk(spec["disk"], spec.get("user"))
@@ -101,6 +111,7 @@ def main(spec: dict[str, Any]) -> int:
         code = _reap(child)
         if code is not None:
             _kill_all()
+            _forget_shared_memory(child, spec.get("user"))
             return code
 
 
@@ -140,6 +151,58 @@ def _reap(server: int) -> int | None:
         if pid == server:
             ended = os.waitstatus_to_exitcode(status)
             code = ended if ended >= 0 else 128 - ended
+
+
+# --- what is left of the dead -----------------------------------------------------------------------------------------
+
+
+def _sweep(folder: Path, creators: set[int]) -> None:
+    """Kill every process that works in this folder (its keeper was killed as well), and remove what the servers shared."""
+    for _ in range(ROUNDS_MAX):
+        left = [pid for pid in _numbers(os.listdir("/proc")) if _works_in(pid, folder)]
+        if not left:
+            break
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        time.sleep(LOOK_EVERY_S / 10)
+    _remove_shared_memory(creators)
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(folder)
+    except OSError:  # it has ended, is about to, or is another user's
+        return False
+
+
+def _forget_shared_memory(server: int, user: list[int] | None) -> None:
+    """Remove what the server left. Its own user may do so everywhere; root in a container may not."""
+    child = os.fork()
+    if child == 0:
+        try:
+            if user is not None:
+                _become(*user)
+            _remove_shared_memory({server})
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _remove_shared_memory(creators: set[int]) -> None:
+    """Remove the shared memory of processes that have ended, where nobody uses it."""
+    try:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    except FileNotFoundError:  # a kernel without it
+        return
+    names = lines[0].split()
+    for line in lines[1:]:
+        known = dict(zip(names, map(int, line.split()), strict=True))
+        if known["cpid"] in creators and known["nattch"] == 0 and known["uid"] == os.geteuid():
+            _LIBC.shmctl(known["shmid"], IPC_RMID, None)
+
+
+def _numbers(names: list[str]) -> list[int]:
+    return [int(name) for name in names if name.isdecimal()]
 
 
 # --- the child, between fork and exec ---------------------------------------------------------------------------------

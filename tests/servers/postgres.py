@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pwd
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from tests.servers.binaries import postgres_home, reachable_postgres
+from tests.servers.errors import ServersError
 from tests.servers.folders import RunFolder
 from tests.servers.process import run as run_to_end
 from tests.servers.server import Limited, Server
@@ -93,6 +95,13 @@ class PostgresServer(Server):
     def _prepare(self) -> None:
         if self._made:
             return
+        try:
+            pwd.getpwuid(self.run.user.uid)
+        except KeyError:
+            raise ServersError(
+                f"PostgreSQL's initdb runs for nobody without a name, and user {self.run.user.uid} has none: run the tests as"
+                " another user, or name an existing server in TRADEKEEL_TEST_POSTGRES_URL"
+            ) from None
         secret = self.folder / "password"
         secret.write_text(self.password + "\n")
         secret.chmod(0o600)

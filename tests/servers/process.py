@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.servers.errors import ServerNotRunning, ServerNotStarted
-from tests.servers.folders import User
+from tests.servers.folders import KEEPER, User
 from tests.servers.keeper import descendants, send, state_of
 
-KEEPER = Path(__file__).with_name("keeper.py")
 DEADLINE_S = 60.0
 LOOK_EVERY_S = 0.005
 LOG_SHOWN_CHARS = 6_000

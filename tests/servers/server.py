@@ -34,15 +34,15 @@ class Server(ABC):
         its files can be limited instead. ``limited`` insists on one of the two, and DiskNotPossible says if it cannot be.
         """
         self.run = run
-        self.port = Port()
-        self.password = secrets.token_hex(PASSWORD_BYTES)
-        self.folder = run.make(self.NAME)
-        self.log = self.folder / "server.log"
         self.process: ServerProcess | None = None
         self.space: Space | None = None
         self._paused = False
         if room_mb is not None or limited is not None:
             self.space = self._make_space(room_mb or 0, limited)
+        self.port = Port()
+        self.password = secrets.token_hex(PASSWORD_BYTES)
+        self.folder = run.make(self.NAME)
+        self.log = self.folder / "server.log"
         self.data = self.space.path if self.space else self.folder / "data"
 
     def _make_space(self, room_mb: int, limited: Limited | None) -> Space:
@@ -174,7 +174,11 @@ class Server(ABC):
             shutil.rmtree(self.folder)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.close()

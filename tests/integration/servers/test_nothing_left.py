@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from tests.integration.servers.support import (
     ROOT,
@@ -20,9 +24,11 @@ from tests.integration.servers.support import (
 )
 from tests.servers.folders import LOCK, PREFIX, UNLOCKED_AGE_S, RunFolder, sweep
 from tests.servers.keeper import send
+from tests.servers.postgres import PostgresServer
 from tests.servers.process import until
 from tests.servers.valkey import ValkeyServer
 
+BEGAN_S = int(time.time())
 PAUSED = "postgres_server.pause(); redis_server.pause()"
 
 
@@ -37,6 +43,7 @@ def test_a_run_that_ends_takes_its_servers_and_its_folder_along(who: Who) -> Non
     child, pids = both_servers(who, then="pass")
     child.succeed()
     assert alive(pids) == []
+    assert shared_memory_of(pids) == []
     assert folders_left(who) == []
 
 
@@ -47,6 +54,7 @@ def test_a_killed_run_leaves_no_process(who: Who) -> None:
         assert alive([*pids, *keepers]) == [*pids, *keepers]
         child.kill()
         until_gone([*pids, *keepers])
+        assert shared_memory_of(pids) == []
 
 
 def test_a_killed_run_leaves_no_process_whose_servers_were_paused(who: Who) -> None:
@@ -63,6 +71,8 @@ def test_servers_end_with_their_keepers_too(who: Who) -> None:
             send(pid, signal.SIGKILL)
         child.kill()
         until_gone(pids)
+        next_run(who)
+        assert shared_memory_of(pids) == []
 
 
 def test_what_outlived_even_its_keeper_ends_with_the_next_run(who: Who) -> None:
@@ -73,6 +83,7 @@ def test_what_outlived_even_its_keeper_ends_with_the_next_run(who: Who) -> None:
         child.kill()
         next_run(who)
         until_gone(pids)
+        assert shared_memory_of(pids) == []
         assert folders_left(who) == []
 
 
@@ -117,14 +128,25 @@ def test_a_server_outlives_the_thread_that_started_it(servers_folder: RunFolder)
         thread = threading.Thread(target=server.start)
         thread.start()
         thread.join()
-        assert not Path(f"/proc/self/task/{thread.native_id}").exists()
-        until(lambda: server.ready(), "the server went with the thread")
+        until(lambda: not Path(f"/proc/self/task/{thread.native_id}").exists(), "the thread did not end")
+        assert server.ready()
         assert server.running
 
 
-def test_a_closed_server_leaves_no_process_and_no_folder(servers_folder: RunFolder) -> None:
-    with ValkeyServer(servers_folder) as server:
+@pytest.mark.parametrize("kind", [PostgresServer, ValkeyServer])
+def test_a_closed_server_leaves_nothing(servers_folder: RunFolder, kind: type[PostgresServer | ValkeyServer]) -> None:
+    with kind(servers_folder) as server:
         assert server.process is not None
         pids = server.process.pids
     assert alive(pids) == []
+    assert shared_memory_of(pids) == []
     assert not server.folder.exists()
+
+
+def shared_memory_of(pids: Iterable[int]) -> list[int]:
+    """What these processes made of System V's shared memory and is still there."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    names = lines[0].split()
+    rows = [dict(zip(names, map(int, line.split()), strict=True)) for line in lines[1:]]
+    # Numbers of processes come again: what is older than this run was another's.
+    return [row["shmid"] for row in rows if row["cpid"] in set(pids) and row["ctime"] >= BEGAN_S]

@@ -28,16 +28,12 @@ def databases(url: str) -> set[str]:
 def test_an_ordinary_user_has_all_of_this_too(who: Who) -> None:
     if who.user is None:
         pytest.skip("that is this run itself")
-    Child(who, *(HERE / f"test_{name}.py" for name in ("fixtures", "life", "disk", "proxy"))).succeed()
+    Child(who, *(HERE / f"test_{name}.py" for name in ("fixtures", "life", "disk"))).succeed()
     assert folders_left(who) == []
 
 
 def test_a_home_that_cannot_be_written_is_none_of_our_business(who: Who) -> None:
-    home = who.folder / "home"
-    home.mkdir(mode=0o555)
-    Child(who, FIXTURES, HOME=str(home)).succeed()
-    Child(who, FIXTURES, HOME="/proc").succeed()
-    assert list(home.iterdir()) == []
+    Child(who, FIXTURES, HOME="/proc").succeed()  # not by root either
 
 
 def test_a_place_for_temporary_files_that_is_roots_own_is_left_for_another(tmp_path: Path, who: Who) -> None:
