@@ -75,8 +75,11 @@ class RunFolder:
         place = place or usable_place(self.user)
         sweep(place)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # It has its name when it is locked: nobody finds it free in between.
+        unnamed = self.path / f"{LOCK}.new"
+        self._lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unnamed.rename(self.path / LOCK)
         if os.geteuid() == 0:
             self.path.chmod(0o711)  # passed through by the servers' user, listed by nobody
 

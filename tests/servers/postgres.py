@@ -41,6 +41,7 @@ SETTINGS: Mapping[str, str] = {
 INITDB = ("--auth=scram-sha-256", "--no-locale", "--encoding=UTF8", "--no-sync", "--no-instructions")
 # Connections are made by the thousand, and this password guards nothing for long.
 INITDB_SETTINGS = ("--set=scram_iterations=1",)
+BASEBACKUP = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--no-password")
 SMALL_INITDB = ("--wal-segsize=1",)
 SMALL_SETTINGS: Mapping[str, str] = {"min_wal_size": "2MB", "max_wal_size": "8MB"}
 
@@ -59,13 +60,21 @@ class PostgresServer(Server):
         *,
         settings: Mapping[str, str] | None = None,
         home: Path | None = None,
+        copy_of: PostgresServer | None = None,
         room_mb: int | None = None,
         limited: Limited | None = None,
     ) -> None:
-        """``settings`` go to the server's command line over those of this module; ``home`` is where its bin and lib are."""
+        """``settings`` go to the server's command line over those of this module; ``home`` is where its bin and lib are.
+
+        ``copy_of`` is another, running server: this one is a replica of it, which follows it and only reads (``SELECT
+        pg_promote()`` ends that). It has the same password.
+        """
         super().__init__(run, room_mb=room_mb, limited=limited)
         self.home = reachable_postgres(home or postgres_home(), run)
         self.settings = dict(SETTINGS) | (dict(SMALL_SETTINGS) if self.space else {}) | dict(settings or {})
+        self._copy_of = copy_of
+        if copy_of is not None:
+            self.password = copy_of.password
         self._made = False
 
     # --- addresses -----------------------------------------------------------------------------------------------------
@@ -95,6 +104,16 @@ class PostgresServer(Server):
     def _prepare(self) -> None:
         if self._made:
             return
+        if self._copy_of is not None:
+            self._copy(self._copy_of)
+        else:
+            self._initdb()
+        self._made = True
+
+    def _copy(self, source: PostgresServer) -> None:
+        self._run("pg_basebackup", f"--pgdata={self.data}", f"--dbname={source.admin_url}", *BASEBACKUP)
+
+    def _initdb(self) -> None:
         try:
             pwd.getpwuid(self.run.user.uid)
         except KeyError:
@@ -108,23 +127,13 @@ class PostgresServer(Server):
         if os.geteuid() == 0:
             os.chown(secret, *self.run.user)
         small = SMALL_INITDB if self.space else ()
-        run_to_end(
-            [
-                str(self.home / "bin" / "initdb"),
-                f"--pgdata={self.data}",
-                f"--username={SUPERUSER}",
-                f"--pwfile={secret}",
-                *INITDB,
-                *INITDB_SETTINGS,
-                *small,
-            ],
-            folder=self.folder,
-            log=self.log,
-            user=self.run.user,
-            joins=self.holder,
-        )
+        where = (f"--pgdata={self.data}", f"--username={SUPERUSER}", f"--pwfile={secret}")
+        self._run("initdb", *where, *INITDB, *INITDB_SETTINGS, *small)
         secret.unlink()
-        self._made = True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.home / "bin" / program), *arguments]
+        run_to_end(command, folder=self.folder, log=self.log, user=self.run.user, joins=self.holder)
 
     def _command(self) -> list[str]:
         settings = {"listen_addresses": self.host, "port": str(self.port.number)} | self.settings

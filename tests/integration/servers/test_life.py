@@ -18,6 +18,7 @@ from tests.servers.errors import ServerNotRunning, ServerNotStarted
 from tests.servers.folders import RunFolder, can_enter
 from tests.servers.keeper import state_of
 from tests.servers.postgres import PostgresServer, connected
+from tests.servers.process import until
 from tests.servers.valkey import DURABLE, ValkeyServer
 
 Own = Callable[..., PostgresServer]
@@ -116,6 +117,23 @@ def test_a_restart_keeps_address_and_data_and_may_come_at_any_time(own_postgres:
             before()
         server.restart()
         assert count(url) == 0
+
+
+def test_a_replica_follows_refuses_writes_and_can_take_over(own_postgres: Own) -> None:
+    first = own_postgres()
+    with connected(first.admin_url) as connection:
+        connection.execute("CREATE TABLE t (n int)")
+    second = own_postgres(copy_of=first)
+    with connected(first.admin_url) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    until(lambda: count(second.admin_url) == 1, "the replica does not follow")
+    with connected(second.admin_url) as connection:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute("INSERT INTO t VALUES (2)")
+        first.kill()
+        assert count(second.admin_url) == 1, "it reads on without the other"
+        connection.execute("SELECT pg_promote()")
+        connection.execute("INSERT INTO t VALUES (2)")
 
 
 def test_postgres_says_why_it_does_not_start(servers_folder: RunFolder) -> None:
