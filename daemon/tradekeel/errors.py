@@ -11,14 +11,16 @@ and what *nobody knows*::
     │   ├── AlreadyRunning            another daemon holds the state directory
     │   ├── NotReady                  a part of ours cannot take it at this moment; nothing was changed
     │   ├── Unfinished                some of it was done and some was not; the message says what
-    │   ├── StoreError                the books on disk
+    │   ├── StoreError                the books on disk, and the servers that keep something for us
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
     │   │   │   └── StoreDenied       its server is there and does not let us in: password, database, rights
-    │   │   ├── StoreAway             its server cannot be reached for now: wait and ask again
+    │   │   ├── StoreAway             its server cannot be reached, or does not serve, for now: wait and ask again
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
     │   │   ├── LeaseLost             another daemon has taken over our accounts
-    │   │   └── GroupRefused          a constraint refused one commit group: a bug in its sender
+    │   │   ├── GroupRefused          a constraint refused one commit group: a bug in its sender
+    │   │   ├── StoreUnanswered       a server was asked and did not answer in time: it may have been done
+    │   │   └── StoreRefused          a server, or a store in memory, answered no; nothing was changed
     │   └── Defect                    an invariant of ours does not hold: crash
     │       └── IllegalTransition     a state machine was given an event its state does not allow
     ├── VenueRefused                  the venue answered no; the order does not exist there
@@ -121,7 +123,7 @@ class Unfinished(OurError):
 
 
 class StoreError(OurError):
-    """The books on disk cannot be used as they are."""
+    """What is stored cannot be used as it is."""
 
 
 class StoreUnavailable(StoreError):
@@ -135,7 +137,10 @@ class StoreDenied(StoreUnavailable):
 
 
 class StoreAway(StoreError):
-    """The books are on a server that cannot be reached for now. Nothing is lost by it: whoever asked may wait and ask again."""
+    """A server that keeps something for us, the books or what is hot, cannot be reached or does not serve for now.
+
+    Nothing is lost and nothing was changed by it: whoever asked may wait and ask again.
+    """
 
     category = ErrorCategory.TRANSIENT
 
@@ -162,6 +167,21 @@ class GroupRefused(StoreError):
     """A constraint refused one commit group. The group was rolled back whole; its sender has a bug and crashes."""
 
     category = ErrorCategory.CRITICAL
+
+
+class StoreUnanswered(StoreError):
+    """A server was asked, and no answer came in time. What was asked may have been done; it was not asked twice."""
+
+    category = ErrorCategory.TRANSIENT
+
+
+class StoreRefused(StoreError):
+    """What keeps something for us answered no: a right that is missing, a value of another kind, no room. Nothing was changed.
+
+    Waiting does not mend that, a person does.
+    """
+
+    category = ErrorCategory.VALIDATION
 
 
 class Defect(OurError):

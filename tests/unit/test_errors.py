@@ -102,6 +102,9 @@ class TestTheTree:
             (errors.StoreCorrupt, StoreError),
             (errors.StoreUnavailable, StoreError),
             (errors.GroupRefused, StoreError),
+            (errors.StoreAway, StoreError),
+            (errors.StoreUnanswered, StoreError),
+            (errors.StoreRefused, StoreError),
             (errors.AlreadyRunning, OurError),
         ],
     )
