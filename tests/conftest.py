@@ -38,6 +38,7 @@ KIND_OF_FOLDER = {
     "unit": "unit",
     "integration": "integration",
     "acceptance": "integration",
+    "conformance": "integration",
     "scenarios": "scenario",
     "simulation": "scenario",
 }

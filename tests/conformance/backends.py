@@ -1,0 +1,112 @@
+"""What the conformance suite runs over: each backend of a port, real, with what a test needs to know to treat all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self
+
+import anyio
+
+from tests.conformance.documented import ADAPTER, acl_line
+from tradekeel.ports import Cache, ServiceRegistry
+from tradekeel.storage.memory.cache import MemoryCache, MemorySpace
+from tradekeel.storage.memory.registry import MemoryServiceRegistry
+from tradekeel.storage.redis.cache import RedisCache
+from tradekeel.storage.redis.client import RedisSettings
+from tradekeel.storage.redis.registry import RedisServiceRegistry
+from tradekeel.storage.redis.server import RedisServer
+
+PATIENCE_S = 20.0
+"""How long a condition is waited for before it is taken for one that never comes."""
+
+START_NS = 1_700_000_000 * 10**9
+"""Where a manual clock begins."""
+
+
+class Backend:
+    """Caches and registries of one backend, and its time."""
+
+    clock_is_manual = False
+
+    def cache(self, namespace: str = "tests") -> Cache:
+        """A cache; two of one namespace see the same."""
+        raise NotImplementedError
+
+    def registry(self, fleet: str = "tests") -> ServiceRegistry:
+        """A registry; two of one fleet see the same."""
+        raise NotImplementedError
+
+    async def pass_s(self, seconds: float) -> None:
+        """Let time go by: on a manual clock at once, else by waiting so long."""
+        await anyio.sleep(seconds)
+
+    async def until(self, holds: Callable[[], Awaitable[bool]], step_s: float = 0.005) -> float:
+        """Let time go by until it holds; how long that took, in the backend's time."""
+        passed_s = 0.0
+        while not await holds():
+            assert passed_s < PATIENCE_S, "what was waited for never came"
+            await self.pass_s(step_s)
+            passed_s += step_s
+        return passed_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of everything."""
+
+
+class MemoryBackend(Backend):
+    """Everything in this process, by a clock that stands still until it is told to move."""
+
+    clock_is_manual = True
+
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+        self.space = MemorySpace(lambda: self.now_ns)
+        self._registries: dict[str, MemoryServiceRegistry] = {}
+
+    def cache(self, namespace: str = "tests") -> Cache:
+        return MemoryCache(self.space, namespace)
+
+    def registry(self, fleet: str = "tests") -> ServiceRegistry:
+        return self._registries.setdefault(fleet, MemoryServiceRegistry(lambda: self.now_ns, fleet))
+
+    async def pass_s(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 10**9)
+        await anyio.lowlevel.checkpoint()
+
+
+class RedisBackend(Backend):
+    """A real server, by its own clock."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self.server = RedisServer.open(settings)
+
+    def cache(self, namespace: str = "tests") -> Cache:
+        return RedisCache(self.server, namespace)
+
+    def registry(self, fleet: str = "tests") -> ServiceRegistry:
+        return RedisServiceRegistry(self.server, fleet)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.close()
+
+
+class Adapter:
+    """The user that the documentation tells people to make, made on a server with exactly its line."""
+
+    def __init__(self, admin_url: str, password: str) -> None:
+        self._admin = RedisServer.open(RedisSettings(url=admin_url))
+        self.settings = RedisSettings(url=admin_url, username=ADAPTER, password=password)
+        self._password = password
+
+    async def __aenter__(self) -> Self:
+        words = acl_line(Path(__file__).parents[2] / "docs" / "storage.md", self._password).split()
+        assert await self._admin.ask("making the user", *words) == b"OK"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert await self._admin.ask("taking the user away", "ACL", "DELUSER", ADAPTER) == 1
+        await self._admin.close()
