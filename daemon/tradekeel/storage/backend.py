@@ -54,6 +54,9 @@ class Connection(Protocol):
     def execute(self, sql: str, values: Any = (), /) -> Rows:
         """Run one statement."""
 
+    def stream(self, sql: str, values: Any = (), /) -> Iterator[Any]:
+        """The rows of a question one after the other, few of them in memory; within a transaction, beside other questions."""
+
     def executemany(self, sql: str, values: Any, /) -> Rows:
         """Run one statement for each of many rows; ``rowcount`` is of all of them."""
 
@@ -119,6 +122,15 @@ class Backend(ABC):
     @abstractmethod
     def broken_references(self, db: Connection) -> Iterator[str]:
         """Rows that refer to something that does not exist, a sentence each."""
+
+    @abstractmethod
+    def find(
+        self, db: Connection, select: str, names: Sequence[str], execution: str, keys: Sequence[Values]
+    ) -> Iterator[Any]:
+        """The rows of an execution with these keys, in any order, in as few exchanges as there can be.
+
+        ``select`` is a question without a WHERE, and ``names`` the columns whose values make a key.
+        """
 
     @abstractmethod
     def engine(self) -> AsyncEngine:

@@ -7,7 +7,7 @@ what waits in the end is a difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -71,14 +71,14 @@ class _Keyed:
     """A table whose rows are found by a key."""
 
     def __init__(self, db: Connection, backend: Backend, execution: str, mapping: Mapping[Any], page_rows: int) -> None:
-        self._db, self._execution, self._mapping, self._page_rows = db, execution, mapping, page_rows
-        names = compared_by(mapping)
-        self._names = ", ".join(names)
+        self._db, self._backend, self._execution = db, backend, execution
+        self._mapping, self._page_rows = mapping, page_rows
+        self._names = names = compared_by(mapping)
         of_row = attrgetter(*names)
         self._key_of = of_row if len(names) > 1 else lambda row: (of_row(row),)
+        self._places = [1 + mapping.columns.index(name) for name in names]  # of the key, behind the row's number
         self._numbered = f"SELECT {backend.row_number}, "
-        select = mapping.select_sql.replace("SELECT ", self._numbered, 1)
-        self._find_sql = f"{select} WHERE execution = ? AND {' AND '.join(f'{name} = ?' for name in names)}"
+        self._select = mapping.select_sql.replace("SELECT ", self._numbered, 1)
         self._page: dict[Key, Any] = {}
         self._waiting: dict[Key, Any] = {}  # the newest versions, which are not the table's
         self._seen = Marks()
@@ -90,8 +90,9 @@ class _Keyed:
 
     def _look_up(self) -> None:
         page, self._page = self._page, {}
+        there = self._find(list(page))
         for key, row in page.items():
-            found = self._find(key)
+            found = there.get(key)
             if found is not None and tuple(self._mapping.encode(row, self._execution)) == found[1:]:
                 self._waiting.pop(key, None)
             else:
@@ -99,19 +100,22 @@ class _Keyed:
             if found is not None:
                 self._seen.add(found[0])
 
-    def _find(self, key: Key) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._db.execute(self._find_sql, (self._execution, *key)).fetchone()
-        return found
+    def _find(self, keys: Sequence[Key]) -> dict[Key, tuple[Any, ...]]:
+        rows = self._backend.find(self._db, self._select, self._names, self._execution, keys)
+        return {tuple(row[place] for place in self._places): tuple(row) for row in rows}
 
     def tell(self, findings: Findings) -> None:
         self._look_up()
         table, missing = self._mapping.table.name, []
-        for key, row in self._waiting.items():
-            found = self._find(key)
-            if found is None:
-                missing.append(key)
-            else:
-                _tell_columns(self._mapping, key, self._mapping.encode(row, self._execution), found[1:], findings)
+        for keys in _pages(list(self._waiting), self._page_rows):
+            there = self._find(keys)
+            for key in keys:
+                found = there.get(key)
+                if found is None:
+                    missing.append(key)
+                else:
+                    should = self._mapping.encode(self._waiting[key], self._execution)
+                    _tell_columns(self._mapping, key, should, found[1:], findings)
         for number, *key_found in self._all():
             findings.rows += 1
             if number not in self._seen:
@@ -120,8 +124,8 @@ class _Keyed:
             findings.differs(table, key, "", "", None)
 
     def _all(self) -> Iterator[tuple[Any, ...]]:
-        select = f'{self._numbered}{self._names} FROM "{self._mapping.table.name}"'
-        return self._db.execute(f"{select} WHERE execution = ?", (self._execution,))
+        select = f'{self._numbered}{", ".join(self._names)} FROM "{self._mapping.table.name}"'
+        return self._db.stream(f"{select} WHERE execution = ?", (self._execution,))
 
 
 class _Numbered:
@@ -129,7 +133,7 @@ class _Numbered:
 
     def __init__(self, db: Connection, execution: str, mapping: Mapping[Any]) -> None:
         self._execution, self._mapping = execution, mapping
-        self._rows: Iterator[Values] = db.execute(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (execution,))
+        self._rows: Iterator[Values] = db.stream(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (execution,))
         self._found = self._expected = 0
         self._differing: list[tuple[int, Values, Values]] = []
 
@@ -153,6 +157,11 @@ class _Numbered:
             findings.differs(table, (number,), "", None, "")
         for number in range(self._found + 1, self._expected + 1):
             findings.differs(table, (number,), "", "", None)
+
+
+def _pages(keys: Sequence[Key], page_rows: int) -> Iterator[Sequence[Key]]:
+    for start in range(0, len(keys), page_rows):
+        yield keys[start : start + page_rows]
 
 
 def _tell_columns(mapping: Mapping[Any], key: Key, expected: Values, found: Values, findings: Findings) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from tradekeel.errors import StoreCorrupt, StoreError, StoreUnavailable
@@ -41,7 +42,15 @@ def address(path: Path, mode: str) -> str:
     return f"file:{quote(str(path.absolute()))}?mode={mode}"
 
 
-def connect_to_look(path: Path) -> sqlite3.Connection:
+class FileConnection(sqlite3.Connection):
+    """The driver's own, with what books need of a connection beside that."""
+
+    def stream(self, sql: str, values: Any = ()) -> Iterator[Any]:
+        """The rows of a question, each read when it is asked for."""
+        return self.execute(sql, values)
+
+
+def connect_to_look(path: Path) -> FileConnection:
     """A connection for a short look at books that nobody may be using, which leaves no file behind that was not there.
 
     Where there is no write-ahead log, SQLite would make one even to read. There, too, nobody has the file open, so that it is
@@ -49,10 +58,10 @@ def connect_to_look(path: Path) -> sqlite3.Connection:
     """
     if path.with_name(path.name + "-wal").exists():
         return connect(path, read_only=True)
-    return sqlite3.connect(f"{address(path, 'ro')}&immutable=1", uri=True, isolation_level=None)
+    return sqlite3.connect(f"{address(path, 'ro')}&immutable=1", uri=True, isolation_level=None, factory=FileConnection)
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False) -> FileConnection:
     """A connection that begins no transactions by itself. It may pass from thread to thread, one at a time."""
     db = sqlite3.connect(
         address(path, "ro" if read_only else "rwc"),
@@ -60,6 +69,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_MS / 1_000,
+        factory=FileConnection,
     )
     db.text_factory = _as_it_stands
     if read_only:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage import backups, files
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import Backend, Connection, Values
 from tradekeel.storage.backups import Doing, Heed
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
 
@@ -61,10 +61,10 @@ class Sqlite(Backend):
     def keep_name(self) -> None:
         files.sync(self.path.parent)  # the file's name is as durable as its content
 
-    def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+    def connect(self, *, read_only: bool = False) -> files.FileConnection:
         return files.connect(self.path, read_only=read_only)
 
-    def look(self) -> sqlite3.Connection:
+    def look(self) -> files.FileConnection:
         return files.connect_to_look(self.path)
 
     def make_durable(self, db: Any) -> None:
@@ -85,6 +85,13 @@ class Sqlite(Backend):
     def broken_references(self, db: Connection) -> Iterator[str]:
         for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
             yield f"{table}, row {rowid}: what it refers to in {parent} does not exist"
+
+    def find(
+        self, db: Connection, select: str, names: Sequence[str], execution: str, keys: Sequence[Values]
+    ) -> Iterator[Any]:
+        sql = f"{select} WHERE execution = ? AND {' AND '.join(f'{name} = ?' for name in names)}"
+        for key in keys:
+            yield from db.execute(sql, (execution, *key))
 
     def engine(self) -> AsyncEngine:
         from sqlalchemy.ext.asyncio import create_async_engine

@@ -208,7 +208,7 @@ def _sound_records(
 ) -> Iterator[Record | None]:
     """Every record in order; None in the place of one that is damaged or missing."""
     expected = 0
-    rows: Iterator[JournalRow] = db.execute(
+    rows: Iterator[JournalRow] = db.stream(
         "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? ORDER BY sequence",
         (execution,),
     )
@@ -244,7 +244,7 @@ def _record_of(execution: str, expected: int, row: JournalRow) -> Record | str:
 
 def _check_saved_states(db: Connection, execution: str, findings: _Findings) -> None:
     last = last_sequence(db, execution)
-    for owner, sequence, position, inbox, ts_ns, version, state, crc in db.execute(
+    for owner, sequence, position, inbox, ts_ns, version, state, crc in db.stream(
         "SELECT owner, sequence, position, inbox, ts_ns, version, state, crc FROM checkpoints WHERE execution = ?",
         (execution,),
     ):
@@ -263,7 +263,7 @@ def _check_saved_states(db: Connection, execution: str, findings: _Findings) -> 
             findings.problem(f"{where} is damaged (its checksum is off)")
         elif max(sequence, inbox) > last:
             findings.problem(f"{where} is ahead of the journal, which ends at record {last}")
-    for ts_ns, data, crc in db.execute(
+    for ts_ns, data, crc in db.stream(
         "SELECT ts_ns, data, crc FROM metrics_checkpoints WHERE execution = ?", (execution,)
     ):
         findings.rows += 1

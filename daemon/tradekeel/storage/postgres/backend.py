@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 from msgspec import Struct
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from tradekeel.errors import InputError
-from tradekeel.storage.backend import Backend, Connection
-from tradekeel.storage.postgres.connection import Impatient, PostgresConnection, as_text
+from tradekeel.storage.backend import Backend, Connection, Values
+from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, PostgresConnection, as_text
 from tradekeel.storage.postgres.words import in_our_words
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ class Postgres(Backend):
     # Where a row version lies. It stays there as long as a transaction can see it.
     row_number: ClassVar[str] = "((ctid::text::point)[0] * 65536 + (ctid::text::point)[1])::bigint"
     errors = (psycopg.Error, OSError)
-    sender_errors = (psycopg.IntegrityError, psycopg.DataError)
+    sender_errors = (
+        psycopg.IntegrityError,
+        psycopg.DataError,
+        psycopg.errors.ProgramLimitExceeded,  # an id too long for an index
+    )
 
     def __init__(self, url: str, limits: Limits | None = None, *, password: str | None = None) -> None:
         """InputError for a URL that is none."""
@@ -64,8 +68,8 @@ class Postgres(Backend):
         self._limits = limits or Limits()
 
     def __str__(self) -> str:
-        shown = self._url.set(password=None, query={})
-        return shown.render_as_string()
+        url = self._url
+        return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
 
     @property
     def described(self) -> str:
@@ -87,9 +91,13 @@ class Postgres(Backend):
 
     def connect(self, *, read_only: bool = False) -> PostgresConnection:
         raw = Impatient.connect(self._conninfo(), autocommit=True, **self._arguments(read_only))
-        raw.patience_s = self._limits.statement_timeout_s + 1.0  # the server's own limit comes first
+        raw.patience_s = self._patience_s
         as_text(raw)
         return PostgresConnection(raw)
+
+    @property
+    def _patience_s(self) -> float:
+        return self._limits.statement_timeout_s + 1.0  # the server's own limit comes first
 
     def _conninfo(self) -> str:
         return self._url.render_as_string(hide_password=False)
@@ -125,12 +133,16 @@ class Postgres(Backend):
             pool_pre_ping=True,  # a server that was started again has forgotten the connections
         )
 
-    async def _reading(self) -> psycopg.AsyncConnection[Any]:
-        connection = await psycopg.AsyncConnection.connect(self._conninfo(), **self._arguments(read_only=True))
+    async def _reading(self) -> ImpatientReader:
+        connection = await ImpatientReader.connect(self._conninfo(), **self._arguments(read_only=True))
+        connection.patience_s = self._patience_s
         as_text(connection)
         return connection
 
     def make_durable(self, db: Connection) -> None:
+        [(is_standby,)] = db.execute("SELECT pg_is_in_recovery()").fetchall()
+        if is_standby:
+            raise psycopg.errors.ReadOnlySqlTransaction("the server is a standby")
         # The server may acknowledge commits before they are on its disk, if it was set so; references it always enforces.
         if db.execute("SHOW synchronous_commit").fetchone()[0] in ("off", "local"):
             db.execute("SET synchronous_commit = on")
@@ -152,12 +164,19 @@ class Postgres(Backend):
         return iter(())  # the server looks after its pages; what is in the rows has checksums of its own
 
     def broken_references(self, db: Connection) -> Iterator[str]:
-        found = db.execute(
-            "SELECT c.conrelid::regclass::text, c.conname FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
-            "ON n.oid = c.connamespace WHERE n.nspname = 'trading' AND NOT c.convalidated"
-        )
-        for table, constraint in found:
-            yield f"{table}: the rows were never held to {constraint}"
+        from tradekeel.storage.postgres.references import broken_references
+
+        return broken_references(db)
+
+    def find(
+        self, db: Connection, select: str, names: Sequence[str], execution: str, keys: Sequence[Values]
+    ) -> Iterator[Any]:
+        if not keys:
+            return iter(())
+        arrays = ", ".join(f"?::{'bigint' if isinstance(value, int) else 'text'}[]" for value in keys[0])
+        key = ", ".join(f'"{name}"' for name in names)
+        sql = f"{select} WHERE execution = ? AND ({key}) IN (SELECT * FROM unnest({arrays}))"  # noqa: S608  # names of our own tables
+        return iter(db.execute(sql, (execution, *(list(column) for column in zip(*keys, strict=True)))))
 
     # --- migrations --------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ process that was frozen keeps its sockets, and no timeout of its own runs any mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -16,15 +18,22 @@ from psycopg import pq
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 
+PATIENCE_S = 6.0
+STREAM_ROWS = 500
+"""Rows of a long answer that come together."""
+
 
 class SilentServer(psycopg.OperationalError):
     """The server has not answered for as long as we wait."""
+
+    def __init__(self, patience_s: float) -> None:
+        super().__init__(f"the server has not answered for {patience_s:g} s")
 
 
 class Impatient(psycopg.Connection[tuple[Any, ...]]):
     """A connection that waits for each answer only so long, and is closed when none has come."""
 
-    patience_s = 6.0
+    patience_s = PATIENCE_S
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Run what the driver has to say and hear."""
@@ -33,20 +42,53 @@ class Impatient(psycopg.Connection[tuple[Any, ...]]):
             return super().wait(gen, interval, limit_s)
         except psycopg.errors._WaitTimeout as error:
             self.pgconn.finish()  # the answer may still come: nobody may take it for that of the next question
-            raise SilentServer(f"the server has not answered for {limit_s:g} s") from error
+            raise SilentServer(limit_s) from error
+
+
+class ImpatientReader(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """The same for whoever waits without a thread."""
+
+    patience_s = PATIENCE_S
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Run what the driver has to say and hear."""
+        limit_s = self.patience_s if timeout is None else timeout
+        try:
+            return await super().wait(gen, interval, limit_s)
+        except psycopg.errors._WaitTimeout as error:
+            self.pgconn.finish()
+            raise SilentServer(limit_s) from error
 
 
 class PostgresConnection:
     """See the module. It begins no transactions by itself."""
 
-    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
+    def __init__(self, raw: Impatient) -> None:
         self.raw = raw
+        self._streams = count(1)
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         """Run one statement."""
         cursor = self.raw.cursor()
         _adapted(cursor.execute, sql, values)
         return cursor
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a question, some hundred at a time: the driver would fetch all of them before it gives the first."""
+        with self.raw.cursor(name=f"stream_{next(self._streams)}") as cursor:
+            cursor.itersize = STREAM_ROWS
+            _adapted(cursor.execute, sql, values)
+            yield from cursor
+
+    @contextmanager
+    def patient(self, patience_s: float) -> Iterator[None]:
+        """Statements of this transaction may take so long. Seconds."""
+        usual_s, usual = self.raw.patience_s, self.execute("SHOW statement_timeout").fetchone()
+        self.execute(f"SET LOCAL statement_timeout = {round(patience_s * 1_000)}")
+        self.raw.patience_s = patience_s + 1.0
+        yield
+        self.raw.patience_s = usual_s
+        self.execute("SELECT set_config('statement_timeout', ?, true)", usual or ())
 
     def executemany(self, sql: str, values: Iterable[Sequence[Any]]) -> psycopg.Cursor[tuple[Any, ...]]:
         """Run one statement for each row, in few exchanges with the server."""

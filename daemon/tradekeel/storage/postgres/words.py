@@ -2,43 +2,70 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import errors as pg
 
 from tradekeel.errors import StoreCorrupt, StoreDenied, StoreError, StoreUnavailable
 from tradekeel.storage.backend import RESTORE
 
-_DENIED: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification), "Check the user in storage.url and storage.password."),
-    ((pg.InvalidCatalogName,), "Make the database first: CREATE DATABASE, as an administrator of the server."),
-    (
-        (pg.InsufficientPrivilege,),
-        "This role may not do that: run `tradekeel db upgrade` as the owner, and grant trading_adapter to this role.",
-    ),
-)
+_CREDENTIALS = "Check the user in storage.url, storage.password, and the server's pg_hba.conf."
+_NO_DATABASE = "Make the database first: CREATE DATABASE, as an administrator of the server."
+_RIGHTS = "This role may not do that: run `tradekeel db upgrade` as the owner, and grant trading_adapter to this role."
+_MAY_NOT_CONNECT = "Its owner must grant CONNECT to this role."
+_CERTIFICATES = "Check sslmode and the certificates that storage.url names."
+_DENIED = frozenset({_CREDENTIALS, _NO_DATABASE, _RIGHTS, _MAY_NOT_CONNECT, _CERTIFICATES})
+"""Nobody is away there: a person has to do something before it goes on."""
+
+_FULL_HOUSE = "The server is out of memory or connections: see max_connections."
+_AWAY = "Is the server running, and the address right?"
+_COMES_AND_GOES = "It is starting or stopping: try again when it is up."
+
+_DAMAGE = (pg.DataCorrupted, pg.IndexCorrupted, pg.UndefinedTable, pg.UndefinedColumn)
+"""Broken pages, and tables that are not what they were when the version was looked at."""
 
 _TO_DO: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((pg.DiskFull,), "The server's disk is full: free some space there."),
-    ((pg.OutOfMemory, pg.TooManyConnections), "The server is out of memory or connections: see max_connections."),
+    ((pg.OutOfMemory, pg.TooManyConnections), _FULL_HOUSE),
+    ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification), _CREDENTIALS),
+    ((pg.InvalidCatalogName,), _NO_DATABASE),
+    ((pg.InsufficientPrivilege,), _RIGHTS),
     ((pg.ReadOnlySqlTransaction,), "This server takes no writes: it is a standby, or set so. Name the primary."),
     ((pg.QueryCanceled,), "The statement took longer than storage.statement_timeout_s."),
     ((pg.LockNotAvailable, pg.DeadlockDetected), "Somebody else holds a lock: look at pg_stat_activity."),
+    ((pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow), _COMES_AND_GOES),
+)
+
+# A connection that is refused has no code, only words, which may be in the server's language: then its own are all there is.
+_REFUSED: tuple[tuple[str, str], ...] = (
+    (
+        r"authentication failed|no password supplied|pg_hba\.conf|role .* (does not exist|is not permitted)",
+        _CREDENTIALS,
+    ),
+    (r"database .* does not exist", _NO_DATABASE),
+    (r"too many (clients|connections)|connection slots", _FULL_HOUSE),
+    (r"starting up|shutting down|not (yet )?accepting connections|in recovery mode", _COMES_AND_GOES),
+    (r"permission denied for database", _MAY_NOT_CONNECT),
+    (r"\bSSL\b|sslmode|certificate", _CERTIFICATES),
+    (r"Connection refused|resolve host|timeout expired|No route|unreachable", _AWAY),
+    (r"FATAL", "The server refused it, and says why."),
 )
 
 
 def in_our_words(error: Exception, place: str, doing: str) -> StoreError:
     """The store error that a complaint of the driver, the server or the system means."""
     said = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, pg.DataCorrupted | pg.IndexCorrupted):
+    if isinstance(error, _DAMAGE):
         return StoreCorrupt(f"{place} is damaged ({doing}: {said}). {RESTORE}")
-    for kinds, to_do in _DENIED:
-        if isinstance(error, kinds):
-            return StoreDenied(f"{place}: {doing} failed: {said}. {to_do}")
     for kinds, to_do in _TO_DO:
         if isinstance(error, kinds):
-            return StoreUnavailable(f"{place}: {doing} failed: {said}. {to_do}")
+            return _unavailable(f"{place}: {doing} failed: {said}", to_do)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
-        return StoreUnavailable(
-            f"{place} cannot be reached ({doing}: {said}). Is the server running, and the address right?"
-        )
+        to_do = next((to_do for words, to_do in _REFUSED if re.search(words, said)), _AWAY)
+        return _unavailable(f"{place} cannot be reached ({doing}: {said})", to_do)
     return StoreUnavailable(f"{place}: {doing} failed: {said}. Look at the server's log.")
+
+
+def _unavailable(what: str, to_do: str) -> StoreUnavailable:
+    return (StoreDenied if to_do in _DENIED else StoreUnavailable)(f"{what}. {to_do}")
