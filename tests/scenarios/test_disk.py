@@ -23,7 +23,7 @@ from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_strategies as strategies
 from tests.scenarios.support import Home, Story, fail_at, told_differently
-from tests.unit.storage.test_store import tamper
+from tests.unit.storage.looking import tamper
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.checking import check, exit_code
 from tradekeel.bootstrap.place import Place

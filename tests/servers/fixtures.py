@@ -15,6 +15,7 @@ import pytest
 
 from tests.servers.folders import RunFolder
 from tests.servers.postgres import PostgresServer, connected, drop_database, new_database
+from tests.servers.prepared import Prepared
 from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import ValkeyServer
 
@@ -22,7 +23,7 @@ POSTGRES_URL = "TRADEKEEL_TEST_POSTGRES_URL"
 REDIS_URL = "TRADEKEEL_TEST_REDIS_URL"
 
 MARKED = {
-    "postgres": {"postgres_server", "postgres_url", "own_postgres"},
+    "postgres": {"postgres_server", "postgres_books", "postgres_url", "own_postgres"},
     "redis": {"redis_server", "redis_url", "own_redis"},
 }
 """The marker of whoever uses one of these fixtures."""
@@ -52,6 +53,27 @@ def redis_server(servers_folder: RunFolder) -> Iterator[ValkeyServer]:
     """The Redis that tests share: use it and leave it as it was; hurt one of your own (`own_redis`)."""
     with ValkeyServer(servers_folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_books(request: pytest.FixtureRequest) -> Iterator[Prepared]:
+    """Databases with Tradekeel's tables in them: `lent()` gives the address of one with empty books, as a superuser."""
+
+    given = os.environ.get(POSTGRES_URL)
+    server: PostgresServer | None = None if given else request.getfixturevalue("postgres_server")
+
+    def admin_url() -> str:
+        return server.heal().admin_url if server is not None else str(given)
+
+    with closing(Prepared(admin_url, _make_tables)) as prepared:
+        yield prepared
+
+
+def _make_tables(url: str) -> None:
+    from tradekeel.storage.postgres import Postgres
+    from tradekeel.storage.store import Store
+
+    Store.open(Postgres(url), now_ns=0).close()
 
 
 @pytest.fixture

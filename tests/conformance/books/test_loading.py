@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 from msgspec import structs
 
+from tests.unit.storage.looking import tamper
 from tests.unit.storage.samples import RUN, STRATEGY, Desk, group
 from tests.unit.storage.samples import checkpoint as state_of
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.recovery import AccountState, encode_account_state, fold
 from tradekeel.errors import StoreCorrupt
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.store import Store
 
@@ -70,14 +68,14 @@ def test_the_newest_cut_comes_with_its_books_and_the_journal_behind_it(
     decide(store, desk, 2)
     save(store, cut(desk.book))
     decide(store, desk, 2)
-    at = cut(desk.book)
-    save(store, at, saved(desk.book))
+    newest = cut(desk.book)
+    save(store, newest, saved(desk.book))
     decide(store, desk, 3)
     loaded = books.load(ACCOUNT)
-    assert loaded.cut == at
+    assert loaded.cut == newest
     assert loaded.book is not None
-    assert loaded.book.sequence == at.inbox
-    assert [number for number, _ in loaded.journal] == list(range(at.inbox + 1, desk.book.sequence + 1))
+    assert loaded.book.sequence == newest.inbox
+    assert [number for number, _ in loaded.journal] == list(range(newest.inbox + 1, desk.book.sequence + 1))
     assert fold(loaded.book, loaded.journal).book.save() == desk.book.save()
 
 
@@ -108,34 +106,31 @@ def test_a_strategy_that_does_not_run_holds_nobody_back(
 
 
 def test_a_cut_that_cannot_be_read_is_left_out_with_a_note(
-    books: AccountBooks, store: Store, desk: Desk, path: Path
+    books: AccountBooks, store: Store, desk: Desk, at: Backend
 ) -> None:
     decide(store, desk, 1)
     older = cut(desk.book)
     save(store, older)
     decide(store, desk, 1)
-    at = desk.book.sequence
+    number = desk.book.sequence
     save(store, structs.replace(cut(desk.book), state=b"\xc1 is no message"))
     decide(store, desk, 1)
     damaged = cut(desk.book)
     save(store, damaged)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE checkpoints SET crc = crc + 1 WHERE inbox = ?", (damaged.inbox,))
+    tamper(at, f"UPDATE checkpoints SET crc = crc + 1 WHERE inbox = {damaged.inbox}")
     loaded = books.load(ACCOUNT)
     assert loaded.cut == older
     assert any(f"record {damaged.inbox}" in note and "checksum" in note for note in loaded.notes)
-    assert any(f"record {at} cannot be read" in note for note in loaded.notes)
+    assert any(f"record {number} cannot be read" in note for note in loaded.notes)
 
 
 def test_a_journal_with_a_gap_behind_the_cut_is_not_gone_on_with(
-    books: AccountBooks, store: Store, desk: Desk, path: Path
+    books: AccountBooks, store: Store, desk: Desk, at: Backend
 ) -> None:
     decide(store, desk, 2)
     save(store, cut(desk.book))
     decide(store, desk, 3)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DROP TRIGGER journal_refuses_delete")
-        db.execute("DELETE FROM journal WHERE sequence = ?", (desk.book.sequence - 1,))
+    tamper(at, f"DELETE FROM journal WHERE sequence = {desk.book.sequence - 1}")
     with pytest.raises(StoreCorrupt, match="gap"):
         books.load(ACCOUNT)
 

@@ -2,67 +2,43 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-from contextlib import closing
-from decimal import Decimal
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.storage import samples as s
-from tests.unit.storage.test_store import tamper
+from tests.unit.storage.looking import look, tamper
 from tradekeel.domain import records as r
+from tradekeel.domain.orders import Order
 from tradekeel.domain.records import encode_record, record_type
-from tradekeel.errors import StoreUnavailable
+from tradekeel.storage import tables
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.checksums import journal_crc
+from tradekeel.storage.rows import mapping_of, mappings
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import FINDINGS_MAX, Difference, Verdict, verify
 
-SNAPSHOT = r.PerformanceSnapshot(
-    execution=s.RUN,
-    ts_ns=s.START_NS,
-    total_trades=1,
-    winning_trades=1,
-    losing_trades=0,
-    win_rate=Decimal(1),
-    pnl=Decimal("1.25"),
-    balance=Decimal("10001.25"),
-    equity=Decimal("10001.25"),
-    sharpe=None,
-    max_drawdown=Decimal(0),
-    average_risk_reward=None,
-    session="LONDON",
-    parameter_mode=None,
-)
-CHANGE = r.ParameterChange(execution=s.RUN, ts_ns=s.START_NS, strategy=s.STRATEGY, name="max_layers", old="5", new="3")
 
-
-@pytest.fixture(scope="module")
-def original(empty_books: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def books(at: Backend) -> Backend:
     """Two executions with a little of everything."""
-    path = tmp_path_factory.mktemp("verify") / "books.db"
-    shutil.copy(empty_books, path)
+    write(at)
+    return at
+
+
+def write(at: Backend) -> None:
     first, second = s.Desk(), s.Desk("exec-2", account="paper-2")
-    with Store.open(path, now_ns=s.START_NS) as store:
+    with Store.open(at, now_ns=s.START_NS) as store:
         for desk in (first, second):
             store.commit([desk.opening(), desk.decision(), desk.decision(), desk.filled(1)])
         store.commit(
             [
-                first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=SNAPSHOT)),
-                first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=SNAPSHOT)),
-                first.group(r.ParameterChanged(ts_ns=s.START_NS, change=CHANGE)),
+                first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=s.SNAPSHOT)),
+                first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=s.SNAPSHOT)),
+                first.group(r.ParameterChanged(ts_ns=s.START_NS, change=s.CHANGE)),
                 s.group(rows=(r.MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=b"figures"),)),
             ]
         )
-    return path
-
-
-@pytest.fixture
-def books(original: Path, path: Path) -> Path:
-    """A copy to damage."""
-    shutil.copy(original, path)
-    return path
 
 
 def test_sound_books_are_sound(books):
@@ -80,12 +56,11 @@ NO_BOOKS = {"alembic_version", "migration_history", "tasks", "task_executions", 
 
 
 def test_every_table_was_looked_at(books):
-    with closing(sqlite3.connect(books)) as db:
-        names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        names -= {"journal"} | NO_BOOKS
-        rows = sum(db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names)
-        assert all(db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names)
-    assert verify(books).rows == rows
+    names = {mapping.table.name for mapping in mappings().values()} | {"checkpoints"}
+    assert names == tables.metadata.tables.keys() - {"journal"} - NO_BOOKS
+    counts = [look(books, f"SELECT count(*) FROM {name}")[0][0] for name in names]
+    assert all(counts)
+    assert verify(books).rows == sum(counts)
 
 
 @pytest.mark.parametrize(
@@ -157,18 +132,14 @@ def test_a_gap_is_named_and_the_other_execution_still_compared(books):
     assert [difference.column for difference in verdict.differences] == ["decisions"]
 
 
-def rewrite(path: Path, sequence: int, record: r.Record, type_: str | None = None) -> None:
+def rewrite(at: Backend, sequence: int, record: r.Record, type_: str | None = None) -> None:
     """Put another record in the place of one, checksum and all: as a bug would, not as a disk does."""
     type_ = type_ or record_type(record)
     payload = encode_record(record)
     crc = journal_crc(s.RUN, sequence, type_, record.ts_ns, record.correlation_id, payload)
-    tamper(path)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute(
-            "UPDATE journal SET type = ?, ts_ns = ?, correlation_id = ?, payload = ?, crc = ? "
-            "WHERE execution = ? AND sequence = ?",
-            (type_, record.ts_ns, record.correlation_id, payload, crc, s.RUN, sequence),
-        )
+    values = (type_, record.ts_ns, record.correlation_id, payload, crc, s.RUN, sequence)
+    changing = "type = ?, ts_ns = ?, correlation_id = ?, payload = ?, crc = ?"
+    tamper(at, (f"UPDATE journal SET {changing} WHERE execution = ? AND sequence = ?", values))
 
 
 def test_a_record_that_does_not_follow_is_named(books):
@@ -205,32 +176,27 @@ def test_what_no_journal_record_tells_is_checked_by_itself(books, statement, pro
     assert any(problem in found for found in verify(books).problems)
 
 
-AS_IT_WAS = (
-    "DELETE FROM orders WHERE client_order_id = 'tkexec-1-1'",
-    "INSERT INTO orders SELECT * FROM earlier.orders WHERE client_order_id = 'tkexec-1-1'",
-)
+def as_it_was() -> tuple[str, tuple[str, tuple[object, ...]]]:
+    """The first order, before it was filled."""
+    mapping = mapping_of(Order)
+    columns, values = ", ".join(f'"{name}"' for name in mapping.columns), mapping.encode(s.order(1), s.RUN)
+    insert = f"INSERT INTO orders ({columns}) VALUES ({', '.join('?' * len(values))})"
+    return "DELETE FROM orders WHERE client_order_id = 'tkexec-1-1'", (insert, tuple(values))
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         (),
-        AS_IT_WAS,
+        as_it_was(),
         ("DELETE FROM orders",),
         ("UPDATE trades SET quantity = '1'",),
         ("UPDATE fills SET fill_id = 'f9'",),  # one is missing, and one too many
         ("DELETE FROM performance_snapshots WHERE id = 1",),
     ],
 )
-def test_it_does_not_matter_how_many_rows_are_looked_up_together(books: Path, damage: tuple[str, ...]) -> None:
-    earlier, desk = books.with_name("earlier.db"), s.Desk()
-    with Store.open(earlier, now_ns=s.START_NS) as store:
-        store.commit([desk.opening(), desk.decision()])
-    with closing(sqlite3.connect(books)) as db:
-        db.execute("ATTACH ? AS earlier", (str(earlier),))
-        for statement in damage:
-            db.execute(statement)
-        db.commit()
+def test_it_does_not_matter_how_many_rows_are_looked_up_together(books: Backend, damage: tuple[Any, ...]) -> None:
+    tamper(books, *damage)
     whole = verify(books)
     assert whole.ok is not bool(damage)
     for page_rows in (1, 2, 3):
@@ -239,34 +205,28 @@ def test_it_does_not_matter_how_many_rows_are_looked_up_together(books: Path, da
         assert sorted(map(str, paged.differences)) == sorted(map(str, whole.differences))
 
 
-def test_findings_are_bounded_and_the_rest_is_counted(path):
+def test_findings_are_bounded_and_the_rest_is_counted(at):
     desk = s.Desk()
-    with Store.open(path, now_ns=s.START_NS) as store:
+    with Store.open(at, now_ns=s.START_NS) as store:
         store.commit([desk.opening(), *(desk.decision() for _ in range(FINDINGS_MAX))])
-    tamper(path, "UPDATE orders SET fee = '1', stamp = 7")
-    verdict = verify(path)
+    tamper(at, "UPDATE orders SET fee = '1', stamp = 7")
+    verdict = verify(at)
     assert len(verdict.differences) == FINDINGS_MAX
     assert verdict.left_off == FINDINGS_MAX
     assert verdict.lines()[-1] == f"and {FINDINGS_MAX} more"
 
 
-def test_it_works_beside_a_running_daemon_and_changes_nothing(path):
+def test_it_works_beside_a_running_daemon_and_changes_nothing(at):
     desk = s.Desk()
-    with Store.open(path, now_ns=s.START_NS) as store:
+    with Store.open(at, now_ns=s.START_NS) as store:
         store.commit([desk.opening(), desk.decision()])
         verdicts: list[Verdict] = []
 
         def commit_more(step: str, done: int, total: int) -> None:
             store.commit([desk.decision()])
 
-        verdicts.append(verify(path, commit_more))
+        verdicts.append(verify(at, commit_more))
         assert verdicts[0].ok
         assert verdicts[0].records == 4, "one consistent view, whatever is committed meanwhile"
         assert store.last_sequence(s.RUN) > 4
-    assert verify(path).ok
-
-
-def test_where_there_is_nothing_there_is_nothing_to_verify(path):
-    with pytest.raises(StoreUnavailable, match="tradekeel run"):
-        verify(path)
-    assert not path.exists()
+    assert verify(at).ok

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli_daemon import call
-from tests.unit.storage.test_store import tamper
+from tests.unit.storage.looking import tamper
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.standing import read_status
 from tradekeel.bootstrap.summary import read_summaries

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.bootstrap.books import DECISIONS, FILLED, SECOND_ACCOUNT, append, open_second_account
 from tests.unit.storage import samples
-from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
+from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.values import iso, moment_ns, plain_value

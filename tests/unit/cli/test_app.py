@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.bootstrap.books import SECOND_ACCOUNT, append, make_place, open_second_account
 from tests.unit.storage import samples
-from tests.unit.storage.test_verify import CHANGE, SNAPSHOT
+from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.cli.app import dispatch, make_app
 from tradekeel.cli.common import guarded, words_of
 from tradekeel.domain.records import OrderChanged, ParameterChanged, SnapshotTaken

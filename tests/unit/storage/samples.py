@@ -158,6 +158,25 @@ def noted(number: int = 1) -> r.TickSampled:
     )
 
 
+SNAPSHOT = r.PerformanceSnapshot(
+    execution=RUN,
+    ts_ns=START_NS,
+    total_trades=1,
+    winning_trades=1,
+    losing_trades=0,
+    win_rate=Decimal(1),
+    pnl=Decimal("1.25"),
+    balance=Decimal("10001.25"),
+    equity=Decimal("10001.25"),
+    sharpe=None,
+    max_drawdown=Decimal(0),
+    average_risk_reward=None,
+    session="LONDON",
+    parameter_mode=None,
+)
+CHANGE = r.ParameterChange(execution=RUN, ts_ns=START_NS, strategy=STRATEGY, name="max_layers", old="5", new="3")
+
+
 def group(*records: r.Record, rows: tuple[r.Row, ...] = (), run: str = RUN, **more: Any) -> r.Group:
     return r.Group(execution=run, records=records, rows=rows, **more)
 
