@@ -210,7 +210,7 @@ async def test_a_beat_is_noted_and_changes_nothing_else(registry: ServiceRegistr
     assert await registry.heartbeat("one")
     found = await registry.get("one")
     assert found is not None
-    assert found.heartbeat_ns >= entered.heartbeat_ns + 2_000_000
+    assert found.heartbeat_ns > entered.heartbeat_ns
     assert structs.replace(found, heartbeat_ns=entered.heartbeat_ns) == entered
 
 
