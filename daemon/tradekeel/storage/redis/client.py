@@ -61,7 +61,9 @@ def make_client(settings: RedisSettings, *, blocking: bool = False) -> Redis:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError as error:
-        raise InputError("redis-py is not installed: install tradekeel[redis]") from error
+        raise InputError(
+            "this Tradekeel was installed without redis-py, which talks to a Redis server: pip install 'tradekeel[redis]'"
+        ) from error
     scheme = urlsplit(settings.url).scheme
     pool = ConnectionPool(
         connection_class={"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}[scheme],

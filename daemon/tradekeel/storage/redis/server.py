@@ -8,8 +8,8 @@ before that has changed nothing (StoreAway), what fails behind it may have been 
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
@@ -33,7 +33,10 @@ Word = str | bytes | int
 
 
 class RedisServer:
-    """A server, and at most so many connections to it. Make one with :meth:`open`, or :meth:`of` a client that there is."""
+    """A server, and at most so many connections to it, and as many again that listen.
+
+    Make one with :meth:`open`, or :meth:`of` a client that there is.
+    """
 
     def __init__(self, client: Redis, *, owned: bool, deadline_s: float) -> None:
         self.client = client
@@ -84,7 +87,7 @@ class RedisServer:
 
         Raises StoreAway (nothing was changed), StoreUnanswered (it may have been done) or StoreRefused.
         """
-        return await self._ask(self.client.connection_pool, self._slots, self.deadline_s, doing, command)
+        return await self._ask(self.client.connection_pool, self._slots, doing, command)
 
     async def run(self, doing: str, script: str, keys: Sequence[Word], *arguments: Word) -> Any:
         """The answer of a script, which the server runs as one step. Its keys are all on this one server."""
@@ -93,7 +96,7 @@ class RedisServer:
     async def listen(self, doing: str, *command: Word, wait_s: float) -> Any:
         """The answer to a command that the server may keep us waiting with for so long, on a connection apart."""
         pool = self._listener.connection_pool
-        return await self._ask(pool, self._listening_slots, wait_s + self.deadline_s, doing, command)
+        return await self._ask(pool, self._listening_slots, doing, command, wait_s)
 
     async def ping(self) -> None:
         """Raises unless the server answers and serves."""
@@ -112,16 +115,19 @@ class RedisServer:
         return "unknown"
 
     async def _ask(
-        self, pool: ConnectionPool, slots: anyio.Semaphore, deadline_s: float, doing: str, command: Sequence[Word]
+        self, pool: ConnectionPool, slots: anyio.Semaphore, doing: str, command: Sequence[Word], wait_s: float = 0.0
     ) -> Any:
         from redis.exceptions import RedisError
 
         asked = False
+        deadline_s = self.deadline_s
         try:
-            with anyio.fail_after(deadline_s):
+            with _resets_as_errors(), anyio.fail_after(deadline_s) as scope:
                 async with slots, _borrowed(pool) as connection:
                     packed = connection.pack_command(*command)
                     asked = True
+                    deadline_s += wait_s
+                    scope.deadline += wait_s
                     await connection.send_packed_command(packed, check_health=False)
                     return await connection.read_response(disable_decoding=True)
         except (RedisError, OSError) as error:  # a deadline's TimeoutError is an OSError
@@ -137,9 +143,13 @@ async def _borrowed(pool: ConnectionPool) -> AsyncIterator[AbstractConnection]:
     whole = False
     try:
         try:
-            await connection.check_health()
-        except (exceptions.ConnectionError, exceptions.TimeoutError):
-            # It was idle and has died since. Nothing was asked yet, so another one may be made.
+            if not _is_dead(connection):
+                with _resets_as_errors():
+                    await connection.check_health()
+        except (exceptions.ConnectionError, exceptions.TimeoutError, ConnectionResetError):
+            await connection.disconnect(nowait=True)
+        if _is_dead(connection):
+            # It died while it was idle. Nothing was asked yet, so another one may be made.
             await connection.disconnect(nowait=True)
             await connection.connect()
         yield connection
@@ -153,3 +163,20 @@ async def _borrowed(pool: ConnectionPool) -> AsyncIterator[AbstractConnection]:
             if not whole:
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
+
+
+def _is_dead(connection: AbstractConnection) -> bool:
+    """Whether it is known already that nobody is at the other end. redis-py sees an orderly end, but not a reset."""
+    reader, writer = connection._reader, connection._writer
+    return reader is None or writer is None or writer.is_closing() or reader.at_eof() or reader.exception() is not None
+
+
+@contextmanager
+def _resets_as_errors() -> Iterator[None]:
+    """uvloop raises a RuntimeError at whoever writes to a connection that was reset a moment ago."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
+        raise ConnectionResetError("the connection was reset") from error
