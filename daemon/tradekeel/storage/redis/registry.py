@@ -37,6 +37,11 @@ CHANGES_A_READING: Final = 100
 _FULL, _TOO_MUCH = -1, -2
 _METADATA = "m:"
 
+# How a script begins says what it may do, so that what it may not do is refused before its first step.
+_READS = "#!lua flags=no-writes"
+_WRITES = "#!lua"
+_MAKES_ROOM = "#!lua flags=allow-oom"  # or takes as good as none
+
 _COMMON = """
 local alive, changes, count, one = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
@@ -183,6 +188,7 @@ class RedisServiceRegistry(CheckedRegistry):
     async def _register(self, service: Service) -> Service:
         answer = await self._run(
             f"registering service {service.id!r}",
+            _WRITES,
             _REGISTER,
             service.id,
             ttl_ms_of(service),
@@ -194,19 +200,22 @@ class RedisServiceRegistry(CheckedRegistry):
         return self._read(answer)
 
     async def _deregister(self, service_id: str) -> bool:
-        return bool(await self._run(f"deregistering service {service_id!r}", _DEREGISTER, service_id))
+        return bool(await self._run(f"deregistering service {service_id!r}", _MAKES_ROOM, _DEREGISTER, service_id))
 
     async def _heartbeat(self, service_id: str) -> bool:
-        return bool(await self._run(f"the heartbeat of service {service_id!r}", _HEARTBEAT, service_id))
+        return bool(await self._run(f"the heartbeat of service {service_id!r}", _MAKES_ROOM, _HEARTBEAT, service_id))
 
     async def _update_status(self, service_id: str, status: str) -> bool:
-        return bool(await self._run(f"the status of service {service_id!r}", _UPDATE_STATUS, service_id, status))
+        return bool(
+            await self._run(f"the status of service {service_id!r}", _MAKES_ROOM, _UPDATE_STATUS, service_id, status)
+        )
 
     async def _update_metadata(self, service_id: str, changes: Mapping[str, str | None]) -> bool:
         put = [(f"{_METADATA}{name}", value) for name, value in changes.items() if value is not None]
         taken = [f"{_METADATA}{name}" for name, value in changes.items() if value is None]
         answer = await self._run(
             f"the metadata of service {service_id!r}",
+            _WRITES,
             _UPDATE_METADATA,
             service_id,
             METADATA_MAX,
@@ -220,19 +229,19 @@ class RedisServiceRegistry(CheckedRegistry):
         return bool(answer)
 
     async def _get(self, service_id: str) -> Service | None:
-        answer = await self._run(f"reading service {service_id!r}", _GET, service_id)
+        answer = await self._run(f"reading service {service_id!r}", _READS, _GET, service_id)
         return None if answer is None else self._read(answer)
 
     async def _list(self, name: str | None, status: str | None) -> Iterable[Service]:
         asked = [part for word in (name, status) for part in ((0, "") if word is None else (1, word))]
-        return map(self._read, await self._run("listing the services", _LIST, *asked))
+        return map(self._read, await self._run("listing the services", _READS, _LIST, *asked))
 
     async def _prune(self) -> Iterable[Service]:
-        return map(self._read, await self._run("pruning the services", _PRUNE))
+        return map(self._read, await self._run("pruning the services", _MAKES_ROOM, _PRUNE))
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[AsyncIterator[ServiceChange]]:
-        count, newest = await self._run("beginning to watch the services", _NEWEST)
+        count, newest = await self._run("beginning to watch the services", _READS, _NEWEST)
         changes = self._listen(int(count), newest)
         try:
             yield changes
@@ -257,9 +266,9 @@ class RedisServiceRegistry(CheckedRegistry):
                 alive = told.pop(b"alive") == b"1"
                 yield ServiceChange(kind, self._service(told, alive), ts_ns)
 
-    async def _run(self, doing: str, script: str, *arguments: Word) -> Any:
+    async def _run(self, doing: str, may: str, script: str, *arguments: Word) -> Any:
         doing = f"{doing} in fleet {self.fleet!r}"
-        return await self._server.run(doing, _COMMON + script, self._keys, *arguments)
+        return await self._server.run(doing, f"{may}\n{_COMMON}{script}", self._keys, *arguments)
 
     def _read(self, answer: Sequence[Any]) -> Service:
         alive, *parts = answer
