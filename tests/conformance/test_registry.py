@@ -97,7 +97,7 @@ async def test_who_is_not_there_is_none_and_no_error(registry: ServiceRegistry):
 
 async def test_who_registers_again_is_entered_anew_as_a_whole(registry: ServiceRegistry, backend: Backend):
     first = await registry.register(service(host="a", metadata={"old": "1"}))
-    await backend.pass_s(0.002)
+    await backend.pass_s(0.005)
     second = await registry.register(service(name="live", pid=7, metadata={"new": "2"}))
     assert said(second) == service(name="live", pid=7, metadata={"new": "2"})
     assert second.registered_ns > first.registered_ns
@@ -151,7 +151,7 @@ async def test_a_service_found_is_a_copy_of_what_is_there(registry: ServiceRegis
 async def test_services_are_found_by_name_and_status_the_oldest_first(registry: ServiceRegistry, backend: Backend):
     for service_id, name, status in (("z", "paper", "running"), ("b", "live", "running"), ("a", "paper", "halted")):
         await registry.register(service(service_id, name=name, status=status))
-        await backend.pass_s(0.002)
+        await backend.pass_s(0.005)
     assert ids(await registry.list()) == ["z", "b", "a"]
     assert ids(await registry.list(name="paper")) == ids(await registry.discover("paper")) == ["z", "a"]
     assert ids(await registry.list(status="running")) == ["z", "b"]
@@ -206,7 +206,7 @@ async def test_many_may_register_and_beat_at_once(registry: ServiceRegistry):
 
 async def test_a_beat_is_noted_and_changes_nothing_else(registry: ServiceRegistry, backend: Backend):
     entered = await registry.register(service())
-    await backend.pass_s(0.002)
+    await backend.pass_s(0.01)
     assert await registry.heartbeat("one")
     found = await registry.get("one")
     assert found is not None
