@@ -94,7 +94,7 @@ def audit(place: Place, progress: Progress) -> Audit:
     comparisons: list[Comparison] = []
     left_out: list[str] = []
     with one_moment(books, "comparing it") as db:  # and before the ledgers': these can only have come further
-        runs = newest_executions(db)
+        runs = newest_executions(db, books)
         for number, run in enumerate(runs, start=1):
             compared = _compared(db, run, _ledger_of(place, run.account))
             if isinstance(compared, str):

@@ -17,16 +17,18 @@ from tradekeel.storage.sqlite import InMemory, Sqlite
 MEMORY = Path("/dev/shm")  # noqa: S108  # a file system in memory, which other processes of this user can look into
 
 
-def books_of(storage: StorageConfig, statedir: StateDir) -> Backend:
-    """The books that a configuration describes. InputError where what they need is not installed."""
+def books_of(storage: StorageConfig, statedir: StateDir, daemon: str) -> Backend:
+    """The books that a configuration describes, as ``daemon`` sees them. InputError where what they need is not installed."""
     if not storage.enabled:
         return in_memory(statedir)
     if storage.url:
-        return _on_a_server(storage, statedir)
+        return _on_a_server(storage, daemon)
     return Sqlite(statedir.books)
 
 
-def books_in(table: Mapping[str, Any], statedir: StateDir, environ: Mapping[str, str], source: str) -> Backend:
+def books_in(
+    table: Mapping[str, Any], statedir: StateDir, daemon: str, environ: Mapping[str, str], source: str
+) -> Backend:
     """The same from a configuration's ``[storage]`` as it is written, whatever else is wrong in the file. Raises ConfigError."""
     known = StorageConfig.__struct_fields__
     problems: list[str] = []
@@ -34,10 +36,10 @@ def books_in(table: Mapping[str, Any], statedir: StateDir, environ: Mapping[str,
     storage = decode(words, StorageConfig, "storage", problems, vault=Vault(environ))
     if storage is None or problems:
         raise ConfigError(problems, source)
-    return books_of(storage, statedir)
+    return books_of(storage, statedir, daemon)
 
 
-def _on_a_server(storage: StorageConfig, statedir: StateDir) -> Backend:
+def _on_a_server(storage: StorageConfig, daemon: str) -> Backend:
     try:
         from tradekeel.storage.postgres import Limits, Postgres
     except ImportError as error:
@@ -52,7 +54,7 @@ def _on_a_server(storage: StorageConfig, statedir: StateDir) -> Backend:
         pool_overflow=storage.pool_overflow,
     )
     password = None if storage.password is None else storage.password.reveal()
-    return Postgres(storage.url, limits, password=password)
+    return Postgres(storage.url, limits, password=password, daemon=daemon)
 
 
 def in_memory(statedir: StateDir) -> InMemory:

@@ -124,7 +124,7 @@ def _books_to_look_at(plan: Plan, statedir: StateDir) -> Backend | Finding:
             "books", True, f"{storage.url}: not looked at, because the password is the daemon's to read", warning=True
         )
     try:
-        return books_of(storage, statedir)
+        return books_of(storage, statedir, plan.config.daemon.name)
     except InputError as error:
         return Finding("books", False, str(error), ExitCode.BAD_USAGE)
 

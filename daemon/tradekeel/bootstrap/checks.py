@@ -13,7 +13,7 @@ from tradekeel.domain.records import STARTED_FRESH
 from tradekeel.errors import ConfigError
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
-from tradekeel.storage.whose import A_DAEMONS
+from tradekeel.storage.whose import not_elsewhere, ours
 from tradekeel.venues.paper import read_opened
 
 
@@ -136,21 +136,22 @@ def _held(books: Backend) -> list[tuple[str, int, int]]:
         "(SELECT count(*) FROM trades t WHERE t.execution = e.execution AND t.status IN ('OPEN', 'CLOSING')), "
         "(SELECT count(*) FROM orders o WHERE o.execution = e.execution AND o.status IN "
         "('intended', 'submitted', 'accepted', 'partially_filled', 'cancel_requested', 'unknown')) "
-        f"FROM executions e WHERE status = 'running' AND {A_DAEMONS} ORDER BY account",
+        f"FROM executions e WHERE status = 'running' AND {ours(books)} ORDER BY account",
     )
 
 
 def accounts_in(books: Backend) -> list[str]:
     """Every account that has traded; none if the books cannot be read."""
-    return [account for (account,) in _asked(books, "SELECT DISTINCT account FROM executions")]
+    which = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
+    return [account for (account,) in _asked(books, f"SELECT DISTINCT account FROM executions{which}")]  # noqa: S608
 
 
 def latched_accounts(books: Backend) -> list[str]:
     """The accounts whose books hold them halted or reduce-only; none if the books cannot be read."""
     rows = _asked(
         books,
-        f"SELECT account FROM executions AS one WHERE latch <> 'open' AND {A_DAEMONS} AND number = "  # noqa: S608
-        f"(SELECT max(number) FROM executions WHERE account = one.account AND {A_DAEMONS}) ORDER BY account",
+        f"SELECT account FROM executions AS one WHERE latch <> 'open' AND {ours(books)} AND number = "  # noqa: S608
+        f"(SELECT max(number) FROM executions WHERE account = one.account AND {ours(books)}) ORDER BY account",
     )
     return [account for (account,) in rows]
 
@@ -159,8 +160,8 @@ def begun_anew(books: Backend) -> list[str]:
     """The accounts whose last execution was closed to begin anew on paper, and that have not begun yet."""
     rows = _asked(
         books,
-        f"SELECT account FROM executions AS one WHERE close_reason = ? AND {A_DAEMONS} AND number = "  # noqa: S608
-        f"(SELECT max(number) FROM executions WHERE account = one.account AND {A_DAEMONS})",
+        f"SELECT account FROM executions AS one WHERE close_reason = ? AND {ours(books)} AND number = "  # noqa: S608
+        f"(SELECT max(number) FROM executions WHERE account = one.account AND {ours(books)})",
         STARTED_FRESH,
     )
     return [account for (account,) in rows]
@@ -170,7 +171,7 @@ def _unfinished(books: Backend) -> list[tuple[str, str, str]]:
     """Account, execution and data fingerprint of unfinished executions; none if the books cannot be read."""
     return _asked(
         books,
-        f"SELECT account, execution, data_fingerprint FROM executions WHERE status = 'running' AND {A_DAEMONS}",  # noqa: S608
+        f"SELECT account, execution, data_fingerprint FROM executions WHERE status = 'running' AND {ours(books)}",  # noqa: S608
     )
 
 

@@ -25,6 +25,7 @@ from tradekeel.errors import (
     ErrorCategory,
     ExitCode,
     InputError,
+    LeaseLost,
     OurError,
     StoreCorrupt,
     StoreTooNew,
@@ -60,13 +61,14 @@ _THE_WORLDS: _Codes = (
     (DataError, ExitCode.BAD_USAGE),  # starting again cannot help: the same rows would be read
     (StoreTooNew, ExitCode.BAD_USAGE),  # nor here; installing the right version does
     (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
+    (AlreadyRunning, ExitCode.ALREADY_RUNNING),  # on a server that keeps the books of several
+    (LeaseLost, ExitCode.DEFECT),  # crash: started again, it stands by, or says who has taken over
     (StoreUnavailable, ExitCode.DEFECT),  # crash: what is on the disk is whole, and the service manager starts again
 )
 """What a person can mend, wherever it comes from."""
 
 _OUTSIDE_THE_TREE: _Codes = (
     *_THE_WORLDS,
-    (AlreadyRunning, ExitCode.ALREADY_RUNNING),
     (InputError, ExitCode.BAD_USAGE),
     (NotRunning, ExitCode.BAD_USAGE),
     (NoAnswer, ExitCode.DEFECT),

@@ -115,7 +115,7 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) 
         return ExitCode.DONE
     try:
         accounts = read_summaries(
-            books_of(plan.config.storage, StateDir(plan.config.state_dir)),
+            books_of(plan.config.storage, StateDir(plan.config.state_dir), plan.config.daemon.name),
             [account.config.name for account in plan.accounts],
         )
     except StoreCorrupt as error:  # the process would have gone on, and the next one may not

@@ -40,6 +40,7 @@ class Place(Struct, frozen=True):
     config: Path | None  # None: only the state directory was named
     problems: tuple[str, ...] = ()  # why its file does not say where the state lies: ``state_dir`` is a guess then
     storage: Mapping[str, Any] = {}  # as it is written there
+    name: str = ""  # of the daemon
     environ: Mapping[str, str] = {}
 
     @property
@@ -82,7 +83,8 @@ class Place(Struct, frozen=True):
     @property
     def where(self) -> Backend:
         """Where its books are, whether there are any or not."""
-        return books_in(self.storage, self.statedir, self.environ, shown_path(self.config or self.state_dir))
+        source = shown_path(self.config or self.state_dir)
+        return books_in(self.storage, self.statedir, self.name, self.environ, source)
 
     def books(self) -> Backend:
         """The books; InputError where there are none yet."""
@@ -170,6 +172,7 @@ def _described(path: Path, environ: Mapping[str, str]) -> Place:
     origins = apply_overrides(table, environ, [])
     daemon = table.get("daemon", {})
     words = {key: daemon[key] for key in ("name", "state_dir") if isinstance(daemon, dict) and key in daemon}
+    name = words.get("name")
     if words.get("state_dir"):
         words.pop("name", None)  # it only matters where nothing else says where the state lies
     problems: list[str] = []
@@ -182,6 +185,7 @@ def _described(path: Path, environ: Mapping[str, str]) -> Place:
         state_dir_of(named, path, environ),
         path.absolute(),
         storage=storage if isinstance(storage, dict) else {},
+        name=name if isinstance(name, str) and name else path.stem,
         environ=environ,
     )
 

@@ -73,7 +73,8 @@ async def _read(books_at: Backend, kind: str, query: Query, which: Filter) -> li
             executions = [run for run in executions if run.execution not in followed]
         times = await _times(books, query, executions)
         if kind == "executions":
-            return [plain_row(row) for row in await books.executions(which)]
+            others = await books.elsewhere() if query.account is None else ()
+            return [plain_row(row) for row in await books.executions(which) if row.account not in others]
         if kind == "positions":
             with one_moment(books_at) as db:
                 return [row for run in executions for row in positions_of(db, run, {})][: which.limit]
@@ -163,6 +164,9 @@ async def _executions(books: Reader, query: Query) -> list[ExecutionRow]:
         if not found:
             raise InputError(f"there is no execution {query.execution}")
         return found
+    if query.account is None:
+        others = await books.elsewhere()
+        every = [row for row in every if row.account not in others]
     if query.all_runs:
         return every
     newest: dict[str, ExecutionRow] = {}

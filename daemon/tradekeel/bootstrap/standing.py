@@ -18,7 +18,7 @@ from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import ExecutionRow, Latch, StrategyRow, standing_of
 from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
-from tradekeel.storage.backend import Connection
+from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 
@@ -74,8 +74,9 @@ def read_status(place: Place) -> Status:
             for name, account in live.items():
                 if account.get("state", "").startswith(NO_ANSWER) and (status["stopping"] or not status["ready"]):
                     live[name] = {"state": "stopping" if status["stopping"] else "starting"}
-            with one_moment(place.books()) as db:
-                accounts = accounts_of(db, live)
+            books = place.books()
+            with one_moment(books) as db:
+                accounts = accounts_of(db, books, live)
             status["accounts"] = [account | ({"state": "starting"} if starting else {}) for account in accounts]
         elif not running and "ended" not in said:
             status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
@@ -113,12 +114,12 @@ def _latch_files(place: Place, pattern: str) -> list[str]:
     return sorted(path.stem for path in folder.glob(pattern)) if folder.is_dir() else []
 
 
-def accounts_of(db: Connection, live: Status) -> list[Status]:
+def accounts_of(db: Connection, books: Backend, live: Status) -> list[Status]:
     """Each account as the books have it at the moment that ``db`` looks at, from there alone: whatever an answer says of it must
     fit together. What is held is valued at the daemon's latest quotes, or at the last saved ones.
     """
     accounts = []
-    for run in newest_executions(db):
+    for run in newest_executions(db, books):
         summary = summary_of(db, run)
         now = live.get(run.account, {})
         held = positions_of(db, run, _quotes(now))

@@ -18,11 +18,11 @@ from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
 from tradekeel.errors import ExitCode, StoreCorrupt
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.journal import decoded
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
-from tradekeel.storage.whose import A_DAEMONS
+from tradekeel.storage.whose import A_DAEMONS, ours
 
 BY_RISK = "risk"
 BY_THE_BOOKS = frozenset({"reconcile", "books"})  # a comparison with the venue, or news of it that contradicts ours
@@ -108,16 +108,16 @@ class Summary(Struct, frozen=True, kw_only=True):
 def read_summaries(books: Backend | Path, accounts: Iterable[str] | None = None) -> tuple[AccountSummary, ...]:
     """The newest execution of each account in figures; of those named, or of all. Raises StoreError."""
     with one_moment(books) as db:
-        rows = newest_executions(db)
+        rows = newest_executions(db, backend_at(books))
         wanted = None if accounts is None else set(accounts)
         return tuple(summary_of(db, row) for row in rows if wanted is None or row.account in wanted)
 
 
-def newest_executions(db: Connection) -> list[ExecutionRow]:
-    """The newest execution of each account, by account."""
+def newest_executions(db: Connection, books: Backend) -> list[ExecutionRow]:
+    """The newest execution of each account that is the daemon's, by account."""
     mapping = mapping_of(ExecutionRow)
     newest: dict[str, ExecutionRow] = {}
-    for values in db.execute(f"{mapping.select_sql} WHERE {A_DAEMONS} ORDER BY account, number"):
+    for values in db.execute(f"{mapping.select_sql} WHERE {ours(books)} ORDER BY account, number"):
         row = mapping.decode(values)
         newest[row.account] = row
     return list(newest.values())

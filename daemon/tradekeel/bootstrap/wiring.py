@@ -102,7 +102,7 @@ class Builder:
         self.reload = reload
         self.alive_every_s = alive_every_s
         self.effort = Effort(system.clock)
-        self._books = books_of(plan.config.storage, statedir)
+        self._books = books_of(plan.config.storage, statedir, plan.config.daemon.name)
         self._opener = Opener(plan.config, self._books, statedir, system.clock, self.effort, self._heed_stop)
         self._fresh = fresh
         self._stop_asked = stop_asked

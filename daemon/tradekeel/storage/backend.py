@@ -75,6 +75,9 @@ class Backend(ABC):
 
     label: ClassVar[str]  # as its makers write it
 
+    daemon: str | None = None
+    """Whose books they are, where several daemons share them; None where there is but one."""
+
     begin_write: ClassVar[str]
     begin_read: ClassVar[str]  # everything read until the end is of one moment
     row_number: ClassVar[str]  # an expression that tells the rows of a table apart, a whole number

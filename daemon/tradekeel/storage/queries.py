@@ -237,6 +237,17 @@ class Reader:
             raise StoreCorrupt(f"{self.backend}: {fault}. {RESTORE}")
         return JournalEntry(execution, sequence, type_, ts_ns, correlation_id, record)
 
+    # --- whose ---------------------------------------------------------------------------------------------------------
+
+    async def elsewhere(self) -> set[str]:
+        """The accounts of other daemons, where several share the database."""
+        if self.backend.daemon is None:
+            return set()
+        table = tables.leases
+        statement = select(table.c.account).where(table.c.daemon != self.backend.daemon)
+        async with self._asking() as db:
+            return set((await db.execute(statement)).scalars())
+
     # --- words ---------------------------------------------------------------------------------------------------------
 
     async def knows_instrument(self, symbol: str) -> bool:

@@ -26,7 +26,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_says_where_its_state_is(tmp_path: Path) -> None:
     path = write(tmp_path, "one")
-    assert find_place(str(path), None, {}) == Place(tmp_path / "state-one", path)
+    found = find_place(str(path), None, {})
+    assert (found.state_dir, found.config, found.name) == (tmp_path / "state-one", path, "one")
 
 
 def test_a_file_that_is_broken_otherwise_still_says_it(tmp_path: Path) -> None:

@@ -211,10 +211,10 @@ def test_a_running_daemons_account_is_valued_at_its_latest_quotes_and_every_figu
 
 def test_all_that_is_said_of_accounts_is_of_one_moment_whatever_is_traded_meanwhile(place: Place) -> None:
     with one_moment(place.books()) as db:
-        before = accounts_of(db, {})
+        before = accounts_of(db, place.books(), {})
         fill_another(place)
         open_second_account(place, 1)
-        assert accounts_of(db, {}) == before
+        assert accounts_of(db, place.books(), {}) == before
     [account, _] = read_status(place)["accounts"]
     assert account["trades_open"] == before[0]["trades_open"] + 1
     assert account["positions"][0]["quantity"] > before[0]["positions"][0]["quantity"]

@@ -56,7 +56,9 @@ class Postgres(Backend):
         psycopg.errors.ProgramLimitExceeded,  # an id too long for an index
     )
 
-    def __init__(self, url: str, limits: Limits | None = None, *, password: str | None = None) -> None:
+    def __init__(
+        self, url: str, limits: Limits | None = None, *, password: str | None = None, daemon: str | None = None
+    ) -> None:
         """InputError for a URL that is none."""
         try:
             parsed = make_url(url)
@@ -66,6 +68,7 @@ class Postgres(Backend):
             raise InputError(f"{parsed.render_as_string(hide_password=True)}: allowed is {_SHAPE}")
         self._url = parsed.set(drivername="postgresql", password=password or parsed.password)
         self._limits = limits or Limits()
+        self.daemon = daemon
 
     def __str__(self) -> str:
         url = self._url

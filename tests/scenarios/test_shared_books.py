@@ -1,0 +1,71 @@
+"""Several daemons keep their books in one database, each its own accounts: none sees, or stumbles over, those of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.scenarios.support import Home
+from tests.scenarios.support_configs import EMA, account, head, market, strategy
+from tradekeel.bootstrap.audit import audit
+from tradekeel.bootstrap.place import Place, place_of
+from tradekeel.bootstrap.reading import Query, read_rows
+from tradekeel.bootstrap.standing import read_status
+
+
+@pytest.fixture
+def homes(tmp_path: Path, postgres_url: str) -> dict[str, Home]:
+    """Two daemons, each with an account of its own, on one server; the feed of the second one's is not over when it stops."""
+    parts = urlsplit(postgres_url)
+    secret = tmp_path / "password"
+    secret.touch(0o600)
+    secret.write_text(parts.password or "")
+    url = parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}").geturl()
+    on_server = f'[storage]\nurl = "{url}"\npassword = {{ file = "{secret}" }}'
+    return {
+        name: Home(
+            tmp_path / name,
+            (
+                head(more='on_feed_end = "stop"').replace('"scenario"', f'"{name}"')
+                + market()
+                + account(f"paper-{name}")
+                + strategy("ema", f"paper-{name}", params=EMA)
+            ).replace("[storage]", on_server),
+        )
+        for name in ("one", "two")
+    }
+
+
+def place(home: Home) -> Place:
+    return place_of(home.config, {})
+
+
+def test_each_of_two_daemons_on_one_database_knows_its_own_accounts_only(homes: dict[str, Home]) -> None:
+    for home in homes.values():
+        life = home.live()
+        assert life.code == 0, life.log
+    for name, home in homes.items():
+        [row] = read_status(place(home))["accounts"]
+        assert row["account"] == f"paper-{name}"
+        assert row["trades_closed"] > 0
+        trades = read_rows(place(home), "trades", Query(limit=None))
+        assert {trade["account"] for trade in trades} == {f"paper-{name}"}
+        assert {run["account"] for run in read_rows(place(home), "executions", Query())} == {f"paper-{name}"}
+        everybody = read_rows(place(home), "executions", Query(account="paper-two"))
+        assert [run["account"] for run in everybody] == ["paper-two"]  # who asks for another's account by name sees it
+        checked = audit(place(home), lambda *_: None)
+        assert checked.ok, checked.lines()
+        assert [comparison.account for comparison in checked.comparisons] == [f"paper-{name}"]
+
+
+def test_what_another_daemon_holds_open_is_no_reason_to_refuse_a_start(homes: dict[str, Home]) -> None:
+    with homes["one"].start({}) as process:
+        process.until_passed("executor.after_commit", 20)
+        process.kill()  # with trades that nobody but its own daemon can watch
+    life = homes["two"].live()
+    assert life.code == 0, life.log
+    again = homes["one"].live()
+    assert again.code == 0, again.log
+    assert [row["account"] for row in read_status(place(homes["one"]))["accounts"]] == ["paper-one"]
