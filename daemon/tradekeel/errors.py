@@ -7,14 +7,19 @@ and what *nobody knows*::
     ├── OurError                      our side; nothing was sent because of it
     │   ├── InputError                a value from outside is wrong: reject it, say what, where and what to do
     │   │   ├── ConfigError           the TOML file (all its problems at once)
-    │   │   └── DataError             what a feed or a ledger holds, also where that shows in the middle of a run
-    │   ├── AlreadyRunning            another daemon holds the state directory
+    │   │   ├── DataError             what a feed or a ledger holds, also where that shows in the middle of a run
+    │   │   ├── NotFound              the books have nothing under this id
+    │   │   ├── AlreadyExists         the books have something under this id
+    │   │   └── DaemonsOwn            a daemon goes on with this execution: from outside only what describes may change
+    │   ├── AlreadyRunning            a daemon holds the state directory, or the account
     │   ├── NotReady                  a part of ours cannot take it at this moment; nothing was changed
+    │   ├── VersionConflict           somebody else changed it meanwhile; nothing was changed
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk, and the servers that keep something for us
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
     │   │   │   └── StoreDenied       its server is there and does not let us in: password, database, rights
     │   │   ├── StoreAway             its server cannot be reached, or does not serve, for now: wait and ask again
+    │   │   │   └── StoreTimeout      it did not answer in time, and was asked to stop; nothing was changed
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
     │   │   ├── LeaseLost             another daemon has taken over our accounts
@@ -104,8 +109,20 @@ class DataError(InputError):
     """
 
 
+class NotFound(InputError):
+    """The books have nothing under this id. Nothing was changed."""
+
+
+class AlreadyExists(InputError):
+    """The books have something under this id already. Nothing was changed."""
+
+
+class DaemonsOwn(InputError):
+    """A daemon goes on with this execution when it is started: from outside only what describes may change, not what steers."""
+
+
 class AlreadyRunning(OurError):
-    """Another daemon holds the state directory; two writers would break the journal."""
+    """A daemon holds the state directory, or the account; two writers would break the journal."""
 
     category = ErrorCategory.VALIDATION
 
@@ -114,6 +131,20 @@ class NotReady(OurError):
     """A part of ours cannot take it at this moment, which passes. Nothing was changed."""
 
     category = ErrorCategory.TRANSIENT
+
+
+class VersionConflict(OurError):
+    """Somebody else changed it meanwhile; nothing was changed. Read it again, and decide anew.
+
+    ``expected`` is the version that the caller had seen, ``found`` the one that there is.
+    """
+
+    category = ErrorCategory.TRANSIENT
+
+    def __init__(self, what: str, expected: int, found: int) -> None:
+        super().__init__(f"{what} has version {found}, and not {expected}: somebody has changed it. Read it again")
+        self.expected = expected
+        self.found = found
 
 
 class Unfinished(OurError):
@@ -143,6 +174,10 @@ class StoreAway(StoreError):
     """
 
     category = ErrorCategory.TRANSIENT
+
+
+class StoreTimeout(StoreAway):
+    """No answer came within the deadline of a call. Nothing was changed, and nothing is left running."""
 
 
 class StoreCorrupt(StoreError):

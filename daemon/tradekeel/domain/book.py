@@ -17,14 +17,15 @@ from typing import Any, cast
 from msgspec import structs
 
 from tradekeel.domain import records as r
-from tradekeel.domain.booknews import ORDER_EVENTS, NewsFold
+from tradekeel.domain.bookadmin import AdminFold
+from tradekeel.domain.booknews import ORDER_EVENTS
 from tradekeel.domain.bookstate import ENDED_KEPT_MAX, STATE_DECODER, BookState, Money, PositionKey, StrategyLine
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.money import ledger
 from tradekeel.errors import Defect
 
 
-class Book(NewsFold):
+class Book(AdminFold):
     """See the module. Change it through :meth:`apply` only."""
 
     def apply(self, record: r.Record, sequence: int | None = None) -> list[r.Row]:
@@ -226,7 +227,7 @@ _HANDLERS = cast(
         r.SnapshotTaken: Book._snapshot,
         r.TickSampled: Book._sampled,
         r.Reconciled: Book._noted,
-        r.Administered: Book._noted,
+        r.Administered: Book._administered,
     },
 )
 

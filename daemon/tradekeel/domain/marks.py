@@ -16,6 +16,13 @@ class Marks:
         piece, bit = divmod(number, BITS_AT_ONCE)
         self._pieces.setdefault(piece, bytearray(BITS_AT_ONCE // 8))[bit >> 3] |= 1 << (bit & 7)
 
+    def discard(self, number: int) -> None:
+        """As if it had never been seen."""
+        piece, bit = divmod(number, BITS_AT_ONCE)
+        found = self._pieces.get(piece)
+        if found is not None:
+            found[bit >> 3] &= 0xFF ^ 1 << (bit & 7)
+
     def __contains__(self, number: int) -> bool:
         piece, bit = divmod(number, BITS_AT_ONCE)
         found = self._pieces.get(piece)

@@ -7,8 +7,10 @@ together or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -245,7 +247,7 @@ class ExecutionEnding(_Record, frozen=True, kw_only=True, tag="execution_ending"
 
 
 class ExecutionClosed(_Record, frozen=True, kw_only=True, tag="execution_closed"):
-    """The last one."""
+    """The last one, but for what people correct afterwards (:class:`Administered`)."""
 
     reason: str
 
@@ -395,12 +397,52 @@ class Reconciled(_Record, frozen=True, kw_only=True, tag="reconciled"):
     balance: Decimal = ZERO
 
 
+class Removed(Struct, frozen=True):
+    """Rows of the execution that were deleted: those of ``table`` whose columns are these words; {} stands for all of them.
+
+    Only columns of texts and whole numbers are named, each as its text. What is empty is no word.
+    """
+
+    table: str
+    where: dict[str, str] = {}
+
+    def takes(self, row: Struct) -> bool:
+        """Whether a row of that table is among them."""
+        return all(self.holds(getattr(row, name), word) for name, word in self.where.items())
+
+    @staticmethod
+    def holds(value: Any, word: str) -> bool:
+        """Whether a column's value is this word."""
+        return value is not None and str(value) == word
+
+
 class Administered(_Record, frozen=True, kw_only=True, tag="administered"):
-    """Somebody wrote through a repository outside a daemon."""
+    """Somebody wrote through a repository outside a daemon: first rows were removed, then these were put, old ones replaced.
+
+    It carries all that is needed to fold it again. Records of versions before there were repositories carry nothing.
+    """
 
     action: str
     rows: int
     by: str
+    removed: tuple[Removed, ...] = ()
+    strategies: tuple[StrategyRow, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    trades: tuple[Trade, ...] = ()
+    orders: tuple[Order, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    events: tuple[StrategyEvent, ...] = ()
+    snapshots: tuple[PerformanceSnapshot, ...] = ()
+    parameters: tuple[ParameterChange, ...] = ()
+    cursors: tuple[VenueCursor, ...] = ()
+
+    @property
+    def put(self) -> Iterator[Row]:
+        """All rows that were put, in an order in which none comes before one that it refers to."""
+        return chain(
+            *(self.strategies, self.signals, self.trades, self.orders, self.fills),
+            *(self.events, self.snapshots, self.parameters, self.cursors),
+        )
 
 
 Record = (
@@ -449,5 +491,10 @@ def decode_record(payload: bytes) -> Record:
 
 
 def record_type(record: Record) -> str:
-    """The tag under which a record type is journaled."""
+    """The tag under which a record is journaled."""
     return str(record.__struct_config__.tag)
+
+
+def record_type_of(kind: type[_Record]) -> str:
+    """The tag under which records of a type are journaled."""
+    return str(kind.__struct_config__.tag)

@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as SqlConnection
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from tradekeel.errors import StoreError
     from tradekeel.storage.backups import Doing, Heed
@@ -65,6 +65,19 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+
+class Engines(NamedTuple):
+    """Pools of connections that begin no transactions by themselves; the two may be one."""
+
+    reading: AsyncEngine
+    writing: AsyncEngine
+
+    async def dispose(self) -> None:
+        """Close what is not in use."""
+        await self.reading.dispose()
+        if self.writing is not self.reading:
+            await self.writing.dispose()
 
 
 class Backend(ABC):
@@ -138,6 +151,37 @@ class Backend(ABC):
     @abstractmethod
     def engine(self) -> AsyncEngine:
         """For reading, beside whoever writes."""
+
+    # --- for repositories ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def engines(self) -> Engines:
+        """For whoever reads and writes beside an event loop. InputError where a library is missing."""
+
+    @abstractmethod
+    async def interrupt(self, raw: Any) -> None:
+        """Ask for the end of what runs on a driver's connection: it fails then, or was done just before."""
+
+    @abstractmethod
+    def cut_off(self, raw: Any) -> None:
+        """End a driver's connection that no longer answers: whoever waits for it is told of an error."""
+
+    @abstractmethod
+    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+        """Who may write for the account instead of us, None if nobody.
+
+        Asked within a transaction that writes: until its end nobody comes to hold it who would not see what it wrote.
+        """
+
+    @abstractmethod
+    def is_busy(self, error: BaseException | None) -> bool:
+        """Whether somebody else is writing, so that one may try again."""
+
+    @abstractmethod
+    def refused(self, error: BaseException | None) -> str | None:
+        """Which kind of rule the database held a row to, in a word: unique, reference, rule; None where it was none."""
+
+    # --- copies and migrations -------------------------------------------------------------------------------------------
 
     @abstractmethod
     def copy(self, target: Path, progress: Progress | None = None) -> None:

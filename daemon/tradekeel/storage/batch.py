@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from tradekeel.domain.records import Checkpoint, Group, MetricsCheckpoint, encode_record, record_type
+from tradekeel.domain.records import Checkpoint, Group, MetricsCheckpoint, Record, encode_record, record_type
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.checksums import checkpoint_crc, journal_crc
 from tradekeel.storage.journal import last_sequence
@@ -54,6 +54,13 @@ SENDER_ERRORS: tuple[type[Exception], ...] = (
 _IDENTITY: dict[type[Struct], Callable[[Any], Any]] = {
     row_type: attrgetter(*names) for row_type, names in IDENTITY.items() if names
 }
+
+
+def journal_values(execution: str, sequence: int, record: Record) -> tuple[Any, ...]:
+    """A record as a row of the journal, in the order of its columns."""
+    type_, payload = record_type(record), encode_record(record)
+    crc = journal_crc(execution, sequence, type_, record.ts_ns, record.correlation_id, payload)
+    return (execution, sequence, type_, record.ts_ns, record.correlation_id, payload, crc)
 
 
 class Batch:
@@ -110,10 +117,7 @@ class Batch:
             first = sequence + 1
             for record in group.records:
                 sequence += 1
-                type_, payload = record_type(record), encode_record(record)
-                ts_ns, correlation_id = record.ts_ns, record.correlation_id
-                crc = journal_crc(execution, sequence, type_, ts_ns, correlation_id, payload)
-                values.append((execution, sequence, type_, ts_ns, correlation_id, payload, crc))
+                values.append(journal_values(execution, sequence, record))
             last[execution] = sequence
             results.append(Written(first, sequence))
         if values:

@@ -3,6 +3,9 @@
 Memory follows the open business, and not the history: a row that is the table's needs no more than a bit that says so. One
 that is not waits until its next version comes (an order that is open in the journal's middle has ended in the table), and
 what waits in the end is a difference.
+
+What people removed later is asked for in the table as it is now: a row that was removed and is there all the same was either put
+again, and comes again, or follows from nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from msgspec import Struct
 
 from tradekeel.domain.marks import Marks
 from tradekeel.domain.messages import Fill
-from tradekeel.domain.records import MetricsCheckpoint
+from tradekeel.domain.records import MetricsCheckpoint, Removed
 from tradekeel.storage.backend import Backend, Connection
-from tradekeel.storage.rows import Mapping, Values, mappings
+from tradekeel.storage.rows import Mapping, Values, mapping_of, mappings
 
 PAGE_ROWS = 2_000
 """Rows of a table that are looked up together: what changes often is looked up once for many versions."""
@@ -27,6 +30,8 @@ _COMPARED_BY: dict[type[Struct], tuple[str, ...]] = {
 }
 
 Key = tuple[Any, ...]
+Removal = tuple[int, Removed]
+"""Rows that were removed, and the number of the record that says so."""
 
 
 class Findings(Protocol):
@@ -44,22 +49,36 @@ def compared_by(mapping: Mapping[Any]) -> tuple[str, ...]:
 
 
 class Tables:
-    """All tables of one execution."""
+    """All tables of one execution. ``removals`` are those of its whole journal, each with the number of its record."""
 
-    def __init__(self, db: Connection, backend: Backend, execution: str, page_rows: int = PAGE_ROWS) -> None:
+    def __init__(
+        self,
+        db: Connection,
+        backend: Backend,
+        execution: str,
+        page_rows: int = PAGE_ROWS,
+        removals: Sequence[Removal] = (),
+    ) -> None:
         self._tables: dict[type[Struct], _Keyed | _Numbered] = {
             row_type: _Keyed(db, backend, execution, mapping, page_rows)
             if compared_by(mapping)
-            else _Numbered(db, execution, mapping)
+            else _Numbered(db, execution, mapping, [r for r in removals if r[1].table == mapping.table.name])
             for row_type, mapping in mappings().items()
             if row_type is not MetricsCheckpoint
         }
+        self._by_name = {mapping_of(row_type).table.name: table for row_type, table in self._tables.items()}
 
-    def take(self, row: Struct) -> None:
-        """A row, or the newer version of one, that follows from the journal."""
+    def take(self, row: Struct, sequence: int) -> None:
+        """A row, or the newer version of one, that follows from the journal's record ``sequence``."""
         table = self._tables.get(type(row))
         if table is not None:
-            table.take(row)
+            table.take(row, sequence)
+
+    def forget(self, removed: Removed) -> None:
+        """Rows that somebody removed."""
+        table = self._by_name.get(removed.table)
+        if table is not None:
+            table.forget(removed)
 
     def tell(self, findings: Findings) -> None:
         """All rows have come: say what differs."""
@@ -83,7 +102,7 @@ class _Keyed:
         self._waiting: dict[Key, Any] = {}  # the newest versions, which are not the table's
         self._seen = Marks()
 
-    def take(self, row: Any) -> None:
+    def take(self, row: Any, sequence: int) -> None:
         self._page[self._key_of(row)] = row
         if len(self._page) >= self._page_rows:
             self._look_up()
@@ -99,6 +118,25 @@ class _Keyed:
                 self._waiting[key] = row
             if found is not None:
                 self._seen.add(found[0])
+
+    def forget(self, removed: Removed) -> None:
+        """The rows are neither waited for any more nor taken for the journal's, unless they come again."""
+        self._look_up()
+        # A row that does not wait is as it is in the table: there it can be asked for.
+        for number, *key_found in self._all(removed.where):
+            if tuple(key_found) not in self._waiting:
+                self._seen.discard(number)
+        gone = [key for key, row in self._waiting.items() if self._is_removed(row, removed)]
+        for key in gone:
+            del self._waiting[key]
+        for number, *_ in self._find(gone).values():
+            self._seen.discard(number)
+
+    def _is_removed(self, row: Any, removed: Removed) -> bool:
+        if not removed.where:
+            return True
+        values = dict(zip(self._mapping.columns, self._mapping.encode(row, self._execution), strict=True))
+        return all(removed.holds(values[name], word) for name, word in removed.where.items())
 
     def _find(self, keys: Sequence[Key]) -> dict[Key, tuple[Any, ...]]:
         rows = self._backend.find(self._db, self._select, self._names, self._execution, keys)
@@ -123,21 +161,28 @@ class _Keyed:
         for key in missing:
             findings.differs(table, key, "", "", None)
 
-    def _all(self) -> Iterator[tuple[Any, ...]]:
-        select = f'{self._numbered}{", ".join(self._names)} FROM "{self._mapping.table.name}"'
-        return self._db.stream(f"{select} WHERE execution = ?", (self._execution,))
+    def _all(self, where: dict[str, str] | None = None) -> Iterator[tuple[Any, ...]]:
+        select = f'{self._numbered}{", ".join(self._names)} FROM "{self._mapping.table.name}" WHERE execution = ?'
+        wanted = "".join(f' AND "{self._mapping.table.c[name].name}" = ?' for name in where or ())
+        return self._db.stream(select + wanted, (self._execution, *(where or {}).values()))
 
 
 class _Numbered:
-    """A table whose rows are written once, and told apart by the order of that."""
+    """A table whose rows are written once, and told apart by the order of that: what was removed later is left out of it."""
 
-    def __init__(self, db: Connection, execution: str, mapping: Mapping[Any]) -> None:
-        self._execution, self._mapping = execution, mapping
+    def __init__(self, db: Connection, execution: str, mapping: Mapping[Any], removals: Sequence[Removal]) -> None:
+        self._execution, self._mapping, self._removals = execution, mapping, removals
         self._rows: Iterator[Values] = db.stream(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (execution,))
         self._found = self._expected = 0
         self._differing: list[tuple[int, Values, Values]] = []
 
-    def take(self, row: Any) -> None:
+    def forget(self, removed: Removed) -> None:
+        """They never counted."""
+
+    def take(self, row: Any, sequence: int) -> None:
+        """The next row, unless it was removed later."""
+        if any(at > sequence and removed.takes(row) for at, removed in self._removals):
+            return
         self._expected += 1
         found = next(self._rows, None)
         if found is None:

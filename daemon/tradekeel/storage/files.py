@@ -71,13 +71,13 @@ def connect(path: Path, *, read_only: bool = False) -> FileConnection:
         timeout=BUSY_TIMEOUT_MS / 1_000,
         factory=FileConnection,
     )
-    db.text_factory = _as_it_stands
+    db.text_factory = as_it_stands
     if read_only:
         db.execute("PRAGMA query_only = ON")
     return db
 
 
-def _as_it_stands(text: bytes) -> str:
+def as_it_stands(text: bytes) -> str:
     """Text with its damage in it, so that whoever checks the row can name it; the driver would only complain about the file."""
     return text.decode("utf-8", "surrogateescape")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage import backups, files
-from tradekeel.storage.backend import Backend, Connection, Values
+from tradekeel.storage.backend import Backend, Connection, Engines, Values
 from tradekeel.storage.backups import Doing, Heed
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
 
@@ -19,9 +22,15 @@ if TYPE_CHECKING:
     import aiosqlite
     from sqlalchemy.engine import Connection as SqlConnection
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from tradekeel.errors import StoreError
+
+READERS_MAX = 4
+"""Connections that read beside each other, each in a thread of its own."""
+
+BUSY_SHORTLY_MS = 50
+"""How long a repository's connection waits inside SQLite, where nobody can call it back; it tries again until its deadline."""
 
 STEPS_BETWEEN_SIGNS = 1_000_000
 """Instructions of SQLite's machine between two signs that a migration goes on: some hundredths of a second."""
@@ -109,6 +118,53 @@ class Sqlite(Backend):
         await connection.execute("PRAGMA query_only = ON")
         return connection
 
+    # --- for repositories ------------------------------------------------------------------------------------------------
+
+    def engines(self) -> Engines:
+        return Engines(self._pool(READERS_MAX, read_only=True), self._pool(1, read_only=False))
+
+    def _pool(self, size: int, *, read_only: bool) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine
+        from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+        async def connected() -> aiosqlite.Connection:
+            import aiosqlite
+
+            return await aiosqlite.Connection(lambda: self._for_repositories(read_only), iter_chunk_size=1_000)
+
+        return create_async_engine(
+            "sqlite+aiosqlite://",
+            async_creator=connected,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=WAIT_MAX_S,
+        )
+
+    def _for_repositories(self, read_only: bool) -> sqlite3.Connection:
+        db = self.connect(read_only=read_only)
+        db.execute(f"PRAGMA busy_timeout = {BUSY_SHORTLY_MS}")
+        if not read_only:
+            self.make_durable(db)
+        return db
+
+    async def interrupt(self, raw: Any) -> None:
+        await raw.interrupt()
+
+    def cut_off(self, raw: Any) -> None:
+        """A disk that does not answer leaves nothing to cut: its thread is waited for."""
+
+    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+        # Nobody else writes while this transaction lasts, and a daemon that has just taken its lock waits for that before
+        # it reads (Store.open): so the lock need only be looked at.
+        return holder_of(self.path.parent / "lock")
+
+    def is_busy(self, error: BaseException | None) -> bool:
+        return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+    def refused(self, error: BaseException | None) -> str | None:
+        return _REFUSALS.get(getattr(error, "sqlite_errorname", ""))
+
     def copy(self, target: Path, progress: Progress | None = None) -> None:
         files.back_up(self.path, target, progress)
 
@@ -165,6 +221,40 @@ class InMemory(Sqlite):
         """Begin with nothing, in a folder that only this user can look into."""
         rmtree(self.path.parent, ignore_errors=True)
         self.path.parent.mkdir(mode=0o700)
+WAIT_MAX_S = 3_600.0
+"""Whoever waits for a connection has a deadline of his own."""
+
+_REFUSALS = {
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "unique",
+    "SQLITE_CONSTRAINT_UNIQUE": "unique",
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "reference",
+    "SQLITE_CONSTRAINT_CHECK": "rule",
+    "SQLITE_CONSTRAINT_NOTNULL": "rule",
+    "SQLITE_TOOBIG": "rule",
+}
+
+_LOCK = struct.Struct("hhqqi")  # struct flock of <fcntl.h>: type, whence, start, length, pid
+
+
+def holder_of(lock: Path) -> str | None:
+    """Who holds the lock of a state directory, None if nobody does. Takes nothing and changes nothing."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
+        if kind == fcntl.F_UNLCK:
+            return None
+        written = os.pread(descriptor, 32, 0).strip()
+        return f"a daemon (process {written.decode()})" if written.isdigit() else "a daemon"
+    finally:
+        os.close(descriptor)
+
+
+def _code(error: BaseException | None) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
 
 
 @contextmanager

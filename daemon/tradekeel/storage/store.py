@@ -335,11 +335,18 @@ def _make_ready(
     version = schema.version_of(db.execute, backend)
     schema.refuse_newer(version, backend)
     backend.make_durable(db)
+    _let_others_finish(db, backend)
     if version is not None:
         _check(db, backend)
     if version == schema.HEAD:
         return []
     return migrating.upgrade(backend, version, now_ns, backups_kept=backups_kept, progress=progress, heed=heed)
+
+
+def _let_others_finish(db: Connection, backend: Backend) -> None:
+    """Whoever was writing when we took the lock has committed now, and whoever comes later sees that we hold it."""
+    db.execute(backend.begin_write)
+    db.execute("COMMIT")
 
 
 def _check(db: Connection, backend: Backend) -> None:

@@ -18,12 +18,12 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.records import Checkpoint, MetricsCheckpoint, Record, record_type
+from tradekeel.domain.records import Administered, Checkpoint, MetricsCheckpoint, Record, record_type, record_type_of
 from tradekeel.errors import StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.checksums import checkpoint_crc, metrics_crc
-from tradekeel.storage.comparing import PAGE_ROWS, Tables
+from tradekeel.storage.comparing import PAGE_ROWS, Removal, Tables
 from tradekeel.storage.journal import JournalRow, decoded, fault_of, last_sequence
 
 FINDINGS_MAX = 200
@@ -179,7 +179,8 @@ def _executions(db: Connection) -> list[str]:
 def _check_execution(
     db: Connection, backend: Backend, execution: str, findings: _Findings, progress: VerifyProgress, page_rows: int
 ) -> None:
-    book, tables, folded = Book(), Tables(db, backend, execution, page_rows), 0
+    book, folded = Book(), 0
+    tables = Tables(db, backend, execution, page_rows, _removals(db, execution))
     total = last_sequence(db, execution)
     is_sound = True
     for record in _sound_records(db, execution, findings, total, progress):
@@ -189,6 +190,8 @@ def _check_execution(
             folded += 1
             try:
                 rows = book.apply(record)
+                for removed in record.removed if isinstance(record, Administered) else ():
+                    tables.forget(removed)
             except _FOLD_ERRORS as error:
                 is_sound = False
                 findings.problem(
@@ -196,11 +199,25 @@ def _check_execution(
                 )
                 continue
             for row in rows:
-                tables.take(row)
+                tables.take(row, folded)
     if is_sound:
         tables.tell(findings)
     else:
         findings.problem(f"the tables of execution {execution} were not compared, because its journal is damaged")
+
+
+def _removals(db: Connection, execution: str) -> list[Removal]:
+    """What people removed, from the whole journal. A damaged record is left to who reads it in its turn."""
+    found: list[Removal] = []
+    for row in db.stream(
+        "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? AND type = ? "
+        "ORDER BY sequence",
+        (execution, record_type_of(Administered)),
+    ):
+        record = decoded(execution, row)
+        if isinstance(record, Administered):
+            found.extend((row[0], removed) for removed in record.removed)
+    return found
 
 
 def _sound_records(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,18 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 from msgspec import Struct
+from sqlalchemy import literal_column, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from tradekeel.errors import InputError
-from tradekeel.storage.backend import Backend, Connection, Values
+from tradekeel.storage import tables
+from tradekeel.storage.backend import Backend, Connection, Engines, Values
 from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, PostgresConnection, as_text
+from tradekeel.storage.postgres.lease import NOW_NS
 from tradekeel.storage.postgres.words import in_our_words
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as SqlConnection
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from tradekeel.errors import StoreError
     from tradekeel.storage.backups import Doing, Heed
@@ -57,16 +63,17 @@ class Postgres(Backend):
     )
 
     def __init__(
-        self, url: str, limits: Limits | None = None, *, password: str | None = None, daemon: str | None = None
+        self,
+        url: str,
+        limits: Limits | None = None,
+        *,
+        password: str | None = None,
+        replica_url: str | None = None,
+        daemon: str | None = None,
     ) -> None:
-        """InputError for a URL that is none."""
-        try:
-            parsed = make_url(url)
-        except ArgumentError:
-            raise InputError(f"not the URL of a database; allowed: {_SHAPE}") from None
-        if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
-            raise InputError(f"{parsed.render_as_string(hide_password=True)}: allowed is {_SHAPE}")
-        self._url = parsed.set(drivername="postgresql", password=password or parsed.password)
+        """InputError for a URL that is none. Repositories read from the replica, where there is one; it may lag behind."""
+        self._url = _parsed(url, password)
+        self._replica = self._url if replica_url is None else _parsed(replica_url, password)
         self._limits = limits or Limits()
         self.daemon = daemon
 
@@ -221,6 +228,88 @@ class Postgres(Backend):
 
     def in_our_words(self, error: Exception, doing: str) -> StoreError:
         return in_our_words(error, str(self), doing)
+
+    # --- for repositories --------------------------------------------------------------------------------------------------
+
+    def engines(self) -> Engines:
+        writing = self._pool(self._url, read_only=False)
+        return Engines(writing if self._replica == self._url else self._pool(self._replica, read_only=True), writing)
+
+    def _pool(self, url: URL, *, read_only: bool) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        async def connected() -> psycopg.AsyncConnection[Any]:
+            conninfo = url.render_as_string(hide_password=False)
+            raw = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, **self._arguments(read_only))
+            as_text(raw)
+            return raw
+
+        return create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=connected,
+            pool_size=self._limits.pool_size,
+            max_overflow=self._limits.pool_overflow,
+            pool_timeout=WAIT_MAX_S,
+        )
+
+    async def interrupt(self, raw: Any) -> None:
+        with suppress(psycopg.Error, OSError):
+            await raw.cancel_safe(timeout=CANCEL_MAX_S)
+
+    def cut_off(self, raw: Any) -> None:
+        # The driver waits for this socket: at its end it wakes up, and knows what to do. Closing it would take it from under it.
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(raw.fileno())) as ours:
+            ours.shutdown(socket.SHUT_RDWR)
+
+    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+        leases = tables.leases
+        ours = leases.c.account == account
+        # With a row that is there, and held, no daemon can take the account before this transaction has ended.
+        nobody = {"daemon": "", "holder": A_SCRIPT, "epoch": 1, "batch": 0, "since_ns": 0, "until_ns": 0}
+        await db.execute(insert(leases).values(account=account, **nobody).on_conflict_do_nothing())
+        left_ns = leases.c.until_ns - literal_column(NOW_NS)
+        wanted = select(leases.c.daemon, leases.c.holder, left_ns.label("left_ns")).where(ours).with_for_update()
+        row = (await db.execute(wanted)).one()
+        if row.left_ns > 0:
+            return f"daemon {row.daemon} on {row.holder}"
+        if row.holder != A_SCRIPT:
+            # A daemon whose lease ran out while batches wait on its side must see that somebody else has written since.
+            taken = {"daemon": "", "holder": A_SCRIPT, "epoch": leases.c.epoch + 1, "until_ns": 0}
+            await db.execute(update(leases).where(ours).values(taken))
+        return None
+
+    def is_busy(self, error: BaseException | None) -> bool:
+        return False  # the server lets those wait who must
+
+    def refused(self, error: BaseException | None) -> str | None:
+        return next((word for kind, word in _REFUSALS if isinstance(error, kind)), None)
+
+
+A_SCRIPT = "a script"
+"""Who holds an account that a script was the last to write for; it holds it no longer than its transaction lasts."""
+
+WAIT_MAX_S = 3_600.0
+"""Whoever waits for a connection has a deadline of his own."""
+
+CANCEL_MAX_S = 0.5
+"""How long a server may take to hear that a statement is to end."""
+
+_REFUSALS: tuple[tuple[type[Exception], str], ...] = (
+    (psycopg.errors.UniqueViolation, "unique"),
+    (psycopg.errors.ForeignKeyViolation, "reference"),
+    (psycopg.IntegrityError, "rule"),
+    (psycopg.DataError, "rule"),
+)
+
+
+def _parsed(url: str, password: str | None) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InputError(f"not the URL of a database; allowed: {_SHAPE}") from None
+    if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
+        raise InputError(f"{parsed.render_as_string(hide_password=True)}: allowed is {_SHAPE}")
+    return parsed.set(drivername="postgresql", password=password or parsed.password)
 
 
 _SHAPE = "postgresql://user:password@host:port/database"

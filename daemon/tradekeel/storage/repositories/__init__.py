@@ -1,0 +1,12 @@
+"""The books as repositories, in SQL: one code for SQLite, PostgreSQL and memory.
+
+``calls`` holds every call to its deadline, ``database`` opens books and runs calls on them, ``change`` is one write with the
+journal's record of it, ``listing`` answers lists page by page, and each kind of row has a module of its own.
+"""
+
+from tradekeel.storage.repositories.database import Database
+from tradekeel.storage.repositories.executions import SqlExecutionRepository
+from tradekeel.storage.repositories.strategies import SqlStrategyRepository
+from tradekeel.storage.repositories.trades import SqlTradeRepository
+
+__all__ = ["Database", "SqlExecutionRepository", "SqlStrategyRepository", "SqlTradeRepository"]

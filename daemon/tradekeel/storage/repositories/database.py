@@ -1,0 +1,123 @@
+"""Books that a script opens itself: it reads them, and writes into them, each write a transaction that the journal tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tradekeel.errors import InputError, StoreUnavailable
+from tradekeel.ports.repositories.paging import TIMEOUT_S
+from tradekeel.storage import schema
+from tradekeel.storage.backend import Backend, Engines, backend_at
+from tradekeel.storage.repositories.calls import Call
+from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.store import Store
+
+T = TypeVar("T")
+Clock = Callable[[], int]
+"""UTC now, in nanoseconds."""
+
+TIMEOUT_MAX_S = 3_600.0
+
+
+class Database:
+    """Open it with :meth:`open`, or use it as ``async with Database(place, now_ns=clock) as books``.
+
+    ``by`` stands in the journal beside everything that is written. In a program of one's own ``time.time_ns`` is the clock.
+    """
+
+    def __init__(
+        self, place: Backend | Path, *, now_ns: Clock, by: str = "script", timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.backend = backend_at(place)
+        self.now_ns = now_ns
+        self.by = by
+        self.timeout_s = _sensible(timeout_s)
+        self._engines: Engines | None = None
+
+    async def open(self) -> Self:
+        """Open the books, and make them where there are none: that takes some tenths of a second, once.
+
+        StoreUnavailable, StoreCorrupt, StoreTooNew; StoreUnavailable also for books of an older version, which the daemon or
+        `tradekeel db upgrade` brings up to date.
+        """
+        if not self.backend.exists():
+            Store.open(self.backend, now_ns=self.now_ns()).close()
+        self._engines = self.backend.engines()
+        try:
+            version = await self.read("opening it", self._version)
+            if version is None:
+                Store.open(self.backend, now_ns=self.now_ns()).close()
+            else:
+                schema.refuse_other(version, self.backend)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Let go of all connections. It can be opened again."""
+        engines, self._engines = self._engines, None
+        if engines is not None:
+            await engines.dispose()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _version(self, db: AsyncConnection) -> str | None:
+        return await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.backend))
+
+    # --- calls -----------------------------------------------------------------------------------------------------------
+
+    async def read(
+        self,
+        doing: str,
+        work: Callable[[AsyncConnection], Awaitable[T]],
+        timeout_s: float | None = None,
+        *,
+        one_moment: bool = False,
+    ) -> T:
+        """Ask something; with ``one_moment`` all of it sees the same state of the books."""
+
+        async def ask(db: AsyncConnection, call: Call) -> T:
+            if one_moment:
+                await call.begin(db, writing=False)
+            return await work(db)
+
+        return await self._call(doing, timeout_s).run(self._open_engines().reading, ask)
+
+    async def write(self, action: str, work: Callable[[Change], Awaitable[T]], timeout_s: float | None = None) -> T:
+        """Change something, all of it or nothing; ``action`` says in the journal what was done.
+
+        Errors: see :mod:`tradekeel.ports.repositories`.
+        """
+
+        async def change(db: AsyncConnection, call: Call) -> T:
+            await call.begin(db, writing=True)
+            changed = Change(db, self.backend, self.now_ns(), action, self.by)
+            result = await work(changed)
+            await changed.journal()
+            await call.commit(db)
+            return result
+
+        return await self._call(action, timeout_s).run(self._open_engines().writing, change)
+
+    def _call(self, doing: str, timeout_s: float | None) -> Call:
+        return Call(self.backend, doing, self.timeout_s if timeout_s is None else _sensible(timeout_s))
+
+    def _open_engines(self) -> Engines:
+        if self._engines is None:
+            raise StoreUnavailable(f"{self.backend} is not open: `async with Database(place, now_ns=clock) as books`")
+        return self._engines
+
+
+def _sensible(timeout_s: float) -> float:
+    if not 0 < timeout_s <= TIMEOUT_MAX_S:
+        raise InputError(f"timeout_s is {timeout_s}: allowed are numbers above 0, up to {TIMEOUT_MAX_S:g} seconds")
+    return timeout_s

@@ -1,0 +1,320 @@
+"""Trades in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar, Unpack
+
+from msgspec import structs
+from sqlalchemy import ColumnElement, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tradekeel.domain import trades as trade_rules
+from tradekeel.domain.money import ONE, ZERO, ledger
+from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeEvent, TradeStatus
+from tradekeel.domain.tradestats import StatsTally, TradeStats
+from tradekeel.errors import IllegalTransition, InputError, VersionConflict
+from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
+from tradekeel.storage import tables
+from tradekeel.storage.repositories.base import Repository, bounded, changed, fields_changed, timeout_of
+from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.listing import Listing, asked, in_span, matching, word_of
+
+STATS_TIMEOUT_S = 60.0
+"""The deadline of statistics that name none: they go through every closed trade."""
+
+STATS_PAGE_ROWS = 5_000
+
+DESCRIPTIVE = frozenset(
+    {"session", "timeframe", "pattern_type", "model", "confidence_score", "meta_strategy_id", "regime", "rl_state_key"}
+    | {"rl_action_key", "tags", "metadata", "parameter_mode"}
+)
+"""What says of a trade what it is, and steers nothing."""
+
+_FIXED = frozenset({"trade_id", "execution", "account", "created_ns", "updated_ns", "version"})
+_OPEN = (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)
+_STEERS = "a trade"
+
+_EVENTS = {
+    TradeStatus.OPEN: (TradeEvent.ENTER, TradeEvent.RELEASE),
+    TradeStatus.CLOSING: (TradeEvent.CLAIM,),
+    TradeStatus.CLOSED: (TradeEvent.CLOSE,),
+    TradeStatus.FAILED: (TradeEvent.FAIL,),
+}
+"""What leads to a status."""
+
+Statuses = TradeStatus | str | tuple[TradeStatus | str, ...] | None
+
+
+class SqlTradeRepository(Repository[Trade]):
+    """See :class:`~tradekeel.ports.repositories.TradeRepository`."""
+
+    listing: ClassVar[Listing] = Listing(
+        row_type=Trade,
+        time="created_ns",
+        key=("trade_id",),
+        sorts=(
+            *("created_ns", "updated_ns", "entry_time_ns", "exit_time_ns", "symbol", "strategy", "status"),
+            *("quantity", "pnl", "trade_id"),
+        ),
+        times=("updated_ns", "entry_time_ns", "exit_time_ns"),
+    )
+
+    # --- writing ---------------------------------------------------------------------------------------------------------
+
+    async def save_trade(self, trade: Trade, **call: Unpack[Timed]) -> Trade:
+        """Add a trade."""
+        [saved] = await self._save("save_trade", [trade], timeout_of(call))
+        return saved
+
+    async def save_trades(self, trades: Sequence[Trade], **call: Unpack[Timed]) -> int:
+        """Add many, all or none."""
+        return len(await self._save("save_trades", bounded(trades, "trades"), timeout_of(call)))
+
+    async def _save(self, action: str, trades: Sequence[Trade], timeout_s: float | None) -> list[Trade]:
+        async def work(change: Change) -> list[Trade]:
+            saved: list[Trade] = []
+            for execution in dict.fromkeys(trade.execution for trade in trades):
+                row = await change.execution(execution, steers=_STEERS)
+                ours = [trade for trade in trades if trade.execution == execution]
+                for trade in ours:
+                    if trade.account != row.account:
+                        raise InputError(
+                            f"trade {trade.trade_id} is of account {trade.account}, its execution {execution} of {row.account}"
+                        )
+                saved.extend(await change.add(execution, ours, steers=_STEERS))
+            return saved
+
+        return await self.database.write(action, work, timeout_s)
+
+    async def update_trade(
+        self,
+        trade_id: str,
+        changes: Mapping[str, object],
+        expected_version: int | None = None,
+        **call: Unpack[Timed],
+    ) -> Trade:
+        """Change the named fields and nothing else."""
+
+        def apply(trade: Trade, now_ns: int, currency: str) -> Trade:
+            after = changed(trade, changes, _FIXED)
+            if after.status is not trade.status:
+                _refuse_illegal(trade.status, after.status)
+            return structs.replace(after, version=trade.version + 1, updated_ns=now_ns)
+
+        return await self._change("update_trade", trade_id, apply, expected_version, timeout_of(call))
+
+    async def mark_trade_closed(
+        self,
+        trade_id: str,
+        exit_price: Decimal,
+        exit_time_ns: int,
+        reason: CloseReason | str,
+        *,
+        fee: Decimal = ZERO,
+        pnl: Decimal | None = None,
+        rate: Decimal | None = None,
+        expected_version: int | None = None,
+        **call: Unpack[Timed],
+    ) -> Trade:
+        """Close all that the trade still holds at one price."""
+        why = word_of(CloseReason, reason, "reason")
+        for name, amount in (("exit_price", exit_price), ("fee", fee), ("pnl", pnl), ("rate", rate)):
+            _refuse_no_amount(name, amount)
+
+        def apply(trade: Trade, now_ns: int, currency: str) -> Trade:
+            trade_rules.next_status(trade.status, TradeEvent.CLOSE)
+            if not trade.open_quantity:
+                raise InputError(f"trade {trade_id} holds nothing that could be closed")
+            booking = ExitBooking(
+                quantity=trade.open_quantity,
+                price=exit_price,
+                fee=fee,
+                rate=_rate(trade, currency, rate, pnl),
+                reason=why,
+                order_id=None,
+                account_currency=currency,
+                entry_over=True,
+            )
+            after = trade_rules.leave(trade, booking, exit_time_ns)
+            if pnl is not None:
+                with ledger():
+                    gross = pnl + after.entry_fee + after.exit_fee - after.financing
+                after = structs.replace(after, gross_pnl=gross)
+            return structs.replace(after, updated_ns=now_ns)
+
+        return await self._change("mark_trade_closed", trade_id, apply, expected_version, timeout_of(call))
+
+    async def _change(
+        self, action: str, trade_id: str, apply: Any, expected_version: int | None, timeout_s: float | None
+    ) -> Trade:
+        async def work(change: Change) -> Trade:
+            found = await change.one(Trade, f"trade {trade_id}", self.table.c.trade_id == trade_id)
+            execution = await change.execution(found.execution, steers=None)
+            before = await change.one(Trade, f"trade {trade_id}", self.table.c.trade_id == trade_id)
+            if expected_version is not None and before.version != expected_version:
+                raise VersionConflict(f"trade {trade_id}", expected_version, before.version)
+            after = _within_digits(apply, before, change.now_ns, execution.currency)
+            touched = fields_changed(before, after) - {"version", "updated_ns"}
+            steering = sorted(touched - DESCRIPTIVE)
+            steers = f"the {', '.join(steering)} of a trade" if steering else None
+            [saved] = await change.replace(before.execution, [after], steers=steers)
+            return saved
+
+        return await self.database.write(action, work, timeout_s)
+
+    # --- reading ---------------------------------------------------------------------------------------------------------
+
+    async def get_trade_by_id(self, trade_id: str, **call: Unpack[Timed]) -> Trade | None:
+        """One trade."""
+        return await self._first("reading a trade", [self.table.c.trade_id == trade_id], call)
+
+    async def get_recent_trades(
+        self,
+        *,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        status: Statuses = None,
+        account: str | None = None,
+        execution: str | None = None,
+        **paging: Unpack[Paging],
+    ) -> Page[Trade]:
+        """Trades by the decision that wanted them, the newest first."""
+        where = self._where(symbol=symbol, strategy=strategy, status=status, account=account, execution=execution)
+        return await self._page("listing trades", where, paging)
+
+    async def get_open_trades(
+        self,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        *,
+        account: str | None = None,
+        execution: str | None = None,
+        **paging: Unpack[Paging],
+    ) -> Page[Trade]:
+        """Trades that hold, or may still come to hold, anything."""
+        where = self._where(symbol=symbol, strategy=strategy, status=_OPEN, account=account, execution=execution)
+        return await self._page("listing open trades", where, paging)
+
+    async def get_trades_by_session(self, session: str, **paging: Unpack[Paging]) -> Page[Trade]:
+        """Trades of a session, the newest first."""
+        return await self._of(paging, session=session)
+
+    async def get_trades_by_pattern(self, pattern_type: str, **paging: Unpack[Paging]) -> Page[Trade]:
+        """Trades of a pattern, the newest first."""
+        return await self._of(paging, pattern_type=pattern_type)
+
+    async def get_trades_by_strategy(self, strategy: str, **paging: Unpack[Paging]) -> Page[Trade]:
+        """Trades of a strategy, the newest first."""
+        return await self._of(paging, strategy=strategy)
+
+    async def get_trades_by_instrument(self, symbol: str, **paging: Unpack[Paging]) -> Page[Trade]:
+        """Trades of an instrument by their entry, the newest first."""
+        by_entry: Paging = {"sort": "entry_time_ns", **paging}
+        return await self._of(by_entry, symbol=symbol)
+
+    async def get_trades_by_date_range(self, since_ns: int, until_ns: int, **paging: Unpack[Listed]) -> Page[Trade]:
+        """Trades of a stretch of time, the newest first."""
+        within: Paging = {**paging, "since_ns": since_ns, "until_ns": until_ns}
+        return await self._of(within)
+
+    async def _of(self, paging: Paging, **words: Any) -> Page[Trade]:
+        return await self._page("listing trades", self._where(**words), paging)
+
+    async def count_trades(
+        self,
+        *,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        status: Statuses = None,
+        session: str | None = None,
+        pattern_type: str | None = None,
+        account: str | None = None,
+        execution: str | None = None,
+        **span: Unpack[Span],
+    ) -> int:
+        """How many there are."""
+        where = self._where(
+            symbol=symbol,
+            strategy=strategy,
+            status=status,
+            session=session,
+            pattern_type=pattern_type,
+            account=account,
+            execution=execution,
+        )
+        return await self._count("counting trades", where, span)
+
+    async def get_stats(
+        self,
+        *,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        session: str | None = None,
+        account: str | None = None,
+        execution: str | None = None,
+        **span: Unpack[Span],
+    ) -> TradeStats:
+        """Figures of the closed trades."""
+        query = asked(dict(span))
+        timeout_s = STATS_TIMEOUT_S if query.timeout_s is None else query.timeout_s
+        where = self._where(
+            symbol=symbol,
+            strategy=strategy,
+            session=session,
+            status=TradeStatus.CLOSED,
+            account=account,
+            execution=execution,
+        )
+        where.extend(in_span(self.table.c.exit_time_ns, query.since_ns, query.until_ns))
+        columns: list[ColumnElement[Any]] = [
+            literal_column(name) for name in ("pnl", "symbol", "strategy", "session", "exit_time_ns")
+        ]
+
+        async def ask(db: AsyncConnection) -> TradeStats:
+            tally = StatsTally()
+            statement = select(*columns).select_from(self.table).where(*where)
+            found = await db.stream(statement, execution_options={"yield_per": STATS_PAGE_ROWS})
+            async for rows in found.partitions():
+                for pnl, *words in rows:
+                    tally.add(Decimal(pnl), *words)
+            return tally.stats()
+
+        return await self.database.read("computing statistics", ask, timeout_s, one_moment=True)
+
+    def _where(self, **words: Any) -> list[ColumnElement[bool]]:
+        return matching(tables.trades, **words)
+
+
+def _refuse_no_amount(name: str, amount: object) -> None:
+    if amount is not None and (not isinstance(amount, Decimal) or not amount.is_finite()):
+        raise InputError(f"{name} is {amount!r}: amounts are exact, finite Decimals")
+
+
+def _refuse_illegal(before: TradeStatus, after: TradeStatus) -> None:
+    events = _EVENTS.get(after, ())
+    if not any(trade_rules.TRANSITIONS[before].get(event) is after for event in events):
+        raise IllegalTransition("trade", before, events[0] if events else after)
+
+
+def _rate(trade: Trade, currency: str, rate: Decimal | None, pnl: Decimal | None) -> Decimal:
+    """What converts the quote currency into the account's."""
+    if rate is not None:
+        return rate
+    quote = trade.symbol.rpartition("_")[2] if "_" in trade.symbol else currency
+    if quote != currency and pnl is None:
+        raise InputError(
+            f"trade {trade.trade_id} is in {quote} and its account in {currency}: say the rate between them, or the pnl"
+        )
+    return ONE
+
+
+def _within_digits(apply: Any, trade: Trade, now_ns: int, currency: str) -> Trade:
+    try:
+        after: Trade = apply(trade, now_ns, currency)
+    except ArithmeticError as error:
+        raise InputError(
+            f"trade {trade.trade_id}: these amounts cannot be computed exactly ({type(error).__name__})"
+        ) from error
+    return after
