@@ -221,6 +221,8 @@ class InMemory(Sqlite):
         """Begin with nothing, in a folder that only this user can look into."""
         rmtree(self.path.parent, ignore_errors=True)
         self.path.parent.mkdir(mode=0o700)
+
+
 WAIT_MAX_S = 3_600.0
 """Whoever waits for a connection has a deadline of his own."""
 
