@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote
 
 import psycopg
 from msgspec import Struct
@@ -15,6 +16,7 @@ from sqlalchemy import literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
 from tradekeel.errors import InputError
 from tradekeel.storage import tables
@@ -55,7 +57,7 @@ class Postgres(Backend):
     begin_read: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     # Where a row version lies. It stays there as long as a transaction can see it.
     row_number: ClassVar[str] = "((ctid::text::point)[0] * 65536 + (ctid::text::point)[1])::bigint"
-    errors = (psycopg.Error, OSError)
+    errors = (psycopg.Error, PoolIsEmpty, OSError)
     sender_errors = (
         psycopg.IntegrityError,
         psycopg.DataError,
@@ -100,7 +102,7 @@ class Postgres(Backend):
     # --- connections -------------------------------------------------------------------------------------------------------
 
     def connect(self, *, read_only: bool = False) -> PostgresConnection:
-        raw = Impatient.connect(self._conninfo(), autocommit=True, **self._arguments(read_only))
+        raw = Impatient.connect(autocommit=True, **self._arguments(read_only))
         raw.patience_s = self._patience_s
         as_text(raw)
         return PostgresConnection(raw)
@@ -108,9 +110,6 @@ class Postgres(Backend):
     @property
     def _patience_s(self) -> float:
         return self._limits.statement_timeout_s + 1.0  # the server's own limit comes first
-
-    def _conninfo(self) -> str:
-        return self._url.render_as_string(hide_password=False)
 
     def _arguments(self, read_only: bool) -> dict[str, Any]:
         timeout_ms = round(self._limits.statement_timeout_s * 1_000)
@@ -121,7 +120,17 @@ class Postgres(Backend):
             "timezone": "UTC",
             "default_transaction_read_only": "on" if read_only else "off",
         }
+        url = self._url
+        given = {
+            "host": url.host,
+            "port": url.port,
+            "user": url.username,
+            "password": url.password,
+            "dbname": unquote(str(url.database)),
+        }
+        # One by one: what libpq cannot read in a URL it repeats word for word, the password too.
         return {
+            **{name: value for name, value in (*url.query.items(), *given.items()) if value is not None},
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
             "connect_timeout": max(2, round(self._limits.connect_timeout_s)),  # the driver waits for no less
             "application_name": APPLICATION,
@@ -144,7 +153,7 @@ class Postgres(Backend):
         )
 
     async def _reading(self) -> ImpatientReader:
-        connection = await ImpatientReader.connect(self._conninfo(), **self._arguments(read_only=True))
+        connection = await ImpatientReader.connect(**self._arguments(read_only=True))
         connection.patience_s = self._patience_s
         as_text(connection)
         return connection
@@ -165,10 +174,13 @@ class Postgres(Backend):
 
     def tables(self, execute: Any) -> set[str]:
         found = execute(
-            "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "SELECT c.relname, has_schema_privilege(n.oid, 'USAGE') FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "WHERE n.nspname = 'trading' AND c.relkind IN ('r', 'p')"
-        )
-        return {name for (name,) in found}
+        ).fetchall()
+        if not all(is_ours for _, is_ours in found):  # else they would only seem not to be there
+            raise psycopg.errors.InsufficientPrivilege(f"permission denied for schema {SCHEMA}")
+        return {name for name, _ in found}
 
     def damage(self, db: Connection, findings_max: int, *, quick: bool = False) -> Iterator[str]:
         return iter(())  # the server looks after its pages; what is in the rows has checksums of its own
@@ -222,7 +234,7 @@ class Postgres(Backend):
         arguments = self._arguments(read_only=False)
         # A table of millions of rows takes its time; only a lock that somebody else holds is not waited for.
         arguments["options"] += " -c statement_timeout=0"
-        raw = psycopg.connect(self._conninfo(), **arguments)
+        raw = psycopg.connect(**arguments)
         as_text(raw)
         return raw
 

@@ -14,11 +14,14 @@ from itertools import count
 from typing import Any
 
 import psycopg
+from anyio import CancelScope, get_cancelled_exc_class
 from psycopg import pq
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
+from psycopg.waiting import wait_async
 
 PATIENCE_S = 6.0
+CALL_OFF_PATIENCE_S = 2.0
 STREAM_ROWS = 500
 """Rows of a long answer that come together."""
 
@@ -46,18 +49,33 @@ class Impatient(psycopg.Connection[tuple[Any, ...]]):
 
 
 class ImpatientReader(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """The same for whoever waits without a thread."""
+    """The same for whoever waits without a thread, and may be cancelled meanwhile."""
 
     patience_s = PATIENCE_S
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Run what the driver has to say and hear."""
+        """Run what the driver has to say and hear. The server stops working at a question that nobody waits for any more."""
         limit_s = self.patience_s if timeout is None else timeout
         try:
-            return await super().wait(gen, interval, limit_s)
+            return await wait_async(gen, self.pgconn.socket, interval, limit_s)
         except psycopg.errors._WaitTimeout as error:
             self.pgconn.finish()
             raise SilentServer(limit_s) from error
+        except get_cancelled_exc_class():
+            if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                # The driver does this itself, but not where a cancellation is repeated until the task has ended.
+                with CancelScope(shield=True):
+                    await self._call_off(gen, interval)
+            raise
+
+    async def _call_off(self, gen: Any, interval: float) -> None:
+        try:
+            await self.cancel_safe(timeout=CALL_OFF_PATIENCE_S)
+            await wait_async(gen, self.pgconn.socket, interval, CALL_OFF_PATIENCE_S)
+        except psycopg.errors.QueryCanceled:
+            return
+        except psycopg.Error:
+            self.pgconn.finish()  # nobody knows where it stands
 
 
 class PostgresConnection:

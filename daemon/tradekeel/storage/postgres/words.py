@@ -6,6 +6,7 @@ import re
 
 import psycopg
 from psycopg import errors as pg
+from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
 from tradekeel.errors import StoreCorrupt, StoreDenied, StoreError, StoreUnavailable
 from tradekeel.storage.backend import RESTORE
@@ -20,6 +21,7 @@ _DENIED = frozenset({_CREDENTIALS, _NO_DATABASE, _RIGHTS, _MAY_NOT_CONNECT, _CER
 
 _FULL_HOUSE = "The server is out of memory or connections: see max_connections."
 _AWAY = "Is the server running, and the address right?"
+_POOL = "Ask less at a time, or raise storage.pool_size."
 _COMES_AND_GOES = "It is starting or stopping: try again when it is up."
 
 _DAMAGE = (pg.DataCorrupted, pg.IndexCorrupted, pg.UndefinedTable, pg.UndefinedColumn)
@@ -56,6 +58,8 @@ _REFUSED: tuple[tuple[str, str], ...] = (
 def in_our_words(error: Exception, place: str, doing: str) -> StoreError:
     """The store error that a complaint of the driver, the server or the system means."""
     said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, PoolIsEmpty):
+        return StoreUnavailable(f"{place}: {doing} failed: all connections are in use ({said}). {_POOL}")
     if isinstance(error, _DAMAGE):
         return StoreCorrupt(f"{place} is damaged ({doing}: {said}). {RESTORE}")
     for kinds, to_do in _TO_DO:
