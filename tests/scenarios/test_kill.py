@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from tests.campaigns.kill.campaign import Campaign, Round, workplace
 from tests.campaigns.kill.plan import plan_aimed
 from tests.campaigns.kill.process import live
 from tests.campaigns.kill.steering import Steering, entries_in_spite
+from tests.campaigns.kill.stores import NO_DISK, Databases
 from tests.campaigns.kill.story import differences, story_of
 from tests.campaigns.kill.variants import VARIANTS
+from tests.servers.postgres import PostgresServer
 
 WORST_MOMENTS = (
     "executor.after_commit",  # the intent is durable, and nothing is sent
@@ -34,19 +36,39 @@ WORST_MOMENTS = (
 )
 
 
+INSIDE_THE_STORE = ("store.in_transaction", "store.before_commit", "store.after_commit")
+
+
+def rounds_at(points: Sequence[str], campaign: Campaign) -> None:
+    """Kill at each of these points, and whenever it comes after that."""
+    assert campaign.run_references(print) == []
+    passed = {name: reference.passed for name, reference in campaign.references.items()}
+    plans = [plan_aimed(number, campaign.seed, passed, point) for number, point in enumerate(points)]
+    rounds = [Round(number, campaign.seed, plan.variant, plan.kills) for number, plan in enumerate(plans)]
+    campaign.run(rounds, 2, lambda done: None)
+    for done in campaign.rounds:
+        assert done.deaths, f"{done.name} was never killed"
+        assert done.wrong == [], f"{done.name}: {[str(death.kill) for death in done.deaths]}"
+
+
 def test_killed_at_the_worst_moments_no_order_is_lost_none_is_sent_twice_and_the_trades_are_the_same(
     seed: int,
 ) -> None:
     with workplace(None) as work:
-        campaign = Campaign(work, None, [VARIANTS["layers"]], seed)
-        assert campaign.run_references(print) == []
-        passed = {name: reference.passed for name, reference in campaign.references.items()}
-        plans = [plan_aimed(number, seed, passed, point) for number, point in enumerate(WORST_MOMENTS)]
-        rounds = [Round(number, seed, plan.variant, plan.kills) for number, plan in enumerate(plans)]
-        campaign.run(rounds, 2, lambda done: None)
-        for done in campaign.rounds:
-            assert done.deaths, f"{done.name} was never killed"
-            assert done.wrong == [], f"{done.name}: {[str(death.kill) for death in done.deaths]}"
+        rounds_at(WORST_MOMENTS, Campaign(work, None, [VARIANTS["layers"]], seed))
+
+
+def test_so_it_is_with_the_books_on_a_server_and_the_trades_are_those_of_a_file(
+    seed: int, own_postgres: Callable[..., PostgresServer]
+) -> None:
+    on_a_server = Databases(own_postgres(settings=NO_DISK))
+    with workplace(None) as work:
+        campaign = Campaign(work, None, [VARIANTS["layers"]], seed, on_a_server)
+        rounds_at(INSIDE_THE_STORE + WORST_MOMENTS[:4], campaign)
+        in_a_file = Campaign(work, None, [VARIANTS["layers"]], seed)
+        assert in_a_file.run_references(print) == []
+        for account, story in in_a_file.references["layers"].stories.items():
+            assert list(differences(story, campaign.references["layers"].stories[account])) == []
 
 
 STEERED_MOMENTS = ("executor.after_commit", "store.before_commit", "executor.news.before_booking")

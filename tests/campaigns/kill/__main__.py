@@ -3,6 +3,7 @@
     python -m tests.campaigns.kill --rounds 300 --seed 7       the whole campaign
     python -m tests.campaigns.kill --only paper.place.after_commit --rounds 20
     python -m tests.campaigns.kill --repeat 7/123              one round again, its files kept
+    python -m tests.campaigns.kill --store postgres            the books on a server, which it starts itself
     python -m tests.campaigns.kill --points                    the stages and their points
 
 It ends with 0 if every round was as it should be and every stage was hit.
@@ -20,6 +21,7 @@ from pathlib import Path
 from tests.campaigns.kill.campaign import Campaign, Round, workplace
 from tests.campaigns.kill.report import missing, summary, table
 from tests.campaigns.kill.stages import STAGES
+from tests.campaigns.kill.stores import store_of
 from tests.campaigns.kill.variants import VARIANTS
 
 SAY_EVERY = 10
@@ -36,12 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     seed, numbers = _numbers(asked)
     chosen = [VARIANTS[name] for name in asked.variant or VARIANTS]
     keep = Path(asked.keep) if asked.keep else None
-    with workplace(keep) as work:
-        return _run(asked, Campaign(work, _data_dir(), chosen, seed), numbers)
+    with workplace(keep) as work, store_of(asked.store) as store:
+        return _run(asked, Campaign(work, _data_dir(), chosen, seed, store), numbers)
 
 
 def _run(asked: argparse.Namespace, campaign: Campaign, numbers: list[int]) -> int:
-    print(f"seed {campaign.seed}; reference runs:", flush=True)
+    print(f"seed {campaign.seed}, books on {asked.store}; reference runs:", flush=True)
     wrong = campaign.run_references(lambda text: print(text, flush=True))
     if wrong:
         print("\n".join(wrong))
@@ -95,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="POINT", help="aim every round at one kill point")
     parser.add_argument("--repeat", metavar="SEED/ROUND", help="one round again")
     parser.add_argument("--variant", action="append", choices=sorted(VARIANTS), help="only these variants")
+    parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="where the books are")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", metavar="FOLDER", help="work here, and keep the files of rounds that went wrong")
     parser.add_argument("--points", action="store_true", help="list stages and points")

@@ -1,30 +1,27 @@
 """Reads the two sides' files as bytes and numbers, and checks that they say the same.
 
-Nothing of the product is used here: no types, no fold, no verify. SQLite, msgpack and Decimal are enough to see whether
-an order was sent twice, whether a fill was lost, and whether the money adds up. Every check returns sentences; none
-means that it holds.
+Nothing of the product is used here: no types, no fold, no verify. The databases' drivers, msgpack and Decimal are enough
+to see whether an order was sent twice, whether a fill was lost, and whether the money adds up. Every check returns
+sentences; none means that it holds.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from tests.campaigns.kill.reading import Row, reading
 
 EXACT = Context(prec=60)
 _WORKING = ("intended", "accepted", "partially_filled", "cancel_requested")
 IN_DOUBT = ("intended", "submitted", "unknown")
 NEVER_THERE = ("denied", "not_sent")
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -52,15 +49,15 @@ class Theirs:
     damaged: list[str] = field(default_factory=list)
 
 
-def read_ours(path: Path, account: str) -> Ours:
-    """All rows of one account."""
-    with closing(_open(path)) as db:
-        executions = _rows(db, "SELECT * FROM executions WHERE account = ? ORDER BY number", account)
+def read_ours(place: Path | str, account: str) -> Ours:
+    """All rows of one account, in a file or in the database at an address."""
+    with reading(place) as rows:
+        executions = rows("SELECT * FROM executions WHERE account = ? ORDER BY number", account)
         ids = [row["execution"] for row in executions]
 
         def of(table: str, order: str) -> list[Row]:
             statement = f"SELECT * FROM {table} WHERE execution = ? ORDER BY {order}"
-            return [row for execution in ids for row in _rows(db, statement, execution)]
+            return [row for execution in ids for row in rows(statement, execution)]
 
         return Ours(
             executions,
@@ -84,26 +81,15 @@ def read_theirs(path: Path) -> Theirs:
         content: Row = msgspec.msgpack.decode(row[name])
         return content
 
-    with closing(_open(path)) as db:
-        standing = whole(_rows(db, "SELECT * FROM account")[0], "standing", "standing")
-        record = [whole(row, f"entry {row['sequence']}") for row in _rows(db, "SELECT * FROM transactions ORDER BY 1")]
+    with reading(path) as rows:
+        standing = whole(rows("SELECT * FROM account")[0], "standing", "standing")
+        record = [whole(row, f"entry {row['sequence']}") for row in rows("SELECT * FROM transactions ORDER BY 1")]
         orders = [
             whole(row, f"order {row['venue_order_id']}") | {"open": row["open"]}
-            for row in _rows(db, "SELECT * FROM orders ORDER BY id")
+            for row in rows("SELECT * FROM orders ORDER BY id")
         ]
-        positions = [whole(row, "position") for row in _rows(db, "SELECT * FROM positions")]
+        positions = [whole(row, "position") for row in rows("SELECT * FROM positions")]
     return Theirs(record, orders, positions, standing, damaged)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path)
-    db.row_factory = sqlite3.Row
-    db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    return db
-
-
-def _rows(db: sqlite3.Connection, statement: str, *values: object) -> list[Row]:
-    return [dict(row) for row in db.execute(statement, values)]
 
 
 def _sum(values: Iterator[str | Decimal] | list[Decimal]) -> Decimal:

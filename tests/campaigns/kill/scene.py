@@ -6,14 +6,13 @@ Opening a SQLite file repairs it, so the originals are left exactly as the kill 
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from tests.campaigns.kill.books import IN_DOUBT, Ours, Theirs, check_always, read_ours, read_theirs
+from tests.campaigns.kill.reading import has_tables
 
 LEFT = {
     "nothing": "nothing in doubt, nothing to book",
@@ -44,9 +43,9 @@ def copy_scene(state_dir: Path, target: Path) -> None:
                 shutil.copyfile(file, target / file.name)
 
 
-def look(scene: Path, account: str) -> tuple[set[str], list[str]]:
+def look(scene: Path, books: Path | str, account: str) -> tuple[set[str], list[str]]:
     """What was left behind on an account (keys of LEFT), and what is wrong already."""
-    books, ledger = scene / "books.db", scene / f"paper-{account}.db"
+    ledger = scene / f"paper-{account}.db"
     if not has_tables(books, "journal"):
         return {"no_books"}, []
     ours = read_ours(books, account)
@@ -54,14 +53,6 @@ def look(scene: Path, account: str) -> tuple[set[str], list[str]]:
         return {"no_ledger"}, ["there are orders and no venue"] if ours.orders else []
     theirs = read_theirs(ledger)
     return set(_left(ours, theirs)) or {"nothing"}, list(check_always(ours, theirs))
-
-
-def has_tables(path: Path, table: str) -> bool:
-    """Whether a database has got as far as having this table."""
-    if not path.exists() or not path.stat().st_size:
-        return False
-    with closing(sqlite3.connect(path)) as db:
-        return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone())
 
 
 def _left(ours: Ours, theirs: Theirs) -> Iterator[str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tests.campaigns.kill.books import Ours, Row
+from tests.campaigns.kill.books import Ours
+from tests.campaigns.kill.reading import Row
 
 _IDS = frozenset(
     (

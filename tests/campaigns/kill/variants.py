@@ -35,15 +35,15 @@ class Variant:
         """How a run may end by itself; with 5 where somebody may have halted it."""
         return (0, 5) if self.steered else (0,)
 
-    def config(self, state_dir: Path, data_dir: Path | None) -> str:
-        """The configuration file's text."""
+    def config(self, state_dir: Path, data_dir: Path | None, storage: str = "") -> str:
+        """The configuration file's text; ``storage`` are lines that say where the books are."""
         values = {
             "{state_dir}": str(state_dir),
             "{busy}": f"{BUSY}:Busy",
             "{gambling}": f"{GAMBLING}:Gambling",
             "{data}": str(data_dir or ""),
         }
-        text = self.toml
+        text = self.toml.replace("[storage]\n", f"[storage]\n{storage}")
         for mark, value in values.items():
             text = text.replace(mark, value)
         return text

@@ -1,0 +1,114 @@
+"""Where the books of a campaign's rounds are: a file of each state directory, or a fresh database each on a server of ours.
+
+A kill tests no disk, so the server's data lies in memory where there is such a thing, and it waits for no disk either.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.servers.folders import RunFolder
+from tests.servers.postgres import PostgresServer, connected
+from tests.servers.process import until
+
+BOOKS = "books.db"
+MEMORY = Path("/dev/shm")
+NO_DISK: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on"}
+
+
+@dataclass(frozen=True)
+class Books:
+    """Where one round's books are."""
+
+    place: Path | str  # a file, or an address
+    storage: Mapping[str, Any] = field(default_factory=dict)  # what the configuration says of it
+
+    @property
+    def toml(self) -> str:
+        """That, as lines of its table."""
+        return "".join(f"{name} = {value}\n" for name, value in self.storage.items())
+
+
+class BooksStore(ABC):
+    """Makes room for the books of one round after the other."""
+
+    @abstractmethod
+    def fresh(self, home: Path) -> Books:
+        """Room for the books of the round in this folder; there are none yet."""
+
+    @abstractmethod
+    def as_left(self, books: Books, scene: Path) -> Books:
+        """The books as the process that has just ended left them, to be looked at. ``scene`` has copies of all files."""
+
+    @abstractmethod
+    def done(self, books: Books, home: Path, *, keep: bool) -> None:
+        """The round is over; with ``keep`` its books stay in its folder."""
+
+
+class Files(BooksStore):
+    """SQLite: ``books.db`` of the state directory."""
+
+    def fresh(self, home: Path) -> Books:
+        return Books(home / "state" / BOOKS)
+
+    def as_left(self, books: Books, scene: Path) -> Books:
+        return Books(scene / BOOKS)  # opening a file repairs it
+
+    def done(self, books: Books, home: Path, *, keep: bool) -> None:
+        """They are in its folder."""
+
+
+class Databases(BooksStore):
+    """PostgreSQL: databases of one server."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    def fresh(self, home: Path) -> Books:
+        url = self._server.new_database()
+        parts = urlsplit(url)
+        secret = home / "password"
+        secret.touch(0o600)
+        secret.write_text(str(parts.password))
+        without = urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}"))
+        # A machine that runs many of them may be slow; how long is waited for a server is not what is tested here.
+        return Books(url, {"url": f'"{without}"', "password": f'{{ file = "{secret}" }}', "statement_timeout_s": "60"})
+
+    def as_left(self, books: Books, scene: Path) -> Books:
+        # The server may still be at what a killed process has sent last: the scene is what comes of that.
+        with connected(str(books.place)) as connection:
+            until(
+                lambda: (
+                    connection.execute(
+                        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'tradekeel' AND datname = current_database()"
+                    ).fetchone()
+                    is None
+                ),
+                "the server still works for a process that is gone",
+            )
+        return books
+
+    def done(self, books: Books, home: Path, *, keep: bool) -> None:
+        if keep:
+            program = [str(self._server.home / "bin" / "pg_dump"), "--file", str(home / "books.sql"), str(books.place)]
+            subprocess.run(program, check=True, capture_output=True, timeout=60)
+        self._server.drop(str(books.place))
+
+
+@contextmanager
+def store_of(kind: str) -> Iterator[BooksStore]:
+    """By its name: ``sqlite``, or ``postgres`` with a server of its own."""
+    if kind == "sqlite":
+        yield Files()
+        return
+    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1 << 30 else None
+    with RunFolder(place) as run, PostgresServer(run, settings=NO_DISK) as server:
+        yield Databases(server)
