@@ -4,6 +4,9 @@ Groups that arrive while a commit is under way are committed together by the nex
 the pace, and the batch grows with the load. An answer means durable. A group that a constraint refuses goes back to
 its sender alone; an I/O error fails the batch and this actor, and with it the process: after a failed fsync nothing
 in memory can be trusted.
+
+Books on a server may be away. Commits are kept on this side then, by the books themselves; an account cannot be loaded, since
+what waits is missing there. Whoever asks for one waits until the server has everything, and the others trade on meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from msgspec import Struct
 
 from tradekeel.domain.protocol import Commit, LoadAccount, LoadedAccount, StoreStands
 from tradekeel.domain.records import Group
-from tradekeel.errors import GroupRefused
+from tradekeel.errors import GroupRefused, StoreAway
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
 from tradekeel.runtime.loop import Worker
 
@@ -38,7 +41,7 @@ class Books(Protocol):
         """Make groups durable in one transaction: for each its place in the journal, or GroupRefused."""
 
     def load(self, account: str, progress: Callable[[], object]) -> LoadedAccount:
-        """Everything that an account needs to go on.
+        """Everything that an account needs to go on. StoreAway where that cannot be had for now.
 
         ``progress`` is called for each page of a long journal; what it raises ends the reading.
         """
@@ -86,6 +89,7 @@ class Recorder(Actor):
         self._worker = worker
         self._groups_max = groups_max
         self._waiting: list[tuple[Commit | LoadAccount, Reply | None]] = []
+        self._put_off: list[tuple[LoadAccount, Reply | None]] = []  # until the books' server has all that waits for it
         self._busy = False
         self._pages = 0  # of the journal, read while accounts were loaded: one piece of work may be many
         self._books: Books | None = None
@@ -119,6 +123,7 @@ class Recorder(Actor):
             await self.handle(message, reply)
         if self._busy:
             return
+        self._put_off_loads()
         if self._waiting:
             self._begin()
         elif self._to_tend:
@@ -137,6 +142,21 @@ class Recorder(Actor):
             case _:
                 raise TypeError(f"the recorder does not know {type(message).__name__}")
 
+    def _put_off_loads(self) -> None:
+        """While the server is away, or has not got everything yet, accounts wait for it, and whoever commits goes first."""
+        asked = self._put_off or (self._waiting and isinstance(self._waiting[0][0], LoadAccount))
+        if not asked or self._books is None:
+            return
+        if self._books.stands().is_direct:
+            self._waiting[:0] = self._put_off
+            self._put_off.clear()
+            return
+        while self._waiting and isinstance(self._waiting[0][0], LoadAccount):
+            message, reply = self._waiting.pop(0)
+            assert isinstance(message, LoadAccount)
+            self._put_off.append((message, reply))
+            self._to_tend = True  # now and not at the next look: the server may be back
+
     def _begin(self) -> None:
         """One thing at a time, in the order it came: an account is loaded with everything that was sent for it before.
 
@@ -146,8 +166,7 @@ class Recorder(Actor):
         first, reply = self._waiting[0]
         if isinstance(first, LoadAccount):
             del self._waiting[0]
-            assert reply is not None
-            self.spawn(self._load, first.account, reply, name="load")
+            self.spawn(self._load, first, reply, name="load")
             return
         batch: list[tuple[Group, Reply | None]] = []
         for message, reply in self._waiting[: self._groups_max]:
@@ -184,17 +203,22 @@ class Recorder(Actor):
             self._told = stands
             self._control.latest("store", stands)
 
-    async def _load(self, account: str, reply: Reply) -> None:
+    async def _load(self, asked: LoadAccount, reply: Reply | None) -> None:
         """A long journal takes its time, and a stop must not wait for it: that is over when its executor has gone."""
         assert self._books is not None
+        assert reply is not None
 
         def note_page() -> None:
             self._pages += 1  # on the recorder's own thread: nobody else counts
             if reply.expired:
                 raise _NobodyWaits
 
-        with suppress(_NobodyWaits):
-            reply.send(await self._worker.call(self._books.load, account, note_page))
+        if not reply.expired:
+            with suppress(_NobodyWaits):
+                try:
+                    reply.send(await self._worker.call(self._books.load, asked.account, note_page))
+                except StoreAway:
+                    self._put_off.append((asked, reply))
         self.post(_Done())
 
     @property
