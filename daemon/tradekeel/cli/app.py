@@ -52,6 +52,14 @@ _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
     (KEEP, "verify", "keeping:verify", "Prove that the books agree with themselves and with the venue's."),
 )
 
+_DATABASE: tuple[tuple[str, str, str], ...] = (
+    ("verify", "keeping:verify", "Prove that the books agree with themselves and with the venue's."),
+    ("backup", "keeping:backup", "Copy the books beside a running daemon."),
+    ("stats", "database:stats", "How much there is in the books."),
+    ("upgrade", "keeping:upgrade", "Bring the schema up to date, after a backup."),
+    ("history", "keeping:history", "Which revisions were applied, and when."),
+)
+
 
 def make_app() -> App:
     """The application with all its commands."""
@@ -65,12 +73,9 @@ def make_app() -> App:
     )
     for group, name, where, about in _COMMANDS:
         app.command(f"tradekeel.cli.{where}", name=name, group=group, help=about)
-    database = App(name="db", help="The database: a copy of it, and its schema.", group=KEEP)
-    database.command("tradekeel.cli.keeping:backup", name="backup", help="Copy the books beside a running daemon.")
-    database.command(
-        "tradekeel.cli.keeping:upgrade", name="upgrade", help="Bring the schema up to date, after a backup."
-    )
-    database.command("tradekeel.cli.keeping:history", name="history", help="Which revisions were applied, and when.")
+    database = App(name="db", help="The database: copies of it, what is in it, and its schema.", group=KEEP)
+    for name, where, about in _DATABASE:
+        database.command(f"tradekeel.cli.{where}", name=name, help=about)
     app.command(database)
     systemd = App(name="systemd", help="Tradekeel as a service.", group=KEEP)
     systemd.command("tradekeel.cli.making:unit", name="unit", help="Print the unit.")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tradekeel.cli.common import Json, State, Target, complain, place, say, write_json
+from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode, InputError
 
 MARKS = {True: "ok", False: "WRONG"}
@@ -50,7 +49,7 @@ def verify(target: Target = None, /, *, state: State = None, json: Json = False)
     """
     from tradekeel.bootstrap.audit import audit
 
-    with _progress(hidden=json) as progress:
+    with progress_bars(hidden=json) as progress:
         result = audit(place(target, state), progress)
     code = ExitCode.DONE if result.ok else ExitCode.BOOKS_DO_NOT_MATCH
     if json:
@@ -60,24 +59,6 @@ def verify(target: Target = None, /, *, state: State = None, json: Json = False)
     else:
         complain(*result.lines())
     return code
-
-
-@contextmanager
-def _progress(hidden: bool) -> Iterator[Any]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    out = Console(stderr=True)
-    with Progress(console=out, transient=True, disable=hidden or not out.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield tell
 
 
 def upgrade(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
@@ -114,7 +95,7 @@ def backup(
     if state is None and target is None:
         raise InputError(f"whose books, and where to? Say tradekeel db backup CONFIG TARGET, not {config} alone")
     named, where = (None, Path(config)) if target is None else (config, target)
-    with _progress(hidden=json) as progress:
+    with progress_bars(hidden=json) as progress:
         made = make(place(named, state), where, partial(progress, "copying"))
     if json:
         write_json(made)

@@ -8,7 +8,9 @@
     latches/ACCOUNT.release     a release that was asked for without a daemon, until the account has started
     commands/…json              what a person asked the running daemon for, in order
     results/ID.json             what became of it
-    backups/                    copies of books.db from before a migration
+    backups/                    copies of the books: from before a migration, a wipe or a restore
+    archives/                   what was moved out of the books: tradekeel db archive
+    restoring/                  a copy that is being put in place of the books
     status.json                 what the daemon said of itself last
     crash-PID.txt               the traceback of a bug
 
@@ -48,7 +50,7 @@ SCOPE_ALL = "all"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _OURS = re.compile(
     r"books(\.db.*)?|paper-[^.]*|paper-.*\.db.*|status(\.json)?|crash-[0-9]+(\.txt)?|lock|running|latches|commands|results|"
-    r"backups|spool|installation|\..*\.tmp"
+    r"backups|archives|restoring|spool|installation|\..*\.tmp"
 )
 """What lies here under these names is ours, and "books", say, would be renamed and removed with what begins with "books."."""
 _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
@@ -113,8 +115,13 @@ class StateDir:
 
     @property
     def backups(self) -> Path:
-        """The folder of copies made before migrations."""
+        """The folder of copies made before migrations, wipes and restores."""
         return self.path / "backups"
+
+    @property
+    def archives(self) -> Path:
+        """The folder of what was moved out of the books, unless another one was named."""
+        return self.path / "archives"
 
     def keeps(self, path: Path) -> bool:
         """Whether a file that somebody else wants to write is one that the daemon keeps here, however it is reached."""

@@ -140,6 +140,10 @@ class Backend(ABC):
         """Rows that refer to something that does not exist, a sentence each."""
 
     @abstractmethod
+    def table_bytes(self, db: Connection) -> dict[str, int]:
+        """How much room each table takes, its indexes included; {} where nobody can tell."""
+
+    @abstractmethod
     def find(
         self, db: Connection, select: str, names: Sequence[str], execution: str, keys: Sequence[Values]
     ) -> Iterator[Any]:

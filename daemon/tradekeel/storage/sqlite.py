@@ -95,6 +95,18 @@ class Sqlite(Backend):
         for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
             yield f"{table}, row {rowid}: what it refers to in {parent} does not exist"
 
+    def table_bytes(self, db: Connection) -> dict[str, int]:
+        try:
+            rows = db.execute(
+                "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name "
+                "WHERE s.aggregate = TRUE GROUP BY m.tbl_name"
+            ).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table: dbstat" in str(error):  # this SQLite was built without it
+                return {}
+            raise
+        return {str(name): int(size) for name, size in rows}
+
     def find(
         self, db: Connection, select: str, names: Sequence[str], execution: str, keys: Sequence[Values]
     ) -> Iterator[Any]:

@@ -49,7 +49,11 @@ READING = [
 ]
 
 
-INNER = [["db", "backup"], ["db", "upgrade"], ["db", "history"], ["systemd", "unit"], ["systemd", "install"]]
+INNER = [
+    *(["db", name] for name in ("verify", "backup", "stats", "upgrade", "history")),
+    ["systemd", "unit"],
+    ["systemd", "install"],
+]
 
 
 @pytest.mark.parametrize("words", [[name] for name in COMMANDS] + INNER)

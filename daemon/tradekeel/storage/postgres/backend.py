@@ -190,6 +190,13 @@ class Postgres(Backend):
 
         return broken_references(db)
 
+    def table_bytes(self, db: Connection) -> dict[str, int]:
+        rows = db.execute(
+            "SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid) FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'trading' AND c.relkind = 'r'"
+        )
+        return {str(name): int(size) for name, size in rows}
+
     def find(
         self, db: Connection, select: str, names: Sequence[str], execution: str, keys: Sequence[Values]
     ) -> Iterator[Any]:

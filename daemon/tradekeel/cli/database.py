@@ -1,0 +1,92 @@
+"""`tradekeel db`: how much there is, a copy put back, everything deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tradekeel.cli.common import Json, State, Target, place, say, write_json
+from tradekeel.cli.progress import progress_bars
+from tradekeel.errors import ExitCode
+
+
+def stats(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
+    """How much the books hold: rows and bytes of each table, the journal of each execution, backups and archives.
+
+    A daemon may go on running meanwhile. Rows are counted one by one: of millions that takes some seconds.
+    """
+    from tradekeel.bootstrap.sizing import stats as count
+
+    with progress_bars(hidden=json) as progress:
+        found = count(place(target, state), progress)
+    if json:
+        write_json(found)
+    else:
+        _show(found)
+    return ExitCode.DONE
+
+
+def _show(found: dict[str, Any]) -> None:
+    from tradekeel.cli.render import Column, print_table, text, time
+
+    log = "" if found["wal_bytes"] is None else f", and {in_bytes(found['wal_bytes'])} in its write-ahead log"
+    say(f"{found['books']}: {found['kind']}, schema {found['schema']}, {in_bytes(found['bytes']) or '?'}{log}")
+    if found["spool_bytes"]:
+        say(f"{in_bytes(found['spool_bytes'])} in the spool")
+    tables = [
+        table | {"shown_rows": f"{table['rows']:,}", "shown_bytes": in_bytes(table["bytes"])}
+        for table in found["tables"]
+    ]
+    print_table(
+        tables,
+        (
+            Column("table", text("table")),
+            Column("rows", text("shown_rows"), right=True),
+            Column("bytes", text("shown_bytes"), 1, right=True),
+            Column("first", time("first"), 3),
+            Column("last", time("last"), 2),
+        ),
+        "There are no tables.",
+    )
+    journals = [
+        run | {"shown_records": f"{run['records']:,}", "run": f"#{run['number']}"} for run in found["executions"]
+    ]
+    print_table(
+        journals,
+        (
+            Column("account", text("account")),
+            Column("run", text("run"), right=True),
+            Column("execution", text("execution"), 4),
+            Column("mode", text("mode"), 6),
+            Column("status", text("status"), 5),
+            Column("records", text("shown_records"), right=True),
+            Column("from", text("first_record"), 7, right=True),
+            Column("first", time("first"), 3),
+            Column("last", time("last"), 2),
+        ),
+        "There is no execution yet.",
+    )
+    for kind in ("backups", "archives"):
+        files = [file | {"shown_bytes": in_bytes(file["bytes"])} for file in found[kind]]
+        print_table(
+            files,
+            (
+                Column(kind.removesuffix("s"), text("name"), folds=True),
+                Column("bytes", text("shown_bytes"), right=True),
+                Column("made", time("time"), 2),
+            ),
+            f"There are no {kind}.",
+        )
+
+
+def in_bytes(count: int | None) -> str:
+    """``1,234,567`` as ``1.2 MB``; exact below ten thousand."""
+    if count is None:
+        return ""
+    if count < EXACT_BELOW:
+        return f"{count:,} B"
+    unit = max(place for place in UNITS if count >= place or place == min(UNITS))
+    return f"{count / unit:.1f} {UNITS[unit]}"
+
+
+EXACT_BELOW = 10_000
+UNITS = {10**3: "kB", 10**6: "MB", 10**9: "GB", 10**12: "TB"}

@@ -1,0 +1,27 @@
+"""Progress bars of what takes its time: on standard error, and on a terminal only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Tell = Callable[[str, int, int], None]
+"""Called with the name of a step, what is done of it, and what there is in all."""
+
+
+@contextmanager
+def progress_bars(hidden: bool) -> Iterator[Tell]:
+    """A bar for each step on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    out = Console(stderr=True)
+    with Progress(console=out, transient=True, disable=hidden or not out.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield tell
