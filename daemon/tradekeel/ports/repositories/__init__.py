@@ -20,7 +20,10 @@ how, so that ``tradekeel verify`` holds before and after. It is refused
 """
 
 from tradekeel.ports.repositories.executions import ExecutionRepository
+from tradekeel.ports.repositories.fills import FillRepository
+from tradekeel.ports.repositories.orders import OrderRepository
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, TIMEOUT_S, Listed, Page, Paging, Span, Timed
+from tradekeel.ports.repositories.signals import SignalRepository
 from tradekeel.ports.repositories.strategies import StrategyRepository
 from tradekeel.ports.repositories.trades import TradeRepository
 
@@ -29,9 +32,12 @@ __all__ = [
     "ROWS_MAX",
     "TIMEOUT_S",
     "ExecutionRepository",
+    "FillRepository",
     "Listed",
+    "OrderRepository",
     "Page",
     "Paging",
+    "SignalRepository",
     "Span",
     "StrategyRepository",
     "Timed",

@@ -6,7 +6,18 @@ journal's record of it, ``listing`` answers lists page by page, and each kind of
 
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.executions import SqlExecutionRepository
+from tradekeel.storage.repositories.fills import SqlFillRepository
+from tradekeel.storage.repositories.orders import SqlOrderRepository
+from tradekeel.storage.repositories.signals import SqlSignalRepository
 from tradekeel.storage.repositories.strategies import SqlStrategyRepository
 from tradekeel.storage.repositories.trades import SqlTradeRepository
 
-__all__ = ["Database", "SqlExecutionRepository", "SqlStrategyRepository", "SqlTradeRepository"]
+__all__ = [
+    "Database",
+    "SqlExecutionRepository",
+    "SqlFillRepository",
+    "SqlOrderRepository",
+    "SqlSignalRepository",
+    "SqlStrategyRepository",
+    "SqlTradeRepository",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import ROWS_MAX, Page
+from tradekeel.storage.repositories.change import Change
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.listing import Listing, Query, asked, count_of, decoded, page_of, selected
 from tradekeel.storage.rows import mapping_of
@@ -64,6 +65,45 @@ class Repository(Generic[RowT]):
         found: RowT | None = await self.database.read(doing, ask, timeout_s)
         return found
 
+    # --- writing ---------------------------------------------------------------------------------------------------------
+
+    async def _add(self, action: str, rows: Sequence[RowT], steers: str, timeout_s: float | None) -> list[RowT]:
+        """Add rows that say which execution and account they are of; as they were stored, in their order."""
+
+        async def work(change: Change) -> list[RowT]:
+            added: dict[int, RowT] = {}
+            by_execution: dict[str, list[int]] = {}
+            for number, row in enumerate(rows):
+                by_execution.setdefault(getattr(row, "execution"), []).append(number)  # noqa: B009  # every one of them has it
+            for execution, numbers in sorted(by_execution.items()):
+                account = (await change.execution(execution, steers=steers)).account
+                ours = [rows[number] for number in numbers]
+                for row in ours:
+                    if getattr(row, "account", account) != account:
+                        key = "/".join(str(getattr(row, name)) for name in self.listing.key)
+                        raise InputError(
+                            f"{self.table.name}: {key} is not of account {account}, as its execution {execution} is"
+                        )
+                added.update(zip(numbers, await change.add(execution, ours, steers=steers), strict=True))
+            return [added[number] for number in range(len(rows))]
+
+        return await self.database.write(action, work, timeout_s)
+
+    async def _before(self, change: Change, what: str, where: ColumnElement[bool]) -> RowT:
+        """The row that is about to change, which nobody else can change meanwhile. NotFound."""
+        row_type: type[RowT] = self.listing.row_type  # type: ignore[assignment]  # the repository's own kind
+        found = await change.one(row_type, what, where)
+        await change.execution(getattr(found, "execution"), steers=None)  # noqa: B009
+        return await change.one(row_type, what, where)
+
+    @staticmethod
+    def exactly(compute: Callable[[], RowT], what: str) -> RowT:
+        """What is computed of amounts; InputError where they have more digits than can be computed with."""
+        try:
+            return compute()
+        except ArithmeticError as error:
+            raise InputError(f"{what}: these amounts cannot be computed exactly ({type(error).__name__})") from error
+
 
 def timeout_of(words: Mapping[str, Any]) -> float | None:
     """The deadline of a call's words, None where it names none; TypeError for other words."""
@@ -73,9 +113,14 @@ def timeout_of(words: Mapping[str, Any]) -> float | None:
 def bounded(rows: Iterable[RowT], what: str) -> list[RowT]:
     """The rows of a bulk write. InputError for more than may come at once."""
     found = list(rows)
-    if len(found) > ROWS_MAX:
-        raise InputError(f"{len(found)} {what} at once: at most {ROWS_MAX}. Write them in several calls")
+    refuse_many(len(found), what)
     return found
+
+
+def refuse_many(count: int, what: str) -> None:
+    """InputError for more than may come at once."""
+    if count > ROWS_MAX:
+        raise InputError(f"{count} {what} at once: at most {ROWS_MAX}. Write them in several calls")
 
 
 # --- partial updates -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Unpack
 
@@ -44,6 +44,9 @@ _EVENTS = {
 }
 """What leads to a status."""
 
+Apply = Callable[[Trade, int, str], Trade]
+"""The trade after, from the one before, the time, and the account's currency."""
+
 Statuses = TradeStatus | str | tuple[TradeStatus | str, ...] | None
 
 
@@ -65,28 +68,12 @@ class SqlTradeRepository(Repository[Trade]):
 
     async def save_trade(self, trade: Trade, **call: Unpack[Timed]) -> Trade:
         """Add a trade."""
-        [saved] = await self._save("save_trade", [trade], timeout_of(call))
+        [saved] = await self._add("save_trade", [trade], _STEERS, timeout_of(call))
         return saved
 
     async def save_trades(self, trades: Sequence[Trade], **call: Unpack[Timed]) -> int:
         """Add many, all or none."""
-        return len(await self._save("save_trades", bounded(trades, "trades"), timeout_of(call)))
-
-    async def _save(self, action: str, trades: Sequence[Trade], timeout_s: float | None) -> list[Trade]:
-        async def work(change: Change) -> list[Trade]:
-            saved: list[Trade] = []
-            for execution in dict.fromkeys(trade.execution for trade in trades):
-                row = await change.execution(execution, steers=_STEERS)
-                ours = [trade for trade in trades if trade.execution == execution]
-                for trade in ours:
-                    if trade.account != row.account:
-                        raise InputError(
-                            f"trade {trade.trade_id} is of account {trade.account}, its execution {execution} of {row.account}"
-                        )
-                saved.extend(await change.add(execution, ours, steers=_STEERS))
-            return saved
-
-        return await self.database.write(action, work, timeout_s)
+        return len(await self._add("save_trades", bounded(trades, "trades"), _STEERS, timeout_of(call)))
 
     async def update_trade(
         self,
@@ -147,15 +134,19 @@ class SqlTradeRepository(Repository[Trade]):
         return await self._change("mark_trade_closed", trade_id, apply, expected_version, timeout_of(call))
 
     async def _change(
-        self, action: str, trade_id: str, apply: Any, expected_version: int | None, timeout_s: float | None
+        self,
+        action: str,
+        trade_id: str,
+        apply: Callable[[Trade, int, str], Trade],
+        expected_version: int | None,
+        timeout_s: float | None,
     ) -> Trade:
         async def work(change: Change) -> Trade:
-            found = await change.one(Trade, f"trade {trade_id}", self.table.c.trade_id == trade_id)
-            execution = await change.execution(found.execution, steers=None)
-            before = await change.one(Trade, f"trade {trade_id}", self.table.c.trade_id == trade_id)
+            before = await self._before(change, f"trade {trade_id}", self.table.c.trade_id == trade_id)
+            execution = await change.execution(before.execution, steers=None)
             if expected_version is not None and before.version != expected_version:
                 raise VersionConflict(f"trade {trade_id}", expected_version, before.version)
-            after = _within_digits(apply, before, change.now_ns, execution.currency)
+            after = self.exactly(lambda: apply(before, change.now_ns, execution.currency), f"trade {trade_id}")
             touched = fields_changed(before, after) - {"version", "updated_ns"}
             steering = sorted(touched - DESCRIPTIVE)
             steers = f"the {', '.join(steering)} of a trade" if steering else None
@@ -308,13 +299,3 @@ def _rate(trade: Trade, currency: str, rate: Decimal | None, pnl: Decimal | None
             f"trade {trade.trade_id} is in {quote} and its account in {currency}: say the rate between them, or the pnl"
         )
     return ONE
-
-
-def _within_digits(apply: Any, trade: Trade, now_ns: int, currency: str) -> Trade:
-    try:
-        after: Trade = apply(trade, now_ns, currency)
-    except ArithmeticError as error:
-        raise InputError(
-            f"trade {trade.trade_id}: these amounts cannot be computed exactly ({type(error).__name__})"
-        ) from error
-    return after
