@@ -23,6 +23,7 @@ from tests.servers import fixtures
 from tests.servers.fixtures import (  # noqa: F401 - pytest finds them here
     own_postgres,
     own_redis,
+    postgres_admin,
     postgres_books,
     postgres_server,
     postgres_url,

@@ -10,13 +10,13 @@ from __future__ import annotations
 import io
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,8 @@ import msgspec
 from loguru import logger
 
 from tests.campaigns.kill.books import Ours, check_always, check_ended, read_ours, read_theirs
+from tests.campaigns.kill.reading import has_tables, reading
+from tests.campaigns.kill.stores import BooksStore, Files
 from tests.campaigns.kill.story import Line, differences, story_of
 from tradekeel.bootstrap.commands import send
 from tradekeel.bootstrap.early import WAKE_SIGNAL
@@ -57,22 +59,29 @@ class Life:
 class Home:
     """One configuration and its state directory."""
 
-    def __init__(self, folder: Path, toml: str) -> None:
+    def __init__(self, folder: Path, toml: str, store: BooksStore | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.state = folder / "state"
+        self.at = (store or Files()).fresh(folder)
         self.config = folder / "scenario.toml"
         self.configure(toml)
 
     def configure(self, toml: str) -> None:
         """Write the configuration; {state} and {folder} in it are this home's."""
         text = toml.replace("{state}", str(self.state)).replace("{folder}", str(self.folder))
+        text = text.replace("[storage]\n", f"[storage]\n{self.at.toml}")
         self.config.write_text(text)
 
     @property
     def books(self) -> Path:
-        """The daemon's books."""
+        """The daemon's books, where they are a file."""
         return self.state / "books.db"
+
+    @property
+    def place(self) -> Place:
+        """Where it lives, for what commands do."""
+        return Place(self.state, self.config, storage=tomllib.loads(self.at.toml))
 
     def ledger(self, account: str) -> Path:
         """The paper venue's own file."""
@@ -111,7 +120,7 @@ class Home:
 
     def command(self, name: str, timeout_s: float = 20.0, **arguments: str) -> tuple[bool, str]:
         """What a person's command to the running daemon came to."""
-        answer = send(Place(self.state, self.config), name, arguments, timeout_s)
+        answer = send(self.place, name, arguments, timeout_s)
         return answer.ok, answer.message
 
     @property
@@ -124,7 +133,7 @@ class Home:
 
     def ours(self, account: str) -> Ours:
         """Everything that our books say about an account."""
-        return read_ours(self.books, account)
+        return read_ours(self.at.place, account)
 
     def story(self, account: str) -> Story:
         """Trades and events, as they would be in any other run."""
@@ -135,7 +144,7 @@ class Home:
         check = check_ended if ended else check_always
         found = []
         for account in accounts:
-            if not (_has_tables(self.books) and _has_tables(self.ledger(account))):
+            if not (has_tables(self.at.place, "journal") and has_tables(self.ledger(account), "account")):
                 continue  # it died before there was anything to check
             theirs = read_theirs(self.ledger(account))
             found += [f"{account}: {text}" for text in check(self.ours(account), theirs) if HARMLESS not in text]
@@ -143,7 +152,7 @@ class Home:
 
     def unverified(self) -> list[str]:
         """What the product's own `verify` finds."""
-        verdict = verify(self.books)
+        verdict = verify(self.place.where)
         return [] if verdict.ok else verdict.lines()
 
     def records(self, account: str, kind: str) -> list[dict[str, Any]]:
@@ -156,9 +165,8 @@ class Home:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table of the books."""
-        with closing(sqlite3.connect(self.books)) as db:
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(f"SELECT * FROM {table}")]
+        with reading(self.at.place) as ask:
+            return ask(f"SELECT * FROM {table}")
 
     def working(self, account: str, purpose: str) -> list[dict[str, Any]]:
         """Orders that the venue has, entries or exits; attached exits of entries that wait are not among them."""
@@ -192,13 +200,6 @@ class Home:
     def trades(self, account: str) -> list[tuple[object, ...]]:
         """Trades as they would be in any other run, for comparing the trades of some of the strategies."""
         return list(self.story(account)["trades"])
-
-
-def _has_tables(path: Path) -> bool:
-    if not path.exists() or not path.stat().st_size:
-        return False
-    with closing(sqlite3.connect(path)) as db:
-        return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name IN ('journal', 'account')").fetchone())
 
 
 def told_differently(reference: Mapping[str, Story], home: Home) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,10 +19,9 @@ from tests.campaigns.kill.campaign import Campaign, Round, workplace
 from tests.campaigns.kill.plan import plan_aimed
 from tests.campaigns.kill.process import live
 from tests.campaigns.kill.steering import Steering, entries_in_spite
-from tests.campaigns.kill.stores import NO_DISK, Databases
+from tests.campaigns.kill.stores import Databases
 from tests.campaigns.kill.story import differences, story_of
 from tests.campaigns.kill.variants import VARIANTS
-from tests.servers.postgres import PostgresServer
 
 WORST_MOMENTS = (
     "executor.after_commit",  # the intent is durable, and nothing is sent
@@ -59,11 +58,10 @@ def test_killed_at_the_worst_moments_no_order_is_lost_none_is_sent_twice_and_the
 
 
 def test_so_it_is_with_the_books_on_a_server_and_the_trades_are_those_of_a_file(
-    seed: int, own_postgres: Callable[..., PostgresServer]
+    seed: int, databases: Databases
 ) -> None:
-    on_a_server = Databases(own_postgres(settings=NO_DISK))
     with workplace(None) as work:
-        campaign = Campaign(work, None, [VARIANTS["layers"]], seed, on_a_server)
+        campaign = Campaign(work, None, [VARIANTS["layers"]], seed, databases)
         rounds_at(INSIDE_THE_STORE + WORST_MOMENTS[:4], campaign)
         in_a_file = Campaign(work, None, [VARIANTS["layers"]], seed)
         assert in_a_file.run_references(print) == []

@@ -23,7 +23,7 @@ POSTGRES_URL = "TRADEKEEL_TEST_POSTGRES_URL"
 REDIS_URL = "TRADEKEEL_TEST_REDIS_URL"
 
 MARKED = {
-    "postgres": {"postgres_server", "postgres_books", "postgres_url", "own_postgres"},
+    "postgres": {"postgres_server", "postgres_admin", "postgres_books", "postgres_url", "own_postgres"},
     "redis": {"redis_server", "redis_url", "own_redis"},
 }
 """The marker of whoever uses one of these fixtures."""
@@ -56,16 +56,19 @@ def redis_server(servers_folder: RunFolder) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_books(request: pytest.FixtureRequest) -> Iterator[Prepared]:
-    """Databases with Tradekeel's tables in them: `lent()` gives the address of one with empty books, as a superuser."""
-
+def postgres_admin(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Gives the superuser's way into the shared server, which runs: for who makes and drops databases himself."""
     given = os.environ.get(POSTGRES_URL)
-    server: PostgresServer | None = None if given else request.getfixturevalue("postgres_server")
+    if given:
+        return lambda: given
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return lambda: server.heal().admin_url
 
-    def admin_url() -> str:
-        return server.heal().admin_url if server is not None else str(given)
 
-    with closing(Prepared(admin_url, _make_tables)) as prepared:
+@pytest.fixture(scope="session")
+def postgres_books(postgres_admin: Callable[[], str]) -> Iterator[Prepared]:
+    """Databases with Tradekeel's tables in them: `lent()` gives the address of one with empty books, as a superuser."""
+    with closing(Prepared(postgres_admin, _make_tables)) as prepared:
         yield prepared
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.servers.folders import RunFolder
-from tests.servers.postgres import PostgresServer, connected
+from tests.servers.postgres import PostgresServer, connected, drop_database, new_database
 from tests.servers.process import until
 
 BOOKS = "books.db"
@@ -69,11 +69,15 @@ class Files(BooksStore):
 class Databases(BooksStore):
     """PostgreSQL: databases of one server."""
 
-    def __init__(self, server: PostgresServer) -> None:
-        self._server = server
+    def __init__(self, admin_url: str, dump: Path | None = None) -> None:
+        """``admin_url`` is a superuser's address, ``dump`` the program that writes a database into a file."""
+        self._admin_url = admin_url
+        self._dump = dump
+        self._made: set[str] = set()
 
     def fresh(self, home: Path) -> Books:
-        url = self._server.new_database()
+        url = new_database(self._admin_url)
+        self._made.add(url)
         parts = urlsplit(url)
         secret = home / "password"
         secret.touch(0o600)
@@ -97,10 +101,16 @@ class Databases(BooksStore):
         return books
 
     def done(self, books: Books, home: Path, *, keep: bool) -> None:
-        if keep:
-            program = [str(self._server.home / "bin" / "pg_dump"), "--file", str(home / "books.sql"), str(books.place)]
+        if keep and self._dump is not None:
+            program = [str(self._dump), "--file", str(home / "books.sql"), str(books.place)]
             subprocess.run(program, check=True, capture_output=True, timeout=60)
-        self._server.drop(str(books.place))
+        drop_database(self._admin_url, str(books.place))
+        self._made.discard(str(books.place))
+
+    def close(self) -> None:
+        """Drop what was not done with; again is fine."""
+        while self._made:
+            drop_database(self._admin_url, self._made.pop())
 
 
 @contextmanager
@@ -111,4 +121,4 @@ def store_of(kind: str) -> Iterator[BooksStore]:
         return
     place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1 << 30 else None
     with RunFolder(place) as run, PostgresServer(run, settings=NO_DISK) as server:
-        yield Databases(server)
+        yield Databases(server.admin_url, server.home / "bin" / "pg_dump")
