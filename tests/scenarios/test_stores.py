@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.process import HOARDER, NOTES
-from tests.campaigns.kill.stores import BooksStore, Databases
+from tests.campaigns.kill.stores import Books, BooksStore, Databases
 from tests.integration.cli_daemon import call
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Process, fail_at, told_differently
 from tradekeel.bootstrap.place import Place
+from tradekeel.errors import ExitCode
 from tradekeel.storage import tables
+from tradekeel.storage.sqlite import InMemory
 from tradekeel.storage.store import Store
 
 TICKS = 300
@@ -124,7 +127,7 @@ READING = [
     *(
         (kind, *more)
         for kind in ("trades", "orders", "fills", "signals", "events", "snapshots", "executions", "parameters")
-        for more in ((), ("--all-runs", "-n", "0"), ("-n", "3"))
+        for more in ((), ("--all-runs", "-n", "0"))
     ),
     ("trades", "--status", "closed", "--account", "b", "--strategy", "floor"),
     ("trades", "--since", "2024-01-03T13:00:30Z", "--until", "2024-01-03T13:01:30Z", "-n", "0"),
@@ -204,3 +207,32 @@ def held(home: Home) -> list[dict[str, Any]]:
     """Every open trade with every field, and the orders and fills that made it."""
     ours = home.ours("a")
     return [row for row in ours.trades if row["status"] in ("OPEN", "CLOSING")]
+
+
+def test_books_in_memory_are_gone_and_the_venue_still_knows_what_is_held(tmp_path: Path) -> None:
+    """It takes over what it finds there, and sends nothing until a person has looked."""
+    home = Home(tmp_path, HOARDING.replace("[storage]\n", "[storage]\nenabled = false\n"))
+    in_memory = Place(home.state, home.config, storage={"enabled": False}).where
+    assert isinstance(in_memory, InMemory)
+    home.at = Books(in_memory.path)
+    notes = {NOTES: str(home.config)}
+    with home.start(notes) as daemon:
+        until_full(daemon, home)
+        daemon.kill()
+    before = held(home)
+    with home.start(notes) as daemon:
+        daemon.until(lambda: f"{TRADES} open trades have no stop at the venue" in daemon.log, "it does not find them")
+        assert "nothing of them is left" in daemon.log
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == ExitCode.BOOKS_DO_NOT_MATCH, daemon.log
+    after = held(home)
+    assert home.execution("a")["latch"] == "halted"
+    same = ("symbol", "side", "entered_quantity", "entry_value", "entry_price", "entry_fee", "entry_time_ns")
+    assert [[row[name] for name in same] for row in sorted(after, key=_by_order)] == [
+        [row[name] for name in same] for row in sorted(before, key=_by_order)
+    ]
+    shutil.rmtree(in_memory.path.parent)
+
+
+def _by_order(row: dict[str, Any]) -> str:
+    return str(row["entry_order_id"])

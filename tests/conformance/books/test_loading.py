@@ -6,14 +6,16 @@ import pytest
 from msgspec import structs
 
 from tests.unit.storage.looking import tamper
-from tests.unit.storage.samples import RUN, STRATEGY, Desk, group
+from tests.unit.storage.samples import RUN, START_NS, STRATEGY, Desk, group
 from tests.unit.storage.samples import checkpoint as state_of
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.recovery import AccountState, encode_account_state, fold
+from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.queries import Filter, Reader
 from tradekeel.storage.store import Store
 
 ACCOUNT = "paper-1"
@@ -158,3 +160,29 @@ def test_a_closed_execution_hands_its_books_to_the_next(books: AccountBooks, sto
 def test_an_account_that_never_traded_begins_with_its_first_execution(books: AccountBooks) -> None:
     loaded = books.load(ACCOUNT)
     assert (loaded.execution, loaded.next_number, loaded.previous) == (None, 1, None)
+
+
+MANY = 1_000
+
+
+@pytest.mark.parametrize("cut_at", [0, 600, MANY], ids=["from the first record", "from an old cut", "from a new cut"])
+async def test_a_thousand_open_trades_are_recovered_field_by_field(at: Backend, cut_at: int) -> None:
+    desk = Desk()
+    with Store.open(at, now_ns=START_NS) as store:
+        store.commit([desk.opening()])
+        for last in range(50, MANY + 1, 50):
+            decided = [structs.replace(desk.decision(), checkpoints=()) for _ in range(50)]
+            store.commit([*decided, *(desk.filled(number) for number in range(last - 49, last + 1))])
+            if last == cut_at:
+                save(store, cut(desk.book))
+    with Store.open(at, now_ns=START_NS) as store:
+        loaded = AccountBooks(store, {ACCOUNT: (STRATEGY,)}).load(ACCOUNT)
+    assert (loaded.cut is not None) is bool(cut_at)
+    recovered = fold(loaded.book or Book(), loaded.journal).book.trades
+    async with Reader(at) as reader:
+        listed = await reader.trades(Filter(status="OPEN", limit=None))
+    assert len(recovered) == len(listed) == MANY
+    for trade in listed:
+        known = desk.book.trades[trade.trade_id]
+        for name in Trade.__struct_fields__:
+            assert getattr(recovered[trade.trade_id], name) == getattr(trade, name) == getattr(known, name), name

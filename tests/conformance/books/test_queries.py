@@ -127,3 +127,18 @@ async def test_a_reader_answers_only_while_it_is_open(books, at):
     reader = Reader(at)
     with pytest.raises(StoreUnavailable, match="not open"):
         await reader.orders()
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("trades", "UPDATE trades SET tags = '{\"a\": 1}'"),
+        ("trades", "UPDATE trades SET exit_order_ids = '[7]'"),
+        ("strategies", "UPDATE strategies SET instruments = '7'"),
+    ],
+)
+async def test_a_row_that_nobody_of_ours_has_written_is_damage(books, at, kind, damage):
+    tamper(at, damage)
+    async with Reader(at) as reader:
+        with pytest.raises(StoreCorrupt, match="damaged"):
+            await getattr(reader, kind)()
