@@ -19,6 +19,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
+from tradekeel.bootstrap.books import ledgers_of
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.summary import BY_THE_BOOKS, balance_of, latched_by, newest_executions, opening_record
 from tradekeel.config.source import read_table
@@ -31,7 +32,7 @@ from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import refuse_no_data
-from tradekeel.storage.backend import Connection
+from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -96,7 +97,7 @@ def audit(place: Place, progress: Progress) -> Audit:
     with one_moment(books, "comparing it") as db:  # and before the ledgers': these can only have come further
         runs = newest_executions(db, books)
         for number, run in enumerate(runs, start=1):
-            compared = _compared(db, run, _ledger_of(place, run.account))
+            compared = _compared(db, run, _ledger_of(place, books, run.account))
             if isinstance(compared, str):
                 left_out.append(compared)
             else:
@@ -155,7 +156,7 @@ def _earlier_on_the_ledger(db: Connection, newest: ExecutionRow) -> list[Executi
     return list(reversed(list(runs)))
 
 
-def _ledger_of(place: Place, account: str) -> Path:
+def _ledger_of(place: Place, books: Backend, account: str) -> Path:
     """The configuration may call the account otherwise at the venue; without one the names are the same."""
     at_venue = account
     if place.config is not None:
@@ -164,7 +165,7 @@ def _ledger_of(place: Place, account: str) -> Path:
         except (ConfigError, KeyError, TypeError):
             written = None  # a configuration that is broken now says nothing about the books
         at_venue = written if isinstance(written, str) else account
-    return place.statedir.paper_ledger(at_venue)
+    return ledgers_of(books, place.statedir).paper_ledger(at_venue)
 
 
 def _compare(db: Connection, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:

@@ -57,6 +57,13 @@ def _on_a_server(storage: StorageConfig, daemon: str) -> Backend:
     return Postgres(storage.url, limits, password=password, daemon=daemon)
 
 
+def ledgers_of(books: Backend, statedir: StateDir) -> StateDir:
+    """Where the paper venue's ledgers are. With books in memory they are there, too: a venue that remembered what the books have
+    forgotten would halt the account.
+    """
+    return StateDir(books.path.parent) if isinstance(books, InMemory) else statedir
+
+
 def in_memory(statedir: StateDir) -> InMemory:
     """Books that are lost with the process: one place for each state directory and user."""
     name = hashlib.blake2b(os.fsencode(statedir.path), digest_size=8).hexdigest()

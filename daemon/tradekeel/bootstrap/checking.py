@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tradekeel.bootstrap.books import books_of
+from tradekeel.bootstrap.books import books_of, ledgers_of
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
@@ -66,11 +66,19 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     if isinstance(books, Backend):
         known = {a.config.name: feeds[a.config.feed].fingerprint for a in plan.accounts}
         fingerprints = {name: data for name, data in known.items() if data is not None}
-        found = outlook(plan.accounts, statedir, books, fingerprints)
+        ledgers = ledgers_of(books, statedir)
+        found = _outlook(plan, ledgers, books, fingerprints)
         for account in plan.accounts:
-            findings.extend(_account(plan, account, statedir, found))
+            findings.extend(_account(plan, account, ledgers, found))
         findings.extend(_refused(name, text) for name, text in found.problems if name not in known)
     return findings
+
+
+def _outlook(plan: Plan, ledgers: StateDir, books: Backend, fingerprints: Mapping[str, str]) -> Outlook:
+    try:
+        return outlook(plan.accounts, ledgers, books, fingerprints)
+    except StoreError:
+        return Outlook((), frozenset(), frozenset())  # what is wrong with the books is a finding already
 
 
 def exit_code(findings: list[Finding]) -> ExitCode:

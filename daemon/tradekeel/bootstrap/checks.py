@@ -10,9 +10,11 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.plan import AccountPlan
 from tradekeel.domain.records import STARTED_FRESH
-from tradekeel.errors import ConfigError
+from tradekeel.errors import ConfigError, StoreAway, StoreDenied, StoreError, StoreUnavailable
 from tradekeel.statedir import StateDir
+from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend
+from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.whose import not_elsewhere, ours
 from tradekeel.venues.paper import read_opened
 
@@ -41,6 +43,7 @@ def outlook(
     """What would refuse a start of these accounts, and who would begin anew. Looks, and changes nothing.
 
     ``fingerprints`` say by account what data its feed has, "" of a live one. Of an account that is not in there nobody knows.
+    ``statedir`` holds the paper ledgers. Raises StoreAway where the books are on a server that does not answer.
     """
     names = [account.config.name for account in accounts]
     anew = frozenset(names if fresh else _changed_and_untouched(books, fingerprints))
@@ -141,9 +144,12 @@ def _held(books: Backend) -> list[tuple[str, int, int]]:
 
 
 def accounts_in(books: Backend) -> list[str]:
-    """Every account that has traded; none if the books cannot be read."""
+    """Every account that has traded; none if the books cannot be read, or their server is away."""
     which = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
-    return [account for (account,) in _asked(books, f"SELECT DISTINCT account FROM executions{which}")]  # noqa: S608
+    try:
+        return [account for (account,) in _asked(books, f"SELECT DISTINCT account FROM executions{which}")]  # noqa: S608
+    except StoreError:
+        return []
 
 
 def latched_accounts(books: Backend) -> list[str]:
@@ -176,11 +182,21 @@ def _unfinished(books: Backend) -> list[tuple[str, str, str]]:
 
 
 def _asked(books: Backend, question: str, *values: str) -> list[Any]:
-    """The rows, or none if the books cannot be read: the recorder opens them next, and says what is wrong with them."""
+    """The rows, or none if the books cannot be read: the recorder opens them next, and says what is wrong with them.
+
+    A server that is there in a moment would say something else, so where it does not answer that is a StoreAway.
+    """
     if not books.exists():
         return []
     try:
         with closing(books.look()) as db:
+            if not isinstance(books, Sqlite) and schema.version_of(db.execute, books) != schema.HEAD:
+                return []  # none there yet, or of another version: the start brings it up to date, or refuses it
             return db.execute(question, values).fetchall()
-    except books.errors:
-        return []
+    except books.errors as error:
+        if isinstance(books, Sqlite):
+            return []
+        said = books.in_our_words(error, "looking at the accounts")
+        if isinstance(said, StoreUnavailable) and not isinstance(said, StoreDenied):
+            raise StoreAway(str(said)) from error
+        raise said from error

@@ -15,9 +15,10 @@ from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.ending import category_of_escaped, is_a_persons_to_mend, is_of_the_world
 from tradekeel.bootstrap.onlooker import Onlooker
 from tradekeel.bootstrap.plan import Plan
+from tradekeel.bootstrap.preparing import StopAsked
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.bootstrap.summary import FeedSummary
-from tradekeel.bootstrap.wiring import Builder, StopAsked
+from tradekeel.bootstrap.wiring import Builder
 from tradekeel.errors import FAULT_TABLE, ErrorAction, ErrorCategory, named
 from tradekeel.runtime import collector, faults
 from tradekeel.runtime.clock import Clock
@@ -30,12 +31,14 @@ from tradekeel.runtime.reference import ActorRef
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
+from tradekeel.storage.backend import Backend
 
 TELL_AGAIN_S = 0.005
 SHOW_EVERY_S = 0.25
 SHOW_TIMEOUT_S = 5.0
 START_EXTEND_S, START_EXTEND_EVERY_S = 30.0, 10.0
 """How much time the service manager is asked for while the daemon starts, and how often: two of them may be lost."""
+START_TOLD_EVERY_S = 1.0
 EFFORT_EVERY_S = 10.0
 
 Applied = Callable[[Plan], object]
@@ -54,6 +57,8 @@ class Starts(Protocol):
     @property
     def statedir(self) -> StateDir: ...
 
+    def tell_starting(self) -> None: ...
+
 
 class Ran(Struct, frozen=True):
     """What a daemon was doing when it ended."""
@@ -61,6 +66,7 @@ class Ran(Struct, frozen=True):
     feeds: tuple[FeedSummary, ...] = ()
     recovered: bool = False  # whether at least one account had been reconciled
     over: bool = False  # whether all executions were closed: then the next start begins anew
+    books: Backend | None = None  # where they were
 
 
 def run_to_the_end(
@@ -119,15 +125,17 @@ async def _main(
         except StopAsked:
             return Ran()
         finally:
+            builder.close_books()
+            builder.tell_what_waits()
             for worker in builder.workers:
                 worker.abandon()  # where the tree failed, one of them may hang: the process must end all the same
             notify.close()
-    return _what_was(builder.control)
+    return _what_was(builder.control, builder.books)
 
 
-def _what_was(control: Control | None) -> Ran:
+def _what_was(control: Control | None, books: Backend) -> Ran:
     if control is None:
-        return Ran()
+        return Ran(books=books)
     feeds = tuple(
         FeedSummary(
             account=account,
@@ -139,18 +147,25 @@ def _what_was(control: Control | None) -> Ran:
         for account, pace in control.pace.items()
         if pace.progress is not None
     )
-    return Ran(feeds, recovered=bool(control.pace), over=control.is_over)
+    return Ran(feeds, recovered=bool(control.pace), over=control.is_over, books=books)
 
 
 async def keep_starting(notify: Notifier, clock: Clock, builder: Starts) -> None:
     """Ask the service manager for more time, over and over, until the daemon is ready or stops."""
+    extend_s, told = clock.monotonic(), ""
     while builder.control is None or builder.control.is_starting:
-        notify.extend_timeout(START_EXTEND_S)
-        if builder.control is None:  # which will speak for itself
-            builder.statedir.still_starting()
-        if builder.effort.doing:
-            notify.status(builder.effort.doing)
-        await clock.sleep(START_EXTEND_EVERY_S)
+        if clock.monotonic() >= extend_s:
+            extend_s, told = extend_s + START_EXTEND_EVERY_S, ""
+            notify.extend_timeout(START_EXTEND_S)
+            if builder.control is None:  # which will speak for itself
+                builder.statedir.still_starting()
+        doing = builder.effort.doing
+        if doing and doing != told:
+            notify.status(doing)
+        told = doing
+        if doing and builder.control is None:
+            builder.tell_starting()
+        await clock.sleep(START_TOLD_EVERY_S)
 
 
 async def watch_effort(clock: Clock, effort: Effort, end: Callable[[str], object] = end_process) -> None:

@@ -27,6 +27,7 @@ from tradekeel.errors import (
     InputError,
     LeaseLost,
     OurError,
+    StoreAway,
     StoreCorrupt,
     StoreTooNew,
     StoreUnavailable,
@@ -62,7 +63,7 @@ _THE_WORLDS: _Codes = (
     (StoreTooNew, ExitCode.BAD_USAGE),  # nor here; installing the right version does
     (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
     (AlreadyRunning, ExitCode.ALREADY_RUNNING),  # on a server that keeps the books of several
-    (LeaseLost, ExitCode.DEFECT),  # crash: started again, it stands by, or says who has taken over
+    (LeaseLost, ExitCode.DEFECT),  # crash: the next start is refused and names who trades now, or stands by
     (StoreUnavailable, ExitCode.DEFECT),  # crash: what is on the disk is whole, and the service manager starts again
 )
 """What a person can mend, wherever it comes from."""
@@ -72,6 +73,7 @@ _OUTSIDE_THE_TREE: _Codes = (
     (InputError, ExitCode.BAD_USAGE),
     (NotRunning, ExitCode.BAD_USAGE),
     (NoAnswer, ExitCode.DEFECT),
+    (StoreAway, ExitCode.DEFECT),
     (VenueUnreachable, ExitCode.VENUE_UNREACHABLE),
 )
 """What a person can mend before the actors run, or in a command; out of an actor it is a bug."""

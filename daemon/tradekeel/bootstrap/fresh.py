@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,22 @@ from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
 
 
-def forget_paper(
-    accounts: Sequence[AccountPlan], statedir: StateDir, books: Backend, open_books: Callable[[], Books]
-) -> None:
-    """`--fresh`: close unfinished paper executions, and let the paper venues begin anew."""
-    if books.exists():
-        opened = open_books()
-        try:
-            close_executions(opened, [account.config.name for account in accounts])
-        finally:
-            opened.close()
-    _remove_ledgers(accounts, statedir)
+def forget_paper(accounts: Sequence[AccountPlan], ledgers: StateDir, books: Books | None) -> None:
+    """`--fresh`: close unfinished paper executions, if there are any books, and let the paper venues begin anew."""
+    if books is not None:
+        close_executions(books, [account.config.name for account in accounts])
+    _remove_ledgers(accounts, ledgers)
 
 
-def finish_forgetting(accounts: Sequence[AccountPlan], statedir: StateDir, books: Backend) -> None:
+def finish_forgetting(accounts: Sequence[AccountPlan], ledgers: StateDir, books: Backend) -> None:
     """A process may have died between the two halves of :func:`forget_paper`: its books say that it had begun."""
     forgotten = set(begun_anew(books))
-    _remove_ledgers([account for account in accounts if account.config.name in forgotten], statedir)
+    _remove_ledgers([account for account in accounts if account.config.name in forgotten], ledgers)
 
 
-def _remove_ledgers(accounts: Sequence[AccountPlan], statedir: StateDir) -> None:
+def _remove_ledgers(accounts: Sequence[AccountPlan], ledgers: StateDir) -> None:
     for account in accounts:
-        base = statedir.paper_ledger(account.config.account_at_venue)
+        base = ledgers.paper_ledger(account.config.account_at_venue)
         for path in (base, Path(f"{base}-wal"), Path(f"{base}-shm")):
             path.unlink(missing_ok=True)
 

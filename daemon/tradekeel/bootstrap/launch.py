@@ -28,6 +28,7 @@ from tradekeel.errors import ExitCode, InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.statedir import StateDir
+from tradekeel.storage.sqlite import InMemory
 
 
 class RunOptions(Struct, frozen=True, kw_only=True):
@@ -90,7 +91,7 @@ def _run(
         if onlooker is not None:
             onlooker.close()
     code = _finish(plan, ran, clock.monotonic() - began_s, onlooker)
-    if ran.over:
+    if ran.over and not isinstance(ran.books, InMemory):
         # The very last act: a process that is killed before it is started again, and must not trade the feeds anew.
         statedir.end_run()
     return code
@@ -115,7 +116,7 @@ def _finish(plan: Plan, ran: Ran, duration_s: float, onlooker: Onlooker | None) 
         return ExitCode.DONE
     try:
         accounts = read_summaries(
-            books_of(plan.config.storage, StateDir(plan.config.state_dir), plan.config.daemon.name),
+            ran.books or books_of(plan.config.storage, StateDir(plan.config.state_dir), plan.config.daemon.name),
             [account.config.name for account in plan.accounts],
         )
     except StoreCorrupt as error:  # the process would have gone on, and the next one may not

@@ -52,12 +52,19 @@ class Opener:
         """``heed`` raises where a stop was asked for: nothing is waited for any more."""
         self.config = config
         self.books = books
+        """Where they are: in memory from the moment on at which a start went on without their server."""
+        self._why_in_memory = ""
         self._statedir = statedir
         self._clock = clock
         self._effort = effort
         self._heed = heed
         self._policy = on_store_failure(config)
         self._lease_until: Callable[[], int | None] = lambda: None
+
+    @property
+    def described(self) -> str:
+        """Where the books are, in a few words."""
+        return self.books.described + self._why_in_memory
 
     @property
     def is_on_a_server(self) -> bool:
@@ -91,11 +98,11 @@ class Opener:
         """UTC: from when on another daemon may trade the accounts. None where none waits for that."""
         return self._lease_until()
 
-    def store(self, books: Backend | None = None) -> Store:
+    def store(self) -> Store:
         """The store itself, brought up to date."""
         storage = self.config.storage
         store = Store.open(
-            books or self.books,
+            self.books,
             now_ns=self._clock.now_ns(),
             point=point,
             checkpoints_kept=storage.checkpoints_kept,
@@ -179,11 +186,13 @@ class Opener:
 
     def _without_server(self, error: StoreAway, strategies: Strategies) -> AccountBooks:
         """Every account is on paper, and may go on without its books."""
-        memory = in_memory(self._statedir)
-        memory.forget()
         logger.error(
             "the books' server is away ({}): the accounts begin in memory, without what was there, and nothing of it is kept. "
             "Stop and start again when it is back",
             error,
         )
-        return AccountBooks(self.store(memory), strategies)
+        memory = in_memory(self._statedir)
+        memory.forget()
+        self._why_in_memory = f", because {self.books.described} was away at the start"
+        self.books = memory
+        return AccountBooks(self.store(), strategies)

@@ -51,6 +51,7 @@ def read_status(place: Place) -> Status:
         "pid": pid or None,
         "ready": heard and bool(said.get("ready")),
         "stopping": heard and bool(said.get("stopping")),
+        "doing": said.get("doing", "") if heard else "",  # what a start waits for
         "healthy": heard and not stale and bool(said.get("healthy")),
         "stale": stale,
         "status_age_s": None if age_s is None else round(age_s, 1),

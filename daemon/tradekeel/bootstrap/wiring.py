@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from loguru import logger
 from msgspec import Struct
 
 from tradekeel import __version__, logs
@@ -20,29 +19,22 @@ from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
-from tradekeel.bootstrap.books import books_of
-from tradekeel.bootstrap.checks import (
-    other_balance,
-    outlook,
-)
 from tradekeel.bootstrap.desk import Desk
-from tradekeel.bootstrap.effort import Effort
-from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
-from tradekeel.bootstrap.opening import Opener, on_store_failure
+from tradekeel.bootstrap.opening import on_store_failure
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments, strategy_row
+from tradekeel.bootstrap.preparing import Preparing
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.telling import say
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
-from tradekeel.domain.records import ExecutionRow, Mode, StrategyStatus
+from tradekeel.domain.records import Mode, StrategyStatus
 from tradekeel.domain.risk import RiskGate
 from tradekeel.errors import DataError
-from tradekeel.feeds import FEEDS, FeedContext, FileHashes
 from tradekeel.ports import Feed as Source
 from tradekeel.ports import FeedInfo
 from tradekeel.runtime.childspec import ChildSpec
-from tradekeel.runtime.clock import Clock, new_id
+from tradekeel.runtime.clock import new_id
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.loop import BlockingWorker, end_process
 from tradekeel.runtime.notify import Notifier
@@ -50,9 +42,7 @@ from tradekeel.runtime.restart import Intensity, RestartType, Strategy
 from tradekeel.runtime.supervisor import Supervisor
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
-from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.sqlite import InMemory
-from tradekeel.storage.standin import SpoolingBooks
 from tradekeel.strategies.core import StrategistCore, StrategySettings
 from tradekeel.strategies.saving import decode_execution_state
 from tradekeel.venues.paper import PaperVenue
@@ -75,11 +65,7 @@ class Names(Struct, frozen=True):
         return f"{self.account}/{part}"
 
 
-class StopAsked(Exception):
-    """Somebody asked for a stop while the start was still looking at things: it goes no further."""
-
-
-class Builder:
+class Builder(Preparing):
     """Builds one house: first :meth:`prepare`, which takes its time, then :meth:`build`, after which each actor opens its own."""
 
     def __init__(
@@ -95,75 +81,14 @@ class Builder:
         on_stop_command: Callable[[], object] = lambda: None,
         alive_every_s: float | None = None,
     ) -> None:
-        self.plan = plan
-        self.statedir = statedir
-        self.system = system
+        super().__init__(plan, statedir, system, fresh=fresh, stop_asked=stop_asked)
         self.notify = notify
         self.reload = reload
         self.alive_every_s = alive_every_s
-        self.effort = Effort(system.clock)
-        self._books = books_of(plan.config.storage, statedir, plan.config.daemon.name)
-        self._opener = Opener(plan.config, self._books, statedir, system.clock, self.effort, self._heed_stop)
-        self._fresh = fresh
-        self._stop_asked = stop_asked
         self._on_stop_command = on_stop_command
-        self._hashes = FileHashes(self._reading)
-        self._infos: dict[str, FeedInfo] = {}
-        self._before_run: dict[str, int] = {}
         self._chronicles: dict[str, Chronicle] = {}
-        self._workers: dict[str, BlockingWorker] = {}
-        self._data = self._worker("data")
         self.reader = self._worker("configuration")  # has a thread once there is a reload
         self.control: Control | None = None  # the one that lives, or lived last
-
-    # --- before anything is started ---------------------------------------------------------------------------------------
-
-    async def prepare(self) -> None:
-        """Look at everything that can refuse the start, in a thread: large files and old books take their time.
-
-        Raises what the start is refused with, or :class:`StopAsked`.
-        """
-        await self._data.call(self._prepare)
-
-    def _prepare(self) -> None:
-        accounts = self.plan.accounts
-        if isinstance(self._books, InMemory):
-            self._books.forget()
-            logger.warning("the books are in memory: whatever ends this process, nothing of them is left")
-        with self.effort.under_way():
-            fingerprints = {account.config.name: self._info(account).fingerprint for account in accounts}
-            # All that refuses a start comes before anything that cannot be taken back.
-            found = outlook(accounts, self.statedir, self._books, fingerprints, fresh=self._fresh)
-            found.refuse(str(self.plan.config.source))
-            finish_forgetting(accounts, self.statedir, self._books)
-            self._begin_anew([account for account in accounts if account.config.name in found.anew])
-        for account in accounts:
-            warning = other_balance(account, self.statedir)
-            if warning is not None:
-                logger.bind(account=account.config.name).warning("{}", warning)
-
-    def _begin_anew(self, accounts: Sequence[AccountPlan]) -> None:
-        """All that `--fresh` is for; or those that never traded: a first start with a mistake in the feed must not hold up the
-        one without.
-        """
-        if not self._fresh:
-            for account in accounts:
-                name = account.config.name
-                logger.bind(account=name).info(
-                    "{}: its data has changed, and it has not traded yet: it begins anew", name
-                )
-        if accounts:
-            forget_paper(accounts, self.statedir, self._books, lambda: self._opener.open({}))
-
-    def _reading(self, path: str, done: int, size: int) -> None:
-        """A piece of a feed's data has been read, to tell whether it is the data that was there before."""
-        point("start.reading")
-        self._heed_stop()
-        self.effort.moved(f"reading {path}, to see that it is unchanged: {done / 1e9:.1f} of {size / 1e9:.1f} GB")
-
-    def _heed_stop(self) -> None:
-        if self._stop_asked():
-            raise StopAsked
 
     # --- the tree ---------------------------------------------------------------------------------------------------------
 
@@ -185,42 +110,9 @@ class Builder:
 
     def _recorder(self) -> Recorder:
         worker = self._worker("recorder")
-        strategies = {a.config.name: tuple(s.config.name for s in a.strategies) for a in self.plan.accounts}
-
-        def open_books() -> AccountBooks | SpoolingBooks | None:
-            with self.effort.under_way():
-                point("start.opening")
-                try:
-                    books = self._opener.open(strategies)
-                except StopAsked:
-                    return None
-                self._begin_run(books.executions(), frozenset(strategies))
-            return books
-
         return Recorder(
-            open_books, worker, self.plan.config.storage.commit_rows_max, control=self.system.ref("control")
+            self.open_books, worker, self.plan.config.storage.commit_rows_max, control=self.system.ref("control")
         )
-
-    def _begin_run(self, executions: Sequence[ExecutionRow], accounts: Collection[str]) -> None:
-        """A run begins, or goes on, now that nothing refuses it any more, and before any account does anything."""
-        real = [row for row in executions if row.mode.is_a_daemons]
-        newest: dict[str, int] = {}
-        for row in real:
-            newest[row.account] = max(row.number, newest.get(row.account, 0))
-        if any(row.status == "running" and row.account in accounts for row in real):
-            newest = {}  # the mark is gone (books that were moved, say), and the run is not over: what has ended, ended in it
-        self._before_run = self.statedir.begin_run(newest)
-
-    def _worker(self, name: str) -> BlockingWorker:
-        """The one thread of this name, however often its actor is started again: each has let go of it before the next begins."""
-        if name not in self._workers:
-            self._workers[name] = BlockingWorker(name)
-        return self._workers[name]
-
-    @property
-    def workers(self) -> Sequence[BlockingWorker]:
-        """All threads that work for actors."""
-        return tuple(self._workers.values())
 
     def control_settings(self) -> ControlSettings:
         """What the plan in force says about control."""
@@ -232,8 +124,8 @@ class Builder:
             stop_timeout_s=daemon.stop_timeout_s,
             watchdog_every_s=daemon.stall_limit_s / 2,
             alive_every_s=self.alive_every_s,
-            books=self._books.described,
-            books_last=not isinstance(self._books, InMemory),
+            books=self._opener.described,
+            books_last=not isinstance(self.books, InMemory),
             on_store_failure=on_store_failure(self.plan.config),
         )
 
@@ -330,7 +222,7 @@ class Builder:
 
     def _make_venue(self, account: AccountPlan, worker: BlockingWorker | _NoWorker) -> PaperVenue:
         return PaperVenue(
-            self.statedir.paper_ledger(account.config.account_at_venue),
+            self.ledgers.paper_ledger(account.config.account_at_venue),
             account.paper,
             self.plan.instruments,  # an exchange knows more than we trade, and may hold what we no longer do
             account.settings,
@@ -436,25 +328,6 @@ class Builder:
             strategists=strategists,
             control=self.system.ref("control"),
         )
-
-    def _source(self, account: AccountPlan) -> Source:
-        feed = self.plan.config.feeds[account.config.feed]
-        timeframes: dict[str, tuple[str, ...]] = {}
-        for strategy in account.strategies:
-            for symbol in strategy.config.instruments:
-                timeframes[symbol] = tuple(dict.fromkeys((*timeframes.get(symbol, ()), *strategy.timeframes)))
-        clock: Clock = self.system.clock
-        context = FeedContext(
-            feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes, self._hashes
-        )
-        return FEEDS[feed.kind].build(feed.settings, context)
-
-    def _info(self, account: AccountPlan) -> FeedInfo:
-        """What the account's feed is like, as it was when the process looked at it: nothing of that can change while it runs."""
-        name = account.config.name
-        if name not in self._infos:
-            self._infos[name] = self._source(account).info
-        return self._infos[name]
 
     async def _source_in_time(self, account: AccountPlan) -> Source:
         """The source for a feed that starts, made in a thread: files that have changed are read again.

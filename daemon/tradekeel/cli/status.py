@@ -26,6 +26,8 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
         return _code(said)
     out = console()
     out.print(headline(said))
+    if said["doing"]:
+        out.print(Text(said["doing"], style="yellow"))
     if said["problem"]:
         out.print(Text(said["problem"], style="red"))
     for words in store_lines(said["store"]):

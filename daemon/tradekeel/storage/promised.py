@@ -16,8 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.records import Checkpoint, Group, Record, Row
-from tradekeel.storage.batch import Batch
+from tradekeel.errors import Defect, GroupRefused
+from tradekeel.storage.batch import Batch, Written
 from tradekeel.storage.rows import mappings
+
+KEEP_IT = "Nothing was changed: keep what waits as it is, and please report this."
+"""What a person does where a promise was not kept."""
 
 INTEGER_MAX = 2**63 - 1
 """What the columns for whole numbers hold, and its negative less one."""
@@ -93,6 +97,22 @@ def _decode_group(encoded: bytes | msgspec.Raw) -> Group:
     kept = _GROUP.decode(encoded)
     rows = tuple(_ROWS[name].decode(row) for name, row in kept.rows)
     return Group(execution=kept.execution, records=kept.records, rows=rows, checkpoints=kept.checkpoints)
+
+
+def as_answered(batch: NumberedBatch, results: Sequence[Written | GroupRefused]) -> None:
+    """A Defect unless every group gets the place that it was promised."""
+    for kept, result in zip(batch.groups, results, strict=True):
+        execution = kept.group.execution
+        if isinstance(result, GroupRefused):
+            raise Defect(
+                f"the server refuses a group of batch {batch.number} (execution {execution}) that was acknowledged with the "
+                f"journal numbers {kept.first} to {kept.last}: {result}. {KEEP_IT}"
+            ) from result
+        if result != (kept.first, kept.last):
+            raise Defect(
+                f"the server gives a group of batch {batch.number} (execution {execution}) the journal numbers {result.first} to "
+                f"{result.last}, and it was acknowledged with {kept.first} to {kept.last}. {KEEP_IT}"
+            )
 
 
 def _look_at_values(group: Group) -> None:

@@ -36,6 +36,7 @@ from tradekeel.errors import (
     AlreadyRunning,
     Defect,
     GroupRefused,
+    LeaseLost,
     StoreAway,
     StoreCorrupt,
     StoreUnavailable,
@@ -45,7 +46,7 @@ from tradekeel.errors import (
 )
 from tradekeel.storage.batch import SENDER_ERRORS, Written
 from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
-from tradekeel.storage.promised import NumberedBatch, Promised, promise
+from tradekeel.storage.promised import KEEP_IT, NumberedBatch, Promised, as_answered, promise
 from tradekeel.storage.remote import Load, RemoteStore, StoreMode, StoreState, WaitingBatches
 from tradekeel.storage.store import CommitResult
 
@@ -63,8 +64,6 @@ PIECE_BATCHES_MIN = 2
 
 LEASE_MARGIN_NS = 5_000_000_000
 """So long before a lease ends nothing is kept here any more."""
-
-KEEP_IT = "Nothing was changed: keep what waits as it is, and please report this."
 
 Point = Callable[[str], None]
 T = TypeVar("T")
@@ -172,8 +171,13 @@ class SpoolingBooks:
         return loaded
 
     def executions(self) -> Sequence[ExecutionRow]:
-        """All executions, oldest first, as the server has them. StoreUnavailable where it is away."""
-        return self._remote.executions()
+        """All executions, oldest first, with all that waits brought to the server before. StoreAway where it is away."""
+        self.settle()
+        try:
+            return self._remote.executions()
+        except StoreUnavailable as error:
+            self._fell(error)
+            raise self._away() from error
 
     def close(self) -> None:
         """Let go of everything. What waits on a disk stays; what waits in memory is brought to the server, if that is there."""
@@ -345,6 +349,8 @@ class SpoolingBooks:
             return False
         except AlreadyRunning as error:  # it answers, and lets somebody else write
             self._fell(error)
+            if self._number is not None:
+                raise LeaseLost(f"another daemon has taken over: {text_of(error)}") from error
             raise
         return True
 
@@ -419,7 +425,7 @@ class SpoolingBooks:
 
     def _bring(self, batch: NumberedBatch) -> None:
         groups = [kept.group for kept in batch.groups]
-        approve = partial(_as_answered, batch)
+        approve = partial(as_answered, batch)
         approve(self._ask(partial(self._remote.commit_numbered, batch.number, groups, approve)))
         self._point("standin.brought")
         for kept in batch.groups:
@@ -480,19 +486,3 @@ class SpoolingBooks:
 def _begins(group: Group) -> bool:
     """Whether nothing of its execution can have been before it."""
     return bool(group.records) and isinstance(group.records[0], ExecutionStarted)
-
-
-def _as_answered(batch: NumberedBatch, results: Sequence[CommitResult]) -> None:
-    """A Defect unless every group gets the place that it was promised."""
-    for kept, result in zip(batch.groups, results, strict=True):
-        execution = kept.group.execution
-        if isinstance(result, GroupRefused):
-            raise Defect(
-                f"the server refuses a group of batch {batch.number} (execution {execution}) that was acknowledged with the "
-                f"journal numbers {kept.first} to {kept.last}: {result}. {KEEP_IT}"
-            ) from result
-        if result != (kept.first, kept.last):
-            raise Defect(
-                f"the server gives a group of batch {batch.number} (execution {execution}) the journal numbers {result.first} to "
-                f"{result.last}, and it was acknowledged with {kept.first} to {kept.last}. {KEEP_IT}"
-            )

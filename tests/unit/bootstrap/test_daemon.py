@@ -37,6 +37,10 @@ class Starting(Struct):
     effort: Effort
     statedir: StateDir
     control: Control | None = None
+    told: int = 0
+
+    def tell_starting(self) -> None:
+        self.told += 1
 
 
 @pytest.fixture

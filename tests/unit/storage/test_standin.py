@@ -14,7 +14,7 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.servers import SECOND, Clock, Server
 from tradekeel.domain import records as r
 from tradekeel.domain.records import Group
-from tradekeel.errors import AlreadyRunning, Defect, GroupRefused, StoreAway, StoreCorrupt, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, Defect, GroupRefused, LeaseLost, StoreAway, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.breaker import BreakerStatus
 from tradekeel.storage.memoryspool import MemorySpool
 from tradekeel.storage.remote import StoreMode, StoreState
@@ -556,9 +556,9 @@ def test_a_writer_that_finds_another_ones_lease_when_the_server_is_back_ends(des
     desk.decide(2)
     desk.server.up = True
     desk.server.leased_to = "the other one"
-    with pytest.raises(AlreadyRunning):
+    with pytest.raises(LeaseLost, match=r"taken over: .* the other one"):
         desk.commit(desk.desk.decision())
-    with pytest.raises(StoreUnavailable, match="failed before: AlreadyRunning"):
+    with pytest.raises(StoreUnavailable, match="failed before: LeaseLost"):
         desk.commit(s.group(s.noted()))
     assert desk.open().state.batches == 3
 

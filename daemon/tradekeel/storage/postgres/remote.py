@@ -153,7 +153,9 @@ class PostgresBooks:
             store.close()
 
     def close(self) -> None:
-        """Give the leases back, if the server hears of it, and let go of the connection."""
+        """Give the leases back, if the server hears of it, and let go of the connection, also of one not taken yet."""
+        if self._met is not None and self._store is None:
+            self.reconnect()
         if self._store is not None and self._store.failed is None:
             with suppress(StoreUnavailable):
                 self._store.within(lambda db: release(db, self._writer, self._lease))
