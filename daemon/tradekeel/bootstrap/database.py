@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tradekeel.bootstrap.alone import alone_at, make_whole_again, when
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
+from tradekeel.runtime.faults import point
 from tradekeel.storage import migrating
+from tradekeel.storage.backend import Restoring
 from tradekeel.storage.files import Progress
 from tradekeel.storage.store import Store
+
+Steps = Callable[[str, int, int], None]
+"""Called with the name of a step, what is done of it, and what there is in all."""
 
 
 def upgrade(place: Place) -> list[dict[str, Any]]:
@@ -22,6 +29,7 @@ def upgrade(place: Place) -> list[dict[str, Any]]:
     statedir = place.statedir
     statedir.lock()
     try:
+        make_whole_again(statedir)
         with Store.open(place.where, now_ns=SystemClock().now_ns()) as store:
             return [plain_row(migration) for migration in store.migrations]
     finally:
@@ -47,3 +55,20 @@ def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:
         raise InputError(f"{there} is no folder in which this user (uid {os.geteuid()}) may make {copy}")
     books.copy(copy, progress)
     return {"books": str(books), "copy": str(copy.absolute()), "bytes": copy.stat().st_size}
+
+
+def restore(place: Place, copy: Path, environ: Mapping[str, str], progress: Steps) -> dict[str, Any]:
+    """Put a copy in the place of the books, which are put aside. Raises InputError, AlreadyRunning, StoreError."""
+    now_ns = SystemClock().now_ns()
+    with alone_at(place, environ) as statedir:
+        books = place.where
+        doing = Restoring(now_ns, statedir.restoring, statedir.backups / f"replaced-{when(now_ns)}", progress, point)
+        restored = books.restore(copy, doing)
+    return {
+        "books": str(books),
+        "copy": str(copy.absolute()),
+        "schema": restored.version,
+        "executions": restored.executions,
+        "records": restored.records,
+        "replaced": restored.replaced,
+    }

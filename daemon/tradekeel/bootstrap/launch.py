@@ -17,6 +17,7 @@ from loguru import logger
 from msgspec import Struct
 
 from tradekeel import logs
+from tradekeel.bootstrap.alone import make_whole_again
 from tradekeel.bootstrap.books import books_of
 from tradekeel.bootstrap.daemon import Ran, run_to_the_end
 from tradekeel.bootstrap.desk import Desk
@@ -53,7 +54,10 @@ def launch(
         statedir = StateDir(folder)
         statedir.lock()  # first of all: also the log may be the one of the daemon that holds it
         try:
+            was_torn = make_whole_again(statedir)
             with _Log(plan, options, environ, onlooker) as log:
+                if was_torn:
+                    logger.warning("a `tradekeel db restore` was killed: these are the books from before it")
                 try:
                     return _run(plan, statedir, options, signals, environ, onlooker, log)
                 except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained

@@ -55,6 +55,7 @@ _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
 _DATABASE: tuple[tuple[str, str, str], ...] = (
     ("verify", "keeping:verify", "Prove that the books agree with themselves and with the venue's."),
     ("backup", "keeping:backup", "Copy the books beside a running daemon."),
+    ("restore", "database:restore", "Put a copy in the place of the books."),
     ("stats", "database:stats", "How much there is in the books."),
     ("upgrade", "keeping:upgrade", "Bring the schema up to date, after a backup."),
     ("history", "keeping:history", "Which revisions were applied, and when."),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from tradekeel.cli.common import Json, State, Target, place, say, write_json
 from tradekeel.cli.progress import progress_bars
-from tradekeel.errors import ExitCode
+from tradekeel.errors import ExitCode, InputError
 
 
 def stats(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
@@ -22,6 +26,46 @@ def stats(target: Target = None, /, *, state: State = None, json: Json = False) 
         write_json(found)
     else:
         _show(found)
+    return ExitCode.DONE
+
+
+def restore(
+    config: Annotated[
+        str,
+        Parameter(
+            help="The configuration file, or the name of a service (/etc/tradekeel/NAME.toml). Left out with --state."
+        ),
+    ],
+    copy: Annotated[Path | None, Parameter(help="The copy to put back; it stays as it is.")] = None,
+    /,
+    *,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Put a copy in the place of the books, which are kept aside. Refused while a daemon runs.
+
+    The copy is proved first as `verify` would: a damaged one is refused with exit code 4, and nothing is changed.
+    """
+    from tradekeel.bootstrap.database import restore as put_back
+
+    if state is None and copy is None:
+        raise InputError(f"whose books, and which copy? Say tradekeel db restore CONFIG COPY, not {config} alone")
+    named, which = (None, Path(config)) if copy is None else (config, copy)
+    with progress_bars(hidden=json) as progress:
+        done = put_back(place(named, state), which, os.environ, progress)
+    if json:
+        write_json(done)
+        return ExitCode.DONE
+    say(
+        f"{done['books']} is now what {done['copy']} is: {done['records']:,} journal records of {done['executions']} "
+        "executions, and everything in it agrees"
+    )
+    if done["replaced"]:
+        say(f"what was there before is in {done['replaced']}: delete it when you no longer need it")
+    say(
+        "start the daemon: what has happened at the venue since the copy was made is fetched from the venue's own record; an "
+        "account with orders that the copy does not know is halted until you have looked at them (tradekeel release)"
+    )
     return ExitCode.DONE
 
 

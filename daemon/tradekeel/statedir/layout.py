@@ -123,6 +123,11 @@ class StateDir:
         """The folder of what was moved out of the books, unless another one was named."""
         return self.path / "archives"
 
+    @property
+    def restoring(self) -> Path:
+        """The folder of a copy on its way into the place of the books."""
+        return self.path / "restoring"
+
     def keeps(self, path: Path) -> bool:
         """Whether a file that somebody else wants to write is one that the daemon keeps here, however it is reached."""
         try:

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
+from tradekeel.errors import InputError
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as SqlConnection
     from sqlalchemy.engine import Dialect
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from tradekeel.storage.backups import Doing, Heed
     from tradekeel.storage.files import Progress
 
-RESTORE = (
-    "Stop the daemon, put a copy that you have made (`tradekeel db backup`) in its place, and run `tradekeel verify`."
-)
+RESTORE = "Stop the daemon and put a copy back that you have made (`tradekeel db backup`): `tradekeel db restore`."
 """What a person does about damage."""
 
 Values: TypeAlias = Sequence[Any]
@@ -78,6 +78,25 @@ class Engines(NamedTuple):
         await self.reading.dispose()
         if self.writing is not self.reading:
             await self.writing.dispose()
+
+
+class Restoring(NamedTuple):
+    """What whoever puts books back hands in."""
+
+    now_ns: int
+    work: Path  # a folder for what is under way, beside the books
+    aside: Path  # the folder to be made for the books that are replaced
+    progress: Callable[[str, int, int], None]
+    point: Callable[[str], object]
+
+
+class Restored(NamedTuple):
+    """Books that were put back from a copy."""
+
+    version: str  # the schema of the copy; the books have the newest
+    executions: int
+    records: int
+    replaced: str | None  # where the books are now that were there before
 
 
 class Backend(ABC):
@@ -193,6 +212,13 @@ class Backend(ABC):
 
         Raises StoreUnavailable or StoreCorrupt; a file at ``target`` is never replaced.
         """
+
+    def restore(self, copy: Path, when: Restoring) -> Restored:
+        """Put a copy in the place of the books, which are put aside; whoever calls is alone with them.
+
+        The copy is proved first: StoreCorrupt for one that is damaged, StoreTooNew; nothing was changed then.
+        """
+        raise InputError(f"{self.described}: a copy of these books is not put back by Tradekeel")
 
     @abstractmethod
     def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:

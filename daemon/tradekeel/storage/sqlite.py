@@ -12,9 +12,9 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tradekeel.errors import StoreCorrupt
+from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage import backups, files
-from tradekeel.storage.backend import Backend, Connection, Engines, Values
+from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
 from tradekeel.storage.backups import Doing, Heed
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
 
@@ -180,6 +180,11 @@ class Sqlite(Backend):
     def copy(self, target: Path, progress: Progress | None = None) -> None:
         files.back_up(self.path, target, progress)
 
+    def restore(self, copy: Path, when: Restoring) -> Restored:
+        from tradekeel.storage.restoring import put_back
+
+        return put_back(self.path, copy, when)
+
     def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
         return backups.back_up(self.path, version, now_ns, kept, doing, heed)
 
@@ -228,6 +233,9 @@ class InMemory(Sqlite):
     @property
     def described(self) -> str:
         return "memory (nothing is kept)"
+
+    def restore(self, copy: Path, when: Restoring) -> Restored:
+        raise InputError(f"{self.described}: nothing can be put back there")
 
     def forget(self) -> None:
         """Begin with nothing, in a folder that only this user can look into."""

@@ -1,0 +1,193 @@
+"""A copy put in the place of a file's books: proved first, put in place by one rename, and what was there is kept.
+
+Everything that may fail is done in a folder of its own beside the books. Then the books that are there are made one file, the
+log folded into it, and that file gets a second name, which stays with it when the proved copy takes its first. So there are the
+old books or the new ones at any moment, and the old ones are never deleted.
+
+The log of damaged books may get lost where somebody tries to fold it, and a log would be played into any file that it lies
+beside: so it is copied first, and goes before the copy comes. Whoever opens the books next puts it back if a process was
+killed in between (:func:`make_whole`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+from tradekeel.errors import InputError, StoreCorrupt, StoreError
+from tradekeel.storage import schema
+from tradekeel.storage.backend import Backend, Restored, Restoring, backend_at
+from tradekeel.storage.files import connect, connect_to_look, copy_database, in_our_words, sync
+from tradekeel.storage.store import Store
+from tradekeel.storage.verify import verify
+
+SAID_MAX = 5
+"""Findings in a damaged copy that a refusal spells out."""
+
+
+def put_back(path: Path, copy: Path, doing: Restoring) -> Restored:
+    """See the module. Raises InputError, StoreError; nothing was changed then."""
+    _refuse_nonsense(path, copy)
+    work = doing.work
+    try:
+        _finish_earlier(path, work, doing.aside)
+        _make_folder(work)
+        proved, version, restored = _prove(work / path.name, copy, doing)
+        doing.point("restore.proved")
+        if path.exists() or _log(path).exists():
+            _keep_present(path, work / "old")
+            doing.point("restore.kept")
+        _swap(path, proved)
+        doing.point("restore.swapped")
+        replaced = _finish_earlier(path, work, doing.aside)
+        sync(work.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise in_our_words(error, path, f"putting {copy} in its place") from error
+    return Restored(version, restored.executions, restored.records, None if replaced is None else str(replaced))
+
+
+def make_whole(path: Path, work: Path) -> bool:
+    """After a process that was killed in between there are the old books, or the new ones; whether that took anything.
+
+    Raises OSError.
+    """
+    log = _log(work / "old" / path.name)
+    if not log.exists() or _is_swapped(path, work):
+        return False
+    os.replace(log, _log(path))
+    sync(path.parent)
+    return True
+
+
+def _is_swapped(path: Path, work: Path) -> bool:
+    """Whether what is at the place of the books came there as a copy."""
+    kept = work / "old" / path.name
+    return path.exists() and not (kept.exists() and kept.samefile(path))
+
+
+def _refuse_nonsense(path: Path, copy: Path) -> None:
+    if not copy.is_file():
+        raise InputError(f"{copy} is no file: name a copy that `tradekeel db backup` has made")
+    if path.exists() and copy.samefile(path):
+        raise InputError(f"{copy} are the books themselves")
+
+
+# --- the copy --------------------------------------------------------------------------------------------------------
+
+
+def _prove(made: Path, copy: Path, doing: Restoring) -> tuple[Path, str, Proved]:
+    """A copy of the copy, brought up to date and proved: nobody can change it any more."""
+    try:
+        with closing(connect_to_look(copy)) as source:
+            version = schema.version_of(source.execute, backend_at(copy))
+            if version is None:
+                raise InputError(f"{copy} is an empty database: there are no books in it")
+            schema.refuse_newer(version, backend_at(copy))
+            copy_database(source, made, lambda done, total: doing.progress("copying", done, total))
+    except sqlite3.Error as error:
+        raise in_our_words(error, copy, "reading it") from error
+    proved = _proved(backend_at(made), copy, doing)
+    with closing(connect(made)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.execute("PRAGMA journal_mode = DELETE")  # one file, which one rename puts in place
+    owner = made.parent.parent.stat()
+    if os.geteuid() == 0:
+        os.chown(made, owner.st_uid, owner.st_gid)  # root puts back what a daemon of another user opens
+    sync(made)
+    return made, version, proved
+
+
+class Proved(NamedTuple):
+    """What a proof has read."""
+
+    executions: int
+    records: int
+
+
+def _proved(made: Backend, copy: Path, doing: Restoring) -> Proved:
+    try:
+        Store.open(made, now_ns=doing.now_ns).close()
+        verdict = verify(made, doing.progress)
+    except StoreError as error:
+        raise type(error)(f"{copy} is not put in place, and nothing was changed: {error}") from error
+    if not verdict.ok:
+        said = [*verdict.problems, *map(str, verdict.differences)]
+        more = len(said) - SAID_MAX + verdict.left_off
+        listed = "; ".join(said[:SAID_MAX]) + (f"; and {more} more" if more > 0 else "")
+        raise StoreCorrupt(f"{copy} is damaged, and nothing was changed: {listed}. Put another copy back.")
+    return Proved(verdict.executions, verdict.records)
+
+
+# --- the books that are there ----------------------------------------------------------------------------------------
+
+
+def _keep_present(path: Path, kept: Path) -> None:
+    """Another name for the file, so that it outlives its replacement; its log is folded into it, if that can be."""
+    _make_folder(kept)
+    if path.exists():
+        os.link(path, kept / path.name)
+    log, copied = _log(path), _log(kept / path.name)
+    if not log.exists():
+        sync(kept)
+        sync(kept.parent)
+        return
+    shutil.copy2(log, kept / "log")
+    sync(kept / "log")
+    os.replace(kept / "log", copied)
+    sync(kept)
+    sync(kept.parent)
+    if not path.exists():
+        return  # nothing to fold it into
+    try:
+        with closing(connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            db.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error:
+        return  # that damaged are they: the log goes with them
+    copied.unlink(missing_ok=True)
+
+
+def _swap(path: Path, proved: Path) -> None:
+    for name in ("-wal", "-shm"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+    sync(path.parent)
+    os.replace(proved, path)
+    sync(path.parent)
+
+
+def _finish_earlier(path: Path, work: Path, aside: Path) -> Path | None:
+    """Books that were replaced are put aside, and where; those of a process that was killed before are whole again."""
+    make_whole(path, work)
+    old = work / "old"
+    put = None
+    if _is_swapped(path, work) and old.exists() and any(old.iterdir()):
+        put = _free(aside)
+        put.parent.mkdir(mode=0o700, exist_ok=True)
+        os.rename(old, put)
+        sync(put)
+        sync(put.parent)
+    if work.exists():
+        shutil.rmtree(work)
+    return put
+
+
+def _free(name: Path) -> Path:
+    """The name, or a numbered one where that is taken."""
+    names = chain([name], (name.with_name(f"{name.name}-{number}") for number in count(2)))
+    return next(each for each in names if not each.exists())
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        owner = folder.parent.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
