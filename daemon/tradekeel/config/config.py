@@ -20,6 +20,7 @@ from tradekeel.config.model import (
     FeedConfig,
     InstrumentTable,
     LoggingConfig,
+    RedisConfig,
     StorageConfig,
     StrategyConfig,
 )
@@ -38,6 +39,7 @@ class Config(Struct, frozen=True, kw_only=True):
     daemon: DaemonConfig
     logging: LoggingConfig
     storage: StorageConfig
+    redis: RedisConfig
     feeds: Mapping[str, FeedConfig]
     accounts: Mapping[str, AccountConfig]
     strategies: Mapping[str, StrategyConfig]

@@ -167,6 +167,46 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
             )
 
 
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+def _check_redis(text: str) -> None:
+    """The URL of a Redis server, without a password in it. Raises InputError."""
+    if not text:
+        return
+    allowed = "allowed: redis://host:6379/0, rediss://host:6379/0 or unix:///path?db=0"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise InputError(f"found no URL ({error}), {allowed}") from None
+    if parts.password is not None:
+        raise InputError(f"a password stands in it (it was not read); put it into redis.password, {allowed}")
+    if parts.scheme not in _REDIS_SCHEMES or (not parts.path if parts.scheme == "unix" else not parts.hostname):
+        raise InputError(f"found {quoted(text)}, {allowed}")
+
+
+RedisUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_redis})]
+
+
+class RedisConfig(Struct, frozen=True, kw_only=True):
+    """A Redis server, for what is hot and for outside readers. Nothing is there that must not be lost."""
+
+    url: RedisUrl = ""  # empty: no Redis
+    username: OneLine | None = None  # None: the one in the URL, or Redis's default user
+    password: Secret | None = None
+    deadline_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0  # for each question to the server
+    publish_events: bool = True  # the journal, as a stream for outside readers
+    events_max: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 100_000  # kept of each execution, about
+    hot_trades: bool = True  # each account's open trades, as a hash
+    register: bool = True  # this daemon among the services that `tradekeel services` lists
+    beat_every_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 5.0  # three beats missed, and it counts as dead
+
+    def __post_init__(self) -> None:
+        if self.username is not None and self.password is None:
+            raise InputError("username is given without password; say where that is, or leave the username out")
+
+
 class FeedTable(Struct, frozen=True, kw_only=True):
     """``[feeds.NAME]``; every other key belongs to the kind."""
 
@@ -228,6 +268,7 @@ class FileTables(Struct, frozen=True, kw_only=True):
     daemon: DaemonConfig = DaemonConfig()
     logging: LoggingConfig = LoggingConfig()
     storage: StorageConfig = StorageConfig()
+    redis: RedisConfig = RedisConfig()
     feeds: dict[str, FeedTable] = field(default_factory=dict)
     accounts: dict[str, AccountTable] = field(default_factory=dict)
     strategies: dict[str, StrategyTable] = field(default_factory=dict)

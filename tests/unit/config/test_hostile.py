@@ -27,6 +27,7 @@ KEYS = st.sampled_from(
         "daemon",
         "logging",
         "storage",
+        "redis",
         "feeds",
         "accounts",
         "strategies",

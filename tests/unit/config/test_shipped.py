@@ -58,7 +58,7 @@ def test_the_demo_is_paced_ends_within_three_minutes_and_needs_nobody() -> None:
 
 def structs(config: Config) -> Iterator[tuple[str, Struct, set[str]]]:
     """Every Struct that a table of the file is decoded to: its path, itself, and fields that are no keys of that table."""
-    for section in ("daemon", "logging", "storage"):
+    for section in ("daemon", "logging", "storage", "redis"):
         yield section, getattr(config, section), set()
     for feed in config.feeds.values():
         yield f"feeds.{feed.name}", feed.settings, set()
@@ -146,7 +146,7 @@ def plain(value: Any) -> Any:
 def test_what_is_shown_behind_a_number_sign_is_right_too(tmp_path: Path) -> None:
     # Options that exclude each other stay as they are.
     excluded = re.compile(
-        r"# (ticks|kind|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|token|password)\b"
+        r"# (ticks|kind|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|token|username|password)\b"
     )
     text = (FOLDER / "complete.toml").read_text(encoding="utf-8")
     lines = [
