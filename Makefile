@@ -37,7 +37,7 @@ run: .venv/.installed-run  ## install if needed, then trade the demo on paper (C
 
 .PHONY: test
 test: .venv/.installed-dev  ## all tests, short rounds, no coverage (ARGS="-k word" to pick)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m tools.suite $(ARGS)
 
 .PHONY: check
 check: .venv/.installed-dev format-check lint types imports determinism coverage  ## everything that must hold
@@ -71,7 +71,7 @@ determinism: .venv/.installed-dev  ## no clock, task, thread or random number ou
 coverage: .venv/.installed-dev  ## all tests with coverage, and its two gates
 	@echo "== tests with coverage"
 	@$(BIN)/coverage erase
-	@TRADEKEEL_PROFILE=$${TRADEKEEL_PROFILE:-ci} $(BIN)/coverage run -m pytest -q $(ARGS)
+	@TRADEKEEL_PROFILE=$${TRADEKEEL_PROFILE:-ci} $(PY) -m tools.suite --coverage $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(PY) -m tools.coverage_gates
 

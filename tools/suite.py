@@ -1,0 +1,108 @@
+"""All tests, in two halves beside each other: what runs in this process, and what starts daemons of its own.
+
+    python -m tools.suite [--coverage] [pytest's own arguments]
+
+The first half is shown as it runs, the second behind it. The last line sums both up as pytest would. On servers that were there
+before (TRADEKEEL_TEST_POSTGRES_URL, TRADEKEEL_TEST_REDIS_URL) the halves run one after the other: they would meet there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HALVES = (("tests/unit", "tests/conformance"), ("tests/scenarios", "tests/integration", "tests/acceptance"))
+SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
+NO_TESTS = 5
+"""pytest's exit code where nothing was selected."""
+
+LOOK_EVERY_S = 0.2
+_COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|xpassed|errors?|deselected|warnings?)")
+
+
+class Half:
+    """One pytest, with its output in a file."""
+
+    def __init__(self, folders: Sequence[str], number: int, arguments: Sequence[str], *, coverage: bool) -> None:
+        self.folders = folders
+        self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # as long as the half is
+        self._shown = 0
+        runner = ["-m", "coverage", "run", "-m", "pytest"] if coverage else ["-m", "pytest"]
+        cache = f"cache_dir=.pytest_cache/half-{number}"
+        self.process = subprocess.Popen(  # noqa: S603  # our own words, and what whoever started us gave
+            [sys.executable, *runner, "-q", "-o", cache, *arguments, *folders],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+        )
+
+    def show(self) -> None:
+        """Show what has come since the last look."""
+        self._out.seek(self._shown)
+        new = self._out.read()
+        self._shown += len(new)
+        sys.stdout.write(new.decode(errors="replace"))
+        sys.stdout.flush()
+
+    def follow(self) -> int:
+        """Show everything until it ends; its exit code."""
+        print(f"== {' '.join(self.folders)}", flush=True)
+        while self.process.poll() is None:
+            self.show()
+            time.sleep(LOOK_EVERY_S)
+        self.show()
+        return self.process.returncode
+
+    def counts(self) -> Counter[str]:
+        """What the closing line says."""
+        self._out.seek(0)
+        lines = self._out.read().decode(errors="replace").splitlines()
+        last = next((line for line in reversed(lines) if _COUNT.search(line)), "")
+        return Counter({word: int(number) for number, word in _COUNT.findall(last)})
+
+
+def code_of(codes: Sequence[int]) -> int:
+    """The exit code of all together: that one half had nothing to do is no failure."""
+    wrong = [code for code in codes if code not in (0, NO_TESTS)]
+    if wrong:
+        return wrong[0]
+    return 0 if 0 in codes else NO_TESTS
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run both halves."""
+    coverage = "--coverage" in arguments
+    passed_on = [argument for argument in arguments if argument != "--coverage"]
+    one_after_the_other = any(os.environ.get(name) for name in SHARED_SERVERS)
+    began_s = time.monotonic()
+    halves: list[Half] = []
+    codes: list[int] = []
+    try:
+        for number, folders in enumerate(HALVES):
+            halves.append(Half(folders, number, passed_on, coverage=coverage))
+            if one_after_the_other:
+                codes.append(halves[-1].follow())
+        if not one_after_the_other:
+            codes = [half.follow() for half in halves]
+    finally:
+        for half in halves:
+            if half.process.poll() is None:
+                half.process.terminate()
+                half.process.wait()
+    counts = sum((half.counts() for half in halves), Counter())
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    print(f"{said or 'no tests ran'} in {time.monotonic() - began_s:.2f}s")
+    return code_of(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
