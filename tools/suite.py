@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,13 @@ class Half:
         self.show()
         return self.process.returncode
 
+    def close(self) -> None:
+        """End it, if it still runs, and let go of its output."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        self._out.close()
+
     def counts(self) -> Counter[str]:
         """What the closing line says."""
         self._out.seek(0)
@@ -86,19 +94,14 @@ def main(arguments: Sequence[str]) -> int:
     began_s = time.monotonic()
     halves: list[Half] = []
     codes: list[int] = []
-    try:
+    with ExitStack() as stack:
         for number, folders in enumerate(HALVES):
-            halves.append(Half(folders, number, passed_on, coverage=coverage))
+            halves.append(stack.enter_context(closing(Half(folders, number, passed_on, coverage=coverage))))
             if one_after_the_other:
                 codes.append(halves[-1].follow())
         if not one_after_the_other:
             codes = [half.follow() for half in halves]
-    finally:
-        for half in halves:
-            if half.process.poll() is None:
-                half.process.terminate()
-                half.process.wait()
-    counts = sum((half.counts() for half in halves), Counter())
+        counts = sum((half.counts() for half in halves), Counter())
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
     print(f"{said or 'no tests ran'} in {time.monotonic() - began_s:.2f}s")
     return code_of(codes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from tools.suite import HALVES, NO_TESTS, ROOT, Half, code_of
@@ -21,8 +23,8 @@ def test_every_folder_of_tests_is_in_a_half() -> None:
 
 
 def test_the_closing_line_is_what_counts(capfd: pytest.CaptureFixture[str]) -> None:
-    half = Half(["tests/unit/tools/test_coverage_gates.py"], 9, [], coverage=False)
-    assert half.follow() == 0
-    shown = capfd.readouterr().out
-    assert f"{half.counts()['passed']} passed" in shown
-    assert half.counts().keys() == {"passed"}
+    with closing(Half(["tests/unit/tools/test_coverage_gates.py"], 9, [], coverage=False)) as half:
+        assert half.follow() == 0
+        counts = half.counts()
+    assert f"{counts['passed']} passed" in capfd.readouterr().out
+    assert counts.keys() == {"passed"}
