@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 READERS_MAX = 4
 """Connections that read beside each other, each in a thread of its own."""
 
+ROWS_AT_ONCE = 1_000
+"""Rows that a connection's thread hands over together."""
+
 BUSY_SHORTLY_MS = 50
 """How long a repository's connection waits inside SQLite, where nobody can call it back; it tries again until its deadline."""
 
@@ -142,7 +145,20 @@ class Sqlite(Backend):
         async def connected() -> aiosqlite.Connection:
             import aiosqlite
 
-            return await aiosqlite.Connection(lambda: self._for_repositories(read_only), iter_chunk_size=1_000)
+            failed: list[Exception] = []
+
+            def connect() -> sqlite3.Connection:
+                try:
+                    return self._for_repositories(read_only)
+                except self.errors as error:  # raised here, it would leave the driver's thread to end by itself
+                    failed.append(error)
+                    return sqlite3.connect(":memory:")
+
+            connection = await aiosqlite.Connection(connect, iter_chunk_size=ROWS_AT_ONCE)
+            if failed:
+                await connection.close()
+                raise failed[0]
+            return connection
 
         return create_async_engine(
             "sqlite+aiosqlite://",
