@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
+import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
-from tests.integration.cli_daemon import LONG, SHORT, Daemon, call, read_json, start, write_config
+import pytest
+
+from tests.integration.cli_daemon import (
+    DEADLINE_S,
+    LONG,
+    PROGRAM,
+    SHORT,
+    Daemon,
+    call,
+    environment,
+    read_json,
+    start,
+    write_config,
+)
 from tradekeel.errors import ExitCode
 
 
@@ -80,3 +97,90 @@ def test_a_damaged_copy_is_refused_by_name(tmp_path: Path) -> None:
     assert "stop_loss is 1.0" in refused.stderr
     assert call("db", "restore", tmp_path / "whole.db", "--state", tmp_path / "state", "--json").returncode == 0
     assert call("db", "restore", config).returncode == ExitCode.BAD_USAGE
+
+
+def a_terminal(command: list[str], typed: str) -> tuple[int, str]:
+    """A command as a person at a terminal calls it; its exit code and everything on the screen."""
+    screen, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm", COLUMNS="80")
+    )
+    os.close(theirs)
+    os.write(screen, f"{typed}\n".encode())
+    said = b""
+    while True:
+        try:
+            read = os.read(screen, 4_096)
+        except OSError:  # that is how a terminal ends
+            break
+        if not read:
+            break
+        said += read
+    os.close(screen)
+    return process.wait(DEADLINE_S), said.decode()
+
+
+def test_a_wipe_takes_the_words_and_nobody_else_at_work(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=LONG)
+    words = ("--confirm", "DELETE ALL TRADES")
+    with Daemon(config) as daemon:
+        daemon.until_trading()
+        daemon.until(lambda: bool(read_json("positions", config)), "nothing was filled")
+        assert call("db", "wipe", config, *words).returncode == ExitCode.ALREADY_RUNNING
+        assert call("stop", config).returncode == 0
+        daemon.wait()
+    fills = len(read_json("fills", config, "-n", "0"))
+    for wrong in ([], ["--confirm", "yes"], ["--confirm", "delete all trades"]):
+        refused = start("db", "wipe", config, *wrong)
+        assert refused.returncode == ExitCode.BAD_USAGE
+        assert "DELETE ALL TRADES" in refused.stderr
+    code, screen = a_terminal([*PROGRAM, "db", "wipe", str(config)], "DELETE ALL TRADE")
+    assert (code, "nothing was deleted" in screen) == (ExitCode.BAD_USAGE, True)
+    assert len(read_json("fills", config, "-n", "0")) == fills
+
+    backups = tmp_path / "state" / "backups"
+    backups.rmdir()
+    backups.write_text("in the way")
+    assert call("db", "wipe", config, *words).returncode not in (0, ExitCode.ALREADY_RUNNING)
+    assert len(read_json("fills", config, "-n", "0")) == fills
+    backups.unlink()
+
+    positions, balance = read_json("positions", config), read_json("status", config)["accounts"][0]["balance"]
+    code, screen = a_terminal([*PROGRAM, "db", "wipe", str(config)], "DELETE ALL TRADES")
+    assert code == 0, screen
+    assert f"{fills} fills" in screen
+    [copy] = list(backups.glob("before-wipe-*.db"))
+    assert not read_json("trades", config, "--all-runs")
+    assert read_json("verify", config)["ok"]
+
+    with Daemon(config) as daemon:
+        daemon.log.write_text("")
+        daemon.until_trading()
+        daemon.until(lambda: len(read_json("executions", config)) == 2, "no new execution was begun")
+        began = read_json("executions", config)[0]
+        assert (began["number"], began["opening_balance"]) == (2, balance)
+        assert call("stop", config).returncode == 0
+        daemon.wait()
+    [started] = read_json("events", config, "--journal", "-n", "0", "--type", "execution_started")
+    [held] = started["record"]["opening"]["positions"]
+    assert (held["instrument"], held["quantity"].lstrip("-")) == (positions[0]["instrument"], positions[0]["quantity"])
+    assert started["record"]["opening"]["trades"] == []
+    verdict = call("verify", config)
+    assert verdict.returncode == 0, verdict.stderr
+    assert call("db", "restore", config, copy).returncode == 0
+    assert len(read_json("fills", config, "-n", "0")) == fills
+
+
+@pytest.mark.parametrize("point", ["wipe.backed_up", "wipe.before_commit", "wipe.after_commit"])
+def test_a_killed_wipe_has_deleted_everything_or_nothing(tmp_path: Path, point: str) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    fills = len(read_json("fills", config, "-n", "0", "--all-runs"))
+    died = subprocess.run(
+        [*PROGRAM, "db", "wipe", str(config), "--confirm", "DELETE ALL TRADES"],
+        env=environment(TRADEKEEL_KILL_AT=f"{point}:1"),
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert len(read_json("fills", config, "-n", "0", "--all-runs")) == (0 if point == "wipe.after_commit" else fills)
+    assert read_json("verify", config)["ok"]

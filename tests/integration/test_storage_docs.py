@@ -19,6 +19,11 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
+def globbed(folder: Path, word: str) -> list[str]:
+    """As the shell does it."""
+    return [str(path.relative_to(folder)) for path in folder.glob(word)] if "*" in word else [word]
+
+
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tradekeel", *words]
     return subprocess.run(
@@ -33,6 +38,6 @@ def test_every_command_runs_as_written(tmp_path: Path) -> None:
     for command in commands():
         program, *words = shlex.split(command)
         assert program == "tradekeel", command
-        done = run(tmp_path, *words)
+        done = run(tmp_path, *(found for word in words for found in globbed(tmp_path, word)))
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         assert done.stdout, command

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
+from pathlib import Path
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.errors import StoreUnavailable
@@ -13,6 +15,8 @@ from tradekeel.runtime.clock import NS_PER_S
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.restoring import make_whole
+from tradekeel.storage.spool import Spool
+from tradekeel.storage.sqlite import Sqlite
 
 
 @contextmanager
@@ -33,7 +37,26 @@ def alone_with_books(place: Place, environ: Mapping[str, str]) -> Iterator[tuple
     place.books()  # says so where there are none; and nothing is made for that
     with alone_at(place, environ) as statedir:
         make_whole_again(statedir)
-        yield place.books(), statedir
+        books = place.books()
+        if not isinstance(books, Sqlite):
+            _refuse_while_batches_wait(statedir)
+        yield books, statedir
+
+
+def _refuse_while_batches_wait(statedir: StateDir) -> None:
+    """What the server has not got yet would no longer fit behind what is changed there."""
+    if not statedir.spool.is_dir():
+        return
+    spool = Spool.open(statedir.spool)
+    try:
+        waiting = spool.batches
+    finally:
+        spool.close()
+    if waiting:
+        raise StoreUnavailable(
+            f"{statedir.spool}: {waiting} batches of the daemon wait for the books' server, which must have them first: start "
+            "the daemon while the server is there, and stop it"
+        )
 
 
 def make_whole_again(statedir: StateDir) -> bool:
@@ -49,3 +72,9 @@ def make_whole_again(statedir: StateDir) -> bool:
 def when(now_ns: int) -> str:
     """A moment as part of a file's name."""
     return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def free_name(name: Path) -> Path:
+    """The name, or a numbered one where that is taken."""
+    names = chain([name], (name.with_stem(f"{name.stem}-{number}") for number in count(2)))
+    return next(each for each in names if not each.exists())

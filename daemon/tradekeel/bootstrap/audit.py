@@ -21,7 +21,14 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.books import ledgers_of
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.summary import BY_THE_BOOKS, balance_of, latched_by, newest_executions, opening_record
+from tradekeel.bootstrap.summary import (
+    BY_THE_BOOKS,
+    balance_of,
+    latched_by,
+    newest_executions,
+    opening_record,
+    records_of,
+)
 from tradekeel.config.source import read_table
 from tradekeel.domain.marks import Marks
 from tradekeel.domain.matching import WorkingOrder
@@ -29,7 +36,7 @@ from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, plain
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.positions import Position, PositionKey, book_fill
-from tradekeel.domain.records import STARTED_FRESH, ExecutionRow, Opening, VenueCursor
+from tradekeel.domain.records import STARTED_FRESH, Administered, ExecutionRow, Opening, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import refuse_no_data
 from tradekeel.storage.backend import Backend, Connection
@@ -110,6 +117,8 @@ def _compared(db: Connection, run: ExecutionRow, path: Path) -> Comparison | str
     """An account's newest run, and those before it on the same ledger; or why it is left out."""
     if run.close_reason == STARTED_FRESH:
         return f"{run.account}: its venue was begun anew, and the books have not been since"
+    if fills_were_deleted(db, run):
+        return f"{run.account}: its fills were deleted, so that there is nothing to compare with the venue's ledger"
     runs = [*_earlier_on_the_ledger(db, run), run]
     found = _Differences()
     halted = latched_by(db, run) in BY_THE_BOOKS
@@ -146,14 +155,25 @@ def _compare_all(db: Connection, runs: list[ExecutionRow], path: Path, found: _D
 
 
 def _earlier_on_the_ledger(db: Connection, newest: ExecutionRow) -> list[ExecutionRow]:
-    """The runs before the newest that traded on the same ledger: since the venue was begun anew for the last time."""
+    """The runs before the newest that traded on the same ledger: since the venue was begun anew, or fills were deleted."""
     mapping = mapping_of(ExecutionRow)
     rows = db.execute(
         f"{mapping.select_sql} WHERE account = ? AND {A_DAEMONS} AND number < ? ORDER BY number DESC",
         (newest.account, newest.number),
     )
-    runs = takewhile(lambda run: run.close_reason != STARTED_FRESH, map(mapping.decode, rows))
+    runs = takewhile(
+        lambda run: run.close_reason != STARTED_FRESH and not fills_were_deleted(db, run), map(mapping.decode, rows)
+    )
     return list(reversed(list(runs)))
+
+
+def fills_were_deleted(db: Connection, run: ExecutionRow) -> bool:
+    """Whether somebody has removed all fills of a run: what was removed is no longer there to be compared."""
+    return any(
+        removed.table == "fills" and not removed.where
+        for record in records_of(db, run.execution, Administered)
+        for removed in record.removed
+    )
 
 
 def _ledger_of(place: Place, books: Backend, account: str) -> Path:

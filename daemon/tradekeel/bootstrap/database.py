@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import getpass
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradekeel.bootstrap.alone import alone_at, make_whole_again, when
+from tradekeel.bootstrap.alone import alone_at, alone_with_books, free_name, make_whole_again, when
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
-from tradekeel.errors import InputError
+from tradekeel.errors import InputError, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
 from tradekeel.storage import migrating
 from tradekeel.storage.backend import Restoring
 from tradekeel.storage.files import Progress
 from tradekeel.storage.store import Store
+from tradekeel.storage.wiping import wipe as storage_wipe
 
 Steps = Callable[[str, int, int], None]
 """Called with the name of a step, what is done of it, and what there is in all."""
@@ -72,3 +75,31 @@ def restore(place: Place, copy: Path, environ: Mapping[str, str], progress: Step
         "records": restored.records,
         "replaced": restored.replaced,
     }
+
+
+def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, str], progress: Steps) -> dict[str, Any]:
+    """Delete everything that follows from the journal, after a backup. Raises InputError, AlreadyRunning, StoreError."""
+    now_ns = SystemClock().now_ns()
+    with alone_with_books(place, environ) as (books, statedir):
+        # Named so that no migration takes it for one of its own copies, of which only the last few stay.
+        copy = free_name(statedir.backups / f"before-wipe-{when(now_ns)}{books.copy_suffix}")
+        try:
+            books.copy(copy, partial(progress, "copying"))
+        except (InputError, StoreError) as error:
+            raise type(error)(f"nothing was deleted, because no backup could be made: {error}") from error
+        point("wipe.backed_up")
+        done = storage_wipe(books, now_ns, by=_user(), accounts=accounts, progress=progress, point=point)
+    return {
+        "books": str(books),
+        "backup": str(copy),
+        "executions": done.executions,
+        "closed": list(done.closed),
+        "deleted": done.deleted,
+    }
+
+
+def _user() -> str:
+    try:
+        return f"tradekeel db wipe ({getpass.getuser()})"
+    except (KeyError, OSError):  # a user that has no name here
+        return f"tradekeel db wipe (uid {os.geteuid()})"

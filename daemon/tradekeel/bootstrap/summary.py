@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -23,6 +23,8 @@ from tradekeel.storage.journal import decoded
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.whose import A_DAEMONS, ours
+
+RecordT = TypeVar("RecordT", bound=Struct)
 
 BY_RISK = "risk"
 BY_THE_BOOKS = frozenset({"reconcile", "books"})  # a comparison with the venue, or news of it that contradicts ours
@@ -256,6 +258,13 @@ def opening_record(db: Connection, execution: str) -> ExecutionStarted | None:
 def last_record(db: Connection, execution: str, kind: type[Struct]) -> Record | None:
     """The newest journal record of one type."""
     return _record(db, execution, "AND type = ?", (str(kind.__struct_config__.tag),))
+
+
+def records_of(db: Connection, execution: str, kind: type[RecordT]) -> Iterator[RecordT]:
+    """The journal records of one type, the newest first."""
+    for record in _records(db, execution, "AND type = ?", (str(kind.__struct_config__.tag),)):
+        if isinstance(record, kind):
+            yield record
 
 
 def _record(db: Connection, execution: str, condition: str, values: Sequence[Any]) -> Record | None:

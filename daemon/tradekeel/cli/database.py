@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Json, State, Target, place, say, write_json
+from tradekeel.cli.common import Json, State, Target, complain, place, say, words_of, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode, InputError
 
@@ -67,6 +68,60 @@ def restore(
         "account with orders that the copy does not know is halted until you have looked at them (tradekeel release)"
     )
     return ExitCode.DONE
+
+
+WORDS = "DELETE ALL TRADES"
+
+
+def wipe(
+    target: Target = None,
+    /,
+    *,
+    confirm: Annotated[
+        str | None,
+        Parameter(name="--confirm", help=f'"{WORDS}", to the letter. Left out, you are asked for it on the terminal.'),
+    ] = None,
+    account: Annotated[
+        list[str] | None, Parameter(name=["--account", "-a"], negative="", help="Only this account; may be repeated.")
+    ] = None,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Delete all trades, orders, fills, signals and what else follows from the journal, after a backup.
+
+    The journal stays, and says what was deleted; the next start begins with the venue's balance and positions. Refused while a
+    daemon runs. The paper accounts themselves are the exchange's: `tradekeel run --fresh` begins those anew.
+    """
+    from tradekeel.bootstrap.database import wipe as delete
+
+    where = place(target, state)
+    said = _asked(where) if confirm is None else confirm
+    if said != WORDS:
+        raise InputError(f'nothing was deleted: it takes the words {WORDS}, typed, or --confirm "{WORDS}"')
+    with progress_bars(hidden=json) as progress:
+        done = delete(where, words_of(account), os.environ, progress)
+    if json:
+        write_json(done)
+        return ExitCode.DONE
+    for table, count in done["deleted"].items():
+        say(f"{count:>12,} {table}")
+    say(
+        f"{sum(done['deleted'].values()):,} rows of {done['executions']} executions deleted from {done['books']}",
+        f"a copy of what was there is {done['backup']}: tradekeel db restore puts it back",
+    )
+    for name in done["closed"]:
+        say(
+            f"the unfinished execution of {name} is closed: the next start begins with the venue's balance and positions"
+        )
+    return ExitCode.DONE
+
+
+def _asked(where: Any) -> str:
+    """What a person types; InputError where nobody can."""
+    if not sys.stdin.isatty():
+        return ""
+    complain(f"This deletes all trades, orders, fills and signals of {where}. Type {WORDS} to go on.")
+    return input("> ")
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -197,7 +197,9 @@ ACCOUNT_OWNER = "#account"
 
 FEED_HAS_ENDED = "the feed has ended"
 STARTED_FRESH = "started fresh"
-"""Why an execution was closed: after the first the next one takes over its balance and open trades, after the second nothing."""
+WIPED = "wiped"
+"""Why an execution was closed: after the first the next one takes over its balance and open trades, after the second nothing,
+after the third balance and positions, since there are no trades any more."""
 
 Row = (
     ExecutionRow

@@ -106,6 +106,7 @@ class Backend(ABC):
     """One word: sqlite, postgresql, memory."""
 
     label: ClassVar[str]  # as its makers write it
+    copy_suffix: ClassVar[str] = ".db"  # of a copy's name
 
     daemon: str | None = None
     """Whose books they are, where several daemons share them; None where there is but one."""
@@ -137,6 +138,14 @@ class Backend(ABC):
     @abstractmethod
     def connect(self, *, read_only: bool = False) -> Connection:
         """A connection; raises one of :attr:`errors`."""
+
+    def connect_for_long(self) -> Connection:
+        """A connection for whoever is alone with the books: a statement may take as long as it takes."""
+        return self.connect()
+
+    @abstractmethod
+    def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
+        """AlreadyRunning where a daemon holds one of the accounts; until the transaction ends none comes to."""
 
     def look(self) -> Connection:
         """A connection for a short look at books that nobody may be using, which leaves nothing behind."""

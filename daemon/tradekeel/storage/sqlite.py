@@ -76,6 +76,9 @@ class Sqlite(Backend):
     def connect(self, *, read_only: bool = False) -> files.FileConnection:
         return files.connect(self.path, read_only=read_only)
 
+    def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
+        """Books of a state directory are held by its lock, which whoever asks has taken."""
+
     def look(self) -> files.FileConnection:
         return files.connect_to_look(self.path)
 

@@ -50,7 +50,7 @@ READING = [
 
 
 INNER = [
-    *(["db", name] for name in ("verify", "backup", "restore", "stats", "upgrade", "history")),
+    *(["db", name] for name in ("verify", "backup", "restore", "wipe", "stats", "upgrade", "history")),
     ["systemd", "unit"],
     ["systemd", "install"],
 ]

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
-from tradekeel.errors import InputError
+from tradekeel.errors import AlreadyRunning, InputError
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Values
 from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, PostgresConnection, as_text
@@ -53,6 +53,7 @@ class Postgres(Backend):
 
     name = "postgresql"
     label = "PostgreSQL"
+    copy_suffix: ClassVar[str] = ".zip"
     begin_write: ClassVar[str] = "BEGIN"
     begin_read: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     # Where a row version lies. It stays there as long as a transaction can see it.
@@ -106,6 +107,34 @@ class Postgres(Backend):
         raw.patience_s = self._patience_s
         as_text(raw)
         return PostgresConnection(raw)
+
+    def connect_for_long(self) -> PostgresConnection:
+        db = self.connect()
+        db.execute("SET statement_timeout = 0")
+        db.raw.patience_s = LONG_S
+        return db
+
+    def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
+        for account in sorted(accounts):
+            # As in held_by: with a row that is there, and held, no daemon can take the account before the end.
+            db.execute(
+                "INSERT INTO leases (account, daemon, holder, epoch, batch, since_ns, until_ns) VALUES (?, '', ?, 1, 0, 0, 0) "
+                "ON CONFLICT DO NOTHING",
+                (account, A_SCRIPT),
+            )
+            daemon, holder, left_ns = db.execute(
+                f"SELECT daemon, holder, until_ns - {NOW_NS} FROM leases WHERE account = ? FOR UPDATE",  # noqa: S608  # a constant
+                (account,),
+            ).fetchone()
+            if left_ns > 0:
+                raise AlreadyRunning(
+                    f"{self}: daemon {daemon} on {holder} holds the books of account {account}: stop it first (tradekeel stop)"
+                )
+            if holder != A_SCRIPT:
+                db.execute(
+                    "UPDATE leases SET daemon = '', holder = ?, epoch = epoch + 1, until_ns = 0 WHERE account = ?",
+                    (A_SCRIPT, account),
+                )
 
     @property
     def _patience_s(self) -> float:
@@ -303,6 +332,9 @@ class Postgres(Backend):
     def refused(self, error: BaseException | None) -> str | None:
         return next((word for kind, word in _REFUSALS if isinstance(error, kind)), None)
 
+
+LONG_S = 7 * 86_400.0
+"""How long somebody who is alone with the books waits for a server that works."""
 
 A_SCRIPT = "a script"
 """Who holds an account that a script was the last to write for; it holds it no longer than its transaction lasts."""

@@ -1,0 +1,106 @@
+"""Everything that follows from the journal, deleted. The journal stays, and says so.
+
+Unfinished executions are closed, and a record of each execution says which rows were removed, so that ``verify`` holds. What a
+daemon finds then is an account whose last execution is closed: the next one takes over its balance and positions, which
+follow from the journal, and no trades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import closing
+from typing import NamedTuple
+
+from msgspec import structs
+
+from tradekeel.domain.records import WIPED, Administered, ExecutionClosed, ExecutionRow, Group, Record, Removed
+from tradekeel.errors import InputError
+from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.batch import Batch
+from tradekeel.storage.rows import mapping_of, mappings
+
+Progress = Callable[[str, int, int], object]
+
+
+class Wiped(NamedTuple):
+    """What was done."""
+
+    executions: int
+    closed: tuple[str, ...]  # accounts whose unfinished execution was closed
+    deleted: dict[str, int]  # rows of each table
+
+
+def wipe(
+    backend: Backend,
+    now_ns: int,
+    *,
+    by: str,
+    accounts: Collection[str] | None = None,
+    progress: Progress = lambda step, done, total: None,
+    point: Callable[[str], object] = lambda name: None,
+) -> Wiped:
+    """Delete it in one transaction; of these accounts, or of all. Raises InputError, AlreadyRunning, StoreError."""
+    try:
+        with closing(backend.connect_for_long()) as db:
+            backend.make_durable(db)
+            db.execute(backend.begin_write)
+            try:
+                done = _wipe(db, backend, now_ns, by, accounts, progress)
+                point("wipe.before_commit")
+                db.execute("COMMIT")
+                point("wipe.after_commit")
+            except BaseException:
+                db.rollback()
+                raise
+    except backend.errors as error:
+        raise backend.in_our_words(error, "wiping it") from error
+    return done
+
+
+def _wipe(
+    db: Connection, backend: Backend, now_ns: int, by: str, accounts: Collection[str] | None, progress: Progress
+) -> Wiped:
+    mapping = mapping_of(ExecutionRow)
+    known = [mapping.decode(row) for row in db.execute(f"{mapping.select_sql} ORDER BY account, number").fetchall()]
+    unknown = sorted(set(accounts or ()) - {run.account for run in known})
+    if unknown:
+        listed = ", ".join(sorted({run.account for run in known})) or "none"
+        raise InputError(f"the books know no account {', '.join(unknown)}; they know {listed}")
+    runs = [run for run in known if accounts is None or run.account in accounts]
+    backend.refuse_holders(db, sorted({run.account for run in runs}))
+    groups: list[Group] = []
+    deleted = dict.fromkeys(_tables(), 0)
+    for number, run in enumerate(runs, start=1):
+        counts = {name: _delete(db, name, run.execution) for name in _tables()}
+        for name, count in counts.items():
+            deleted[name] += count
+        groups.append(_told(run, counts, now_ns, by))
+        progress("deleting", number, len(runs))
+    Batch(groups, 1).write(db, backend, lambda: None)
+    unfinished = tuple(run.account for run in runs if run.status == "running")
+    return Wiped(len(runs), unfinished, {name: count for name, count in deleted.items() if count})
+
+
+def _tables() -> list[str]:
+    """In an order in which nothing is deleted that something else refers to."""
+    follow = [str(mapping.table.name) for kind, mapping in mappings().items() if kind is not ExecutionRow]
+    return ["checkpoints", *reversed(follow)]
+
+
+def _delete(db: Connection, table: str, execution: str) -> int:
+    return db.execute(f'DELETE FROM "{table}" WHERE execution = ?', (execution,)).rowcount  # noqa: S608  # our own names
+
+
+def _told(run: ExecutionRow, counts: dict[str, int], now_ns: int, by: str) -> Group:
+    """The journal's record of it, whether there was anything to delete or not."""
+    records: list[Record] = []
+    rows: list[ExecutionRow] = []
+    if run.status == "running":
+        records.append(ExecutionClosed(ts_ns=now_ns, reason=WIPED))
+        rows.append(structs.replace(run, status="closed", closed_ns=now_ns, close_reason=WIPED))
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was there"
+    removed = tuple(Removed(name) for name in counts)
+    records.append(
+        Administered(ts_ns=now_ns, action=f"wipe: {listed}", rows=sum(counts.values()), by=by, removed=removed)
+    )
+    return Group(execution=run.execution, records=tuple(records), rows=tuple(rows))
