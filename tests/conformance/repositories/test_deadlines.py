@@ -148,7 +148,7 @@ def busy(backend: Backend) -> list[str]:
         "AND state <> 'idle'"
     )
     found: list[str] = []
-    with connected(backend._conninfo()) as connection:
+    with connected(backend._url.render_as_string(hide_password=False)) as connection:
         for _ in range(40):
             found = [str(query) for (query,) in connection.execute(running)]
             if not found:
