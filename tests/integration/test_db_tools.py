@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -184,3 +185,108 @@ def test_a_killed_wipe_has_deleted_everything_or_nothing(tmp_path: Path, point: 
     assert died.returncode == -signal.SIGKILL
     assert len(read_json("fills", config, "-n", "0", "--all-runs")) == (0 if point == "wipe.after_commit" else fills)
     assert read_json("verify", config)["ok"]
+
+
+def exported(config: Path, folder: Path, kind: str, *words: str) -> dict[str, bytes]:
+    done = call("db", "export", config, "--to", folder, "--format", kind, *words)
+    assert done.returncode == 0, done.stderr
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_the_books_of_a_daemon_go_out_and_come_back_byte_for_byte(tmp_path: Path, kind: str) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    config = write_config(tmp_path, feed=LONG)
+    with Daemon(config) as daemon:
+        daemon.until_trading()
+        daemon.until(lambda: len(read_json("fills", config, "-n", "0")) > 6, "nothing was filled")
+        exported(config, tmp_path / "beside a daemon", kind)
+        refused = call("db", "import", tmp_path / "beside a daemon", "--state", tmp_path / "state")
+        assert refused.returncode == ExitCode.ALREADY_RUNNING
+        daemon.process.kill()
+        daemon.process.wait()
+    first = exported(config, tmp_path / "first", kind)
+    refused = call("db", "import", config, tmp_path / "first")
+    assert refused.returncode == ExitCode.BAD_USAGE
+    assert "empty books only" in refused.stderr
+    other = tmp_path / "other"
+    done = call("db", "import", tmp_path / "first", "--state", other)
+    assert done.returncode == 0, done.stderr
+    again = call("db", "export", "--state", other, "--to", tmp_path / "second", "--format", kind)
+    assert again.returncode == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "second").iterdir()} == first
+
+    for ledger in (tmp_path / "state").glob("paper-*"):
+        shutil.copy(ledger, other)
+    assert call("verify", "--state", other).returncode == 0
+    shutil.rmtree(tmp_path / "state")
+    other.rename(tmp_path / "state")
+    with Daemon(config) as daemon:  # and the daemon goes on with what was imported
+        daemon.log.write_text("")
+        daemon.until_trading()
+        assert call("stop", config).returncode == 0
+        daemon.wait()
+    assert read_json("verify", config)["ok"]
+
+
+@pytest.mark.parametrize("point", ["import.before_commit", "import.after_commit"])
+def test_a_killed_import_has_read_everything_or_nothing(tmp_path: Path, point: str) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    first = exported(config, tmp_path / "first", "jsonl")
+    other = tmp_path / "other"
+    died = subprocess.run(
+        [*PROGRAM, "db", "import", str(tmp_path / "first"), "--state", str(other)],
+        env=environment(TRADEKEEL_KILL_AT=f"{point}:1"),
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    again = call("db", "import", tmp_path / "first", "--state", other)
+    assert again.returncode == (0 if point == "import.before_commit" else ExitCode.BAD_USAGE)
+    assert call("db", "export", "--state", other, "--to", tmp_path / "second", "--format", "jsonl").returncode == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "second").iterdir()} == first
+
+
+def test_an_export_is_narrowed_in_words(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    some = exported(
+        config, tmp_path / "some", "csv", "--table", "trades,orders", "--since", "2014-01-01", "-a", "paper"
+    )
+    assert set(some) == {"manifest.json", "trades.csv", "orders.csv"}
+    assert set(exported(config, tmp_path / "learning", "jsonl", "--learning")) == {"manifest.json", "learning.jsonl"}
+    assert call("db", "export", config).returncode == ExitCode.BAD_USAGE
+    assert call("db", "export", config, "--to", tmp_path / "x", "--since", "soon").returncode == ExitCode.BAD_USAGE
+    done = call("db", "export", config, "--to", tmp_path / "json", "--json")
+    assert done.returncode == 0
+    assert '"importable": true' in done.stdout
+
+
+def test_parquet_without_its_library_says_what_to_install(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    hidden = (
+        "import sys; sys.modules['pyarrow'] = None; from tradekeel.cli import entry; entry()"  # as if it were not there
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            hidden,
+            "db",
+            "export",
+            str(config),
+            "--to",
+            str(tmp_path / "out"),
+            "--format",
+            "parquet",
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.BAD_USAGE
+    assert "tradekeel[parquet]" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -56,6 +56,8 @@ _DATABASE: tuple[tuple[str, str, str], ...] = (
     ("verify", "keeping:verify", "Prove that the books agree with themselves and with the venue's."),
     ("backup", "keeping:backup", "Copy the books beside a running daemon."),
     ("restore", "database:restore", "Put a copy in the place of the books."),
+    ("export", "transfer:export", "Write the books into files for other programs."),
+    ("import", "transfer:import_", "Read an export into empty books."),
     ("wipe", "database:wipe", "Delete all trades and what else follows from the journal, after a backup."),
     ("stats", "database:stats", "How much there is in the books."),
     ("upgrade", "keeping:upgrade", "Bring the schema up to date, after a backup."),

@@ -113,6 +113,7 @@ class Backend(ABC):
 
     begin_write: ClassVar[str]
     begin_read: ClassVar[str]  # everything read until the end is of one moment
+    bytewise: ClassVar[str] = ""  # behind a text in an ORDER BY: byte by byte, whatever the database's language is
     row_number: ClassVar[str]  # an expression that tells the rows of a table apart, a whole number
     errors: tuple[type[Exception], ...]  # all that the driver and the system raise
     sender_errors: tuple[type[Exception], ...]  # of these, what only a bug in who writes can raise

@@ -92,6 +92,17 @@ class _Findings:
         self.records = 0
         self.rows = 0
 
+    def verdict(self, backend: Backend, executions: int) -> Verdict:
+        return Verdict(
+            str(backend),
+            executions,
+            self.records,
+            self.rows,
+            tuple(self.problems),
+            tuple(self.differences),
+            self.left_off,
+        )
+
     def _has_room(self) -> bool:
         room = len(self.problems) + len(self.differences) < FINDINGS_MAX
         self.left_off += not room
@@ -114,11 +125,11 @@ def _shown(value: Any) -> Any:
     return str(value)
 
 
-def _silent(step: str, done: int, total: int) -> None:
+def silent(step: str, done: int, total: int) -> None:
     """Nobody is watching."""
 
 
-def verify(place: Backend | Path, progress: VerifyProgress = _silent, *, page_rows: int = PAGE_ROWS) -> Verdict:
+def verify(place: Backend | Path, progress: VerifyProgress = silent, *, page_rows: int = PAGE_ROWS) -> Verdict:
     """Check everything. Damage is a verdict, not an error. How many rows are looked up together makes no difference to it.
 
     Raises StoreUnavailable where there is no file to read, StoreTooNew for a file of a newer version, StoreCorrupt for
@@ -128,28 +139,33 @@ def verify(place: Backend | Path, progress: VerifyProgress = _silent, *, page_ro
     if not backend.exists():
         raise StoreUnavailable(f"there is no database at {backend} yet: start the daemon with `tradekeel run` first")
     findings = _Findings()
-    executions: list[str] = []
+    executions = 0
     try:
         with closing(backend.connect(read_only=True)) as db:
             db.execute(backend.begin_read)
             schema.refuse_other(schema.version_of(db.execute, backend), backend)
-            _check_structure(db, backend, findings, progress)
-            executions = _executions(db)
-            for number, execution in enumerate(executions, start=1):
-                _check_execution(db, backend, execution, findings, progress, page_rows)
-                _check_saved_states(db, execution, findings)
-                progress("executions", number, len(executions))
+            executions = _check(db, backend, findings, progress, page_rows)
     except backend.errors as error:
         findings.problem(str(backend.in_our_words(error, "verifying it")))
-    return Verdict(
-        str(backend),
-        len(executions),
-        findings.records,
-        findings.rows,
-        tuple(findings.problems),
-        tuple(findings.differences),
-        findings.left_off,
-    )
+    return findings.verdict(backend, executions)
+
+
+def verify_within(
+    db: Connection, backend: Backend, progress: VerifyProgress = silent, *, page_rows: int = PAGE_ROWS
+) -> Verdict:
+    """The same within a transaction that is open: what it has written is proved before anybody else sees it."""
+    findings = _Findings()
+    return findings.verdict(backend, _check(db, backend, findings, progress, page_rows))
+
+
+def _check(db: Connection, backend: Backend, findings: _Findings, progress: VerifyProgress, page_rows: int) -> int:
+    _check_structure(db, backend, findings, progress)
+    executions = _executions(db)
+    for number, execution in enumerate(executions, start=1):
+        _check_execution(db, backend, execution, findings, progress, page_rows)
+        _check_saved_states(db, execution, findings)
+        progress("executions", number, len(executions))
+    return len(executions)
 
 
 def _check_structure(db: Connection, backend: Backend, findings: _Findings, progress: VerifyProgress) -> None:

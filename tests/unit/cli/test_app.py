@@ -50,7 +50,10 @@ READING = [
 
 
 INNER = [
-    *(["db", name] for name in ("verify", "backup", "restore", "wipe", "stats", "upgrade", "history")),
+    *(
+        ["db", name]
+        for name in ("verify", "backup", "restore", "export", "import", "wipe", "stats", "upgrade", "history")
+    ),
     ["systemd", "unit"],
     ["systemd", "install"],
 ]

@@ -54,6 +54,7 @@ class Postgres(Backend):
     name = "postgresql"
     label = "PostgreSQL"
     copy_suffix: ClassVar[str] = ".zip"
+    bytewise: ClassVar[str] = ' COLLATE "C"'
     begin_write: ClassVar[str] = "BEGIN"
     begin_read: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     # Where a row version lies. It stays there as long as a transaction can see it.
