@@ -9,11 +9,13 @@ from typing import Self
 import anyio
 
 from tests.conformance.documented import ADAPTER, acl_line
-from tradekeel.ports import Cache, ServiceRegistry
+from tradekeel.ports import Cache, Event, Publication, ServiceRegistry
 from tradekeel.storage.memory.cache import MemoryCache, MemorySpace
+from tradekeel.storage.memory.publication import MemoryPublication
 from tradekeel.storage.memory.registry import MemoryServiceRegistry
 from tradekeel.storage.redis.cache import RedisCache
 from tradekeel.storage.redis.client import RedisSettings
+from tradekeel.storage.redis.publication import EVENTS, OPEN_TRADES, RedisPublication
 from tradekeel.storage.redis.registry import RedisServiceRegistry
 from tradekeel.storage.redis.server import RedisServer
 
@@ -35,6 +37,18 @@ class Backend:
 
     def registry(self, fleet: str = "tests") -> ServiceRegistry:
         """A registry; two of one fleet see the same."""
+        raise NotImplementedError
+
+    def publication(self) -> Publication:
+        """Where outside readers look."""
+        raise NotImplementedError
+
+    async def events(self, execution: str) -> list[Event]:
+        """What a reader finds in an execution's stream."""
+        raise NotImplementedError
+
+    async def board(self, account: str) -> dict[str, str]:
+        """What a reader finds on an account's board: the trades, and as of what, by which daemon."""
         raise NotImplementedError
 
     async def pass_s(self, seconds: float) -> None:
@@ -66,12 +80,27 @@ class MemoryBackend(Backend):
         self.now_ns = START_NS
         self.space = MemorySpace(lambda: self.now_ns)
         self._registries: dict[str, MemoryServiceRegistry] = {}
+        self._publication = MemoryPublication(lambda: self.now_ns)
 
     def cache(self, namespace: str = "tests") -> Cache:
         return MemoryCache(self.space, namespace)
 
     def registry(self, fleet: str = "tests") -> ServiceRegistry:
         return self._registries.setdefault(fleet, MemoryServiceRegistry(lambda: self.now_ns, fleet))
+
+    def publication(self) -> Publication:
+        return self._publication
+
+    async def events(self, execution: str) -> list[Event]:
+        return self._publication.streams.get(execution, [])
+
+    async def board(self, account: str) -> dict[str, str]:
+        shown = self._publication.boards.get(account)
+        if shown is None:
+            return {}
+        said = {"#execution": shown.execution, "#sequence": str(shown.sequence), "#ts_ns": str(shown.ts_ns)}
+        said |= {"#publisher": shown.by.id, "#daemon": shown.by.name, "#trades": str(len(shown.trades))}
+        return said | {trade_id: trade.decode() for trade_id, trade in shown.trades.items()}
 
     async def pass_s(self, seconds: float) -> None:
         self.now_ns += round(seconds * 10**9)
@@ -90,8 +119,28 @@ class RedisBackend(Backend):
     def registry(self, fleet: str = "tests") -> ServiceRegistry:
         return RedisServiceRegistry(self.server, fleet)
 
+    def publication(self) -> Publication:
+        return RedisPublication(self.server)
+
+    async def events(self, execution: str) -> list[Event]:
+        found = await self.server.ask("reading a stream", "XRANGE", f"{EVENTS}{execution}", "-", "+")
+        return [_event(entry, dict(zip(parts[::2], parts[1::2], strict=True))) for entry, parts in found]
+
+    async def board(self, account: str) -> dict[str, str]:
+        parts = await self.server.ask("reading a board", "HGETALL", f"{OPEN_TRADES}{account}")
+        return {name.decode(): value.decode() for name, value in zip(parts[::2], parts[1::2], strict=True)}
+
     async def __aexit__(self, *_: object) -> None:
         await self.server.close()
+
+
+def _event(entry: bytes, said: dict[bytes, bytes]) -> Event:
+    sequence, _, rest = entry.decode().partition("-")
+    assert rest == "0"
+    assert set(said) == {b"type", b"ts_ns", b"correlation_id", b"record"}
+    return Event(
+        int(sequence), said[b"type"].decode(), int(said[b"ts_ns"]), said[b"correlation_id"].decode(), said[b"record"]
+    )
 
 
 class Adapter:

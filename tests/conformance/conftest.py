@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.conformance.backends import Adapter, Backend, MemoryBackend, RedisBackend
-from tradekeel.ports import Cache, ServiceRegistry
+from tradekeel.ports import Cache, Publication, ServiceRegistry
 from tradekeel.storage.redis.client import RedisSettings
 
 BACKENDS = [
@@ -42,3 +42,9 @@ def cache(backend: Backend) -> Cache:
 def registry(backend: Backend) -> ServiceRegistry:
     """A registry of the backend."""
     return backend.registry()
+
+
+@pytest.fixture
+def publication(backend: Backend) -> Publication:
+    """What outside readers look at, of the backend."""
+    return backend.publication()

@@ -3,16 +3,24 @@
 from tradekeel.ports.cache import Cache, KeyPage
 from tradekeel.ports.feed import Feed, FeedInfo
 from tradekeel.ports.log import Say
+from tradekeel.ports.publication import Author, Board, Event, JournalSource, OpenTrades, Publication, Run
 from tradekeel.ports.registry import ChangeKind, Service, ServiceChange, ServiceRegistry
 from tradekeel.ports.venue import LastCheck, TickMatcher, Venue, VenueCapabilities
 
 __all__ = [
+    "Author",
+    "Board",
     "Cache",
     "ChangeKind",
+    "Event",
     "Feed",
     "FeedInfo",
+    "JournalSource",
     "KeyPage",
     "LastCheck",
+    "OpenTrades",
+    "Publication",
+    "Run",
     "Say",
     "Service",
     "ServiceChange",
