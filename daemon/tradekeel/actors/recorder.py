@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from tradekeel.domain.protocol import Commit, LoadAccount, LoadedAccount, StoreStands
+from tradekeel.domain.protocol import Commit, JournalsGrew, LoadAccount, LoadedAccount, StoreStands
 from tradekeel.domain.records import Group
 from tradekeel.errors import GroupRefused, StoreAway
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
@@ -79,11 +79,16 @@ class Recorder(Actor):
     batch_max = 4_096
 
     def __init__(
-        self, open_books: Callable[[], Books | None], worker: Worker, groups_max: int, control: ActorRef | None = None
+        self,
+        open_books: Callable[[], Books | None],
+        worker: Worker,
+        groups_max: int,
+        control: ActorRef | None = None,
+        publisher: ActorRef | None = None,
     ) -> None:
         """``open_books`` gives none where it gave up for a stop: one that came before there was anybody to hear it.
 
-        ``control`` is told how it is with the books, whenever that changes.
+        ``control`` is told how it is with the books, whenever that changes; ``publisher`` that journals have grown.
         """
         self._open_books = open_books
         self._worker = worker
@@ -94,6 +99,7 @@ class Recorder(Actor):
         self._pages = 0  # of the journal, read while accounts were loaded: one piece of work may be many
         self._books: Books | None = None
         self._control = control
+        self._publisher = publisher
         self._told: StoreStands | None = None
         self._to_tend = False
 
@@ -187,7 +193,17 @@ class Recorder(Actor):
                 reply.fail(result)
             else:
                 reply.send(result)
+        if self._publisher is not None and self._publisher.alive:
+            self._tell_publisher(self._publisher, batch, results)
         self.post(_Done())
+
+    def _tell_publisher(self, publisher: ActorRef, batch: Sequence[tuple[Group, Reply | None]], results: Any) -> None:
+        """How far the journals go, in one slot of its mailbox: it reads them in its own time, and nobody waits for it."""
+        written = zip(batch, results, strict=True)
+        reached = {
+            group.execution: result.last for (group, _), result in written if not isinstance(result, GroupRefused)
+        }
+        publisher.latest("journals", JournalsGrew(reached), JournalsGrew.merged)
 
     async def _tend(self) -> None:
         """A piece at a time, so that whoever commits has a turn in between."""

@@ -21,6 +21,7 @@ from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
 from tradekeel.bootstrap.opening import Opener
 from tradekeel.bootstrap.plan import AccountPlan, Plan
+from tradekeel.bootstrap.publishing import prepare_publishing
 from tradekeel.domain.records import ExecutionRow
 from tradekeel.errors import StoreAway, StoreUnavailable
 from tradekeel.feeds import FEEDS, FeedContext, FileHashes
@@ -90,6 +91,8 @@ class Preparing:
 
     def _prepare(self) -> None:
         accounts = self.plan.accounts
+        if self.plan.config.redis.url:
+            prepare_publishing(self.plan.config.redis)
         if isinstance(self.books, InMemory):
             self.books.forget()
             logger.warning("the books are in memory: whatever ends this process, nothing of them is left")
@@ -257,10 +260,10 @@ class Preparing:
             self._infos[name] = self._source(account).info
         return self._infos[name]
 
-    def _worker(self, name: str) -> BlockingWorker:
+    def _worker(self, name: str, *, may_be_left: bool = False) -> BlockingWorker:
         """The one thread of this name, however often its actor is started again: each has let go of it before the next begins."""
         if name not in self._workers:
-            self._workers[name] = BlockingWorker(name)
+            self._workers[name] = BlockingWorker(name, may_be_left=may_be_left)
         return self._workers[name]
 
     @property

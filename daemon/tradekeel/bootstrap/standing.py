@@ -68,6 +68,7 @@ def read_status(place: Place) -> Status:
         "dead_letters": said.get("dead_letters", 0) if heard else 0,
         "alerts": said.get("alerts", []),
         "store": said.get("store") if heard else None,
+        "redis": said.get("redis") if heard else None,
     }
     live = said.get("accounts", {}) if heard and not stale else {}
     try:

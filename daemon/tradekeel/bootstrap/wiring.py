@@ -14,6 +14,7 @@ from tradekeel.actors.control import AccountRefs, Control, ControlSettings
 from tradekeel.actors.executor import Chronicle, Executor, ExecutorSettings
 from tradekeel.actors.feed import ConductorSettings, Feed
 from tradekeel.actors.monitor import Monitor
+from tradekeel.actors.publisher import Publisher
 from tradekeel.actors.recorder import Recorder
 from tradekeel.actors.scheduler import Job, Scheduler
 from tradekeel.actors.session import Session
@@ -23,8 +24,9 @@ from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.opening import on_store_failure
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments, strategy_row
 from tradekeel.bootstrap.preparing import Preparing
+from tradekeel.bootstrap.publishing import make_publisher, supervised
 from tradekeel.bootstrap.schedule import trigger_of
-from tradekeel.bootstrap.telling import say
+from tradekeel.bootstrap.telling import actor_figures, say
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
@@ -38,6 +40,7 @@ from tradekeel.runtime.clock import new_id
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.loop import BlockingWorker, end_process
 from tradekeel.runtime.notify import Notifier
+from tradekeel.runtime.reference import ActorRef
 from tradekeel.runtime.restart import Intensity, RestartType, Strategy
 from tradekeel.runtime.supervisor import Supervisor
 from tradekeel.runtime.system import ActorSystem
@@ -99,6 +102,8 @@ class Builder(Preparing):
             ChildSpec("recorder", self._recorder, start_timeout_s=None, shutdown_s=10.0),
             ChildSpec("control", self._control, shutdown_s=5.0),
         ]
+        if self.plan.config.redis.url:
+            children.append(supervised(self._publisher))  # it ends behind the accounts, whose last records it publishes
         children.extend(
             ChildSpec(account.config.name, partial(self._account, account.config.name), start_timeout_s=None)
             for account in self.plan.accounts
@@ -110,9 +115,17 @@ class Builder(Preparing):
 
     def _recorder(self) -> Recorder:
         worker = self._worker("recorder")
-        return Recorder(
-            self.open_books, worker, self.plan.config.storage.commit_rows_max, control=self.system.ref("control")
-        )
+        rows_max, control = self.plan.config.storage.commit_rows_max, self.system.ref("control")
+        return Recorder(self.open_books, worker, rows_max, control, self._publisher_ref)
+
+    def _publisher(self) -> Publisher:
+        accounts = tuple(account.config.name for account in self.plan.accounts)
+        worker, installation = self._worker("publisher", may_be_left=True), self.statedir.installation(new_id)
+        return make_publisher(self.plan.config, accounts, self.books, worker, installation, self.system.ref("control"))
+
+    @property
+    def _publisher_ref(self) -> ActorRef | None:
+        return self.system.ref("publisher") if self.plan.config.redis.url else None
 
     def control_settings(self) -> ControlSettings:
         """What the plan in force says about control."""
@@ -149,6 +162,7 @@ class Builder(Preparing):
             say,
             end_process,
             self._on_stop_command,
+            self._publisher_ref,
         )
         return self.control
 
@@ -158,19 +172,7 @@ class Builder(Preparing):
             "version": __version__,
             "ts_ns": self.system.clock.now_ns(),
             "config": str(self.plan.config.source),
-            "actors": {
-                name: {
-                    "state": snap.state.value,
-                    "mail": snap.mail_depth,
-                    "mail_max": snap.mail_high_water,
-                    "handled": snap.handled,
-                    "replaced": snap.replaced,
-                    "restarts": snap.restarts,
-                    "latency_p50_us": round(snap.latency_p50_s * 1e6),
-                    "latency_p99_us": round(snap.latency_p99_s * 1e6),
-                }
-                for name, snap in self.system.snapshot().items()
-            },
+            "actors": actor_figures(self.system),
             "dead_letters": self.system.dead_letters.total,
         }
 

@@ -22,7 +22,14 @@ from tradekeel.config.words import quoted
 from tradekeel.errors import InputError
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
-RESERVED: Final = ("all", "control", "recorder", "root", "scheduler")  # of accounts: these mean something else already
+RESERVED: Final = (
+    "all",
+    "control",
+    "publisher",
+    "recorder",
+    "root",
+    "scheduler",
+)  # of accounts: these mean something else already
 NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores, the first a letter or digit"
 
 NAMED_MAX: Final = 256  # accounts, feeds, strategies, each

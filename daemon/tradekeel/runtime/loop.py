@@ -219,8 +219,11 @@ class BlockingWorker:
         return job.result  # type: ignore[no-any-return]  # a job holds any result; the function types it
 
     async def close(self) -> None:
-        """Finish what is queued and end the thread; waits for both."""
+        """Finish what is queued and end the thread; waits for both, unless its calls may be left."""
         if self._closed:
+            return
+        if self._may_be_left:
+            self.abandon()
             return
         self._closed = True
         if self._thread is not None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from tradekeel.actors.control.shell import AccountRefs, AskedFor, CommandDesk, ControlSettings, Notify, Pace
 from tradekeel.actors.control.steering import OUTCOMES, Look
 from tradekeel.actors.control.storekeeping import Storekeeping
-from tradekeel.domain.protocol import AccountReady, Alert, FeedEnded, FeedProgress, StoreStands
+from tradekeel.domain.protocol import AccountReady, Alert, FeedEnded, FeedProgress, PublisherStands, StoreStands
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.watchdog import Watchdog
 
@@ -61,6 +61,8 @@ class Control(Storekeeping):
                 self._alert(message)
             case StoreStands():
                 self._store_stands(message)
+            case PublisherStands():
+                self._publisher_stands(message)
             case Look():
                 self._look()
             case _:

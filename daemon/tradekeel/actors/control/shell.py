@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from tradekeel.domain.protocol import AccountCommand, AccountReady, FeedProgress, StoreStands
+from tradekeel.domain.protocol import AccountCommand, AccountReady, FeedProgress, PublisherStands, StoreStands
 from tradekeel.ports import Say
 from tradekeel.runtime.actor import Actor, ActorRef, MailboxLimits
 from tradekeel.runtime.watchdog import Watchdog
@@ -135,6 +135,7 @@ class Shell(Actor):
         say: Say,
         end_process: Callable[[str], object],
         on_stop_command: Callable[[], object] = lambda: None,
+        publisher: ActorRef | None = None,
     ) -> None:
         self.settings = settings
         self._accounts = {refs.account: refs for refs in accounts}
@@ -144,6 +145,8 @@ class Shell(Actor):
         self._say = say
         self._end_process = end_process
         self._on_stop_command = on_stop_command  # from then on a signal to stop is a second request
+        self._publisher = publisher  # for outside readers; None: nothing is published
+        self._publishing: PublisherStands | None = None
         self._ready: dict[str, AccountReady] = {}
         self._progress: dict[str, FeedProgress] = {}
         self._ended: set[str] = set()  # accounts whose feeds have ended

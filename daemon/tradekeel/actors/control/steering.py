@@ -217,6 +217,7 @@ class Steering(Reloading):
         self._stop_reason = reason
         self._say("INFO", f"stopping: {reason}")
         self._notify.stopping(f"stopping: {reason}")
+        self._tell_publisher()
         self._stop_in_order()
 
     def _stop_in_order(self) -> None:

@@ -7,7 +7,16 @@ from functools import partial
 from typing import Any
 
 from tradekeel.actors.control.shell import AccountRefs, AskedFor, Pace, Shell
-from tradekeel.domain.protocol import AccountReady, AccountStatus, Alert, Describe, FeedEnded, FeedProgress
+from tradekeel.domain.protocol import (
+    AccountReady,
+    AccountStatus,
+    Alert,
+    DaemonStands,
+    Describe,
+    FeedEnded,
+    FeedProgress,
+    PublisherStands,
+)
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Lane, Reply
 from tradekeel.runtime.errors import ActorError
@@ -73,6 +82,7 @@ class Telling(Shell):
         if self.settings.stop_at_feed_end and len(self._ended) == len(self._accounts):
             self._stopping = True
             self._notify.stopping("the feeds have ended")
+            self._tell_publisher()
             self.system.request_stop()
 
     def _alert(self, alert: Alert) -> None:
@@ -130,7 +140,28 @@ class Telling(Shell):
             self._tell_ready()
         elif self._told_ready and not self._stopping:
             self._notify.status(self._status_line())
+        self._tell_publisher()
         self._write_status(await self.describe())
+
+    def _tell_publisher(self) -> None:
+        """How the daemon stands, for the list of daemons. Told again and again: a publisher that died begins with nothing."""
+        if self._publisher is None or not self._publisher.alive:
+            return
+        status = "stopping" if self._stopping else "running" if self._told_ready else "starting"
+        metadata = {"accounts": ", ".join(self._accounts), "books": self.settings.books, "trading": self._trading()}
+        if self._store is not None and not self._store.is_direct:
+            metadata["store"] = self._store.mode
+        self._publisher.latest("daemon", DaemonStands(status, metadata))
+
+    def _publisher_stands(self, stands: PublisherStands) -> None:
+        """What is published may be late, and nothing else: it is said once, and once more when it is made up for."""
+        before, self._publishing = self._publishing, stands
+        failed_before = () if before is None else before.failing
+        if stands.failing and stands.failing != failed_before:
+            what = ", ".join(stands.failing)
+            self._warn("warning", f"{stands.where}: {what} fails, and trading goes on without: {stands.reason}")
+        elif failed_before and not stands.failing:
+            self._say("INFO", f"{stands.where} is back: what was to be published meanwhile is made up for")
 
     def _write_status(self, status: Mapping[str, Any]) -> None:
         """The file is for looking at: where the disk does not take it, trading goes on without (degrade), and says so once."""
@@ -178,6 +209,7 @@ class Telling(Shell):
             },
             "alerts": list(self._alerts),
             "store": self._store_status(),
+            "redis": self._redis_status(),
             **self._status_of_process(),
         }
 
@@ -205,9 +237,24 @@ class Telling(Shell):
             "promise_holds": self.settings.books_last and (store is None or store.durable),
         }
 
-    def _status_line(self) -> str:
+    def _redis_status(self) -> dict[str, Any] | None:
+        """How it is with the server for outside readers; None where there is none."""
+        if self._publisher is None:
+            return None
+        stands = self._publishing or PublisherStands(where="", state="connecting")
+        said = {field: getattr(stands, field) for field in stands.__struct_fields__}
+        if self._publisher.alive or self._publishing is None:
+            return said
+        return said | {"state": "stopped" if self._stopping else "down"}
+
+    def _trading(self) -> str:
         trading = sum(1 for r in self._ready.values() if r.trading and not r.held)
-        parts = [f"{trading} of {len(self._accounts)} accounts trading"]
+        return f"{trading} of {len(self._accounts)}"
+
+    def _status_line(self) -> str:
+        parts = [f"{self._trading()} accounts trading"]
+        if self._publishing is not None and self._publishing.failing:
+            parts.append("what is published is late")
         if self._store is not None and not self._store.is_direct:
             parts.append(f"the books' server is away, {self._store.batches} batches wait")
         if not self._store_status()["promise_holds"]:

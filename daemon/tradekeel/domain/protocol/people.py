@@ -131,6 +131,40 @@ class StoreStands(Struct, frozen=True, kw_only=True):
         return self.mode == "direct"
 
 
+class JournalsGrew(Struct, frozen=True):
+    """The recorder tells the publisher: these executions' journals are acknowledged up to here."""
+
+    reached: Mapping[str, int]
+
+    def merged(self, newer: JournalsGrew) -> JournalsGrew:
+        """Both in one: the journals only grow."""
+        return JournalsGrew({**self.reached, **newer.reached})
+
+
+class DaemonStands(Struct, frozen=True):
+    """Control tells the publisher how the daemon stands, for the list of daemons."""
+
+    status: str  # starting, running, stopping
+    metadata: Mapping[str, str]
+
+
+class PublisherStands(Struct, frozen=True, kw_only=True):
+    """The publisher tells control how it is with the server for outside readers."""
+
+    where: str
+    state: str  # connecting, up, degraded; down, where there is no publisher any more
+    failing: tuple[str, ...] = ()  # what does not work: the server, or parts of what is published
+    reason: str = ""
+    since_ns: int = 0
+    failures: int = 0  # questions that failed
+    registered: bool = False  # among the fleet's daemons
+    events_published: int = 0
+    events_waiting: int = 0  # durable and not yet published
+    streams_replaced: int = 0  # that were of other books
+    streams_refilled: int = 0  # that the server had lost
+    trades_shown: int = 0
+
+
 class Alert(Struct, frozen=True):
     """Something that a person should know."""
 
