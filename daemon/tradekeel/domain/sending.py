@@ -261,12 +261,12 @@ class Sending(AccountCore):
         After a restart, and when one of several exits has ended: the stop that stays keeps the level of a trail that is gone.
         ``leaving``: also of exits that are to be canceled, as far as a move was asked of them and not the monitor's taking over.
         """
-        leaving = leaving and (trade.take_profit is None or self._ever_had_target(trade))
-        children = [
-            child
-            for child in self.book.live_exits(trade.trade_id, attached=True)
-            if child.status is not OrderStatus.CANCEL_REQUESTED or (leaving and child.status_reason != GIVES_UP)
-        ]
+        there = self.book.live_exits(trade.trade_id, attached=True)
+        going = [child for child in there if child.status is OrderStatus.CANCEL_REQUESTED]
+        # Where the monitor takes over, it does so from all of them, whoever wanted one of them gone before.
+        is_taken_over = any(child.status_reason == GIVES_UP for child in going)
+        leaving = leaving and not is_taken_over and (trade.take_profit is None or self._ever_had_target(trade))
+        children = [child for child in there if leaving or child not in going]
         held = [child.stop_price for child in children if child.type is not OrderType.LIMIT]
         stop = trade.stop_loss
         # A trail has no level of its own before its entry has filled.

@@ -500,6 +500,25 @@ def test_where_the_venue_holds_no_such_exit_the_monitor_takes_over_all_of_them()
     assert (kept.exits_at_venue, kept.stop_loss, kept.take_profit) == (False, D("1.09500"), D("1.12000"))
 
 
+def test_what_the_monitor_takes_over_is_not_moved_at_the_venue_after_a_kill_whoever_wanted_it_gone() -> None:
+    """Its refusal would take back the level that is wanted, and the stop would loosen."""
+    desk = ExecutorDesk()
+    trade = desk.open(buy(trailing_distance="0.00500", **BRACKET))
+    kinds = {child.type: child for child in desk.exits(trade, attached=True)}
+    stop, trail = kinds[OrderType.STOP], kinds[OrderType.TRAILING_STOP]
+    desk.news(K.ORDER_CANCELED, kinds[OrderType.LIMIT])
+    move = MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09600"), take_profit=D("1.11500"))
+
+    effects = desk.decide(Cancel(client_order_id=stop.client_order_id), move)
+
+    assert set(cancels_in(effects)) == {stop.client_order_id, trail.client_order_id}
+    assert not amends_in(effects)
+    assert desk.trade(trade).stop_loss == D("1.09600")
+    again = desk.restart()
+    assert set(cancels_in(again)) == {stop.client_order_id, trail.client_order_id}
+    assert not amends_in(again)
+
+
 def test_a_trailing_stop_at_the_venue_is_told_to_the_trade_where_it_is_tighter() -> None:
     desk = ExecutorDesk()
     trade = desk.open(buy(stop_loss="1.09000", trailing_distance="0.00500"))
