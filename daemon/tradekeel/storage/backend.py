@@ -60,6 +60,9 @@ class Connection(Protocol):
     def executemany(self, sql: str, values: Any, /) -> Rows:
         """Run one statement for each of many rows; ``rowcount`` is of all of them."""
 
+    def together(self) -> AbstractContextManager[object]:
+        """What is asked within may go in one exchange: what it gave, and what it was refused for, is known behind it."""
+
     def rollback(self) -> None:
         """End the transaction, if one is open, and forget it."""
 

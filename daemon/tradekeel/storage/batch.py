@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.records import Checkpoint, Group, MetricsCheckpoint, Record, encode_record, record_type
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import Backend, Connection, Rows
 from tradekeel.storage.checksums import checkpoint_crc, journal_crc
-from tradekeel.storage.journal import last_sequence
+from tradekeel.storage.journal import LAST
 from tradekeel.storage.rows import IDENTITY, Mapping, mappings
 
 INSERT_JOURNAL = (
@@ -63,6 +63,24 @@ def journal_values(execution: str, sequence: int, record: Record) -> tuple[Any, 
     return (execution, sequence, type_, record.ts_ns, record.correlation_id, payload, crc)
 
 
+class WrittenTables:
+    """What was asked of the database for the rows of a batch."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Mapping[Any], Sequence[tuple[Any, str]], Rows]] = []
+        self.last: dict[str, Rows] = {}
+
+    def check(self) -> None:
+        """Raises Refusal where a row is not there now."""
+        for mapping, rows, answer in self.rows:
+            if answer.rowcount != len(rows):
+                # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
+                keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
+                raise Refusal(
+                    f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"
+                )
+
+
 class Batch:
     """Groups sorted by table. Nothing touches the database before :meth:`write`."""
 
@@ -96,24 +114,31 @@ class Batch:
 
     def write(self, db: Connection, backend: Backend, halfway: Callable[[], None]) -> list[Written]:
         """Write everything within the open transaction; ``halfway`` is called between the tables and the journal."""
+        tables = self.write_tables(db, backend)
+        tables.check()
+        halfway()
+        return self.write_journal(db, tables)
+
+    def write_tables(self, db: Connection, backend: Backend) -> WrittenTables:
+        """The rows, and the question how far the journals are. What came of it is known when the exchange is over."""
+        done = WrittenTables()
         for row_type, mapping in mappings().items():
             rows = self._rows.get(row_type) if not mapping.versioned else list(self._newest.get(row_type, {}).values())
             if rows:
-                _write_rows(db, mapping.insert_sql(backend), mapping, rows)
-        halfway()
-        results = self._write_journal(db)
-        self._write_checkpoints(db, results)
-        return results
+                encode = mapping.encode
+                values = [encode(row, execution) for row, execution in rows]
+                done.rows.append((mapping, rows, db.executemany(mapping.insert_sql(backend), values)))
+        done.last = {group.execution: db.execute(LAST, (group.execution,)) for group in self.groups}
+        return done
 
-    def _write_journal(self, db: Connection) -> list[Written]:
-        last: dict[str, int] = {}
+    def write_journal(self, db: Connection, tables: WrittenTables) -> list[Written]:
+        """The records behind those that there are, and the saved states."""
+        last = {execution: answer.fetchone()[0] or 0 for execution, answer in tables.last.items()}
         results: list[Written] = []
         values: list[tuple[Any, ...]] = []
         for group in self.groups:
             execution = group.execution
-            sequence = last.get(execution)
-            if sequence is None:
-                sequence = last_sequence(db, execution)
+            sequence = last[execution]
             first = sequence + 1
             for record in group.records:
                 sequence += 1
@@ -122,6 +147,7 @@ class Batch:
             results.append(Written(first, sequence))
         if values:
             db.executemany(INSERT_JOURNAL, values)
+        self._write_checkpoints(db, results)
         return results
 
     def _write_checkpoints(self, db: Connection, results: Sequence[Written]) -> None:
@@ -139,14 +165,3 @@ class Batch:
                 ],
             )
             self.checkpoints_written[owner] += len(kept)
-
-
-def _write_rows(db: Connection, sql: str, mapping: Mapping[Any], rows: Sequence[tuple[Any, str]]) -> None:
-    encode = mapping.encode
-    cursor = db.executemany(sql, [encode(row, execution) for row, execution in rows])
-    if cursor.rowcount != len(rows):
-        # An upsert that finds another thing under the same key changes nothing, and nothing else does not count.
-        keys = ", ".join(str(mapping.key(row)) for row, _ in rows[:3])
-        raise Refusal(
-            f"{mapping.table.name}: something else is stored under one of the keys {keys}{' …' if len(rows) > 3 else ''}"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -48,6 +48,10 @@ class FileConnection(sqlite3.Connection):
     def stream(self, sql: str, values: Any = ()) -> Iterator[Any]:
         """The rows of a question, each read when it is asked for."""
         return self.execute(sql, values)
+
+    def together(self) -> AbstractContextManager[None]:
+        """There are no exchanges that could be saved."""
+        return nullcontext()
 
 
 def connect_to_look(path: Path) -> FileConnection:

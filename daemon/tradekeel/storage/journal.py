@@ -16,10 +16,12 @@ SELECT = (
     "WHERE execution = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 )
 
+LAST = "SELECT max(sequence) FROM journal WHERE execution = ?"
+
 
 def last_sequence(db: Connection, execution: str) -> int:
     """The number of an execution's newest record, 0 if it has none."""
-    row = db.execute("SELECT max(sequence) FROM journal WHERE execution = ?", (execution,)).fetchone()
+    row = db.execute(LAST, (execution,)).fetchone()
     return row[0] or 0
 
 

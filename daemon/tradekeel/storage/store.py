@@ -40,7 +40,8 @@ CHECKPOINTS_KEPT = 5
 
 Point = Callable[[str], None]
 CommitResult = Written | GroupRefused
-Mark = Callable[[Connection], object]
+Mark = Callable[[Connection], Callable[[], object]]
+"""Asks the database for something within the transaction; what it gives looks at the answer when that has come."""
 Approve = Callable[[Sequence[CommitResult]], object]
 T = TypeVar("T")
 
@@ -180,17 +181,22 @@ class Store:
         self, groups: Sequence[Group], mark: Mark | None, approve: Approve | None
     ) -> list[CommitResult]:
         batch = Batch(groups, self._kept)
-        self._begin(mark)
-        results: list[CommitResult] = list(
-            batch.write(self._db, self.backend, lambda: self._point("store.in_transaction"))
-        )
-        self._prune(batch)
-        self._end(results, approve)
+        with self._db.together():
+            is_marked = self._begin(mark)
+            tables = batch.write_tables(self._db, self.backend)
+        is_marked()
+        tables.check()
+        self._point("store.in_transaction")
+        with self._db.together():
+            results: list[CommitResult] = list(batch.write_journal(self._db, tables))
+            self._prune(batch)
+            self._end(results, approve)
+        self._point("store.after_commit")
         return results
 
     def _commit_apart(self, groups: Sequence[Group], mark: Mark | None, approve: Approve | None) -> list[CommitResult]:
         results: list[CommitResult] = []
-        self._begin(mark)
+        self._begin(mark)()
         for group in groups:
             self._db.execute("SAVEPOINT one_group")
             try:
@@ -202,19 +208,18 @@ class Store:
                 results.append(_refused(group, error))
             self._db.execute("RELEASE one_group")
         self._end(results, approve)
+        self._point("store.after_commit")
         return results
 
-    def _begin(self, mark: Mark | None) -> None:
+    def _begin(self, mark: Mark | None) -> Callable[[], object]:
         self._db.execute(self.backend.begin_write)
-        if mark is not None:
-            mark(self._db)
+        return mark(self._db) if mark is not None else lambda: None
 
     def _end(self, results: Sequence[CommitResult], approve: Approve | None) -> None:
         if approve is not None:
             approve(results)
         self._point("store.before_commit")
         self._db.execute("COMMIT")
-        self._point("store.after_commit")
 
     def _fail(self, error: BaseException) -> None:
         self._poison = f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ process that was frozen keeps its sockets, and no timeout of its own runs any mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -113,6 +113,10 @@ class PostgresConnection:
         cursor = self.raw.cursor()
         _adapted(cursor.executemany, sql, values)
         return cursor
+
+    def together(self) -> AbstractContextManager[object]:
+        """All that is asked within, in one exchange. What follows a refusal the server leaves undone, a COMMIT as well."""
+        return self.raw.pipeline()
 
     def rollback(self) -> None:
         """End the transaction, if one is open, and forget it."""

@@ -12,7 +12,7 @@ connection can become durable any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -111,15 +111,20 @@ def _refuse(row: _Row, waiting: bool) -> None:
         )
 
 
-def mark(db: Connection, writer: Writer, lease: Lease, batch: int) -> None:
-    """Note a batch and renew the lease, within the transaction of the batch. Raises LeaseLost, or Defect for a wrong number."""
-    written = db.execute(
+def mark(db: Connection, writer: Writer, lease: Lease, batch: int) -> Callable[[], None]:
+    """Note a batch and renew the lease, within the transaction of the batch.
+
+    What it gives is called when the answer is there, and raises LeaseLost, or Defect for a wrong number.
+    """
+    answer = db.execute(
         f"UPDATE leases SET batch = ?, until_ns = {NOW_NS} + ? "  # noqa: S608  # a constant
         "WHERE daemon = ? AND holder = ? AND epoch = ? AND batch = ?",
         (batch, writer.lease_ns, writer.daemon, writer.holder, lease.epoch, batch - 1),
-    ).rowcount
-    if written:
-        return
+    )
+    return lambda: None if answer.rowcount else _refuse_batch(db, writer, lease, batch)
+
+
+def _refuse_batch(db: Connection, writer: Writer, lease: Lease, batch: int) -> None:
     row = db.execute(
         "SELECT daemon, holder, epoch, batch FROM leases WHERE account = ?", (writer.accounts[0],)
     ).fetchone()
