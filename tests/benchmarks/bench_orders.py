@@ -124,9 +124,9 @@ class TimedBuilder(BenchBuilder):
         return venue
 
 
-def latency(folder: Path, orders: int) -> list[float]:
+def latency(folder: Path, orders: int, config: str = CONFIG) -> list[float]:
     """Seconds from a tick's delivery to the order's bytes at the venue, sorted; the intent is durable in between."""
-    plan = plan_of(folder, CONFIG)
+    plan = plan_of(folder, config)
     account = plan.accounts[0]
     strategy = msgspec.structs.replace(account.strategies[0], cls=EnterOften, params=Nothing())
     plan = msgspec.structs.replace(plan, accounts=(msgspec.structs.replace(account, strategies=(strategy,)),))
@@ -239,9 +239,9 @@ class Driver(Actor):
         self.system.request_stop()
 
 
-def sustained(folder: Path, orders: int) -> float:
+def sustained(folder: Path, orders: int, config: str = CONFIG) -> float:
     """Orders a second that were decided, made durable, sent and booked as accepted, with everything that belongs to it."""
-    plan = plan_of(folder, CONFIG)
+    plan = plan_of(folder, config)
     statedir = StateDir(plan.config.state_dir)
     statedir.lock()
     taken: list[float] = []

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.benchmarks.report import Result, at_least, at_most, reaches, standalone
 from tests.unit.storage.samples import Desk
@@ -31,26 +31,31 @@ BATCH_GROUPS = 64
 NOW_NS = 1_400_000_000_000_000_000
 
 
+class Answer(NamedTuple):
+    """What the database would say to a statement."""
+
+    rowcount: int
+    last: int = 0
+
+    def fetchone(self) -> tuple[int]:
+        return (self.last,)
+
+
 class Capture:
     """Stands where the connection would and keeps what it was given to write."""
 
     def __init__(self) -> None:
         self.written: list[tuple[str, list[Sequence[Any]]]] = []
-        self.rowcount = 0
         self._last = 0
 
-    def execute(self, sql: str, values: Sequence[Any] = ()) -> Capture:
-        return self
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+        return Answer(1, self._last)
 
-    def fetchone(self) -> tuple[int]:
-        return (self._last,)
-
-    def executemany(self, sql: str, rows: list[Sequence[Any]]) -> Capture:
+    def executemany(self, sql: str, rows: list[Sequence[Any]]) -> Answer:
         self.written.append((sql, rows))
-        self.rowcount = len(rows)
         if sql == INSERT_JOURNAL:
             self._last = int(rows[-1][1])
-        return self
+        return Answer(len(rows))
 
 
 def batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
