@@ -29,7 +29,9 @@ from tradekeel.errors import (
     OurError,
     StoreAway,
     StoreCorrupt,
+    StoreRefused,
     StoreTooNew,
+    StoreUnanswered,
     StoreUnavailable,
     VenueUnreachable,
     category_of,
@@ -75,6 +77,9 @@ _OUTSIDE_THE_TREE: _Codes = (
     (NoAnswer, ExitCode.DEFECT),
     (StoreAway, ExitCode.DEFECT),
     (VenueUnreachable, ExitCode.VENUE_UNREACHABLE),
+    (StoreAway, ExitCode.DEFECT),  # a server that a command asks, and that is not there
+    (StoreUnanswered, ExitCode.DEFECT),
+    (StoreRefused, ExitCode.BAD_USAGE),  # a password, a right
 )
 """What a person can mend before the actors run, or in a command; out of an actor it is a bug."""
 

@@ -42,6 +42,7 @@ class Place(Struct, frozen=True):
     storage: Mapping[str, Any] = {}  # as it is written there
     name: str = ""  # of the daemon
     environ: Mapping[str, str] = {}
+    redis: Mapping[str, Any] = {}  # as it is written there
 
     @property
     def statedir(self) -> StateDir:
@@ -180,13 +181,14 @@ def _described(path: Path, environ: Mapping[str, str]) -> Place:
     if config is None:
         raise ConfigError(problems, shown_path(path))
     named = msgspec.structs.replace(config, name=config.name or path.stem)
-    storage = table.get("storage", {})
+    storage, redis = table.get("storage", {}), table.get("redis", {})
     return Place(
         state_dir_of(named, path, environ),
         path.absolute(),
         storage=storage if isinstance(storage, dict) else {},
         name=name if isinstance(name, str) and name else path.stem,
         environ=environ,
+        redis=redis if isinstance(redis, dict) else {},
     )
 
 

@@ -32,6 +32,7 @@ _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
     (RUN, "new-strategy", "making:new_strategy", "Write a strategy of your own, with a test and a configuration."),
     (RUN, "strategies", "making:strategies", "List the kinds of strategies with their parameters and defaults."),
     (LOOK, "status", "status:status", "How a daemon stands."),
+    (LOOK, "services", "fleet:services", "The daemons that list themselves on a Redis server."),
     (LOOK, "trades", "reading:trades", "Round trips: entry, exit, why, and what they brought."),
     (LOOK, "orders", "reading:orders", "Orders and what became of them."),
     (LOOK, "fills", "reading:fills", "Executions that the venue reported."),

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradekeel.cli.render import Column, Row, amount, cash, in_currency, make_table, money, print_table, text, trimmed
-from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, bad_rows, store_lines
+from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, bad_rows, redis_lines, store_lines
 
 if TYPE_CHECKING:
     from tradekeel.bootstrap.summary import Summary
@@ -156,6 +156,7 @@ def picture(status: Mapping[str, Any], width: int) -> RenderableType:
     actors = [{"actor": name} | dict(figures) for name, figures in status["actors"].items()]
     parts.append(make_table(actors, ACTOR_COLUMNS, width))
     parts.extend(store_lines(status["store"]))
+    parts.extend(redis_lines(status["redis"]))
     parts.extend(Text(f"alert: {alert}", style="red") for alert in status["alerts"][-ALERTS_SHOWN_MAX:])
     return Group(*parts)
 

@@ -32,6 +32,8 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
         out.print(Text(said["problem"], style="red"))
     for words in store_lines(said["store"]):
         out.print(words)
+    for words in redis_lines(said["redis"]):
+        out.print(words)
     for account in said["accounts"]:
         print_account(out, account)
     print_feeds(out, said["feeds"])
@@ -87,6 +89,26 @@ def store_lines(store: Row | None) -> Iterator[Text]:
         yield Text(
             f"the books are not kept ({store['books']}): a kill loses them, the promise does not hold", "bold red"
         )
+
+
+def redis_lines(redis: Row | None) -> Iterator[Text]:
+    """How it is with the server for outside readers, where there is one."""
+    if redis is None:
+        return
+    events = f"{redis['events_published']:,} events published, {redis['events_waiting']:,} wait"
+    match redis["state"]:
+        case "degraded":
+            failing = ", ".join(redis["failing"])
+            yield Text(
+                f"{redis['where']} fails us ({failing}), and trading goes on without: {redis['reason']}", "bold yellow"
+            )
+            yield Text(f"  {events}; {redis['failures']} questions failed", style="yellow")
+        case "down":
+            yield Text("nothing is published any more: the publisher has failed too often, see the log", "bold yellow")
+        case "connecting":
+            yield Text(f"{redis['where'] or 'Redis'}: connecting", style="yellow")
+        case _:
+            yield Text(f"{redis['where']}: {events}", style="dim")
 
 
 def print_account(out: Console, account: Row) -> None:

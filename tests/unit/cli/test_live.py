@@ -57,6 +57,7 @@ STATUS: dict[str, Any] = {
     "actors": {"recorder": ACTOR},
     "alerts": ["the day's loss"],
     "store": None,
+    "redis": None,
 }
 SUMMARY = Summary(
     accounts=(

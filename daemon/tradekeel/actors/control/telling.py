@@ -159,7 +159,7 @@ class Telling(Shell):
         failed_before = () if before is None else before.failing
         if stands.failing and stands.failing != failed_before:
             what = ", ".join(stands.failing)
-            self._warn("warning", f"{stands.where}: {what} fails, and trading goes on without: {stands.reason}")
+            self._warn("warning", f"{stands.where} fails us ({what}), and trading goes on without: {stands.reason}")
         elif failed_before and not stands.failing:
             self._say("INFO", f"{stands.where} is back: what was to be published meanwhile is made up for")
 

@@ -26,6 +26,7 @@ class AccountBoard:
         self.account = account
         self.execution = ""
         self.shown: int | None = None  # as of which record; None: all of it is to be put there anew
+        self.seen = 0  # how far the journal was known to go then: books on a server that was away may have been behind
         self.versions: Mapping[str, int] = {}
         self.looked_s = -inf  # when it was put or confirmed last
         self.not_before_s = -inf
@@ -79,11 +80,10 @@ class Boards:
 
     def _has_moved(self, board: AccountBoard) -> bool:
         run = self._runs.newest(board.account)
-        return run is not None and (
-            board.shown is None
-            or run.row.execution != board.execution
-            or self._runs.reached[board.execution] > board.shown
-        )
+        if run is None:
+            return False
+        execution = run.row.execution
+        return board.shown is None or execution != board.execution or self._runs.reached[execution] > board.seen
 
     async def step(self, now_s: float, *, at_once: bool = False) -> bool:
         """Each board that has to change, once. With ``at_once`` also what has changed a moment ago."""
@@ -105,10 +105,12 @@ class Boards:
         if run.row.execution != board.execution:
             board.execution, board.shown, board.versions = run.row.execution, None, {}
         began_s = self._clock.monotonic()
-        if not self._has_moved(board):  # it is only to say that it is still right; where it is gone, it has moved then
-            await self._put(board, board.shown or 0, board.versions, {})
-        if self._has_moved(board):
+        reached = self._runs.reached[board.execution]
+        if board.shown is not None and board.shown >= reached:  # it is only to say that it is still right
+            await self._put(board, board.shown, board.versions, {})
+        if board.shown is None or board.shown < reached:
             await self._put_news(board)
+        board.seen = reached
         board.looked_s = now_s = self._clock.monotonic()
         board.not_before_s = now_s + max(SHOW_EVERY_S, REST * (now_s - began_s))
 

@@ -1,0 +1,65 @@
+"""What `status` and the live view say of the server for outside readers: nothing without one, and loudly what is late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tradekeel.cli.fleet import COLUMNS
+from tradekeel.cli.render import make_table
+from tradekeel.cli.status import redis_lines
+
+UP: dict[str, Any] = {
+    "where": "Redis at cache:6379, database 0",
+    "state": "up",
+    "failing": (),
+    "reason": "",
+    "failures": 0,
+    "events_published": 12_345,
+    "events_waiting": 0,
+}
+
+
+def said(**fields: Any) -> list[str]:
+    return [line.plain for line in redis_lines(UP | fields)]
+
+
+def test_a_daemon_without_redis_says_nothing_of_it() -> None:
+    assert list(redis_lines(None)) == []
+
+
+def test_one_line_tells_that_it_goes_well() -> None:
+    assert said() == ["Redis at cache:6379, database 0: 12,345 events published, 0 wait"]
+
+
+def test_what_fails_is_named_with_why_and_what_waits() -> None:
+    first, second = said(
+        state="degraded", failing=("events", "open trades"), reason="it is full", events_waiting=7, failures=3
+    )
+    assert first == (
+        "Redis at cache:6379, database 0 fails us (events, open trades), and trading goes on without: it is full"
+    )
+    assert second == "  12,345 events published, 7 wait; 3 questions failed"
+
+
+def test_a_publisher_that_has_given_up_is_told() -> None:
+    assert said(state="down") == ["nothing is published any more: the publisher has failed too often, see the log"]
+
+
+def test_before_the_server_has_answered_it_connects() -> None:
+    assert said(state="connecting", where="") == ["Redis: connecting"]
+
+
+def test_the_fleet_fits_a_narrow_terminal_with_status_and_life_in_it() -> None:
+    row = {
+        "name": "a-daemon-with-a-long-name-indeed",
+        "host": "a-long-host.in.a.long.domain.example",
+        "pid": 1234567,
+        "status": "running",
+        "alive": False,
+        "beat_age_s": 7_300.0,
+        "version": "0.1.0",
+        "accounts": ", ".join(f"account-{number}" for number in range(20)),
+    }
+    table = make_table([row], COLUMNS, 80)
+    titles = [str(column.header) for column in table.columns]
+    assert {"name", "status", "alive", "beat ago"} <= set(titles)
