@@ -189,6 +189,7 @@ def test_the_requests_are_wild_enough_to_mean_something() -> None:
         "paused",
         "not_ready",
         "stopping",
+        "store_away",
         "instrument_unknown",
         "instrument_not_allowed",
         "rate_missing",

@@ -394,6 +394,7 @@ class TestExits:
             equity=None,
             latch=Latch.REDUCE_ONLY,
             paused=True,
+            held="the books' server is away",
             ready=False,
             open_orders=99,
         )
@@ -424,6 +425,14 @@ class TestExits:
         gate = RiskGate(RiskLimits(orders_per_second=1))
         assert gate.check_exit(self.exit_order, view(closable=dec(500)), NOON_NS) is None
         assert code(gate.check_entry(order(), view(), NOON_NS)) is C.ORDERS_PER_SECOND
+
+
+def test_what_holds_entries_for_a_while_is_said_and_ends_with_it():
+    gate = RiskGate(RiskLimits())
+    denial = gate.check_entry(order(), view(held="the books' server is away"), NOON_NS)
+    assert str(denial) == "no new exposure for now: the books' server is away"
+    assert code(denial) is C.STORE_AWAY
+    assert gate.check_entry(order(), view(), NOON_NS) is None
 
 
 class TestRates:
