@@ -265,7 +265,7 @@ class Sending(AccountCore):
         going = [child for child in there if child.status is OrderStatus.CANCEL_REQUESTED]
         # Where the monitor takes over, it does so from all of them, whoever wanted one of them gone before.
         is_taken_over = any(child.status_reason == GIVES_UP for child in going)
-        leaving = leaving and not is_taken_over and (trade.take_profit is None or self._ever_had_target(trade))
+        leaving = leaving and not is_taken_over and self._has_its_target(trade, there)
         children = [child for child in there if leaving or child not in going]
         held = [child.stop_price for child in children if child.type is not OrderType.LIMIT]
         stop = trade.stop_loss
@@ -302,6 +302,13 @@ class Sending(AccountCore):
         """Whether the venue has its attached exits: at work, or waiting for the first fill of an entry that it has."""
         entry = self.book.orders.get(trade.entry_order_id)
         return trade.exits_at_venue and bool(trade.open_quantity or (entry is not None and entry.seen_at_venue))
+
+    def _has_its_target(self, trade: Trade, there: Sequence[Order]) -> bool:
+        """Whether no target is wished for but one that the venue has, or had until it was canceled."""
+        if trade.take_profit is None or any(child.type is OrderType.LIMIT for child in there):
+            return True
+        ended = (o for o in self.book.ended.values() if o.parent_id == trade.entry_order_id)
+        return any(o.type is OrderType.LIMIT and o.price == trade.take_profit for o in ended)
 
     def _ever_had_target(self, trade: Trade) -> bool:
         orders = (*self.book.live_exits(trade.trade_id, attached=True), *self.book.ended.values())

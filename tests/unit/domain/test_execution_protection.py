@@ -500,22 +500,25 @@ def test_where_the_venue_holds_no_such_exit_the_monitor_takes_over_all_of_them()
     assert (kept.exits_at_venue, kept.stop_loss, kept.take_profit) == (False, D("1.09500"), D("1.12000"))
 
 
-def test_what_the_monitor_takes_over_is_not_moved_at_the_venue_after_a_kill_whoever_wanted_it_gone() -> None:
+@pytest.mark.parametrize("trail", [{}, {"trailing_distance": "0.00500"}], ids=["one stop", "and a trail"])
+def test_what_the_monitor_takes_over_is_not_moved_at_the_venue_after_a_kill_whoever_wanted_it_gone(
+    trail: dict[str, Any],
+) -> None:
     """Its refusal would take back the level that is wanted, and the stop would loosen."""
     desk = ExecutorDesk()
-    trade = desk.open(buy(trailing_distance="0.00500", **BRACKET))
+    trade = desk.open(buy(**trail, **BRACKET))
     kinds = {child.type: child for child in desk.exits(trade, attached=True)}
-    stop, trail = kinds[OrderType.STOP], kinds[OrderType.TRAILING_STOP]
-    desk.news(K.ORDER_CANCELED, kinds[OrderType.LIMIT])
+    target, stops = kinds.pop(OrderType.LIMIT), {child.client_order_id for child in kinds.values()}
+    desk.news(K.ORDER_CANCELED, target)
     move = MoveStop(trade_id=trade.trade_id, stop_loss=D("1.09600"), take_profit=D("1.11500"))
 
-    effects = desk.decide(Cancel(client_order_id=stop.client_order_id), move)
+    effects = desk.decide(Cancel(client_order_id=kinds[OrderType.STOP].client_order_id), move)
 
-    assert set(cancels_in(effects)) == {stop.client_order_id, trail.client_order_id}
+    assert set(cancels_in(effects)) == stops
     assert not amends_in(effects)
     assert desk.trade(trade).stop_loss == D("1.09600")
     again = desk.restart()
-    assert set(cancels_in(again)) == {stop.client_order_id, trail.client_order_id}
+    assert set(cancels_in(again)) == stops
     assert not amends_in(again)
 
 
