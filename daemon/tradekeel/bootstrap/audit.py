@@ -9,10 +9,11 @@ last digit. Where our books have come to its end, both sides have the same order
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
-from itertools import takewhile
+from itertools import islice, takewhile
+from operator import attrgetter
 from pathlib import Path
 from zlib import crc32
 
@@ -49,6 +50,11 @@ from tradekeel.venues.paper.examining import examine
 
 FINDINGS_MAX = 100
 _WORKING = (OrderStatus.ACCEPTED.value, OrderStatus.PARTIALLY_FILLED.value)
+PAGE_ENTRIES = 2_000
+"""Entries of the venue's whose fills are looked up together."""
+
+_KEY = ("account", "instrument", "venue_order_id", "fill_id")
+_key: Callable[[Fill], tuple[str, ...]] = attrgetter(*_KEY)
 _FIGURES = ("side", "quantity", "price", "fee", "realised", "rate", "ts_ns")
 _DECODER = msgspec.msgpack.Decoder(VenueTransaction)
 
@@ -104,7 +110,7 @@ def audit(place: Place, progress: Progress) -> Audit:
     with one_moment(books, "comparing it") as db:  # and before the ledgers': these can only have come further
         runs = newest_executions(db, books)
         for number, run in enumerate(runs, start=1):
-            compared = _compared(db, run, _ledger_of(place, books, run.account))
+            compared = _compared(db, books, run, _ledger_of(place, books, run.account))
             if isinstance(compared, str):
                 left_out.append(compared)
             else:
@@ -113,7 +119,7 @@ def audit(place: Place, progress: Progress) -> Audit:
     return Audit(verdict, tuple(comparisons), tuple(left_out))
 
 
-def _compared(db: Connection, run: ExecutionRow, path: Path) -> Comparison | str:
+def _compared(db: Connection, books: Backend, run: ExecutionRow, path: Path) -> Comparison | str:
     """An account's newest run, and those before it on the same ledger; or why it is left out."""
     if run.close_reason == STARTED_FRESH:
         return f"{run.account}: its venue was begun anew, and the books have not been since"
@@ -130,11 +136,13 @@ def _compared(db: Connection, run: ExecutionRow, path: Path) -> Comparison | str
     elif not path.exists():
         found.add(f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone")
     else:
-        return _compare_all(db, runs, path, found)
+        return _compare_all(db, books, runs, path, found)
     return Comparison(run.account, str(path), 0, 0, found.as_tuple())
 
 
-def _compare_all(db: Connection, runs: list[ExecutionRow], path: Path, found: _Differences) -> Comparison:
+def _compare_all(
+    db: Connection, books: Backend, runs: list[ExecutionRow], path: Path, found: _Differences
+) -> Comparison:
     newest = runs[-1]
     refuse_no_data(path)
     examined = examine(path)
@@ -146,7 +154,7 @@ def _compare_all(db: Connection, runs: list[ExecutionRow], path: Path, found: _D
         found.add(f"our books have come to entry {cursor}, and the venue's record ends with entry {examined.last}")
     if examined.is_readable:
         for run in runs:
-            entries_read, fills_read = _compare(db, run, path, found)
+            entries_read, fills_read = _compare(db, books, run, path, found)
             entries, fills = entries + entries_read, fills + fills_read
     if examined.state is not None and examined.last == cursor:
         _compare_orders(db, runs, examined.state.orders, found)
@@ -188,7 +196,7 @@ def _ledger_of(place: Place, books: Backend, account: str) -> Path:
     return ledgers_of(books, place.statedir).paper_ledger(at_venue)
 
 
-def _compare(db: Connection, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:
+def _compare(db: Connection, books: Backend, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:
     """One run's fills, balance and positions; how many entries and fills of the venue's it was compared with."""
     opening = _opening(db, run)
     cursor = _cursor(db, run)
@@ -197,21 +205,20 @@ def _compare(db: Connection, run: ExecutionRow, path: Path, found: _Differences)
     entries = fills = 0
     held = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
     balance: Decimal | None = opening.balance if opening is not None else ZERO
-    for entry in _entries(path, first, cursor):
-        entries += 1
-        balance = entry.balance if entry.balance is not None else balance
-        if entry.fill is None:
-            continue
-        fills += 1
-        book_fill(held, entry.fill)
-        number, mine = _our_fill(db, run, entry.fill)
-        if mine is None or number in met:
-            found.add(
-                f"fill {entry.fill.fill_id} of order {entry.fill.venue_order_id} is the venue's, and not in our books"
-            )
-        else:
-            met.add(number)
-            found.compare(mine, entry.fill)
+    for page in _pages(_entries(path, first, cursor)):
+        entries += len(page)
+        balance = next((entry.balance for entry in reversed(page) if entry.balance is not None), balance)
+        theirs = [entry.fill for entry in page if entry.fill is not None]
+        fills += len(theirs)
+        mine = _our_versions(db, books, run, theirs)
+        for fill in theirs:
+            book_fill(held, fill)
+            number, our_own = mine.get(_key(fill), (0, None))
+            if our_own is None or number in met:
+                found.add(f"fill {fill.fill_id} of order {fill.venue_order_id} is the venue's, and not in our books")
+            else:
+                met.add(number)
+                found.compare(our_own, fill)
     if entries != cursor - first:
         found.add(f"our books have come to entry {cursor}, and the venue's record has {first + entries}")
     ours = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
@@ -306,17 +313,22 @@ def _cursor(db: Connection, run: ExecutionRow) -> int:
 
 def _our_fills(db: Connection, run: ExecutionRow) -> Iterator[tuple[int, Fill]]:
     """All of them as they were booked, each with the number of its row; one at a time, since there may be millions."""
-    rows = db.execute(f"{_numbered_fills()} WHERE execution = ? ORDER BY id", (run.execution,))
+    rows = db.stream(f"{_numbered_fills()} WHERE execution = ? ORDER BY id", (run.execution,))
     return ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
 
 
-def _our_fill(db: Connection, run: ExecutionRow, theirs: Fill) -> tuple[int, Fill | None]:
-    """The fill that we have booked of one of the venue's, and the number of its row."""
-    row = db.execute(
-        f"{_numbered_fills()} WHERE execution = ? AND account = ? AND instrument = ? AND venue_order_id = ? AND fill_id = ?",
-        (run.execution, theirs.account, theirs.instrument, theirs.venue_order_id, theirs.fill_id),
-    ).fetchone()
-    return (0, None) if row is None else (row[0], mapping_of(Fill).decode(row[1:]))
+def _our_versions(
+    db: Connection, books: Backend, run: ExecutionRow, theirs: Sequence[Fill]
+) -> dict[tuple[str, ...], tuple[int, Fill]]:
+    """The fills that we have booked of these of the venue's, and the numbers of their rows."""
+    rows = books.find(db, _numbered_fills(), _KEY, run.execution, list({_key(fill): None for fill in theirs}))
+    known = ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
+    return {_key(fill): (number, fill) for number, fill in known}
+
+
+def _pages(entries: Iterator[VenueTransaction]) -> Iterator[list[VenueTransaction]]:
+    while page := list(islice(entries, PAGE_ENTRIES)):
+        yield page
 
 
 def _numbered_fills() -> str:

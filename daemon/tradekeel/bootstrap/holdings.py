@@ -27,7 +27,7 @@ def positions_of(db: Connection, run: ExecutionRow, latest: Quotes) -> list[Row]
     """
     held, quotes = _opening(db, run), {**_quotes(db, run), **latest}
     mapping = mapping_of(Fill)
-    for row in db.execute(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (run.execution,)):
+    for row in db.stream(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (run.execution,)):
         book_fill(held, mapping.decode(row))
     return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str)]
 

@@ -131,7 +131,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     closed = won = opened = 0
     columns = "status, gross_pnl, entry_fee, exit_fee, financing"
     with ledger():
-        for status, *amounts in db.execute(f"SELECT {columns} FROM trades WHERE execution = ?", (row.execution,)):  # noqa: S608
+        for status, *amounts in db.stream(f"SELECT {columns} FROM trades WHERE execution = ?", (row.execution,)):  # noqa: S608
             trade_gross, entry_fee, exit_fee, trade_financing = map(Decimal, amounts)
             trade_pnl = trade_gross - entry_fee - exit_fee + trade_financing
             gross, pnl = gross + trade_gross, pnl + trade_pnl
@@ -139,7 +139,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
             closed += status == "CLOSED"
             won += status == "CLOSED" and trade_pnl > ZERO
             opened += status in ("OPEN", "CLOSING")
-        for (amount,) in db.execute("SELECT realised FROM fills WHERE execution = ?", (row.execution,)):
+        for (amount,) in db.stream("SELECT realised FROM fills WHERE execution = ?", (row.execution,)):
             realised += Decimal(amount)
     balance, opening = balance_of(db, row), _opening_balance(db, row)
     with ledger():
