@@ -19,7 +19,7 @@ from tests.unit.storage.looking import tamper
 from tradekeel.domain import records as r
 from tradekeel.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tradekeel.storage.moment import one_moment
-from tradekeel.storage.postgres import Limits, Postgres
+from tradekeel.storage.postgres import Limits, Postgres, words
 from tradekeel.storage.queries import Reader
 from tradekeel.storage.store import Store, Written
 from tradekeel.storage.verify import verify
@@ -379,3 +379,12 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(b"decision_taken")] ^= 0x01
     path.write_bytes(content)
+
+
+# --- what is documented ------------------------------------------------------------------------------------------------
+
+
+def test_what_each_message_says_to_do_is_documented() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "storage.md").read_text()
+    for to_do in {*(to_do for _, to_do in words._TO_DO), *(to_do for _, to_do in words._REFUSED), words._POOL}:
+        assert to_do in documented or to_do == words._SAYS_WHY, to_do

@@ -22,6 +22,7 @@ _DENIED = frozenset({_CREDENTIALS, _NO_DATABASE, _RIGHTS, _MAY_NOT_CONNECT, _CER
 _FULL_HOUSE = "The server is out of memory or connections: see max_connections."
 _AWAY = "Is the server running, and the address right?"
 _POOL = "Ask less at a time, or raise storage.pool_size."
+_SAYS_WHY = "The server refused it, and says why."
 _COMES_AND_GOES = "It is starting or stopping: try again when it is up."
 
 _DAMAGE = (pg.DataCorrupted, pg.IndexCorrupted, pg.UndefinedTable, pg.UndefinedColumn)
@@ -51,7 +52,7 @@ _REFUSED: tuple[tuple[str, str], ...] = (
     (r"permission denied for database", _MAY_NOT_CONNECT),
     (r"\bSSL\b|sslmode|certificate", _CERTIFICATES),
     (r"Connection refused|resolve host|timeout expired|No route|unreachable", _AWAY),
-    (r"FATAL", "The server refused it, and says why."),
+    (r"FATAL", _SAYS_WHY),
 )
 
 
