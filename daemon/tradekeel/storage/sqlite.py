@@ -157,7 +157,9 @@ class Sqlite(Backend):
                     failed.append(error)
                     return sqlite3.connect(":memory:")
 
-            connection = await aiosqlite.Connection(connect, iter_chunk_size=ROWS_AT_ONCE)
+            connection = aiosqlite.Connection(connect, iter_chunk_size=ROWS_AT_ONCE)
+            connection._thread.daemon = True  # a script that forgets to close its books ends all the same
+            await connection
             if failed:
                 await connection.close()
                 raise failed[0]

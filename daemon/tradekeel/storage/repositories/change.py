@@ -119,13 +119,17 @@ class Change:
         if row is None:
             raise NotFound(f"{self.backend.described}: there is no execution {execution}")
         found = decoded(self.backend, mapping, row)
-        holder = await self.backend.held_by(self.db, found.account, self.now_ns)
+        await self.hold(found.account)
+        return found
+
+    async def hold(self, account: str) -> None:
+        """Nobody else writes for the account until this transaction ends. AlreadyRunning where a daemon holds it."""
+        holder = await self.backend.held_by(self.db, account, self.now_ns)
         if holder is not None:
             raise AlreadyRunning(
-                f"{self.backend.described}: {holder} holds the books of account {found.account}, and alone writes there. Stop it "
+                f"{self.backend.described}: {holder} holds the books of account {account}, and alone writes there. Stop it "
                 "first (tradekeel stop), or use its commands"
             )
-        return found
 
     # --- changing ----------------------------------------------------------------------------------------------------------
 
@@ -215,15 +219,19 @@ class Change:
 
     # --- the journal ---------------------------------------------------------------------------------------------------------
 
+    async def next_sequence(self, execution: str) -> int:
+        """The number of the next record in the journal of an execution."""
+        last = select(func.max(tables.journal.c.sequence)).where(tables.journal.c.execution == execution)
+        return ((await self.db.execute(last)).scalar() or 0) + 1
+
     async def journal(self) -> None:
         """Say what was done in the journal of each execution that was changed."""
         for execution, draft in self._drafts.items():
             records = [*draft.records, *self._administered(draft)]
             if not records:
                 continue
-            last = select(func.max(tables.journal.c.sequence)).where(tables.journal.c.execution == execution)
-            sequence = (await self.db.execute(last)).scalar() or 0
-            values = [journal_values(execution, number, r) for number, r in enumerate(records, start=sequence + 1)]
+            first = await self.next_sequence(execution)
+            values = [journal_values(execution, number, r) for number, r in enumerate(records, start=first)]
             names = [c.name for c in tables.journal.columns]
             await self.db.execute(insert(tables.journal), [dict(zip(names, row, strict=True)) for row in values])
 

@@ -13,11 +13,51 @@ from tradekeel.domain.money import ZERO
 from tradekeel.domain.records import ExecutionClosed, ExecutionRow, ExecutionStarted, Mode
 from tradekeel.errors import AlreadyExists, InputError
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
+from tradekeel.storage import tables
 from tradekeel.storage.repositories.base import Repository, timeout_of
 from tradekeel.storage.repositories.change import Change, checked
 from tradekeel.storage.repositories.listing import Listing, matching
 
 Modes = Mode | str | tuple[Mode | str, ...] | None
+
+
+async def begin_manual(
+    change: Change, account: str, execution: str | None, venue: str, currency: str, opening_balance: Decimal
+) -> ExecutionRow:
+    """Begin an execution that a script keeps."""
+    if not account:
+        raise InputError("an account has a name")
+    await change.hold(account)
+    number = await _next_number(change, account)
+    row = checked(
+        ExecutionRow(
+            execution=derived_id("ex", account, number) if execution is None else execution,
+            account=account,
+            number=number,
+            mode=Mode.MANUAL,
+            venue=venue,
+            currency=currency,
+            status="running",
+            config_fingerprint="",
+            data_fingerprint="",
+            opening_balance=opening_balance,
+            started_ns=change.now_ns,
+        )
+    )
+    if await change.find(ExecutionRow, tables.executions.c.execution == row.execution):
+        raise AlreadyExists(f"execution {row.execution} exists already")
+    await change.tell(row.execution, ExecutionStarted(ts_ns=change.now_ns, row=row), [row])
+    return row
+
+
+async def _next_number(change: Change, account: str) -> int:
+    of_daemons = [mode.value for mode in Mode if mode.is_a_daemons]
+    executions = tables.executions
+    known = select(func.max(executions.c.number)).where(executions.c.account == account)
+    daemons = (await change.db.execute(known.where(executions.c.mode.in_(of_daemons)))).scalar()
+    if daemons is not None:
+        raise InputError(f"a daemon trades on account {account}: give what a script keeps an account of its own")
+    return ((await change.db.execute(known)).scalar() or 0) + 1
 
 
 class SqlExecutionRepository(Repository[ExecutionRow]):
@@ -44,36 +84,9 @@ class SqlExecutionRepository(Repository[ExecutionRow]):
         """Begin an execution of mode ``manual``."""
 
         async def work(change: Change) -> ExecutionRow:
-            number = await self._next_number(change, account)
-            row = checked(
-                ExecutionRow(
-                    execution=derived_id("ex", account, number) if execution is None else execution,
-                    account=account,
-                    number=number,
-                    mode=Mode.MANUAL,
-                    venue=venue,
-                    currency=currency,
-                    status="running",
-                    config_fingerprint="",
-                    data_fingerprint="",
-                    opening_balance=opening_balance,
-                    started_ns=change.now_ns,
-                )
-            )
-            if await change.find(ExecutionRow, self.table.c.execution == row.execution):
-                raise AlreadyExists(f"execution {row.execution} exists already")
-            await change.tell(row.execution, ExecutionStarted(ts_ns=change.now_ns, row=row), [row])
-            return row
+            return await begin_manual(change, account, execution, venue, currency, opening_balance)
 
         return await self.database.write("create_execution", work, timeout_of(call))
-
-    async def _next_number(self, change: Change, account: str) -> int:
-        of_daemons = [mode.value for mode in Mode if mode.is_a_daemons]
-        known = select(func.max(self.table.c.number)).where(self.table.c.account == account)
-        daemons = (await change.db.execute(known.where(self.table.c.mode.in_(of_daemons)))).scalar()
-        if daemons is not None:
-            raise InputError(f"a daemon trades on account {account}: give what a script keeps an account of its own")
-        return ((await change.db.execute(known)).scalar() or 0) + 1
 
     async def close_execution(self, execution: str, reason: str, **call: Unpack[Timed]) -> ExecutionRow:
         """End a manual execution."""
