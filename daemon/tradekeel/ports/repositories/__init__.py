@@ -19,7 +19,9 @@ how, so that ``tradekeel verify`` holds before and after. It is refused
   for what cannot be, such as amounts that are no numbers, words that are none, or texts with a zero character in them.
 """
 
+from tradekeel.ports.repositories.events import EventRepository, JournalRecord
 from tradekeel.ports.repositories.executions import ExecutionRepository
+from tradekeel.ports.repositories.figures import CursorRepository, ParameterHistoryRepository, PerformanceRepository
 from tradekeel.ports.repositories.fills import FillRepository
 from tradekeel.ports.repositories.orders import OrderRepository
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, TIMEOUT_S, Listed, Page, Paging, Span, Timed
@@ -31,12 +33,17 @@ __all__ = [
     "ROWS_DEFAULT",
     "ROWS_MAX",
     "TIMEOUT_S",
+    "CursorRepository",
+    "EventRepository",
     "ExecutionRepository",
     "FillRepository",
+    "JournalRecord",
     "Listed",
     "OrderRepository",
     "Page",
     "Paging",
+    "ParameterHistoryRepository",
+    "PerformanceRepository",
     "SignalRepository",
     "Span",
     "StrategyRepository",

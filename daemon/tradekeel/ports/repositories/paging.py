@@ -32,8 +32,8 @@ class Timed(TypedDict, total=False):
 class Span(Timed, total=False):
     """What every question about a stretch of time takes: ``since_ns <= t < until_ns``, nanoseconds UTC."""
 
-    since_ns: int
-    until_ns: int
+    since_ns: int | None
+    until_ns: int | None
 
 
 class Listed(Timed, total=False):
@@ -45,8 +45,8 @@ class Listed(Timed, total=False):
     offset: int
     """Rows to pass over; not together with a cursor."""
 
-    cursor: str
-    """:attr:`Page.next_cursor` of the page before; sort and filters must be those of that page."""
+    cursor: str | None
+    """:attr:`Page.next_cursor` of the page before, whose sort and filters must be the same; None begins."""
 
     sort: str
     """A column by name. Rows in which it is empty are left out."""

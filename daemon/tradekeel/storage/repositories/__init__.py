@@ -5,7 +5,13 @@ journal's record of it, ``listing`` answers lists page by page, and each kind of
 """
 
 from tradekeel.storage.repositories.database import Database
+from tradekeel.storage.repositories.events import SqlEventRepository
 from tradekeel.storage.repositories.executions import SqlExecutionRepository
+from tradekeel.storage.repositories.figures import (
+    SqlCursorRepository,
+    SqlParameterHistoryRepository,
+    SqlPerformanceRepository,
+)
 from tradekeel.storage.repositories.fills import SqlFillRepository
 from tradekeel.storage.repositories.orders import SqlOrderRepository
 from tradekeel.storage.repositories.signals import SqlSignalRepository
@@ -14,9 +20,13 @@ from tradekeel.storage.repositories.trades import SqlTradeRepository
 
 __all__ = [
     "Database",
+    "SqlCursorRepository",
+    "SqlEventRepository",
     "SqlExecutionRepository",
     "SqlFillRepository",
     "SqlOrderRepository",
+    "SqlParameterHistoryRepository",
+    "SqlPerformanceRepository",
     "SqlSignalRepository",
     "SqlStrategyRepository",
     "SqlTradeRepository",

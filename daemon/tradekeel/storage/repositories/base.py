@@ -67,7 +67,7 @@ class Repository(Generic[RowT]):
 
     # --- writing ---------------------------------------------------------------------------------------------------------
 
-    async def _add(self, action: str, rows: Sequence[RowT], steers: str, timeout_s: float | None) -> list[RowT]:
+    async def _add(self, action: str, rows: Sequence[RowT], steers: str | None, timeout_s: float | None) -> list[RowT]:
         """Add rows that say which execution and account they are of; as they were stored, in their order."""
 
         async def work(change: Change) -> list[RowT]:

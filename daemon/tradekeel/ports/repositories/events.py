@@ -1,0 +1,67 @@
+"""What happened: strategies' own events, and the journal."""
+
+from __future__ import annotations
+
+from typing import Protocol, Unpack, runtime_checkable
+
+from msgspec import Struct
+
+from tradekeel.domain.records import Record, StrategyEvent
+from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
+
+
+class JournalRecord(Struct, frozen=True):
+    """One numbered record of an execution's journal."""
+
+    execution: str
+    sequence: int
+    type: str
+    ts_ns: int
+    correlation_id: str
+    record: Record
+
+
+@runtime_checkable
+class EventRepository(Protocol):
+    """Strategy events and the journal. Times are nanoseconds UTC."""
+
+    async def append_event(self, event: StrategyEvent, **call: Unpack[Timed]) -> StrategyEvent:
+        """Add an event of a strategy. AlreadyExists for a known number, NotFound, InputError, DaemonsOwn."""
+
+    async def list_events(
+        self,
+        *,
+        strategy: str | None = None,
+        type: str | None = None,  # noqa: A002  # the field's name
+        execution: str | None = None,
+        account: str | None = None,
+        **paging: Unpack[Paging],
+    ) -> Page[StrategyEvent]:
+        """Events by their time, the newest first; sorted by ts_ns, sequence or type."""
+
+    async def get_events_since(
+        self, execution: str, strategy: str, after: int, limit: int = ..., **call: Unpack[Timed]
+    ) -> list[StrategyEvent]:
+        """A strategy's events behind number ``after``, in order."""
+
+    async def get_journal_since(
+        self,
+        execution: str,
+        after: int = 0,
+        limit: int = ...,
+        *,
+        type: str | None = None,  # noqa: A002
+        **call: Unpack[Timed],
+    ) -> list[JournalRecord]:
+        """Records behind number ``after`` in order, checked one by one; empty when there is no more. StoreCorrupt."""
+
+    async def count_events(
+        self,
+        *,
+        strategy: str | None = None,
+        type: str | None = None,  # noqa: A002
+        execution: str | None = None,
+        account: str | None = None,
+        **span: Unpack[Span],
+    ) -> int:
+        """How many events of strategies there are."""
