@@ -25,6 +25,18 @@ from tradekeel.ports.repositories.figures import CursorRepository, ParameterHist
 from tradekeel.ports.repositories.fills import FillRepository
 from tradekeel.ports.repositories.orders import OrderRepository
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, TIMEOUT_S, Listed, Page, Paging, Span, Timed
+from tradekeel.ports.repositories.positions import (
+    CloseOut,
+    Exposure,
+    HeldPosition,
+    NetPosition,
+    Period,
+    PositionNote,
+    PositionRepository,
+    PositionSummary,
+    Realised,
+    Valued,
+)
 from tradekeel.ports.repositories.signals import SignalRepository
 from tradekeel.ports.repositories.strategies import StrategyRepository
 from tradekeel.ports.repositories.trades import TradeRepository
@@ -33,20 +45,30 @@ __all__ = [
     "ROWS_DEFAULT",
     "ROWS_MAX",
     "TIMEOUT_S",
+    "CloseOut",
     "CursorRepository",
     "EventRepository",
     "ExecutionRepository",
+    "Exposure",
     "FillRepository",
+    "HeldPosition",
     "JournalRecord",
     "Listed",
+    "NetPosition",
     "OrderRepository",
     "Page",
     "Paging",
     "ParameterHistoryRepository",
     "PerformanceRepository",
+    "Period",
+    "PositionNote",
+    "PositionRepository",
+    "PositionSummary",
+    "Realised",
     "SignalRepository",
     "Span",
     "StrategyRepository",
     "Timed",
     "TradeRepository",
+    "Valued",
 ]

@@ -14,6 +14,7 @@ from tradekeel.storage.repositories.figures import (
 )
 from tradekeel.storage.repositories.fills import SqlFillRepository
 from tradekeel.storage.repositories.orders import SqlOrderRepository
+from tradekeel.storage.repositories.positions import SqlPositionRepository
 from tradekeel.storage.repositories.signals import SqlSignalRepository
 from tradekeel.storage.repositories.strategies import SqlStrategyRepository
 from tradekeel.storage.repositories.trades import SqlTradeRepository
@@ -27,6 +28,7 @@ __all__ = [
     "SqlOrderRepository",
     "SqlParameterHistoryRepository",
     "SqlPerformanceRepository",
+    "SqlPositionRepository",
     "SqlSignalRepository",
     "SqlStrategyRepository",
     "SqlTradeRepository",

@@ -1,0 +1,370 @@
+"""Positions, computed from the fills in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar, Unpack
+
+from sqlalchemy import ColumnElement, delete, insert, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tradekeel.domain.money import ZERO, ledger
+from tradekeel.domain.orders import Side
+from tradekeel.domain.positions import Position, PositionKey, Quote
+from tradekeel.domain.records import STARTED_FRESH, WIPED, ExecutionRow, ExecutionStarted, Mode, decode_record
+from tradekeel.domain.tradestats import NANOSECONDS
+from tradekeel.errors import InputError
+from tradekeel.ports.repositories.paging import Span, Timed
+from tradekeel.ports.repositories.positions import (
+    POSITIONS_TIMEOUT_S,
+    CloseOut,
+    Exposure,
+    HeldPosition,
+    NetPosition,
+    Period,
+    PositionNote,
+    PositionSummary,
+    Realised,
+    Valued,
+)
+from tradekeel.storage import tables
+from tradekeel.storage.repositories.base import timeout_of
+from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.database import Database
+from tradekeel.storage.repositories.listing import asked, decoded, in_span, matching, selected, word_of
+from tradekeel.storage.rows import mapping_of
+
+FILLS_AT_ONCE = 5_000
+
+_FORMATS = {Period.HOUR: "%Y-%m-%dT%H", Period.DAY: "%Y-%m-%d", Period.MONTH: "%Y-%m"}
+
+T = TypeVar("T")
+AccountKey = tuple[str, PositionKey]
+Values = Sequence[Any]
+
+
+class _Held:
+    """Positions as they come about, fill by fill."""
+
+    def __init__(self) -> None:
+        self.positions: dict[AccountKey, Position] = {}
+        self.last_ns: dict[AccountKey, int] = {}
+
+    def take_over(self, account: str, positions: Sequence[Position]) -> None:
+        for position in positions:
+            self.positions[account, (position.instrument, position.ref)] = position
+
+    def book(self, row: Values) -> None:
+        account, instrument, ref, side, quantity, price, ts_ns = row
+        key = (account, (instrument, ref))
+        before = self.positions.get(key) or Position(instrument, ref=ref)
+        self.positions[key] = before.apply(Side(side), Decimal(quantity), Decimal(price)).position
+        self.last_ns[key] = max(ts_ns, self.last_ns.get(key, ts_ns))
+
+
+class SqlPositionRepository:
+    """See :class:`~tradekeel.ports.repositories.PositionRepository`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    # --- what is held ----------------------------------------------------------------------------------------------------
+
+    async def get_position(
+        self, account: str, instrument: str, ref: str | None = None, **call: Unpack[Timed]
+    ) -> HeldPosition | None:
+        """One open position."""
+        held = await self.get_open_positions(account, **call)
+        return next((one for one in held if (one.instrument, one.position.ref) == (instrument, ref)), None)
+
+    async def get_all_positions(
+        self, account: str | None = None, *, execution: str | None = None, **call: Unpack[Timed]
+    ) -> list[HeldPosition]:
+        """Every position that there ever was."""
+        return await self._held(account, execution, call)
+
+    async def get_open_positions(
+        self, account: str | None = None, *, execution: str | None = None, **call: Unpack[Timed]
+    ) -> list[HeldPosition]:
+        """What is held now."""
+        return [held for held in await self._held(account, execution, call) if held.quantity]
+
+    async def get_positions_at(
+        self, ts_ns: int, account: str | None = None, *, execution: str | None = None, **call: Unpack[Timed]
+    ) -> list[HeldPosition]:
+        """What was held at a time."""
+        asked({"until_ns": ts_ns})
+        return [held for held in await self._held(account, execution, call, before_ns=ts_ns) if held.quantity]
+
+    async def get_positions_by_strategy(
+        self, strategy: str, account: str | None = None, **call: Unpack[Timed]
+    ) -> list[HeldPosition]:
+        """What the fills of a strategy's orders come to."""
+        return [held for held in await self._held(account, None, call, strategy=strategy) if held.quantity]
+
+    async def _held(
+        self,
+        account: str | None,
+        execution: str | None,
+        call: Timed,
+        *,
+        before_ns: int | None = None,
+        strategy: str | None = None,
+    ) -> list[HeldPosition]:
+        fills, orders = tables.fills.c, tables.orders.c
+        where = in_span(fills.ts_ns, None, before_ns)
+        if strategy is not None:
+            ours = select(orders.client_order_id).where(orders.strategy == strategy)
+            where = [*where, fills.client_order_id.in_(ours)]
+        names = ("account", "instrument", "position_ref", "side", "quantity", "price", "ts_ns")
+
+        async def ask(db: AsyncConnection) -> list[HeldPosition]:
+            held = _Held()
+            for run, is_first in await self._runs(db, account, execution):
+                if strategy is None and is_first and (before_ns is None or run.started_ns < before_ns):
+                    held.take_over(run.account, await self._opening(db, run))
+                async for row in self._fills(db, names, fills.execution == run.execution, *where):
+                    held.book(row)
+            return await self._annotated(db, held)
+
+        return await self._read("computing positions", ask, call)
+
+    async def _runs(
+        self, db: AsyncConnection, account: str | None, execution: str | None
+    ) -> list[tuple[ExecutionRow, bool]]:
+        """The executions whose fills count, and whether one's opening does, in their order."""
+        mapping, runs = mapping_of(ExecutionRow), tables.executions
+        statement = selected(mapping).where(*matching(runs, account=account, execution=execution))
+        found = await db.execute(statement.order_by(runs.c.account, runs.c.number))
+        rows = [decoded(self.database.backend, mapping, row) for row in found]
+        if execution is not None:
+            return [(row, True) for row in rows]
+        counting: list[tuple[ExecutionRow, bool]] = []
+        for row in rows:
+            if row.mode is Mode.MANUAL:
+                counting.append((row, False))
+            elif row.mode.is_a_daemons:
+                first = not any(run.account == row.account and run.mode.is_a_daemons for run, _ in counting)
+                counting.append((row, first))
+                if row.close_reason in (STARTED_FRESH, WIPED):  # what comes behind has nothing of it, or says what
+                    counting = [c for c in counting if c[0].account != row.account or not c[0].mode.is_a_daemons]
+        return counting
+
+    async def _opening(self, db: AsyncConnection, run: ExecutionRow) -> Sequence[Position]:
+        journal = tables.journal.c
+        first = select(journal.payload).where(journal.execution == run.execution, journal.sequence == 1)
+        payload = (await db.execute(first)).scalar()
+        record = None if payload is None else decode_record(payload)
+        opening = record.opening if isinstance(record, ExecutionStarted) else None
+        return () if opening is None else opening.positions
+
+    async def _fills(
+        self, db: AsyncConnection, names: Sequence[str], *where: ColumnElement[bool]
+    ) -> AsyncIterator[Values]:
+        """Fills in the order in which they were booked, few of them in memory."""
+        columns: list[ColumnElement[Any]] = [literal_column(name) for name in names]
+        statement = select(*columns).select_from(tables.fills).where(*where).order_by(tables.fills.c.id)
+        found = await db.stream(statement, execution_options={"yield_per": FILLS_AT_ONCE})
+        async for rows in found.partitions():
+            for row in rows:
+                yield row
+
+    async def _annotated(self, db: AsyncConnection, held: _Held) -> list[HeldPosition]:
+        notes = {
+            (row.account, (row.instrument, row.position_ref or None)): PositionNote(
+                note=row.note, tag=row.tag, owner=row.owner, updated_ns=row.updated_ns
+            )
+            for row in await db.execute(select(tables.position_notes))
+        }
+        return [
+            HeldPosition(account=key[0], position=position, last_fill_ns=held.last_ns.get(key), note=notes.get(key))
+            for key, position in sorted(held.positions.items(), key=lambda item: _order(item[0]))
+        ]
+
+    # --- what follows from it --------------------------------------------------------------------------------------------
+
+    async def get_net_by_symbol(self, account: str | None = None, **call: Unpack[Timed]) -> dict[str, NetPosition]:
+        """Open instruments, each netted over its positions and accounts."""
+        held = await self.get_open_positions(account, **call)
+        return {name: net for name, net in _netted(held).items() if net.quantity}
+
+    async def get_net_across_venues(self, account: str | None = None, **call: Unpack[Timed]) -> dict[str, NetPosition]:
+        """The same, with the quantity at each venue beside it."""
+
+        async def ask(db: AsyncConnection) -> dict[str, dict[str, Decimal]]:
+            venues: dict[str, dict[str, Decimal]] = {}
+            for run, is_first in await self._runs(db, account, None):
+                if is_first:
+                    for position in await self._opening(db, run):
+                        _add(venues.setdefault(position.instrument, {}), run.venue, position.quantity)
+                names = ("instrument", "venue", "side", "quantity")
+                async for instrument, venue, side, quantity in self._fills(
+                    db, names, tables.fills.c.execution == run.execution
+                ):
+                    _add(venues.setdefault(instrument, {}), venue, Side(side).sign * Decimal(quantity))
+            return venues
+
+        venues = await self._read("netting venues", ask, call)
+        nets = _netted(await self.get_open_positions(account, **call))
+        flat = NetPosition(instrument="", quantity=ZERO, cost=ZERO)
+        return {
+            instrument: NetPosition(
+                instrument=instrument,
+                quantity=nets.get(instrument, flat).quantity,
+                cost=nets.get(instrument, flat).cost,
+                by_venue={venue: quantity for venue, quantity in sorted(by_venue.items()) if quantity},
+            )
+            for instrument, by_venue in sorted(venues.items())
+            if any(by_venue.values())
+        }
+
+    async def get_exposure(
+        self, prices: Mapping[str, Quote] | None = None, account: str | None = None, **call: Unpack[Timed]
+    ) -> Exposure:
+        """Gross and net exposure by quote currency, and net by currency."""
+        gross: dict[str, Decimal] = {}
+        net: dict[str, Decimal] = {}
+        by_currency: dict[str, Decimal] = {}
+        for held in await self.get_open_positions(account, **call):
+            base, _, quote = held.instrument.rpartition("_")
+            mark = _mark(held.position, prices or {})
+            with ledger():
+                value = held.position.cost if mark is None else held.quantity * mark
+            _add(gross, quote, value.copy_abs())
+            _add(net, quote, value)
+            _add(by_currency, base or held.instrument, held.quantity)
+            if base:
+                _add(by_currency, quote, -value)
+        return Exposure(gross=gross, net=net, by_currency=by_currency)
+
+    async def get_unrealised(
+        self, prices: Mapping[str, Quote], account: str | None = None, **call: Unpack[Timed]
+    ) -> list[Valued]:
+        """Open positions at the prices given."""
+        valued = []
+        for held in await self.get_open_positions(account, **call):
+            quote = prices.get(held.instrument)
+            unrealised = None if quote is None else held.position.unrealised(quote.bid, quote.ask)
+            valued.append(Valued(held=held, mark=_mark(held.position, prices), unrealised=unrealised))
+        return valued
+
+    async def get_realised(
+        self, period: Period | str = Period.DAY, account: str | None = None, **span: Unpack[Span]
+    ) -> dict[str, Realised]:
+        """What was realised in each period that had fills."""
+        shape, query = _FORMATS[word_of(Period, period, "period")], asked(dict(span))
+        of_backtests = select(tables.executions.c.execution).where(tables.executions.c.mode == Mode.BACKTEST)
+        where = [
+            *matching(tables.fills, account=account),
+            *in_span(tables.fills.c.ts_ns, query.since_ns, query.until_ns),
+            tables.fills.c.execution.not_in(of_backtests),
+        ]
+
+        async def ask(db: AsyncConnection) -> dict[str, Realised]:
+            found: dict[str, tuple[Decimal, Decimal, int]] = {}
+            async for ts_ns, realised, fee in self._fills(db, ("ts_ns", "realised", "fee"), *where):
+                name = datetime.fromtimestamp(ts_ns // NANOSECONDS, UTC).strftime(shape)
+                profit, fees, count = found.get(name, (ZERO, ZERO, 0))
+                with ledger():
+                    found[name] = (profit + Decimal(realised), fees + Decimal(fee), count + 1)
+            return {
+                name: Realised(realised=profit, fees=fees, fills=count)
+                for name, (profit, fees, count) in sorted(found.items())
+            }
+
+        return await self._read(
+            "computing what was realised", ask, {"timeout_s": query.timeout_s} if query.timeout_s else {}
+        )
+
+    async def get_summary(self, account: str | None = None, **call: Unpack[Timed]) -> PositionSummary:
+        """How many, which way, where."""
+        held = await self.get_open_positions(account, **call)
+        long = sum(one.quantity > ZERO for one in held)
+        return PositionSummary(
+            count=len(held),
+            long=long,
+            short=len(held) - long,
+            accounts=tuple(sorted({one.account for one in held})),
+            instruments=tuple(sorted({one.instrument for one in held})),
+        )
+
+    async def get_close_out(self, account: str | None = None, **call: Unpack[Timed]) -> list[CloseOut]:
+        """What would have to be sent to hold nothing."""
+        return [
+            CloseOut(held=held, side=Side.SELL if held.quantity > ZERO else Side.BUY, quantity=held.quantity.copy_abs())
+            for held in await self.get_open_positions(account, **call)
+        ]
+
+    async def count_positions(self, account: str | None = None, **call: Unpack[Timed]) -> int:
+        """How many are open."""
+        return len(await self.get_open_positions(account, **call))
+
+    # --- what people attach ----------------------------------------------------------------------------------------------
+
+    async def annotate(
+        self,
+        account: str,
+        instrument: str,
+        ref: str | None = None,
+        *,
+        note: str = "",
+        tag: str = "",
+        owner: str = "",
+        **call: Unpack[Timed],
+    ) -> PositionNote:
+        """Attach a note, a tag and an owner. It follows from no journal, and stands in none."""
+        table = tables.position_notes
+        texts = {"account": account, "instrument": instrument, "position_ref": ref or "", "note": note, "tag": tag}
+        texts["owner"] = owner
+        for name, text in texts.items():
+            if "\0" in text:
+                raise InputError(f"{name} has a zero character in it, which not every database keeps")
+
+        async def work(change: Change) -> PositionNote:
+            await change.hold(account)
+            here = [table.c[name] == texts[name] for name in ("account", "instrument", "position_ref")]
+            await change.db.execute(delete(table).where(*here))
+            if note or tag or owner:
+                await change.db.execute(insert(table).values(**texts, updated_ns=change.now_ns))
+            return PositionNote(note=note, tag=tag, owner=owner, updated_ns=change.now_ns)
+
+        return await self.database.write("annotate", work, timeout_of(call))
+
+    async def _read(self, doing: str, ask: Callable[[AsyncConnection], Awaitable[T]], call: Timed) -> T:
+        timeout_s = timeout_of(call)
+        limit_s = POSITIONS_TIMEOUT_S if timeout_s is None else timeout_s
+        try:
+            return await self.database.read(doing, ask, limit_s, one_moment=True)
+        except ArithmeticError as error:
+            raise InputError(f"{doing}: amounts have more digits than can be computed exactly") from error
+
+
+def _order(key: AccountKey) -> tuple[str, str, str]:
+    account, (instrument, ref) = key
+    return account, instrument, ref or ""
+
+
+def _mark(position: Position, prices: Mapping[str, Quote]) -> Decimal | None:
+    quote = prices.get(position.instrument)
+    if quote is None:
+        return None
+    return quote.bid if position.quantity > ZERO else quote.ask
+
+
+def _add(sums: dict[str, Decimal], name: str, amount: Decimal) -> None:
+    with ledger():
+        sums[name] = sums.get(name, ZERO) + amount
+
+
+def _netted(held: Sequence[HeldPosition]) -> dict[str, NetPosition]:
+    quantities: dict[str, Decimal] = {}
+    costs: dict[str, Decimal] = {}
+    for one in held:
+        _add(quantities, one.instrument, one.quantity)
+        _add(costs, one.instrument, one.position.cost)
+    return {
+        name: NetPosition(instrument=name, quantity=quantity, cost=costs[name])
+        for name, quantity in sorted(quantities.items())
+    }
