@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
 
 PROGRESS_MAX = 100
 """Percent: progress counts from 0 to this."""
@@ -28,3 +31,36 @@ class TaskStatus(StrEnum):
     STOPPED = "stopped"
     COMPLETED = "completed"
     FAILED = "failed"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it goes on no more."""
+        return self in (TaskStatus.STOPPED, TaskStatus.COMPLETED, TaskStatus.FAILED)
+
+
+class TaskRow(Struct, frozen=True, kw_only=True):
+    """What somebody asked to be run, over which stretch of time (nanoseconds UTC, the end excluded), with which settings."""
+
+    task_id: str
+    type: TaskType
+    name: str
+    instruments: tuple[str, ...] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
+    config: dict[str, Any] = {}
+    created_ns: int = 0
+
+
+class TaskExecution(Struct, frozen=True, kw_only=True):
+    """One time that a task was run, numbered from 1; ``state`` is the latest that is known of it."""
+
+    task_id: str
+    number: int
+    execution: str | None = None
+    status: TaskStatus = TaskStatus.CREATED
+    progress: int = 0  # percent
+    started_ns: int | None = None
+    completed_ns: int | None = None
+    state: dict[str, Any] | None = None
+    error: str = ""
+    updated_ns: int = 0

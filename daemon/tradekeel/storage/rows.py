@@ -34,6 +34,7 @@ from tradekeel.domain.records import (
     StrategyRow,
     VenueCursor,
 )
+from tradekeel.domain.tasks import TaskExecution, TaskRow
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt, named
 from tradekeel.storage import tables
@@ -94,7 +95,7 @@ class Mapping(Generic[RowT]):
         self.table = table
         self.fields = row_type.__struct_fields__
         names = list(self.fields)
-        self._takes_execution = "execution" not in names
+        self._takes_execution = "execution" not in names and "execution" in table.c
         if self._takes_execution:
             names.append("execution")
         if row_type is Trade:
@@ -214,6 +215,15 @@ def mappings() -> dict[type[Struct], Mapping[Any]]:
     return {row_type: Mapping(row_type, table) for row_type, table in pairs}
 
 
+@cache
+def _beside() -> dict[type[Struct], Mapping[Any]]:
+    """Rows that are no part of the books: they follow from no journal."""
+    return {
+        TaskRow: Mapping(TaskRow, tables.tasks),
+        TaskExecution: Mapping(TaskExecution, tables.task_executions),
+    }
+
+
 def mapping_of(row_type: type[RowT]) -> Mapping[RowT]:
     """The mapping of one row type."""
-    return mappings()[row_type]
+    return mappings().get(row_type) or _beside()[row_type]

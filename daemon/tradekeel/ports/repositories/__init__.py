@@ -39,6 +39,7 @@ from tradekeel.ports.repositories.positions import (
 )
 from tradekeel.ports.repositories.signals import SignalRepository
 from tradekeel.ports.repositories.strategies import StrategyRepository
+from tradekeel.ports.repositories.tasks import TaskRepository
 from tradekeel.ports.repositories.trades import TradeRepository
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "SignalRepository",
     "Span",
     "StrategyRepository",
+    "TaskRepository",
     "Timed",
     "TradeRepository",
     "Valued",

@@ -17,6 +17,7 @@ from tradekeel.storage.repositories.orders import SqlOrderRepository
 from tradekeel.storage.repositories.positions import SqlPositionRepository
 from tradekeel.storage.repositories.signals import SqlSignalRepository
 from tradekeel.storage.repositories.strategies import SqlStrategyRepository
+from tradekeel.storage.repositories.tasks import SqlTaskRepository
 from tradekeel.storage.repositories.trades import SqlTradeRepository
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "SqlPositionRepository",
     "SqlSignalRepository",
     "SqlStrategyRepository",
+    "SqlTaskRepository",
     "SqlTradeRepository",
 ]

@@ -141,7 +141,7 @@ class Change:
         mapping = mapping_of(type(rows[0]))
         draft = await self._draft(execution, steers)
         await self._refuse_known(mapping, execution, rows)
-        await self.db.execute(insert(_bare(mapping)), [_encoded(mapping, row, execution) for row in rows])
+        await self.db.execute(insert(bare(mapping)), [encoded(mapping, row, execution) for row in rows])
         draft.put.extend(rows)
         draft.rows += len(rows)
         return rows
@@ -184,16 +184,16 @@ class Change:
         for row in rows:
             if not await self._update(execution, row):
                 mapping = mapping_of(type(row))
-                await self.db.execute(insert(_bare(mapping)).values(_encoded(mapping, row, execution)))
+                await self.db.execute(insert(bare(mapping)).values(encoded(mapping, row, execution)))
         if execution not in self._drafts:
             self._drafts[execution] = _Draft(await self._locked(execution))
         self._drafts[execution].records.append(record)
 
     async def _update(self, execution: str, row: Struct) -> bool:
         mapping = mapping_of(type(row))
-        bare, values = _bare(mapping), _encoded(mapping, row, execution)
+        table, values = bare(mapping), encoded(mapping, row, execution)
         changed = {name: value for name, value in values.items() if name not in mapping.key_columns}
-        written = await self.db.execute(update(bare).where(_is_key(bare, mapping, values)).values(changed))
+        written = await self.db.execute(update(table).where(_is_key(table, mapping, values)).values(changed))
         return bool(written.rowcount)
 
     async def _draft(self, execution: str, steers: str | None) -> _Draft:
@@ -251,7 +251,7 @@ class Change:
 
 
 @cache
-def _bare(mapping: RowMapping[Any]) -> TableClause:
+def bare(mapping: RowMapping[Any]) -> TableClause:
     """The table without types: what goes in is what the driver takes."""
     return bare_table(mapping.table.name, *(column(name) for name in mapping.columns))
 
@@ -277,7 +277,7 @@ def checked(row: RowT) -> RowT:
     return found
 
 
-def _encoded(mapping: RowMapping[Any], row: Any, execution: str) -> dict[str, Any]:
+def encoded(mapping: RowMapping[Any], row: Any, execution: str) -> dict[str, Any]:
     """The values for the driver, by column."""
     try:
         values = dict(zip(mapping.columns, mapping.encode(row, execution), strict=True))
@@ -291,5 +291,5 @@ def _encoded(mapping: RowMapping[Any], row: Any, execution: str) -> dict[str, An
     return values
 
 
-def _is_key(bare: TableClause, mapping: RowMapping[Any], values: Mapping[str, Any]) -> ColumnElement[bool]:
-    return and_(*(bare.c[name] == values[name] for name in mapping.key_columns))
+def _is_key(table: TableClause, mapping: RowMapping[Any], values: Mapping[str, Any]) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == values[name] for name in mapping.key_columns))
