@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -124,9 +124,9 @@ class TimedBuilder(BenchBuilder):
         return venue
 
 
-def latency(folder: Path, orders: int, config: str = CONFIG) -> list[float]:
+def latency(folder: Path, orders: int, config: str = CONFIG, environ: Mapping[str, str] | None = None) -> list[float]:
     """Seconds from a tick's delivery to the order's bytes at the venue, sorted; the intent is durable in between."""
-    plan = plan_of(folder, config)
+    plan = plan_of(folder, config, environ)
     account = plan.accounts[0]
     strategy = msgspec.structs.replace(account.strategies[0], cls=EnterOften, params=Nothing())
     plan = msgspec.structs.replace(plan, accounts=(msgspec.structs.replace(account, strategies=(strategy,)),))
