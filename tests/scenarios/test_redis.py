@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 import redis
 
 from tests.campaigns.faults import workplace
+from tests.conformance.documented import acl_line
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Process, Story, told_differently
 from tests.servers.proxy import TcpProxy
@@ -45,6 +47,7 @@ FIELDS = (
     "best_price",
 )
 """Of a trade, those that are compared as they stand in the table."""
+GUIDE = Path(__file__).parents[2] / "docs" / "storage.md"
 OwnRedis = Callable[..., ValkeyServer]
 ProxyBefore = Callable[[str], TcpProxy]
 
@@ -255,6 +258,22 @@ def _renamed(toml: str) -> str:
         .replace('account = "a"', 'account = "c"')
         .replace('account = "b"', 'account = "d"')
     )
+
+
+def test_the_guides_reader_reads_what_a_run_has_published(
+    tmp_path: Path, own_redis: OwnRedis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = acl_line(GUIDE, "a-secret-of-the-tests").removeprefix("ACL SETUSER ")
+    server = own_redis(users=[rules])
+    home = Home(
+        tmp_path, with_redis(server.port.number, PAIR).replace("[redis]", '[redis]\nusername = "trading-adapter"')
+    )
+    assert home.live(environ=environ(server) | {"REDIS_PASSWORD": "a-secret-of-the-tests"}).code == 0
+    examples = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    [example] = [code for code in examples if "trading:events:" in code]
+    url = f"redis://127.0.0.1:{server.port.number}/0"
+    exec(compile(example, str(GUIDE), "exec"), {"URL": url, "PASSWORD": "a-secret-of-the-tests"})
+    assert capsys.readouterr().out == f"{len(home.ours('a').journal)} 1 True 0\n"
 
 
 # --- kills and faults -------------------------------------------------------------------------------------------------

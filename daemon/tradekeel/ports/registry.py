@@ -1,6 +1,6 @@
 """What a registry of services must offer: which daemons there are, and which of them are alive.
 
-Each service registers under an id that is its own for one start of its process, and then beats. One that has not beaten for
+Each service registers under an id that is its own for as long as its process lives, and then beats. One that has not beaten for
 its ``ttl_s`` is *stale*: it is no longer discovered, and whoever prunes takes it away and tells those who watch. A service whose
 beat comes too late, after it was pruned, is told so and registers again: nothing brings half a record back.
 
@@ -40,12 +40,12 @@ CHANGES_KEPT: Final = 1_000
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """One start of one daemon, as it was last told.
+    """One daemon, as it was last told.
 
     The last three fields are the registry's: what a caller puts there is ignored.
     """
 
-    id: str  # of this start of the process: another start has another
+    id: str  # no other process that lives has it; who is started again may take the place of the one that died
     name: str  # what it is discovered by; several services may share one
     host: str = ""
     pid: int = 0
