@@ -24,9 +24,11 @@ import pytest
 import redis
 
 from tests.campaigns.faults import workplace
+from tests.campaigns.kill.stores import BooksStore, Databases
 from tests.conformance.documented import acl_line
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Process, Story, told_differently
+from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import DURABLE, ValkeyServer
 from tradekeel.bootstrap.place import Place
@@ -181,10 +183,10 @@ def until_state(daemon: Process, home: Home, state: str) -> None:
 
 
 def test_a_run_is_published_exactly_and_its_board_is_empty_when_it_is_closed(
-    tmp_path: Path, own_redis: OwnRedis, undisturbed: dict[str, Story]
+    tmp_path: Path, own_redis: OwnRedis, undisturbed: dict[str, Story], store: BooksStore
 ) -> None:
     server = own_redis()
-    home = Home(tmp_path, with_redis(server.port.number, PAIR))
+    home = Home(tmp_path, with_redis(server.port.number, PAIR), store)
     assert home.live(environ=environ(server)).code == 0
     outside = Outside(server)
     for account in "ab":
@@ -327,10 +329,10 @@ def test_events_are_those_of_the_journal_whatever_is_killed_and_lost_on_the_way(
 
 
 def test_open_trades_are_those_of_the_books_while_the_daemon_trades_and_when_it_was_killed(
-    tmp_path: Path, own_redis: OwnRedis
+    tmp_path: Path, own_redis: OwnRedis, store: BooksStore
 ) -> None:
     server = own_redis()
-    home = Home(tmp_path, with_redis(server.port.number, ENDLESS))
+    home = Home(tmp_path, with_redis(server.port.number, ENDLESS), store)
     outside = Outside(server)
     with home.start(environ(server)) as daemon:
         daemon.until_trading("b")
@@ -341,6 +343,32 @@ def test_open_trades_are_those_of_the_books_while_the_daemon_trades_and_when_it_
         assert daemon.end() == 0
     assert [wrong for account in "ab" for wrong in wrong_board(home, account, outside)] == []
     outside.client.close()
+
+
+def test_what_waits_for_the_books_server_is_published_when_that_has_it(
+    tmp_path: Path, own_redis: OwnRedis, own_postgres: Callable[..., PostgresServer]
+) -> None:
+    server, books = own_redis(), own_postgres()
+    store = Databases(books.admin_url)
+    impatient = '[storage]\nbreaker_open_s = 0.2\non_store_failure = "reduce_only"\n'
+    toml = configs.pair(1_000_000, speed="30", cut_every_s=5).replace("[storage]\n", impatient)
+    home = Home(tmp_path, with_redis(server.port.number, toml), store)
+    outside = Outside(server)
+    with home.start(environ(server)) as daemon:
+        daemon.until_trading("a")
+        until_state(daemon, home, "up")
+        books.kill()
+        daemon.until(lambda: home.status["store"]["batches_waiting"] > 5, "nothing waits for the books' server")
+        assert outside.services() != {}
+        books.start()
+        daemon.until(lambda: home.status["store"]["mode"] == "direct", "the books' server is not back")
+        until_state(daemon, home, "up")
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    assert [wrong for account in "ab" for wrong in wrong_events(home, account, outside)] == []
+    assert [wrong for account in "ab" for wrong in wrong_board(home, account, outside)] == []
+    outside.client.close()
+    store.close()
 
 
 # --- the server fails us: degrade -------------------------------------------------------------------------------------
