@@ -18,13 +18,14 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.config import Draft, Report
-from tradekeel.config.model import CRON, CURRENCY
+from tradekeel.config.model import CRON, CURRENCY, check_redis_url
 from tradekeel.config.words import did_you_mean, join_path, quoted
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.positions import conversion_path
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedSurroundings
 from tradekeel.statedir import StateDir
+from tradekeel.storage.redis.client import RedisSettings, check_settings
 
 
 def closed_to_us(path: Path) -> str | None:
@@ -52,6 +53,7 @@ def look(draft: Draft, report: Report, reader: Reader) -> None:
     instruments = complete_instruments(draft.instruments, report)
     known = {*instruments, *draft.entries("instruments")}  # also those that have problems of their own
     _look_at_schedules(draft, report)
+    _look_at_redis(draft, report)
     _look_at_places(draft, reader, report)
     _look_at_feeds(draft, known, reader, report)
     _look_at_strategies(draft, known, reader, report)
@@ -93,6 +95,25 @@ def _schedules(draft: Draft) -> Iterator[tuple[str, str]]:
     for name, account in draft.entries("accounts").items():
         found.append((f"{join_path('accounts', name)}.sync_schedule", account.get("sync_schedule")))
     return ((path, line) for path, line in found if isinstance(line, str) and CRON.search(line))
+
+
+# --- servers --------------------------------------------------------------------------------------------------------------
+
+
+def _look_at_redis(draft: Draft, report: Report) -> None:
+    """What an address may not say beyond what its own check has found. The password is not fetched for it."""
+    redis = _table(draft.table, "redis")
+    url, username = redis.get("url"), redis.get("username")
+    if not isinstance(url, str) or not url or not isinstance(username, str | None):
+        return
+    try:
+        check_redis_url(url)
+    except InputError:
+        return  # it has been reported
+    try:
+        check_settings(RedisSettings(url=url, username=username, password="…" if "password" in redis else None))
+    except InputError as error:
+        report("redis.url", str(error))
 
 
 # --- places to write ------------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
-def _check_redis(text: str) -> None:
+def check_redis_url(text: str) -> None:
     """The URL of a Redis server, without a password in it. Raises InputError."""
     if not text:
         return
@@ -194,7 +194,7 @@ def _check_redis(text: str) -> None:
         raise InputError(f"found {quoted(text)}, {allowed}")
 
 
-RedisUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_redis})]
+RedisUrl = Annotated[str, Meta(max_length=1_000, extra={"check": check_redis_url})]
 
 
 class RedisConfig(Struct, frozen=True, kw_only=True):

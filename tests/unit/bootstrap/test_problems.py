@@ -21,6 +21,8 @@ name = "demo"
 [storage]
 checkpoint_every_s = 5
 snapshot_schedule = "0 0 * * *"
+[redis]
+url = "redis://cache:6379/0"
 [feeds.market]
 kind = "synthetic"
 instruments = ["EUR_USD", "USD_JPY"]
@@ -56,6 +58,7 @@ WRONG = {
     'name = "demo"': ("name = 5", "daemon.name: found 5 (an integer), allowed: a string"),
     "checkpoint_every_s = 5": ("chekpoint_every_s = 5", 'storage.chekpoint_every_s: unknown key; did you mean "checkpoint_'),
     '"0 0 * * *"': ('"99 * * * *"', "storage.snapshot_schedule: '99 * * * *' is no schedule"),
+    '"redis://cache:6379/0"': ('"redis://cache/one"', "redis.url: a Redis URL names its database by a number, not by 'one'"),
     '["EUR_USD", "USD_JPY"]': ('["EUR_USD", "USDJPY"]', 'feeds.market.instruments: "USDJPY" is not known; did you mean "USD_J'),
     '"2024-01-01"': ('"soon"', "feeds.market.start: 'soon' is not a time"),
     '"max"': ('"fast"', "feeds.market.speed: speed 'fast': allowed are"),

@@ -49,6 +49,11 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
         return f"RedisSettings({where_is(self)})"
 
 
+def check_settings(settings: RedisSettings) -> None:
+    """Raises InputError where the settings make no sense; nothing is connected, nor imported."""
+    _arguments(settings)
+
+
 def make_client(settings: RedisSettings, *, blocking: bool = False) -> Redis:
     """A client, not yet connected. A ``blocking`` one waits for answers as long as its caller does: for XREAD BLOCK and the like.
 
