@@ -30,7 +30,7 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.standing import read_status
 
 PAIR = configs.pair(160)
-ADVICE = "put a copy that you have made"
+ADVICE = "put a copy back that you have made"
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ HANDLED = {
 
 ELSEWHERE = {
     ("executor", "FailStrategy"): "test_strategy_faults: an executor that fails while a strategy is given up",
+    ("executor", "HoldEntries"): "books on a server that is away, which those of these runs are not",
     ("executor", "Describe"): "asked once a second, for the status: test_signals reads it",
     ("executor", "ChangeParameters"): "test_reload: an executor that fails while its history is written",
     ("executor", "ReconcileAgain"): "a venue that cannot be reached, which paper always can",
