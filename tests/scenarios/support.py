@@ -32,6 +32,7 @@ from tradekeel.bootstrap.commands import send
 from tradekeel.bootstrap.early import WAKE_SIGNAL
 from tradekeel.bootstrap.launch import RunOptions, launch
 from tradekeel.bootstrap.place import Place
+from tradekeel.config.overrides import toml_number
 from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
 from tradekeel.runtime.signals import SignalInbox
@@ -81,7 +82,7 @@ class Home:
     @property
     def place(self) -> Place:
         """Where it lives, for what commands do."""
-        return Place(self.state, self.config, storage=tomllib.loads(self.at.toml))
+        return Place(self.state, self.config, storage=tomllib.loads(self.at.toml, parse_float=toml_number))
 
     def ledger(self, account: str) -> Path:
         """The paper venue's own file."""
@@ -279,7 +280,11 @@ class Process:
 
     def passed(self) -> Counter[str]:
         """How often it has passed each point so far."""
-        return Counter(self._trace.read_text().split("\n") if self._trace.exists() else ())
+        return Counter(self.points())
+
+    def points(self) -> list[str]:
+        """The points that it has passed so far, in their order."""
+        return self._trace.read_text().split("\n") if self._trace.exists() else []
 
     def wait_s(self, seconds: float) -> None:
         """Let it run for a while, where the moment does not matter."""

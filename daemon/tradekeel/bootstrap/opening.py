@@ -168,8 +168,10 @@ class Opener:
     def _wait_for(self, books: SpoolingBooks) -> None:
         """Until the server has answered, and has all that waited for it. StoreAway where trading may begin without.
 
-        A server that is there and does not let us in is not away: somebody has to look at that before anything is traded.
+        A server that is there and does not let us in is not away: somebody has to look at that before anything is traded. Nor is
+        one that is only starting, as after a power cut: where trading may begin without, it has the breaker's time all the same.
         """
+        began_s, told = self._clock.monotonic(), False
         while True:
             self._heed()
             try:
@@ -177,9 +179,15 @@ class Opener:
             except StoreAway as error:
                 if isinstance(error.__cause__, StoreDenied):
                     raise error.__cause__ from None
-                if self._policy == MEMORY and books.stands().breaker != "closed":
+                waited_s = self._clock.monotonic() - began_s
+                is_open = books.stands().breaker != "closed"
+                if self._policy == MEMORY and is_open and waited_s >= self.config.storage.breaker_open_s:
                     raise
-                self._effort.moved(f"waiting for the books' server: {error}")
+                waiting = f"waiting for the books' server: {error}"
+                self._effort.moved(waiting)
+                if error.__cause__ is not None and not told:
+                    told = True
+                    logger.warning("{}", waiting)
                 pause(ASK_AGAIN_S)
             else:
                 return

@@ -191,6 +191,10 @@ class Reloader:
             raise InputError("the daemon is stopping")
         if self._control.is_starting:
             raise NotReady("the daemon is still starting")
+        if self._control.store_is_away and any(step.scope in (ACCOUNT, ACCOUNTS) for step in steps):
+            raise InputError(
+                "the books' server is away, and an account that is built anew would stand still until it is back; reload then"
+            )
         histories: dict[str, ChangeParameters] = {}
         for account in self._accounts():
             mine = [step for step in steps if step.account in (None, account.name)]

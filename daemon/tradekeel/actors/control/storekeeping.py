@@ -37,8 +37,7 @@ class Storekeeping(Steering):
         """One that comes (back) meanwhile must hear of it, too. That it is halted is in its journal, once it was told."""
         is_new = ready.account not in self._ready
         super()._account_ready(ready)
-        is_away = self._store is not None and not self._store.is_direct
-        if is_away and (is_new or self.settings.on_store_failure != "halt"):
+        if self.store_is_away and (is_new or self.settings.on_store_failure != "halt"):
             self._restrain([ready.account])
 
     def _restrain(self, accounts: Iterable[str]) -> None:

@@ -109,6 +109,11 @@ class Telling(Shell):
         return self._stopping
 
     @property
+    def store_is_away(self) -> bool:
+        """Whether the books are on a server, and that has not got everything: no account can be loaded from it."""
+        return self._store is not None and not self._store.is_direct
+
+    @property
     def is_starting(self) -> bool:
         """Whether READY is still to come, and may."""
         return not (self._told_ready or self._stopping)
@@ -255,7 +260,7 @@ class Telling(Shell):
         parts = [f"{self._trading()} accounts trading"]
         if self._publishing is not None and self._publishing.failing:
             parts.append("what is published is late")
-        if self._store is not None and not self._store.is_direct:
+        if self._store is not None and self.store_is_away:
             parts.append(f"the books' server is away, {self._store.batches} batches wait")
         if not self._store_status()["promise_holds"]:
             parts.append("nothing is kept beyond this process")
