@@ -375,8 +375,6 @@ def test_a_server_that_does_not_let_us_in_is_not_away_the_start_is_refused(begin
             name = (away.url).rpartition("/")[2]
             away.home.config.write_text(text.replace(f"/{name}", "/nobodys"))
         case _:
-            from tests.servers.postgres import connected
-
             with connected(away.url) as admin:
                 admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'let me in'")
             secret.write_text("let me in")
