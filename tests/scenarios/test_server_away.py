@@ -372,7 +372,7 @@ def test_a_server_that_does_not_let_us_in_is_not_away_the_start_is_refused(begin
         case "password":
             secret.write_text("another one")
         case "database":
-            name = (away.url).rpartition("/")[2]
+            name = away.url.rpartition("/")[2]
             away.home.config.write_text(text.replace(f"/{name}", "/nobodys"))
         case _:
             with connected(away.url) as admin:

@@ -1,0 +1,175 @@
+"""Two daemons, one account, and books that both can reach: one of them trades, and it is never in doubt which."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.campaigns.faults import workplace
+from tests.campaigns.kill.stores import Books, BooksStore
+from tests.scenarios.support import Home, Process
+from tests.scenarios.support_servers import Quick, paced, spooled, until_away
+from tests.servers.postgres import PostgresServer
+
+OwnPostgres = Callable[..., PostgresServer]
+
+LEASE_S = 5
+LONG = 12_000
+"""Ticks for longer than a lease lasts, twice."""
+
+
+class SharedBy(BooksStore):
+    """The books of one home, for another one."""
+
+    def __init__(self, books: Books, more: Mapping[str, Any]) -> None:
+        self._books = Books(books.place, {**books.storage, **more})
+
+    def fresh(self, home: Path) -> Books:
+        return self._books
+
+    def as_left(self, books: Books, scene: Path) -> Books:
+        raise NotImplementedError("they are looked at where they are")
+
+    def done(self, books: Books, home: Path, *, keep: bool) -> None:
+        """They are the other one's."""
+
+
+class Pair:
+    """Two machines that may trade the same accounts."""
+
+    def __init__(self, place: Path, server: PostgresServer, *, standby: bool) -> None:
+        more = {"lease_s": LEASE_S, "standby": str(standby).lower(), "on_store_failure": '"reduce_only"'}
+        self.server = server
+        self.one = Home(place / "one", paced(LONG), Quick(server.admin_url, more))
+        self.other = Home(place / "other", paced(LONG), SharedBy(self.one.at, more))
+
+    def hand_over_the_venue(self) -> None:
+        """The paper venue is a file beside its daemon; a real one would be the same for both."""
+        self.other.state.mkdir(exist_ok=True)
+        for path in self.one.state.glob("paper-*"):
+            shutil.copyfile(path, self.other.state / path.name)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory."""
+    with workplace() as work:
+        yield work
+
+
+def in_the_middle(process: Process) -> None:
+    """Wait until both accounts have done something."""
+    process.until_trading("a")
+    process.until_trading("b")
+    process.until_passed("executor.decide.before", 20)
+
+
+def is_whole(home: Home) -> None:
+    """Both sides say the same, at any moment."""
+    assert home.wrong("a", "b", ended=False) == []
+    assert home.unverified() == []
+
+
+def test_a_second_daemon_with_the_same_account_elsewhere_is_refused_and_told_who_has_it_and_for_how_long(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=False)
+    with both.one.start() as first:
+        in_the_middle(first)
+        with both.other.start() as second:
+            assert second.end() == 6
+            assert "account a is traded by daemon scenario on " in second.log
+            assert "whose lease runs for another " in second.log
+            assert "a bug of ours" not in second.log
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+    is_whole(both.one)
+
+
+def test_a_lease_that_was_given_back_by_a_stop_is_free_at_once(place: Path, own_postgres: OwnPostgres) -> None:
+    both = Pair(place, own_postgres(), standby=False)
+    with both.one.start() as first:
+        in_the_middle(first)
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+    both.hand_over_the_venue()
+    with both.other.start() as second:
+        in_the_middle(second)
+        second.send(signal.SIGTERM)
+        assert second.end() == 0
+    is_whole(both.other)
+
+
+def test_a_standby_waits_says_for_whom_and_takes_over_when_the_first_one_is_killed(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=True)
+    with both.one.start() as first:
+        in_the_middle(first)
+        with both.other.start() as second:
+            second.until(
+                lambda: "standing by: account a is traded by" in both.other.status.get("doing", ""), "it does not"
+            )
+            assert "executor.recover.loaded" not in second.passed()
+            first.kill()
+            both.hand_over_the_venue()
+            in_the_middle(second)
+            second.send(signal.SIGTERM)
+            assert second.end() == 0
+    is_whole(both.other)
+
+
+def test_one_that_was_frozen_until_another_has_taken_over_writes_and_sends_nothing_more_and_ends(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=True)
+    with both.one.start() as first:
+        in_the_middle(first)
+        first.send(signal.SIGSTOP)
+        both.hand_over_the_venue()
+        before = sent(both.one)
+        with both.other.start() as second:
+            in_the_middle(second)
+            first.send(signal.SIGCONT)
+            assert first.end() == 70
+            assert "a bug of ours" not in first.log
+            assert sent(both.one) == before
+            assert spooled(both.one) == []
+            second.send(signal.SIGTERM)
+            assert second.end() == 0
+    is_whole(both.other)
+
+
+def test_where_a_standby_waits_nothing_is_kept_here_beyond_the_lease_and_the_daemon_ends(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=True)
+    with both.one.start() as first:
+        in_the_middle(first)
+        both.server.pause()
+        until_away(first)
+        assert first.end() == 70
+        assert "our lease ends: a standby may take over" in first.log
+    both.server.resume()
+    with both.one.start() as first:
+        in_the_middle(first)
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+    assert spooled(both.one) == []
+    is_whole(both.one)
+
+
+def sent(home: Home) -> int:
+    """How many entries the venues' records have."""
+    count = 0
+    for account in ("a", "b"):
+        with closing(sqlite3.connect(home.ledger(account))) as db:
+            count += db.execute("SELECT count(*) FROM transactions").fetchone()[0]
+    return count
