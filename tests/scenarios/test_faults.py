@@ -28,7 +28,7 @@ from tradekeel.errors import InputError
 
 HANDLED = {
     "recorder": {"Commit", "LoadAccount", "_Done"},
-    "control": {"SignalArrived", "AccountReady", "FeedProgress", "FeedEnded", "Alert"},
+    "control": {"SignalArrived", "AccountReady", "FeedProgress", "FeedEnded", "StoreStands", "Alert"},
     "session": {
         "QuietUntil",
         "VenuePassed",
