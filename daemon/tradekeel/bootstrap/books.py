@@ -22,7 +22,7 @@ def books_of(storage: StorageConfig, statedir: StateDir, daemon: str) -> Backend
     if not storage.enabled:
         return in_memory(statedir)
     if storage.url:
-        return _on_a_server(storage, daemon)
+        return _on_a_server(storage, statedir, daemon)
     return Sqlite(statedir.books)
 
 
@@ -39,7 +39,7 @@ def books_in(
     return books_of(storage, statedir, daemon)
 
 
-def _on_a_server(storage: StorageConfig, daemon: str) -> Backend:
+def _on_a_server(storage: StorageConfig, statedir: StateDir, daemon: str) -> Backend:
     try:
         from tradekeel.storage.postgres import Limits, Postgres
     except ImportError as error:
@@ -54,7 +54,7 @@ def _on_a_server(storage: StorageConfig, daemon: str) -> Backend:
         pool_overflow=storage.pool_overflow,
     )
     password = None if storage.password is None else storage.password.reveal()
-    return Postgres(storage.url, limits, password=password, daemon=daemon)
+    return Postgres(storage.url, limits, password=password, daemon=daemon, backups=statedir.backups)
 
 
 def ledgers_of(books: Backend, statedir: StateDir) -> StateDir:

@@ -60,7 +60,8 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     if isinstance(books, Finding):
         findings.append(books)
     elif books is not None:
-        findings.append(_found("books", partial(_books, books, statedir)))
+        migrates = plan.config.storage.migrations == "upgrade"
+        findings.append(_found("books", partial(_books, books, statedir, migrates)))
     feeds: dict[str, Looked] = run_loop(_outside, plan, use_uvloop=False)
     findings.extend(looked.finding for looked in feeds.values())
     if isinstance(books, Backend):
@@ -137,13 +138,13 @@ def _books_to_look_at(plan: Plan, statedir: StateDir) -> Backend | Finding:
         return Finding("books", False, str(error), ExitCode.BAD_USAGE)
 
 
-def _books(books: Backend, statedir: StateDir) -> str:
+def _books(books: Backend, statedir: StateDir, migrates: bool) -> str:
     if not books.exists():
         return "none yet: the first run makes them"
     nobody_there = statedir.holder() is None
     unreadable: tuple[type[Exception], ...] = (*books.errors, StoreError)
     try:
-        return _books_as_they_stand(books)
+        return _books_as_they_stand(books, migrates)
     except unreadable as error:
         if nobody_there and statedir.holder() is not None:
             return f"{books}: a daemon has just started, and opens them"  # what was read while it did proves nothing
@@ -152,12 +153,16 @@ def _books(books: Backend, statedir: StateDir) -> str:
         raise books.in_our_words(error, "reading it") from error
 
 
-def _books_as_they_stand(books: Backend) -> str:
+def _books_as_they_stand(books: Backend, migrates: bool) -> str:
     with closing(books.look()) as db:
-        version = schema.version_of(db.execute, books)
-        schema.refuse_newer(version, books)
-        if version != schema.HEAD:
-            return f"{books}: schema {version}, brought to {schema.HEAD} at the next start, after a backup"
+        standing = schema.standing_of(db.execute, books)
+        schema.refuse_unknown(standing, books)
+        if standing.version is None:
+            return f"{books}: none yet, the first run makes them"
+        if standing.version != schema.HEAD:
+            if not migrates:
+                schema.refuse_earlier(standing, books)
+            return f"{books}: schema {standing.version}, brought to {schema.HEAD} at the next start, after a backup"
         running = [name for (name,) in db.execute("SELECT execution FROM executions WHERE status = 'running'")]
         for execution in running:
             last = last_sequence(db, execution)

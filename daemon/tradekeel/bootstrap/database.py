@@ -1,4 +1,4 @@
-"""`tradekeel db`: the schema of the books, brought up to date and told about; and a copy of them."""
+"""`tradekeel db backup`: a copy of the books."""
 
 from __future__ import annotations
 
@@ -9,43 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradekeel.bootstrap.alone import alone_at, alone_with_books, free_name, make_whole_again, when
+from tradekeel.bootstrap.alone import alone_at, alone_with_books, free_name, when
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.values import plain_row
 from tradekeel.errors import InputError, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
-from tradekeel.storage import migrating
 from tradekeel.storage.backend import Restoring
 from tradekeel.storage.files import Progress
-from tradekeel.storage.store import Store
 from tradekeel.storage.wiping import wipe as storage_wipe
 
 Steps = Callable[[str, int, int], None]
 """Called with the name of a step, what is done of it, and what there is in all."""
-
-
-def upgrade(place: Place) -> list[dict[str, Any]]:
-    """Apply what is missing; what was applied. Takes the state directory for the time: AlreadyRunning beside a daemon."""
-    if not place.has_books:
-        place.books()  # says so; a file that an interrupted start left without a schema gets one
-    statedir = place.statedir
-    statedir.lock()
-    try:
-        make_whole_again(statedir)
-        with Store.open(place.where, now_ns=SystemClock().now_ns()) as store:
-            return [plain_row(migration) for migration in store.migrations]
-    finally:
-        statedir.release()
-
-
-def history(place: Place) -> list[dict[str, Any]]:
-    """The schema's own log, oldest first."""
-    books = place.books()
-    try:
-        return [plain_row(migration) for migration in migrating.history(books)]
-    except books.errors as error:
-        raise books.in_our_words(error, "reading it") from error
 
 
 def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:

@@ -109,10 +109,13 @@ class Opener:
             backups_kept=storage.backups_kept,
             progress=self._effort.moved,
             heed=self._heed,
+            migrate=storage.migrations == "upgrade",
         )
         for migration in store.migrations:
             backup = f", after a backup to {migration.backup}" if migration.backup else ""
             logger.info("the books have schema {} now: {}{}", migration.revision, migration.description, backup)
+        for note in store.notes:
+            logger.warning("{}", note)
         return store
 
     # --- on a server ---------------------------------------------------------------------------------------------------------

@@ -61,8 +61,10 @@ _DATABASE: tuple[tuple[str, str, str], ...] = (
     ("import", "transfer:import_", "Read an export into empty books."),
     ("wipe", "database:wipe", "Delete all trades and what else follows from the journal, after a backup."),
     ("stats", "database:stats", "How much there is in the books."),
-    ("upgrade", "keeping:upgrade", "Bring the schema up to date, after a backup."),
-    ("history", "keeping:history", "Which revisions were applied, and when."),
+    ("upgrade", "schema:upgrade", "Bring the schema up to date, after a backup."),
+    ("downgrade", "schema:downgrade", "Take the schema back to an earlier revision, after a backup."),
+    ("current", "schema:current", "At which revision the schema is, and what is missing."),
+    ("history", "schema:history", "Which revisions were applied, and when."),
 )
 
 

@@ -61,21 +61,6 @@ def verify(target: Target = None, /, *, state: State = None, json: Json = False)
     return code
 
 
-def upgrade(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
-    """Bring the database's schema up to date, after a backup. A starting daemon does the same by itself."""
-    from tradekeel.bootstrap.database import upgrade as bring_up
-
-    applied = bring_up(place(target, state))
-    return _migrations(applied, json, "The schema is up to date.")
-
-
-def history(target: Target = None, /, *, state: State = None, json: Json = False) -> int:
-    """Which revisions of the schema were applied, when, and which backup was made before."""
-    from tradekeel.bootstrap.database import history as applied_before
-
-    return _migrations(applied_before(place(target, state)), json, "Nothing was applied yet.")
-
-
 def backup(
     config: Annotated[
         str,
@@ -101,21 +86,4 @@ def backup(
         write_json(made)
     else:
         say(f"copied {made['books']} to {made['copy']} ({made['bytes']:,} bytes)")
-    return ExitCode.DONE
-
-
-def _migrations(rows: list[dict[str, Any]], as_json: bool, none: str) -> int:
-    from tradekeel.cli.render import Column, print_table, text, time
-
-    if as_json:
-        write_json(rows)
-        return ExitCode.DONE
-    columns = (
-        Column("applied", time("applied")),
-        Column("revision", text("revision")),
-        Column("from", text("from_revision"), 2),
-        Column("what", text("description"), folds=True),
-        Column("backup", text("backup"), 3),
-    )
-    print_table(rows, columns, none)
     return ExitCode.DONE

@@ -25,3 +25,16 @@ def progress_bars(hidden: bool) -> Iterator[Tell]:
             bar.update(tasks[step], completed=done, total=total)
 
         yield tell
+
+
+@contextmanager
+def progress_words(hidden: bool) -> Iterator[Callable[[str], None]]:
+    """What is being done, in words, on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    out = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=out, transient=True, disable=hidden or not out.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what: bar.update(task, description=what)

@@ -164,6 +164,7 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     checkpoint_every_s: Seconds = 5.0
     snapshot_schedule: Schedule = 60.0  # performance snapshots
     commit_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
+    migrations: Literal["upgrade", "refuse"] = "upgrade"  # of books with an earlier schema, at the start
     backups_kept: Annotated[int, Meta(ge=1, le=100)] = 5
     checkpoints_kept: Annotated[int, Meta(ge=1, le=100)] = 3
     sample_ticks_every: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1_000  # journal one tick in so many; 0: none

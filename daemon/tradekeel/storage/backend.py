@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tradekeel.errors import StoreError
     from tradekeel.storage.backups import Doing, Heed
     from tradekeel.storage.files import Progress
+    from tradekeel.storage.schema import Standing
 
 RESTORE = "Stop the daemon and put a copy back that you have made (`tradekeel db backup`): `tradekeel db restore`."
 """What a person does about damage."""
@@ -233,17 +234,35 @@ class Backend(ABC):
         """
         raise InputError(f"{self.described}: a copy of these books is not put back by Tradekeel")
 
+    # --- migrations: see tradekeel.storage.migrating --------------------------------------------------------------------
+
     @abstractmethod
-    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
+    def migrating(self, goes_on: Callable[[], object], heed: Heed) -> AbstractContextManager[SqlConnection]:
+        """A transaction in which the schema may be changed, alone: whoever else wants to waits for its end.
+
+        ``goes_on`` is called now and then while it lasts. While it is waited for, ``heed`` may raise to end that.
+        """
+
+    @abstractmethod
+    def check_migration(self, execute: Any, standing: Standing, *, backup: bool) -> None:
+        """Whether it may be begun: StoreUnavailable without the rights, without room for the copy, beside somebody who writes."""
+
+    @property
+    @abstractmethod
+    def backup_described(self) -> str:
+        """Where the copy before a migration goes, in words."""
+
+    @abstractmethod
+    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str:
         """Copy the books before a migration from ``version``; the copy's name. Each try makes one, and trims."""
 
     @abstractmethod
     def forget_backups(self, kept: int, *, newest: str) -> None:
         """Delete all but the last ``kept`` of these copies."""
 
-    @abstractmethod
-    def migrating(self, goes_on: Callable[[], object]) -> AbstractContextManager[SqlConnection]:
-        """A transaction in which the schema may be changed, alone; ``goes_on`` is called now and then while that lasts."""
+    def after_migration(self, connection: SqlConnection) -> tuple[str, ...]:
+        """What is to be put right whenever the schema was looked after, in its transaction; what a person should know of that."""
+        return ()
 
     @abstractmethod
     def in_our_words(self, error: Exception, doing: str) -> StoreError:

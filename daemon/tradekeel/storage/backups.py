@@ -1,19 +1,26 @@
-"""Copies of a file's books that are made before a migration: their names, and how many stay."""
+"""Copies of books that are made before a migration: their names, how many stay, and whether there is room for another."""
 
 from __future__ import annotations
 
+import os
 import re
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
+from msgspec import Struct
+
+from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.files import connect, copy_database
 
 BACKUPS_KEPT = 5
 """Copies made before migrations that stay in the backups folder."""
+
+SPARE_BYTES = 16 * 1024 * 1024
+"""What is left free beside a copy."""
 
 Doing = Callable[[str], object]
 """Called again and again, with what is being done, while it goes on."""
@@ -22,35 +29,57 @@ Heed = Callable[[], object]
 """Looks whether it should go on at all, and raises where it should not."""
 
 
-def backup_name(path: Path, version: str, now_ns: int) -> Path:
-    """Where the copy before a migration goes: ``backups/NAME-VERSION-TIME.db`` beside the file.
+class Copies(Struct, frozen=True):
+    """The copies of one daemon's books: ``FOLDER/STEM-VERSION-TIME.SUFFIX``."""
 
-    If an attempt of the same second was killed behind its copy, that one stays and this one is numbered: ``…-2.db``.
-    """
-    when = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
-    first = path.parent / "backups" / f"{path.stem}-{version}-{when}.db"
-    names = chain([first], (first.with_stem(f"{first.stem}-{number}") for number in count(2)))
-    return next(name for name in names if not name.exists())
+    folder: Path
+    stem: str
+    suffix: str
+
+    def name(self, version: str, now_ns: int) -> Path:
+        """Where the next one goes.
+
+        If an attempt of the same second was killed behind its copy, that one stays and this one is numbered: ``…-2.db``.
+        """
+        when = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+        first = self.folder / f"{self.stem}-{version}-{when}{self.suffix}"
+        names = chain([first], (first.with_stem(f"{first.stem}-{number}") for number in count(2)))
+        return next(name for name in names if not name.exists())
+
+    def forget(self, kept: int, *, newest: str = "", good: str = "") -> None:
+        """Delete all but the newest ``kept``, and the half-made ones of attempts that were killed.
+
+        ``newest`` is the name of the one just made, whatever its time says (clocks are set back), and ``good`` that of one which
+        stays in any case. Other files of the folder are not ours.
+        """
+        if not self.folder.exists():
+            return
+        stem, suffix = re.escape(self.stem), re.escape(self.suffix)
+        made = re.compile(rf"{stem}-.+-(\d{{8}}T\d{{6}}Z)(?:-(\d+))?{suffix}(\.partial)?")
+        named = [(found, file) for file in self.folder.iterdir() if (found := made.fullmatch(file.name))]
+        whole = sorted(
+            ((file.name == newest, found[1], int(found[2] or 1), file) for found, file in named if not found[3]),
+            reverse=True,
+        )
+        half_made = [file for found, file in named if found[3]]
+        for file in (*half_made, *(file for *_, file in whole[max(kept, 1) :] if file.name != good)):
+            file.unlink()
+
+    def refuse_without_room(self, needed_bytes: int) -> None:
+        """StoreUnavailable where the disk has no room for a copy of this size. Raises OSError."""
+        there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+        state = os.statvfs(there)
+        free = state.f_bavail * state.f_frsize
+        if free < needed_bytes + SPARE_BYTES:
+            raise StoreUnavailable(
+                f"{self.folder}: {free:,} bytes are free on its disk, and a copy of the books before they are migrated may take "
+                f"{needed_bytes:,} (and {SPARE_BYTES:,} stay free). Nothing was changed: make room there."
+            )
 
 
-def forget_old_backups(path: Path, kept: int, *, newest: str = "", good: str = "") -> None:
-    """Delete all but the newest ``kept`` copies made before migrations, and the half-made ones of attempts that were killed.
-
-    ``newest`` is the name of the one just made, whatever its time says (clocks are set back), and ``good`` that of one which
-    stays in any case. Other files of the folder are not ours.
-    """
-    folder = path.parent / "backups"
-    if not folder.exists():
-        return
-    made = re.compile(re.escape(path.stem) + r"-.+-(\d{8}T\d{6}Z)(?:-(\d+))?\.db(\.partial)?")
-    named = [(found, file) for file in folder.iterdir() if (found := made.fullmatch(file.name))]
-    whole = sorted(
-        ((file.name == newest, found[1], int(found[2] or 1), file) for found, file in named if not found[3]),
-        reverse=True,
-    )
-    half_made = [file for found, file in named if found[3]]
-    for file in (*half_made, *(file for *_, file in whole[max(kept, 1) :] if file.name != good)):
-        file.unlink()
+def copies_of(path: Path) -> Copies:
+    """Those of a file's books: ``backups/NAME-VERSION-TIME.db`` beside it."""
+    return Copies(path.parent / "backups", path.stem, ".db")
 
 
 def back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str:
@@ -58,10 +87,12 @@ def back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing, heed
 
     The copy of the last migration that succeeded stays until this one has: what fails may have damaged books to copy.
     """
+    copies = copies_of(path)
     with closing(connect(path)) as source:
-        good = _good(source)
-        forget_old_backups(path, kept, good=good)
-        backup = backup_name(path, version, now_ns)
+        there = {name for (name,) in source.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        good = last_good(source.execute, there)
+        copies.forget(kept, good=good)
+        backup = copies.name(version, now_ns)
         copying = f"copying {path} to {backup} before it is migrated"
 
         def goes_on(done: int, total: int) -> None:
@@ -69,17 +100,20 @@ def back_up(path: Path, version: str, now_ns: int, kept: int, doing: Doing, heed
             heed()
 
         copy_database(source, backup, goes_on)
-    forget_old_backups(path, kept, newest=backup.name, good=good)
+    copies.forget(kept, newest=backup.name, good=good)
     return backup.name
 
 
-def _good(source: sqlite3.Connection) -> str:
-    """The copy that was made before the last migration that succeeded."""
-    named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('migration_history', 'schema_migrations')"
-    log = source.execute(named).fetchone()
+def last_good(execute: Any, tables: set[str]) -> str:
+    """The copy that was made before the last migration that succeeded, "" where there is none."""
+    log = next((name for name in ("migration_history", "schema_migrations") if name in tables), None)
     if log is None:
         return ""
-    row = source.execute(
-        f"SELECT backup FROM {log[0]} WHERE backup IS NOT NULL ORDER BY id DESC LIMIT 1"  # noqa: S608
-    ).fetchone()
+    row = execute(f"SELECT backup FROM {log} WHERE backup IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()  # noqa: S608
     return "" if row is None else str(row[0])
+
+
+def size_of(execute: Any) -> int:
+    """Bytes of a file's books, as a copy of them will have them."""
+    pages, size = (int(execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
+    return pages * size

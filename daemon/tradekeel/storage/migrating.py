@@ -1,21 +1,24 @@
 """The schema, changed: with Alembic, after a backup, in one transaction.
 
-Books that exist are copied before they are changed, all missing revisions are applied in one transaction, and each is
-written into ``migration_history`` by the same transaction. There is no way down in the product: going back means
-restoring the backup.
+Whoever changes books is alone with them from the first look to the commit: what was looked at is what is copied, and what is
+copied is what is changed. All missing revisions are applied in one transaction, and each is written into
+``migration_history`` by it. Going down is for whoever wants to install an earlier version; what that one has no place for
+is only in the backup then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.storage.backend import Backend, backend_at
 from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
 from tradekeel.storage.revisions import checksums_in
+from tradekeel.storage.schema import CHECKSUMS, HISTORY, Standing, refuse_unknown, standing_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -24,8 +27,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSIONS = MIGRATIONS / "versions"
 
-HISTORY = "migration_history"
-FIRST_HISTORY = "schema_migrations"  # its name in schema 0001
+FIRST_HISTORY = "schema_migrations"  # the name of the history in schema 0001
 _LOGGED = {
     HISTORY: "SELECT version, from_version, name, applied_ns, backup, checksum FROM migration_history ORDER BY id",
     FIRST_HISTORY: "SELECT revision, from_revision, description, applied_ns, backup, '' FROM schema_migrations ORDER BY id",
@@ -35,50 +37,130 @@ _LOGGED = {
 class MigrationApplied(Struct, frozen=True):
     """One entry of the schema's own log."""
 
-    revision: str
+    revision: str  # that the books were at, behind it
     from_revision: str | None  # None: the books were new
     description: str
     applied_ns: int
     backup: str | None  # the copy made before it
-    checksum: str  # of the revision that was run
+    checksum: str  # of the revision that was run; "" where it was not written down yet
+
+
+class Migrated(Struct, frozen=True):
+    """What was done."""
+
+    applied: tuple[
+        MigrationApplied, ...
+    ]  # oldest first; none where nothing was missing, or somebody else did it meanwhile
+    notes: tuple[str, ...] = ()  # what a person should know of it
 
 
 def upgrade(
     place: Backend | Path,
-    version: str | None,
     now_ns: int,
     *,
     backups_kept: int = BACKUPS_KEPT,
     progress: Doing | None = None,
     heed: Heed = lambda: None,
+    backup: bool = True,
     versions: Path | None = None,
-    target: str = "head",
-) -> list[MigrationApplied]:
-    """Bring the books from ``version`` to the newest revision, after a backup; returns what was applied, oldest first.
+) -> Migrated:
+    """Bring the books to the newest revision, after a backup.
 
     ``heed`` is called again and again as long as nothing has been changed: what it raises ends it there, and no half-made copy
-    is left. ``versions`` is a folder of revisions instead of the built-in one (tests). On any error the books stay as they were.
+    is left. Without ``backup`` no copy is made first. ``versions`` is a folder of revisions instead of the built-in one (tests).
+    On any error the books stay as they were. Raises StoreError, and what the driver or the system raises.
     """
+    return _migrate(place, now_ns, None, backups_kept, progress, heed, backup, versions)
+
+
+def downgrade(
+    place: Backend | Path,
+    target: str,
+    now_ns: int,
+    *,
+    backups_kept: int = BACKUPS_KEPT,
+    progress: Doing | None = None,
+    heed: Heed = lambda: None,
+    backup: bool = True,
+    versions: Path | None = None,
+) -> Migrated:
+    """Take back the revisions above ``target``, after a backup. InputError where that is none to go back to.
+
+    What the earlier tables have no place for is gone from the books then, and only in the backup.
+    """
+    return _migrate(place, now_ns, target, backups_kept, progress, heed, backup, versions)
+
+
+def _migrate(
+    place: Backend | Path,
+    now_ns: int,
+    target: str | None,
+    backups_kept: int,
+    progress: Doing | None,
+    heed: Heed,
+    backup: bool,
+    versions: Path | None,
+) -> Migrated:
     doing: Doing = progress if progress is not None else lambda what: None
     backend = backend_at(place)
+    known = known_in(versions)
+    version: str | None = None
     heed()
-    backup = None if version is None else backend.back_up_before(version, now_ns, backups_kept, doing, heed)
-    heed()
-    config = _config(versions)
-    config.attributes.update(now_ns=now_ns, backup=backup, checksums=checksums_in(versions or VERSIONS))
-    with backend.migrating(lambda: doing(f"migrating {backend} from schema {version}")) as connection:
-        known = len(_logged(backend, connection.exec_driver_sql))
-        _run(config, connection, lambda script, revision: script._upgrade_revs(target, revision))
-        applied = _logged(backend, connection.exec_driver_sql)[known:]
-    if backup is not None:
-        backend.forget_backups(backups_kept, newest=backup)
-    return applied
+
+    def goes_on() -> None:
+        doing(f"migrating {backend} from schema {version}" if version else f"beginning to migrate {backend}")
+
+    with backend.migrating(goes_on, heed) as connection:
+        execute = connection.exec_driver_sql
+        standing = standing_of(execute, backend)
+        version = standing.version
+        if not missing(standing, target, backend, known):
+            return Migrated((), backend.after_migration(connection))
+        backend.check_migration(execute, standing, backup=backup)
+        copy = None
+        if backup and version is not None:
+            copy = backend.back_up_before(version, now_ns, backups_kept, doing, heed)
+        heed()
+        ran: list[dict[str, Any]] = []
+        config = alembic_config(versions)
+        config.attributes.update(now_ns=now_ns, backup=copy, checksums=known, connection=connection, ran=ran)
+        run_revisions(config, target)
+        notes = backend.after_migration(connection)
+    if copy is not None:
+        backend.forget_backups(backups_kept, newest=copy)
+    return Migrated(tuple(MigrationApplied(**row) for row in ran), tuple(notes))
 
 
-def downgrade(place: Backend | Path, target: str, *, versions: Path | None = None) -> None:
-    """Go back to ``target``. For tests of revisions; the product restores the backup instead."""
-    with backend_at(place).migrating(lambda: None) as connection:
-        _run(_config(versions), connection, lambda script, revision: script._downgrade_revs(target, revision))
+def make(connection: Connection, version: str) -> None:
+    """Make the tables of a version where there are none, and write nothing into the history: it comes from a copy."""
+    config = alembic_config(None)
+    config.attributes["connection"] = connection
+    run_revisions(config, None, to=version)
+
+
+def known_in(versions: Path | None = None) -> dict[str, str]:
+    """The revisions that there are, oldest first, and their checksums. StoreUnavailable for a released one that was changed."""
+    found = checksums_in(versions or VERSIONS)
+    for version, checksum in found.items():
+        if CHECKSUMS.get(version, checksum) != checksum:
+            raise StoreUnavailable(
+                f"migration {version} is not what it was when it was released ({versions or VERSIONS}: its checksum is "
+                f"{checksum[:12]}…, it was released with {CHECKSUMS[version][:12]}…): install this version of Tradekeel again. "
+                "Nothing was changed."
+            )
+    return found
+
+
+def missing(standing: Standing, target: str | None, backend: Backend, known: Mapping[str, str]) -> list[str]:
+    """The revisions to apply, in order, or to take back. Raises as :func:`refuse_unknown`, and InputError for a wrong target."""
+    refuse_unknown(standing, backend, known)
+    names = list(known)
+    if target is None:
+        return names if standing.version is None else names[names.index(standing.version) + 1 :]
+    if standing.version is None or target not in names or target > standing.version:
+        below = ", ".join(name for name in names if standing.version is not None and name < standing.version)
+        raise InputError(f"{target} is no schema that {backend} can go back to; allowed: {below or 'none'}")
+    return [name for name in reversed(names) if target < name <= standing.version]
 
 
 def history(place: Backend | Path) -> list[MigrationApplied]:
@@ -96,7 +178,11 @@ def _logged(backend: Backend, execute: Callable[[str], Any]) -> list[MigrationAp
     return [] if name is None else [MigrationApplied(*row) for row in execute(_LOGGED[name])]
 
 
-def _config(versions: Path | None) -> Config:
+# --- Alembic ---------------------------------------------------------------------------------------------------------
+
+
+def alembic_config(versions: Path | None = None) -> Config:
+    """Where Alembic finds the revisions; what a run is given goes into its ``attributes``."""
     from alembic.config import Config
 
     config = Config()
@@ -106,12 +192,20 @@ def _config(versions: Path | None) -> Config:
     return config
 
 
-def _run(config: Config, connection: Connection, steps: Callable[[Any, Any], Any]) -> None:
-    """Run revisions within the transaction of a connection."""
+def run_revisions(config: Config, target: str | None, *, to: str = "head", **options: Any) -> None:
+    """Run revisions as the config's attributes say: within the transaction of a connection, or as text into a buffer.
+
+    Without a ``target`` to go back to, up and ``to`` a revision.
+    """
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory.from_config(config)
-    config.attributes["connection"] = connection
-    with EnvironmentContext(config, script, fn=lambda revision, _: steps(script, revision)):
+
+    def steps(revision: Any, _: Any) -> Any:
+        if target is None:
+            return script._upgrade_revs(to, revision)
+        return script._downgrade_revs(target, revision)
+
+    with EnvironmentContext(config, script, fn=steps, **options):
         script.run_env()

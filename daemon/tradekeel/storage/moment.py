@@ -22,7 +22,7 @@ def one_moment(place: Backend | Path, doing: str = "reading it") -> Iterator[Con
     try:
         with closing(backend.connect(read_only=True)) as db:
             db.execute(backend.begin_read)
-            schema.refuse_other(schema.version_of(db.execute, backend), backend)
+            schema.refuse_other(schema.standing_of(db.execute, backend), backend)
             yield db
     except backend.errors as error:
         raise backend.in_our_words(error, doing) from error

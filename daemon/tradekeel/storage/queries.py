@@ -146,8 +146,8 @@ class Reader:
 
     async def _check_version(self) -> None:
         async with self._asking() as db:
-            version = await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.backend))
-        schema.refuse_other(version, self.backend)
+            standing = await db.run_sync(lambda sync: schema.standing_of(sync.exec_driver_sql, self.backend))
+        schema.refuse_other(standing, self.backend)
 
     # --- lists ---------------------------------------------------------------------------------------------------------
 

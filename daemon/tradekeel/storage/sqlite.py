@@ -12,10 +12,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tradekeel.errors import InputError, StoreCorrupt
-from tradekeel.storage import backups, files
+from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
+from tradekeel.storage import files
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
-from tradekeel.storage.backups import Doing, Heed
+from tradekeel.storage.backups import Doing, Heed, back_up, copies_of, size_of
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from tradekeel.errors import StoreError
+    from tradekeel.storage.schema import Standing
 
 READERS_MAX = 4
 """Connections that read beside each other, each in a thread of its own."""
@@ -206,14 +207,32 @@ class Sqlite(Backend):
 
         return put_back(self.path, copy, when)
 
-    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
-        return backups.back_up(self.path, version, now_ns, kept, doing, heed)
+    # --- migrations ------------------------------------------------------------------------------------------------------
+
+    def check_migration(self, execute: Any, standing: Standing, *, backup: bool) -> None:
+        """Beside a daemon nobody gets here: it holds the state directory, and SQLite has one writer at a time."""
+        closed = [
+            str(place) for place in (self.path, self.path.parent) if place.exists() and not os.access(place, os.W_OK)
+        ]
+        if closed:
+            raise StoreUnavailable(
+                f"{self} cannot be migrated: this user may not write {' and '.join(closed)}. Nothing was changed."
+            )
+        if backup and standing.version is not None:
+            copies_of(self.path).refuse_without_room(size_of(execute))
+
+    @property
+    def backup_described(self) -> str:
+        return f"{self} is copied into {copies_of(self.path).folder}"
+
+    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str:
+        return back_up(self.path, version, now_ns, kept, doing, heed)
 
     def forget_backups(self, kept: int, *, newest: str) -> None:
-        backups.forget_old_backups(self.path, kept, newest=newest)
+        copies_of(self.path).forget(kept, newest=newest)
 
     @contextmanager
-    def migrating(self, goes_on: Callable[[], object]) -> Iterator[SqlConnection]:
+    def migrating(self, goes_on: Callable[[], object], heed: Heed) -> Iterator[SqlConnection]:
         from sqlalchemy import create_engine, event
         from sqlalchemy.pool import StaticPool
 

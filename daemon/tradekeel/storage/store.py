@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
@@ -29,7 +30,7 @@ from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
 from tradekeel.storage.batch import SENDER_ERRORS, Batch, Refusal, Written
 from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.journal import last_sequence, read_records
-from tradekeel.storage.migrating import MigrationApplied
+from tradekeel.storage.migrating import Migrated
 from tradekeel.storage.rows import mapping_of, mappings
 from tradekeel.storage.whose import A_DAEMONS
 
@@ -67,11 +68,10 @@ def _noop(name: str) -> None:
 class Store:
     """The books of all executions in one database. Make one with :meth:`open`."""
 
-    def __init__(
-        self, db: Connection, backend: Backend, migrations: Sequence[MigrationApplied], point: Point, kept: int
-    ) -> None:
+    def __init__(self, db: Connection, backend: Backend, migrated: Migrated, point: Point, kept: int) -> None:
         self.backend = backend
-        self.migrations = tuple(migrations)  # what the opening did to the schema, for the log
+        self.migrations = migrated.applied  # what the opening did to the schema, for the log …
+        self.notes = migrated.notes  # … and what a person should know of it
         self._db = db
         self._senders = (*SENDER_ERRORS, *backend.sender_errors)
         self._point = point
@@ -90,11 +90,14 @@ class Store:
         backups_kept: int = BACKUPS_KEPT,
         progress: Doing | None = None,
         heed: Heed = lambda: None,
+        migrate: bool = True,
+        backup: bool = True,
     ) -> Store:
         """Open or make the books, check them, and bring their schema up to date after a backup. A path is a SQLite file.
 
         ``now_ns`` is UTC and names that backup. Large books take their time then: ``progress`` hears again and again of what
         is being done, and ``heed`` may raise to end it as long as nothing was changed; a migration that has begun is finished.
+        Without ``migrate`` books with an earlier schema are refused; without ``backup`` they are not copied first.
         Raises StoreUnavailable (cannot be opened or written), StoreCorrupt (damaged, or not ours) or StoreTooNew.
         """
         heed()
@@ -105,7 +108,15 @@ class Store:
         except backend.errors as error:
             raise backend.in_our_words(error, "opening it") from error
         try:
-            migrations = _make_ready(db, backend, now_ns, backups_kept, progress, heed)
+            upgrade = partial(
+                migrating.upgrade,
+                now_ns=now_ns,
+                backups_kept=backups_kept,
+                progress=progress,
+                heed=heed,
+                backup=backup,
+            )
+            migrated = _make_ready(db, backend, migrate, upgrade) or Migrated(())
             if is_new:
                 backend.keep_name()
         except BaseException as error:
@@ -115,7 +126,7 @@ class Store:
             raise
         for mapping in mappings().values():
             mapping.insert_sql(backend)  # compiled now, so that the first order does not wait for it
-        return cls(db, backend, migrations, point, checkpoints_kept)
+        return cls(db, backend, migrated, point, checkpoints_kept)
 
     def close(self) -> None:
         """Let go of the file. A store that failed is only let go of: nothing is written any more, and its log stays."""
@@ -335,17 +346,18 @@ def _refused(group: Group, error: Exception) -> GroupRefused:
 
 
 def _make_ready(
-    db: Connection, backend: Backend, now_ns: int, backups_kept: int, progress: Doing | None, heed: Heed
-) -> list[MigrationApplied]:
-    version = schema.version_of(db.execute, backend)
-    schema.refuse_newer(version, backend)
+    db: Connection, backend: Backend, migrate: bool, upgrade: Callable[[Backend], Migrated]
+) -> Migrated | None:
+    """Check what there is, and bring its schema up to date where anything is missing."""
+    standing = schema.standing_of(db.execute, backend)
+    schema.refuse_unknown(standing, backend)
+    if not migrate:
+        schema.refuse_earlier(standing, backend)
     backend.make_durable(db)
     _let_others_finish(db, backend)
-    if version is not None:
+    if standing.version is not None:
         _check(db, backend)
-    if version == schema.HEAD:
-        return []
-    return migrating.upgrade(backend, version, now_ns, backups_kept=backups_kept, progress=progress, heed=heed)
+    return None if standing.version == schema.HEAD else upgrade(backend)
 
 
 def _let_others_finish(db: Connection, backend: Backend) -> None:

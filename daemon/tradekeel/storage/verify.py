@@ -143,7 +143,7 @@ def verify(place: Backend | Path, progress: VerifyProgress = silent, *, page_row
     try:
         with closing(backend.connect(read_only=True)) as db:
             db.execute(backend.begin_read)
-            schema.refuse_other(schema.version_of(db.execute, backend), backend)
+            schema.refuse_other(schema.standing_of(db.execute, backend), backend)
             executions = _check(db, backend, findings, progress, page_rows)
     except backend.errors as error:
         findings.problem(str(backend.in_our_words(error, "verifying it")))

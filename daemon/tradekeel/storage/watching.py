@@ -105,7 +105,7 @@ class Watch:
         try:
             if self._db is None:
                 self._db = backend.connect(read_only=True)
-                schema.refuse_other(schema.version_of(self._db.execute, backend), backend)
+                schema.refuse_other(schema.standing_of(self._db.execute, backend), backend)
             self._db.execute(backend.begin_read)
             yield self._db
             self._db.rollback()

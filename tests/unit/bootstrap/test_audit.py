@@ -13,9 +13,9 @@ from msgspec import structs
 from tests.unit.bootstrap.books import append, latch
 from tests.unit.storage import samples
 from tradekeel.bootstrap.audit import Audit, audit
-from tradekeel.bootstrap.database import history, upgrade
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
+from tradekeel.bootstrap.schemas import history, upgrade
 from tradekeel.bootstrap.standing import read_status
 from tradekeel.domain.records import ExecutionClosed, ExecutionStarted, Latch
 from tradekeel.errors import InputError
@@ -89,5 +89,5 @@ def test_books_that_a_start_did_not_get_to_make_are_said_to_come_with_the_next(
 def test_the_status_says_it_too_and_an_upgrade_makes_them(unmade: Place) -> None:
     unmade.statedir.books.touch()
     assert "not made yet" in str(read_status(unmade)["problem"])
-    assert upgrade(unmade)
+    assert upgrade(unmade, print)["applied"]
     assert history(unmade)

@@ -16,7 +16,9 @@ from tradekeel.bootstrap.plan import read_plan
 from tradekeel.errors import ConfigError, ExitCode
 from tradekeel.runtime.loop import BlockingWorker
 from tradekeel.statedir import StateDir
+from tradekeel.storage import migrating
 from tradekeel.storage.sqlite import Sqlite
+from tradekeel.storage.store import Store
 from tradekeel.venues.paper import PaperLedger, PaperVenue
 
 
@@ -49,6 +51,23 @@ def test_who_is_only_a_draft_is_said(tmp_path: Path) -> None:
     findings, code = look(tmp_path, CONFIG.replace('account = "two"', 'account = "two"\nenabled = false'))
     assert code is ExitCode.DONE
     assert findings[0].text.endswith("one (trend), two (floor: draft)")
+
+
+@pytest.mark.parametrize(("policy", "is_wrong"), [("upgrade", False), ("refuse", True)])
+def test_books_with_an_earlier_schema_are_told_of_and_stop_a_daemon_that_may_not_migrate(
+    tmp_path: Path, policy: str, is_wrong: bool
+) -> None:
+    config = CONFIG.replace("[storage]\n", f'[storage]\nmigrations = "{policy}"\n')
+    look(tmp_path, config)
+    books = read_plan(tmp_path / "config.toml", {}).config.state_dir / "books.db"
+    books.parent.mkdir(parents=True, exist_ok=True)
+    Store.open(books, now_ns=1).close()
+    migrating.downgrade(books, "0001", 2, backup=False)
+    findings, _ = look(tmp_path, config)
+    [found] = [finding for finding in findings if finding.subject == "books"]
+    assert found.ok is not is_wrong
+    assert "schema 0001" in found.text
+    assert ("db upgrade" in found.text) is is_wrong
 
 
 def test_every_problem_of_the_configuration_at_once(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tradekeel.bootstrap.database import backup, history, upgrade
+from tradekeel.bootstrap.database import backup
 from tradekeel.bootstrap.making import catalogue, write_strategy
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.plan import read_plan
+from tradekeel.bootstrap.schemas import history, upgrade
 from tradekeel.errors import AlreadyRunning, InputError
 from tradekeel.storage.schema import HEAD
 from tradekeel.storage.verify import verify
@@ -37,7 +38,7 @@ def test_the_catalogue_has_every_kind_with_its_defaults() -> None:
 
 
 def test_the_schema_is_up_to_date_and_says_since_when(place: Place) -> None:
-    assert upgrade(place) == []
+    assert upgrade(place, print) == {"applied": [], "notes": []}
     assert [row["revision"] for row in history(place)][-1] == HEAD
 
 
@@ -46,7 +47,7 @@ def test_the_schema_of_a_running_daemon_is_left_alone(place: Place) -> None:
     holder.lock()
     try:
         with pytest.raises(AlreadyRunning):
-            upgrade(place)
+            upgrade(place, print)
         assert history(place)
     finally:
         holder.release()

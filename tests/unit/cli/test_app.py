@@ -50,10 +50,8 @@ READING = [
 
 
 INNER = [
-    *(
-        ["db", name]
-        for name in ("verify", "backup", "restore", "export", "import", "wipe", "stats", "upgrade", "history")
-    ),
+    *(["db", name] for name in ("verify", "backup", "restore", "export", "import", "wipe", "stats")),
+    *(["db", name] for name in ("upgrade", "downgrade", "current", "history")),
     ["systemd", "unit"],
     ["systemd", "install"],
 ]

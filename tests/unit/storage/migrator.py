@@ -21,7 +21,7 @@ import alembic.runtime.environment
 import alembic.script
 import sqlalchemy
 
-from tradekeel.storage import migrating, schema
+from tradekeel.storage import migrating
 
 IMPORTED_ONCE = (alembic.runtime.environment, alembic.script, sqlalchemy)
 """What an upgrade imports: here already, so that no process of a kill has to."""
@@ -42,7 +42,7 @@ def migrate(books: Path, versions: Path, kill_at: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.setprofile(kill)
-    migrating.upgrade(books, schema.HEAD, NOW_NS, versions=versions)
+    migrating.upgrade(books, NOW_NS, versions=versions)
     sys.setprofile(None)
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.unit.storage import samples as s
 from tests.unit.storage.committer import GROUPS
 from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.storage import migrating
 from tradekeel.storage.files import back_up, connect
 from tradekeel.storage.journal import read_records
 from tradekeel.storage.store import Store
@@ -117,6 +118,16 @@ def test_a_full_disk_is_called_by_its_name(tiny_disk, tmp_path):
     for file in tiny_disk.iterdir():
         shutil.copy(file, tmp_path)  # where there is room to open it again
     assert_whole(tmp_path / "books.db", int(lines[-3]))
+
+
+def test_a_disk_without_room_for_the_copy_is_named_before_anything_is_migrated(tiny_disk):
+    books = tiny_disk / "books.db"
+    Store.open(books, now_ns=s.START_NS).close()
+    migrating.downgrade(books, "0001", s.START_NS, backup=False)
+    with pytest.raises(StoreUnavailable, match=r"bytes are free on its disk.*Nothing was changed"):
+        Store.open(books, now_ns=s.START_NS)
+    assert not (tiny_disk / "backups").exists()
+    Store.open(books, now_ns=s.START_NS, backup=False).close()
 
 
 def test_a_copy_that_does_not_fit_leaves_nothing(tiny_disk, finished):

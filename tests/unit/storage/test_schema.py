@@ -20,8 +20,10 @@ from sqlalchemy.pool import NullPool
 
 from tests.unit.storage import samples as s
 from tradekeel.errors import StoreCorrupt, StoreTooNew
-from tradekeel.storage import backups, migrating, revisions, schema, tables
+from tradekeel.storage import migrating, revisions, schema, tables
+from tradekeel.storage.backups import copies_of
 from tradekeel.storage.migrating import MigrationApplied
+from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
@@ -116,7 +118,7 @@ def test_the_known_revisions_are_the_files_and_say_what_they_said_when_they_were
 
 
 def test_the_revisions_follow_each_other():
-    script = ScriptDirectory.from_config(migrating._config(None))
+    script = ScriptDirectory.from_config(migrating.alembic_config(None))
     found = [revision.revision for revision in script.walk_revisions()]
     assert tuple(reversed(found)) == schema.REVISIONS
     assert script.get_heads() == [schema.HEAD]
@@ -164,7 +166,7 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
     before = dump(books, "alembic_version", "migration_history")
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
 
-    [applied] = migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    [applied] = migrating.upgrade(books, NOW_NS, versions=versions).applied
     copy = f"{books.stem}-{HEAD}-{NOW}.db"
     checksum = revisions.checksum_of(ADD_A_COLUMN)
     assert applied == MigrationApplied(NEXT, HEAD, "Trades get a colour", NOW_NS, copy, checksum)
@@ -176,7 +178,7 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
     with pytest.raises(StoreTooNew):
         Store.open(books, now_ns=NOW_NS)
 
-    migrating.downgrade(books, HEAD, versions=versions)
+    migrating.downgrade(books, HEAD, NOW_NS, versions=versions)
     assert dump(books, "alembic_version", "migration_history") == before | {"trades": trades}
     assert verify(books).ok
 
@@ -184,8 +186,8 @@ def test_a_revision_changes_a_file_with_data_and_keeps_the_data(books, versions)
 def test_the_backup_is_the_file_as_it_was(books, versions):
     before = dump(books)
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
-    backup = backups.backup_name(books, HEAD, NOW_NS)
-    migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    backup = copies_of(books).name(HEAD, NOW_NS)
+    migrating.upgrade(books, NOW_NS, versions=versions)
     assert dump(backup) == before
     assert verify(backup).ok
 
@@ -194,7 +196,7 @@ def test_a_revision_that_fails_changes_nothing(books, versions):
     before = dump(books), structure(books)
     (versions / f"r{NEXT}_colour.py").write_text(FAIL_HALFWAY)
     with pytest.raises(OperationalError):
-        migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+        migrating.upgrade(books, NOW_NS, versions=versions)
     assert (dump(books), structure(books)) == before
     with Store.open(books, now_ns=NOW_NS) as store:
         assert store.last_sequence(s.RUN) == 5
@@ -204,25 +206,25 @@ def test_a_revision_that_would_break_references_changes_nothing(books, versions)
     before = dump(books)
     (versions / f"r{NEXT}_colour.py").write_text(LOSE_A_PARENT)
     with pytest.raises(StoreCorrupt, match="without what they refer to"):
-        migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+        migrating.upgrade(books, NOW_NS, versions=versions)
     assert dump(books) == before
 
 
 def test_without_a_backup_there_is_no_migration(books, versions):
     before = dump(books)
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
-    backups.backup_name(books, HEAD, NOW_NS).parent.write_text("no folder")
+    copies_of(books).name(HEAD, NOW_NS).parent.write_text("no folder")
     with pytest.raises(OSError, match="backups"):
-        migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+        migrating.upgrade(books, NOW_NS, versions=versions)
     assert dump(books) == before
 
 
 def test_a_copy_of_the_same_second_is_kept_and_the_next_one_is_numbered(books, versions):
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
-    taken = backups.backup_name(books, HEAD, NOW_NS)
+    taken = copies_of(books).name(HEAD, NOW_NS)
     taken.parent.mkdir()
     taken.write_text("an earlier copy")
-    [applied] = migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    [applied] = migrating.upgrade(books, NOW_NS, versions=versions).applied
     assert applied.backup == f"{books.stem}-{HEAD}-{NOW}-2.db"
     assert taken.read_text() == "an earlier copy"
 
@@ -242,27 +244,27 @@ def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_shoul
         versions_left.add(version)
         if version == HEAD:
             assert dump(left) == before, place
-            migrating.upgrade(left, version, NOW_NS, versions=versions)
+            migrating.upgrade(left, NOW_NS, versions=versions)
         assert [row[-1] for row in dump(left)["trades"]] == ["blue"], place
         *_, applied = migrating.history(left)
         assert dump(left.parent / "backups" / applied.backup) == before, place
-        backups.forget_old_backups(left, 1)
+        copies_of(left).forget(1)
         assert len(list((place / "backups").iterdir())) == 1, place
     assert versions_left == {HEAD, NEXT}
 
 
 def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
-    folder = backups.backup_name(books, HEAD, NOW_NS).parent
+    folder = copies_of(books).name(HEAD, NOW_NS).parent
     folder.mkdir()
     ours = []
     for version, second in (("0002", 0), ("0001", 1), ("0001", 1), ("0003", 2)):
-        ours.append(backups.backup_name(books, version, NOW_NS + second * s.SECOND))
+        ours.append(copies_of(books).name(version, NOW_NS + second * s.SECOND))
         ours[-1].touch()
     others = [folder / "mine.db", folder / f"other-{HEAD}-{NOW}.db", folder / f"other-{HEAD}-{NOW}.db.partial"]
     half_made = folder / f"{books.stem}-{HEAD}-{NOW}.db.partial"
     for file in (half_made, *others):
         file.touch()
-    backups.forget_old_backups(books, 2)
+    copies_of(books).forget(2)
     assert set(folder.iterdir()) == {*ours[2:], *others}
 
 
@@ -270,7 +272,7 @@ def tries(books: Path, versions: Path, count: int, kept: int) -> None:
     """Attempts at a migration that fails, a second apart."""
     for number in range(1, count + 1):
         with pytest.raises(OperationalError):
-            migrating.upgrade(books, HEAD, NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
+            migrating.upgrade(books, NOW_NS + number * s.SECOND, versions=versions, backups_kept=kept)
 
 
 def copies(books: Path) -> list[str]:
@@ -279,14 +281,14 @@ def copies(books: Path) -> list[str]:
 
 def test_tries_that_fail_do_not_fill_the_disk(books, versions):
     (versions / f"r{NEXT}_colour.py").write_text(FAIL_HALFWAY)
-    newest = [backups.backup_name(books, HEAD, NOW_NS + number * s.SECOND).name for number in (4, 5)]
+    newest = [copies_of(books).name(HEAD, NOW_NS + number * s.SECOND).name for number in (4, 5)]
     tries(books, versions, 5, 2)
     assert copies(books) == newest
 
 
 def test_a_copy_is_kept_whatever_the_clock_said_before_and_half_made_ones_go_first(books, versions):
     (versions / f"r{NEXT}_colour.py").write_text(FAIL_HALFWAY)
-    later = backups.backup_name(books, HEAD, NOW_NS + 86_400 * s.SECOND)
+    later = copies_of(books).name(HEAD, NOW_NS + 86_400 * s.SECOND)
     later.parent.mkdir()
     later.touch()
     later.with_name(later.name + ".partial").touch()
@@ -297,12 +299,12 @@ def test_a_copy_is_kept_whatever_the_clock_said_before_and_half_made_ones_go_fir
 
 def test_the_copy_of_the_last_migration_that_succeeded_outlives_all_tries_that_fail(books, versions):
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
-    [applied] = migrating.upgrade(books, HEAD, NOW_NS, versions=versions)
+    [applied] = migrating.upgrade(books, NOW_NS, versions=versions).applied
     halfway = FAIL_HALFWAY.replace(f'"{NEXT}"', f'"{AFTER_NEXT}"').replace(f'"{HEAD}"', f'"{NEXT}"')
     (versions / f"r{AFTER_NEXT}_halfway.py").write_text(halfway)
     for number in range(1, 4):
         with pytest.raises(OperationalError):
-            migrating.upgrade(books, NEXT, NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
+            migrating.upgrade(books, NOW_NS + number * s.SECOND, versions=versions, backups_kept=1)
         assert len(copies(books)) == 2
         assert applied.backup in copies(books)
 
@@ -314,7 +316,7 @@ COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE
 def test_what_takes_long_gives_signs_that_it_goes_on(books, versions):
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
     said: list[str] = []
-    migrating.upgrade(books, HEAD, NOW_NS, versions=versions, progress=said.append)
+    migrating.upgrade(books, NOW_NS, versions=versions, progress=said.append)
     assert any(text.startswith(f"copying {books} to ") and text.endswith(": 100 %") for text in said)
     assert said[-1] == f"migrating {books} from schema {HEAD}"
 
@@ -325,6 +327,7 @@ class Enough(Exception):
 
 @pytest.mark.parametrize("looks", [0, 1, 2])
 def test_it_can_be_ended_before_anything_was_changed_and_leaves_no_half_made_copy(books, versions, looks):
+    (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)
     seen: list[str] = []
     before = dump(books)
 
@@ -334,7 +337,7 @@ def test_it_can_be_ended_before_anything_was_changed_and_leaves_no_half_made_cop
         seen.append("a look")
 
     with pytest.raises(Enough):
-        migrating.upgrade(books, HEAD, NOW_NS, versions=versions, heed=heed)
+        migrating.upgrade(books, NOW_NS, versions=versions, heed=heed)
     assert dump(books) == before
     made = copies(books) if (books.parent / "backups").exists() else []
     assert made == ([f"{books.stem}-{HEAD}-{NOW}.db"] if looks == 2 else []), "a whole one may stay"
@@ -351,11 +354,14 @@ def test_a_migration_that_has_begun_is_finished(books, versions):
         begun.extend([True] * what.startswith("migrating"))
 
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN.replace(PAINT, PAINT + f'    op.execute("{COUNTING}")\n'))
-    assert migrating.upgrade(books, HEAD, NOW_NS, versions=versions, progress=doing, heed=heed)
+    assert migrating.upgrade(books, NOW_NS, versions=versions, progress=doing, heed=heed).applied
     assert begun
 
 
 def test_the_first_revision_can_be_taken_back_too(path):
     Store.open(path, now_ns=NOW_NS).close()
-    migrating.downgrade(path, "base")
+    with Sqlite(path).migrating(lambda: None, lambda: None) as connection:
+        config = migrating.alembic_config(None)
+        config.attributes["connection"] = connection
+        migrating.run_revisions(config, "base")
     assert set(dump(path)) == {"alembic_version"}

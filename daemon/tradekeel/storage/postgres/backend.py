@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
@@ -18,11 +19,20 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
-from tradekeel.errors import AlreadyRunning, InputError
+from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Values
+from tradekeel.storage.backups import Copies, Doing, Heed, last_good
+from tradekeel.storage.postgres.changing import (
+    refuse_beside_writers,
+    refuse_without_rights,
+    size_of,
+    wait_until_alone,
+)
 from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, PostgresConnection, as_text
+from tradekeel.storage.postgres.dump import dump
 from tradekeel.storage.postgres.lease import NOW_NS
+from tradekeel.storage.postgres.rights import SCHEMA, set_rights
 from tradekeel.storage.postgres.words import in_our_words
 
 if TYPE_CHECKING:
@@ -31,12 +41,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from tradekeel.errors import StoreError
-    from tradekeel.storage.backups import Doing, Heed
     from tradekeel.storage.files import Progress
+    from tradekeel.storage.schema import Standing
 
-SCHEMA = "trading"
 APPLICATION = "tradekeel"
-MIGRATION_LOCK = 0x7472_6164_696E_6700  # "trading": one migration at a time, whoever runs it
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -74,12 +82,16 @@ class Postgres(Backend):
         password: str | None = None,
         replica_url: str | None = None,
         daemon: str | None = None,
+        backups: Path | None = None,
     ) -> None:
-        """InputError for a URL that is none. Repositories read from the replica, where there is one; it may lag behind."""
+        """Repositories read from the replica, where there is one; it may lag behind. ``backups`` is the folder here for copies
+        made before migrations. InputError for a URL that is none.
+        """
         self._url = _parsed(url, password)
         self._replica = self._url if replica_url is None else _parsed(replica_url, password)
         self._limits = limits or Limits()
         self.daemon = daemon
+        self._backups = backups
 
     def __str__(self) -> str:
         url = self._url
@@ -240,26 +252,24 @@ class Postgres(Backend):
     # --- migrations --------------------------------------------------------------------------------------------------------
 
     def copy(self, target: Path, progress: Progress | None = None) -> None:
-        raise InputError(f"{self}: use pg_dump for a copy of a PostgreSQL database")
-
-    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str | None:
-        return None
-
-    def forget_backups(self, kept: int, *, newest: str) -> None:
-        """There are none."""
+        with closing(self._connect_patiently(autocommit=True)) as raw:
+            dump(raw, str(self), target, progress)
 
     @contextmanager
-    def migrating(self, goes_on: Callable[[], object]) -> Iterator[SqlConnection]:
-        from sqlalchemy import create_engine, text
+    def migrating(self, goes_on: Callable[[], object], heed: Heed) -> Iterator[SqlConnection]:
+        from sqlalchemy import create_engine
         from sqlalchemy.exc import DBAPIError
         from sqlalchemy.pool import NullPool
 
-        engine = create_engine("postgresql+psycopg://", creator=self._migrating_raw, poolclass=NullPool)
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect_patiently,
+            poolclass=NullPool,
+            isolation_level="READ COMMITTED",  # what somebody else has done while we waited must be seen
+        )
         try:
             with engine.connect() as connection, connection.begin():
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-                goes_on()
+                wait_until_alone(connection, goes_on, heed)
                 yield connection
                 goes_on()
         except DBAPIError as error:
@@ -267,11 +277,53 @@ class Postgres(Backend):
                 raise error.orig from error
             raise
 
-    def _migrating_raw(self) -> psycopg.Connection[Any]:
+    def check_migration(self, execute: Any, standing: Standing, *, backup: bool) -> None:
+        refuse_without_rights(execute, str(self))
+        refuse_beside_writers(execute, str(self))
+        if backup and standing.version is not None:
+            self._kept().refuse_without_room(size_of(execute))
+
+    @property
+    def backup_described(self) -> str:
+        return f"{self} is copied into {self._kept().folder}"
+
+    def back_up_before(self, version: str, now_ns: int, kept: int, doing: Doing, heed: Heed) -> str:
+        copies = self._kept()
+        with closing(self._connect_patiently(autocommit=True)) as raw:
+            good = last_good(raw.execute, self.tables(raw.execute))
+            copies.forget(kept, good=good)
+            backup = copies.name(version, now_ns)
+            copying = f"copying {self} to {backup} before it is migrated"
+
+            def goes_on(done: int, total: int) -> None:
+                doing(f"{copying}: {done * 100 // max(total, 1)} %")
+                heed()
+
+            dump(raw, str(self), backup, goes_on)
+        copies.forget(kept, newest=backup.name, good=good)
+        return backup.name
+
+    def forget_backups(self, kept: int, *, newest: str) -> None:
+        self._kept().forget(kept, newest=newest)
+
+    def after_migration(self, connection: SqlConnection) -> tuple[str, ...]:
+        return set_rights(connection)
+
+    def _kept(self) -> Copies:
+        if self._backups is None:
+            raise StoreUnavailable(
+                f"{self} is copied before it is migrated, and no folder was named for that. Name one, or have the copy made by "
+                "other means (pg_dump) and run `tradekeel db upgrade --without-backup`."
+            )
+        stem = re.sub(r"[^A-Za-z0-9_.]", "_", str(self._url.database))
+        return Copies(self._backups, stem, ".zip")
+
+    def _connect_patiently(self, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+        """A connection for what takes long: a table of millions of rows takes its time. Locks of others are not waited for."""
         arguments = self._arguments(read_only=False)
-        # A table of millions of rows takes its time; only a lock that somebody else holds is not waited for.
-        arguments["options"] += " -c statement_timeout=0"
-        raw = psycopg.connect(**arguments)
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
+            arguments["options"] += f" -c {name}=0"
+        raw = psycopg.connect(autocommit=autocommit, **arguments)
         as_text(raw)
         return raw
 

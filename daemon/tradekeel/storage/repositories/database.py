@@ -48,11 +48,11 @@ class Database:
             Store.open(self.backend, now_ns=self.now_ns()).close()
         self._engines = self.backend.engines()
         try:
-            version = await self.read("opening it", self._version)
-            if version is None:
+            standing = await self.read("opening it", self._standing)
+            if standing.version is None:
                 Store.open(self.backend, now_ns=self.now_ns()).close()
             else:
-                schema.refuse_other(version, self.backend)
+                schema.refuse_other(standing, self.backend)
         except BaseException:
             await self.close()
             raise
@@ -70,8 +70,8 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _version(self, db: AsyncConnection) -> str | None:
-        return await db.run_sync(lambda sync: schema.version_of(sync.exec_driver_sql, self.backend))
+    async def _standing(self, db: AsyncConnection) -> schema.Standing:
+        return await db.run_sync(lambda sync: schema.standing_of(sync.exec_driver_sql, self.backend))
 
     # --- calls -----------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Executions that are kept by hand have a word of their own, and only those that a
 import sqlalchemy as sa
 from alembic import op
 
+from tradekeel.errors import InputError
 from tradekeel.storage import columns as c
 
 revision = "0002"
@@ -54,12 +55,24 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Tasks, leases and notes are gone with their tables. What is kept by hand has no word in 0001: such rows refuse it."""
+    _refuse_what_is_kept_by_hand()
     for table, columns, _ in reversed(INDEXES):
         op.drop_index(_index(table, columns), table_name=table)
     _drop_history()
     for table in ("leases", "position_notes", "task_executions", "tasks"):
         op.drop_table(table)
     _executions(MODES[:-1], ONE_RUNNING_BEFORE)
+
+
+def _refuse_what_is_kept_by_hand() -> None:
+    if op.get_context().as_sql:
+        return
+    kept = op.get_bind().execute(sa.text("SELECT count(*) FROM executions WHERE mode = 'manual'")).scalar()
+    if kept:
+        raise InputError(
+            f"{kept} executions are kept by hand, and schema 0001 has no word for them: nothing was changed. Export them, or "
+            "restore the backup that was made before the upgrade."
+        )
 
 
 def _index(table: str, columns: tuple[str, ...]) -> str:

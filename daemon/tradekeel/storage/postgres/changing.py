@@ -1,0 +1,110 @@
+"""Changing a schema on a server: alone with it, with the rights for it, and with nobody writing meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.exc import DBAPIError
+
+from tradekeel.errors import StoreUnavailable
+from tradekeel.storage.postgres.lease import LOCK_CLASS
+from tradekeel.storage.postgres.rights import SCHEMA
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from tradekeel.storage.backups import Heed
+
+MIGRATION_LOCK = 0x7472_6164_696E_6700  # "trading": one migration at a time, whoever runs it
+
+WAIT_S = 1
+"""So long is waited for whoever migrates, before a sign is given that we still wait …"""
+
+WAITS_MAX = 3_600
+"""… and so often: an hour."""
+
+
+def wait_until_alone(connection: Connection, goes_on: Callable[[], object], heed: Heed) -> None:
+    """Hold the lock of migrations until the transaction ends, and see that the schema is there. ``heed`` may end the waiting."""
+    for _ in range(WAITS_MAX):
+        heed()
+        goes_on()
+        if _locked(connection):
+            break
+    else:
+        raise StoreUnavailable(
+            f"somebody else has been migrating for {WAITS_MAX * WAIT_S:,} s: look at pg_stat_activity, and try again"
+        )
+    if connection.exec_driver_sql(f"SELECT to_regnamespace('{SCHEMA}')").scalar() is None:
+        connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
+
+
+def _locked(connection: Connection) -> bool:
+    """Whether the lock came within a moment."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_S}s'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+    except DBAPIError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return False
+        raise
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
+    return True
+
+
+def refuse_without_rights(execute: Any, place: str) -> None:
+    """StoreUnavailable where the tables belong to somebody else."""
+    user, exists = execute(f"SELECT current_user, to_regnamespace('{SCHEMA}') IS NOT NULL").fetchone()
+    if not exists:
+        allowed = execute("SELECT has_database_privilege(current_database(), 'CREATE')").fetchone()[0]
+        owners = "" if allowed else "may not make a schema in this database"
+    else:
+        rows = execute(
+            "SELECT DISTINCT pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c "  # noqa: S608  # a constant
+            f"WHERE c.relnamespace = '{SCHEMA}'::regnamespace AND c.relkind IN ('r', 'v', 'S') "
+            "AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1"
+        ).fetchall()
+        owners = (
+            ", ".join(owner for (owner,) in rows) and f"does not own the tables ({', '.join(o for (o,) in rows)} does)"
+        )
+    if owners:
+        raise StoreUnavailable(
+            f"{place}: the schema is to be changed, and the user {user} {owners}. Nothing was changed: run "
+            "`tradekeel db upgrade` as the owner; the daemon then needs no more than the role trading_adapter."
+        )
+
+
+def refuse_beside_writers(execute: Any, place: str) -> None:
+    """StoreUnavailable while daemons write: each of their connections holds a lock."""
+    locks = execute(
+        "SELECT DISTINCT l.objid::bigint FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' "  # noqa: S608  # a constant
+        f"AND l.classid::bigint = {LOCK_CLASS} AND l.granted "
+        "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+    ).fetchall()
+    if not locks:
+        return
+    names: list[str] = []
+    if execute(f"SELECT to_regclass('{SCHEMA}.leases') IS NOT NULL").fetchone()[0]:
+        listed = ", ".join(str(number) for (number,) in locks)
+        rows = execute(
+            f"SELECT DISTINCT daemon FROM {SCHEMA}.leases "  # noqa: S608  # constants and numbers
+            f"WHERE hashtext(daemon)::bigint & 4294967295 IN ({listed}) ORDER BY 1"
+        )
+        names = [name for (name,) in rows]
+    who = f"daemon {', '.join(names)} writes" if names else f"{len(locks)} daemons write"
+    raise StoreUnavailable(
+        f"{place}: the schema is to be changed, and {who} there. Nothing was changed: stop every daemon that uses these books, "
+        "and begin them again afterwards."
+    )
+
+
+def size_of(execute: Any) -> int:
+    """Bytes of all rows, as they lie on the server: a compressed copy has fewer."""
+    row = execute(
+        "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint FROM pg_catalog.pg_class c "  # noqa: S608  # a constant
+        f"WHERE c.relnamespace = to_regnamespace('{SCHEMA}') AND c.relkind = 'r'"
+    ).fetchone()
+    return int(row[0])

@@ -1,0 +1,224 @@
+"""A copy of books on a server holds everything as of one moment, and restores whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.servers.postgres import PostgresServer, connected
+from tests.unit.storage import samples as s
+from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.storage import migrating
+from tradekeel.storage.postgres import Postgres
+from tradekeel.storage.postgres.dump import HEADER, DumpHeader, opened
+from tradekeel.storage.postgres.restoring import restore
+from tradekeel.storage.schema import HEAD
+from tradekeel.storage.store import CommitResult, Store
+from tradekeel.storage.verify import verify
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def books(postgres_url: str) -> Postgres:
+    """Books with trades in them, and with everything that a line end or a tab could break."""
+    made = Postgres(postgres_url)
+    desk = s.Desk()
+    with Store.open(made, now_ns=NOW_NS) as store:
+        store.commit([desk.opening(), *(desk.decision() for _ in range(40))])
+        store.commit([desk.filled(number) for number in range(1, 31)])
+    with connected(postgres_url) as db:
+        db.execute(
+            "INSERT INTO trading.position_notes (account, instrument, position_ref, note, tag, owner, updated_ns) "
+            "VALUES ('paper-1', 'EUR_USD', '', E'two\\nlines\\t\\\\N \\u20ac', '', 'ann', 1)"
+        )
+    return made
+
+
+@pytest.fixture
+def empty(postgres_server: PostgresServer) -> Iterator[Postgres]:
+    """A database with nothing in it."""
+    url = postgres_server.new_database()
+    yield Postgres(url)
+    postgres_server.drop(url)
+
+
+def everything(books: Postgres) -> dict[str, list[tuple]]:
+    with closing(books.connect(read_only=True)) as db:
+        return {
+            name: sorted((tuple(row) for row in db.execute(f"SELECT * FROM {name}")), key=repr)
+            for name in books.tables(db.execute)
+        }
+
+
+def test_it_restores_to_the_same_rows_and_a_clean_proof(books, empty, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    header = restore(tmp_path / "copy.zip", empty)
+    assert everything(empty) == everything(books)
+    assert verify(empty).ok
+    assert header.revision == HEAD
+    assert {table.name: table.rows for table in header.tables if table.rows} == {
+        name: len(rows) for name, rows in everything(books).items() if rows
+    }
+    with Store.open(empty, now_ns=NOW_NS) as store:
+        assert store.migrations == ()
+        store.commit([s.group(checkpoints=(s.checkpoint(99),))])  # rows are numbered on
+    assert (tmp_path / "copy.zip").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_of_an_earlier_schema_restores_to_it_and_a_start_brings_it_up(books, empty, tmp_path):
+    migrating.downgrade(books, "0001", NOW_NS, backup=False)
+    books.copy(tmp_path / "copy.zip")
+    assert restore(tmp_path / "copy.zip", empty).revision == "0001"
+    assert everything(empty) == everything(books)
+    Store.open(empty, now_ns=NOW_NS, backup=False).close()
+    assert verify(empty).ok
+
+
+def test_what_is_written_meanwhile_is_not_in_it(books, empty, tmp_path):
+    before = everything(books)
+    written: list[CommitResult] = []
+
+    def beside(done: int, total: int) -> None:
+        if not written:
+            with Store.open(books, now_ns=NOW_NS) as store:
+                written.extend(store.commit([s.group(s.noted(7))]))
+
+    books.copy(tmp_path / "copy.zip", beside)
+    assert written
+    restore(tmp_path / "copy.zip", empty)
+    assert everything(empty) == before
+    assert verify(empty).ok
+
+
+def test_it_says_how_far_it_is(books, empty, tmp_path):
+    out: list[tuple[int, int]] = []
+    back: list[tuple[int, int]] = []
+    books.copy(tmp_path / "copy.zip", lambda *step: out.append(step))
+    restore(tmp_path / "copy.zip", empty, lambda *step: back.append(step))
+    for steps in (out, back):
+        assert steps == sorted(steps)
+        assert all(done <= total for done, total in steps)
+        assert steps[-1][0] == steps[-1][1]
+
+
+class Enough(Exception):
+    """Somebody wants it to end."""
+
+
+def enough(done: int, total: int) -> None:
+    raise Enough
+
+
+def test_one_that_is_called_off_leaves_nothing(books, empty, tmp_path):
+    with pytest.raises(Enough):
+        books.copy(tmp_path / "copies" / "copy.zip", enough)
+    assert list((tmp_path / "copies").iterdir()) == []
+    books.copy(tmp_path / "copy.zip")
+    with pytest.raises(Enough):
+        restore(tmp_path / "copy.zip", empty, enough)
+    assert everything(empty) == {}
+
+
+def test_a_copy_never_replaces_a_file(books, tmp_path):
+    (tmp_path / "copy.zip").write_text("mine")
+    with pytest.raises(StoreUnavailable, match="never overwritten"):
+        books.copy(tmp_path / "copy.zip")
+    assert (tmp_path / "copy.zip").read_text() == "mine"
+
+
+def test_nothing_is_restored_over_books(books, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    before = everything(books)
+    with pytest.raises(StoreUnavailable, match="into an empty database only"):
+        restore(tmp_path / "copy.zip", books)
+    assert everything(books) == before
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def rewritten(source: Path, target: Path, **members: bytes) -> Path:
+    """The same archive with other members in it: its own checksums are right."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            key = name.partition("-")[2].partition(".")[0] or "header"
+            new.writestr(name, members.get(key, old.read(name)))
+    return target
+
+
+def header_of(source: Path) -> dict:
+    with zipfile.ZipFile(source) as archive:
+        found: dict = json.loads(archive.read(HEADER))
+        return found
+
+
+def test_a_flipped_byte_anywhere_is_found(books, empty, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    whole = (tmp_path / "copy.zip").read_bytes()
+    for place in range(40, len(whole), len(whole) // 12):
+        damaged = tmp_path / f"{place}.zip"
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            restore(damaged, empty)
+        except StoreCorrupt:
+            assert everything(empty) == {}
+        else:  # where nothing is kept that anybody reads: a time, a comment
+            assert everything(empty) == everything(books)
+            with closing(empty.connect()) as db:
+                db.execute("DROP SCHEMA trading CASCADE")
+
+
+@pytest.mark.parametrize("damage", ["a row less", "an amount", "cut off"])
+def test_rows_that_are_not_what_the_header_says_are_not_restored(books, empty, tmp_path, damage):
+    books.copy(tmp_path / "copy.zip")
+    with opened(tmp_path / "copy.zip") as (archive, header):
+        [fills] = [table for table in header.tables if table.name == "fills"]
+        rows = archive.read(fills.member)
+    changed = {
+        "a row less": rows.split(b"\n", 1)[1],
+        "an amount": rows.replace(b"1.39215", b"1.39216", 1),
+        "cut off": rows[:-40],
+    }[damage]
+    with pytest.raises(StoreCorrupt, match=r"damaged|fills"):
+        restore(rewritten(tmp_path / "copy.zip", tmp_path / "damaged.zip", fills=changed), empty)
+    assert everything(empty) == {}
+
+
+def test_a_copy_of_a_newer_version_is_refused(books, empty, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    header = header_of(tmp_path / "copy.zip") | {"revision": "9999"}
+    newer = rewritten(tmp_path / "copy.zip", tmp_path / "newer.zip", header=json.dumps(header).encode())
+    with pytest.raises(StoreTooNew, match="9999"):
+        restore(newer, empty)
+
+
+@pytest.mark.parametrize("what", ["text", "archive", "another format"])
+def test_what_is_no_copy_is_said_to_be_none(books, empty, tmp_path, what):
+    file = tmp_path / "copy.zip"
+    if what == "text":
+        file.write_text("these are not the books")
+    elif what == "archive":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("letter.txt", "dear ann")
+    else:
+        books.copy(tmp_path / "whole.zip")
+        header = header_of(tmp_path / "whole.zip") | {"format": "tradekeel-books-7"}
+        rewritten(tmp_path / "whole.zip", file, header=json.dumps(header).encode())
+    with pytest.raises(StoreCorrupt, match=r"copy|format"):
+        restore(file, empty)
+
+
+def test_tools_that_know_zip_and_json_can_read_it(books, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    shutil.unpack_archive(tmp_path / "copy.zip", tmp_path / "unpacked")
+    header = header_of(tmp_path / "copy.zip")
+    assert set(header) == set(DumpHeader.__struct_fields__)
+    for table in header["tables"]:
+        assert (tmp_path / "unpacked" / table["member"]).stat().st_size == table["bytes"]
