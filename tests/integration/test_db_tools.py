@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shutil
@@ -292,3 +293,95 @@ def test_parquet_without_its_library_says_what_to_install(tmp_path: Path) -> Non
     assert done.returncode == ExitCode.BAD_USAGE
     assert "tradekeel[parquet]" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+ALL = ("--before", "2200-01-01")
+FIGURES = ("balance", "pnl", "fees", "financing", "trades_closed", "trades_won", "win_rate", "orders", "attribution")
+
+
+def figures(config: Path) -> dict[str, object]:
+    found = read_json("status", config)["accounts"][0]
+    return {name: found.get(name) for name in FIGURES}
+
+
+def test_what_was_archived_verifies_and_changes_no_figure(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    before, trades = figures(config), read_json("trades", config, "-n", "0")
+    assert trades
+    done = call("db", "archive", config, *ALL, "--json")
+    assert done.returncode == 0, done.stderr
+    [file] = json.loads(done.stdout)["files"]
+    assert file["rows"]["trades"] == len(trades)
+    assert not read_json("trades", config, "-n", "0")
+    assert figures(config) == before
+    verdict = call("verify", config)
+    assert verdict.returncode == 0, verdict.stderr
+
+    read = call("db", "archive", "--read", file["file"], "--table", "trades")
+    assert read.returncode == 0
+    back = [json.loads(line) for line in read.stdout.splitlines()]
+    assert {row["trade_id"] for row in back} == {row["trade_id"] for row in trades}
+    journal = call("db", "archive", "--read", file["file"], "--table", "journal").stdout.splitlines()
+    assert json.loads(journal[0])["record"]["type"] == "execution_started"
+    assert call("db", "archive", "--read", file["file"], "--table", "nothing").returncode == ExitCode.BAD_USAGE
+    assert call("db", "archive", "--read", tmp_path / "nothing").returncode == ExitCode.BAD_USAGE
+    assert "nothing that is older" in call("db", "archive", config, *ALL).stdout
+    assert call("db", "archive", config).returncode == ExitCode.BAD_USAGE
+
+    shutil.move(file["file"], tmp_path / "taken away")
+    verdict = call("verify", config)
+    assert verdict.returncode == 0
+    assert "were not compared" in verdict.stdout
+    assert start("run", config).returncode == 0  # and the next run takes over from it
+    assert call("verify", config).returncode == 0
+
+
+def test_a_daemon_goes_on_with_what_was_not_archived(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=LONG)
+    with Daemon(config) as daemon:
+        daemon.until_trading()
+        daemon.until(lambda: len(read_json("fills", config, "-n", "0")) > 8, "nothing was filled")
+        assert call("db", "archive", config, *ALL).returncode == ExitCode.ALREADY_RUNNING
+        daemon.process.kill()
+        daemon.process.wait()
+    before = figures(config), read_json("positions", config)
+    done = call("db", "archive", config, *ALL, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"]
+    assert (figures(config), read_json("positions", config)) == before
+    assert read_json("verify", config)["ok"]
+    for damaged in (False, True):
+        if damaged:  # without a saved state it is the archive's own that is gone on from
+            with closing(sqlite3.connect(tmp_path / "state" / "books.db")) as db:
+                db.execute("DELETE FROM checkpoints WHERE owner = '#account'")
+                db.commit()
+        fills = len(read_json("fills", config, "-n", "0"))
+        with Daemon(config) as daemon:
+            daemon.log.write_text("")
+            daemon.until_trading()
+            daemon.until(lambda: len(read_json("fills", config, "-n", "0")) > fills + 2, "it does not trade on")  # noqa: B023
+            daemon.process.kill()
+            daemon.process.wait()
+        verdict = call("verify", config)
+        assert verdict.returncode == 0, verdict.stderr
+        assert len(read_json("executions", config)) == 1
+
+
+@pytest.mark.parametrize("point", ["archive.file_written", "archive.before_commit", "archive.after_commit"])
+def test_a_killed_archive_has_moved_everything_or_nothing(tmp_path: Path, point: str) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    before, fills = figures(config), len(read_json("fills", config, "-n", "0"))
+    died = subprocess.run(
+        [*PROGRAM, "db", "archive", str(config), *ALL], env=environment(TRADEKEEL_KILL_AT=f"{point}:1"), check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    is_done = point == "archive.after_commit"
+    assert len(read_json("fills", config, "-n", "0")) == (0 if is_done else fills)
+    assert figures(config) == before
+    assert read_json("verify", config)["ok"]
+    assert call("db", "archive", config, *ALL).returncode == 0
+    assert len(list((tmp_path / "state" / "archives").iterdir())) == 1
+    assert call("verify", config).returncode == 0
+    assert figures(config) == before

@@ -27,7 +27,7 @@ from tradekeel.bootstrap.summary import (
     balance_of,
     latched_by,
     newest_executions,
-    opening_record,
+    opening_of_fills,
     records_of,
 )
 from tradekeel.config.source import read_table
@@ -37,7 +37,7 @@ from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, plain
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.positions import Position, PositionKey, book_fill
-from tradekeel.domain.records import STARTED_FRESH, Administered, ExecutionRow, Opening, VenueCursor
+from tradekeel.domain.records import STARTED_FRESH, Administered, ExecutionRow, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import refuse_no_data
 from tradekeel.storage.backend import Backend, Connection
@@ -102,7 +102,7 @@ class Audit(Struct, frozen=True):
 def audit(place: Place, progress: Progress) -> Audit:
     """Verify the books of a place, and compare them with the paper ledgers beside them."""
     books = place.books()
-    verdict = verify(books, progress)
+    verdict = verify(books, progress, archives=place.statedir.archives)
     if verdict.problems:
         return Audit(verdict, (), ("not compared with the venue's ledgers, because the books are damaged",))
     comparisons: list[Comparison] = []
@@ -198,7 +198,7 @@ def _ledger_of(place: Place, books: Backend, account: str) -> Path:
 
 def _compare(db: Connection, books: Backend, run: ExecutionRow, path: Path, found: _Differences) -> tuple[int, int]:
     """One run's fills, balance and positions; how many entries and fills of the venue's it was compared with."""
-    opening = _opening(db, run)
+    opening = opening_of_fills(db, run)
     cursor = _cursor(db, run)
     first = opening.cursor if opening is not None else 0
     met = Marks()
@@ -222,7 +222,7 @@ def _compare(db: Connection, books: Backend, run: ExecutionRow, path: Path, foun
     if entries != cursor - first:
         found.add(f"our books have come to entry {cursor}, and the venue's record has {first + entries}")
     ours = {(p.instrument, p.ref): p for p in opening.positions} if opening is not None else {}
-    for number, fill in _our_fills(db, run):
+    for number, fill in _our_fills(db, run, first):
         book_fill(ours, fill)
         if number not in met:
             found.add(f"fill {fill.fill_id} of order {fill.venue_order_id} is in our books, and not the venue's")
@@ -297,23 +297,22 @@ def _compare_orders(
 # --- our side -------------------------------------------------------------------------------------------------------------
 
 
-def _opening(db: Connection, run: ExecutionRow) -> Opening | None:
-    record = opening_record(db, run.execution)
-    return None if record is None else record.opening
-
-
 def _cursor(db: Connection, run: ExecutionRow) -> int:
     mapping = mapping_of(VenueCursor)
     rows = db.execute(f"{mapping.select_sql} WHERE execution = ?", (run.execution,)).fetchall()
     if rows:
         return max(mapping.decode(row).sequence for row in rows)
-    opening = _opening(db, run)
+    opening = opening_of_fills(db, run)
     return 0 if opening is None else opening.cursor
 
 
-def _our_fills(db: Connection, run: ExecutionRow) -> Iterator[tuple[int, Fill]]:
-    """All of them as they were booked, each with the number of its row; one at a time, since there may be millions."""
-    rows = db.stream(f"{_numbered_fills()} WHERE execution = ? ORDER BY id", (run.execution,))
+def _our_fills(db: Connection, run: ExecutionRow, after: int) -> Iterator[tuple[int, Fill]]:
+    """Those behind entry ``after`` of the venue's record as they were booked, each with the number of its row; one at a time,
+    since there may be millions.
+    """
+    rows = db.stream(
+        f"{_numbered_fills()} WHERE execution = ? AND venue_sequence > ? ORDER BY id", (run.execution, after)
+    )
     return ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
 
 

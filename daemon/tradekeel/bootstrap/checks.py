@@ -83,7 +83,11 @@ def _changed_and_untouched(books: Backend, fingerprints: Mapping[str, str]) -> l
         now = fingerprints.get(account)
         if now is not None and now != known:
             counted = "SELECT count(*) FROM orders JOIN executions USING (execution) WHERE executions.account = ?"
-            if _asked(books, counted, account) == [(0,)]:  # and not when nobody can tell
+            archived = (
+                "SELECT count(*) FROM journal_archives JOIN executions USING (execution) WHERE executions.account = ?"
+            )
+            if _asked(books, archived, account) in ([], [(0,)]) and _asked(books, counted, account) == [(0,)]:
+                # … and not when nobody can tell
                 found.append(account)
     return found
 

@@ -57,4 +57,6 @@ def _book_of(loaded: Any) -> Any:
     from tradekeel.domain.recovery import decode_account_state
 
     cut = loaded.cut
+    if cut is None and loaded.book is not None:
+        return loaded.book  # the records before are in an archive
     return Book() if cut is None else Book.load(decode_account_state(cut.state).book)

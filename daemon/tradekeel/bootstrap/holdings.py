@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import msgspec
 
-from tradekeel.bootstrap.summary import opening_record
+from tradekeel.bootstrap.summary import opening_of_fills
 from tradekeel.bootstrap.values import Row, iso, plain_value
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
-from tradekeel.domain.positions import Position, PositionKey, Quote, book_fill, conversion_rate, convert
+from tradekeel.domain.positions import Position, Quote, book_fill, conversion_rate, convert
 from tradekeel.domain.records import ACCOUNT_OWNER, ExecutionRow
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.storage.backend import Connection
@@ -25,17 +25,15 @@ def positions_of(db: Connection, run: ExecutionRow, latest: Quotes) -> list[Row]
     """What an execution took over and what its fills made of it; the profit is at the ``latest`` quotes, and where there is none
     at the last saved ones.
     """
-    held, quotes = _opening(db, run), {**_quotes(db, run), **latest}
-    mapping = mapping_of(Fill)
-    for row in db.stream(f"{mapping.select_sql} WHERE execution = ? ORDER BY id", (run.execution,)):
+    opening = opening_of_fills(db, run)
+    held = {} if opening is None else {(position.instrument, position.ref): position for position in opening.positions}
+    quotes = {**_quotes(db, run), **latest}
+    mapping, after = mapping_of(Fill), -1 if opening is None else opening.cursor
+    for row in db.stream(
+        f"{mapping.select_sql} WHERE execution = ? AND venue_sequence > ? ORDER BY id", (run.execution, after)
+    ):
         book_fill(held, mapping.decode(row))
     return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str)]
-
-
-def _opening(db: Connection, run: ExecutionRow) -> dict[PositionKey, Position]:
-    record = opening_record(db, run.execution)
-    taken_over = () if record is None or record.opening is None else record.opening.positions
-    return {(position.instrument, position.ref): position for position in taken_over}
 
 
 def _quotes(db: Connection, run: ExecutionRow) -> Quotes:

@@ -16,8 +16,9 @@ from msgspec import Struct
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
-from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Record, VenueReported
+from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Opening, Record, VenueReported
 from tradekeel.errors import ExitCode, StoreCorrupt
+from tradekeel.storage.archives import ArchiveRow, Figures, newest_archive
 from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.journal import decoded
 from tradekeel.storage.moment import one_moment
@@ -127,8 +128,12 @@ def newest_executions(db: Connection, books: Backend) -> list[ExecutionRow]:
 
 def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     """One execution in figures; they fit together where ``db`` looks at one moment."""
-    gross = fees = financing = pnl = realised = ZERO
-    closed = won = opened = 0
+    archive = _archive_of(db, row)
+    moved = archive.figures if archive is not None else Figures()
+    gross, fees, financing, realised = moved.gross, moved.fees, moved.financing, moved.realised
+    closed, won, opened = moved.closed, moved.won, 0
+    with ledger():
+        pnl = gross - fees + financing
     columns = "status, gross_pnl, entry_fee, exit_fee, financing"
     with ledger():
         for status, *amounts in db.stream(f"SELECT {columns} FROM trades WHERE execution = ?", (row.execution,)):  # noqa: S608
@@ -145,8 +150,10 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     with ledger():
         attribution = realised - gross
         other = balance - opening - pnl - attribution
-    orders = db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
-    denied, rejected = _refused(db, row)
+    orders = moved.orders + int(
+        db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
+    )
+    denied, rejected = _refused(db, row, moved)
     return AccountSummary(
         account=row.account,
         execution=row.execution,
@@ -178,10 +185,10 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
 _FAILED = "SELECT strategy, status_reason FROM strategies WHERE execution = ? AND status = 'failed' ORDER BY strategy"
 
 
-def _refused(db: Connection, row: ExecutionRow) -> tuple[dict[str, int], int]:
+def _refused(db: Connection, row: ExecutionRow, moved: Figures) -> tuple[dict[str, int], int]:
     """Orders that the gate denied, by the code of the reason, the most frequent first; and how many the venue rejected."""
-    denied: Counter[str] = Counter()
-    rejected = 0
+    denied: Counter[str] = Counter(moved.denied)
+    rejected = moved.rejected
     for status, reason in db.execute(
         "SELECT status, status_reason FROM orders WHERE execution = ? AND status IN ('denied', 'rejected')",
         (row.execution,),
@@ -214,13 +221,17 @@ def balance_of(db: Connection, row: ExecutionRow) -> Decimal:
     record = last_record(db, row.execution, VenueReported)
     if isinstance(record, VenueReported) and record.transaction.balance is not None:
         return record.transaction.balance
-    return row.opening_balance
+    archive = _archive_of(db, row)
+    return row.opening_balance if archive is None else archive.book_behind().money.balance
 
 
 def _opening_balance(db: Connection, row: ExecutionRow) -> Decimal:
     """What an execution took over; of an account that was opened by it, the deposit that is the venue's first entry."""
     if row.opening_balance:
         return row.opening_balance
+    archive = _archive_of(db, row)
+    if archive is not None:
+        return archive.figures.opening
     kind = str(VenueReported.__struct_config__.tag)
     first = next(_records(db, row.execution, "AND type = ?", (kind,), oldest_first=True), None)
     if isinstance(first, VenueReported) and first.transaction.kind is TransactionKind.DEPOSITED:
@@ -249,10 +260,21 @@ def _up_to(db: Connection, row: ExecutionRow) -> Iterator[ExecutionRow]:
     return map(mapping.decode, db.execute(f"{mapping.select_sql} {order}", (row.account, row.number)))
 
 
-def opening_record(db: Connection, execution: str) -> ExecutionStarted | None:
-    """The first record of an execution."""
-    record = _record(db, execution, "AND sequence = ?", (1,))
-    return record if isinstance(record, ExecutionStarted) else None
+def opening_of_fills(db: Connection, run: ExecutionRow) -> Opening | None:
+    """What an execution's fills in the tables come on top of: what it took over, or what there was behind its last archive.
+
+    Fills that the venue told of up to its ``cursor`` are in it.
+    """
+    archive = _archive_of(db, run)
+    if archive is None:
+        record = _record(db, run.execution, "AND sequence = ?", (1,))
+        return record.opening if isinstance(record, ExecutionStarted) else None
+    book = archive.book_behind()
+    return Opening(cursor=book.cursor, balance=book.money.balance, positions=tuple(book.positions.values()), trades=())
+
+
+def _archive_of(db: Connection, run: ExecutionRow) -> ArchiveRow | None:
+    return newest_archive(db, "the books", run.execution)
 
 
 def last_record(db: Connection, execution: str, kind: type[Struct]) -> Record | None:

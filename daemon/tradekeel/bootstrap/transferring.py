@@ -1,18 +1,22 @@
-"""`tradekeel db export` and `db import`: books as files for other programs, and back."""
+"""`tradekeel db export`, `db import` and `db archive`: books as files, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.bootstrap.alone import alone_at, make_whole_again
+from tradekeel.bootstrap.alone import alone_at, alone_with_books, make_whole_again
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.values import moment_ns
+from tradekeel.bootstrap.values import Row, moment_ns, plain_value
+from tradekeel.domain.records import decode_record
+from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
+from tradekeel.storage.archiving.moving import archive as move
+from tradekeel.storage.archiving.proving import archived_tables, rows_in
 from tradekeel.storage.transfer.exporting import export as write_files
 from tradekeel.storage.transfer.importing import import_books
 from tradekeel.storage.transfer.manifest import Narrowed
@@ -55,7 +59,9 @@ def fill(place: Place, source: Path, environ: Mapping[str, str], progress: Steps
     with alone_at(place, environ) as statedir:
         make_whole_again(statedir)
         books = place.where
-        done = import_books(books, source, SystemClock().now_ns(), progress=progress, point=point)
+        done = import_books(
+            books, source, SystemClock().now_ns(), archives=statedir.archives, progress=progress, point=point
+        )
     return {
         "books": str(books),
         "source": str(source.absolute()),
@@ -63,3 +69,50 @@ def fill(place: Place, source: Path, environ: Mapping[str, str], progress: Steps
         "records": done.records,
         "rows": done.rows,
     }
+
+
+def archive(
+    place: Place, before: str, folder: Path | None, environ: Mapping[str, str], progress: Steps
+) -> dict[str, Any]:
+    """Move what is older than a time into files. InputError, AlreadyRunning, StoreError: what was moved before stays moved."""
+    now_ns = SystemClock().now_ns()
+    before_ns = moment_ns(before, now_ns)
+    with alone_with_books(place, environ) as (books, statedir):
+        moved = move(
+            books,
+            before_ns,
+            folder or statedir.archives,
+            now_ns,
+            is_default=folder is None,
+            progress=progress,
+            point=point,
+        )
+    return {
+        "books": str(books),
+        "files": [
+            {
+                "account": piece.account,
+                "execution": piece.row.execution,
+                "first": piece.row.first,
+                "last": piece.row.last,
+                "file": str(piece.path),
+                "bytes": piece.row.size,
+                "sha256": piece.row.sha256,
+                "rows": dict(piece.row.counts),
+            }
+            for piece in moved
+        ],
+    }
+
+
+def read_archive(path: Path, table: str | None) -> Iterator[Row]:
+    """The rows of an archive, as JSON values; of the journal each record as it stands. Raises InputError, StoreCorrupt."""
+    if not path.is_file():
+        raise InputError(f"{path} is no file: name an archive that `tradekeel db archive` has made")
+    known = archived_tables(path)
+    if table is not None and table not in known:
+        raise InputError(f"{path} has no table {table}; it has {', '.join(known)}")
+    for name, row in rows_in(path):
+        if table is None or name == table:
+            record = {"record": plain_value(decode_record(row["payload"]))} if name == "journal" else {}
+            yield {"table": name} | {key: value for key, value in row.items() if key != "payload"} | record

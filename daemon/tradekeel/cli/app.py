@@ -59,6 +59,7 @@ _DATABASE: tuple[tuple[str, str, str], ...] = (
     ("restore", "database:restore", "Put a copy in the place of the books."),
     ("export", "transfer:export", "Write the books into files for other programs."),
     ("import", "transfer:import_", "Read an export into empty books."),
+    ("archive", "transfer:archive", "Move old journal and finished rows into compressed files, or read one."),
     ("wipe", "database:wipe", "Delete all trades and what else follows from the journal, after a backup."),
     ("stats", "database:stats", "How much there is in the books."),
     ("upgrade", "schema:upgrade", "Bring the schema up to date, after a backup."),

@@ -1,4 +1,4 @@
-"""`tradekeel db export` and `db import`."""
+"""`tradekeel db export`, `db import` and `db archive`."""
 
 from __future__ import annotations
 
@@ -100,4 +100,59 @@ def import_(
         f"{done['books']} holds {done['records']:,} journal records of {done['executions']} executions now, and everything in it "
         "agrees"
     )
+    return ExitCode.DONE
+
+
+def archive(
+    target: Target = None,
+    /,
+    *,
+    before: Annotated[
+        str | None, Parameter(name="--before", help="A date, a date and time (UTC), or how long ago: 90d, 12w.")
+    ] = None,
+    to: Annotated[
+        Path | None, Parameter(name="--to", help="The folder; left out, archives/ in the state directory.")
+    ] = None,
+    read: Annotated[
+        Path | None, Parameter(name="--read", help="An archive to read back instead, as JSON lines.")
+    ] = None,
+    table: Annotated[
+        str | None, Parameter(name=["--table", "-t"], help="With --read: only the rows of this table.")
+    ] = None,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Move old journal and what was finished by then out of the books into compressed files.
+
+    Closed trades go with their signals, orders and fills; what a running account still needs stays. The books go on to
+    verify, with the files and without. Refused while a daemon runs. With --read an archive is checked and written out.
+    """
+    from tradekeel.bootstrap.transferring import archive as move
+
+    if read is not None:
+        return _read(read, table)
+    if before is None:
+        raise InputError("what is older than when? Say --before with a date, or how long ago")
+    with progress_bars(hidden=json) as progress:
+        done = move(place(target, state), before, to, os.environ, progress)
+    if json:
+        write_json(done)
+        return ExitCode.DONE
+    for file in done["files"]:
+        rows = sum(file["rows"].values())
+        say(f"{rows:>12,} rows (records {file['first']} to {file['last']} of {file['account']}): {file['file']}")
+    if not done["files"]:
+        say(f"{done['books']} holds nothing that is older and no longer needed")
+    return ExitCode.DONE
+
+
+def _read(path: Path, table: str | None) -> int:
+    import sys
+
+    import msgspec
+
+    from tradekeel.bootstrap.transferring import read_archive
+
+    for row in read_archive(path, table):
+        sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
     return ExitCode.DONE

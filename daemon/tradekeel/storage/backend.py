@@ -149,6 +149,10 @@ class Backend(ABC):
         return self.connect()
 
     @abstractmethod
+    def journal_open(self, db: Connection) -> AbstractContextManager[None]:
+        """Within a transaction: records may be deleted meanwhile, which the journal refuses otherwise."""
+
+    @abstractmethod
     def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
         """AlreadyRunning where a daemon holds one of the accounts; until the transaction ends none comes to."""
 

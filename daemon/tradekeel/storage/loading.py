@@ -1,7 +1,8 @@
 """What an account needs from the store to go on after a restart.
 
 The newest readable cut is taken that is not newer than any strategy's newest readable state: from there the journal
-leads everybody to the present. Without such a cut the journal is folded from its first record; it is slower and just as right.
+leads everybody to the present. Without such a cut the journal is folded from its first record, or from the book behind its last
+archive; it is slower and just as right.
 """
 
 from __future__ import annotations
@@ -64,8 +65,10 @@ class AccountBooks:
         while cut is not None and oldest is not None and cut.checkpoint.inbox > oldest:
             cut = next(cuts, None)
         if cut is None:
-            journal = list(self._journal(execution, 0, progress))
-            return LoadedAccount(execution, row.number, None, journal, saved, tuple(notes))
+            base = self._behind_archives(execution)
+            after = 0 if base is None else base.sequence
+            journal = list(self._journal(execution, after, progress))
+            return LoadedAccount(execution, row.number, None, journal, saved, tuple(notes), base)
         journal = list(self._journal(execution, cut.checkpoint.inbox, progress))
         return LoadedAccount(execution, row.number, cut.checkpoint, journal, saved, tuple(notes), cut.book)
 
@@ -76,8 +79,13 @@ class AccountBooks:
             return None
         last = executions[-1].execution
         cut = next(self._readable_cuts(last, []), None)
-        book = Book() if cut is None else cut.book
+        book = (self._behind_archives(last) or Book()) if cut is None else cut.book
         return fold(book, self._journal(last, book.sequence, progress)).book
+
+    def _behind_archives(self, execution: str) -> Book | None:
+        """The book behind the last record that was archived, None where the journal is whole."""
+        archived = self.store.newest_archive(execution)
+        return None if archived is None else archived.book_behind()
 
     def _readable_cuts(self, execution: str, notes: list[str]) -> Iterator[ReadableCut]:
         """Newest first, each read when it is asked for: thousands of open trades take a while."""

@@ -77,6 +77,15 @@ class Sqlite(Backend):
     def connect(self, *, read_only: bool = False) -> files.FileConnection:
         return files.connect(self.path, read_only=read_only)
 
+    @contextmanager
+    def journal_open(self, db: Connection) -> Iterator[None]:
+        from tradekeel.storage.tables import JOURNAL_TRIGGERS
+
+        [trigger] = [statement for statement in JOURNAL_TRIGGERS if "journal_refuses_delete" in statement]
+        db.execute("DROP TRIGGER journal_refuses_delete")
+        yield
+        db.execute(trigger)
+
     def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
         """Books of a state directory are held by its lock, which whoever asks has taken."""
 

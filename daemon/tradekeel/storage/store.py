@@ -25,6 +25,7 @@ from msgspec import Struct
 from tradekeel.domain.records import Checkpoint, ExecutionRow, Group, Record
 from tradekeel.errors import GroupRefused, StoreCorrupt, StoreUnavailable
 from tradekeel.storage import migrating, schema
+from tradekeel.storage.archives import ArchiveRow, newest_archive
 from tradekeel.storage.backend import RESTORE, Backend, Connection, backend_at
 from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
 from tradekeel.storage.batch import SENDER_ERRORS, Batch, Refusal, Written
@@ -280,6 +281,11 @@ class Store:
         """
         with self._reading("reading the journal"):
             return read_records(self._db, self.backend, execution, after, rows_max)
+
+    def newest_archive(self, execution: str) -> ArchiveRow | None:
+        """Behind which an execution's journal goes on here, None where it is whole. StoreCorrupt for what cannot be believed."""
+        with self._reading("reading its archives"):
+            return newest_archive(self._db, self.backend, execution)
 
     def load_checkpoints(self, execution: str, owner: str) -> CheckpointHistory:
         """The last few saved states of an owner, newest first. A damaged one is left out, with a note that says so."""

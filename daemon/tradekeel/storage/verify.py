@@ -17,10 +17,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.domain.book import Book
 from tradekeel.domain.records import Administered, Checkpoint, MetricsCheckpoint, Record, record_type, record_type_of
-from tradekeel.errors import StoreUnavailable, TradekeelError
+from tradekeel.errors import StoreCorrupt, StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
+from tradekeel.storage.archives import archives_of
+from tradekeel.storage.archiving.proving import Behind, default_folder, prove
 from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.checksums import checkpoint_crc, metrics_crc
 from tradekeel.storage.comparing import PAGE_ROWS, Removal, Tables
@@ -66,6 +67,7 @@ class Verdict(Struct, frozen=True):
     problems: tuple[str, ...]
     differences: tuple[Difference, ...]
     left_off: int  # further findings beyond those spelled out
+    notes: tuple[str, ...] = ()  # what could not be looked at, and is not wrong for that
 
     @property
     def ok(self) -> bool:
@@ -76,10 +78,10 @@ class Verdict(Struct, frozen=True):
         """The verdict as sentences."""
         read = f"{self.records} journal records and {self.rows} rows of {self.executions} executions read"
         if self.ok:
-            return [f"{self.path}: {read}; everything agrees"]
+            return [f"{self.path}: {read}; everything agrees", *self.notes]
         found = [*self.problems, *(str(difference) for difference in self.differences)]
         more = [f"and {self.left_off} more"] if self.left_off else []
-        return [f"{self.path}: {read}; the books do not agree", *found, *more]
+        return [f"{self.path}: {read}; the books do not agree", *found, *more, *self.notes]
 
 
 class _Findings:
@@ -88,6 +90,7 @@ class _Findings:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.differences: list[Difference] = []
+        self.notes: list[str] = []
         self.left_off = 0
         self.records = 0
         self.rows = 0
@@ -101,6 +104,7 @@ class _Findings:
             tuple(self.problems),
             tuple(self.differences),
             self.left_off,
+            tuple(self.notes),
         )
 
     def _has_room(self) -> bool:
@@ -111,6 +115,9 @@ class _Findings:
     def problem(self, text: str) -> None:
         if self._has_room():
             self.problems.append(text)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def differs(self, table: str, key: Any, column: str, expected: Any, found: Any) -> None:
         if self._has_room():
@@ -129,8 +136,17 @@ def silent(step: str, done: int, total: int) -> None:
     """Nobody is watching."""
 
 
-def verify(place: Backend | Path, progress: VerifyProgress = silent, *, page_rows: int = PAGE_ROWS) -> Verdict:
+def verify(
+    place: Backend | Path,
+    progress: VerifyProgress = silent,
+    *,
+    page_rows: int = PAGE_ROWS,
+    archives: Path | None = None,
+) -> Verdict:
     """Check everything. Damage is a verdict, not an error. How many rows are looked up together makes no difference to it.
+
+    ``archives`` is the folder where what was moved out of the books is looked for; of books in a file that is the one beside
+    them, unless it is said.
 
     Raises StoreUnavailable where there is no file to read, StoreTooNew for a file of a newer version, StoreCorrupt for
     one that is not a store at all.
@@ -144,28 +160,53 @@ def verify(place: Backend | Path, progress: VerifyProgress = silent, *, page_row
         with closing(backend.connect(read_only=True)) as db:
             db.execute(backend.begin_read)
             schema.refuse_other(schema.standing_of(db.execute, backend), backend)
-            executions = _check(db, backend, findings, progress, page_rows)
+            executions = _check(db, backend, findings, progress, page_rows, archives)
     except backend.errors as error:
         findings.problem(str(backend.in_our_words(error, "verifying it")))
     return findings.verdict(backend, executions)
 
 
 def verify_within(
-    db: Connection, backend: Backend, progress: VerifyProgress = silent, *, page_rows: int = PAGE_ROWS
+    db: Connection,
+    backend: Backend,
+    progress: VerifyProgress = silent,
+    *,
+    page_rows: int = PAGE_ROWS,
+    archives: Path | None = None,
 ) -> Verdict:
     """The same within a transaction that is open: what it has written is proved before anybody else sees it."""
     findings = _Findings()
-    return findings.verdict(backend, _check(db, backend, findings, progress, page_rows))
+    return findings.verdict(backend, _check(db, backend, findings, progress, page_rows, archives))
 
 
-def _check(db: Connection, backend: Backend, findings: _Findings, progress: VerifyProgress, page_rows: int) -> int:
+def _check(
+    db: Connection,
+    backend: Backend,
+    findings: _Findings,
+    progress: VerifyProgress,
+    page_rows: int,
+    archives: Path | None,
+) -> int:
+    folder = archives or default_folder(backend)
     _check_structure(db, backend, findings, progress)
     executions = _executions(db)
     for number, execution in enumerate(executions, start=1):
-        _check_execution(db, backend, execution, findings, progress, page_rows)
+        behind = _behind_archives(db, backend, execution, folder, findings, progress)
+        _check_execution(db, backend, execution, behind, findings, progress, page_rows)
         _check_saved_states(db, execution, findings)
         progress("executions", number, len(executions))
     return len(executions)
+
+
+def _behind_archives(
+    db: Connection, backend: Backend, execution: str, folder: Path | None, findings: _Findings, progress: VerifyProgress
+) -> Behind | None:
+    try:
+        rows = archives_of(db, backend, execution)
+    except StoreCorrupt as error:
+        findings.problem(str(error))
+        return None
+    return prove(rows, folder, findings, progress)
 
 
 def _check_structure(db: Connection, backend: Backend, findings: _Findings, progress: VerifyProgress) -> None:
@@ -193,13 +234,24 @@ def _executions(db: Connection) -> list[str]:
 
 
 def _check_execution(
-    db: Connection, backend: Backend, execution: str, findings: _Findings, progress: VerifyProgress, page_rows: int
+    db: Connection,
+    backend: Backend,
+    execution: str,
+    behind: Behind | None,
+    findings: _Findings,
+    progress: VerifyProgress,
+    page_rows: int,
 ) -> None:
-    book, folded = Book(), 0
+    if behind is None:
+        findings.problem(f"the tables of execution {execution} were not compared, because its archives are damaged")
+        return
+    book, folded = behind.book, behind.last
     tables = Tables(db, backend, execution, page_rows, _removals(db, execution))
+    for row in behind.kept.rows():
+        tables.take(row, folded)
     total = last_sequence(db, execution)
     is_sound = True
-    for record in _sound_records(db, execution, findings, total, progress):
+    for record in _sound_records(db, execution, folded, findings, total, progress):
         if record is None:
             is_sound = False
         elif is_sound:
@@ -237,10 +289,10 @@ def _removals(db: Connection, execution: str) -> list[Removal]:
 
 
 def _sound_records(
-    db: Connection, execution: str, findings: _Findings, total: int, progress: VerifyProgress
+    db: Connection, execution: str, after: int, findings: _Findings, total: int, progress: VerifyProgress
 ) -> Iterator[Record | None]:
-    """Every record in order; None in the place of one that is damaged or missing."""
-    expected = 0
+    """Every record in order, behind those that were archived; None in the place of one that is damaged or missing."""
+    expected = after
     rows: Iterator[JournalRow] = db.stream(
         "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? ORDER BY sequence",
         (execution,),

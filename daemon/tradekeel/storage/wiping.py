@@ -17,6 +17,7 @@ from tradekeel.domain.records import WIPED, Administered, ExecutionClosed, Execu
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.batch import Batch
+from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of, mappings
 
 Progress = Callable[[str, int, int], object]
@@ -70,12 +71,13 @@ def _wipe(
     backend.refuse_holders(db, sorted({run.account for run in runs}))
     groups: list[Group] = []
     deleted = dict.fromkeys(_tables(), 0)
-    for number, run in enumerate(runs, start=1):
-        counts = {name: _delete(db, name, run.execution) for name in _tables()}
-        for name, count in counts.items():
-            deleted[name] += count
-        groups.append(_told(run, counts, now_ns, by))
-        progress("deleting", number, len(runs))
+    with indexed_references(db):
+        for number, run in enumerate(runs, start=1):
+            counts = {name: _delete(db, name, run.execution) for name in _tables()}
+            for name, count in counts.items():
+                deleted[name] += count
+            groups.append(_told(run, counts, now_ns, by))
+            progress("deleting", number, len(runs))
     Batch(groups, 1).write(db, backend, lambda: None)
     unfinished = tuple(run.account for run in runs if run.status == "running")
     return Wiped(len(runs), unfinished, {name: count for name, count in deleted.items() if count})

@@ -19,6 +19,7 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.errors import InputError, StoreCorrupt
+from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.store import Store
@@ -205,6 +206,19 @@ def _closed(changes: dict[str, Any]) -> dict[str, Any]:
     from tradekeel.domain.trades import CloseReason, TradeStatus
 
     return changes | {"status": TradeStatus.CLOSED, "exit_reason": next(iter(CloseReason))}
+
+
+def test_books_with_archives_go_out_and_come_back_without_their_files(
+    books: Backend, elsewhere: Callable[[], Backend], tmp_path: Path
+) -> None:
+    [moved] = archive(books, 2**62, tmp_path / "archives", s.START_NS, records_max=9)[:1]
+    first = written(books, tmp_path / "first", "jsonl")
+    copy = elsewhere()
+    import_books(copy, tmp_path / "first", s.START_NS)
+    assert written(copy, tmp_path / "second", "jsonl") == first
+    assert verify(copy, archives=tmp_path / "archives").notes == ()
+    assert verify(copy, archives=tmp_path / "archives").ok
+    assert f"({moved.row.name}" in verify(copy, archives=tmp_path / "nowhere").notes[0]
 
 
 def test_books_that_have_anything_in_them_are_not_filled(books: Backend, tmp_path: Path) -> None:

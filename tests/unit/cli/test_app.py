@@ -49,12 +49,11 @@ READING = [
 ]
 
 
-INNER = [
-    *(["db", name] for name in ("verify", "backup", "restore", "export", "import", "wipe", "stats")),
-    *(["db", name] for name in ("upgrade", "downgrade", "current", "history")),
-    ["systemd", "unit"],
-    ["systemd", "install"],
+DATABASE = [
+    *("verify", "backup", "restore", "export", "import", "archive", "wipe", "stats"),
+    *("upgrade", "downgrade", "current", "history"),
 ]
+INNER = [*(["db", name] for name in DATABASE), ["systemd", "unit"], ["systemd", "install"]]
 
 
 @pytest.mark.parametrize("words", [[name] for name in COMMANDS] + INNER)

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from tests.unit.storage import samples as s
 from tradekeel.errors import StoreCorrupt, StoreTooNew
 from tradekeel.storage import migrating, revisions, schema, tables
+from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backups import copies_of
 from tradekeel.storage.migrating import MigrationApplied
 from tradekeel.storage.sqlite import Sqlite
@@ -365,3 +366,11 @@ def test_the_first_revision_can_be_taken_back_too(path):
         config.attributes["connection"] = connection
         migrating.run_revisions(config, "base")
     assert set(dump(path)) == {"alembic_version"}
+
+
+def test_books_with_archives_do_not_go_back_to_a_schema_that_knows_none(books: Path) -> None:
+    assert verify(books).ok
+    assert archive(Sqlite(books), 2**62, books.parent / "archives", NOW_NS)
+    with pytest.raises(ValueError, match="1 archives belong to these books"):
+        migrating.downgrade(books, "0003", NOW_NS)
+    assert verify(books).ok

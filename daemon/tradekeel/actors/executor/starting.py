@@ -111,6 +111,9 @@ class Starting(Reconciling):
             self._cut_inbox = loaded.cut.inbox
             self._memories, rates = state.memories, state.rates
             self._quotes = state.quotes
+        elif loaded.book is not None:  # the records before are in an archive
+            book = loaded.book
+            self._cut_book, self._cut_inbox = book.save(), book.sequence
         self._book = book
         self._last_ns = state.ts_ns if state is not None else 0
         folding = Folding(book, (checkpoint.inbox for checkpoint in self._saved.values()))

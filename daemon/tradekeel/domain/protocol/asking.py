@@ -139,5 +139,5 @@ class LoadedAccount(Struct, frozen=True):
     journal: Sequence[tuple[int, Record]]
     saved: Mapping[str, Checkpoint]
     notes: tuple[str, ...] = ()
-    book: Book | None = None  # as of the cut: it had to be read to know that it can be
+    book: Book | None = None  # as of the cut (it had to be read to know that it can be), or behind what was archived
     previous: Book | None = None  # without an unfinished execution: the last one's books as they were closed

@@ -39,6 +39,7 @@ TABLE_RIGHTS = {
     "task_executions": _ALL,
     "position_notes": _ALL,
     "leases": _ALL,
+    "journal_archives": _READ,  # the owner archives
     "migration_history": _READ,
     "alembic_version": _READ,
     "positions": _READ,  # a view

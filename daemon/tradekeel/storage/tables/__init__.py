@@ -10,6 +10,7 @@ account), and the trade adopted from it names that same order as its entry. The 
 booked.
 """
 
+from tradekeel.storage.tables.archives import journal_archives
 from tradekeel.storage.tables.base import metadata
 from tradekeel.storage.tables.control import leases, migration_history, position_notes, task_executions, tasks
 from tradekeel.storage.tables.figures import (
@@ -38,6 +39,7 @@ __all__ = [
     "executions",
     "fills",
     "journal",
+    "journal_archives",
     "leases",
     "metadata",
     "metrics_checkpoints",

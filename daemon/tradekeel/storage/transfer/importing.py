@@ -38,6 +38,7 @@ def import_books(
     folder: Path,
     now_ns: int,
     *,
+    archives: Path | None = None,
     progress: Progress = silent,
     point: Callable[[str], object] = lambda name: None,
 ) -> Imported:
@@ -49,7 +50,7 @@ def import_books(
             backend.make_durable(db)
             db.execute(backend.begin_write)
             try:
-                done = _fill(db, backend, folder, manifest, progress)
+                done = _fill(db, backend, folder, manifest, archives, progress)
                 point("import.before_commit")
                 db.execute("COMMIT")
                 point("import.after_commit")
@@ -92,7 +93,9 @@ def _checked(folder: Path, progress: Progress) -> Manifest:
     return manifest
 
 
-def _fill(db: Connection, backend: Backend, folder: Path, manifest: Manifest, progress: Progress) -> Imported:
+def _fill(
+    db: Connection, backend: Backend, folder: Path, manifest: Manifest, archives: Path | None, progress: Progress
+) -> Imported:
     refuse_full(db, backend)
     counts: dict[str, int] = {}
     by_table = {file.table: file for file in manifest.files}
@@ -101,7 +104,7 @@ def _fill(db: Connection, backend: Backend, folder: Path, manifest: Manifest, pr
             counts[name] = _put(db, backend, table, folder, manifest, by_table[name], progress)
     accounts = [account for (account,) in db.execute("SELECT DISTINCT account FROM executions").fetchall()]
     backend.refuse_holders(db, accounts)
-    verdict = verify_within(db, backend, progress)
+    verdict = verify_within(db, backend, progress, archives=archives)
     if not verdict.ok:
         said = verdict.lines()[1:]
         more = f"; and {len(said) - SAID_MAX} more" if len(said) > SAID_MAX else ""

@@ -1,0 +1,167 @@
+"""What the books know of their archives: which records and rows were moved into which file, and how to go on behind them.
+
+A journal whose first records were moved begins with another number than 1. Whoever folds it begins with the book as it was behind
+the last record that was moved, and with the rows up to there that stayed in their tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct, structs
+
+from tradekeel.domain.book import Book
+from tradekeel.domain.messages import Fill, Signal
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.orders import Order
+from tradekeel.domain.records import ExecutionRow, ParameterChange, PerformanceSnapshot, StrategyRow, VenueCursor
+from tradekeel.domain.trades import Trade
+from tradekeel.errors import StoreCorrupt
+from tradekeel.storage.backend import RESTORE, Connection
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """Sums over all rows of an execution that were moved, for whoever tells what it came to; in account currency."""
+
+    gross: Decimal = ZERO  # of trades, before fees and financing
+    fees: Decimal = ZERO
+    financing: Decimal = ZERO
+    realised: Decimal = ZERO  # of fills
+    closed: int = 0
+    won: int = 0
+    orders: int = 0
+    rejected: int = 0
+    denied: Mapping[str, int] = {}
+    opening: Decimal = ZERO  # what the execution began with, the deposit that opened the account included
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """The rows that were there behind the last record that was moved, and stayed: their versions as of then."""
+
+    executions: tuple[ExecutionRow, ...] = ()
+    strategies: tuple[StrategyRow, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    trades: tuple[Trade, ...] = ()
+    orders: tuple[Order, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    snapshots: tuple[PerformanceSnapshot, ...] = ()
+    parameters: tuple[ParameterChange, ...] = ()
+    cursors: tuple[VenueCursor, ...] = ()
+
+    def rows(self) -> Iterator[Any]:
+        """All of them, none before one that it refers to."""
+        for name in self.__struct_fields__:
+            yield from getattr(self, name)
+
+
+KEPT_FIELDS: dict[type[Struct], str] = {
+    ExecutionRow: "executions",
+    StrategyRow: "strategies",
+    Signal: "signals",
+    Trade: "trades",
+    Order: "orders",
+    Fill: "fills",
+    PerformanceSnapshot: "snapshots",
+    ParameterChange: "parameters",
+    VenueCursor: "cursors",
+}
+
+
+class ArchiveRow(Struct, frozen=True, kw_only=True):
+    """One file."""
+
+    execution: str
+    first: int
+    last: int
+    name: str  # in the folder of archives, or the whole path of a file that is elsewhere
+    sha256: str
+    size: int  # of the file, in bytes
+    archived_ns: int
+    counts: Mapping[str, int]  # rows by table, the journal among them
+    figures: Figures
+    book: bytes = b""
+    kept: bytes = b""
+
+    def crc(self) -> int:
+        """The checksum of all columns."""
+        head = f"{self.execution}\0{self.first}\0{self.last}\0{self.name}\0{self.sha256}\0{self.size}\0{self.archived_ns}\0"
+        texts = f"{_json(self.counts)}\0{_json(self.figures)}\0"
+        return crc32(self.kept, crc32(self.book, crc32((head + texts).encode("utf-8", "surrogateescape"))))
+
+    def values(self) -> tuple[Any, ...]:
+        """As it stands in the table."""
+        return (
+            *(self.execution, self.first, self.last, self.name, self.sha256, self.size, self.archived_ns),
+            *(_json(self.counts), _json(self.figures), self.book, self.kept, self.crc()),
+        )
+
+    def emptied(self) -> ArchiveRow:
+        """Of an older one nobody needs the book any more."""
+        return structs.replace(self, book=b"", kept=b"")
+
+    def book_behind(self) -> Book:
+        """The book as it was behind the last record. Raises msgspec's errors."""
+        return Book.load(self.book)
+
+    def rows_kept(self) -> Kept:
+        """The rows that stayed. Raises msgspec's errors."""
+        return _KEPT_DECODER.decode(self.kept)
+
+
+_COLUMNS = "execution, first, last, name, sha256, bytes, archived_ns, counts, figures, book, kept, crc"
+_SELECT = f"SELECT {_COLUMNS} FROM journal_archives WHERE execution = ? ORDER BY first"  # noqa: S608  # constants
+INSERT = f"INSERT INTO journal_archives ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+REPLACE = "UPDATE journal_archives SET book = ?, kept = ?, crc = ? WHERE execution = ? AND first = ?"
+
+_KEPT_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+_KEPT_DECODER = msgspec.msgpack.Decoder(Kept)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError)
+
+
+def encode_kept(kept: Kept) -> bytes:
+    """As it stands in the table."""
+    return _KEPT_ENCODER.encode(kept)
+
+
+def archives_of(db: Connection, place: object, execution: str) -> list[ArchiveRow]:
+    """An execution's archives, oldest first. StoreCorrupt, naming the ``place``, for a row that is damaged, or a gap."""
+    found: list[ArchiveRow] = []
+    for values in db.execute(_SELECT, (execution,)).fetchall():
+        where = f"{place}: what is known of the archive of execution {execution} from record {values[1]} on"
+        try:
+            row = ArchiveRow(
+                execution=values[0],
+                first=values[1],
+                last=values[2],
+                name=values[3],
+                sha256=values[4],
+                size=values[5],
+                archived_ns=values[6],
+                counts=msgspec.json.decode(values[7], type=dict[str, int]),
+                figures=msgspec.json.decode(values[8], type=Figures),
+                book=values[9],
+                kept=values[10],
+            )
+            is_sound = row.crc() == values[11]
+        except _UNREADABLE as error:
+            raise StoreCorrupt(f"{where} cannot be read ({error}). {RESTORE}") from error
+        if not is_sound:
+            raise StoreCorrupt(f"{where} is damaged (its checksum is off). {RESTORE}")
+        if row.first != (found[-1].last + 1 if found else 1):
+            raise StoreCorrupt(f"{where} does not follow the one before it. {RESTORE}")
+        found.append(row)
+    return found
+
+
+def newest_archive(db: Connection, place: object, execution: str) -> ArchiveRow | None:
+    """Behind which the journal in the books goes on, None where it is whole. Raises as :func:`archives_of`."""
+    rows = archives_of(db, place, execution)
+    return rows[-1] if rows else None
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()

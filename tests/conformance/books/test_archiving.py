@@ -1,0 +1,338 @@
+"""Old journal and finished rows in files: they verify, they can be read, and the books go on without them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from tests.unit.storage import samples as s
+from tests.unit.storage.rounds import DAY, Trader
+from tests.unit.storage.samples import CHANGE, SNAPSHOT
+from tradekeel.domain import records as r
+from tradekeel.domain.book import ENDED_KEPT_MAX, Book
+from tradekeel.errors import StoreCorrupt
+from tradekeel.storage.archives import archives_of
+from tradekeel.storage.archiving.moving import Moved, archive
+from tradekeel.storage.archiving.proving import rows_in
+from tradekeel.storage.backend import Backend
+from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.store import Store
+from tradekeel.storage.verify import Verdict, verify
+from tradekeel.storage.wiping import wipe
+
+LATER = s.START_NS + 10_000 * DAY
+TABLES = ("trades", "orders", "fills", "signals", "strategy_events", "performance_snapshots", "parameter_history")
+
+
+class Books:
+    """Books and the folder of their archives."""
+
+    def __init__(self, at: Backend, folder: Path) -> None:
+        self.at, self.folder = at, folder
+
+    def archive(self, before_ns: int = LATER, **more: object) -> list[Moved]:
+        return archive(self.at, before_ns, self.folder, LATER, **more)  # type: ignore[arg-type]  # of the tests' own choosing
+
+    def verify(self, folder: Path | None = None) -> Verdict:
+        return verify(self.at, archives=folder or self.folder)
+
+    def counts(self) -> dict[str, int]:
+        with closing(self.at.connect(read_only=True)) as db:
+            names = (*TABLES, "journal")
+            return {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+
+    def commit(self, *groups: r.Group) -> None:
+        with Store.open(self.at, now_ns=s.START_NS) as store:
+            store.commit(list(groups))
+
+
+@pytest.fixture
+def books(at: Backend, tmp_path: Path) -> Books:
+    return Books(at, tmp_path / "archives")
+
+
+def over(books: Books, trips: int = 6, run: str = s.RUN, number: int = 1) -> Trader:
+    """An execution that has traded, and ended."""
+    trader = Trader(run, number=number)
+    books.commit(
+        trader.opening(),
+        *(group for _ in range(trips) for group in trader.round_trip()),
+        trader.desk.group(r.SnapshotTaken(ts_ns=trader.now_ns, snapshot=structs.replace(SNAPSHOT, execution=run))),
+        trader.desk.group(r.ParameterChanged(ts_ns=trader.now_ns, change=structs.replace(CHANGE, execution=run))),
+        trader.closed(),
+    )
+    return trader
+
+
+def running(books: Books, trips: int = 6) -> Trader:
+    """An execution that goes on, with one trade open."""
+    trader = Trader()
+    books.commit(trader.opening(), *(group for _ in range(trips) for group in trader.round_trip()), trader.entry())
+    return trader
+
+
+def test_what_is_over_is_moved_whole_but_for_the_last_record(books: Books) -> None:
+    over(books)
+    before = books.counts()
+    assert all(before.values())
+    [moved] = books.archive()
+    after = books.counts()
+    assert after == dict.fromkeys(TABLES, 0) | {"journal": 1}
+    assert moved.row.counts == {name: before[name] - after[name] for name in before}
+    verdict = books.verify()
+    assert verdict.lines() == verdict.lines()[:1]
+    assert verdict.records == before["journal"]
+    assert books.archive() == []
+
+
+def test_an_archive_is_json_that_any_program_reads(books: Books) -> None:
+    over(books, trips=2)
+    [moved] = books.archive()
+    with gzip.open(moved.path, "rt") as file:
+        header, *rows, trailer = [json.loads(line) for line in file]
+    assert (header["execution"], header["first"], header["last"]) == (s.RUN, 1, moved.row.last)
+    names = [name for name, _ in header["tables"]["trades"]]
+    trades = [dict(zip(names, row[1:], strict=True)) for row in rows if row[0] == "trades"]
+    assert [(trade["trade_id"], trade["status"], trade["gross_pnl"]) for trade in trades] == [
+        ("trexec-1-1", "CLOSED", "1.0000"),
+        ("trexec-1-2", "CLOSED", "1.0000"),
+    ]
+    assert trailer["rows"] == moved.row.counts
+    read = [row for table, row in rows_in(moved.path) if table == "fills"]
+    assert len(read) == moved.row.counts["fills"]
+    assert {row["price"] for row in read} == {"1.39215", "1.39315"}
+
+
+def test_of_what_goes_on_stays_what_may_still_change(books: Books) -> None:
+    trader = running(books)
+    [moved] = books.archive()
+    after = books.counts()
+    assert after["journal"] == 1
+    assert moved.row.counts["strategy_events"] == 7
+    assert (after["trades"], after["orders"]) == (7, 13)  # a late fill may still come for any of the last thousand
+    assert books.verify().lines() == books.verify().lines()[:1]
+    books.commit(trader.exit(), *trader.round_trip(), *trader.round_trip())
+    assert books.verify().ok
+    [again] = books.archive()
+    assert (again.row.first, again.row.last) == (moved.row.last + 1, trader.desk.book.sequence - 1)
+    assert books.verify().ok
+    books.commit(trader.closed())
+    books.archive()
+    assert books.counts() == dict.fromkeys(TABLES, 0) | {"journal": 1}
+    assert books.verify().ok
+
+
+def test_beyond_the_last_thousand_that_ended_trades_go_with_all_that_is_theirs(books: Books) -> None:
+    trader = Trader()
+    trips = ENDED_KEPT_MAX + 20
+    books.commit(trader.opening(), trader.entry(), *(group for _ in range(trips) for group in trader.round_trip()))
+    [moved] = books.archive()
+    after = books.counts()
+    assert moved.row.counts["trades"] == 19
+    assert after["trades"] == ENDED_KEPT_MAX + 2  # the one that is open, and the one that the last record closes
+    assert after["signals"] == after["trades"]
+    assert after["orders"] == after["fills"] == 2 * after["trades"] - 1
+    assert books.verify().ok
+    books.commit(trader.exit(1))  # the oldest is still there to be closed
+    assert books.verify().ok
+
+
+def test_nothing_goes_that_is_younger_than_the_date(books: Books) -> None:
+    over(books, trips=6)
+    assert books.archive(s.START_NS) == []
+    [moved] = books.archive(s.START_NS + 3 * DAY)
+    assert moved.row.counts["journal"] == 3 + 2 * 4
+    assert books.verify().ok
+    [rest] = books.archive()
+    assert rest.row.first == moved.row.last + 1
+    assert books.verify().ok
+    assert books.counts() == dict.fromkeys(TABLES, 0) | {"journal": 1}
+
+
+def test_no_record_goes_that_a_saved_state_leads_from(books: Books) -> None:
+    trader = Trader()
+    books.commit(trader.opening(), *trader.round_trip())
+    inbox = trader.desk.book.sequence
+    state = r.Checkpoint(
+        execution=s.RUN, owner=r.ACCOUNT_OWNER, position=1, inbox=inbox, ts_ns=1, version=1, state=b"not readable"
+    )
+    books.commit(s.group(checkpoints=(state,)), *trader.round_trip())
+    [moved] = books.archive()
+    assert moved.row.last == inbox
+
+
+def test_a_long_journal_goes_in_pieces(books: Books) -> None:
+    over(books, trips=8)
+    moved = books.archive(records_max=7)
+    assert [(piece.row.first, piece.row.last) for piece in moved] == [
+        (1, 7),
+        (8, 14),
+        (15, 21),
+        (22, 28),
+        (29, 35),
+        (36, 37),
+    ]
+    with closing(books.at.connect(read_only=True)) as db:
+        rows = archives_of(db, books.at, s.RUN)
+    assert [bool(row.book) for row in rows] == [False] * 5 + [True]
+    assert books.verify().ok
+    assert books.counts() == dict.fromkeys(TABLES, 0) | {"journal": 1}
+
+
+def test_recovery_goes_on_behind_an_archive(books: Books) -> None:
+    trader = running(books)
+    wanted = trader.desk.book.save()
+    books.archive()
+    with Store.open(books.at, now_ns=LATER) as store:
+        loaded = AccountBooks(store, {"paper-1": (s.STRATEGY,)}).load("paper-1")
+    assert loaded.cut is None
+    assert loaded.book is not None
+    for sequence, record in loaded.journal:
+        loaded.book.apply(record, sequence)
+    assert loaded.book.save() == wanted
+
+
+def test_the_next_execution_takes_over_from_one_that_was_archived(books: Books) -> None:
+    trader = over(books)
+    books.archive()
+    with Store.open(books.at, now_ns=LATER) as store:
+        loaded = AccountBooks(store, {"paper-1": (s.STRATEGY,)}).load("paper-1")
+    assert (loaded.execution, loaded.next_number) == (None, 2)
+    assert loaded.previous is not None
+    assert loaded.previous.save() == trader.desk.book.save()
+
+
+def test_without_the_file_verify_says_what_it_could_not_compare(books: Books, tmp_path: Path) -> None:
+    trader = running(books)
+    [moved] = books.archive()
+    books.commit(trader.exit())
+    verdict = books.verify(tmp_path / "nowhere")
+    assert verdict.ok
+    count = sum(moved.row.counts.values())
+    assert (
+        f"1 of its 1 archives are not here ({moved.row.name}), so that {count} records and rows" in verdict.lines()[1]
+    )
+    with closing(books.at.connect()) as db:
+        db.execute("UPDATE trades SET stop_loss = '1' WHERE trade_id = 'trexec-1-2'")
+    assert not books.verify(tmp_path / "nowhere").ok  # rows that stayed are compared all the same
+
+
+def forge(path: Path, change: Callable[[str], str]) -> None:
+    with gzip.open(path, "rt") as file:
+        text = file.read()
+    with gzip.open(path, "wt") as file:
+        file.write(change(text))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(b"nonsense"),
+        lambda path: forge(path, lambda text: text.replace('"1.39315"', '"1.39316"')),
+        lambda path: forge(path, lambda text: "".join(text.splitlines(keepends=True)[:-2])),
+    ],
+    ids=["cut off", "nonsense", "another price", "without its end"],
+)
+def test_a_damaged_archive_is_found(books: Books, damage: Callable[[Path], None]) -> None:
+    over(books)
+    [moved] = books.archive()
+    damage(moved.path)
+    verdict = books.verify()
+    assert not verdict.ok
+    assert moved.path.name in verdict.lines()[1]
+    if damage is not None:
+        with pytest.raises(StoreCorrupt):
+            list(rows_in(moved.path))
+
+
+def test_books_that_do_not_agree_are_not_archived(books: Books) -> None:
+    over(books)
+    with closing(books.at.connect()) as db:
+        db.execute("UPDATE trades SET stop_loss = '1' WHERE trade_id = 'trexec-1-2'")
+    before = books.counts()
+    with pytest.raises(StoreCorrupt, match="trades trexec-1-2 is not what the journal says"):
+        books.archive()
+    assert books.counts() == before
+    assert not list(books.folder.iterdir())
+
+
+@pytest.mark.parametrize("point", ["archive.file_written", "archive.before_commit", "archive.after_commit"])
+def test_it_is_moved_whole_or_not_at_all_and_the_next_try_clears_up(books: Books, point: str) -> None:
+    over(books)
+    before = books.counts()
+
+    def fail(name: str) -> None:
+        if name == point:
+            raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError):
+        books.archive(point=fail)
+    is_done = point == "archive.after_commit"
+    assert (books.counts() == before) is not is_done
+    assert books.verify().ok
+    assert len(list(books.folder.iterdir())) == 1  # which no row names, unless it is done
+    assert len(books.archive(s.START_NS + 3 * DAY)) == (0 if is_done else 1)
+    assert books.verify().ok
+    assert len(list(books.folder.iterdir())) == 1
+
+
+def test_several_executions_have_files_of_their_own(books: Books) -> None:
+    over(books)
+    over(books, run="exec-2", number=2)
+    moved = books.archive()
+    assert [piece.row.execution for piece in moved] == [s.RUN, "exec-2"]
+    assert len({piece.path for piece in moved}) == 2
+    assert books.verify().ok
+
+
+def test_what_was_archived_may_be_wiped_then(books: Books) -> None:
+    trader = running(books)
+    books.archive()
+    wipe(books.at, LATER, by="a test")
+    assert books.verify().ok
+    with Store.open(books.at, now_ns=LATER) as store:
+        previous = AccountBooks(store, {"paper-1": (s.STRATEGY,)}).load("paper-1").previous
+    assert previous is not None
+    assert previous.net("EUR_USD") == trader.desk.book.net("EUR_USD") == 1_000
+    assert not previous.trades
+
+
+def test_an_archive_may_lie_anywhere(books: Books, tmp_path: Path) -> None:
+    over(books)
+    elsewhere = tmp_path / "elsewhere"
+    [moved] = archive(books.at, LATER, elsewhere, LATER, is_default=False)
+    assert moved.row.name == str(moved.path)
+    assert books.verify().notes == ()
+    books.folder.mkdir()
+    shutil.move(moved.path, books.folder)  # and be moved to where archives are looked for
+    assert books.verify().notes == ()
+    assert books.verify().ok
+
+
+def test_the_same_books_give_the_same_file(books: Books, tmp_path: Path) -> None:
+    over(books)
+    with pytest.raises(RuntimeError):
+        archive(books.at, LATER, tmp_path / "other", LATER, point=_stop_behind_the_file)
+    [made] = (tmp_path / "other").iterdir()
+    [moved] = books.archive()
+    assert made.read_bytes() == moved.path.read_bytes()
+
+
+def _stop_behind_the_file(name: str) -> None:
+    raise RuntimeError(name)
+
+
+def test_the_book_of_the_last_archive_is_the_book(books: Books) -> None:
+    running(books)
+    [moved] = books.archive()
+    book = Book.load(moved.row.book)
+    assert book.sequence == moved.row.last
+    assert book.save() == moved.row.book
