@@ -42,8 +42,8 @@ def export(place: Place, folder: Path, kind: str, wanted: Wanted, progress: Step
         tables=wanted.tables,
         accounts=wanted.accounts,
         executions=wanted.executions,
-        since_ns=None if wanted.since is None else moment_ns(wanted.since, now_ns),
-        until_ns=None if wanted.until is None else moment_ns(wanted.until, now_ns),
+        since_ns=None if wanted.since is None else _stored(moment_ns(wanted.since, now_ns)),
+        until_ns=None if wanted.until is None else _stored(moment_ns(wanted.until, now_ns)),
     )
     manifest = write_files(place.books(), folder, kind, narrowed, learning=wanted.learning, progress=progress)
     return {
@@ -52,6 +52,11 @@ def export(place: Place, folder: Path, kind: str, wanted: Wanted, progress: Step
         "importable": manifest.importable,
         "files": [{"file": file.file, "rows": file.rows, "sha256": file.sha256} for file in manifest.files],
     }
+
+
+def _stored(ns: int) -> int:
+    """A time as far off as a column can have it."""
+    return max(-(2**63), min(ns, 2**63 - 1))
 
 
 def fill(place: Place, source: Path, environ: Mapping[str, str], progress: Steps) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def archive(
 ) -> dict[str, Any]:
     """Move what is older than a time into files. InputError, AlreadyRunning, StoreError: what was moved before stays moved."""
     now_ns = SystemClock().now_ns()
-    before_ns = moment_ns(before, now_ns)
+    before_ns = _stored(moment_ns(before, now_ns))
     with alone_with_books(place, environ) as (books, statedir):
         moved = move(
             books,

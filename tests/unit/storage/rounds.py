@@ -22,6 +22,7 @@ class Trader:
         self.desk = s.Desk(run, account, number)
         self.run, self.account = run, account
         self.now_ns = s.START_NS
+        self.step_ns = DAY  # from one round trip to the next
         self.trips = 0
 
     def opening(self) -> r.Group:
@@ -30,7 +31,7 @@ class Trader:
     def entry(self) -> r.Group:
         """A decision, and its entry filled."""
         self.trips += 1
-        self.now_ns += DAY
+        self.now_ns += self.step_ns
         number = self.trips
         own = {"created_ns": self.now_ns, "updated_ns": self.now_ns}
         event = r.StrategyEvent(
