@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from tests.unit.storage import samples
+from tradekeel.errors import AlreadyRunning, InputError, StoreCorrupt
+from tradekeel.storage import migrating
+from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.backend import Restored, Restoring
 from tradekeel.storage.postgres import Postgres
+from tradekeel.storage.postgres.lease import NOW_NS
+from tradekeel.storage.schema import HEAD
 from tradekeel.storage.sizes import sizes
 from tradekeel.storage.store import Store
+from tradekeel.storage.verify import verify
+from tradekeel.storage.wiping import wipe
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -32,3 +44,81 @@ def test_rows_and_bytes_are_counted(books: Postgres) -> None:
     assert all(size for _, size in counted.values())
     [journal] = found.journals
     assert (journal.records, journal.first_record, journal.last_record) == (6, 1, 6)
+
+
+def put_back(books: Postgres, copy: Path, point: Callable[[str], object] = lambda name: None) -> Restored:
+    when = Restoring(
+        samples.START_NS, copy.parent, copy.parent / "replaced-20140508T000000Z", lambda *step: None, point
+    )
+    return books.restore(copy, when)
+
+
+def go_on(books: Postgres) -> None:
+    desk = samples.Desk("exec-2", account="paper-2")
+    with Store.open(books, now_ns=samples.START_NS) as store:
+        store.commit([desk.opening(), desk.decision()])
+
+
+def test_a_copy_is_put_back_and_what_was_there_is_kept(books: Postgres, tmp_path: Path) -> None:
+    books.copy(tmp_path / "copy.zip")
+    go_on(books)
+    restored = put_back(books, tmp_path / "copy.zip")
+    assert restored == Restored(HEAD, 1, 6, "schema trading_replaced_20140508t000000z")
+    verdict = verify(books)
+    assert (verdict.ok, verdict.executions, verdict.records) == (True, 1, 6)
+    with closing(books.connect()) as db:
+        kept = db.execute("SELECT count(*) FROM trading_replaced_20140508t000000z.executions").fetchone()
+    assert kept == (2,)
+    with Store.open(books, now_ns=samples.START_NS) as store:  # and the books go on
+        store.commit([samples.Desk("exec-3", account="paper-3").opening()])
+    assert verify(books).ok
+
+
+def test_a_copy_of_an_earlier_schema_is_brought_up_to_date_and_proved(books: Postgres, tmp_path: Path) -> None:
+    migrating.downgrade(books, "0002", samples.START_NS, backup=False)
+    books.copy(tmp_path / "copy.zip")
+    migrating.upgrade(books, samples.START_NS, backup=False)
+    assert put_back(books, tmp_path / "copy.zip").version == "0002"
+    assert verify(books).ok
+
+
+def test_a_copy_that_does_not_agree_with_itself_changes_nothing(books: Postgres, tmp_path: Path) -> None:
+    with closing(books.connect()) as db:
+        db.execute("UPDATE trades SET stop_loss = 1 WHERE trade_id = 'trexec-1-1'")
+    books.copy(tmp_path / "copy.zip")
+    with closing(books.connect()) as db:
+        db.execute("UPDATE trades SET stop_loss = 1.39000 WHERE trade_id = 'trexec-1-1'")
+    with pytest.raises(StoreCorrupt, match="stop_loss is 1"):
+        put_back(books, tmp_path / "copy.zip")
+    assert verify(books).ok
+    with pytest.raises(InputError, match="no file"):
+        put_back(books, tmp_path / "nothing.zip")
+
+
+def test_until_it_is_committed_nothing_of_it_is_seen(books: Postgres, tmp_path: Path) -> None:
+    books.copy(tmp_path / "copy.zip")
+    go_on(books)
+
+    def fail(name: str) -> None:
+        if name == "restore.proved":
+            raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError):
+        put_back(books, tmp_path / "copy.zip", fail)
+    assert verify(books).executions == 2
+
+
+def test_a_daemon_that_holds_an_account_is_not_disturbed(books: Postgres, tmp_path: Path) -> None:
+    books.copy(tmp_path / "copy.zip")
+    with closing(books.connect()) as db:
+        db.execute(
+            "INSERT INTO leases (account, daemon, holder, epoch, batch, since_ns, until_ns) "
+            f"VALUES ('paper-1', 'other', 'elsewhere', 1, 0, 0, {NOW_NS} + 60000000000)"
+        )
+    with pytest.raises(AlreadyRunning, match="daemon other on elsewhere"):
+        put_back(books, tmp_path / "copy.zip")
+    with pytest.raises(AlreadyRunning, match="daemon other on elsewhere"):
+        wipe(books, samples.START_NS, by="a test")
+    with pytest.raises(AlreadyRunning, match="daemon other on elsewhere"):
+        archive(books, 2**62, tmp_path / "archives", samples.START_NS)
+    assert verify(books).ok

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
 from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.storage import tables
-from tradekeel.storage.backend import Backend, Connection, Engines, Values
+from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
 from tradekeel.storage.backups import Copies, Doing, Heed, last_good
 from tradekeel.storage.postgres.changing import (
     refuse_beside_writers,
@@ -260,6 +260,11 @@ class Postgres(Backend):
     def copy(self, target: Path, progress: Progress | None = None) -> None:
         with closing(self._connect_patiently(autocommit=True)) as raw:
             dump(raw, str(self), target, progress)
+
+    def restore(self, copy: Path, when: Restoring) -> Restored:
+        from tradekeel.storage.postgres.replacing import put_back
+
+        return put_back(self, copy, when)
 
     @contextmanager
     def migrating(self, goes_on: Callable[[], object], heed: Heed) -> Iterator[SqlConnection]:

@@ -1,0 +1,83 @@
+"""A copy put in the place of the books on a server, in one transaction: proved before it is committed, what was there kept.
+
+The schema that is there gets another name, and the copy's is made beside it and brought up to date. Nobody sees anything of that
+before it is committed; whatever fails, or a process that is killed, leaves the books as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradekeel.errors import InputError, StoreCorrupt
+from tradekeel.storage import migrating
+from tradekeel.storage.backend import Restored, Restoring
+from tradekeel.storage.postgres.connection import PostgresConnection
+from tradekeel.storage.postgres.dump import load, opened
+from tradekeel.storage.postgres.rights import SCHEMA
+from tradekeel.storage.schema import refuse_newer
+from tradekeel.storage.verify import verify_within
+
+if TYPE_CHECKING:
+    from tradekeel.storage.postgres.backend import Postgres
+
+SAID_MAX = 5
+"""Findings in a damaged copy that a refusal spells out."""
+
+
+class _Unhurried(PostgresConnection):
+    """A connection whose statements take as long as they take."""
+
+    @contextmanager
+    def patient(self, patience_s: float) -> Iterator[None]:
+        """They may anyway."""
+        yield
+
+
+def put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
+    """See the module. Raises InputError, AlreadyRunning, StoreError: nothing was changed then."""
+    if not copy.is_file():
+        raise InputError(f"{copy} is no file: name a copy that `tradekeel db backup` has made")
+    try:
+        return _put_back(backend, copy, doing)
+    except backend.errors as error:
+        raise backend.in_our_words(error, f"putting {copy} in its place") from error
+
+
+def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
+    aside = None
+    with opened(copy) as (archive, header):
+        refuse_newer(header.revision, backend)
+        with backend.migrating(lambda: None, lambda: None) as connection:
+            raw: Any = connection.connection.driver_connection
+            db = _Unhurried(raw)
+            if backend.tables(connection.exec_driver_sql):
+                accounts = [account for (account,) in db.execute("SELECT account FROM leases").fetchall()]
+                backend.refuse_holders(db, accounts)
+                aside = f"{SCHEMA}_{doing.aside.name}".replace("-", "_").lower()
+                db.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {aside}")
+                db.execute(f"CREATE SCHEMA {SCHEMA}")
+            migrating.make(connection, header.revision)
+            load(raw, archive, header, copy, lambda done, total: doing.progress("copying", done, total))
+            _bring_up(connection, doing.now_ns)
+            backend.after_migration(connection)
+            verdict = verify_within(db, backend, doing.progress)
+            if not verdict.ok:
+                said = verdict.lines()[1:]
+                more = f"; and {len(said) - SAID_MAX} more" if len(said) > SAID_MAX else ""
+                raise StoreCorrupt(
+                    f"{copy} is damaged, and nothing was changed: {'; '.join(said[:SAID_MAX])}{more}. Put another copy back."
+                )
+            doing.point("restore.proved")
+    doing.point("restore.swapped")
+    replaced = None if aside is None else f"schema {aside}"
+    return Restored(header.revision, verdict.executions, verdict.records, replaced)
+
+
+def _bring_up(connection: Any, now_ns: int) -> None:
+    """The revisions that the copy does not have yet, within the same transaction."""
+    config = migrating._config(None)
+    config.attributes.update(now_ns=now_ns, backup=None, checksums=migrating.known_in(), connection=connection, ran=[])
+    migrating._run(config, None)
