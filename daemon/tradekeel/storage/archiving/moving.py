@@ -39,7 +39,7 @@ from tradekeel.storage.journal import JournalRow, fault_of, last_sequence
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of
 
-RECORDS_MAX = 50_000
+RECORDS_MAX = 20_000
 """Records of one file: what follows from so many is held in memory."""
 
 PAGE_ROWS = 2_000
