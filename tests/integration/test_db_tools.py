@@ -38,7 +38,8 @@ def test_backup_damage_restore(tmp_path: Path) -> None:
         daemon.until_trading()
         daemon.until(lambda: len(read_json("fills", config, "-n", "0")) > 3, "nothing was filled")
         assert call("db", "backup", config, tmp_path / "copy.db").returncode == 0
-        saved = len(read_json("fills", config, "-n", "0"))
+        with closing(sqlite3.connect(tmp_path / "copy.db")) as db:  # the daemon trades on meanwhile
+            saved = db.execute("SELECT count(*) FROM fills").fetchone()[0]
         refused = call("db", "restore", config, tmp_path / "copy.db")
         assert refused.returncode == ExitCode.ALREADY_RUNNING
         assert str(daemon.process.pid) in refused.stderr
