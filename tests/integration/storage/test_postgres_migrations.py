@@ -20,11 +20,11 @@ from tests.unit.storage import samples as s
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.clock import pause
 from tradekeel.storage import migrating, schema
+from tradekeel.storage.backend import Restoring
 from tradekeel.storage.planning import plan
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.postgres.changing import MIGRATION_LOCK
 from tradekeel.storage.postgres.lease import try_lock
-from tradekeel.storage.postgres.restoring import restore
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
@@ -197,8 +197,9 @@ def test_the_copy_made_before_a_migration_restores_the_books_as_they_were(books,
     url = postgres_server.new_database()
     try:
         restored = Postgres(url)
-        header = restore(tmp_path / "backups" / str(applied.backup), restored)
-        assert header.revision == HEAD
+        copy = tmp_path / "backups" / str(applied.backup)
+        silent = Restoring(NOW_NS, tmp_path, tmp_path / "replaced", lambda *step: None, lambda name: None)
+        assert restored.restore(copy, silent).version == HEAD
         assert verify(restored).ok
         with Store.open(restored, now_ns=NOW_NS) as store:
             assert store.last_sequence(s.RUN) == 5

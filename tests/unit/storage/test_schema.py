@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from tests.unit.storage import samples as s
-from tradekeel.errors import StoreCorrupt, StoreTooNew
+from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew
 from tradekeel.storage import migrating, revisions, schema, tables
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backups import copies_of
@@ -371,6 +371,6 @@ def test_the_first_revision_can_be_taken_back_too(path):
 def test_books_with_archives_do_not_go_back_to_a_schema_that_knows_none(books: Path) -> None:
     assert verify(books).ok
     assert archive(Sqlite(books), 2**62, books.parent / "archives", NOW_NS)
-    with pytest.raises(ValueError, match="1 archives belong to these books"):
+    with pytest.raises(InputError, match="1 archives belong to these books"):
         migrating.downgrade(books, "0003", NOW_NS)
     assert verify(books).ok

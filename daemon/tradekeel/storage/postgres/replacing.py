@@ -78,6 +78,6 @@ def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
 
 def _bring_up(connection: Any, now_ns: int) -> None:
     """The revisions that the copy does not have yet, within the same transaction."""
-    config = migrating._config(None)
+    config = migrating.alembic_config(None)
     config.attributes.update(now_ns=now_ns, backup=None, checksums=migrating.known_in(), connection=connection, ran=[])
-    migrating._run(config, None)
+    migrating.run_revisions(config, None)

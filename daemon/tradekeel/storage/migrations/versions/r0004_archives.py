@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from tradekeel.errors import InputError
 from tradekeel.storage import columns as c
 
 revision = "0004"
@@ -46,5 +47,8 @@ def downgrade() -> None:
     if not op.get_context().as_sql:
         found = op.get_bind().execute(sa.text("SELECT count(*) FROM journal_archives")).scalar_one()
         if found:
-            raise ValueError(f"{found} archives belong to these books, and an earlier schema has no place for them")
+            raise InputError(
+                f"{found} archives belong to these books, and an earlier schema cannot go on behind them. Nothing was changed: "
+                "put a backup back that was made before the first archive (tradekeel db restore), or stay with this version."
+            )
     op.drop_table("journal_archives")
