@@ -6,7 +6,7 @@ the last record that was moved, and with the rows up to there that stayed in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from zlib import crc32
@@ -18,10 +18,28 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order
+from tradekeel.domain.positions import Position
 from tradekeel.domain.records import ExecutionRow, ParameterChange, PerformanceSnapshot, StrategyRow, VenueCursor
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import RESTORE, Connection
+
+
+class Turnover(Struct, frozen=True):
+    """Sums over the fills that were moved of one position; values are quantity times price, in quote currency."""
+
+    venue: str
+    instrument: str
+    position_ref: str  # "" where the account nets
+    bought: Decimal = ZERO
+    bought_value: Decimal = ZERO
+    sold: Decimal = ZERO
+    sold_value: Decimal = ZERO
+    realised: Decimal = ZERO
+    fee: Decimal = ZERO
+    fills: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -37,6 +55,11 @@ class Figures(Struct, frozen=True, kw_only=True):
     rejected: int = 0
     denied: Mapping[str, int] = {}
     opening: Decimal = ZERO  # what the execution began with, the deposit that opened the account included
+    positions: tuple[Position, ...] = ()  # what it held behind the last record: its opening and all fills up to there
+    strategies: Mapping[
+        str, tuple[Position, ...]
+    ] = {}  # of the same fills, and of the executions before: what came of each's
+    turnover: tuple[Turnover, ...] = ()
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -112,9 +135,9 @@ class ArchiveRow(Struct, frozen=True, kw_only=True):
         return _KEPT_DECODER.decode(self.kept)
 
 
-_COLUMNS = "execution, first, last, name, sha256, bytes, archived_ns, counts, figures, book, kept, crc"
-_SELECT = f"SELECT {_COLUMNS} FROM journal_archives WHERE execution = ? ORDER BY first"  # noqa: S608  # constants
-INSERT = f"INSERT INTO journal_archives ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+COLUMNS = "execution, first, last, name, sha256, bytes, archived_ns, counts, figures, book, kept, crc"
+_SELECT = f"SELECT {COLUMNS} FROM journal_archives WHERE execution = ? ORDER BY first"  # noqa: S608  # constants
+INSERT = f"INSERT INTO journal_archives ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 REPLACE = "UPDATE journal_archives SET book = ?, kept = ?, crc = ? WHERE execution = ? AND first = ?"
 
 _KEPT_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
@@ -131,30 +154,39 @@ def archives_of(db: Connection, place: object, execution: str) -> list[ArchiveRo
     """An execution's archives, oldest first. StoreCorrupt, naming the ``place``, for a row that is damaged, or a gap."""
     found: list[ArchiveRow] = []
     for values in db.execute(_SELECT, (execution,)).fetchall():
-        where = f"{place}: what is known of the archive of execution {execution} from record {values[1]} on"
-        try:
-            row = ArchiveRow(
-                execution=values[0],
-                first=values[1],
-                last=values[2],
-                name=values[3],
-                sha256=values[4],
-                size=values[5],
-                archived_ns=values[6],
-                counts=msgspec.json.decode(values[7], type=dict[str, int]),
-                figures=msgspec.json.decode(values[8], type=Figures),
-                book=values[9],
-                kept=values[10],
-            )
-            is_sound = row.crc() == values[11]
-        except _UNREADABLE as error:
-            raise StoreCorrupt(f"{where} cannot be read ({error}). {RESTORE}") from error
-        if not is_sound:
-            raise StoreCorrupt(f"{where} is damaged (its checksum is off). {RESTORE}")
+        row = archive_row(values, place)
         if row.first != (found[-1].last + 1 if found else 1):
-            raise StoreCorrupt(f"{where} does not follow the one before it. {RESTORE}")
+            raise StoreCorrupt(f"{_about(values, place)} does not follow the one before it. {RESTORE}")
         found.append(row)
     return found
+
+
+def archive_row(values: Sequence[Any], place: object) -> ArchiveRow:
+    """A row of the table, with its ``COLUMNS`` as the driver gives them. StoreCorrupt for one that is damaged."""
+    try:
+        row = ArchiveRow(
+            execution=values[0],
+            first=values[1],
+            last=values[2],
+            name=values[3],
+            sha256=values[4],
+            size=values[5],
+            archived_ns=values[6],
+            counts=msgspec.json.decode(values[7], type=dict[str, int]),
+            figures=msgspec.json.decode(values[8], type=Figures),
+            book=values[9],
+            kept=values[10],
+        )
+        is_sound = row.crc() == values[11]
+    except _UNREADABLE as error:
+        raise StoreCorrupt(f"{_about(values, place)} cannot be read ({error}). {RESTORE}") from error
+    if not is_sound:
+        raise StoreCorrupt(f"{_about(values, place)} is damaged (its checksum is off). {RESTORE}")
+    return row
+
+
+def _about(values: Sequence[Any], place: object) -> str:
+    return f"{place}: what is known of the archive of execution {values[0]} from record {values[1]} on"
 
 
 def newest_archive(db: Connection, place: object, execution: str) -> ArchiveRow | None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -17,12 +18,15 @@ from tests.unit.storage.rounds import DAY, Trader
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.book import ENDED_KEPT_MAX, Book
-from tradekeel.errors import StoreCorrupt
+from tradekeel.domain.positions import Position
+from tradekeel.errors import InputError, StoreCorrupt
+from tradekeel.ports.repositories import HeldPosition
 from tradekeel.storage.archives import archives_of
 from tradekeel.storage.archiving.moving import Moved, archive
 from tradekeel.storage.archiving.proving import rows_in
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
+from tradekeel.storage.repositories import Database, SqlPositionRepository
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import Verdict, verify
 from tradekeel.storage.wiping import wipe
@@ -50,7 +54,7 @@ class Books:
 
     def commit(self, *groups: r.Group) -> None:
         with Store.open(self.at, now_ns=s.START_NS) as store:
-            store.commit(list(groups))
+            assert not [result for result in store.commit(list(groups)) if isinstance(result, Exception)]
 
 
 @pytest.fixture
@@ -336,3 +340,69 @@ def test_the_book_of_the_last_archive_is_the_book(books: Books) -> None:
     book = Book.load(moved.row.book)
     assert book.sequence == moved.row.last
     assert book.save() == moved.row.book
+
+
+# --- what is held --------------------------------------------------------------------------------------------------------
+
+
+async def held_in(books: Books, **asked: Any) -> dict[str, Any]:
+    """What a script is told of positions, in each of the ways in which it can ask."""
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        positions = SqlPositionRepository(database)
+
+        def plain(found: list[HeldPosition]) -> list[tuple[str, Position]]:
+            return [(one.account, one.position) for one in found]
+
+        return {
+            "open": plain(await positions.get_open_positions(**asked)),
+            "by strategy": plain(await positions.get_positions_by_strategy(s.STRATEGY)),
+            "venues": await positions.get_net_across_venues(),
+            "exposure": await positions.get_exposure(),
+            "close-out": [(one.side, one.quantity) for one in await positions.get_close_out()],
+        }
+
+
+@pytest.mark.parametrize("records_max", [7, 50_000])
+async def test_what_is_held_is_the_same_before_and_after(books: Books, records_max: int) -> None:
+    """Entries at other prices than those before them: what is left has an average of its own, which no later fill tells."""
+    trader = running(books)
+    books.commit(
+        trader.entry(), trader.exit(trader.trips - 1, "1.40000"), *(g for _ in range(2) for g in trader.round_trip())
+    )
+    before = await held_in(books)
+    assert before["open"]
+    assert books.archive(records_max=records_max)
+    assert await held_in(books) == before
+    books.commit(trader.exit(8, "1.41000"), *trader.round_trip())
+    after = await held_in(books)
+    assert after["open"] == []
+    books.archive(records_max=records_max)
+    assert await held_in(books) == after
+    assert books.verify().lines()[1:] == []
+
+
+async def test_what_a_strategy_holds_is_told_across_executions_that_were_archived(books: Books) -> None:
+    first = Trader()
+    books.commit(first.opening(), *first.round_trip(), first.entry(), first.closed())
+    second = Trader("exec-2", number=2)
+    books.commit(second.going_on(first), second.entry())
+    [carried] = second.desk.book.trades.keys() - {"trexec-2-1"}
+    books.commit(second.exit(0, "1.40000", carried), *second.round_trip(), second.closed())
+    before = await held_in(books)
+    assert before["by strategy"]
+    books.archive()
+    assert await held_in(books) == before
+    assert books.verify().ok
+
+
+async def test_what_was_held_before_the_archive_is_refused_and_what_was_held_after_is_told(books: Books) -> None:
+    trader = running(books, trips=3)
+    end = trader.now_ns + 1
+    books.commit(trader.entry())
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        positions = SqlPositionRepository(database)
+        then = await positions.get_positions_at(trader.now_ns + 1)
+        books.archive()
+        assert await positions.get_positions_at(trader.now_ns + 1) == then
+        with pytest.raises(InputError, match="can no longer be told from the books"):
+            await positions.get_positions_at(end)

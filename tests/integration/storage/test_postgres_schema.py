@@ -16,10 +16,12 @@ from sqlalchemy.pool import NullPool
 
 from tests.servers.postgres import connected
 from tests.unit.storage import samples as s
+from tests.unit.storage.rounds import Trader
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.records import STARTED_FRESH, Mode
 from tradekeel.storage import schema
+from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.postgres import Postgres, objects, rights
 from tradekeel.storage.store import Store
 from tradekeel.storage.tables import metadata
@@ -245,6 +247,19 @@ def test_a_position_is_the_exact_net_of_its_fills(books, db):
     with ledger():  # 50 digits, and nothing is rounded
         net, bought = odd + tiny - 1, odd * Decimal("1.1") + 3 * tiny
     assert position(db) == [("EUR_USD", "", net, bought, 2, 2 * tiny, 3), ("EUR_USD", "leg", 7, 7, 0, 0, 1)]
+
+
+@pytest.mark.parametrize("records_max", [5, 50_000])
+def test_what_was_archived_is_in_the_positions(books, db, tmp_path, records_max):
+    everything = "SELECT * FROM positions ORDER BY account, venue, instrument, position_ref"
+    trader = Trader()
+    with Store.open(books, now_ns=NOW_NS) as store:
+        store.commit([trader.opening(), *trader.round_trip(), *trader.round_trip(), trader.entry(), trader.closed()])
+    before = db.execute(everything).fetchall()
+    assert len(before) == 1
+    assert archive(books, 2**62, tmp_path, NOW_NS, records_max=records_max)
+    assert db.execute("SELECT count(*) FROM fills").fetchone() == (0,)
+    assert db.execute(everything).fetchall() == before
 
 
 def test_positions_go_on_from_run_to_run_until_an_account_begins_anew_and_backtests_are_none(books, db):

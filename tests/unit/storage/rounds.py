@@ -10,6 +10,7 @@ from tests.unit.storage import samples as s
 from tradekeel.domain import records as r
 from tradekeel.domain.messages import TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Purpose, Side
+from tradekeel.domain.recovery import opening_of
 from tradekeel.domain.trades import Allocation, CloseReason
 
 DAY = 86_400 * s.SECOND
@@ -27,6 +28,14 @@ class Trader:
 
     def opening(self) -> r.Group:
         return self.desk.opening()
+
+    def going_on(self, before: Trader) -> r.Group:
+        """The beginning behind an execution that was closed, whose open trades are taken over."""
+        self.now_ns = before.now_ns
+        row = s.execution(self.run, self.desk.number, self.account, started_ns=self.now_ns)
+        opening = opening_of(before.desk.book, self.run)
+        registered = r.StrategyRegistered(ts_ns=self.now_ns, row=s.strategy(self.run))
+        return self.desk.group(r.ExecutionStarted(ts_ns=self.now_ns, row=row, opening=opening), registered)
 
     def entry(self) -> r.Group:
         """A decision, and its entry filled."""
@@ -57,9 +66,10 @@ class Trader:
         part = Allocation(trade_id=self._trade(number), quantity=Decimal(1000), opens=True, fee=Decimal("0.0500"))
         return self.desk.group(taken, self._filled(number, Side.BUY, f"tk{self.run}-{number}", part, "1.39215"))
 
-    def exit(self, number: int | None = None, price: str = "1.39315") -> r.Group:
+    def exit(self, number: int | None = None, price: str = "1.39315", trade_id: str | None = None) -> r.Group:
         """A trade closed; the newest, unless it is said."""
-        trip = number or self.trips
+        trip = self.trips if number is None else number
+        trade = self.desk.book.trades[trade_id or self._trade(trip)]
         self.now_ns += s.SECOND
         order = s.order(
             trip,
@@ -69,11 +79,13 @@ class Trader:
             side=Side.SELL,
             purpose=Purpose.EXIT,
             source="monitor",
+            trade_id=trade.trade_id,
+            signal_id=trade.signal_id,
             created_ns=self.now_ns,
             updated_ns=self.now_ns,
             close_reason=next(iter(CloseReason)),
         )
-        part = Allocation(trade_id=self._trade(trip), quantity=Decimal(1000), opens=False, fee=Decimal("0.0500"))
+        part = Allocation(trade_id=trade.trade_id, quantity=Decimal(1000), opens=False, fee=Decimal("0.0500"))
         filled = self._filled(trip, Side.SELL, order.client_order_id, part, price)
         return self.desk.group(
             r.OrdersIntended(ts_ns=self.now_ns, orders=(order,), reason="target"),

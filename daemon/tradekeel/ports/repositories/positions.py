@@ -31,7 +31,7 @@ class HeldPosition(Struct, frozen=True, kw_only=True):
 
     account: str
     position: Position
-    last_fill_ns: int | None = None  # None: taken over from before, and not touched since
+    last_fill_ns: int | None = None  # None: taken over from before, or from an archive, and not touched since
     note: PositionNote | None = None
 
     @property
@@ -136,7 +136,7 @@ class PositionRepository(Protocol):
     async def get_positions_at(
         self, ts_ns: int, account: str | None = None, *, execution: str | None = None, **call: Unpack[Timed]
     ) -> list[HeldPosition]:
-        """What was held at a time: the fills before ``ts_ns``."""
+        """What was held at a time: the fills before ``ts_ns``. InputError where some of those since then are archived."""
 
     async def get_positions_by_strategy(
         self, strategy: str, account: str | None = None, **call: Unpack[Timed]
@@ -162,7 +162,7 @@ class PositionRepository(Protocol):
     async def get_realised(
         self, period: Period | str = Period.DAY, account: str | None = None, **span: Unpack[Span]
     ) -> dict[str, Realised]:
-        """What was realised in each period that had fills, as 2026-01-31T13, 2026-01-31 or 2026-01; oldest first."""
+        """What was realised in each period that has fills in the books, as 2026-01-31T13, 2026-01-31 or 2026-01; oldest first."""
 
     async def get_summary(self, account: str | None = None, **call: Unpack[Timed]) -> PositionSummary:
         """How many, which way, where."""

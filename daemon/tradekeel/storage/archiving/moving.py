@@ -9,30 +9,42 @@ stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tradekeel.domain.book import Book
-from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.orders import Order
+from tradekeel.domain.positions import Position
 from tradekeel.domain.records import (
     ACCOUNT_OWNER,
+    STARTED_FRESH,
+    WIPED,
     Administered,
     ExecutionRow,
     Latch,
     LatchChanged,
+    Mode,
     Record,
-    VenueReported,
     decode_record,
     record_type_of,
 )
 from tradekeel.errors import StoreCorrupt, StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
-from tradekeel.storage.archives import INSERT, REPLACE, ArchiveRow, Figures, archives_of, encode_kept
+from tradekeel.storage.archives import (
+    INSERT,
+    REPLACE,
+    ArchiveRow,
+    Figures,
+    Kept,
+    archives_of,
+    encode_kept,
+    newest_archive,
+)
 from tradekeel.storage.archiving.file import JOURNAL, ArchiveWriter, Header, Made, columns_of
-from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, figures_with, finished
+from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, finished
+from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.comparing import compared_by
 from tradekeel.storage.journal import JournalRow, fault_of, last_sequence
@@ -90,12 +102,28 @@ def archive(
                 mapping.decode(row) for row in db.execute(f"{mapping.select_sql} ORDER BY account, number").fetchall()
             ]
             for run in runs:
-                piece = _Piece(db, backend, run, before_ns, folder, now_ns, is_default, records_max, progress, point)
+                if run.mode is Mode.MANUAL:  # what people wrote down is theirs to remove
+                    continue
+                first = Figures(opening=run.opening_balance, strategies=_strategies_before(db, backend, run, runs))
+                piece = _Piece(
+                    db, backend, run, first, before_ns, folder, now_ns, is_default, records_max, progress, point
+                )
                 while (done := piece.move()) is not None:
                     moved.append(done)
     except backend.errors as error:
         raise backend.in_our_words(error, "archiving it") from error
     return moved
+
+
+def _strategies_before(
+    db: Connection, backend: Backend, run: ExecutionRow, runs: Sequence[ExecutionRow]
+) -> Mapping[str, tuple[Position, ...]]:
+    """What the strategies' fills had come to in the account's executions before this one, as far as those are archived."""
+    earlier = [one for one in runs if one.account == run.account and one.number < run.number and one.mode.is_a_daemons]
+    if not run.mode.is_a_daemons or not earlier or earlier[-1].close_reason in (STARTED_FRESH, WIPED):
+        return {}
+    newest = newest_archive(db, backend, earlier[-1].execution)
+    return {} if newest is None else newest.figures.strategies
 
 
 def archive_name(run: ExecutionRow, first: int, last: int) -> str:
@@ -112,6 +140,7 @@ class _Piece:
         db: Connection,
         backend: Backend,
         run: ExecutionRow,
+        first: Figures,
         before_ns: int,
         folder: Path,
         now_ns: int,
@@ -120,7 +149,7 @@ class _Piece:
         progress: Progress,
         point: Callable[[str], object],
     ) -> None:
-        self._db, self._backend, self._run, self._before_ns = db, backend, run, before_ns
+        self._db, self._backend, self._run, self._first, self._before_ns = db, backend, run, first, before_ns
         self._folder, self._now_ns, self._is_default, self._records_max = folder, now_ns, is_default, records_max
         self._progress, self._point = progress, point
 
@@ -149,7 +178,9 @@ class _Piece:
         if end <= begin:
             return None
         book = before.book_behind() if before is not None else Book()
-        versions = Versions(before.rows_kept() if before is not None else None)
+        kept = before.rows_kept() if before is not None else Kept()
+        versions = Versions(kept)
+        began = Began(self._first, before.figures if before is not None else None, has_reported=book.cursor > 0)
         path = self._folder / archive_name(self._run, begin + 1, end)
         header = Header(
             execution=self._run.execution,
@@ -163,7 +194,6 @@ class _Piece:
                 for name in (JOURNAL, *(str(mapping_of(kind).table.name) for kind in MOVED))
             },
         )
-        opening = before.figures if before is not None else None
         with ArchiveWriter(path, header) as writer:
             for row, record in self._records(begin, end):
                 try:
@@ -171,7 +201,7 @@ class _Piece:
                 except FOLD_ERRORS as error:
                     raise self._corrupt(f"record {row[0]} does not follow from those before it: {error}") from error
                 writer.write(JOURNAL, (self._run.execution, *row))
-                opening = opening or _opening(self._run, record)
+                began.look(record)
             moved = finished(versions, book, self._tail(end, last), is_over=self._is_over(end, last))
             for kind, rows in moved.items():
                 self._write_rows(writer, kind, rows)
@@ -186,7 +216,7 @@ class _Piece:
             size=made.bytes,
             archived_ns=self._now_ns,
             counts=made.counts,
-            figures=figures_with(opening or Figures(), moved),
+            figures=figures_with(began.figures, kept, versions, moved),
             book=book.save(),
             kept=encode_kept(versions.without(moved)),
         )
@@ -360,13 +390,3 @@ def _ranks(kind: Any, rows: Sequence[Any]) -> list[Sequence[Any]]:
             depth, above = depth + 1, by_id.get(above.parent_id)
         depths.setdefault(depth, []).append(order)
     return [depths[depth] for depth in sorted(depths, reverse=True)]
-
-
-def _opening(run: ExecutionRow, record: Record) -> Figures | None:
-    """What an execution began with; told by its own row, or by the deposit that is the venue's first entry."""
-    if run.opening_balance:
-        return Figures(opening=run.opening_balance)
-    if not isinstance(record, VenueReported):
-        return None
-    is_deposit = record.transaction.kind is TransactionKind.DEPOSITED
-    return Figures(opening=record.transaction.amount) if is_deposit else Figures()

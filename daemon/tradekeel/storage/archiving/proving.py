@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from tradekeel.domain.book import Book
 from tradekeel.domain.records import Record
 from tradekeel.errors import StoreCorrupt
-from tradekeel.storage.archives import ArchiveRow, Kept
+from tradekeel.storage.archives import ArchiveRow, Figures, Kept
 from tradekeel.storage.archiving.file import JOURNAL, ArchiveReader, columns_of, file_checksum
 from tradekeel.storage.archiving.moving import FOLD_ERRORS
 from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions
+from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.journal import decoded, fault_of
 from tradekeel.storage.rows import mapping_of
@@ -72,10 +75,10 @@ def prove(rows: Sequence[ArchiveRow], folder: Path | None, findings: Findings, p
             _tell_missing(missing, rows, findings)
             behind.book = saved_book
             return behind
-        versions = Versions()
-        for row, path in zip(rows, paths, strict=True):
+        kept = Kept()
+        for row, path, before in zip(rows, paths, (None, *rows), strict=False):
             assert path is not None
-            versions = _prove_one(row, path, behind.book, versions, findings, progress)
+            kept = _prove_one(row, path, behind.book, before, kept, findings, progress)
     except (StoreCorrupt, *FOLD_ERRORS) as error:
         findings.problem(f"the archive of execution {newest.execution}: {error}")
         return None
@@ -84,7 +87,7 @@ def prove(rows: Sequence[ArchiveRow], folder: Path | None, findings: Findings, p
             f"the archive of execution {newest.execution} leads to another book than the one saved behind it"
         )
         return None
-    if _encoded(versions) != _encoded(Versions(behind.kept)):
+    if _encoded(kept) != _encoded(behind.kept):
         findings.problem(
             f"the archive of execution {newest.execution} leaves other rows in the tables than were saved behind it"
         )
@@ -102,21 +105,35 @@ def _tell_missing(missing: Sequence[ArchiveRow], rows: Sequence[ArchiveRow], fin
 
 
 def _prove_one(
-    row: ArchiveRow, path: Path, book: Book, versions: Versions, findings: Findings, progress: Progress
-) -> Versions:
-    """Fold one file; the rows that it leaves in the tables. Raises StoreCorrupt, and what a fold raises."""
+    row: ArchiveRow,
+    path: Path,
+    book: Book,
+    before: ArchiveRow | None,
+    kept: Kept,
+    findings: Findings,
+    progress: Progress,
+) -> Kept:
+    """Fold one file behind the one ``before`` and the rows that it left; those that this one leaves in the tables.
+
+    Raises StoreCorrupt, and what a fold raises.
+    """
     if file_checksum(path) != row.sha256:
         raise StoreCorrupt(f"{path} is not the file that was made: its checksum is another")
     reader = ArchiveReader(path)
     if (reader.header.execution, reader.header.first, reader.header.last) != (row.execution, row.first, row.last):
         raise StoreCorrupt(f"{path} holds another piece of another journal")
+    versions = Versions(kept)
     moved: Rows = {}
+    first = Figures(opening=row.figures.opening)
+    began = Began(first, before.figures if before is not None else None, has_reported=book.cursor > 0)
     expected = row.first - 1
     by_name = {str(mapping_of(kind).table.name): kind for kind in MOVED}
     for table, values in reader:
         if table == JOURNAL:
             expected += 1
-            versions.fold(book, record_of(path, row.execution, expected, values), expected)
+            record = record_of(path, row.execution, expected, values)
+            versions.fold(book, record, expected)
+            began.look(record)
             findings.records += 1
             if expected % TOLD_EVERY == 0 or expected == row.last:
                 progress(f"archive of {row.execution}", expected - row.first + 1, row.last - row.first + 1)
@@ -126,7 +143,11 @@ def _prove_one(
             kind = by_name[table]
             moved.setdefault(kind, []).append(_matched(path, kind, versions, row.execution, values, moved))
             findings.rows += 1
-    return Versions(versions.without(moved))
+    found = figures_with(began.figures, kept, versions, moved)
+    # What strategies brought from executions before this one is in the books alone.
+    if structs.replace(found, strategies=row.figures.strategies) != row.figures:
+        raise StoreCorrupt(f"{path}: its rows come to other figures than were saved behind it")
+    return versions.without(moved)
 
 
 def record_of(path: Path, execution: str, expected: int, values: Sequence[Any]) -> Record:
@@ -158,12 +179,10 @@ def _matched(path: Path, kind: Any, versions: Versions, execution: str, values: 
     return row
 
 
-def _encoded(versions: Versions) -> dict[str, list[Any]]:
+def _encoded(kept: Kept) -> dict[str, list[Any]]:
     """For a comparison: rows as tables have them."""
     return {
-        field: sorted(
-            (tuple(mapping_of(type(row)).encode(row, "")) for row in getattr(versions.without({}), field)), key=repr
-        )
+        field: sorted((tuple(mapping_of(type(row)).encode(row, "")) for row in getattr(kept, field)), key=repr)
         for field in Kept.__struct_fields__
     }
 

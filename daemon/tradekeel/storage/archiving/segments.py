@@ -17,8 +17,7 @@ from msgspec import Struct
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Fill, Signal
-from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import Order, OrderStatus
+from tradekeel.domain.orders import Order
 from tradekeel.domain.records import (
     Administered,
     MetricsCheckpoint,
@@ -28,8 +27,8 @@ from tradekeel.domain.records import (
     Removed,
     StrategyEvent,
 )
-from tradekeel.domain.trades import Trade, TradeStatus
-from tradekeel.storage.archives import KEPT_FIELDS, Figures, Kept
+from tradekeel.domain.trades import Trade
+from tradekeel.storage.archives import KEPT_FIELDS, Kept
 from tradekeel.storage.comparing import compared_by
 from tradekeel.storage.rows import mapping_of, mappings
 
@@ -208,39 +207,3 @@ class _Staying:
         found = self._versions.keyed(kind).get((id_,))
         if found is not None:
             yield found
-
-
-# --- sums over what goes -----------------------------------------------------------------------------------------------
-
-
-def figures_with(before: Figures, moved: Rows) -> Figures:
-    """The sums with these rows in them."""
-    gross, fees, financing, realised = before.gross, before.fees, before.financing, before.realised
-    closed, won, rejected, denied = before.closed, before.won, before.rejected, dict(before.denied)
-    with ledger():
-        for trade in moved.get(Trade, ()):
-            gross += trade.gross_pnl
-            fees += trade.entry_fee + trade.exit_fee
-            financing += trade.financing
-            closed += trade.status is TradeStatus.CLOSED
-            won += trade.status is TradeStatus.CLOSED and trade.pnl > 0
-        for fill in moved.get(Fill, ()):
-            realised += fill.realised
-    for order in moved.get(Order, ()):
-        if order.status is OrderStatus.REJECTED:
-            rejected += 1
-        elif order.status is OrderStatus.DENIED:
-            code = order.status_reason.partition(":")[0]
-            denied[code] = denied.get(code, 0) + 1
-    return Figures(
-        gross=gross,
-        fees=fees,
-        financing=financing,
-        realised=realised,
-        closed=closed,
-        won=won,
-        orders=before.orders + len(moved.get(Order, ())),
-        rejected=rejected,
-        denied=denied,
-        opening=before.opening,
-    )

@@ -77,22 +77,36 @@ JOURNAL_TRIGGERS = tuple(
 
 POSITIONS = f"""
 CREATE VIEW {SCHEMA}.positions AS
-SELECT f.account, f.venue, f.instrument, coalesce(f.position_ref, '') AS position_ref,
-    sum(CASE f.side WHEN 'buy' THEN f.quantity ELSE -f.quantity END) AS quantity,
-    coalesce(sum(f.quantity) FILTER (WHERE f.side = 'buy'), 0) AS bought,
-    coalesce(sum(f.quantity * f.price) FILTER (WHERE f.side = 'buy'), 0) AS bought_value,
-    coalesce(sum(f.quantity) FILTER (WHERE f.side = 'sell'), 0) AS sold,
-    coalesce(sum(f.quantity * f.price) FILTER (WHERE f.side = 'sell'), 0) AS sold_value,
-    sum(f.realised) AS realised, sum(f.fee) AS fee, count(*) AS fills,
-    min(f.ts_ns) AS first_ns, min(f.ts_time) AS first_time, max(f.ts_ns) AS last_ns, max(f.ts_time) AS last_time
-FROM {SCHEMA}.fills f
+SELECT f.account, f.venue, f.instrument, f.position_ref, sum(f.bought) - sum(f.sold) AS quantity,
+    sum(f.bought) AS bought, sum(f.bought_value) AS bought_value, sum(f.sold) AS sold, sum(f.sold_value) AS sold_value,
+    sum(f.realised) AS realised, sum(f.fee) AS fee, sum(f.fills)::bigint AS fills,
+    min(f.first_ns) AS first_ns, min(f.first_time) AS first_time, max(f.last_ns) AS last_ns, max(f.last_time) AS last_time
+FROM (
+    SELECT f.execution, f.account, f.venue, f.instrument, coalesce(f.position_ref, '') AS position_ref,
+        CASE f.side WHEN 'buy' THEN f.quantity ELSE 0 END AS bought,
+        CASE f.side WHEN 'buy' THEN f.quantity * f.price ELSE 0 END AS bought_value,
+        CASE f.side WHEN 'buy' THEN 0 ELSE f.quantity END AS sold,
+        CASE f.side WHEN 'buy' THEN 0 ELSE f.quantity * f.price END AS sold_value,
+        f.realised, f.fee, 1 AS fills, f.ts_ns AS first_ns, f.ts_time AS first_time, f.ts_ns AS last_ns, f.ts_time AS last_time
+    FROM {SCHEMA}.fills f
+    UNION ALL
+    SELECT a.execution, x.account, t.venue, t.instrument, t.position_ref, t.bought, t.bought_value, t.sold, t.sold_value,
+        t.realised, t.fee, t.fills, t.first_ns, to_timestamp((t.first_ns / 1000) / 1000000::double precision),
+        t.last_ns, to_timestamp((t.last_ns / 1000) / 1000000::double precision)
+    FROM {SCHEMA}.journal_archives a
+    JOIN {SCHEMA}.executions x ON x.execution = a.execution
+    CROSS JOIN LATERAL jsonb_to_recordset(a.figures::jsonb -> 'turnover') AS t(
+        venue text, instrument text, position_ref text, bought numeric, bought_value numeric, sold numeric, sold_value numeric,
+        realised numeric, fee numeric, fills bigint, first_ns bigint, last_ns bigint)
+    WHERE a.first = (SELECT max(b.first) FROM {SCHEMA}.journal_archives b WHERE b.execution = a.execution)
+) f
 JOIN {SCHEMA}.executions e ON e.execution = f.execution
 WHERE e.mode <> 'backtest' AND e.number > (
     SELECT coalesce(max(x.number), 0) FROM {SCHEMA}.executions x
     WHERE x.account = e.account AND x.close_reason = 'started fresh' AND x.mode IN ('paper', 'live'))
-GROUP BY f.account, f.venue, f.instrument, coalesce(f.position_ref, '')
+GROUP BY f.account, f.venue, f.instrument, f.position_ref
 """  # noqa: S608  # a constant
-"""The net of all fills since an account last began anew, also where it is zero; sums are exact."""
+"""The net of all fills since an account last began anew, those that were archived too, also where it is zero; sums are exact."""
 
 HEALTH_CHECK = f"""
 CREATE FUNCTION {SCHEMA}.health_check() RETURNS TABLE (

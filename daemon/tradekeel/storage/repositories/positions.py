@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 from sqlalchemy import ColumnElement, delete, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,11 +30,13 @@ from tradekeel.ports.repositories.positions import (
     Valued,
 )
 from tradekeel.storage import tables
+from tradekeel.storage.archives import COLUMNS, ArchiveRow, Figures, archive_row
 from tradekeel.storage.repositories.base import timeout_of
 from tradekeel.storage.repositories.change import Change
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.listing import asked, decoded, in_span, matching, selected, word_of
 from tradekeel.storage.rows import mapping_of
+from tradekeel.storage.transfer.tables import iso
 
 FILLS_AT_ONCE = 5_000
 
@@ -43,6 +45,37 @@ _FORMATS = {Period.HOUR: "%Y-%m-%dT%H", Period.DAY: "%Y-%m-%d", Period.MONTH: "%
 T = TypeVar("T")
 AccountKey = tuple[str, PositionKey]
 Values = Sequence[Any]
+
+
+class _Run(NamedTuple):
+    """An execution whose fills count."""
+
+    row: ExecutionRow
+    opening: Sequence[Position] = ()  # what it took over, where nothing before it says so
+    archive: Figures | None = None  # what came of the fills up to where it was archived
+    after: int = 0  # rows of fills up to this one are in that
+    whole_from_ns: int = 0  # since when everything is in the books
+
+    @property
+    def fills(self) -> list[ColumnElement[bool]]:
+        """Which fills come on top."""
+        fills = tables.fills.c
+        return [fills.execution == self.row.execution, *([fills.id > self.after] if self.after else [])]
+
+    def begins(self, strategy: str | None = None, before_ns: int | None = None) -> Sequence[Position]:
+        """What these come on top of: of one strategy's fills, and at a time. InputError for one whose fills are archived."""
+        if self.archive is None:
+            return self.opening if strategy is None else ()
+        if before_ns is not None and before_ns < self.whole_from_ns:
+            raise InputError(
+                f"what account {self.row.account} held then can no longer be told from the books: its fills before "
+                f"{iso(self.whole_from_ns)} are in an archive (tradekeel db archive --read FILE --table fills)"
+            )
+        return self.archive.positions if strategy is None else self.archive.strategies.get(strategy, ())
+
+
+def _without_daemons(runs: Sequence[_Run], account: str) -> list[_Run]:
+    return [run for run in runs if run.row.account != account or not run.row.mode.is_a_daemons]
 
 
 class _Held:
@@ -122,43 +155,66 @@ class SqlPositionRepository:
 
         async def ask(db: AsyncConnection) -> list[HeldPosition]:
             held = _Held()
-            for run, is_first in await self._runs(db, account, execution):
-                if strategy is None and is_first and (before_ns is None or run.started_ns < before_ns):
-                    held.take_over(run.account, await self._opening(db, run))
-                async for row in self._fills(db, names, fills.execution == run.execution, *where):
+            for run in await self._runs(db, account, execution):
+                if before_ns is None or run.row.started_ns < before_ns:
+                    held.take_over(run.row.account, run.begins(strategy, before_ns))
+                async for row in self._fills(db, names, *run.fills, *where):
                     held.book(row)
             return await self._annotated(db, held)
 
         return await self._read("computing positions", ask, call)
 
-    async def _runs(
-        self, db: AsyncConnection, account: str | None, execution: str | None
-    ) -> list[tuple[ExecutionRow, bool]]:
-        """The executions whose fills count, and whether one's opening does, in their order."""
+    async def _runs(self, db: AsyncConnection, account: str | None, execution: str | None) -> list[_Run]:
+        """The executions whose fills count, in their order, each with what it begins with."""
         mapping, runs = mapping_of(ExecutionRow), tables.executions
         statement = selected(mapping).where(*matching(runs, account=account, execution=execution))
         found = await db.execute(statement.order_by(runs.c.account, runs.c.number))
         rows = [decoded(self.database.backend, mapping, row) for row in found]
         if execution is not None:
-            return [(row, True) for row in rows]
-        counting: list[tuple[ExecutionRow, bool]] = []
+            return [await self._run(db, row) for row in rows]
+        counting: list[_Run] = []
         for row in rows:
             if row.mode is Mode.MANUAL:
-                counting.append((row, False))
+                counting.append(_Run(row))
             elif row.mode.is_a_daemons:
-                first = not any(run.account == row.account and run.mode.is_a_daemons for run, _ in counting)
-                counting.append((row, first))
+                run = await self._run(db, row)
+                if run.archive is not None:  # all that was held before is in it
+                    counting = _without_daemons(counting, row.account)
+                elif any(one.row.account == row.account and one.row.mode.is_a_daemons for one in counting):
+                    run = _Run(row)  # it took over what the fills before it came to
+                counting.append(run)
                 if row.close_reason in (STARTED_FRESH, WIPED):  # what comes behind has nothing of it, or says what
-                    counting = [c for c in counting if c[0].account != row.account or not c[0].mode.is_a_daemons]
+                    counting = _without_daemons(counting, row.account)
         return counting
 
-    async def _opening(self, db: AsyncConnection, run: ExecutionRow) -> Sequence[Position]:
+    async def _run(self, db: AsyncConnection, row: ExecutionRow) -> _Run:
+        """An execution with what it took over, or with what it held behind its last archive."""
         journal = tables.journal.c
-        first = select(journal.payload).where(journal.execution == run.execution, journal.sequence == 1)
+        archive = await self._archive(db, row.execution)
+        if archive is not None:
+            last = await db.execute(
+                select(tables.fills.c.id)
+                .where(tables.fills.c.execution == row.execution)
+                .order_by(tables.fills.c.id)
+                .limit(len(archive.rows_kept().fills))
+            )
+            behind = select(journal.ts_ns).where(
+                journal.execution == row.execution, journal.sequence == archive.last + 1
+            )
+            whole_from_ns = (await db.execute(behind)).scalar_one()
+            return _Run(row, (), archive.figures, max(last.scalars(), default=0), whole_from_ns)
+        first = select(journal.payload).where(journal.execution == row.execution, journal.sequence == 1)
         payload = (await db.execute(first)).scalar()
         record = None if payload is None else decode_record(payload)
         opening = record.opening if isinstance(record, ExecutionStarted) else None
-        return () if opening is None else opening.positions
+        return _Run(row, () if opening is None else opening.positions)
+
+    async def _archive(self, db: AsyncConnection, execution: str) -> ArchiveRow | None:
+        archives = tables.journal_archives.c
+        columns: list[ColumnElement[Any]] = [literal_column(name) for name in COLUMNS.split(", ")]
+        statement = select(*columns).select_from(tables.journal_archives).where(archives.execution == execution)
+        row = (await db.execute(statement.order_by(archives.first.desc()).limit(1))).first()
+        return None if row is None else archive_row(tuple(row), self.database.backend)
 
     async def _fills(
         self, db: AsyncConnection, names: Sequence[str], *where: ColumnElement[bool]
@@ -195,14 +251,11 @@ class SqlPositionRepository:
 
         async def ask(db: AsyncConnection) -> dict[str, dict[str, Decimal]]:
             venues: dict[str, dict[str, Decimal]] = {}
-            for run, is_first in await self._runs(db, account, None):
-                if is_first:
-                    for position in await self._opening(db, run):
-                        _add(venues.setdefault(position.instrument, {}), run.venue, position.quantity)
+            for run in await self._runs(db, account, None):
+                for position in run.begins():
+                    _add(venues.setdefault(position.instrument, {}), run.row.venue, position.quantity)
                 names = ("instrument", "venue", "side", "quantity")
-                async for instrument, venue, side, quantity in self._fills(
-                    db, names, tables.fills.c.execution == run.execution
-                ):
+                async for instrument, venue, side, quantity in self._fills(db, names, *run.fills):
                     _add(venues.setdefault(instrument, {}), venue, Side(side).sign * Decimal(quantity))
             return venues
 
