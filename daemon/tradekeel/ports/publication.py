@@ -90,6 +90,7 @@ class Run(Struct, frozen=True):
 
     row: ExecutionRow
     last: int  # its newest record
+    archived: int = 0  # its records up to this one are in the books no more
 
 
 class OpenTrades(Struct, frozen=True):

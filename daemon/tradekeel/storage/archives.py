@@ -137,6 +137,7 @@ class ArchiveRow(Struct, frozen=True, kw_only=True):
 
 COLUMNS = "execution, first, last, name, sha256, bytes, archived_ns, counts, figures, book, kept, crc"
 _SELECT = f"SELECT {COLUMNS} FROM journal_archives WHERE execution = ? ORDER BY first"  # noqa: S608  # constants
+LAST_ARCHIVED = "SELECT max(last) FROM journal_archives WHERE execution = ?"
 INSERT = f"INSERT INTO journal_archives ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 REPLACE = "UPDATE journal_archives SET book = ?, kept = ?, crc = ? WHERE execution = ? AND first = ?"
 
@@ -187,6 +188,12 @@ def archive_row(values: Sequence[Any], place: object) -> ArchiveRow:
 
 def _about(values: Sequence[Any], place: object) -> str:
     return f"{place}: what is known of the archive of execution {values[0]} from record {values[1]} on"
+
+
+def last_archived(db: Connection, execution: str) -> int:
+    """The number of the last record that is in an archive, 0 where there is none."""
+    row = db.execute(LAST_ARCHIVED, (execution,)).fetchone()
+    return row[0] or 0
 
 
 def newest_archive(db: Connection, place: object, execution: str) -> ArchiveRow | None:

@@ -17,6 +17,7 @@ from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt, named
 from tradekeel.ports.publication import Event, OpenTrades, Run
 from tradekeel.storage import schema
+from tradekeel.storage.archives import last_archived
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.rows import mapping_of
@@ -55,13 +56,13 @@ class Watch:
         where = f"{ours(self._backend)} AND account = ? ORDER BY number DESC LIMIT ?"
         with self._moment() as db:
             rows = [row for account in accounts for row in self._rows(db, ExecutionRow, where, (account, each_max))]
-            return [Run(row, last_sequence(db, row.execution)) for row in rows]
+            return [_run(db, row) for row in rows]
 
     def run(self, execution: str) -> Run | None:
         """One execution; None where the books do not know it."""
         with self._moment() as db:
             for row in self._rows(db, ExecutionRow, "execution = ?", (execution,)):
-                return Run(row, last_sequence(db, execution))
+                return _run(db, row)
         return None
 
     def events(self, execution: str, after: int, events_max: int) -> list[Event]:
@@ -118,6 +119,10 @@ class Watch:
         except BaseException:
             self.close()
             raise
+
+
+def _run(db: Connection, row: ExecutionRow) -> Run:
+    return Run(row, last_sequence(db, row.execution), last_archived(db, row.execution))
 
 
 def _event(sequence: int, record: Record) -> Event:

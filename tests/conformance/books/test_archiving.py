@@ -26,9 +26,10 @@ from tradekeel.storage.archiving.moving import Moved, archive
 from tradekeel.storage.archiving.proving import rows_in
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
-from tradekeel.storage.repositories import Database, SqlPositionRepository
+from tradekeel.storage.repositories import Database, SqlEventRepository, SqlPositionRepository
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import Verdict, verify
+from tradekeel.storage.watching import Watch
 from tradekeel.storage.wiping import wipe
 
 LATER = s.START_NS + 10_000 * DAY
@@ -406,3 +407,19 @@ async def test_what_was_held_before_the_archive_is_refused_and_what_was_held_aft
         assert await positions.get_positions_at(trader.now_ns + 1) == then
         with pytest.raises(InputError, match="can no longer be told from the books"):
             await positions.get_positions_at(end)
+
+
+async def test_whoever_follows_the_journal_is_told_where_it_begins(books: Books) -> None:
+    running(books)
+    [moved] = books.archive()
+    with closing(Watch(books.at)) as watch:
+        [run] = watch.runs(["paper-1"], 9)
+        assert (run.archived, watch.run(s.RUN)) == (moved.row.last, run)
+        assert [event.sequence for event in watch.events(s.RUN, run.archived, 99)] == list(
+            range(run.archived + 1, run.last + 1)
+        )
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        events = SqlEventRepository(database)
+        assert len(await events.get_journal_since(s.RUN, run.archived)) == run.last - run.archived
+        with pytest.raises(InputError, match=f"archived up to record {run.archived}"):
+            await events.get_journal_since(s.RUN, run.archived - 1)

@@ -53,6 +53,7 @@ class Books:
         self.rows: dict[str, ExecutionRow] = {}
         self.journals: dict[str, list[Event]] = {}
         self.trades: dict[str, dict[str, int]] = {}  # by execution: versions
+        self.archived: dict[str, int] = {}
         self.wrong: StoreError | None = None
         self.asked = 0
 
@@ -79,15 +80,20 @@ class Books:
     async def runs(self, accounts: Sequence[str], each_max: int) -> list[Run]:
         self._look()
         found = sorted(self.rows.values(), key=lambda one: -one.number)
-        return [Run(one, len(self.journals[one.execution])) for one in found if one.account in accounts]
+        return [self._run(one) for one in found if one.account in accounts]
+
+    def _run(self, one: ExecutionRow) -> Run:
+        return Run(one, len(self.journals[one.execution]), self.archived.get(one.execution, 0))
 
     async def run(self, execution: str) -> Run | None:
         self._look()
         found = self.rows.get(execution)
-        return None if found is None else Run(found, len(self.journals[execution]))
+        return None if found is None else self._run(found)
 
     async def events(self, execution: str, after: int, events_max: int) -> list[Event]:
         self._look()
+        if after < self.archived.get(execution, 0):
+            raise StoreCorrupt("the journal has a gap")
         return self.journals[execution][after : after + events_max]
 
     async def open_trades(self, execution: str, known: Mapping[str, int]) -> OpenTrades:
@@ -284,6 +290,22 @@ async def test_a_stream_of_other_books_is_begun_anew(ahead: bool) -> None:
         await here.pass_s(1.0)
         assert here.shop.streams["x"] == here.books.journals["x"]
         assert here.now.streams_replaced == 1
+
+
+@pytest.mark.parametrize(
+    ("published", "there"), [(0, range(21, 31)), (12, range(21, 31)), (20, [*range(1, 31)]), (25, [*range(1, 31)])]
+)
+async def test_a_stream_goes_on_behind_what_was_archived_or_begins_there(published: int, there: Sequence[int]) -> None:
+    def archived(here: House) -> None:
+        here.books.grow("x", 30)
+        here.books.archived["x"] = 20
+        if published:
+            here.shop.streams["x"] = here.books.journals["x"][:published]
+
+    async with house(archived) as here:
+        await here.pass_s(1.0)
+        assert [one.sequence for one in here.shop.streams["x"]] == list(there)
+        assert here.now.streams_replaced == (published == 12)
 
 
 async def test_what_the_books_do_not_have_yet_is_waited_for() -> None:

@@ -50,6 +50,10 @@ class Runs:
         """Whether the books do not know everything yet that was told of."""
         return not self.of or any(execution not in self._known for execution in self.reached)
 
+    def archived(self, execution: str) -> int:
+        """Records up to this one are in the books no more."""
+        return self._known[execution].archived
+
     def newest(self, account: str) -> Run | None:
         """The execution that the account goes on with, or had last."""
         return next(iter(self.of.get(account, ())), None)

@@ -3,7 +3,7 @@
 Nothing is kept here that a kill could take: what was published is asked of the stream itself, at the start and whenever an
 answer does not come or is not the one that was expected. Where the stream is gone, it is filled again from the journal, as far
 back as one is kept. Where it is ahead of the journal, or tells otherwise than it, it is of other books (an older copy was put
-back, say), and begins anew.
+back, say), and begins anew; so does one that ends before what is in the books, because the rest was archived meanwhile.
 """
 
 from __future__ import annotations
@@ -156,21 +156,25 @@ class Streams:
     async def _place(self, stream: Stream) -> None:
         """Find out where it ends, and whether it is of these books."""
         execution, reached = stream.execution, self._runs.reached[stream.execution]
+        archived = self._runs.archived(execution)
         newest = await self._publication.newest(execution)
-        if newest is not None and not await self._is_ours(execution, newest):
+        if newest is not None and not await self._goes_on(execution, newest, archived):
             await self._publication.forget(execution)
             self.replaced += 1
             newest = None
         if newest is None:
-            stream.sent, stream.anew = max(0, reached - self._keep), True
+            stream.sent, stream.anew = max(archived, reached - self._keep), True
             self.refilled += stream.was_there
         else:
             stream.sent, stream.anew = newest.sequence, False
         stream.was_there = True
 
-    async def _is_ours(self, execution: str, newest: Event) -> bool:
-        if newest.sequence < 1:
+    async def _goes_on(self, execution: str, newest: Event, archived: int) -> bool:
+        """Whether it is of these books, and they can go on behind it: the records up to ``archived`` are not in them."""
+        if newest.sequence < max(archived, 1):
             return False
+        if newest.sequence == archived:
+            return True  # by all that can be told
         mine = await read(self._source.events(execution, newest.sequence - 1, 1))
         return bool(mine) and mine[0].is_like(newest)
 

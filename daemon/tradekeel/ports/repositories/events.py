@@ -53,7 +53,10 @@ class EventRepository(Protocol):
         type: str | None = None,  # noqa: A002
         **call: Unpack[Timed],
     ) -> list[JournalRecord]:
-        """Records behind number ``after`` in order, checked one by one; empty when there is no more. StoreCorrupt."""
+        """Records behind number ``after`` in order, checked one by one; empty when there is no more.
+
+        StoreCorrupt, and InputError where some of these records are archived.
+        """
 
     async def count_events(
         self,

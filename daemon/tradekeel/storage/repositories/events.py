@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Unpack
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.domain.records import StrategyEvent
-from tradekeel.errors import StoreCorrupt
+from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.ports.repositories.events import JournalRecord
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, Page, Paging, Span, Timed
 from tradekeel.storage import tables
@@ -79,6 +79,15 @@ class SqlEventRepository(Repository[StrategyEvent]):
             statement = statement.where(journal.type == type)
 
         async def ask(db: AsyncConnection) -> list[Any]:
+            archives = tables.journal_archives.c
+            archived = (
+                await db.execute(select(func.max(archives.last)).where(archives.execution == execution))
+            ).scalar()
+            if archived is not None and after < archived:
+                raise InputError(
+                    f"the journal of execution {execution} is archived up to record {archived}: ask for those behind it, and "
+                    "read those before it with `tradekeel db archive --read FILE`"
+                )
             return list((await db.execute(statement.order_by(journal.sequence).limit(query.limit))).all())
 
         rows = await self.database.read("reading the journal", ask, query.timeout_s)
