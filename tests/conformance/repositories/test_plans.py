@@ -145,6 +145,10 @@ QUESTIONS: dict[str, tuple[str, Question]] = {
         lambda b: SqlTradeRepository(b).get_trades_by_instrument("SYM_7", since_ns=SINCE, until_ns=UNTIL),
     ),
     "trades of a time": ("trades", lambda b: SqlTradeRepository(b).get_trades_by_date_range(SINCE, UNTIL)),
+    "statistics of a time": (
+        "trades",
+        lambda b: SqlTradeRepository(b).get_stats(since_ns=SINCE, until_ns=UNTIL),
+    ),
     "recent orders": ("orders", lambda b: SqlOrderRepository(b).list_orders()),
     "open orders": ("orders", lambda b: SqlOrderRepository(b).get_open_orders()),
     "orders of a strategy": ("orders", lambda b: SqlOrderRepository(b).get_orders_by_strategy("floor")),

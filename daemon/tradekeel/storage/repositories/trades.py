@@ -250,15 +250,12 @@ class SqlTradeRepository(Repository[Trade]):
         """Figures of the closed trades."""
         query = asked(dict(span))
         timeout_s = STATS_TIMEOUT_S if query.timeout_s is None else query.timeout_s
-        where = self._where(
-            symbol=symbol,
-            strategy=strategy,
-            session=session,
-            status=TradeStatus.CLOSED,
-            account=account,
-            execution=execution,
-        )
-        where.extend(in_span(self.table.c.exit_time_ns, query.since_ns, query.until_ns))
+        where = self._where(symbol=symbol, strategy=strategy, session=session, account=account, execution=execution)
+        span_of_exits = in_span(self.table.c.exit_time_ns, query.since_ns, query.until_ns)
+        status: ColumnElement[Any] = literal_column("status")
+        if span_of_exits:
+            status = literal_column("status || ''")  # so that it is the times that are gone by: most trades are closed
+        where.extend([status == TradeStatus.CLOSED.value, *span_of_exits])
         columns: list[ColumnElement[Any]] = [
             literal_column(name) for name in ("pnl", "symbol", "strategy", "session", "exit_time_ns")
         ]

@@ -162,6 +162,7 @@ trades = Table(
     Index(None, "status", "created_ns"),
     Index(None, "created_ns"),
     _where("entry_time_ns IS NOT NULL", "symbol", "entry_time_ns"),
+    _where("exit_time_ns IS NOT NULL", "exit_time_ns"),
     _where("session IS NOT NULL", "session", "created_ns"),
     _where("pattern_type IS NOT NULL", "pattern_type", "created_ns"),
 )

@@ -14,6 +14,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+EXITS = "ix_trades_exit_time_ns"
+
 POSITIONS = """
 CREATE VIEW trading.positions AS
 SELECT f.account, f.venue, f.instrument, f.position_ref, sum(f.bought) - sum(f.sold) AS quantity,
@@ -66,7 +68,7 @@ GROUP BY f.account, f.venue, f.instrument, coalesce(f.position_ref, '')
 
 
 def upgrade() -> None:
-    """A new table, and on PostgreSQL its readable time."""
+    """A new table, on PostgreSQL with its readable time; and an index for what is asked by the time of an exit."""
     op.create_table(
         "journal_archives",
         sa.Column("execution", sa.Text(), nullable=False),
@@ -88,6 +90,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["execution"], ["executions.execution"], name=op.f("fk_journal_archives_execution")),
         sa.PrimaryKeyConstraint("execution", "first", name=op.f("pk_journal_archives")),
     )
+    has_exit = sa.text("exit_time_ns IS NOT NULL")
+    op.create_index(op.f(EXITS), "trades", ["exit_time_ns"], sqlite_where=has_exit, postgresql_where=has_exit)
     if op.get_context().dialect.name == "postgresql":
         op.execute(
             "ALTER TABLE trading.journal_archives ADD COLUMN archived_time timestamptz GENERATED ALWAYS AS "
@@ -109,4 +113,5 @@ def downgrade() -> None:
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP VIEW trading.positions")
         op.execute(POSITIONS_BEFORE)
+    op.drop_index(op.f(EXITS), table_name="trades")
     op.drop_table("journal_archives")
