@@ -53,30 +53,29 @@ class Position(Struct, frozen=True, gc=False):
 
     def apply(self, side: Side, quantity: Decimal, price: Decimal) -> Booking:
         """Book one fill of ``quantity`` (> 0). A fill through zero closes the old side whole and opens the new one."""
-        if quantity <= ZERO:
-            raise Defect(f"a fill's quantity is above zero, found {quantity}")
         with ledger():
-            signed = quantity * side.sign
-            held = self.quantity
-            if not held or (held > ZERO) == (signed > ZERO):
-                return Booking(self._with(held + signed, self.cost + signed * price), ZERO, ZERO, quantity)
-            closing = min(quantity, abs(held))
-            released = self.cost if closing == abs(held) else self._released(closing)
-            closed_signed = closing * side.sign  # the sign of the trade that closes
-            realised = -closed_signed * price - released
-            opening = quantity - closing
-            rest = opening * side.sign
-            if closing == abs(held):
-                after = self._with(rest, rest * price)
-            else:
-                after = self._with(held + closed_signed, self.cost - released)
-            return Booking(after, realised, closing, opening)
+            held, cost, realised, closed = booked(self.quantity, self.cost, side.sign, quantity, price)
+            return Booking(Position(self.instrument, held, cost, self.ref), realised, closed, quantity - closed)
 
-    def _released(self, closing: Decimal) -> Decimal:
-        return divide(self.cost * closing, abs(self.quantity), COST_STEP, Rounding.RELEASED_COST)
 
-    def _with(self, quantity: Decimal, cost: Decimal) -> Position:
-        return Position(self.instrument, quantity, cost if quantity else ZERO, self.ref)
+def booked(
+    held: Decimal, cost: Decimal, sign: int, quantity: Decimal, price: Decimal
+) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """What a fill of ``quantity`` (> 0) to one side (1 or -1) makes of a position.
+
+    Quantity and cost after, the profit realised, and how much of the fill has closed. To be called within :func:`ledger`.
+    """
+    if quantity <= ZERO:
+        raise Defect(f"a fill's quantity is above zero, found {quantity}")
+    signed = quantity * sign
+    if not held or (held > ZERO) == (signed > ZERO):
+        return held + signed, cost + signed * price, ZERO, ZERO
+    there = abs(held)
+    if quantity < there:
+        released = divide(cost * quantity, there, COST_STEP, Rounding.RELEASED_COST)
+        return held + signed, cost - released, -signed * price - released, quantity
+    rest = held + signed
+    return rest, rest * price if rest else ZERO, held * price - cost, there
 
 
 class Booking(Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Side
-from tradekeel.domain.positions import Position, PositionKey, Quote
+from tradekeel.domain.positions import Position, PositionKey, Quote, booked
 from tradekeel.domain.records import STARTED_FRESH, WIPED, ExecutionRow, ExecutionStarted, Mode, decode_record
 from tradekeel.domain.tradestats import NANOSECONDS
 from tradekeel.errors import InputError
@@ -39,6 +39,9 @@ from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.transfer.tables import iso
 
 FILLS_AT_ONCE = 5_000
+
+_FLAT = (ZERO, ZERO)
+_SIGNS = {side.value: side.sign for side in Side}
 
 _FORMATS = {Period.HOUR: "%Y-%m-%dT%H", Period.DAY: "%Y-%m-%d", Period.MONTH: "%Y-%m"}
 
@@ -82,19 +85,27 @@ class _Held:
     """Positions as they come about, fill by fill."""
 
     def __init__(self) -> None:
-        self.positions: dict[AccountKey, Position] = {}
         self.last_ns: dict[AccountKey, int] = {}
+        self._sums: dict[AccountKey, tuple[Decimal, Decimal]] = {}  # quantity, cost
 
     def take_over(self, account: str, positions: Sequence[Position]) -> None:
         for position in positions:
-            self.positions[account, (position.instrument, position.ref)] = position
+            self._sums[account, (position.instrument, position.ref)] = (position.quantity, position.cost)
 
-    def book(self, row: Values) -> None:
-        account, instrument, ref, side, quantity, price, ts_ns = row
-        key = (account, (instrument, ref))
-        before = self.positions.get(key) or Position(instrument, ref=ref)
-        self.positions[key] = before.apply(Side(side), Decimal(quantity), Decimal(price)).position
-        self.last_ns[key] = max(ts_ns, self.last_ns.get(key, ts_ns))
+    def book(self, rows: Sequence[Values]) -> None:
+        sums, last_ns = self._sums, self.last_ns
+        with ledger():
+            for account, instrument, ref, side, quantity, price, ts_ns in rows:
+                key = (account, (instrument, ref))
+                held, cost = sums.get(key, _FLAT)
+                held, cost, _, _ = booked(held, cost, _SIGNS[side], Decimal(quantity), Decimal(price))
+                sums[key] = (held, cost)
+                if ts_ns > last_ns.get(key, -1):
+                    last_ns[key] = ts_ns
+
+    @property
+    def positions(self) -> dict[AccountKey, Position]:
+        return {key: Position(key[1][0], quantity, cost, key[1][1]) for key, (quantity, cost) in self._sums.items()}
 
 
 class SqlPositionRepository:
@@ -158,8 +169,8 @@ class SqlPositionRepository:
             for run in await self._runs(db, account, execution):
                 if before_ns is None or run.row.started_ns < before_ns:
                     held.take_over(run.row.account, run.begins(strategy, before_ns))
-                async for row in self._fills(db, names, *run.fills, *where):
-                    held.book(row)
+                async for rows in self._fills(db, names, *run.fills, *where):
+                    held.book(rows)
             return await self._annotated(db, held)
 
         return await self._read("computing positions", ask, call)
@@ -218,14 +229,13 @@ class SqlPositionRepository:
 
     async def _fills(
         self, db: AsyncConnection, names: Sequence[str], *where: ColumnElement[bool]
-    ) -> AsyncIterator[Values]:
+    ) -> AsyncIterator[Sequence[Values]]:
         """Fills in the order in which they were booked, few of them in memory."""
         columns: list[ColumnElement[Any]] = [literal_column(name) for name in names]
         statement = select(*columns).select_from(tables.fills).where(*where).order_by(tables.fills.c.id)
         found = await db.stream(statement, execution_options={"yield_per": FILLS_AT_ONCE})
         async for rows in found.partitions():
-            for row in rows:
-                yield row
+            yield rows
 
     async def _annotated(self, db: AsyncConnection, held: _Held) -> list[HeldPosition]:
         notes = {
@@ -255,8 +265,9 @@ class SqlPositionRepository:
                 for position in run.begins():
                     _add(venues.setdefault(position.instrument, {}), run.row.venue, position.quantity)
                 names = ("instrument", "venue", "side", "quantity")
-                async for instrument, venue, side, quantity in self._fills(db, names, *run.fills):
-                    _add(venues.setdefault(instrument, {}), venue, Side(side).sign * Decimal(quantity))
+                async for rows in self._fills(db, names, *run.fills):
+                    for instrument, venue, side, quantity in rows:
+                        _add(venues.setdefault(instrument, {}), venue, _SIGNS[side] * Decimal(quantity))
             return venues
 
         venues = await self._read("netting venues", ask, call)
@@ -317,11 +328,12 @@ class SqlPositionRepository:
 
         async def ask(db: AsyncConnection) -> dict[str, Realised]:
             found: dict[str, tuple[Decimal, Decimal, int]] = {}
-            async for ts_ns, realised, fee in self._fills(db, ("ts_ns", "realised", "fee"), *where):
-                name = datetime.fromtimestamp(ts_ns // NANOSECONDS, UTC).strftime(shape)
-                profit, fees, count = found.get(name, (ZERO, ZERO, 0))
+            async for rows in self._fills(db, ("ts_ns", "realised", "fee"), *where):
                 with ledger():
-                    found[name] = (profit + Decimal(realised), fees + Decimal(fee), count + 1)
+                    for ts_ns, realised, fee in rows:
+                        name = datetime.fromtimestamp(ts_ns // NANOSECONDS, UTC).strftime(shape)
+                        profit, fees, count = found.get(name, (ZERO, ZERO, 0))
+                        found[name] = (profit + Decimal(realised), fees + Decimal(fee), count + 1)
             return {
                 name: Realised(realised=profit, fees=fees, fills=count)
                 for name, (profit, fees, count) in sorted(found.items())
