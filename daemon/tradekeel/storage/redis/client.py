@@ -15,6 +15,7 @@ from tradekeel.errors import InputError
 from tradekeel.ports.cache import DEADLINE_S
 
 if TYPE_CHECKING:
+    from redis import Redis as SyncRedis
     from redis.asyncio import ConnectionPool, Redis
 
 CONNECTIONS_MAX: Final = 10
@@ -25,6 +26,10 @@ PORT: Final = 6379
 DATABASES_MAX: Final = 65_536
 PROTOCOL: Final = 2
 """Of the wire: the older one, whose answers look alike with every version of server and library."""
+
+NOT_INSTALLED: Final = (
+    "this Tradekeel was installed without redis-py, which talks to a Redis server: pip install 'tradekeel[redis]'"
+)
 
 _SCHEMES = ("redis", "rediss", "unix")
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
@@ -66,9 +71,7 @@ def make_client(settings: RedisSettings, *, blocking: bool = False) -> Redis:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError as error:
-        raise InputError(
-            "this Tradekeel was installed without redis-py, which talks to a Redis server: pip install 'tradekeel[redis]'"
-        ) from error
+        raise InputError(NOT_INSTALLED) from error
     scheme = urlsplit(settings.url).scheme
     pool = ConnectionPool(
         connection_class={"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}[scheme],
@@ -77,6 +80,30 @@ def make_client(settings: RedisSettings, *, blocking: bool = False) -> Redis:
         socket_timeout=None if blocking else settings.deadline_s,
         socket_connect_timeout=settings.deadline_s,
         health_check_interval=settings.idle_check_s,
+        client_name=settings.client_name,
+        protocol=PROTOCOL,
+        **arguments,
+    )
+    return Redis.from_pool(pool)
+
+
+def make_blocking_client(settings: RedisSettings) -> SyncRedis:
+    """A client for where there is no event loop, of one connection, not yet connected. Raises InputError as make_client does."""
+    arguments = _arguments(settings)
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+        from redis.retry import Retry
+    except ImportError as error:
+        raise InputError(NOT_INSTALLED) from error
+    scheme = urlsplit(settings.url).scheme
+    pool = ConnectionPool(
+        connection_class={"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}[scheme],
+        max_connections=1,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=settings.deadline_s,
+        socket_connect_timeout=settings.deadline_s,
         client_name=settings.client_name,
         protocol=PROTOCOL,
         **arguments,
