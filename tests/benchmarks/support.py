@@ -96,7 +96,7 @@ class MemoryFeed:
         self.opened_s = self.ended_s = 0.0
         self.handed_s: dict[int, float] = {}
 
-    async def open(self, after: int) -> None:
+    async def open(self, after: int, seen: int = 0) -> None:
         self.at = after
         self.opened_s = time.perf_counter()
 

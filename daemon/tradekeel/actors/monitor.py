@@ -16,6 +16,7 @@ from tradekeel.domain.protocol import (
     Attached,
     EquitySeen,
     ExitTrades,
+    MissTicks,
     Note,
     QuietUntil,
     ReadEntries,
@@ -43,12 +44,12 @@ class Monitor(Actor):
         make_core: Callable[[Attached], MonitorCore],
         executor: ActorRef,
         parameter_mode: str | None,
-        replayable: bool,
+        live: bool,
     ) -> None:
         self._make_core = make_core
         self._executor = executor
         self._parameter_mode = parameter_mode
-        self._replayable = replayable
+        self._live = live
         self._core: MonitorCore | None = None
         self._told: EquitySeen | None = None  # what the executor has; None: not known
         self._early: list[tuple[Any, Reply | None]] = []
@@ -106,8 +107,12 @@ class Monitor(Actor):
             case Where():
                 assert reply is not None
                 reply.send(Stand(core.position, self._frontier, self._turn))
+            case MissTicks(position):
+                assert reply is not None
+                core.skip(position)
+                reply.send(True)
             case TakeSnapshot():
-                ts_ns = self._last_ns if self._replayable else self.clock.now_ns()
+                ts_ns = self.clock.now_ns() if self._live else self._last_ns
                 await self._executor.send(Note(core.snapshot(self._execution, ts_ns, self._parameter_mode)))
             case _:
                 raise TypeError(f"the monitor does not know {type(message).__name__}")

@@ -24,6 +24,7 @@ from tradekeel.domain.money import parse_amount
 from tradekeel.domain.protocol import (
     AskSession,
     MatchTick,
+    MissTicks,
     Outcome,
     OutcomeKind,
     Perform,
@@ -129,6 +130,8 @@ class Session(Actor):
                 self._passed(message)
             case MatchTick():
                 self._enqueue(self._epoch, lambda: self._match(message), reply)
+            case MissTicks(position):
+                self._enqueue(self._epoch, lambda: self._miss(position), reply)
             case Perform(epoch=epoch):
                 self._begin_epoch(epoch)
                 self._enqueue(epoch, lambda: self._perform(message), reply)
@@ -214,6 +217,11 @@ class Session(Actor):
             await matcher.match(message.window, message.index)
             point("session.match.after")
         return Performed((), await self._news(self._ready(), message.cursor))
+
+    async def _miss(self, position: int) -> bool:
+        if self._matcher is not None:
+            await self._matcher.skip(position)
+        return True
 
     async def _news(self, venue: Venue, cursor: int) -> Sequence[VenueTransaction]:
         news: list[VenueTransaction] = []

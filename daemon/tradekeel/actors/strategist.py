@@ -21,6 +21,7 @@ from tradekeel.domain.protocol import (
     Decide,
     FailStrategy,
     GiveUp,
+    MissTicks,
     Reached,
     ReadEntries,
     Run,
@@ -69,6 +70,9 @@ class Core(Protocol):
 
     def skip(self, position: int) -> None:
         """Ticks that a live feed does not come back to."""
+
+    def miss(self, ts_ns: int) -> bool:
+        """``on_start`` once more: ticks went unseen, up to where it was made to skip."""
 
     def deliver(self, entries: Sequence[Entry]) -> None:
         """Queue journal entries."""
@@ -205,6 +209,8 @@ class Strategist(Actor):
                 return self._checkpoint(core)
             case Where():
                 return Stand(core.position, self._frontier, self._turn)
+            case MissTicks(position, ts_ns, gap):
+                return self._miss(core, position, ts_ns, gap=gap)
             case StopStrategy(ts_ns, reason, for_good):
                 return await self._decide(_own(core.stop, ts_ns, reason, for_good))
             case GiveUp(reason):
@@ -212,6 +218,13 @@ class Strategist(Actor):
                 return Taken.NOTHING
             case _:
                 raise TypeError(f"a strategist does not know {type(message).__name__}")
+
+    def _miss(self, core: Core, position: int, ts_ns: int, *, gap: bool) -> Taken:
+        if core.position <= position:
+            core.skip(position)
+            if gap:
+                _own(core.miss, ts_ns)
+        return Taken.NOTHING
 
     async def _decide(self, decision: Decision | None) -> Taken:
         if decision is None:

@@ -219,7 +219,7 @@ class Builder(Preparing):
 
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
-        deadlines = None if self._info(account).replayable else self.system.clock
+        deadlines = self.system.clock if self._info(account).live else None
         return Session(partial(self._make_venue, account, worker), deadlines, self._opener.lease_until_ns)
 
     def _make_venue(self, account: AccountPlan, worker: BlockingWorker | _NoWorker) -> PaperVenue:
@@ -249,6 +249,7 @@ class Builder(Preparing):
             leverage=account.config.leverage,
             parameter_mode=account.config.parameter_mode,
             replayable=info.replayable,
+            live=info.live,
             send_within_ns=_send_within_ns(account, info),
         )
         desk = Desk(self.statedir)
@@ -290,7 +291,7 @@ class Builder(Preparing):
             return MonitorCore(attached.view, instruments, account.config.currency, account.limits, attached.saved)
 
         executor = self.system.ref(Names(account.config.name).of("executor"))
-        return Monitor(make, executor, account.config.parameter_mode, replayable=self._info(account).replayable)
+        return Monitor(make, executor, account.config.parameter_mode, live=self._info(account).live)
 
     def _strategist(self, account: AccountPlan, strategy: StrategyPlan, failures: Failures) -> Strategist:
         def make(attached: Attached) -> StrategistCore:
@@ -362,4 +363,4 @@ class _NoWorker:
 def _send_within_ns(account: AccountPlan, feed: FeedInfo) -> int | None:
     """Only a live feed has a moment that passes: in a replay time waits for us."""
     limit_s = account.config.send_within_s
-    return None if limit_s is None or feed.replayable else round(limit_s * NS_PER_S)
+    return None if limit_s is None or not feed.live else round(limit_s * NS_PER_S)

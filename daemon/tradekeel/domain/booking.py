@@ -45,7 +45,7 @@ class Booking(Latching):
         return step.effects()
 
     def _book_entry(self, step: Step, entry: VenueTransaction, now_ns: int) -> None:
-        when = entry.ts_ns if self.terms.replayable else now_ns
+        when = now_ns if self.terms.live else entry.ts_ns
         stamp = self._news_stamp(entry)
         self.at(stamp)
         asked = self.book.orders.get(entry.client_order_id or "")

@@ -164,7 +164,7 @@ class Doubting(Closing):
 
     def _market_is_still_there(self, order: Order) -> bool:
         return (
-            self.terms.replayable
+            not self.terms.live
             and not self.book.is_to_be_canceled(order.client_order_id)
             and order.attempt < ATTEMPTS_MAX
             and Stamp.position(order.stamp) == Stamp.position(self.stamp)

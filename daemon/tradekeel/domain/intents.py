@@ -32,7 +32,8 @@ class AccountTerms(Struct, frozen=True, kw_only=True):
     hedging: bool = False
     leverage: Decimal | None = None
     parameter_mode: str | None = None
-    replayable: bool = True  # the feed gives the same ticks again, and waits for us
+    replayable: bool = True  # the feed gives the same ticks again
+    live: bool = False  # its ticks are of their moment, which passes while we work; otherwise time waits for us
     send_within_ns: int | None = None  # live: an entry that could not be sent by then is not sent at all
 
 

@@ -227,6 +227,10 @@ class MonitorCore:
                 stop = start + (stop - start) // 2
         return start
 
+    def skip(self, position: int) -> None:
+        """The ticks up to ``position`` will never be seen."""
+        self.position = max(self.position, position)
+
     def passed(self, window: TickWindow, start: int, stop: int, extremes: Mapping[str, Extremes]) -> EquitySeen | None:
         """The ticks in ``[start, stop)`` went by quietly."""
         unseen = max(start, self.position + 1 - window.first_position)

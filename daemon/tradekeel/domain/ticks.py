@@ -69,10 +69,13 @@ class TickWindow(Struct, frozen=True):
 
     A time bar is complete when the first tick at or after its end arrives; a tick bar with its last tick (and then comes
     before the following tick, or with the end of the feed).
+
+    With ``gap`` ticks before the first are missing that somebody may count on, or bars begin anew with it.
     """
 
     ticks: Sequence[Tick]
     bars: dict[int, tuple[Bar, ...]] = {}
+    gap: bool = False
 
     @property
     def first_position(self) -> int:

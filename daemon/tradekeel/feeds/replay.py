@@ -83,7 +83,7 @@ class ReplayFeed:
         self._total = info.total
         self._opened = False
 
-    async def open(self, after: int) -> None:
+    async def open(self, after: int, seen: int = 0) -> None:
         """Be ready to deliver from position ``after + 1``. Raises :class:`DataError` if the feed is not that long."""
         assert after >= 0, "positions count from 1"
         self._buffer, self._at, self._ended, self._failure = [], 0, False, None

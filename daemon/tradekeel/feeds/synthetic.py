@@ -123,6 +123,7 @@ def synthetic_feed(settings: SyntheticFeedSettings, context: FeedContext) -> Rep
         name=context.name,
         instruments=settings.instruments,
         replayable=not settings.live,
+        live=settings.live,
         fingerprint="" if settings.live else _fingerprint(settings, markets),
         total=total,
     )

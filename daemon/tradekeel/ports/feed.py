@@ -14,7 +14,8 @@ class FeedInfo(Struct, frozen=True, kw_only=True):
 
     name: str
     instruments: tuple[str, ...]
-    replayable: bool  # the same ticks at the same positions every time
+    replayable: bool  # the same ticks at the same positions every time, as long as they are there
+    live: bool = False  # its ticks are of their moment, which passes while we work; otherwise time waits for us
     fingerprint: str  # of the data and all options that change it; "" when not replayable
     total: int | None = None  # ticks, if known beforehand (for the progress bar)
     total_bytes: int | None = None  # or bytes to read, for the same purpose
@@ -26,8 +27,12 @@ class Feed(Protocol):
 
     info: FeedInfo
 
-    async def open(self, after: int) -> None:
-        """Be ready to deliver from position ``after + 1``. May be called again to rewind a replayable feed."""
+    async def open(self, after: int, seen: int = 0) -> None:
+        """Be ready to deliver from position ``after + 1``. May be called again to rewind a replayable feed.
+
+        ``seen`` is up to where everybody who is told of gaps has seen it before; 0 with ``after`` 0: nobody has seen any of it,
+        and it may begin where it likes. Where ticks behind ``seen`` are missing, the window says so (:class:`TickWindow`).
+        """
 
     async def next_window(self, ticks_max: int) -> TickWindow | None:
         """The next ticks, at least one; None when the feed has ended. Waits, cancellably, on a live or paced feed."""

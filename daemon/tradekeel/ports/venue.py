@@ -82,6 +82,9 @@ class TickMatcher(Protocol):
     async def begin(self, run: str) -> None:
         """A run of the feed begins, or goes on: in another run positions count anew and nothing is working."""
 
+    async def skip(self, position: int) -> None:
+        """The ticks up to ``position`` never come. Durable when it returns."""
+
     def quiet_until(self, window: TickWindow, start: int) -> int:
         """First index from ``start`` at which this venue would do anything, or ``len(window.ticks)``.
 

@@ -140,6 +140,19 @@ class StrategistCore:
         """The ticks up to ``position`` are gone: a live feed does not come back to them, and no news waits for them."""
         self.position = max(self.position, position)
 
+    def miss(self, ts_ns: int) -> bool:
+        """Ticks went unseen between the last one and ``ts_ns``, in the middle of the way: it has to warm up again.
+
+        What it decided on and what is not confirmed yet stays, with what it now says beside it.
+        """
+        self.stamp = max(self.stamp, Stamp.after(self.position))
+        self.warm, self._dirty = False, True
+        gap_ns = max(1, ts_ns - self.last_tick_ns) if self.last_tick_ns else 1
+        event = Started(ts_ns=ts_ns, resumed=True, gap_ns=gap_ns)
+        decided = self._handle(self._call(self.strategy.on_start, event, None), ts_ns, self.stamp, more=True)
+        self._base = self._snapshot()  # nobody goes back behind it
+        return decided
+
     def deliver(self, entries: Sequence[Entry]) -> None:
         """Queue journal entries, in order; they are handled when their stamp is due."""
         last = self.read_to

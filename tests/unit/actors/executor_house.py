@@ -134,6 +134,9 @@ class InMemory:
         await self._gate("balance")
         return balance
 
+    async def skip(self, position: int) -> None:
+        """Nothing came."""
+
     async def begin(self, run: str) -> None:
         """The same run goes on."""
 

@@ -194,6 +194,9 @@ class Core:
     def run(self, window: TickWindow | None, until: int, told_to: int | None = None) -> int:
         raise self.error
 
+    def miss(self, ts_ns: int) -> bool:
+        return False
+
     def has_more(self, until: int) -> bool:
         return False
 

@@ -25,7 +25,7 @@ class Barren:
         self.rows = 0
         self.share = 0.0
 
-    async def open(self, after: int) -> None:
+    async def open(self, after: int, seen: int = 0) -> None:
         """Nothing to do."""
 
     async def next_window(self, ticks_max: int) -> TickWindow | None:

@@ -129,7 +129,7 @@ async def test_an_account_that_is_not_reconciled_yet_keeps_no_snapshots_that_it_
     executor = Listener(heard, None, D(1000), reconciled=False)
 
     def root(this: World) -> Supervisor:
-        monitor = partial(Monitor, _core, this.system.ref("executor"), None, replayable=True)
+        monitor = partial(Monitor, _core, this.system.ref("executor"), None, live=False)
         return Supervisor("root", children=[ChildSpec("executor", lambda: executor), ChildSpec("monitor", monitor)])
 
     async with world(root) as w:

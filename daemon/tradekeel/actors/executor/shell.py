@@ -184,8 +184,8 @@ class Shell(Actor):
         self.settings.chronicle.end()
 
     def _now(self) -> int:
-        """Event time in replay (the last thing that happened), the clock's time otherwise."""
-        return self._last_ns if self.terms.replayable else self.clock.now_ns()
+        """The clock's time on a live feed, event time (the last thing that happened) otherwise."""
+        return self.clock.now_ns() if self.terms.live else self._last_ns
 
     def _decide(self, message: Decide, reply: Reply | None) -> None:
         if self._unacknowledged >= UNACKNOWLEDGED_MAX:
@@ -193,7 +193,7 @@ class Shell(Actor):
             return
         decision = message.decision
         self._last_ns = max(self._last_ns, decision.ts_ns)
-        now = decision.ts_ns if self.terms.replayable else self.clock.now_ns()
+        now = self.clock.now_ns() if self.terms.live else decision.ts_ns
         point("executor.decide.before")
         self._take(self.core.decide(decision, now))
         if reply is not None:

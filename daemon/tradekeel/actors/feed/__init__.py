@@ -20,6 +20,7 @@ from tradekeel.domain.protocol import (
     EndWorking,
     FeedEnded,
     JournalReached,
+    MissTicks,
     StopFeed,
     StopStrategy,
     TakeNoMore,
@@ -97,6 +98,8 @@ class Feed(Conducting):
             window = await self._next_window()
             if window is None:
                 return not self._told_to_stop()
+            if not await self._is_next(window):
+                continue
             self._window, index = window, 0
             while index < len(window.ticks) and not self._stops_here():
                 index = await self._conduct_window(window, index)
@@ -125,6 +128,53 @@ class Feed(Conducting):
         if window is None and self._told_to_stop() and not self._stops_here():
             window = await self._source.next_window(count)  # on the way back: these ticks were there before
         return window
+
+    async def _is_next(self, window: TickWindow) -> bool:
+        """Whether this window is to be conducted; before one that begins behind missing ticks, everybody is told of them."""
+        behind = window.first_position - 1
+        if self._nobody_saw and behind:
+            await self._begin_behind(behind, window.ticks[0].ts_ns)
+        elif window.gap:
+            return await self._pass_gap(behind, window.ticks[0].ts_ns)
+        self._nobody_saw = False
+        return True
+
+    async def _begin_behind(self, behind: int, ts_ns: int) -> None:
+        """The first tick of all is a later one: what came before is before everybody's time. A restart begins there, too."""
+        await self._miss(MissTicks(behind, ts_ns, gap=False))
+        await self._catch_up(None, Stamp.after(behind))
+        await self._cut()
+
+    async def _pass_gap(self, behind: int, ts_ns: int) -> bool:
+        """Everybody goes on behind the ticks that are missing, as after a restart on a feed that cannot be replayed.
+
+        On the way back nobody knows what was decided on them: then it goes on behind all that anybody has seen.
+        """
+        seen, at = self._at, behind
+        if not self._arrived:
+            at = max(behind, self._furthest, Stamp.position(self._frontier))
+        missing = (
+            f"ticks {seen + 1:,} to {at:,} of its feed" if at > seen else f"what its bars were built of at tick {at:,}"
+        )
+        self._warn(
+            f"{missing} are missing: strategies have been told, and no entry is taken before they are warm again"
+        )
+        if at > behind:
+            await self._source.open(at, at)
+        await self._miss(MissTicks(at, ts_ns, gap=True))
+        if not self._arrived:
+            await self._arrive()
+        await self._catch_up(None, max(Stamp.after(at), self._frontier))
+        return at == behind
+
+    async def _miss(self, missed: MissTicks) -> None:
+        """Everybody stands behind them now."""
+        if self.settings.lockstep:
+            await self._executor_side(self._session, missed)
+        await self._executor_side(self._monitor, missed)
+        for ref in self._strategists:
+            await self._strategist(ref, missed)
+        self._at, self._last_ns, self._window = missed.position, max(self._last_ns, missed.ts_ns), None
 
     # --- the end ---------------------------------------------------------------------------------------------------------
 

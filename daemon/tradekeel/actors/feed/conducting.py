@@ -123,6 +123,7 @@ class Conducting(Actor):
         self._arrived = False
         self._recovered = False  # it has arrived once, at least
         self._furthest = 0  # the last tick that anybody had seen when the feed began, or went back
+        self._nobody_saw = False  # nobody had seen any
         self._have_stopped: set[str] = set()  # strategists that have taken their on_stop
         self._at = 0
         self._last_ns = 0
@@ -134,7 +135,9 @@ class Conducting(Actor):
     async def _go_to_lowest_position(self) -> None:
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
         positions = [stand.position for stand in stands if stand.position != NOWHERE]
+        seen = min(positions)
         self._frontier = max(stand.frontier for stand in stands)
+        self._nobody_saw = not max(positions) and not self._frontier
         self._turn = self._interrupted_turn(stands)
         if self.settings.lockstep:
             state = await self._executor_side(self._session, AskSession())
@@ -147,7 +150,7 @@ class Conducting(Actor):
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
         self._at, self._window, self._furthest = lowest, None, max(positions)
         point("feed.open")
-        await self._source.open(lowest)
+        await self._source.open(lowest, max(seen, lowest))
         self._arrived = False
         if lowest >= Stamp.position(self._frontier):
             await self._arrive()

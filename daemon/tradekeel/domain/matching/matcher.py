@@ -158,6 +158,10 @@ class Matcher:
         """First index from ``start`` that may change anything, or ``len(window.ticks)``. Changes nothing itself."""
         return self._ahead.quiet_until(window, start)
 
+    def skip(self, position: int) -> None:
+        """The ticks up to ``position`` never come."""
+        self._account.position = max(self._account.position, position)
+
     def advance(self, window: TickWindow, stop: int) -> None:
         """All ticks of the window before ``stop`` have passed quietly."""
         start = max(0, self._account.position - window.first_position + 1)

@@ -72,6 +72,17 @@ class Stand(Struct, frozen=True):
     turn: Turn | None = None  # the last decision
 
 
+class MissTicks(Struct, frozen=True):
+    """The feed does not come back to the ticks up to ``position``, the next of which has the time ``ts_ns``.
+
+    With ``gap`` whoever is not further is told that some went unseen; without it they are before his time. Answer: something.
+    """
+
+    position: int
+    ts_ns: int
+    gap: bool
+
+
 class GiveUp(Struct, frozen=True):
     """Mark the strategy FAILED: it does what only the conductor can see to be wrong. Answer: True when done."""
 

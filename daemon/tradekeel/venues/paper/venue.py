@@ -191,6 +191,11 @@ class PaperVenue:
         if matcher.has_changes:
             await self._save("begin", matcher)
 
+    async def skip(self, position: int) -> None:
+        """The ticks up to ``position`` never come. Durable when this returns."""
+        self._ready().skip(position)
+        await self.checkpoint()
+
     def quiet_until(self, window: TickWindow, start: int) -> int:
         """First index from ``start`` at which this venue may do anything, or ``len(window.ticks)``."""
         return self._ready().quiet_until(window, start)
