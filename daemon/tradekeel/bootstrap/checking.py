@@ -14,6 +14,7 @@ from tradekeel.bootstrap.books import books_of, ledgers_of
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
+from tradekeel.bootstrap.sharing import needs_a_secret, stream_of
 from tradekeel.domain.matching import Matcher
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import (
@@ -191,7 +192,11 @@ async def _feed(plan: Plan, name: str) -> Looked:
     subject = f"feed {name}"
     fingerprint: str | None = None
     try:
-        context = FeedContext(feed.name, clock, plan.config.folder, plan.instruments, {})
+        if needs_a_secret(plan.config, feed):
+            unread = "not looked at, because the password of its server is the daemon's to read"
+            return Looked(Finding(subject, True, unread, warning=True), None)
+        stream = stream_of(plan.config, feed)
+        context = FeedContext(feed.name, clock, plan.config.folder, plan.instruments, {}, stream=stream)
         source = FEEDS[feed.kind].build(feed.settings, context)
         fingerprint = source.info.fingerprint
         try:

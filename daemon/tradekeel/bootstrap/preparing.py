@@ -22,12 +22,14 @@ from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
 from tradekeel.bootstrap.opening import Opener
 from tradekeel.bootstrap.plan import AccountPlan, Plan
 from tradekeel.bootstrap.publishing import prepare_publishing
+from tradekeel.bootstrap.sharing import stream_of
+from tradekeel.bootstrap.telling import say
 from tradekeel.domain.records import ExecutionRow
 from tradekeel.errors import StoreAway, StoreUnavailable
 from tradekeel.feeds import FEEDS, FeedContext, FileHashes
 from tradekeel.ports import Feed as Source
 from tradekeel.ports import FeedInfo
-from tradekeel.runtime.clock import Clock
+from tradekeel.runtime.clock import Clock, pause
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.loop import BlockingWorker
 from tradekeel.runtime.system import ActorSystem
@@ -36,6 +38,8 @@ from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.sqlite import InMemory
 from tradekeel.storage.standin import SpoolingBooks
+
+WAIT_FOR_FEED_S = 0.2
 
 Books = AccountBooks | SpoolingBooks
 
@@ -68,6 +72,7 @@ class Preparing:
         self._stop_asked = stop_asked
         self._hashes = FileHashes(self._reading)
         self._infos: dict[str, FeedInfo] = {}
+        self._waited_for: set[str] = set()
         self._before_run: dict[str, int] = {}
         self._workers: dict[str, BlockingWorker] = {}
         self._data = self._worker("data")
@@ -235,6 +240,15 @@ class Preparing:
         self._heed_stop()
         self.effort.moved(f"reading {path}, to see that it is unchanged: {done / 1e9:.1f} of {size / 1e9:.1f} GB")
 
+    def _wait_a_moment(self, for_what: str) -> None:
+        """What a feed cannot do without is not there yet."""
+        self._heed_stop()
+        if for_what not in self._waited_for:
+            self._waited_for.add(for_what)
+            logger.warning("waiting: {}", for_what)
+        self.effort.moved(f"waiting: {for_what}")
+        pause(WAIT_FOR_FEED_S)
+
     def _heed_stop(self) -> None:
         if self._stop_asked():
             raise StopAsked
@@ -249,7 +263,15 @@ class Preparing:
                 timeframes[symbol] = tuple(dict.fromkeys((*timeframes.get(symbol, ()), *strategy.timeframes)))
         clock: Clock = self.system.clock
         context = FeedContext(
-            feed.name, clock, self.plan.config.folder, self.plan.instruments, timeframes, self._hashes
+            feed.name,
+            clock,
+            self.plan.config.folder,
+            self.plan.instruments,
+            timeframes,
+            self._hashes,
+            stream_of(self.plan.config, feed),
+            say,
+            self._wait_a_moment,
         )
         return FEEDS[feed.kind].build(feed.settings, context)
 

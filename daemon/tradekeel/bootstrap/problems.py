@@ -149,6 +149,32 @@ def _look_at_feeds(draft: Draft, known: set[str], reader: Reader, report: Report
                 report(reduce(join_path, keys, path), _unknown(symbol, known))
         for keys, sentence in kind.look(feed, around):
             report(reduce(join_path, keys, path), sentence)
+    _look_at_streams(draft, report)
+
+
+def _look_at_streams(draft: Draft, report: Report) -> None:
+    """Feeds that need a Redis server, and names under which two would share, or one would share what it reads."""
+    main = _table(draft.table, "redis").get("url")
+    shared: dict[tuple[Any, str], str] = {}
+    for name, feed in _used_feeds(draft).items():
+        path, shares, reads = join_path("feeds", name), feed.get("share") is True, feed["kind"] == "redis"
+        own = _table(feed, "redis").get("url")
+        if not (shares or reads):
+            continue
+        if not (own or main):
+            key, what = ("share", "sharing a feed") if shares else ("kind", "such a feed")
+            report(join_path(path, key), f"{what} takes a Redis server; give redis.url, or {path}.redis.url")
+        stream = feed.get("share_as") or name
+        if not shares or not isinstance(stream, str):
+            continue
+        if reads and stream == feed.get("stream"):
+            report(
+                join_path(path, "share_as"),
+                f"it would be shared as {quoted(stream)}, from which it is read; choose another name",
+            )
+        first = shared.setdefault((own or main, stream), path)
+        if first != path:
+            report(join_path(path, "share_as"), f"{first} is shared as {quoted(stream)} already; choose another name")
 
 
 def _used_feeds(draft: Draft) -> dict[str, dict[str, Any]]:

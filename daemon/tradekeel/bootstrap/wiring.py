@@ -26,6 +26,7 @@ from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_in
 from tradekeel.bootstrap.preparing import Preparing
 from tradekeel.bootstrap.publishing import make_publisher, supervised
 from tradekeel.bootstrap.schedule import trigger_of
+from tradekeel.bootstrap.sharing import Sharing
 from tradekeel.bootstrap.telling import actor_figures, say
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
@@ -54,6 +55,9 @@ ACCOUNT_RESTARTS = Intensity(5, 60.0)
 STRATEGIST_RESTARTS = Intensity(100, 60.0)
 ROOT_RESTARTS = Intensity(0, 1.0)
 """The recorder and control have no second chance: when one fails, the process ends and starts again from disk."""
+
+SHARER_RESTARTS = Intensity(0, 1.0)
+"""A sharer that fails for a reason of its own is left down, beside an account that goes on."""
 
 NS_PER_S = 1_000_000_000
 
@@ -89,6 +93,7 @@ class Builder(Preparing):
         self.reload = reload
         self.alive_every_s = alive_every_s
         self._on_stop_command = on_stop_command
+        self._sharing = Sharing(plan.config, plan.accounts)
         self._chronicles: dict[str, Chronicle] = {}
         self.reader = self._worker("configuration")  # has a thread once there is a reload
         self.control: Control | None = None  # the one that lives, or lived last
@@ -215,7 +220,16 @@ class Builder(Preparing):
             ),
             ChildSpec(names.of("feed"), partial(self._feed, account), start_timeout_s=None),
         ]
+        if self._sharing.shares(name):
+            children.append(ChildSpec(names.of("sharing"), partial(self._sharing_beside, account)))
         return Supervisor(account.config.name, Strategy.REST_FOR_ONE, children, ACCOUNT_RESTARTS)
+
+    def _sharing_beside(self, account: AccountPlan) -> Supervisor:
+        names, info = Names(account.config.name), self._info(account)
+        sharer, control = self.system.ref(names.of("sharer")), self.system.ref("control")
+        make = partial(self._sharing.sharer, names.account, info, sharer, control)
+        child = ChildSpec(names.of("sharer"), make, restart=RestartType.TEMPORARY)
+        return Supervisor(names.of("sharing"), Strategy.ONE_FOR_ONE, [child], SHARER_RESTARTS)
 
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
@@ -343,7 +357,8 @@ class Builder(Preparing):
                 f"accounts.{account.config.name}.feed: its data has changed while it was traded; put the old data back to go on, "
                 "or run with --fresh to begin anew"
             )
-        return source
+        sharer = self.system.ref(Names(account.config.name).of("sharer"))
+        return self._sharing.tapped(account.config.name, source, self.system.clock, sharer)
 
     def _source_again(self, account: AccountPlan) -> Source:
         with self.effort.under_way():

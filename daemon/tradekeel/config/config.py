@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
     """A section as nested tables. A kind's table is taken decoded where it is, with its defaults, and as written otherwise."""
     if isinstance(value, FeedConfig):
         own = value.options if value.settings is None else value.settings
-        return {"kind": value.kind} | _plain(own)
+        return _fields_but(value, {"name", "options", "settings"}) | _plain(own)
     if isinstance(value, AccountConfig):
         own = value.options if value.settings is None else value.settings
         risk = value.risk if value.risk_settings is None else value.risk_settings

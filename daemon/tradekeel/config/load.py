@@ -181,11 +181,13 @@ class _Reader:
     def _feeds(self, kinds: Kinds | None) -> dict[str, FeedConfig]:
         feeds = {}
         for name, path, table in self._entries("feeds"):
-            head = self.decoder.struct({k: v for k, v in table.items() if k == "kind"}, FeedTable, path)
-            options = {key: value for key, value in table.items() if key != "kind"}
+            common = FeedTable.__struct_fields__
+            head = self.decoder.struct({k: v for k, v in table.items() if k in common}, FeedTable, path)
+            options = {key: value for key, value in table.items() if key not in common}
             settings = None
-            if kinds and head is not INVALID:
-                settings = self._of_kind(kinds.feeds, head.kind, join_path(path, "kind"), options, path)
+            kind = table.get("kind")
+            if kinds and isinstance(kind, str):
+                settings = self._of_kind(kinds.feeds, kind, join_path(path, "kind"), options, path)
             if head is not INVALID:
                 feeds[name] = FeedConfig(**_fields(head), name=name, options=options, settings=settings)
         return feeds

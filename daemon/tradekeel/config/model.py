@@ -216,10 +216,32 @@ class RedisConfig(Struct, frozen=True, kw_only=True):
             raise InputError("username is given without password; say where that is, or leave the username out")
 
 
+STREAM: Final = re.compile(r"\A([a-z0-9][a-z0-9_-]{0,30})?\Z")
+
+
+class FeedRedisConfig(Struct, frozen=True, kw_only=True):
+    """The Redis server of one feed, where it is another one than the rest of the daemon's."""
+
+    url: Annotated[RedisUrl, Meta(min_length=1)]
+    username: OneLine | None = None
+    password: Secret | None = None
+    deadline_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0  # for each question to the server
+
+    def __post_init__(self) -> None:
+        if self.username is not None and self.password is None:
+            raise InputError("username is given without password; say where that is, or leave the username out")
+
+
 class FeedTable(Struct, frozen=True, kw_only=True):
     """``[feeds.NAME]``; every other key belongs to the kind."""
 
     kind: str
+    share: bool = False  # with other daemons, through Redis
+    share_as: Annotated[
+        str, Meta(pattern=STREAM.pattern, extra={"allowed": "the name of a stream, written as the name of a feed"})
+    ] = ""  # empty: the feed's own name
+    share_ticks_max: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 1_000_000  # kept in the stream, about
+    redis: FeedRedisConfig | None = None  # None: [redis]
 
 
 class AccountTable(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.file import FileFeedSettings, file_feed, file_symbols, look_at_files
 from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.pace import Sleeper
+from tradekeel.feeds.shared import RedisFeedSettings, look_at_nothing, shared_feed, shared_symbols
+from tradekeel.feeds.sharing import Outbox, TappedFeed
 from tradekeel.feeds.synthetic import SyntheticFeedSettings, look_at_prices, synthetic_feed, synthetic_symbols
 from tradekeel.ports import Feed
 
@@ -32,6 +34,7 @@ class FeedKind(NamedTuple):
 
 FEEDS: dict[str, FeedKind] = {
     "file": FeedKind(FileFeedSettings, file_feed, file_symbols, look_at_files),
+    "redis": FeedKind(RedisFeedSettings, shared_feed, shared_symbols, look_at_nothing),
     "synthetic": FeedKind(SyntheticFeedSettings, synthetic_feed, synthetic_symbols, look_at_prices),
 }
 
@@ -42,6 +45,9 @@ __all__ = [
     "FeedSurroundings",
     "FileFeedSettings",
     "FileHashes",
+    "Outbox",
+    "RedisFeedSettings",
     "Sleeper",
     "SyntheticFeedSettings",
+    "TappedFeed",
 ]

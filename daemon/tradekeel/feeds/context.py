@@ -9,6 +9,8 @@ from typing import NamedTuple
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.pace import Sleeper
+from tradekeel.ports import Say
+from tradekeel.ports.ticks import SharedTicks
 
 
 class FeedContext(NamedTuple):
@@ -20,6 +22,10 @@ class FeedContext(NamedTuple):
     instruments: Mapping[str, Instrument] = CATALOGUE  # those of the config; the catalogue is known anyway
     timeframes: Mapping[str, Sequence[str]] = {}  # the bars wanted of each instrument
     hashes: FileHashes | None = None  # of files that others have read already
+    stream: Callable[[str], SharedTicks] | None = None  # what daemons share, by name, on the server that the feed has
+    say: Say | None = None  # the log
+    patience: Callable[[str], object] | None = None
+    """Waits a moment for what is not there yet, and says for what; raises where nothing is waited for. None: nothing ever is."""
 
 
 Keys = tuple[str, ...]

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.conftest import ROOT
+from tradekeel.config.model import FeedTable
 from tradekeel.feeds import FEEDS
 from tradekeel.feeds.market import MarketSettings
 from tradekeel.feeds.rows import BadRows, RowKind
@@ -24,12 +25,14 @@ EXAMPLES = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 def test_examples_decode(example):
     for table in tomllib.loads(example, parse_float=Decimal)["feeds"].values():
         kind = table.pop("kind", None)
+        for key in FeedTable.__struct_fields__:
+            table.pop(key, None)  # those of every kind
         if kind is None:  # a part of the file feed that is shown before
             table |= {"path": "ticks", "instrument": "EUR_USD"}
         msgspec.convert(table, FEEDS[kind or "file"].settings)
 
 
-@pytest.mark.parametrize("settings", [*(kind.settings for kind in FEEDS.values()), MarketSettings])
+@pytest.mark.parametrize("settings", [*(kind.settings for kind in FEEDS.values()), MarketSettings, FeedTable])
 def test_every_option_is_there(settings):
     for field in msgspec.structs.fields(settings):
         assert re.search(rf"`{field.name}`", TEXT), field.name

@@ -37,3 +37,22 @@ def test_a_strategy_is_never_put_back() -> None:
     core.skip(40)
     core.skip(12)
     assert core.position == 40
+
+
+def test_ticks_that_are_missed_in_the_middle_are_told_and_it_has_to_warm_up_again() -> None:
+    core = core_with_news_of_tick_40()
+    core.skip(40)
+    core.run(None, FRONTIER)
+    core.warm = True
+    core.skip(90)
+    assert not core.miss(5_000_000_000)
+    assert not core.warm
+    assert (core.position, core.stamp) == (90, Stamp.after(90))
+
+
+def test_nobody_is_put_back_behind_what_was_missed() -> None:
+    core = core_with_news_of_tick_40()
+    core.skip(90)
+    core.miss(5_000_000_000)
+    assert core.confirm(None, Stamp.after(41)) is None
+    assert core.stamp == Stamp.after(90)

@@ -125,6 +125,7 @@ return {'here', known[2], oldest and oldest[1] or '', cmsgpack.pack(entries)}
 """
 )
 
+_ALWAYS: Final = ["i", "t", "b", "a", "n"]
 _PACK = msgspec.msgpack.Encoder()
 _ENTRIES = msgspec.msgpack.Decoder(list[tuple[str, list[str]]])
 _COUNTS = msgspec.json.Decoder(dict[str, Counts])
@@ -196,7 +197,7 @@ class RedisTicks:
             entries = _ENTRIES.decode(packed)
             if newest:
                 entries.reverse()
-            ticks = [self._tick(entry, fields) for entry, fields in entries if entry.endswith("-0")]
+            ticks = [_tick(entry, fields) for entry, fields in entries if entry.endswith("-0")]
             ended = bool(entries) and entries[-1][0] == f"{int(last)}-1"
             first = int(oldest.partition(b"-")[0]) if oldest else 0
         except (ValueError, KeyError, InvalidOperation, msgspec.MsgspecError) as error:
@@ -234,19 +235,21 @@ class RedisTicks:
             "keys, or give the feed another stream."
         )
 
-    def _tick(self, entry: str, fields: list[str]) -> SharedTick:
-        said = dict(zip(fields[::2], fields[1::2], strict=True))
-        ts_ns = int(said["t"])
-        tick = Tick(
-            said["i"],
-            ts_ns,
-            Decimal(said["b"]),
-            Decimal(said["a"]),
-            int(entry[:-2]),
-            Decimal(said["B"]) if "B" in said else None,
-            Decimal(said["A"]) if "A" in said else None,
-        )
-        return SharedTick(tick, int(said["n"]), int(said["l"]) if "l" in said else ts_ns)
+
+def _tick(entry: str, fields: list[str]) -> SharedTick:
+    if fields[:10:2] != _ALWAYS:
+        raise ValueError(f"{entry}: {fields}")
+    ts_ns = int(fields[3])
+    bid_size = ask_size = None
+    latest_ns = ts_ns
+    if len(fields) > 10:
+        said = dict(zip(fields[10::2], fields[11::2], strict=True))
+        bid_size = Decimal(said["B"]) if "B" in said else None
+        ask_size = Decimal(said["A"]) if "A" in said else None
+        latest_ns = int(said.get("l", ts_ns))
+    position = int(entry[:-2])
+    tick = Tick(fields[1], ts_ns, Decimal(fields[5]), Decimal(fields[7]), position, bid_size, ask_size)
+    return SharedTick(tick, int(fields[9]), latest_ns)
 
 
 def _fields(shared: SharedTick) -> list[str]:

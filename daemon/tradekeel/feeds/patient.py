@@ -1,0 +1,83 @@
+"""Reading a shared stream with patience: a server that is away is asked again, with back-off, and said to be away once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tradekeel.errors import DataError, StoreAway, StoreRefused, StoreUnanswered
+from tradekeel.feeds.context import FeedContext
+from tradekeel.ports.ticks import Piece, SharedTicks, StreamGone, StreamReplaced
+
+AGAIN_FIRST_S, AGAIN_FACTOR, AGAIN_MAX_S = 0.1, 2.0, 5.0
+"""How long a server that is away is left alone before it is asked again."""
+
+T = TypeVar("T")
+
+
+class PatientReader:
+    """One run of a stream, as its feed reads it. Every method waits while the server or the stream is away.
+
+    Raises DataError where waiting does not help: there is another run in its place, or what is no stream of ours, or the server
+    does not let us in.
+    """
+
+    def __init__(self, stream: SharedTicks, run: str, context: FeedContext) -> None:
+        self._stream = stream
+        self._run = run
+        self._feed = context.name
+        self._sleeper = context.sleeper
+        self._say = context.say
+        self.rows = 0  # read, also those that were only looked at
+        self.times_away = 0
+
+    async def read(self, after: int, count: int) -> Piece:
+        """The oldest entries behind ``after``."""
+        return self._counted(await self._ask(lambda: self._stream.read(self._run, after, count)))
+
+    async def read_back(self, before: int, count: int) -> Piece:
+        """The newest entries before ``before``, oldest first."""
+        return self._counted(await self._ask(lambda: self._stream.read_back(self._run, before, count)))
+
+    async def wait(self, after: int, wait_s: float) -> None:
+        """Until something may be there behind ``after``."""
+        await self._ask(lambda: self._stream.wait(after, wait_s))
+
+    async def close(self) -> None:
+        """Let go of the server."""
+        await self._stream.close()
+
+    def _counted(self, piece: Piece) -> Piece:
+        self.rows += len(piece.ticks)
+        return piece
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        pause_s = 0.0
+        while True:
+            try:
+                answer = await question()
+            except (StoreAway, StoreUnanswered, StreamGone) as error:
+                if not pause_s:
+                    self._is_away(error)
+                pause_s = min(AGAIN_MAX_S, pause_s * AGAIN_FACTOR) or AGAIN_FIRST_S
+                await self._sleeper.sleep(pause_s)
+            except StreamReplaced as error:
+                raise DataError(
+                    f"feed {self._feed}: {self._stream.described} was replaced {error}, and what was read is run {self._run}: "
+                    "whoever shares it has begun anew, or has other data. Begin anew, too, with --fresh"
+                ) from None
+            except StoreRefused as error:
+                raise DataError(f"feed {self._feed}: {error}") from error
+            else:
+                if pause_s:
+                    self._tell("info", f"feed {self._feed}: {self._stream.described} is back")
+                return answer
+
+    def _is_away(self, error: Exception) -> None:
+        self.times_away += 1
+        why = f"{self._stream.described} is not there" if isinstance(error, StreamGone) else str(error)
+        self._tell("warning", f"feed {self._feed} waits: {why}")
+
+    def _tell(self, level: str, text: str) -> None:
+        if self._say is not None:
+            self._say(level, text)

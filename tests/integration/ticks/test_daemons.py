@@ -1,0 +1,315 @@
+"""Daemons that share a feed through a real Redis: what the reader trades is what it would have traded on the feed itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli_daemon import call
+from tests.integration.ticks.support import client
+from tests.scenarios.support import Home, Story, told_differently
+from tests.scenarios.support_configs import EMA, FLOOR, account, head, market, strategy
+from tests.servers.valkey import DURABLE, ValkeyServer
+from tradekeel.runtime.faults import KILL_AT
+
+TICKS = 400
+ROUNDS = {"dev": 3, "ci": 8, "campaign": 60}
+WORST_MOMENTS = (
+    "executor.after_commit:4",
+    "paper.place.after_commit:3",
+    "paper.match.after_commit:2",
+    "feed.before_cut:2",
+    "feed.after_cut:3",
+    "executor.close.before:1",
+)
+SHARER_MOMENTS = (
+    "sharer.begun:1",
+    "sharer.writing:2",
+    "sharer.written:1",
+    "sharer.written:3",
+    "executor.after_commit:6",
+)
+BARS = "entry_bars = 5, exit_bars = 3, atr_bars = 3, stop_atr = 2, timeframe = '5s'"
+TICK_BARS = "entry_bars = 4, exit_bars = 2, atr_bars = 2, stop_atr = 2, timeframe = '7t'"
+
+
+def redis_at(url: str) -> str:
+    """The section for a server whose password stands in the environment, as that of the tests does."""
+    who, _, where = url.removeprefix("redis://").rpartition("@")
+    assert who.startswith(":")
+    return (
+        f'[redis]\nurl = "redis://{where}"\npassword = {{ env = "REDIS_PASSWORD" }}\ndeadline_s = 1\nregister = false\n'
+    )
+
+
+def environ(url: str) -> dict[str, str]:
+    """Where the password is."""
+    return {"REDIS_PASSWORD": url.removeprefix("redis://:").partition("@")[0]}
+
+
+def traders(name: str, feed: str) -> str:
+    """An account of three strategies: by ticks, by bars of time, and by bars of ticks."""
+    return (
+        account(name, exits="monitor", feed=feed)
+        + strategy(f"{name}-ema", name, params=EMA)
+        + strategy(f"{name}-bars", name, "donchian", BARS)
+        + strategy(f"{name}-tick-bars", name, "donchian", TICK_BARS)
+        + strategy(f"{name}-floor", name, "floor", FLOOR)
+    )
+
+
+def writer(folder: Path, url: str, more: str = "share = true", *, ticks: int = TICKS, speed: str = "max") -> Home:
+    """A daemon that trades a made-up market, and shares it."""
+    return Home(folder / "writer", head() + redis_at(url) + market(ticks, speed=speed, more=more) + traders("a", "m"))
+
+
+def reader(folder: Path, url: str, more: str = 'start = "oldest"', name: str = "reader", risk: str = "") -> Home:
+    """A daemon that trades the same from the stream."""
+    feed = f'[feeds.s]\nkind = "redis"\nstream = "m"\ninstruments = ["EUR_USD"]\nblock_s = 0.5\n{more}\n'
+    return Home(folder / name, head() + redis_at(url) + feed + traders("a", "s") + risk)
+
+
+def lived(home: Home, url: str) -> Story:
+    """A whole life that ends by itself."""
+    life = home.live(environ=environ(url))
+    assert life.code == 0, life.log
+    return home.story("a")
+
+
+def is_sound(home: Home) -> bool:
+    """Whether nothing is wrong with the books."""
+    assert home.wrong("a") == []
+    assert home.unverified() == []
+    return True
+
+
+# --- the pair ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["writer", "reader"])
+def test_a_reader_trades_what_the_writer_trades_whoever_comes_first(tmp_path: Path, redis_url: str, first: str) -> None:
+    writes, reads = writer(tmp_path, redis_url), reader(tmp_path, redis_url)
+    homes = [writes, reads] if first == "writer" else [reads, writes]
+    with homes[0].start(environ(redis_url)) as one:
+        if first == "reader":
+            one.until(lambda: "waiting: feed s: there is not the tick stream 'm'" in one.log, "it does not wait")
+        with homes[1].start(environ(redis_url)) as other:
+            assert (one.end(), other.end()) == (0, 0), one.log + other.log
+    assert len(writes.trades("a")) > 10
+    assert told_differently({"a": writes.story("a")}, reads) == []
+    assert is_sound(writes)
+    assert is_sound(reads)
+    assert writes.status["feeds"]["a"]["quality"]["shared"] == TICKS
+
+
+def test_sharing_changes_nothing_for_the_writer(tmp_path: Path, redis_url: str) -> None:
+    alone = Home(tmp_path / "alone", head() + market(TICKS) + traders("a", "m"))
+    assert told_differently({"a": lived(alone, redis_url)}, alone) == []
+    shares = writer(tmp_path, redis_url)
+    lived(shares, redis_url)
+    assert told_differently({"a": alone.story("a")}, shares) == []
+
+
+# --- killed --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_is_killed_and_resumes_trades_what_it_would_have_traded(
+    tmp_path: Path, redis_url: str, seed: int, profile: str
+) -> None:
+    direct = lived(writer(tmp_path, redis_url), redis_url)
+    chance = random.Random(seed)
+    for number, moment in enumerate([*WORST_MOMENTS, *[""] * ROUNDS[profile]]):
+        home = reader(tmp_path, redis_url, name=f"reader-{number}")
+        with home.start(environ(redis_url) | ({KILL_AT: moment} if moment else {})) as process:
+            if moment:
+                assert process.end() == -9, f"{moment}: {process.log}"
+            else:
+                process.until_trading()
+                process.wait_s(chance.random() * 0.5)
+                process.kill()
+        lived(home, redis_url)
+        assert told_differently({"a": direct}, home) == [], moment
+        assert is_sound(home)
+
+
+def test_a_writer_that_is_killed_and_resumes_shares_the_same_sequence_to_a_reader_that_is_there_all_the_time(
+    tmp_path: Path, redis_url: str
+) -> None:
+    alone = lived(Home(tmp_path / "alone", head() + market(TICKS) + traders("a", "m")), redis_url)
+    deaths = 0
+    for moment in SHARER_MOMENTS:
+        with client(redis_url) as admin:
+            admin.flushall()
+        folder = tmp_path / moment.replace(":", "-")
+        writes, reads = writer(folder, redis_url), reader(folder, redis_url)
+        with reads.start(environ(redis_url)) as process:
+            with writes.start(environ(redis_url) | {KILL_AT: moment}) as first:
+                first.end()
+            lived(writes, redis_url)
+            assert process.end() == 0, process.log
+        for home in (writes, reads):
+            assert told_differently({"a": alone}, home) == [], moment
+            assert is_sound(home)
+    assert deaths >= 3
+
+
+def test_a_redis_that_is_killed_and_paused_under_both_changes_nothing_that_is_traded(
+    tmp_path: Path, own_redis: Callable[..., ValkeyServer], seed: int, profile: str
+) -> None:
+    server = own_redis(settings=DURABLE)
+    url, chance = server.url(), random.Random(seed)
+    alone = lived(Home(tmp_path / "alone", head() + market(TICKS) + traders("a", "m")), url)
+    writes, reads = writer(tmp_path, url, speed="80"), reader(tmp_path, url)  # some three seconds
+    with writes.start(environ(url)) as one, reads.start(environ(url)) as other:
+        one.until_trading()
+        other.until_trading()
+        for _ in range(ROUNDS[profile]):
+            one.wait_s(chance.random() * 0.3)
+            if chance.random() < 0.5:
+                server.kill()
+                one.wait_s(chance.random() * 0.3)
+                server.start()
+            else:
+                server.pause()
+                one.wait_s(chance.random() * 1.5)
+                server.resume()
+        assert (one.end(), other.end()) == (0, 0), one.log + other.log
+    for home in (writes, reads):
+        assert told_differently({"a": alone}, home) == []
+        assert is_sound(home)
+
+
+def test_a_writer_whose_redis_is_away_for_good_trades_on_and_ends(
+    tmp_path: Path, own_redis: Callable[..., ValkeyServer]
+) -> None:
+    server = own_redis()
+    alone = lived(Home(tmp_path / "alone", head() + market(TICKS) + traders("a", "m")), server.url())
+    server.kill()
+    home = writer(tmp_path, server.url())
+    life = home.live(environ=environ(server.url()))
+    assert life.code == 0
+    assert life.log.count("ticks are not shared for now, and trading goes on") == 1
+    assert told_differently({"a": alone}, home) == []
+
+
+# --- where it begins, and gaps ---------------------------------------------------------------------------------------------
+
+
+def test_one_that_began_in_the_middle_and_was_killed_begins_there_again(tmp_path: Path, redis_url: str) -> None:
+    lived(writer(tmp_path, redis_url), redis_url)
+    whole = lived(reader(tmp_path, redis_url, "start = 150", name="whole"), redis_url)
+    assert whole["trades"]
+    for moment in ("feed.after_cut:1", "executor.after_commit:3", "feed.before_cut:2"):
+        home = reader(tmp_path, redis_url, "start = 150", name=f"killed-{moment.replace(':', '-')}")
+        with home.start(environ(redis_url) | {KILL_AT: moment}) as process:
+            assert process.end() == -9, process.log
+        lived(home, redis_url)
+        assert told_differently({"a": whole}, home) == [], moment
+
+
+def test_a_gap_is_told_and_books_stay_sound_also_when_it_is_met_on_the_way_back(tmp_path: Path, redis_url: str) -> None:
+    lived(writer(tmp_path, redis_url), redis_url)
+    with client(redis_url) as admin:
+        admin.xdel("trading:ticks:m", *[f"{position}-0" for position in range(201, 241)])
+    home = reader(tmp_path, redis_url, name="gap")
+    life = home.live(environ=environ(redis_url))
+    assert life.code == 0, life.log
+    assert "ticks 201 to 240 of its feed are missing: strategies have been told" in life.log
+    assert home.status["feeds"]["a"]["quality"]["gaps"] == 1
+    assert is_sound(home)
+    for number in range(3):
+        again = reader(tmp_path, redis_url, name=f"killed-{number}")
+        with again.start(environ(redis_url) | {KILL_AT: f"feed.before_cut:{3 + 2 * number}"}) as process:
+            process.end()
+        life = again.live(environ=environ(redis_url))
+        assert life.code == 0, life.log
+        assert is_sound(again)
+
+
+def test_what_was_trimmed_while_a_reader_was_away_is_a_gap(tmp_path: Path, redis_url: str) -> None:
+    lived(writer(tmp_path, redis_url), redis_url)
+    home = reader(tmp_path, redis_url)
+    with home.start(environ(redis_url) | {KILL_AT: "feed.after_cut:2"}) as process:
+        assert process.end() == -9, process.log
+    with client(redis_url) as admin:
+        admin.xtrim("trading:ticks:m", minid="300-0", approximate=False)
+    life = home.live(environ=environ(redis_url))
+    assert life.code == 0, life.log
+    assert "to 299 of its feed are missing" in life.log
+    assert is_sound(home)
+
+
+# --- live, and late --------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_reader_decides_late_on_a_live_market_is_denied_as_stale(tmp_path: Path, redis_url: str) -> None:
+    live = (
+        market(10_000, speed="1", more="share = true\nlive = true")
+        .replace("ticks = 10000", "")
+        .replace("interval_ms = 500", "interval_ms = 10")
+    )
+    writes = Home(tmp_path / "writer", head() + redis_at(redis_url) + live + traders("a", "m"))
+    risk = "[accounts.a.risk]\nprice_age_max_s = 1\n"
+    reads = reader(tmp_path, redis_url, risk=risk)
+    with writes.start(environ(redis_url)) as one:
+        with reads.start(environ(redis_url)) as other:
+            other.until_trading()
+            other.until(lambda: reads.last_sequence("a", "decision_taken") > 0, "it decides nothing")
+            other.kill()
+        assert not denied_as_stale(reads)
+        one.wait_s(5)
+        with reads.start(environ(redis_url)) as other:
+            other.until_trading()
+            other.until(lambda: denied_as_stale(reads), "nothing is denied")
+    assert reads.unverified() == []
+
+
+def denied_as_stale(home: Home) -> bool:
+    """Whether an entry was denied because its price was old."""
+    decisions = home.records("a", "decision_taken")
+    orders = [order for decision in decisions for order in decision["orders"]]
+    return any("s away from now, allowed are" in order.get("status_reason", "") for order in orders)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_whose_stream_was_replaced_ends_and_says_so(tmp_path: Path, redis_url: str) -> None:
+    lived(writer(tmp_path, redis_url), redis_url)
+    home = reader(tmp_path, redis_url)
+    with home.start(environ(redis_url) | {KILL_AT: "feed.after_cut:2"}) as process:
+        assert process.end() == -9
+    with client(redis_url) as admin:
+        admin.flushall()
+    lived(writer(tmp_path / "other", redis_url, ticks=300), redis_url)
+    life = home.live(environ=environ(redis_url))
+    assert life.code == 2
+    assert "its data or options are not those that execution" in life.log
+
+
+def test_check_looks_at_the_stream_and_says_what_is_missing(
+    tmp_path: Path, own_redis: Callable[..., ValkeyServer]
+) -> None:
+    server = own_redis()
+    with client(server.url()) as admin:
+        admin.config_set("requirepass", "")  # a check reads no secrets
+    url = f"redis://{server.host}:{server.port.number}/0"
+    feed = '[feeds.s]\nkind = "redis"\nstream = "m"\ninstruments = ["EUR_USD"]\nstart = "oldest"\n'
+    home = Home(tmp_path / "r", head() + f'[redis]\nurl = "{url}"\n' + feed + traders("a", "s"))
+    said = call("check", home.config)
+    assert "there is not the tick stream 'm' on Redis at" in said.stdout
+    assert said.returncode != 0
+    shares = Home(
+        tmp_path / "w", head() + f'[redis]\nurl = "{url}"\n' + market(50, more="share = true") + traders("a", "m")
+    )
+    assert shares.live().code == 0
+    said = call("check", home.config)
+    assert "redis; the first tick is EUR_USD" in said.stdout
+    assert said.returncode == 0, said.stdout
+    server.kill()
+    said = call("check", home.config)
+    assert "cannot be reached" in said.stdout
+    assert said.returncode != 0
