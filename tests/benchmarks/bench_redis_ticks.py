@@ -17,9 +17,10 @@ from typing import Any
 import redis
 
 from tests.benchmarks.report import Result, at_least, standalone
-from tests.integration.ticks.support import KEY, Market, feed_of, sharing, ticks_of
+from tests.integration.ticks.support import KEY, feed_of, sharing
 from tests.servers.folders import RunFolder
 from tests.servers.valkey import ValkeyServer
+from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.domain.ticks import Tick
 
 PIECE = 1_000

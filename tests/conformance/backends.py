@@ -10,14 +10,17 @@ import anyio
 
 from tests.conformance.documented import ADAPTER, acl_line
 from tradekeel.ports import Cache, Event, Publication, ServiceRegistry
+from tradekeel.ports.ticks import SharedTicks
 from tradekeel.storage.memory.cache import MemoryCache, MemorySpace
 from tradekeel.storage.memory.publication import MemoryPublication
 from tradekeel.storage.memory.registry import MemoryServiceRegistry
+from tradekeel.storage.memory.ticks import MemoryStreams, MemoryTicks
 from tradekeel.storage.redis.cache import RedisCache
 from tradekeel.storage.redis.client import RedisSettings
 from tradekeel.storage.redis.publication import EVENTS, OPEN_TRADES, RedisPublication
 from tradekeel.storage.redis.registry import RedisServiceRegistry
 from tradekeel.storage.redis.server import RedisServer
+from tradekeel.storage.redis.ticks import RedisTicks
 
 PATIENCE_S = 20.0
 """How long a condition is waited for before it is taken for one that never comes."""
@@ -51,6 +54,14 @@ class Backend:
         """What a reader finds on an account's board: the trades, and as of what, by which daemon."""
         raise NotImplementedError
 
+    def ticks(self, name: str = "market") -> SharedTicks:
+        """A shared sequence of ticks; two of one name see the same."""
+        raise NotImplementedError
+
+    async def lose_ticks(self, name: str = "market") -> None:
+        """The server loses a sequence."""
+        raise NotImplementedError
+
     async def pass_s(self, seconds: float) -> None:
         """Let time go by: on a manual clock at once, else by waiting so long."""
         await anyio.sleep(seconds)
@@ -81,6 +92,7 @@ class MemoryBackend(Backend):
         self.space = MemorySpace(lambda: self.now_ns)
         self._registries: dict[str, MemoryServiceRegistry] = {}
         self._publication = MemoryPublication(lambda: self.now_ns)
+        self._streams = MemoryStreams()
 
     def cache(self, namespace: str = "tests") -> Cache:
         return MemoryCache(self.space, namespace)
@@ -102,6 +114,12 @@ class MemoryBackend(Backend):
         said |= {"#publisher": shown.by.id, "#daemon": shown.by.name, "#trades": str(len(shown.trades))}
         return said | {trade_id: trade.decode() for trade_id, trade in shown.trades.items()}
 
+    def ticks(self, name: str = "market") -> SharedTicks:
+        return MemoryTicks(self._streams, name)
+
+    async def lose_ticks(self, name: str = "market") -> None:
+        self._streams.lose(name)
+
     async def pass_s(self, seconds: float) -> None:
         self.now_ns += round(seconds * 10**9)
         await anyio.lowlevel.checkpoint()
@@ -112,6 +130,8 @@ class RedisBackend(Backend):
 
     def __init__(self, settings: RedisSettings) -> None:
         self.server = RedisServer.open(settings)
+        self._settings = settings
+        self._ticks: list[RedisTicks] = []
 
     def cache(self, namespace: str = "tests") -> Cache:
         return RedisCache(self.server, namespace)
@@ -130,7 +150,16 @@ class RedisBackend(Backend):
         parts = await self.server.ask("reading a board", "HGETALL", f"{OPEN_TRADES}{account}")
         return {name.decode(): value.decode() for name, value in zip(parts[::2], parts[1::2], strict=True)}
 
+    def ticks(self, name: str = "market") -> SharedTicks:
+        self._ticks.append(RedisTicks(self._settings, name))
+        return self._ticks[-1]
+
+    async def lose_ticks(self, name: str = "market") -> None:
+        await self.server.ask("losing ticks", "DEL", f"trading:ticks:{name}", f"trading:ticks:{name}:about")
+
     async def __aexit__(self, *_: object) -> None:
+        for ticks in self._ticks:
+            await ticks.close()
         await self.server.close()
 
 

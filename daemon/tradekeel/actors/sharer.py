@@ -53,6 +53,7 @@ class Outbox(Protocol):
     info: FeedInfo
     is_taken: bool
     ended: bool
+    run: str
 
     def __len__(self) -> int: ...
 
@@ -74,7 +75,7 @@ class SharerSettings(Struct, frozen=True, kw_only=True):
     """What is shared, and how much of it is kept."""
 
     account: str
-    run: str  # of a sequence that is begun; and who writes
+    run: str  # of a sequence that is begun here; and who writes
     data: str  # what it is of: nothing else is written to it
     ticks_max: int
 
@@ -153,8 +154,9 @@ class Sharer(Actor):
 
     async def _begin(self) -> None:
         info, outbox = self._outbox.info, self._outbox
-        head = StreamHead(run=self.settings.run, instruments=info.instruments, live=info.live, last=outbox.last)
-        begun = await self._stream.begin(head, self.settings.data)
+        run = outbox.run or self.settings.run  # what was written goes on, also where its server has lost it
+        head = StreamHead(run=run, instruments=info.instruments, live=info.live, last=outbox.last)
+        begun = await self._stream.begin(head, self.settings.data, self.settings.run)
         outbox.begun(begun)
         self._sequence = begun.run
         point("sharer.begun")

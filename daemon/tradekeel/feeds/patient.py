@@ -31,6 +31,11 @@ class PatientReader:
         self.rows = 0  # read, also those that were only looked at
         self.times_away = 0
 
+    @property
+    def described(self) -> str:
+        """The stream, for messages."""
+        return self._stream.described
+
     async def read(self, after: int, count: int) -> Piece:
         """The oldest entries behind ``after``."""
         return self._counted(await self._ask(lambda: self._stream.read(self._run, after, count)))

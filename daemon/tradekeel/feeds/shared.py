@@ -15,7 +15,7 @@ on. Where that is gone bars begin anew, and that counts as a gap, too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -185,7 +185,7 @@ class SharedFeed:
         start = self._settings.start
         if isinstance(start, int):
             return start - 1
-        piece = await self._reader.read(0, 1)
+        piece = await self._reader.read(0, 2)  # the oldest entry may be the end of an earlier life
         return piece.ticks[0].tick.position - 1 if start == "oldest" and piece.ticks else piece.last
 
     async def _begin_bars(self, *, somebody_counts_on_them: bool) -> None:
@@ -219,10 +219,21 @@ class SharedFeed:
         while len(self._buffer) < wanted and not self._ended:
             after = self._buffer[-1].tick.position if self._buffer else self._position
             piece = await self._reader.read(after, PIECE_TICKS)
+            self._check(piece.ticks)
             self._buffer += piece.ticks
             self._ended = piece.ended
             if not piece.ticks and not piece.ended:
                 await self._reader.wait(after, self._settings.block_s)
+
+    def _check(self, ticks: Sequence[SharedTick]) -> None:
+        """Nobody would know what to do with ticks of an instrument that the stream does not say it has."""
+        strange = {shared.tick.instrument for shared in ticks}.difference(self.info.instruments)
+        if strange:
+            raise DataError(
+                f"feed {self.info.name}: {self._reader.described} has ticks of {', '.join(sorted(strange))} behind "
+                f"{ticks[0].tick.position - 1}, and says that it has only {', '.join(self.info.instruments)}: something else "
+                "than Tradekeel writes there. Delete the stream; its writer begins it anew"
+            )
 
     def _consecutive(self, ticks_max: int) -> int:
         """How many ticks from the first of the buffer on are a window: behind a gap begins another."""

@@ -40,6 +40,7 @@ class Outbox:
         self.info = info
         self.is_taken = True  # the server takes what is brought, as far as anybody knows
         self.ended = False  # the feed has: nothing follows
+        self.run = ""  # of the sequence that these ticks become; empty: not known yet
         self.shared = self.left_out = 0  # ticks
         self._wake = wake
         self._ticks_max = ticks_max
@@ -105,7 +106,7 @@ class Outbox:
             self._waiting = deque(replace(tick, position=tick.position + leap) for tick in self._waiting)
         if begun.last > self._last or not self._has_begun:
             self._last, self._known = begun.last, dict(begun.counts)
-        self._has_begun = True
+        self._has_begun, self.run = True, begun.run
         while self._waiting and self._waiting[0].position <= self._last:
             self._waiting.popleft()  # brought before, by an earlier life
 

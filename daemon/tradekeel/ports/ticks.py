@@ -64,7 +64,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     """How somebody writes."""
 
     run: str
-    writer: str  # as he began; of a live market there is one, and who begins takes it over
+    writer: str  # as it began; of a live market there is one, and who begins takes it over
     ticks_max: int  # of the oldest about so many more go
     ended: bool  # the feed has, behind these ticks
 
@@ -103,10 +103,10 @@ class SharedTicks(Protocol):
     async def wait(self, after: int, wait_s: float) -> None:
         """Until something is there behind ``after``, at most so long."""
 
-    async def begin(self, head: StreamHead, data: str) -> Begun:
+    async def begin(self, head: StreamHead, data: str, writer: str) -> Begun:
         """Go on writing the sequence if it is of the same ``data``, instruments and kind; otherwise begin anew, as ``head`` says.
 
-        Whose run is in ``head`` is its writer from now on.
+        ``writer`` is its writer from now on.
         """
 
     async def append(self, writing: Writing, ticks: Sequence[SharedTick], counts: Mapping[str, Counts]) -> None:

@@ -15,21 +15,10 @@ from anyio import to_thread
 
 from tests.conformance.documented import ADAPTER, acl_line
 from tests.conftest import ROOT
-from tests.integration.ticks.support import (
-    KEY,
-    Market,
-    Read,
-    client,
-    feed_of,
-    read_all,
-    read_on,
-    sharing,
-    ticks_of,
-    until,
-    write,
-)
+from tests.integration.ticks.support import KEY, client, feed_of, sharing, until, write
 from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import DURABLE, ValkeyServer
+from tests.unit.feeds.markets import Market, Read, read_all, read_on, ticks_of
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import DataError, StoreAway
 

@@ -9,22 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.integration.ticks.support import (
-    ABOUT,
-    KEY,
-    START_NS,
-    SYMBOLS,
-    Market,
-    Read,
-    client,
-    feed_of,
-    read_all,
-    read_on,
-    sharing,
-    ticks_of,
-    until,
-    write,
-)
+from tests.integration.ticks.support import ABOUT, KEY, client, feed_of, sharing, until, write
+from tests.unit.feeds.markets import START_NS, SYMBOLS, Market, Read, read_all, read_on, ticks_of
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import DataError
 from tradekeel.feeds.sharing import LEAP_TICKS

@@ -32,7 +32,7 @@ from tradekeel.storage.redis.server import PREFIX, RedisServer
 FORMAT: Final = "1"
 """Of the entries and the hash; another one is refused."""
 
-_GONE, _OTHER, _FOREIGN = "gone", "other", "foreign"
+_GONE, _OTHER, _FOREIGN, _STRANGE = "gone", "other", "foreign", "strange"
 _HEAD = ("format", "run", "live", "instruments", "last")
 
 _READS = "#!lua flags=no-writes\n"
@@ -53,26 +53,28 @@ return redis.call('HMGET', about, 'format', 'run', 'live', 'instruments', 'last'
 """
 )
 
-# ARGV: format, run, what it is: data, live, instruments; the last position that the writer knows of
+# ARGV: format, run, what it is: data, live, instruments; the last position that the writer knows of; the writer
 _BEGIN = (
     _WRITES
     + _ABOUT
     + """
 if not is_there() and redis.call('EXISTS', stream) == 1 then return {'foreign'} end
 local known = redis.call('HMGET', about, 'format', 'data', 'live', 'instruments', 'run', 'last', 'counts')
-if known[1] == ARGV[1] and known[2] == ARGV[3] and known[3] == ARGV[4] and known[4] == ARGV[5] then
-  redis.call('HSET', about, 'writer', ARGV[2])
+if known[1] == ARGV[1] and known[2] == ARGV[3] and known[3] == ARGV[4] and known[4] == ARGV[5]
+    and known[5] and tonumber(known[6]) and known[7] then
+  redis.call('HSET', about, 'writer', ARGV[7])
   return {known[5], known[6], known[7], 0}
 end
 redis.call('DEL', stream, about)
-redis.call('HSET', about, 'format', ARGV[1], 'run', ARGV[2], 'writer', ARGV[2], 'data', ARGV[3], 'live', ARGV[4],
+redis.call('HSET', about, 'format', ARGV[1], 'run', ARGV[2], 'writer', ARGV[7], 'data', ARGV[3], 'live', ARGV[4],
   'instruments', ARGV[5], 'last', ARGV[6], 'counts', '')
 return {ARGV[2], ARGV[6], '', 1}
 """
 )
 
 # ARGV: run, most entries, the entries packed, the counts behind them, whether the feed has ended, the writer.
-# An id that is not above the last one is one that is there: somebody has brought back an older hash beside the stream.
+# An id that is not above the last one is one that is there: somebody has brought back an older hash beside the stream; unless
+# there is, or was, one at the end that is none of ours: then nothing can be written any more.
 _APPEND = (
     _WRITES
     + _ABOUT
@@ -82,9 +84,16 @@ if not known[1] then return {'gone'} end
 if known[1] ~= ARGV[1] then return {'other', 'run ' .. known[1]} end
 if known[3] == '1' and known[4] ~= ARGV[6] then return {'other', 'writer ' .. known[4]} end
 local last = tonumber(known[2])
+if not last then return {'foreign'} end
 local function add(id, fields)
   local done = redis.pcall('XADD', stream, id, unpack(fields))
-  if type(done) == 'table' and done.err and not string.find(done.err, 'equal or smaller', 1, true) then return done end
+  if type(done) ~= 'table' or not done.err then return nil end
+  if not string.find(done.err, 'equal or smaller', 1, true) then return done end
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  if not newest or tonumber(string.match(newest[1], '^%d+')) < tonumber(string.match(id, '^%d+')) then
+    return {'strange', 'it is deleted, and its id is above ours'}
+  end
+  if newest[2][1] ~= 'i' and newest[2][1] ~= 'end' then return {'strange', newest[1]} end
 end
 local rows = cmsgpack.unpack(ARGV[3])
 for _, row in ipairs(rows) do
@@ -113,6 +122,7 @@ _READ = (
     + """
 if not is_there() then return missing() end
 local known = redis.call('HMGET', about, 'run', 'last')
+if not known[1] or not tonumber(known[2]) then return {'foreign'} end
 if known[1] ~= ARGV[1] then return {'other', 'run ' .. known[1]} end
 local entries
 if ARGV[5] == '1' then
@@ -125,6 +135,7 @@ return {'here', known[2], oldest and oldest[1] or '', cmsgpack.pack(entries)}
 """
 )
 
+ZERO, INFINITE = Decimal(0), Decimal("Infinity")
 _ALWAYS: Final = ["i", "t", "b", "a", "n"]
 _PACK = msgspec.msgpack.Encoder()
 _ENTRIES = msgspec.msgpack.Decoder(list[tuple[str, list[str]]])
@@ -166,15 +177,18 @@ class RedisTicks:
         command = ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._keys[0], f"{after}-0")
         await self._server.listen(doing, *command, wait_s=wait_s)
 
-    async def begin(self, head: StreamHead, data: str) -> Begun:
+    async def begin(self, head: StreamHead, data: str, writer: str) -> Begun:
         """Go on with the sequence that there is, or begin it anew."""
         instruments = " ".join(head.instruments)
-        arguments = (FORMAT, head.run, data, "1" if head.live else "0", instruments, head.last)
+        arguments = (FORMAT, head.run, data, "1" if head.live else "0", instruments, head.last, writer)
         answer = await self._server.run(f"beginning {self.described}", _BEGIN, self._keys, *arguments)
         if answer[0] == _FOREIGN.encode():
             raise self._not_ours()
         run, last, counts, is_new = answer
-        known = _COUNTS.decode(counts) if counts else {}
+        try:
+            known = _COUNTS.decode(counts) if counts else {}
+        except msgspec.MsgspecError as error:
+            raise self._not_ours() from error
         return Begun(run=run.decode(), last=int(last), counts=known, is_new=bool(is_new))
 
     async def append(self, writing: Writing, ticks: Sequence[SharedTick], counts: Mapping[str, Counts]) -> None:
@@ -201,10 +215,7 @@ class RedisTicks:
             ended = bool(entries) and entries[-1][0] == f"{int(last)}-1"
             first = int(oldest.partition(b"-")[0]) if oldest else 0
         except (ValueError, KeyError, InvalidOperation, msgspec.MsgspecError) as error:
-            raise StoreRefused(
-                f"{self.described} has an entry that no Tradekeel has written ({error!r}). Look with XRANGE {self._keys[0]}, and "
-                "delete the stream, or give the feed another one."
-            ) from error
+            raise self._strange(repr(error)) from error
         return Piece(last=int(last), first=first, ticks=ticks, ended=ended)
 
     def _here(self, answer: Sequence[Any], word: str) -> Sequence[Any]:
@@ -214,6 +225,8 @@ class RedisTicks:
             raise StreamReplaced(answer[1].decode())
         if said == _GONE:
             raise StreamGone
+        if said == _STRANGE:
+            raise self._strange(answer[1].decode())
         if said != word:
             raise self._not_ours()
         return answer[1:]
@@ -225,8 +238,15 @@ class RedisTicks:
         known, run, instruments = values.get("format"), values.get("run"), values.get("instruments")
         if known != FORMAT or run is None or instruments is None:
             raise self._not_ours()
-        return StreamHead(
-            run=run, instruments=tuple(instruments.split()), live=values["live"] == "1", last=int(values["last"] or 0)
+        last = values.get("last") or ""
+        if not last.isdecimal():
+            raise self._not_ours()
+        return StreamHead(run=run, instruments=tuple(instruments.split()), live=values["live"] == "1", last=int(last))
+
+    def _strange(self, found: str) -> StoreRefused:
+        return StoreRefused(
+            f"{self.described} has an entry that no Tradekeel has written ({found}). Look with XREVRANGE {self._keys[0]} + -, "
+            "and delete the stream (its writer begins it anew, and readers are told of the gap), or give the feed another one."
         )
 
     def _not_ours(self) -> StoreRefused:
@@ -244,12 +264,15 @@ def _tick(entry: str, fields: list[str]) -> SharedTick:
     latest_ns = ts_ns
     if len(fields) > 10:
         said = dict(zip(fields[10::2], fields[11::2], strict=True))
-        bid_size = Decimal(said["B"]) if "B" in said else None
-        ask_size = Decimal(said["A"]) if "A" in said else None
+        sizes = [Decimal(said[side]) if side in said else None for side in ("B", "A")]
+        if any(size is not None and not ZERO <= size < INFINITE for size in sizes):
+            raise ValueError(f"{entry}: {fields}")
+        bid_size, ask_size = sizes
         latest_ns = int(said.get("l", ts_ns))
-    position = int(entry[:-2])
-    tick = Tick(fields[1], ts_ns, Decimal(fields[5]), Decimal(fields[7]), position, bid_size, ask_size)
-    return SharedTick(tick, int(fields[9]), latest_ns)
+    bid, ask, count = Decimal(fields[5]), Decimal(fields[7]), int(fields[9])
+    if not (ZERO < bid < INFINITE and ZERO < ask < INFINITE and count >= 1 and latest_ns >= ts_ns):
+        raise ValueError(f"{entry}: {fields}")
+    return SharedTick(Tick(fields[1], ts_ns, bid, ask, int(entry[:-2]), bid_size, ask_size), count, latest_ns)
 
 
 def _fields(shared: SharedTick) -> list[str]:
