@@ -109,17 +109,6 @@ class Feed(Conducting):
                     await self._cut()
         return False
 
-    def _stops_here(self) -> bool:
-        """Behind a strategist's death a stop waits until everybody is back: before that there is nobody to take it.
-
-        A feed that has never been where the journal ends stops at once, and does nothing: nothing new has happened; unless the
-        one before it was there, and died of its stop.
-        """
-        if self._stopping is None:
-            return False
-        is_new = not self._recovered and not self._stopping[0].again
-        return is_new or (self._arrived and self._at >= self._furthest)
-
     async def _next_window(self) -> TickWindow | None:
         """None: the feed has ended, or a stop has cut the wait short."""
         window, count = None, self.settings.window_ticks_max

@@ -47,6 +47,7 @@ from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.interrupt import Interruptible
@@ -65,6 +66,8 @@ ASKED_AT_ONCE_TICKS_MAX = 16
 """Windows up to this long come as they happen: then it is the way of one tick that should be short. In longer ones the
 monitor need not look further than the venue."""
 TELL_EVERY_S = 1.0
+STOP_OPENING_S = 1.0
+"""What a stop gives a source that is being opened: one that reads files is done then, one that waits for a server may not be."""
 RESTART_WAIT_S = 0.01
 RESTART_WAITS_MAX = 3_000
 
@@ -137,7 +140,7 @@ class Conducting(Actor):
         positions = [stand.position for stand in stands if stand.position != NOWHERE]
         seen = min(positions)
         self._frontier = max(stand.frontier for stand in stands)
-        self._nobody_saw = not max(positions) and not self._frontier
+        self._nobody_saw = not max(positions) and not Stamp.position(self._frontier)
         self._turn = self._interrupted_turn(stands)
         if self.settings.lockstep:
             state = await self._executor_side(self._session, AskSession())
@@ -150,11 +153,26 @@ class Conducting(Actor):
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
         self._at, self._window, self._furthest = lowest, None, max(positions)
         point("feed.open")
-        await self._source.open(lowest, max(seen, lowest))
         self._arrived = False
+        if not await self._open(lowest, max(seen, lowest)):
+            return
         if lowest >= Stamp.position(self._frontier):
             await self._arrive()
             await self._catch_up(None, max(Stamp.after(lowest), self._frontier))
+
+    async def _open(self, after: int, seen: int) -> bool:
+        """Open the source there; False: a stop came, and a server that the source reads from does not answer in time."""
+        opened = bool(await self._waiting.wait(self._opened, after, seen))
+        if not opened and self._stops_here():
+            with move_on_after(self.clock, STOP_OPENING_S):
+                opened = await self._opened(after, seen)
+        elif not opened:
+            opened = await self._opened(after, seen)
+        return opened
+
+    async def _opened(self, after: int, seen: int) -> bool:
+        await self._source.open(after, seen)
+        return True
 
     def _interrupted_turn(self, stands: Sequence[Stand]) -> Turn | None:
         """The last decision, if the journal ends with what followed from it: the others of its round come first then."""
@@ -176,6 +194,17 @@ class Conducting(Actor):
 
     def _stands_behind(self, window: TickWindow, index: int) -> None:
         self._at, self._last_ns = window.first_position + index - 1, window.ticks[index - 1].ts_ns
+
+    def _stops_here(self) -> bool:
+        """Behind a strategist's death a stop waits until everybody is back: before that there is nobody to take it.
+
+        A feed that has never been where the journal ends stops at once, and does nothing: nothing new has happened; unless the
+        one before it was there, and died of its stop.
+        """
+        if self._stopping is None:
+            return False
+        is_new = not self._recovered and not self._stopping[0].again
+        return is_new or (self._arrived and self._at >= self._furthest)
 
     def _told_to_stop(self) -> bool:
         return self._stopping is not None
