@@ -126,7 +126,7 @@ class BenchBuilder(Builder):
 
     feed: MemoryFeed
 
-    def _source(self, account: AccountPlan) -> Any:
+    def _source(self, account: AccountPlan, patience: Callable[[str], object]) -> Any:
         return self.feed
 
 

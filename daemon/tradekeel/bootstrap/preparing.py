@@ -243,11 +243,15 @@ class Preparing:
     def _wait_a_moment(self, for_what: str) -> None:
         """What a feed cannot do without is not there yet."""
         self._heed_stop()
+        self._say_that_we_wait(for_what)
+        self.effort.moved(f"waiting: {for_what}")
+        pause(WAIT_FOR_FEED_S)
+
+    def _say_that_we_wait(self, for_what: str) -> None:
+        """Once for each thing."""
         if for_what not in self._waited_for:
             self._waited_for.add(for_what)
             logger.warning("waiting: {}", for_what)
-        self.effort.moved(f"waiting: {for_what}")
-        pause(WAIT_FOR_FEED_S)
 
     def _heed_stop(self) -> None:
         if self._stop_asked():
@@ -255,7 +259,7 @@ class Preparing:
 
     # --- feeds and threads --------------------------------------------------------------------------------------------------
 
-    def _source(self, account: AccountPlan) -> Source:
+    def _source(self, account: AccountPlan, patience: Callable[[str], object]) -> Source:
         feed = self.plan.config.feeds[account.config.feed]
         timeframes: dict[str, tuple[str, ...]] = {}
         for strategy in account.strategies:
@@ -271,7 +275,7 @@ class Preparing:
             self._hashes,
             stream_of(self.plan.config, feed),
             say,
-            self._wait_a_moment,
+            patience,
         )
         return FEEDS[feed.kind].build(feed.settings, context)
 
@@ -279,7 +283,7 @@ class Preparing:
         """What the account's feed is like, as it was when the process looked at it: nothing of that can change while it runs."""
         name = account.config.name
         if name not in self._infos:
-            self._infos[name] = self._source(account).info
+            self._infos[name] = self._source(account, self._wait_a_moment).info
         return self._infos[name]
 
     def _worker(self, name: str, *, may_be_left: bool = False) -> BlockingWorker:

@@ -23,10 +23,10 @@ from tradekeel.actors.sync import Sync
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.opening import on_store_failure
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_instruments, strategy_row
-from tradekeel.bootstrap.preparing import Preparing
+from tradekeel.bootstrap.preparing import WAIT_FOR_FEED_S, Preparing
 from tradekeel.bootstrap.publishing import make_publisher, supervised
 from tradekeel.bootstrap.schedule import trigger_of
-from tradekeel.bootstrap.sharing import Sharing
+from tradekeel.bootstrap.sharing import READS_A_STREAM, Sharing
 from tradekeel.bootstrap.telling import actor_figures, say
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
@@ -351,7 +351,8 @@ class Builder(Preparing):
 
         Each account that is started again starts its feed, so this is where changed data is seen.
         """
-        source = await self._data.call(self._source_again, account)
+        reads_a_stream = self.plan.config.feeds[account.config.feed].kind == READS_A_STREAM
+        source = await (self._stream_again(account) if reads_a_stream else self._data.call(self._source_again, account))
         if source.info.fingerprint != self._info(account).fingerprint:
             raise DataError(
                 f"accounts.{account.config.name}.feed: its data has changed while it was traded; put the old data back to go on, "
@@ -362,10 +363,27 @@ class Builder(Preparing):
 
     def _source_again(self, account: AccountPlan) -> Source:
         with self.effort.under_way():
-            return self._source(account)
+            return self._source(account, self._wait_a_moment)
+
+    async def _stream_again(self, account: AccountPlan) -> Source:
+        """A stream may be away for as long as it likes: nobody else waits for that, nor does whoever ends this account."""
+        worker = self._worker(f"stream {account.config.name}", may_be_left=True)
+        while True:
+            try:
+                return await worker.call(self._source, account, self._not_yet)
+            except _NotYet:
+                await self.system.clock.sleep(WAIT_FOR_FEED_S)
+
+    def _not_yet(self, for_what: str) -> None:
+        self._say_that_we_wait(for_what)
+        raise _NotYet
 
     def _instruments(self, account: AccountPlan) -> dict[str, Any]:
         return account_instruments(account, self._info(account).instruments, self.plan.instruments)
+
+
+class _NotYet(Exception):
+    """What a feed needs is not there for now."""
 
 
 class _NoWorker:
