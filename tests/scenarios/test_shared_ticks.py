@@ -6,7 +6,9 @@ import random
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,13 +54,13 @@ def environ(url: str) -> dict[str, str]:
     return {"REDIS_PASSWORD": url.removeprefix("redis://:").partition("@")[0]}
 
 
-def traders(name: str, feed: str) -> str:
+def traders(name: str, feed: str, tick_bars: str = TICK_BARS) -> str:
     """An account of three strategies: by ticks, by bars of time, and by bars of ticks."""
     return (
         account(name, exits="monitor", feed=feed)
         + strategy(f"{name}-ema", name, params=EMA)
         + strategy(f"{name}-bars", name, "donchian", BARS)
-        + strategy(f"{name}-tick-bars", name, "donchian", TICK_BARS)
+        + strategy(f"{name}-tick-bars", name, "donchian", tick_bars)
         + strategy(f"{name}-floor", name, "floor", FLOOR)
     )
 
@@ -68,10 +70,17 @@ def writer(folder: Path, url: str, more: str = "share = true", *, ticks: int = T
     return Home(folder / "writer", head() + redis_at(url) + market(ticks, speed=speed, more=more) + traders("a", "m"))
 
 
-def reader(folder: Path, url: str, more: str = 'start = "oldest"', name: str = "reader", risk: str = "") -> Home:
+def reader(
+    folder: Path,
+    url: str,
+    more: str = 'start = "oldest"',
+    name: str = "reader",
+    risk: str = "",
+    tick_bars: str = TICK_BARS,
+) -> Home:
     """A daemon that trades the same from the stream."""
     feed = f'[feeds.s]\nkind = "redis"\nstream = "m"\ninstruments = ["EUR_USD"]\nblock_s = 0.5\n{more}\n'
-    return Home(folder / name, head() + redis_at(url) + feed + traders("a", "s") + risk)
+    return Home(folder / name, head() + redis_at(url) + feed + traders("a", "s", tick_bars) + risk)
 
 
 def lived(home: Home, url: str) -> Story:
@@ -281,6 +290,49 @@ def test_a_gap_is_told_and_books_stay_sound_also_when_it_is_met_on_the_way_back(
         life = again.live(environ=environ(redis_url))
         assert life.code == 0, life.log
         assert is_sound(again)
+
+
+def test_a_reader_that_is_killed_behind_a_gap_does_not_meet_it_again_and_trades_what_it_would_have_traded(
+    tmp_path: Path, redis_url: str
+) -> None:
+    lived(writer(tmp_path, redis_url), redis_url)
+    with client(redis_url) as admin:
+        entries = []
+        for entry, said in admin.xrange("trading:ticks:m"):
+            position = int(entry.partition("-")[0])
+            if position > 240 and "n" in said:
+                said["n"] = str(position - 240)  # a writer that leaves out ticks counts anew behind them
+            if not 201 <= position <= 240:
+                entries.append((entry, said))
+
+        def put(part: list[Any]) -> None:
+            for entry, said in part:
+                admin.xadd("trading:ticks:m", said, id=entry)
+
+        admin.delete("trading:ticks:m")
+        put(entries)
+        # Of a recording the last ticks that are there wait for the next one where bars of ticks are built: here are none.
+        whole = lived(reader(tmp_path, redis_url, name="whole", tick_bars=BARS), redis_url)
+        assert whole["trades"]
+        for count in (201, 230):
+            admin.delete("trading:ticks:m")
+            put(entries[:count])
+            home = reader(tmp_path, redis_url, name=f"killed-{count}", tick_bars=BARS)
+            last = int(entries[count - 1][0].partition("-")[0])
+            with home.start(environ(redis_url)) as process:
+                process.until(partial(has_come_to, home, last), "it does not get there")
+                process.kill()
+            put(entries[count:])
+            life = home.live(environ=environ(redis_url))
+            assert life.code == 0, life.log
+            assert "are missing" not in life.log
+            assert told_differently({"a": whole}, home) == [], count
+
+
+def has_come_to(home: Home, position: int) -> bool:
+    """Whether the account is at this tick, by its status."""
+    feeds = home.status.get("feeds", {})
+    return "a" in feeds and int(feeds["a"]["position"]) >= position
 
 
 def test_what_was_trimmed_while_a_reader_was_away_is_a_gap(tmp_path: Path, redis_url: str) -> None:

@@ -175,6 +175,7 @@ async def test_of_a_gap_the_venue_the_monitor_and_the_strategies_are_told_in_tha
             "ticks 31 to 50 of its feed are missing: strategies have been told, and no entry is taken before they are warm again"
         ]
         assert a.parts["strategist"].position == 100
+        assert a.cuts[0] == 50, "a restart does not meet it again"
 
 
 async def test_a_venue_that_ticks_do_not_drive_is_not_told() -> None:

@@ -137,7 +137,8 @@ class Feed(Conducting):
     async def _pass_gap(self, behind: int, ts_ns: int) -> bool:
         """Everybody goes on behind the ticks that are missing, as after a restart on a feed that cannot be replayed.
 
-        On the way back nobody knows what was decided on them: then it goes on behind all that anybody has seen.
+        On the way back nobody knows what was decided on them: then it goes on behind all that anybody has seen. A restart
+        begins behind the gap, and does not meet it again.
         """
         seen, at = self._at, behind
         if not self._arrived:
@@ -154,6 +155,7 @@ class Feed(Conducting):
         if not self._arrived:
             await self._arrive()
         await self._catch_up(None, max(Stamp.after(at), self._frontier))
+        await self._cut()
         return at == behind
 
     async def _miss(self, missed: MissTicks) -> None:
