@@ -11,8 +11,9 @@
 
     asyncio.run(main())
 
-What is written stands in the journal like everything else, in an execution of mode ``manual`` on the account ``scripts``, which
-is made with the first trade. Importing this module opens nothing and imports no driver.
+In a database what is written stands in the journal like everything else, in an execution of mode ``manual`` on the account
+``scripts``, which is made with the first trade. On a Redis server trades are notes, and no journal tells of them. Importing this
+module opens nothing and imports no driver.
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ SCRIPTS = "scripts"
 DEFAULT_FILE = "tradekeel-trades.db"
 CURRENCY = "USD"
 
-_SHAPES = "a path, sqlite:///path, postgresql://user:password@host:port/database, or memory://"
+CLIENT_DEADLINE_S = 600.0
+"""Of a Redis connection: each call has a deadline of its own, which comes first."""
+
+_SHAPES = (
+    "a path, sqlite:///path, postgresql://user:password@host:port/database, redis://user:password@host:port/db (rediss://, "
+    "unix://), or memory://"
+)
 
 
 class SqlTradeStore:
@@ -198,8 +205,9 @@ _place: str | None = None
 def get_trade_store(url: str | None = None, redis_client: Any = None) -> TradeStore:
     """The process's store of trades; made by the first call, which says where, and the same from then on.
 
-    Without a URL it is the file ``tradekeel-trades.db`` in the current folder. InputError for a URL that is none, and for another
-    place than that of the store that there is: ``await reset_trade_store()`` first.
+    Without a URL it is the file ``tradekeel-trades.db`` in the current folder. With a URL of Redis, or a ``redis_client`` (a
+    redis.asyncio.Redis, which stays yours to close), the trades are notes there, and no journal tells of them. InputError for a
+    URL that is none, and for another place than that of the store that there is: ``await reset_trade_store()`` first.
     """
     global _store, _place
     place = f"redis client {id(redis_client)}" if redis_client is not None else url or DEFAULT_FILE
@@ -222,7 +230,7 @@ async def reset_trade_store() -> None:
 def _made(place: str, redis_client: Any) -> TradeStore:
     scheme, separator, rest = place.partition("://")
     if redis_client is not None or scheme in ("redis", "rediss", "unix"):
-        raise InputError(f"trades are not kept in Redis by this version: allowed is {_SHAPES}")
+        return _on_redis(place, redis_client)
     if not separator:
         return SqlTradeStore(_file(place))
     if scheme == "sqlite":
@@ -236,6 +244,25 @@ def _made(place: str, redis_client: Any) -> TradeStore:
 
         return SqlTradeStore(Memory())
     raise InputError(f"{scheme}:// leads to no trade store: allowed is {_SHAPES}")
+
+
+def _on_redis(url: str, client: Any) -> TradeStore:
+    from tradekeel.storage.redis.client import RedisSettings, make_client
+    from tradekeel.storage.redis.server import RedisServer
+    from tradekeel.storage.redis.trades import RedisTradeStore
+
+    if client is not None:
+        from redis.asyncio import Redis
+
+        if not isinstance(client, Redis):
+            raise InputError(
+                f"redis_client is a {type(client).__module__}.{type(client).__qualname__}: allowed is a redis.asyncio.Redis, "
+                "or a URL in its place"
+            )
+        return RedisTradeStore(lambda: RedisServer.of(client), time.time_ns)
+    settings = RedisSettings(url=url, deadline_s=CLIENT_DEADLINE_S, client_name="tradekeel-trades")
+    make_client(settings)  # what is wrong with the URL, or not installed, is said now
+    return RedisTradeStore(lambda: RedisServer.open(settings), time.time_ns)
 
 
 def _file(path: str) -> Backend:

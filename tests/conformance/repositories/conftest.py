@@ -10,7 +10,7 @@ import itertools
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,14 +46,14 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    """Where fresh books are."""
-    if request.param == "sqlite":
+@contextmanager
+def fresh_books(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Where fresh books of a kind are."""
+    if kind == "sqlite":
         path = tmp_path / "books.db"
         shutil.copy(request.getfixturevalue("empty_sqlite"), path)
         yield Sqlite(path)
-    elif request.param == "memory":
+    elif kind == "memory":
         memory = Memory()
         made = request.getfixturevalue("empty_sqlite")
         with closing(sqlite3.connect(made)) as source, closing(memory.connect()) as copy:
@@ -66,6 +66,13 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         prepared: Prepared = request.getfixturevalue("postgres_books")
         with prepared.lent() as url:
             yield Postgres(url)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Where fresh books are."""
+    with fresh_books(request.param, request, tmp_path) as books:
+        yield books
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import pytest
 from tradekeel.ports import repositories as ports
 from tradekeel.ports.tradestore import TradeStore
 from tradekeel.storage import repositories
+from tradekeel.storage.redis.trades import RedisTradeStore
 from tradekeel.storage.tradestore import SqlTradeStore
 
 PAIRS: list[tuple[Any, Any]] = [
     (getattr(ports, name), getattr(repositories, f"Sql{name}"))
     for name in sorted(vars(ports))
     if name.endswith("Repository")
-] + [(TradeStore, SqlTradeStore)]
+] + [(TradeStore, SqlTradeStore), (TradeStore, RedisTradeStore)]
 
 
 @pytest.mark.parametrize(("port", "kind"), PAIRS, ids=lambda kind: kind.__name__)
@@ -34,4 +35,4 @@ def test_every_method_is_there_and_takes_the_same(port: Any, kind: Any) -> None:
 
 
 def test_there_is_a_repository_for_every_port() -> None:
-    assert len(PAIRS) == 12 + 1  # and the small face
+    assert len(PAIRS) == 12 + 2  # and the small face, twice

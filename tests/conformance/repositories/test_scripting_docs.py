@@ -7,24 +7,39 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tests.conformance.backends import Adapter
 from tests.conftest import ROOT
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, TIMEOUT_S
 from tradekeel.storage import repositories
+from tradekeel.storage.redis.trades import OPEN_MAX
 from tradekeel.storage.repositories.signals import DESCRIPTIVE as OF_SIGNALS
 from tradekeel.storage.repositories.trades import DESCRIPTIVE as OF_TRADES
 
 PAGE = (ROOT / "docs" / "scripting.md").read_text()
 
 
-def test_the_examples_run_and_print_what_the_page_says(tmp_path: Path) -> None:
+ON_REDIS = "redis://trading-adapter:PASSWORD@127.0.0.1:6379/0"
+STORAGE = ROOT / "docs" / "storage.md"
+
+
+async def test_the_examples_run_and_print_what_the_page_says(tmp_path: Path, redis_url: str) -> None:
     examples = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == PAGE.count("```python") == 2
-    for code, printed in examples:
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert (done.returncode, done.stdout) == (0, printed), done.stderr
+    assert len(examples) == PAGE.count("```python") == 3
+    async with Adapter(redis_url, "a-secret-of-the-tests"):
+        limited = urlsplit(redis_url)
+        where = limited._replace(netloc=f"trading-adapter:a-secret-of-the-tests@{limited.hostname}:{limited.port}")
+        for code, printed in examples:
+            run_example(code.replace(ON_REDIS, where.geturl()), printed, tmp_path)
+
+
+def run_example(code: str, printed: str, folder: Path) -> None:
+    """As a person does, in a folder of his own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
 
 
 def test_the_page_names_every_repository_and_what_describes() -> None:
@@ -37,3 +52,4 @@ def test_the_page_names_every_repository_and_what_describes() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     assert f"({ROWS_DEFAULT} unless said, at most {ROWS_MAX:,})" in PAGE
     assert f"`timeout_s`: {TIMEOUT_S:g} s unless said" in PAGE
+    assert f"There may be {OPEN_MAX:,} open trades at once" in STORAGE.read_text()

@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
+from msgspec import structs
 
-import tradekeel.storage.tradestore as module
-from tests.conformance.repositories.conftest import ManualClock
-from tests.conformance.repositories.factories import START_NS, Factory
-from tradekeel.config.model import RESERVED
+from tests.conformance.backends import Adapter
+from tests.conformance.repositories.conftest import BACKENDS, ManualClock, fresh_books
+from tests.conformance.repositories.factories import EXTREME_AMOUNTS, SECOND, START_NS, Factory
+from tests.conformance.repositories.test_trades import dumb, figures
 from tradekeel.domain.records import Mode
-from tradekeel.domain.trades import CloseReason, TradeSide, TradeStatus
-from tradekeel.errors import AlreadyExists, InputError, NotFound, VersionConflict
+from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
+from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound, VersionConflict
 from tradekeel.ports.tradestore import TradeStore
-from tradekeel.storage import get_trade_store, reset_trade_store
+from tradekeel.storage.redis.client import RedisSettings
+from tradekeel.storage.redis.server import RedisServer
+from tradekeel.storage.redis.trades import RedisTradeStore
 from tradekeel.storage.repositories import Database, SqlExecutionRepository, SqlStrategyRepository
 from tradekeel.storage.tradestore import SCRIPTS, SqlTradeStore
 from tradekeel.storage.verify import verify
 
+PLACES = (*BACKENDS, *(pytest.param(name, marks=pytest.mark.redis) for name in ("redis", "redis-limited-user")))
+
+
+@pytest.fixture(params=PLACES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TradeStore]:
+    """A store in each place in turn, empty. Books are verified in the end."""
+    if not request.param.startswith("redis"):
+        with fresh_books(request.param, request, tmp_path) as backend:
+            async with SqlTradeStore(backend, ManualClock()) as opened:
+                yield opened
+            verdict = verify(backend)
+            assert verdict.ok, "\n".join(verdict.lines())
+        return
+    url: str = request.getfixturevalue("redis_url")
+    async with AsyncExitStack() as stack:
+        settings = RedisSettings(url=url)
+        if request.param == "redis-limited-user":
+            settings = (await stack.enter_async_context(Adapter(url, "a-secret-of-the-tests"))).settings
+        yield await stack.enter_async_context(RedisTradeStore(lambda: RedisServer.open(settings), ManualClock()))
+
 
 @pytest.fixture
-async def store(backend) -> AsyncIterator[TradeStore]:
-    async with SqlTradeStore(backend, ManualClock()) as opened:
-        yield opened
-    verdict = verify(backend)
-    assert verdict.ok, "\n".join(verdict.lines())
+def factory(seed: int) -> Factory:
+    """Makes whole trades, of an execution that the store puts its own in the place of."""
+    return Factory("another execution", "another account", seed)
 
 
-async def test_it_is_a_trade_store_and_says_where(store, backend):
+def as_kept(trade: Trade, kept: Trade) -> Trade:
+    """The trade as a store keeps it: in its own execution, and new."""
+    ours = {name: getattr(kept, name) for name in ("execution", "account", "version", "updated_ns")}
+    return structs.replace(trade, **ours)
+
+
+async def test_it_is_a_trade_store_and_says_where(store, request):
     assert isinstance(store, TradeStore)
-    assert store.backend_name == backend.name
+    place = request.node.callspec.params["store"]
+    assert store.backend_name == {"postgres": "postgresql", "redis-limited-user": "redis"}.get(place, place)
 
 
 async def test_the_life_of_a_trade_in_a_few_words(store):
@@ -75,7 +105,8 @@ async def test_without_a_price_a_trade_is_pending_and_every_one_has_an_id_of_its
     assert list(await store.get_open_trades(limit=2)) == made[:0:-1]
 
 
-async def test_all_trades_are_in_one_execution_of_the_scripts_own(store, backend):
+async def test_in_a_database_all_trades_are_in_one_execution_of_the_scripts_own(backend):
+    store = SqlTradeStore(backend, ManualClock())
     one = await store.save_new_trade(symbol="EUR_USD", side="LONG", quantity=1, entry_price=1, strategy="a")
     two = await store.save_new_trade(symbol="EUR_USD", side="LONG", quantity=1, entry_price=1, strategy="a")
     assert one.execution == two.execution
@@ -86,14 +117,87 @@ async def test_all_trades_are_in_one_execution_of_the_scripts_own(store, backend
         await SqlExecutionRepository(books).close_execution(row.execution, "enough")
     three = await store.save_new_trade(symbol="EUR_USD", side="LONG", quantity=1, entry_price=1)
     assert three.execution != one.execution
+    await store.close()
+    assert verify(backend).ok
 
 
-async def test_a_whole_trade_may_be_given(store):
-    trade = Factory("another execution", "another account").trade("floor")
+async def test_a_whole_trade_may_be_given(store, factory):
+    trade = factory.trade("floor")
     saved = await store.save_new_trade(trade)
     assert (saved.trade_id, saved.account, saved.metadata) == (trade.trade_id, SCRIPTS, trade.metadata)
     with pytest.raises(AlreadyExists):
+        await store.save_new_trade(structs.replace(trade, symbol="XAU_USD"))
+    assert await store.get_trade(trade.trade_id) == saved
+
+
+# --- round trips -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", list(TradeStatus))
+async def test_every_field_comes_back(store, factory, status):
+    trade = factory.trade(None, status)
+    saved = await store.save_new_trade(trade)
+    assert saved == as_kept(trade, saved)
+    assert await store.get_trade(trade.trade_id) == saved
+
+
+@pytest.mark.parametrize("number", range(len(EXTREME_AMOUNTS) * 2))
+async def test_extreme_amounts_texts_and_times_come_back_exactly(store, factory, number):
+    trade = structs.replace(factory.extreme_trade(number), strategy=None)
+    saved = await store.save_new_trade(trade)
+    found = await store.get_trade(trade.trade_id)
+    assert found == saved == as_kept(trade, saved)
+    assert list(await store.get_open_trades()) == [saved]
+    for name in ("quantity", "entry_value", "open_cost", "entry_fee", "stop_loss"):
+        written, read = getattr(trade, name), getattr(found, name)
+        assert f"{written or abs(written):f}" == f"{read or abs(read):f}", f"{name} has the digits it was written with"
+
+
+@pytest.mark.parametrize("field", [f.name for f in structs.fields(Trade) if f.default is None])
+async def test_every_field_that_may_be_empty_comes_back_empty(store, factory, field):
+    trade = structs.replace(factory.trade(None, TradeStatus.PENDING), **{field: None})
+    saved = await store.save_new_trade(trade)
+    found = await store.get_trade(trade.trade_id)
+    assert found == saved == as_kept(trade, saved)
+    assert getattr(found, field) is None
+
+
+async def test_an_id_that_nobody_knows_is_none(store):
+    assert await store.get_trade("tr-nobody") is None
+    assert await store.get_trade("'; DROP TABLE trades; --") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantity": Decimal("NaN")},
+        {"quantity": Decimal("Infinity")},
+        {"quantity": Decimal(0)},
+        {"quantity": Decimal(-1)},
+        {"entered_quantity": Decimal(-1)},
+        {"exited_quantity": Decimal(-1)},
+        {"stop_loss": 1.5},
+        {"margin": Decimal(-1)},
+        {"entry_time_ns": None},
+        {"entry_time_ns": 2**63},
+        {"entry_position": 2**64},
+        {"status": "LOST"},
+        {"status": TradeStatus.CLOSED},
+        {"liquidity": "a little"},
+        {"trade_id": ""},
+        {"model": "zero \0 byte"},
+        {"tags": ("half \ud800",)},
+        {"metadata": {1: "keys are texts"}},
+        {"metadata": {"x": object()}},
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_is_refused_and_nothing_is_written(store, factory, changes):
+    trade = structs.replace(factory.trade(None), **changes)
+    with pytest.raises(InputError):
         await store.save_new_trade(trade)
+    assert not len(await store.get_open_trades())
+    assert (await store.get_stats()).count == 0
 
 
 @pytest.mark.parametrize(
@@ -134,83 +238,245 @@ async def test_what_cannot_be_done_is_refused(store):
     assert await store.get_trade(trade.trade_id) == trade
 
 
-async def test_it_opens_again_after_it_was_closed(store, backend):
+async def test_a_status_changes_only_as_the_life_of_a_trade_allows(store, factory):
+    ended = {"exit_time_ns": START_NS, "exit_reason": "manual", "entry_time_ns": START_NS}
+    failed = await store.save_new_trade(factory.trade(None, TradeStatus.FAILED))
+    for status in (TradeStatus.PENDING, TradeStatus.CLOSED, TradeStatus.CLOSING):
+        with pytest.raises(IllegalTransition):
+            await store.update_trade(failed.trade_id, ended, status=status.value)
+    assert await store.get_trade(failed.trade_id) == failed
+    opened = await store.update_trade(failed.trade_id, ended, status="OPEN")
+    assert list(await store.get_open_trades()) == [opened], "a late fill opens it again"
+    closed = await store.update_trade(failed.trade_id, status="CLOSED")
+    assert not len(await store.get_open_trades())
+    assert (await store.get_stats()).pnl == closed.pnl
+    await store.update_trade(failed.trade_id, status="OPEN")
+    assert (await store.get_stats()).count == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nonsense": 1},
+        {"trade_id": "other"},
+        {"execution": "other"},
+        {"version": 9},
+        {"stop_loss": 0.5},
+        {"stop_loss": "a lot"},
+        {"status": "LOST"},
+        {"quantity": None},
+        {"quantity": "-1"},
+        {"tags": "not a list"},
+    ],
+    ids=str,
+)
+async def test_an_update_that_makes_no_sense_is_refused(store, factory, changes):
+    trade = await store.save_new_trade(factory.trade(None))
+    with pytest.raises(InputError):
+        await store.update_trade(trade.trade_id, changes)
+    assert await store.get_trade(trade.trade_id) == trade
+
+
+async def test_a_trade_that_moves_is_found_where_it_is_now(store, factory):
+    trade = await store.save_new_trade(factory.trade(None, symbol="EUR_USD"))
+    moved = await store.update_trade(trade.trade_id, symbol="GBP_USD")
+    assert list(await store.get_open_trades("EUR_USD")) == []
+    assert list(await store.get_open_trades("GBP_USD")) == [moved]
+    closed = await store.mark_trade_closed(trade.trade_id, "2", exit_time_ns=START_NS)
+    corrected = await store.update_trade(trade.trade_id, gross_pnl=closed.gross_pnl + 1, session="TOKYO")
+    stats = await store.get_stats()
+    assert (stats.count, stats.pnl, list(stats.by_session)) == (1, corrected.pnl, ["TOKYO"])
+
+
+async def test_a_short_trade_wins_when_prices_fall_and_the_rate_converts(store):
+    words = {"symbol": "USD_JPY", "side": "SHORT", "quantity": "100", "entry_price": "150"}
+    trade = await store.save_new_trade(**words)
+    with pytest.raises(InputError, match="rate"):
+        await store.mark_trade_closed(trade.trade_id, "149")
+    closed = await store.mark_trade_closed(trade.trade_id, "149", rate="0.01", fee="0.25")
+    assert closed.pnl == Decimal("0.75")
+    told = await store.save_new_trade(**words)
+    assert (await store.mark_trade_closed(told.trade_id, "149", pnl="-7", fee="2")).pnl == -7
+    with pytest.raises(IllegalTransition):
+        await store.mark_trade_closed(told.trade_id, "149", pnl="1")
+
+
+# --- lists and statistics --------------------------------------------------------------------------------------------
+
+MANY = 60
+SORTS = (
+    *("created_ns", "updated_ns", "entry_time_ns", "exit_time_ns", "symbol", "strategy", "status", "quantity"),
+    *("pnl", "trade_id"),
+)
+
+
+@pytest.fixture
+async def many(store: TradeStore, factory: Factory) -> list[Trade]:
+    """Trades of every status and two strategies, some of one moment, the newest first."""
+    statuses = list(TradeStatus)
+    made = [
+        await store.save_new_trade(
+            factory.trade(("floor", "trend", None)[n % 3], statuses[n % 5], created_ns=START_NS + n // 7 * SECOND)
+        )
+        for n in range(MANY)
+    ]
+    return sorted(made, key=lambda trade: (trade.created_ns, trade.trade_id), reverse=True)
+
+
+def still_open(trades: list[Trade]) -> list[Trade]:
+    return [t for t in trades if t.status in (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)]
+
+
+async def test_open_trades_come_newest_first_and_by_symbol(store, many):
+    assert list(await store.get_open_trades()) == still_open(many)
+    for symbol in {trade.symbol for trade in many}:
+        wanted = [trade for trade in still_open(many) if trade.symbol == symbol]
+        assert list(await store.get_open_trades(symbol)) == wanted
+    assert not len(await store.get_open_trades("nothing"))
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("sort", SORTS)
+async def test_pages_by_cursor_and_by_offset_give_every_row_once_in_order(store, many, sort, descending):
+    wanted = [trade for trade in still_open(many) if getattr(trade, sort) is not None]
+    wanted.sort(key=lambda trade: (getattr(trade, sort), trade.trade_id), reverse=descending)
+    by_cursor: list[Trade] = []
+    by_offset: list[Trade] = []
+    words: dict[str, Any] = {"sort": sort, "descending": descending, "limit": 7}
+    page = await store.get_open_trades(**words)
+    while True:
+        by_cursor.extend(page)
+        assert list(page) == list(await store.get_open_trades(**words, offset=len(by_offset)))
+        by_offset.extend(page)
+        if page.next_cursor is None:
+            break
+        page = await store.get_open_trades(**words, cursor=page.next_cursor)
+    assert by_cursor == by_offset == wanted
+
+
+@pytest.mark.parametrize("sort", ["created_ns", "symbol", "entry_time_ns"])
+async def test_times_narrow_a_list(store, many, sort):
+    since_ns, until_ns = START_NS + 2 * SECOND, START_NS + 5 * SECOND + 8
+    about = "entry_time_ns" if sort == "entry_time_ns" else "created_ns"
+    wanted = {t.trade_id for t in still_open(many) if since_ns <= (getattr(t, about) or 0) < until_ns}
+    found = await store.get_open_trades(sort=sort, since_ns=since_ns, until_ns=until_ns)
+    assert {trade.trade_id for trade in found} == wanted
+    assert 0 < len(wanted) < len(still_open(many))
+
+
+async def test_a_cursor_neither_repeats_nor_hides_rows_when_others_come(store, many, factory):
+    page = await store.get_open_trades(limit=10)
+    newer = await store.save_new_trade(factory.trade(None, created_ns=START_NS + 100 * SECOND))
+    older = await store.save_new_trade(factory.trade(None, created_ns=START_NS - 100 * SECOND))
+    rest = await store.get_open_trades(cursor=page.next_cursor)
+    assert [*page, *rest] == [*still_open(many), older]
+    assert newer not in rest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"limit": 0},
+        {"limit": 10_001},
+        {"offset": -1},
+        {"sort": "nonsense"},
+        {"sort": "metadata"},
+        {"cursor": "nonsense"},
+        {"timeout_s": 0},
+    ],
+    ids=str,
+)
+async def test_words_that_make_no_sense_are_refused(store, many, words):
+    with pytest.raises(InputError):
+        await store.get_open_trades(**words)
+
+
+async def test_a_cursor_is_of_its_list(store, many):
+    cursor = (await store.get_open_trades(limit=5)).next_cursor
+    for words in ({"sort": "symbol"}, {"descending": False}, {"offset": 3}):
+        with pytest.raises(InputError, match="cursor"):
+            await store.get_open_trades(limit=5, cursor=cursor, **words)
+
+
+async def test_figures_are_those_of_a_dumb_recomputation(store, many):
+    closed = [trade for trade in many if trade.status is TradeStatus.CLOSED]
+    stats = await store.get_stats()
+    assert figures(stats) == dumb(closed)
+    for name in ("symbol", "strategy", "session"):
+        group = getattr(stats, f"by_{name}")
+        assert set(group) == {getattr(t, name) or "" for t in closed}
+        for word, found in group.items():
+            assert figures(found) == dumb([t for t in closed if (getattr(t, name) or "") == word])
+    assert sum(day.count for day in stats.by_day.values()) == len(closed)
+    by_exit = sorted(closed, key=lambda t: t.exit_time_ns or 0)
+    since_ns, until_ns = by_exit[3].exit_time_ns, by_exit[-3].exit_time_ns
+    assert figures(await store.get_stats(since_ns=since_ns, until_ns=until_ns)) == dumb(by_exit[3:-3])
+
+
+async def test_figures_of_nothing_are_undefined(store):
+    assert figures(await store.get_stats()) == dumb([])
+
+
+async def test_sums_lose_no_digit_however_far_amounts_are_apart(store, factory):
+    nothing = dict.fromkeys(("entry_fee", "exit_fee", "financing", "entered_quantity", "exited_quantity"), Decimal(0))
+    for pnl in EXTREME_AMOUNTS:
+        await store.save_new_trade(factory.trade(None, TradeStatus.CLOSED, gross_pnl=pnl, **nothing))
+    stats = await store.get_stats()
+    assert Fraction(stats.pnl) == sum(map(Fraction, EXTREME_AMOUNTS))
+    assert (stats.best, stats.worst) == (max(EXTREME_AMOUNTS), min(EXTREME_AMOUNTS))
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+async def in_parallel(count: int, one: Callable[[int], Awaitable[object]]) -> list[Any]:
+    """What became of each: its result, or the error that it raised."""
+    outcomes: list[Any] = [None] * count
+
+    async def keep(number: int) -> None:
+        try:
+            outcomes[number] = await one(number)
+        except Exception as error:
+            outcomes[number] = error
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(count):
+            tasks.start_soon(keep, number)
+    return outcomes
+
+
+async def test_saves_from_many_tasks_at_once_all_arrive(store):
+    words = {"symbol": "EUR_USD", "side": "LONG", "quantity": 1, "entry_price": 1}
+    saved = await in_parallel(30, lambda number: store.save_new_trade(**words, model=str(number)))
+    assert {trade.model for trade in await store.get_open_trades()} == {str(number) for number in range(30)}
+    assert len({trade.trade_id for trade in saved}) == 30
+
+
+async def test_of_many_that_save_one_id_exactly_one_succeeds(store, factory):
+    trade = factory.trade(None)
+    outcomes = await in_parallel(10, lambda number: store.save_new_trade(structs.replace(trade, model=str(number))))
+    assert sum(isinstance(outcome, AlreadyExists) for outcome in outcomes) == 9
+    assert [outcome for outcome in outcomes if isinstance(outcome, Trade)] == [await store.get_trade(trade.trade_id)]
+
+
+async def test_of_many_that_change_one_version_exactly_one_succeeds(store, factory):
+    trade = await store.save_new_trade(factory.trade(None))
+    outcomes = await in_parallel(
+        10, lambda number: store.update_trade(trade.trade_id, model=str(number), expected_version=0)
+    )
+    assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == 9
+    assert [outcome for outcome in outcomes if isinstance(outcome, Trade)] == [await store.get_trade(trade.trade_id)]
+
+
+async def test_changes_without_a_version_all_happen_one_after_the_other(store, factory):
+    trade = await store.save_new_trade(factory.trade(None))
+    outcomes = await in_parallel(20, lambda number: store.update_trade(trade.trade_id, model=str(number)))
+    assert sorted(outcome.version for outcome in outcomes) == list(range(1, 21))
+    assert (await store.get_trade(trade.trade_id)).version == 20
+
+
+async def test_it_opens_again_after_it_was_closed(store):
     await store.save_new_trade(symbol="EUR_USD", side="LONG", quantity=1)
     await store.close()
     await store.close()
     assert len(await store.get_open_trades()) == 1
-
-
-# --- one for a process -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """A folder of its own, and no store before and after."""
-    monkeypatch.chdir(tmp_path)
-    await reset_trade_store()
-    yield
-    await reset_trade_store()
-
-
-@pytest.mark.usefixtures("_fresh")
-async def test_there_is_one_in_a_process_until_it_is_reset(tmp_path: Path) -> None:
-    store = get_trade_store()
-    assert get_trade_store() is store
-    assert get_trade_store(module.DEFAULT_FILE) is store
-    await store.save_new_trade(symbol="EUR_USD", side="LONG", quantity=1)
-    assert (tmp_path / "tradekeel-trades.db").exists()
-    with pytest.raises(InputError, match="reset_trade_store"):
-        get_trade_store("memory://")
-    await reset_trade_store()
-    other = get_trade_store("memory://")
-    assert other is not store
-    assert other.backend_name == "memory"
-    assert not len(await other.get_open_trades())
-
-
-@pytest.mark.usefixtures("_fresh")
-async def test_a_url_says_where(tmp_path: Path) -> None:
-    for url, name, place in (
-        ("sqlite:///relative.db", "sqlite", "relative.db"),
-        (f"sqlite:///{tmp_path}/absolute.db", "sqlite", f"{tmp_path}/absolute.db"),
-        ("plain.db", "sqlite", "plain.db"),
-        ("postgresql://anna:secret@example.org/books", "postgresql", "postgresql://anna@example.org/books"),
-    ):
-        store = get_trade_store(url)
-        assert isinstance(store, SqlTradeStore)
-        assert (store.backend_name, str(store.backend)) == (name, place)
-        await reset_trade_store()
-
-
-@pytest.mark.usefixtures("_fresh")
-@pytest.mark.parametrize("url", ["mysql://x", "sqlite://", "sqlite:///", "postgresql://x", "redis://localhost"])
-async def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
-    with pytest.raises(InputError, match="allowed"):
-        get_trade_store(url)
-
-
-def test_no_daemon_may_have_an_account_of_this_name():
-    assert SCRIPTS in RESERVED
-
-
-def test_the_script_of_the_documentation_runs_and_ends_even_where_it_forgets_to_close(tmp_path: Path) -> None:
-    lines = (module.__doc__ or "").partition("\n\n")[2].partition("\n\nWhat is written")[0].splitlines()
-    script = "\n".join(line.removeprefix("    ") for line in lines)
-    assert "asyncio.run(main())" in script
-    forgetful = script.replace("async with get_trade_store() as store:", "if store := get_trade_store():")
-    for number, text in enumerate((script, forgetful), start=1):
-        done = subprocess.run(
-            [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert Decimal(done.stdout) == number * 5
-
-
-def test_importing_the_face_imports_nothing_heavy():
-    code = (
-        "import sys; from tradekeel.storage import get_trade_store; "
-        "print([m for m in ('sqlalchemy', 'psycopg', 'redis', 'aiosqlite', 'alembic') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "[]"

@@ -8,7 +8,7 @@ before that has changed nothing (StoreAway), what fails behind it may have been 
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -45,6 +45,8 @@ class RedisServer:
         self.where = where_of(pool.connection_kwargs)
         self._listener = blocking_twin(client)
         self._owned = owned
+        self._reads = False
+        self._told: Callable[[bool], object] = bool
         self._slots = anyio.Semaphore(connections_of(pool))
         self._listening_slots = anyio.Semaphore(connections_of(pool))
 
@@ -65,6 +67,20 @@ class RedisServer:
         """
         other = copy.copy(self)
         other.deadline_s = deadline_s
+        return other
+
+    def reading(self) -> Self:
+        """The same for questions that change nothing: one that was not answered is StoreAway, and may be asked again."""
+        other = copy.copy(self)
+        other._reads = True
+        return other
+
+    def telling(self, told: Callable[[bool], object]) -> Self:
+        """The same, for who may be interrupted in the middle: ``told`` hears True when a question that may change something is
+        about to leave, and False when it was answered.
+        """
+        other = copy.copy(self)
+        other._told = told
         return other
 
     async def __aenter__(self) -> Self:
@@ -125,11 +141,14 @@ class RedisServer:
             with _resets_as_errors(), anyio.fail_after(deadline_s) as scope:
                 async with slots, _borrowed(pool) as connection:
                     packed = connection.pack_command(*command)
-                    asked = True
+                    asked = not self._reads
+                    self._told(asked)
                     deadline_s += wait_s
                     scope.deadline += wait_s
                     await connection.send_packed_command(packed, check_health=False)
-                    return await connection.read_response(disable_decoding=True)
+                    answer = await connection.read_response(disable_decoding=True)
+                    self._told(False)
+                    return answer
         except (RedisError, OSError) as error:  # a deadline's TimeoutError is an OSError
             raise in_our_words(error, where=self.where, doing=doing, asked=asked, deadline_s=deadline_s) from error
 

@@ -35,7 +35,7 @@ class Database:
         self.backend = backend_at(place)
         self.now_ns = now_ns
         self.by = by
-        self.timeout_s = _sensible(timeout_s)
+        self.timeout_s = sensible(timeout_s)
         self._engines: Engines | None = None
 
     async def open(self) -> Self:
@@ -109,7 +109,7 @@ class Database:
         return await self._call(action, timeout_s).run(self._open_engines().writing, change)
 
     def _call(self, doing: str, timeout_s: float | None) -> Call:
-        return Call(self.backend, doing, self.timeout_s if timeout_s is None else _sensible(timeout_s))
+        return Call(self.backend, doing, self.timeout_s if timeout_s is None else sensible(timeout_s))
 
     def _open_engines(self) -> Engines:
         if self._engines is None:
@@ -117,7 +117,8 @@ class Database:
         return self._engines
 
 
-def _sensible(timeout_s: float) -> float:
+def sensible(timeout_s: float) -> float:
+    """The deadline of a call, in seconds. InputError for one that makes no sense."""
     if not 0 < timeout_s <= TIMEOUT_MAX_S:
         raise InputError(f"timeout_s is {timeout_s}: allowed are numbers above 0, up to {TIMEOUT_MAX_S:g} seconds")
     return timeout_s

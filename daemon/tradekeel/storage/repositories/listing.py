@@ -63,7 +63,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     times: tuple[str, ...] = ()  # other columns that a list can be about
 
 
-class _Position(Struct, frozen=True, array_like=True):
+class Position(Struct, frozen=True, array_like=True):
     """What a cursor says."""
 
     sort: str
@@ -71,7 +71,7 @@ class _Position(Struct, frozen=True, array_like=True):
     values: tuple[int | str, ...]
 
 
-_CURSOR = msgspec.json.Decoder(_Position)
+_CURSOR = msgspec.json.Decoder(Position)
 
 
 def selected(mapping: Mapping[Any], *more: str) -> Select[*tuple[Any, ...]]:
@@ -92,7 +92,7 @@ async def page_of(
     """One page. InputError for words that do not fit."""
     mapping = mapping_of(listing.row_type)
     table = mapping.table
-    sort = _sort_of(listing, query)
+    sort = sort_of(listing, query)
     sort_by = [sort, *(name for name in listing.key if name != sort)]
     about = sort if sort in (listing.time, *listing.times) else listing.time
     columns = [_sortable(table.c[name], backend) for name in sort_by]
@@ -107,7 +107,7 @@ async def page_of(
     if len(found) <= query.limit:
         return Page(rows)
     last = found[query.limit - 1][-len(sort_by) :]
-    return Page(rows, _cursor(_Position(sort, query.descending, tuple(last))))
+    return Page(rows, cursor_of(Position(sort, query.descending, tuple(last))))
 
 
 async def count_of(
@@ -187,7 +187,8 @@ def of_account(table: Any, account: str | None) -> list[ColumnElement[bool]]:
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
-def _sort_of(listing: Listing, query: Query) -> str:
+def sort_of(listing: Listing, query: Query) -> str:
+    """The column that a list is sorted by. InputError for one that it cannot be sorted by."""
     sort = query.sort if query.sort is not None else listing.time
     if sort not in listing.sorts:
         raise InputError(f"sort is {sort!r}: allowed are {', '.join(listing.sorts)}")
@@ -208,9 +209,7 @@ def _behind(
     columns: Sequence[ColumnElement[Any]], table: Any, names: Sequence[str], query: Query, backend: Backend
 ) -> ColumnElement[bool]:
     """Rows that come behind the one that the cursor names."""
-    at = _position(query.cursor or "")
-    if (at.sort, at.descending, len(at.values)) != (names[0], query.descending, len(names)):
-        raise InputError(f"this cursor is of a list that is sorted by {at.sort}, not of this one")
+    at = position_in(query, names)
     values = [_value(table.c[name], value, backend) for name, value in zip(names, at.values, strict=True)]
     here, there = tuple_(*columns), tuple_(*values)
     return here < there if query.descending else here > there
@@ -219,29 +218,54 @@ def _behind(
 def _value(column: ColumnElement[Any], value: int | str, backend: Backend) -> ColumnElement[Any]:
     kind = column.type
     if isinstance(value, int) is not isinstance(kind, BigInteger | Integer):
-        raise _no_cursor()
+        raise no_cursor()
     if isinstance(kind, Coded):
         try:
             value = kind.decode(value)
         except (ValueError, ArithmeticError):
-            raise _no_cursor() from None
+            raise no_cursor() from None
     bound = literal(value, kind)
     return cast(bound, REAL) if _is_text_amount(column, backend) else bound
 
 
-def _cursor(position: _Position) -> str:
+def cursor_of(position: Position) -> str:
+    """The position as the text that a page is asked for with."""
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
 
-def _position(cursor: str) -> _Position:
+def position_in(query: Query, names: Sequence[str]) -> Position:
+    """Where the page before ended, in a list that is sorted by these columns. InputError for a cursor that is not of it."""
+    at = _position(query.cursor or "")
+    if (at.sort, at.descending, len(at.values)) != (names[0], query.descending, len(names)):
+        raise InputError(f"this cursor is of a list that is sorted by {at.sort}, not of this one")
+    return at
+
+
+def _position(cursor: str) -> Position:
     try:
         return _CURSOR.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError, TypeError, msgspec.MsgspecError):
-        raise _no_cursor() from None
+        raise no_cursor() from None
 
 
-def _no_cursor() -> InputError:
+def no_cursor() -> InputError:
+    """A text that is no cursor."""
     return InputError("this is no cursor: use the next_cursor of the page before, as it is")
 
 
-__all__ = ["Listing", "Query", "asked", "count_of", "matching", "of_account", "page_of", "selected", "word_of"]
+__all__ = [
+    "Listing",
+    "Position",
+    "Query",
+    "asked",
+    "count_of",
+    "cursor_of",
+    "matching",
+    "no_cursor",
+    "of_account",
+    "page_of",
+    "position_in",
+    "selected",
+    "sort_of",
+    "word_of",
+]

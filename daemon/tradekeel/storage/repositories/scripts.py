@@ -48,7 +48,7 @@ async def strategy_known(change: Change, execution: str, strategy: str, symbol: 
 
 
 def made_trade(
-    given: dict[str, Any], entry_price: object, execution: str, account: str, number: int, now_ns: int
+    given: dict[str, Any], entry_price: object, execution: str, account: str, number: int | str, now_ns: int
 ) -> Trade:
     """A trade of the fields that somebody named. InputError for those that there are not, and what they cannot hold.
 

@@ -6,23 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Unpack
 
-from msgspec import structs
 from sqlalchemy import ColumnElement, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tradekeel.domain import trades as trade_rules
-from tradekeel.domain.money import ONE, ZERO, ledger
-from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeEvent, TradeStatus
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 from tradekeel.domain.tradestats import StatsTally, TradeStats
-from tradekeel.errors import IllegalTransition, InputError, VersionConflict
+from tradekeel.errors import VersionConflict
 from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
 from tradekeel.storage import tables
-from tradekeel.storage.repositories.base import Repository, bounded, changed, fields_changed, timeout_of
+from tradekeel.storage.repositories import traderules as rules
+from tradekeel.storage.repositories.base import Repository, bounded, fields_changed, timeout_of
 from tradekeel.storage.repositories.change import Change
-from tradekeel.storage.repositories.listing import Listing, asked, in_span, matching, word_of
-
-STATS_TIMEOUT_S = 60.0
-"""The deadline of statistics that name none: they go through every closed trade."""
+from tradekeel.storage.repositories.listing import Listing, asked, in_span, matching
 
 STATS_PAGE_ROWS = 5_000
 
@@ -32,17 +28,7 @@ DESCRIPTIVE = frozenset(
 )
 """What says of a trade what it is, and steers nothing."""
 
-_FIXED = frozenset({"trade_id", "execution", "account", "created_ns", "updated_ns", "version"})
-_OPEN = (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)
 _STEERS = "a trade"
-
-_EVENTS = {
-    TradeStatus.OPEN: (TradeEvent.ENTER, TradeEvent.RELEASE),
-    TradeStatus.CLOSING: (TradeEvent.CLAIM,),
-    TradeStatus.CLOSED: (TradeEvent.CLOSE,),
-    TradeStatus.FAILED: (TradeEvent.FAIL,),
-}
-"""What leads to a status."""
 
 Apply = Callable[[Trade, int, str], Trade]
 """The trade after, from the one before, the time, and the account's currency."""
@@ -57,11 +43,8 @@ class SqlTradeRepository(Repository[Trade]):
         row_type=Trade,
         time="created_ns",
         key=("trade_id",),
-        sorts=(
-            *("created_ns", "updated_ns", "entry_time_ns", "exit_time_ns", "symbol", "strategy", "status"),
-            *("quantity", "pnl", "trade_id"),
-        ),
-        times=("updated_ns", "entry_time_ns", "exit_time_ns"),
+        sorts=rules.SORTS,
+        times=rules.TIMES,
     )
 
     # --- writing ---------------------------------------------------------------------------------------------------------
@@ -85,10 +68,7 @@ class SqlTradeRepository(Repository[Trade]):
         """Change the named fields and nothing else."""
 
         def apply(trade: Trade, now_ns: int, currency: str) -> Trade:
-            after = changed(trade, changes, _FIXED)
-            if after.status is not trade.status:
-                _refuse_illegal(trade.status, after.status)
-            return structs.replace(after, version=trade.version + 1, updated_ns=now_ns)
+            return rules.updated(trade, changes, now_ns)
 
         return await self._change("update_trade", trade_id, apply, expected_version, timeout_of(call))
 
@@ -106,30 +86,10 @@ class SqlTradeRepository(Repository[Trade]):
         **call: Unpack[Timed],
     ) -> Trade:
         """Close all that the trade still holds at one price."""
-        why = word_of(CloseReason, reason, "reason")
-        for name, amount in (("exit_price", exit_price), ("fee", fee), ("pnl", pnl), ("rate", rate)):
-            _refuse_no_amount(name, amount)
+        how = rules.closing(exit_price, exit_time_ns, reason, fee, pnl, rate)
 
         def apply(trade: Trade, now_ns: int, currency: str) -> Trade:
-            trade_rules.next_status(trade.status, TradeEvent.CLOSE)
-            if not trade.open_quantity:
-                raise InputError(f"trade {trade_id} holds nothing that could be closed")
-            booking = ExitBooking(
-                quantity=trade.open_quantity,
-                price=exit_price,
-                fee=fee,
-                rate=_rate(trade, currency, rate, pnl),
-                reason=why,
-                order_id=None,
-                account_currency=currency,
-                entry_over=True,
-            )
-            after = trade_rules.leave(trade, booking, exit_time_ns)
-            if pnl is not None:
-                with ledger():
-                    gross = pnl + after.entry_fee + after.exit_fee - after.financing
-                after = structs.replace(after, gross_pnl=gross)
-            return structs.replace(after, updated_ns=now_ns)
+            return rules.closed(trade, how, now_ns, currency)
 
         return await self._change("mark_trade_closed", trade_id, apply, expected_version, timeout_of(call))
 
@@ -185,7 +145,7 @@ class SqlTradeRepository(Repository[Trade]):
         **paging: Unpack[Paging],
     ) -> Page[Trade]:
         """Trades that hold, or may still come to hold, anything."""
-        where = self._where(symbol=symbol, strategy=strategy, status=_OPEN, account=account, execution=execution)
+        where = self._where(symbol=symbol, strategy=strategy, status=rules.OPEN, account=account, execution=execution)
         return await self._page("listing open trades", where, paging)
 
     async def get_trades_by_session(self, session: str, **paging: Unpack[Paging]) -> Page[Trade]:
@@ -249,7 +209,7 @@ class SqlTradeRepository(Repository[Trade]):
     ) -> TradeStats:
         """Figures of the closed trades."""
         query = asked(dict(span))
-        timeout_s = STATS_TIMEOUT_S if query.timeout_s is None else query.timeout_s
+        timeout_s = rules.STATS_TIMEOUT_S if query.timeout_s is None else query.timeout_s
         where = self._where(symbol=symbol, strategy=strategy, session=session, account=account, execution=execution)
         span_of_exits = in_span(self.table.c.exit_time_ns, query.since_ns, query.until_ns)
         status: ColumnElement[Any] = literal_column("status")
@@ -273,26 +233,3 @@ class SqlTradeRepository(Repository[Trade]):
 
     def _where(self, **words: Any) -> list[ColumnElement[bool]]:
         return matching(tables.trades, **words)
-
-
-def _refuse_no_amount(name: str, amount: object) -> None:
-    if amount is not None and (not isinstance(amount, Decimal) or not amount.is_finite()):
-        raise InputError(f"{name} is {amount!r}: amounts are exact, finite Decimals")
-
-
-def _refuse_illegal(before: TradeStatus, after: TradeStatus) -> None:
-    events = _EVENTS.get(after, ())
-    if not any(trade_rules.TRANSITIONS[before].get(event) is after for event in events):
-        raise IllegalTransition("trade", before, events[0] if events else after)
-
-
-def _rate(trade: Trade, currency: str, rate: Decimal | None, pnl: Decimal | None) -> Decimal:
-    """What converts the quote currency into the account's."""
-    if rate is not None:
-        return rate
-    quote = trade.symbol.rpartition("_")[2] if "_" in trade.symbol else currency
-    if quote != currency and pnl is None:
-        raise InputError(
-            f"trade {trade.trade_id} is in {quote} and its account in {currency}: say the rate between them, or the pnl"
-        )
-    return ONE
