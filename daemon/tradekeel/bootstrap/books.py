@@ -54,7 +54,14 @@ def _on_a_server(storage: StorageConfig, statedir: StateDir, daemon: str) -> Bac
         pool_overflow=storage.pool_overflow,
     )
     password = None if storage.password is None else storage.password.reveal()
-    return Postgres(storage.url, limits, password=password, daemon=daemon, backups=statedir.backups)
+    return Postgres(
+        storage.url,
+        limits,
+        password=password,
+        replica_url=storage.replica_url or None,
+        daemon=daemon,
+        backups=statedir.backups,
+    )
 
 
 def ledgers_of(books: Backend, statedir: StateDir) -> StateDir:

@@ -124,7 +124,7 @@ class LoggingConfig(Struct, frozen=True, kw_only=True):
 
 
 def _check_database(text: str) -> None:
-    """The URL of a PostgreSQL database, without a password in it. Raises InputError."""
+    """The URL of a PostgreSQL database, without a password in it: storage.url or storage.replica_url. Raises InputError."""
     if not text:
         return
     allowed = "allowed: postgresql://user@host:5432/database"
@@ -148,6 +148,7 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     enabled: bool = True  # false: in memory, and nothing outlives the process
     url: DatabaseUrl = ""  # empty: a SQLite file in the state directory
     password: Secret | None = None  # of the user in the URL
+    replica_url: DatabaseUrl = ""  # a server that follows it: scripts read there; empty: they read at the primary
     connect_timeout_s: Annotated[float, Meta(ge=1, le=60)] = 5.0
     statement_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 5.0
     pool_size: Annotated[int, Meta(ge=1, le=1_000)] = 10
@@ -174,6 +175,8 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
             raise InputError(
                 "sample_ticks_every 1 would journal every tick, which are the feed's to keep; allowed: 0 (none) or 2 and more"
             )
+        if self.replica_url and not self.url:
+            raise InputError("replica_url is given without url: a replica follows the server that url names")
 
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix")

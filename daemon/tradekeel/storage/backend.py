@@ -72,16 +72,17 @@ class Connection(Protocol):
 
 
 class Engines(NamedTuple):
-    """Pools of connections that begin no transactions by themselves; the two may be one."""
+    """Pools of connections that begin no transactions by themselves; the first two may be one."""
 
     reading: AsyncEngine
     writing: AsyncEngine
+    replica: AsyncEngine | None = None  # of a server that follows, for reading; what it has may be a little old
 
     async def dispose(self) -> None:
         """Close what is not in use."""
-        await self.reading.dispose()
-        if self.writing is not self.reading:
-            await self.writing.dispose()
+        for engine in {self.reading, self.writing, self.replica}:
+            if engine is not None:
+                await engine.dispose()
 
 
 class Restoring(NamedTuple):
@@ -115,6 +116,7 @@ class Backend(ABC):
     daemon: str | None = None
     """Whose books they are, where several daemons share them; None where there is but one."""
 
+    ask_version: ClassVar[str]  # the question for the version of the program behind it
     begin_write: ClassVar[str]
     begin_read: ClassVar[str]  # everything read until the end is of one moment
     bytewise: ClassVar[str] = ""  # behind a text in an ORDER BY: byte by byte, whatever the database's language is
@@ -198,6 +200,19 @@ class Backend(ABC):
     @abstractmethod
     def engines(self) -> Engines:
         """For whoever reads and writes beside an event loop. InputError where a library is missing."""
+
+    @property
+    def replica(self) -> str | None:
+        """The server that follows and is read from, for people; None without one."""
+        return None
+
+    async def log_position(self, db: AsyncConnection) -> int:
+        """How far the server's own log has come, asked behind a commit: a replica that has come so far has that commit."""
+        raise InputError(f"{self.described} has no replica")
+
+    async def has_come(self, db: AsyncConnection, position: int) -> bool:
+        """Whether a replica has come so far."""
+        raise InputError(f"{self.described} has no replica")
 
     @abstractmethod
     async def interrupt(self, raw: Any) -> None:

@@ -45,6 +45,7 @@ class Sqlite(Backend):
 
     name = "sqlite"
     label = "SQLite"
+    ask_version: ClassVar[str] = "SELECT sqlite_version()"
     begin_write: ClassVar[str] = "BEGIN IMMEDIATE"
     begin_read: ClassVar[str] = "BEGIN"
     row_number: ClassVar[str] = "rowid"

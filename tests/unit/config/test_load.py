@@ -168,6 +168,15 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
         ),
         (GOOD + "[storage]\nsample_ticks_every = 0\n", ""),
         (
+            GOOD + "[storage]\nreplica_url = 'postgresql://a@b/c'\n",
+            "storage: replica_url is given without url",
+        ),
+        (
+            GOOD + "[storage]\nurl = 'postgresql://a@b/c'\nreplica_url = 'postgresql://a:secret@b/c'\n",
+            "storage.replica_url: a password stands in it (it was not read); put it into storage.password",
+        ),
+        (GOOD + "[storage]\nurl = 'postgresql://a@b/c'\nreplica_url = 'postgresql://a@d/c'\n", ""),
+        (
             GOOD + "[instruments.EUR_USD]\nquantity_min = 5\nquantity_max = 4\n",
             "instruments.EUR_USD: quantity_min 5 is above quantity_max 4",
         ),

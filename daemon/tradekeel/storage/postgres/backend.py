@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import psycopg
 from msgspec import Struct
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -63,6 +63,7 @@ class Postgres(Backend):
     label = "PostgreSQL"
     copy_suffix: ClassVar[str] = ".zip"
     bytewise: ClassVar[str] = ' COLLATE "C"'
+    ask_version: ClassVar[str] = "SHOW server_version"
     begin_write: ClassVar[str] = "BEGIN"
     begin_read: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     # Where a row version lies. It stays there as long as a transaction can see it.
@@ -84,18 +85,17 @@ class Postgres(Backend):
         daemon: str | None = None,
         backups: Path | None = None,
     ) -> None:
-        """Repositories read from the replica, where there is one; it may lag behind. ``backups`` is the folder here for copies
-        made before migrations. InputError for a URL that is none.
+        """Repositories read from the replica, where there is one. ``backups`` is the folder here for
+        copies made before migrations. InputError for a URL that is none.
         """
         self._url = _parsed(url, password)
-        self._replica = self._url if replica_url is None else _parsed(replica_url, password)
+        self._replica = None if replica_url is None else _parsed(replica_url, password)
         self._limits = limits or Limits()
         self.daemon = daemon
         self._backups = backups
 
     def __str__(self) -> str:
-        url = self._url
-        return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
+        return _shown(self._url)
 
     @property
     def described(self) -> str:
@@ -159,7 +159,7 @@ class Postgres(Backend):
     def _patience_s(self) -> float:
         return self._limits.statement_timeout_s + 1.0  # the server's own limit comes first
 
-    def _arguments(self, read_only: bool) -> dict[str, Any]:
+    def _arguments(self, read_only: bool, url: URL | None = None) -> dict[str, Any]:
         timeout_ms = round(self._limits.statement_timeout_s * 1_000)
         settings = {
             "search_path": SCHEMA,
@@ -168,7 +168,7 @@ class Postgres(Backend):
             "timezone": "UTC",
             "default_transaction_read_only": "on" if read_only else "off",
         }
-        url = self._url
+        url = url or self._url
         given = {
             "host": url.host,
             "port": url.port,
@@ -344,15 +344,17 @@ class Postgres(Backend):
     # --- for repositories --------------------------------------------------------------------------------------------------
 
     def engines(self) -> Engines:
-        writing = self._pool(self._url, read_only=False)
-        return Engines(writing if self._replica == self._url else self._pool(self._replica, read_only=True), writing)
+        primary = self._pool(self._url, read_only=False)
+        return Engines(primary, primary, None if self._replica is None else self._pool(self._replica, read_only=True))
 
     def _pool(self, url: URL, *, read_only: bool) -> AsyncEngine:
         from sqlalchemy.ext.asyncio import create_async_engine
 
         async def connected() -> psycopg.AsyncConnection[Any]:
-            conninfo = url.render_as_string(hide_password=False)
-            raw = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, **self._arguments(read_only))
+            arguments = self._arguments(read_only, url)
+            for name in ("statement_timeout", "lock_timeout"):  # a call has a deadline of its own, be it longer
+                arguments["options"] += f" -c {name}={round(WAIT_MAX_S)}s"
+            raw = await psycopg.AsyncConnection.connect(autocommit=True, **arguments)
             as_text(raw)
             return raw
 
@@ -363,6 +365,19 @@ class Postgres(Backend):
             max_overflow=self._limits.pool_overflow,
             pool_timeout=WAIT_MAX_S,
         )
+
+    @property
+    def replica(self) -> str | None:
+        return None if self._replica is None else _shown(self._replica)
+
+    async def log_position(self, db: AsyncConnection) -> int:
+        return int((await db.execute(text("SELECT pg_current_wal_insert_lsn() - '0/0'"))).scalar_one())
+
+    async def has_come(self, db: AsyncConnection, position: int) -> bool:
+        # What is named as a replica and is none has everything that it will ever have.
+        has = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END"
+        asked = text(f"SELECT {has} - '0/0' >= :position")  # a constant
+        return bool((await db.execute(asked, {"position": position})).scalar_one())
 
     async def interrupt(self, raw: Any) -> None:
         with suppress(psycopg.Error, OSError):
@@ -404,7 +419,7 @@ A_SCRIPT = "a script"
 """Who holds an account that a script was the last to write for; it holds it no longer than its transaction lasts."""
 
 WAIT_MAX_S = 3_600.0
-"""Whoever waits for a connection has a deadline of his own."""
+"""Whoever waits for a connection, or for an answer in a call of a repository, has a deadline of his own."""
 
 CANCEL_MAX_S = 0.5
 """How long a server may take to hear that a statement is to end."""
@@ -415,6 +430,11 @@ _REFUSALS: tuple[tuple[type[Exception], str], ...] = (
     (psycopg.IntegrityError, "rule"),
     (psycopg.DataError, "rule"),
 )
+
+
+def _shown(url: URL) -> str:
+    """An address for people, without a password."""
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
 
 
 def _parsed(url: str, password: str | None) -> URL:

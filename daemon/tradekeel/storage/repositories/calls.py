@@ -29,6 +29,9 @@ from tradekeel.errors import (
 )
 from tradekeel.storage.backend import RESTORE, Backend
 
+REPLICA_SHARE = 0.5
+"""How much of its deadline a call spends on getting a connection to a replica; then it asks the primary."""
+
 COMMIT_GRACE_S = 1.0
 """How much longer than its deadline a commit may take."""
 
@@ -39,6 +42,12 @@ BUSY_PAUSE_S = 0.005
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection, "Call"], Awaitable[T]]
+Replica = tuple[AsyncEngine, Work[T]]
+"""A replica's connections, and what is asked there."""
+
+
+class ReplicaBehind(Exception):  # it never leaves a call
+    """The replica has not got what must be seen."""
 
 
 class Call:
@@ -53,6 +62,8 @@ class Call:
         self.timed_out = False
         self.done = anyio.Event()
         self.acquiring = anyio.CancelScope()
+        self.at_replica = False
+        self.replica_error: Exception | None = None  # why the primary was asked in its place
 
     # --- transactions ----------------------------------------------------------------------------------------------------
 
@@ -112,14 +123,16 @@ class Call:
 
     # --- the work ----------------------------------------------------------------------------------------------------------
 
-    async def run(self, engine: AsyncEngine, work: Work[T]) -> T:
-        """See the module. Raises StoreError, or what the work raises of ours."""
+    async def run(self, engine: AsyncEngine, work: Work[T], replica: Replica[T] | None = None) -> T:
+        """See the module. Where there is a replica, it is asked first, and the primary if that one fails; only work that changes
+        nothing may be. Raises StoreError, or what the work raises of ours.
+        """
         results: list[T] = []
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.watch)
             try:
-                results.append(await self._twice_if_stale(engine, work))
+                results.append(await self._somewhere(engine, work, replica))
             except Exception as error:  # noqa: BLE001  # raised below, outside of the task group
                 failure = error
                 await _unless_cancelled()
@@ -129,6 +142,20 @@ class Call:
             return results[0]
         assert failure is not None
         raise self._explained(failure) from failure
+
+    async def _somewhere(self, engine: AsyncEngine, work: Work[T], replica: Replica[T] | None) -> T:
+        if replica is not None:
+            self.at_replica = True
+            failures: tuple[type[Exception], ...] = (DBAPIError, ReplicaBehind, StoreTimeout, *self.backend.errors)
+            try:
+                return await self._twice_if_stale(*replica)
+            except failures as error:
+                if self.given_up:
+                    raise
+                self.replica_error = error
+            self.at_replica = self.begun = False
+            self.raw = None
+        return await self._twice_if_stale(engine, work)
 
     async def _twice_if_stale(self, engine: AsyncEngine, work: Work[T]) -> T:
         """A server that was started again has forgotten its connections: the first to find out tries once more."""
@@ -142,7 +169,7 @@ class Call:
 
     async def _once(self, engine: AsyncEngine, work: Work[T]) -> T:
         connection: AsyncConnection | None = None
-        with self.acquiring:
+        with self.acquiring, anyio.move_on_after(self.timeout_s * REPLICA_SHARE if self.at_replica else None):
             connection = await engine.connect()
         if connection is None:
             raise StoreTimeout("no connection")
@@ -155,7 +182,7 @@ class Call:
         return result
 
     def _explained(self, error: Exception) -> Exception:
-        where = f"{self.backend.described}: {self.doing}"
+        where = f"{self.backend.replica if self.at_replica else self.backend.described}: {self.doing}"
         if self.committing:
             return StoreUnanswered(
                 f"{where}: the answer to the commit was lost ({named(error)}). It was written whole, or not at all: read before "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self, TypeVar
@@ -14,6 +15,7 @@ from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend, Engines, backend_at
 from tradekeel.storage.repositories.calls import Call
 from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.replicas import ReplicaUse
 from tradekeel.storage.store import Store
 
 T = TypeVar("T")
@@ -37,6 +39,8 @@ class Database:
         self.by = by
         self.timeout_s = sensible(timeout_s)
         self._engines: Engines | None = None
+        self._replicas: ReplicaUse | None = None
+        self._at_primary = False
 
     async def open(self) -> Self:
         """Open the books, and make them where there are none: that takes some tenths of a second, once.
@@ -47,8 +51,9 @@ class Database:
         if not self.backend.exists():
             Store.open(self.backend, now_ns=self.now_ns()).close()
         self._engines = self.backend.engines()
+        self._replicas = None if self._engines.replica is None else ReplicaUse(self.backend, self.now_ns)
         try:
-            standing = await self.read("opening it", self._standing)
+            standing = await self.read("opening it", self._standing, at_primary=True)
             if standing.version is None:
                 Store.open(self.backend, now_ns=self.now_ns()).close()
             else:
@@ -70,6 +75,30 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def fresh(self) -> Self:
+        """The same open books, read at the primary: for what somebody else may have written a moment ago. Not to be closed."""
+        other = copy.copy(self)
+        other._at_primary = True
+        return other
+
+    @property
+    def replica_said(self) -> str | None:
+        """Why the replica is left alone for now; None while it is asked, or where there is none."""
+        return None if self._replicas is None else self._replicas.said
+
+    async def ask_replica(self, doing: str, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float) -> T:
+        """Ask the replica and nobody else, however it stands."""
+        replica = self._open_engines().replica
+        if replica is None:
+            raise InputError(f"{self.backend.described} has no replica")
+
+        async def ask(db: AsyncConnection, call: Call) -> T:
+            return await work(db)
+
+        call = self._call(doing, timeout_s)
+        call.at_replica = True
+        return await call.run(replica, ask)
+
     async def _standing(self, db: AsyncConnection) -> schema.Standing:
         return await db.run_sync(lambda sync: schema.standing_of(sync.exec_driver_sql, self.backend))
 
@@ -82,15 +111,26 @@ class Database:
         timeout_s: float | None = None,
         *,
         one_moment: bool = False,
+        at_primary: bool = False,
     ) -> T:
-        """Ask something; with ``one_moment`` all of it sees the same state of the books."""
+        """Ask something; with ``one_moment`` all of it sees the same state of the books.
+
+        Where there is a replica it is asked, unless it is said to be ``at_primary``: what this object has written is seen either
+        way, what others wrote a moment ago only there. It may be asked twice, so it must change nothing.
+        """
 
         async def ask(db: AsyncConnection, call: Call) -> T:
             if one_moment:
                 await call.begin(db, writing=False)
             return await work(db)
 
-        return await self._call(doing, timeout_s).run(self._open_engines().reading, ask)
+        engines, call, use = self._open_engines(), self._call(doing, timeout_s), self._replicas
+        if use is None or engines.replica is None or at_primary or self._at_primary or not use.may_be_asked():
+            return await call.run(engines.reading, ask)
+        try:
+            return await call.run(engines.reading, ask, (engines.replica, use.checked(ask)))
+        finally:
+            use.learn_from(call)
 
     async def write(self, action: str, work: Callable[[Change], Awaitable[T]], timeout_s: float | None = None) -> T:
         """Change something, all of it or nothing; ``action`` says in the journal what was done.
@@ -103,7 +143,10 @@ class Database:
             changed = Change(db, self.backend, self.now_ns(), action, self.by)
             result = await work(changed)
             await changed.journal()
-            await call.commit(db)
+            if self._replicas is None:
+                await call.commit(db)
+            else:
+                await self._replicas.committing(call, db)
             return result
 
         return await self._call(action, timeout_s).run(self._open_engines().writing, change)
