@@ -6,7 +6,7 @@ kind's own. Nothing is read at import.
 
 from tradekeel.config.config import Change, Config, diff
 from tradekeel.config.decode import decode
-from tradekeel.config.load import SYSTEM_FOLDER, SYSTEM_STATE, load_config
+from tradekeel.config.load import SYSTEM_FOLDER, SYSTEM_STATE, Stores, load_config, load_stores
 from tradekeel.config.model import (
     AccountConfig,
     DaemonConfig,
@@ -42,9 +42,11 @@ __all__ = [
     "Report",
     "Secret",
     "StorageConfig",
+    "Stores",
     "StrategyConfig",
     "Vault",
     "decode",
     "diff",
     "load_config",
+    "load_stores",
 ]

@@ -38,7 +38,7 @@ from tradekeel.config.model import (
     StrategyConfig,
     StrategyTable,
 )
-from tradekeel.config.overrides import apply_overrides
+from tradekeel.config.overrides import PREFIX, SEPARATOR, apply_overrides
 from tradekeel.config.secrets import Vault
 from tradekeel.config.source import read_table
 from tradekeel.config.words import did_you_mean, found, join_path, quoted, shown_path
@@ -95,6 +95,51 @@ def load_config(
         vault=vault,
         origins=origins,
     )
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """Where a daemon keeps what it knows: all that a script needs of its configuration."""
+
+    storage: StorageConfig
+    redis: RedisConfig
+    name: str  # the daemon's
+    state_dir: Path
+
+
+_STORES: Final = tuple(f"{PREFIX}{section}{SEPARATOR}" for section in ("DAEMON", "STORAGE", "REDIS"))
+
+
+def load_stores(path: Path | None, environ: Mapping[str, str]) -> Stores:
+    """``[storage]`` and ``[redis]`` of a daemon's file with the overrides of ``environ``, or of the environment alone.
+
+    They are read as :func:`load_config` reads them. Other sections are left alone: a script needs no venue's token. Raises
+    :class:`ConfigError` with every problem.
+    """
+    problems: list[str] = []
+    table = {} if path is None else read_table(path)
+    if path is None:
+        environ = {name: text for name, text in environ.items() if not _is_of_others(name)}
+    origins = apply_overrides(table, environ, problems)
+    source = path or Path.cwd() / "environment.toml"
+    decoder = Decoder(problems, Vault(environ), origins, source.parent)
+    daemon = decoder.struct(table.get("daemon", {}), DaemonConfig, "daemon")
+    storage = decoder.struct(table.get("storage", {}), StorageConfig, "storage")
+    redis = decoder.struct(table.get("redis", {}), RedisConfig, "redis")
+    is_somewhere = storage is INVALID or storage.url or not storage.enabled
+    if path is None and not (is_somewhere or table.get("daemon", {}).get("state_dir")):
+        decoder.problem("storage.url", f"nothing says where the books are; {_NAME_THEM}")
+    if problems or storage is INVALID or redis is INVALID or daemon is INVALID:
+        raise ConfigError(_shown(problems), "the environment" if path is None else shown_path(path))
+    named = msgspec.structs.replace(daemon, name=daemon.name or source.stem)
+    return Stores(storage, redis, named.name, state_dir_of(named, source, environ))
+
+
+def _is_of_others(variable: str) -> bool:
+    """Whether it sets what only a daemon's file can have."""
+    return variable.upper().startswith(PREFIX) and not variable.upper().startswith(_STORES)
+
+
+_NAME_THEM: Final = f"name a daemon's file, or set {PREFIX}STORAGE__URL or {PREFIX}DAEMON__STATE_DIR"
 
 
 def _shown(problems: list[str]) -> list[str]:

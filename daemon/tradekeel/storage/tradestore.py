@@ -1,7 +1,7 @@
 """The small face of the books that people script against: one store of trades in each process.
 
     import asyncio
-    from tradekeel.storage import get_trade_store
+    from tradekeel.scripting import get_trade_store
 
     async def main() -> None:
         async with get_trade_store() as store:
@@ -55,9 +55,13 @@ _SHAPES = (
 class SqlTradeStore:
     """See :class:`~tradekeel.ports.tradestore.TradeStore`. It opens its books with the first call."""
 
-    def __init__(self, backend: Backend, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, backend: Backend, now_ns: Callable[[], int] = time.time_ns, books: Database | None = None
+    ) -> None:
+        """``books`` are open ones at this place, which somebody else closes."""
         self.backend = backend
         self._now_ns = now_ns
+        self._books = books
         self._database: Database | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -82,6 +86,8 @@ class SqlTradeStore:
     async def _opened(self) -> Database:
         from tradekeel.storage.repositories.database import Database
 
+        if self._books is not None:
+            return self._books
         loop = asyncio.get_running_loop()
         if self._database is None or self._loop is not loop:  # connections belong to the loop that they were made in
             self._database = await Database(self.backend, now_ns=self._now_ns, by="trade store").open()

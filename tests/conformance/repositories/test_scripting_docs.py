@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -21,23 +22,36 @@ PAGE = (ROOT / "docs" / "scripting.md").read_text()
 
 
 ON_REDIS = "redis://trading-adapter:PASSWORD@127.0.0.1:6379/0"
+CONFIG = """
+[daemon]
+state_dir = "state"
+[redis]
+url = "{url}"
+username = "trading-adapter"
+password = {{ env = "SECRET" }}
+"""
 STORAGE = ROOT / "docs" / "storage.md"
 
 
 async def test_the_examples_run_and_print_what_the_page_says(tmp_path: Path, redis_url: str) -> None:
     examples = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == PAGE.count("```python") == 3
+    assert len(examples) == PAGE.count("```python") == 4
     async with Adapter(redis_url, "a-secret-of-the-tests"):
         limited = urlsplit(redis_url)
         where = limited._replace(netloc=f"trading-adapter:a-secret-of-the-tests@{limited.hostname}:{limited.port}")
+        (tmp_path / "market.toml").write_text(
+            CONFIG.format(url=limited._replace(netloc=f"{limited.hostname}:{limited.port}").geturl())
+        )
+        (tmp_path / "state").mkdir()
         for code, printed in examples:
             run_example(code.replace(ON_REDIS, where.geturl()), printed, tmp_path)
 
 
 def run_example(code: str, printed: str, folder: Path) -> None:
     """As a person does, in a folder of his own."""
+    environ = os.environ | {"SECRET": "a-secret-of-the-tests"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (0, printed), done.stderr
 

@@ -13,6 +13,7 @@ import redis
 from redis.asyncio import Redis
 
 import tradekeel.storage.tradestore as module
+from tradekeel import scripting
 from tradekeel.config.model import RESERVED
 from tradekeel.errors import InputError, StoreAway
 from tradekeel.storage import get_trade_store, reset_trade_store
@@ -133,9 +134,18 @@ def test_the_script_runs_on_redis_too_and_ends_even_where_it_forgets_to_close(re
 
 
 def test_importing_the_face_imports_nothing_heavy():
-    code = (
-        "import sys; from tradekeel.storage import get_trade_store; "
-        "print([m for m in ('sqlalchemy', 'psycopg', 'redis', 'aiosqlite', 'alembic') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "[]"
+    for names in ("get_trade_store", "get_trade_store, reset_trade_store"):
+        code = (
+            f"import sys; from tradekeel.scripting import {names}; "
+            "print([m for m in ('sqlalchemy', 'psycopg', 'redis', 'aiosqlite', 'alembic') if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout.strip() == "[]"
+
+
+def test_what_scripts_use_comes_from_one_place():
+    for name in scripting.__all__:
+        assert getattr(scripting, name).__name__ == name
+    assert scripting.get_trade_store is get_trade_store
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = scripting.nonsense

@@ -133,10 +133,13 @@ class RedisTradeStore:
         now_ns: Callable[[], int],
         *,
         timeout_s: float = TIMEOUT_S,
+        owned: bool = True,
     ) -> None:
+        """A server that is not ``owned`` is not closed here."""
         self._connect = connect
         self._now_ns = now_ns
         self._timeout_s = sensible(timeout_s)
+        self._owned = owned
         self._server: RedisServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         prefix = f"{TRADES}{SCRIPTS}:"
@@ -153,11 +156,13 @@ class RedisTradeStore:
     async def close(self) -> None:
         """Let go of the connections; the next call opens them again."""
         server, self._server = self._server, None
-        if server is not None and self._loop is asyncio.get_running_loop():
+        if server is not None and self._owned and self._loop is asyncio.get_running_loop():
             await server.close()
 
     def _opened(self) -> RedisServer:
         loop = asyncio.get_running_loop()
+        if not self._owned:
+            return self._connect()
         if self._server is None or self._loop is not loop:
             self._server, self._loop = self._connect(), loop
         return self._server

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self, TypeVar
 
+import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.errors import InputError, StoreUnavailable
@@ -53,13 +54,14 @@ class Database:
         self._engines = self.backend.engines()
         self._replicas = None if self._engines.replica is None else ReplicaUse(self.backend, self.now_ns)
         try:
-            standing = await self.read("opening it", self._standing, at_primary=True)
+            standing = await self._call("opening it", None).run(self._engines.reading, self._standing)
             if standing.version is None:
                 Store.open(self.backend, now_ns=self.now_ns()).close()
             else:
                 schema.refuse_other(standing, self.backend)
         except BaseException:
-            await self.close()
+            with anyio.CancelScope(shield=True):
+                await self.close()
             raise
         return self
 
@@ -99,7 +101,7 @@ class Database:
         call.at_replica = True
         return await call.run(replica, ask)
 
-    async def _standing(self, db: AsyncConnection) -> schema.Standing:
+    async def _standing(self, db: AsyncConnection, call: Call) -> schema.Standing:
         return await db.run_sync(lambda sync: schema.standing_of(sync.exec_driver_sql, self.backend))
 
     # --- calls -----------------------------------------------------------------------------------------------------------
