@@ -1,4 +1,7 @@
-"""Books that are opened when they are first needed, and again when that failed: for who goes on without them meanwhile."""
+"""Books that are opened when they are first needed, and again when that failed: for who goes on without them meanwhile.
+
+Opening has a deadline of its own, that of calls which name none; the call that opens them has its own behind that.
+"""
 
 from __future__ import annotations
 
