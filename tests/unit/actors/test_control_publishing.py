@@ -104,6 +104,27 @@ async def test_a_server_that_fails_is_said_once_when_it_begins_and_once_when_it_
     assert len([text for _, text in said if "Redis" in text]) == 2
 
 
+async def test_parts_that_fail_in_turn_on_a_full_server_are_said_once_each_until_all_are_well_again() -> None:
+    said: list[tuple[str, str]] = []
+    async with world(house(said, [])) as this:
+        control = this.system.ref("control")
+        for parts in (("events",), ("events", "open trades"), ("events",), ("open trades",), ("events", "open trades")):
+            control.latest("publisher", structs.replace(AWAY, failing=parts, reason="it is full"))
+            await this.clock.settle()
+        for stands in (UP, structs.replace(AWAY, failing=("events",), reason="it is full")):
+            control.latest("publisher", stands)
+            await this.clock.settle()
+    told = [
+        text.removeprefix("Redis at cache:6379, database 0 ").partition(",")[0] for _, text in said if "Redis" in text
+    ]
+    assert told == [
+        "fails us (events)",
+        "fails us (events",
+        "is back: what was to be published meanwhile is made up for",
+        "fails us (events)",
+    ]
+
+
 async def test_the_status_has_how_it_stands_also_when_there_is_no_publisher_any_more() -> None:
     async with world(house([], [])) as this:
         assert (await this.ask("control", DescribeProcess()))["redis"]["state"] == "connecting"

@@ -159,14 +159,19 @@ class Telling(Shell):
         self._publisher.latest("daemon", DaemonStands(status, metadata))
 
     def _publisher_stands(self, stands: PublisherStands) -> None:
-        """What is published may be late, and nothing else: it is said once, and once more when it is made up for."""
-        before, self._publishing = self._publishing, stands
-        failed_before = () if before is None else before.failing
-        if stands.failing and stands.failing != failed_before:
+        """What is published may be late, and nothing else: it is said once, and once more when it is made up for.
+
+        On a server that is full one part fails now and another then: each is said once until all of them are well again.
+        """
+        self._publishing = stands
+        if not stands.failing:
+            if self._failing_said:
+                self._say("INFO", f"{stands.where} is back: what was to be published meanwhile is made up for")
+            self._failing_said.clear()
+        elif not self._failing_said.issuperset(stands.failing):
+            self._failing_said.update(stands.failing)
             what = ", ".join(stands.failing)
             self._warn("warning", f"{stands.where} fails us ({what}), and trading goes on without: {stands.reason}")
-        elif failed_before and not stands.failing:
-            self._say("INFO", f"{stands.where} is back: what was to be published meanwhile is made up for")
 
     def _write_status(self, status: Mapping[str, Any]) -> None:
         """The file is for looking at: where the disk does not take it, trading goes on without (degrade), and says so once."""
