@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import re
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
@@ -148,6 +149,21 @@ class PostgresServer(Server):
                 return connection.execute("SELECT 1").fetchone() == (1,)
         except psycopg.OperationalError:
             return False
+
+
+class PreparedWords:
+    """What the bytes of a connection stand for, for a proxy: psycopg prepares what is said often, and then says its name only."""
+
+    _NAMED = re.compile(rb"(_pg3_\d+)\0([A-Z]+)\0")
+    _NAME = re.compile(rb"_pg3_\d+(?=\0)")
+
+    def __init__(self) -> None:
+        self._words: dict[bytes, bytes] = {}
+
+    def __call__(self, piece: bytes) -> bytes:
+        """The piece, and behind it the statements of one word (COMMIT) that are named in it."""
+        self._words.update(self._NAMED.findall(piece))
+        return piece + b" ".join(self._words.get(name, b"") for name in self._NAME.findall(piece))
 
 
 def new_database(admin_url: str) -> str:

@@ -57,23 +57,66 @@ class Loss:
         self._came.set()
 
 
+class Moment:
+    """A moment that was asked for: what a client sends then, and what is done while its bytes are still here."""
+
+    def __init__(self, containing: bytes, action: Callable[[], object]) -> None:
+        self.containing = containing
+        self._action = action
+        self._came = threading.Event()
+        self._error: BaseException | None = None
+
+    def wait(self, timeout_s: float = JOIN_TIMEOUT_S) -> bool:
+        """Wait until it has come and what was to be done is done; whether it did. Raises what that raised."""
+        came = self._came.wait(timeout_s)
+        if self._error is not None:
+            raise self._error
+        return came
+
+    def happen(self) -> None:
+        """Do what was to be done."""
+        try:
+            self._action()
+        except BaseException as error:  # for whoever waits: this thread is the proxy's
+            self._error = error
+        finally:
+            self._came.set()
+
+
+Meaning = Callable[[bytes], bytes]
+"""Gets each piece that a client sends on one connection, and says what it stands for."""
+
+
+def as_it_is(piece: bytes) -> bytes:
+    """A piece stands for itself."""
+    return piece
+
+
 class TcpProxy:
     """Listens on a port of 127.0.0.1 and passes on to another, until it is told otherwise. Use as a context manager."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Where the server is; whether it is there is seen with each connection."""
+    def __init__(self, host: str, port: int, meaning: Callable[[], Meaning] = lambda: as_it_is) -> None:
+        """Where the server is; whether it is there is seen with each connection.
+
+        ``meaning`` makes what tells for a connection what its bytes stand for, where that is not seen in themselves: a statement
+        that was prepared goes by a number.
+        """
+        self._meaning = meaning
         self._target = (host, port)
         self._port = Port()
         self._changed = threading.Condition()
         self._mode = Mode.NORMAL
         self._delay_s = 0.0
         self._losses: list[Loss] = []
+        self._moments: list[Moment] = []
         self._links: set[_Link] = set()
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
         self._closed = False
         self.accepted = 0
         """How many connections it has taken so far."""
+        self.asked_for = 0
+        """The same with those for which the server was not there."""
         self._listen()
 
     @classmethod
@@ -153,10 +196,30 @@ class TcpProxy:
         """
         return self._arm(Loss(containing, of_answer=True, delivered_bytes=delivered_bytes))
 
+    def call_at(self, containing: bytes, action: Callable[[], object]) -> Moment:
+        """Do this when a client sends these bytes next, while they are still here; then they are passed on, if they can be.
+
+        For faults that shall come in the middle of something. ``action`` runs in a thread of the proxy: it may not `cut`, which
+        would wait for that very thread.
+        """
+        moment = Moment(containing, action)
+        with self._changed:
+            self._moments.append(moment)
+        return moment
+
+    def call_off(self, moment: Moment) -> bool:
+        """It shall not come any more; False where it has begun already."""
+        with self._changed:
+            if moment in self._moments:
+                self._moments.remove(moment)
+                return True
+        return False
+
     def normal(self) -> None:
-        """Back to passing on at once; losses that did not happen yet are called off."""
+        """Back to passing on at once; losses and moments that did not happen yet are called off."""
         with self._changed:
             self._losses.clear()
+            self._moments.clear()
         self._set(Mode.NORMAL, 0.0)
         if self._listener is None and not self._closed:
             self._listen()
@@ -208,12 +271,13 @@ class TcpProxy:
                 client = listener.accept()[0]
             except OSError:  # it was closed: refusing, or the end
                 return
+            self.asked_for += 1
             try:
                 server = socket.create_connection(self._target, timeout=CONNECT_TIMEOUT_S)
             except OSError:  # a proxy can only refuse after it has accepted
                 close(client, reset=True)
                 continue
-            link = _Link(client, server)
+            link = _Link(client, server, self._meaning())
             with self._changed:
                 self.accepted += 1
                 self._links.add(link)
@@ -229,7 +293,7 @@ class TcpProxy:
             while piece := link.receive(source):
                 if not self._may_pass(link):
                     break
-                if asks and self._lost_as_request(link, piece):
+                if asks and self._taken(link, link.meaning(piece)):
                     break
                 loss = link.loses
                 if not asks and loss is not None:
@@ -263,6 +327,20 @@ class TcpProxy:
             self._changed.wait_for(lambda: self._closed or link.gone or self._mode is Mode.NORMAL)
             return not (self._closed or link.gone)
 
+    def _taken(self, link: _Link, meant: bytes) -> bool:
+        """Whether what a client asks goes no further: lost, or the connection has gone in a moment that came with it."""
+        return (self._moment_came(meant) and not self._may_pass(link)) or self._lost_as_request(link, meant)
+
+    def _moment_came(self, piece: bytes) -> bool:
+        """Whether something was done before these bytes are passed on."""
+        with self._changed:
+            moment = next((one for one in self._moments if one.containing in piece), None)
+            if moment is None:
+                return False
+            self._moments.remove(moment)
+        moment.happen()
+        return True
+
     def _lost_as_request(self, link: _Link, piece: bytes) -> bool:
         """Whether a loss that waits for these bytes takes them; one that waits for the answer is noted in the connection."""
         with self._changed:
@@ -284,7 +362,8 @@ class TcpProxy:
 class _Link:
     """One connection of a client, and ours to the server."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, meaning: Meaning) -> None:
+        self.meaning = meaning
         self.client = client
         self.server = server
         self.directions = 2

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.servers.postgres import connected
+from tests.servers.postgres import PreparedWords, connected
 from tests.servers.process import until
 from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import ValkeyServer
@@ -266,3 +266,55 @@ def test_a_commit_whose_answer_is_lost_is_durable(postgres_url: str, proxy_befor
                     connection.commit()
             found = direct.execute("SELECT count(*) FROM t").fetchone()
             assert found == (rows,), "what the client saw is the same both times, what the server did is not"
+
+
+# --- in the middle of something ---------------------------------------------------------------------------------------
+
+
+def test_something_is_done_in_the_moment_in_which_a_client_says_it_and_then_it_is_passed_on(
+    proxy: TcpProxy, redis_url: str
+) -> None:
+    seen: list[object] = []
+    with redis.Redis.from_url(redis_url) as past, redis.Redis.from_url(proxy.url(redis_url)) as client:
+        moment = proxy.call_at(b"mark", lambda: seen.append(past.get("mark")))
+        client.set("other", "1")
+        assert not moment.wait(0)
+        client.set("mark", "1")
+        assert moment.wait()
+        assert client.get("mark") == b"1"
+    assert seen == [None], "it was not passed on before"
+
+
+def test_a_moment_that_was_called_off_does_not_come_and_what_goes_wrong_in_one_is_told(
+    proxy: TcpProxy, redis_url: str
+) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    with redis.Redis.from_url(proxy.url(redis_url)) as client:
+        off, on = proxy.call_at(b"mark", fail), proxy.call_at(b"other", fail)
+        assert proxy.call_off(off)
+        client.set("mark", "1")
+        assert not off.wait(0)
+        client.set("other", "1")
+        with pytest.raises(ValueError, match="no"):
+            on.wait()
+        assert not proxy.call_off(on)
+
+
+def test_a_commit_is_known_also_when_it_was_prepared(postgres_url: str) -> None:
+    parts = urlsplit(postgres_url)
+    with (
+        TcpProxy(str(parts.hostname), parts.port or 0, PreparedWords) as proxy,
+        psycopg.connect(proxy.url(postgres_url), autocommit=True) as connection,
+    ):
+        for _ in range(20):
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1")
+            connection.execute("COMMIT")
+        loss = proxy.lose_request(b"COMMIT")
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("COMMIT")
+        assert loss.happened
