@@ -64,7 +64,8 @@ class Home:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.state = folder / "state"
-        self.at = (store or Files()).fresh(folder)
+        self.store = store or Files()
+        self.at = self.store.fresh(folder)
         self.config = folder / "scenario.toml"
         self.configure(toml)
 
@@ -272,6 +273,11 @@ class Process:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """How it has ended; None while it runs."""
+        return self._process.poll()
 
     @property
     def log(self) -> str:

@@ -6,7 +6,6 @@ trades are those of the books, and the run ends as the one that had no Redis.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import random
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import redis
 
@@ -28,6 +26,7 @@ from tests.campaigns.kill.stores import BooksStore, Databases
 from tests.conformance.documented import acl_line
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Process, Story, told_differently
+from tests.scenarios.support_redis import Outside, with_redis, wrong_board, wrong_events
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import DURABLE, ValkeyServer
@@ -36,32 +35,9 @@ from tradekeel.bootstrap.standing import read_status
 
 TICKS = 300
 PATIENCE_S = 30.0
-FIELDS = (
-    "status",
-    "version",
-    "symbol",
-    "side",
-    "strategy",
-    "updated_ns",
-    "stop_loss",
-    "quantity",
-    "open_cost",
-    "best_price",
-)
-"""Of a trade, those that are compared as they stand in the table."""
 GUIDE = Path(__file__).parents[2] / "docs" / "storage.md"
 OwnRedis = Callable[..., ValkeyServer]
 ProxyBefore = Callable[[str], TcpProxy]
-
-
-def with_redis(port: int, toml: str, *, deadline_s: float = 0.5, variable: str = "REDIS_PASSWORD") -> str:
-    return f"""{toml}
-[redis]
-url = "redis://127.0.0.1:{port}/0"
-password = {{ env = "{variable}" }}
-deadline_s = {deadline_s}
-beat_every_s = 0.2
-"""
 
 
 PAIR = configs.pair(TICKS)
@@ -81,82 +57,6 @@ def undisturbed() -> Iterator[dict[str, Story]]:
 
 def environ(server: ValkeyServer) -> dict[str, str]:
     return {"REDIS_PASSWORD": server.password, "WRONG_PASSWORD": "not-this-one"}
-
-
-class Outside:
-    """An outside reader, with a plain client."""
-
-    def __init__(self, server: ValkeyServer) -> None:
-        self.client: Any = redis.Redis.from_url(
-            server.url(), decode_responses=True
-        )  # its answers are typed for bytes, too
-
-    def events(self, execution: str) -> list[tuple[str, dict[str, str]]]:
-        return list(self.client.xrange(f"trading:events:{execution}"))
-
-    def board(self, account: str) -> dict[str, str]:
-        return dict(self.client.hgetall(f"trading:open_trades:{account}"))
-
-    def services(self) -> dict[str, str]:
-        """The status of each daemon by its id."""
-        keys = self.client.keys("trading:services:main:one:*")
-        return {key.rpartition(":")[2]: str(self.client.hget(key, "status")) for key in keys}
-
-
-def wrong_events(home: Home, account: str, outside: Outside) -> list[str]:
-    """How the stream of the account's newest execution differs from its journal."""
-    journal = home.ours(account).journal
-    execution = home.execution(account)["execution"]
-    rows = [row for row in journal if row["execution"] == execution]
-    events = outside.events(execution)
-    found = []
-    if [entry for entry, _ in events] != [f"{row['sequence']}-0" for row in rows]:
-        found.append(f"{account}: {len(events)} events of {len(rows)} records")
-    for (entry, said), row in zip(events, rows, strict=False):
-        expected = {"type": row["type"], "ts_ns": str(row["ts_ns"]), "correlation_id": row["correlation_id"]}
-        if {name: said[name] for name in expected} != expected:
-            found.append(f"{account} {entry}: {said}, not {expected}")
-        if json.loads(said["record"]) != _as_json(msgspec.msgpack.decode(row["payload"])):
-            found.append(f"{account} {entry}: another record")
-    return found[:5]
-
-
-def _as_json(value: Any) -> Any:
-    match value:
-        case bytes():
-            return base64.b64encode(value).decode()
-        case dict():
-            return {name: _as_json(item) for name, item in value.items()}
-        case list():
-            return [_as_json(item) for item in value]
-    return value
-
-
-def wrong_board(home: Home, account: str, outside: Outside) -> list[str]:
-    """How the account's board differs from the open trades of its books, which nobody changes any more."""
-    execution = home.execution(account)
-    shown = outside.board(account)
-    trades = {name: json.loads(text) for name, text in shown.items() if not name.startswith("#")}
-    is_open = execution["status"] == "running"
-    rows = {
-        row["trade_id"]: row
-        for row in home.rows("trades")
-        if is_open and row["execution"] == execution["execution"] and row["status"] in ("PENDING", "OPEN", "CLOSING")
-    }
-    last = home.ours(account).journal[-1]["sequence"]
-    found = [] if trades.keys() == rows.keys() else [f"{account}: {sorted(trades)} are shown, not {sorted(rows)}"]
-    if (shown["#execution"], shown["#sequence"], shown["#trades"]) != (
-        execution["execution"],
-        str(last),
-        str(len(rows)),
-    ):
-        found.append(f"{account}: as of {shown['#sequence']} of {shown['#execution']}, not {last}")
-    for trade_id in trades.keys() & rows.keys():
-        trade, row = trades[trade_id], rows[trade_id]
-        found += [
-            f"{trade_id}.{name}: {trade[name]!r}, not {row[name]!r}" for name in FIELDS if trade[name] != row[name]
-        ]
-    return found
 
 
 def flush(server: ValkeyServer) -> None:
