@@ -56,8 +56,8 @@ TEND_EVERY_S = 1.0
 PIECE_BATCHES_MAX = 64
 """So many batches are brought to the server in one piece at most; then whoever waits has a turn."""
 
-PIECE_NS = 100_000_000
-"""A piece that has taken so long is ended."""
+PIECE_NS = 20_000_000
+"""A piece that has taken so long is ended: an order that is decided meanwhile waits for it before it goes out."""
 
 PIECE_BATCHES_MIN = 2
 """And so many in any case: more than may have come meanwhile, so that an end is in sight."""

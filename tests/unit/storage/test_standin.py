@@ -253,6 +253,20 @@ def test_a_piece_is_ended_by_its_time_and_still_gains_on_those_who_commit(desk):
     desk.is_whole()
 
 
+def test_an_order_that_is_decided_while_it_drains_does_not_wait_for_long(desk):
+    desk.server.up = False
+    desk.decide(100)
+    desk.server.up = True
+    desk.clock.pass_s(30)
+    desk.server.point = lambda name: desk.clock.pass_s(0.005)
+    before_ns = desk.clock.ns
+    desk.decide(1)
+    assert desk.state.mode is StoreMode.DRAINING
+    assert desk.clock.ns - before_ns <= 25_000_000
+    desk.books.settle()
+    desk.is_whole()
+
+
 def test_an_execution_that_begins_while_the_server_is_away_has_its_numbers(desk):
     other = s.Desk("exec-2", account="paper-2")
     desk.server.up = False
