@@ -218,7 +218,7 @@ class Runner:
                     self._start()
         self._wait(struck_s + blow.lasts_s - time.monotonic())
         dark_s = time.monotonic() - struck_s
-        was_left_alone = self.trial.did["starts"] == starts and self._process is not None
+        was_left_alone = commits > 0 and self.trial.did["starts"] == starts and self._process is not None
         if not self._is_books and was_left_alone and dark_s > DARK_S and self._commits() <= commits:
             self.trial.wrong.append(
                 f"nothing was committed in {dark_s:.2f} s of a Redis that was {self.plan.fault.name}"
