@@ -302,9 +302,6 @@ class Runner:
         self.trial.did["back"] = text.count(BACK)
         self.trial.did["denied"] = sum(denials(self.home, name)["store_away"] for name in ACCOUNTS)
         self.trial.did["orders"] = sum(len(self.home.ours(name).orders) for name in ACCOUNTS)
-        ended_away = text.rfind(AWAY) > text.rfind(BACK)
-        if ended_away and self.trial.did["lives"] == 1:
-            yield "the log says that the server is away, and never that it is back"
         if self.plan.policy == "memory":
             yield from told_differently(self._reference.stories, self.home)
 
