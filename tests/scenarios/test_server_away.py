@@ -16,6 +16,7 @@ from tests.scenarios.support import Home, Process, Story
 from tests.scenarios.support_servers import (
     AWAY,
     BACK,
+    TICKS,
     Away,
     Quick,
     denials,
@@ -194,7 +195,7 @@ def is_halted(home: Home) -> bool:
 
 @pytest.mark.parametrize("fault", ["paused", "restarted", "killed twice"])
 def test_with_the_spool_a_run_that_was_disturbed_is_whole_whatever_the_fault(begin: Begin, fault: str) -> None:
-    away = begin(REDUCE_ONLY)
+    away = begin(REDUCE_ONLY, paced(2 * TICKS))  # it is not over before everything was brought
     with away.home.start() as process:
         until_it_trades(process)
         match fault:
