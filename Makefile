@@ -80,11 +80,11 @@ bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick 
 	@$(PY) -m tests.benchmarks.run $(ARGS)
 
 .PHONY: campaign
-campaign: .venv/.installed-dev  ## the long rounds: kills, exceptions, scenarios, properties (TRADEKEEL_SEED=n to repeat)
+campaign: .venv/.installed-dev  ## the long rounds: kills, faults of servers, scenarios, properties (TRADEKEEL_SEED=n to repeat)
 	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
 	@$(PY) -m tests.campaigns.kill --rounds $(or $(ROUNDS),300) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
 	@$(PY) -m tests.campaigns.kill --store postgres --rounds $(or $(ROUNDS),300) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
-	@$(PY) -m tests.campaigns.servers --rounds $(or $(ROUNDS),100) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
+	@$(PY) -m tests.campaigns.servers --rounds $(or $(SERVER_ROUNDS),100) $(if $(TRADEKEEL_SEED),--seed $(TRADEKEEL_SEED))
 	@$(if $(TRADEKEEL_SYSTEMD_BOX),$(MAKE) systemd-test,echo "Not tried: the unit under a real systemd (see docs/campaigns.md).")
 
 .PHONY: systemd-test

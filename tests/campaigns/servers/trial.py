@@ -24,6 +24,7 @@ from tests.scenarios import support_configs as configs
 from tests.scenarios.support import HARMLESS, Home, Process, Story, told_differently
 from tests.scenarios.support_redis import Outside, with_redis, wrong_board, wrong_events
 from tests.scenarios.support_servers import AWAY, BACK, denials, spooled
+from tests.servers.errors import ServersError
 from tests.servers.valkey import ValkeyServer
 from tradekeel.runtime.faults import KILL_AT
 
@@ -189,7 +190,7 @@ class Runner:
             self.trial.wrong += self._judge()
         except _Hung as hung:
             self.trial.wrong.append(str(hung))
-        except AssertionError as error:
+        except (AssertionError, ServersError) as error:
             self.trial.wrong.append(f"{type(error).__name__}: {error}")
         finally:
             if self._process is not None:
