@@ -90,6 +90,8 @@ def wrong_board(home: Home, account: str, outside: Outside) -> list[str]:
     """How the account's board differs from the open trades of its books, which nobody changes any more."""
     execution = home.execution(account)
     shown = outside.board(account)
+    if not shown:
+        return [f"{account}: nothing is shown"]
     trades = {name: json.loads(text) for name, text in shown.items() if not name.startswith("#")}
     is_open = execution["status"] == "running"
     rows = {

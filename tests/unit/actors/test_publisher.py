@@ -572,6 +572,20 @@ async def test_a_stop_publishes_what_is_left_before_it_leaves() -> None:
     assert shop.boards["main"].trades == {"a": b"1"}
 
 
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_stop_shows_again_what_the_server_has_just_lost(moved: bool) -> None:
+    async with house() as here:
+        here.books.trades["x"] = {"a": 1, "b": 1}
+        here.grow("x", 3)
+        await here.pass_s(1.0)
+        here.shop.boards.clear()
+        if moved:
+            here.books.trades["x"] = {"a": 2, "b": 1}
+            here.grow("x", 1)
+        shop = here.shop
+    assert shop.boards["main"].trades == {"a": b"2" if moved else b"1", "b": b"1"}
+
+
 async def test_a_stop_asks_a_server_that_is_away_for_nothing() -> None:
     async with house() as here:
         here.shop.wrong = StoreAway("it is away")

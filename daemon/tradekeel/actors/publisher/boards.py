@@ -19,6 +19,9 @@ REST = 20
 """… and for how many times as long as that took it is left alone: many open trades take their time."""
 
 
+FINISH_LOOKS = 2
+
+
 class AccountBoard:
     """What an account's board shows."""
 
@@ -85,12 +88,20 @@ class Boards:
         execution = run.row.execution
         return board.shown is None or execution != board.execution or self._runs.reached[execution] > board.seen
 
+    async def finish(self, now_s: float) -> None:
+        """Every board as it is at the end. One that the server has lost is found by looking, and put there by looking again."""
+        for _ in range(FINISH_LOOKS):
+            await self.step(now_s, at_once=True)
+            if all(board.shown is not None for board in self._boards.values()):
+                return
+
     async def step(self, now_s: float, *, at_once: bool = False) -> bool:
-        """Each board that has to change, once. With ``at_once`` also what has changed a moment ago."""
+        """Each board that has to change, once. With ``at_once`` every one, however short a time ago it was looked at."""
         await self._runs.look(now_s)
         for account in self._runs.of:
             board = self._boards.setdefault(account, AccountBoard(account, self._random))
-            if now_s >= self._due_s(board) or (at_once and self._has_moved(board) and board.patience.is_over(now_s)):
+            is_known = self._runs.newest(account) is not None
+            if now_s >= self._due_s(board) or (at_once and is_known and board.patience.is_over(now_s)):
                 try:
                     await self._show(board)
                 except (StoreRefused, BooksFailed) as error:

@@ -221,7 +221,7 @@ class Publisher(Actor):
                     while await self._streams.step(now_s):
                         pass
                 elif part is self._boards:
-                    await self._boards.step(now_s, at_once=True)
+                    await self._boards.finish(now_s)
             if self._settings.register:
                 await self._membership.leave()
         except (StoreAway, StoreUnanswered, StoreRefused, BooksFailed):
