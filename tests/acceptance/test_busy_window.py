@@ -14,7 +14,7 @@ from tests.acceptance.dumb import Books, without_ids
 from tests.benchmarks.bench_orders import EnterOften
 from tests.benchmarks.support import BenchBuilder, MemoryFeed, Nothing, made_ticks, plan_of, run_house
 from tradekeel.bootstrap.plan import AccountPlan
-from tradekeel.domain.records import ACCOUNT_OWNER
+from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.domain.ticks import Tick
 from tradekeel.storage.verify import verify
 

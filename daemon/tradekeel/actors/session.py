@@ -36,7 +36,7 @@ from tradekeel.domain.protocol import (
     VenuePassed,
     VenueSide,
 )
-from tradekeel.domain.records import Latch
+from tradekeel.domain.rows import Latch
 from tradekeel.errors import ErrorCategory, OutcomeUnknown, VenueRefused, VenueUnreachable
 from tradekeel.ports import TickMatcher, Venue
 from tradekeel.runtime.actor import Actor, MailboxLimits, Reply

@@ -31,7 +31,7 @@ from tradekeel.domain.protocol import (
     Taken,
     Where,
 )
-from tradekeel.domain.records import Checkpoint
+from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import ErrorAction, TradekeelError, action_of, named, text_of

@@ -37,7 +37,8 @@ from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.money import ZERO, plain
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.positions import Position, PositionKey, book_fill
-from tradekeel.domain.records import STARTED_FRESH, Administered, ExecutionRow, VenueCursor
+from tradekeel.domain.records import Administered
+from tradekeel.domain.rows import STARTED_FRESH, ExecutionRow, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import refuse_no_data
 from tradekeel.storage.backend import Backend, Connection

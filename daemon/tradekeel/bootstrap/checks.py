@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.bootstrap.plan import AccountPlan
-from tradekeel.domain.records import STARTED_FRESH
+from tradekeel.domain.rows import STARTED_FRESH
 from tradekeel.errors import ConfigError, StoreAway, StoreDenied, StoreError, StoreUnavailable
 from tradekeel.statedir import StateDir
 from tradekeel.storage import schema

@@ -36,8 +36,9 @@ def _remove_ledgers(accounts: Sequence[AccountPlan], ledgers: StateDir) -> None:
 
 def close_executions(books: Books, accounts: list[str]) -> None:
     """Close what is unfinished, and mark what was closed: the next execution takes nothing over. Records like any other."""
-    from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, Group
+    from tradekeel.domain.records import ExecutionClosed, Group
     from tradekeel.domain.recovery import fold
+    from tradekeel.domain.rows import STARTED_FRESH
 
     for account in accounts:
         loaded = books.load(account, lambda: None)

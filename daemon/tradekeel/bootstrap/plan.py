@@ -14,9 +14,9 @@ from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_
 from tradekeel.config.words import join_path
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperAccount, PaperSettings
-from tradekeel.domain.records import StrategyRow, StrategyStatus
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.errors import ConfigError, Defect, InputError
 from tradekeel.feeds import FEEDS
 from tradekeel.strategies.arithmetic import arithmetic

@@ -24,7 +24,7 @@ from tradekeel.bootstrap.plan import AccountPlan, Plan
 from tradekeel.bootstrap.publishing import prepare_publishing
 from tradekeel.bootstrap.sharing import stream_of
 from tradekeel.bootstrap.telling import say
-from tradekeel.domain.records import ExecutionRow
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import StoreAway, StoreUnavailable
 from tradekeel.feeds import FEEDS, FeedContext, FileHashes
 from tradekeel.ports import Feed as Source

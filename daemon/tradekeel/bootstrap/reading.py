@@ -18,7 +18,8 @@ from tradekeel.bootstrap.values import Row, moment_ns, plain_row
 from tradekeel.config.words import did_you_mean
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.orders import OrderStatus
-from tradekeel.domain.records import STARTED_FRESH, ExecutionClosed, ExecutionRow, Record, StrategyStatus
+from tradekeel.domain.records import ExecutionClosed, Record
+from tradekeel.domain.rows import STARTED_FRESH, ExecutionRow, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock

@@ -23,7 +23,7 @@ from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.config import AccountConfig, Change, diff
 from tradekeel.config.words import join_path
 from tradekeel.domain.protocol import AccountStatus, ChangeParameters, Describe, StopFeed
-from tradekeel.domain.records import ParameterChange
+from tradekeel.domain.rows import ParameterChange
 from tradekeel.errors import InputError, NotReady, Unfinished
 from tradekeel.runtime.actor import ActorRef, Lane
 from tradekeel.runtime.errors import ActorError

@@ -15,7 +15,7 @@ from tradekeel.bootstrap.summary import AccountSummary, newest_executions, summa
 from tradekeel.bootstrap.values import iso, plain_row
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.records import ExecutionRow, Latch, StrategyRow, standing_of
+from tradekeel.domain.rows import ExecutionRow, Latch, StrategyRow, standing_of
 from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 from tradekeel.storage.backend import Backend, Connection

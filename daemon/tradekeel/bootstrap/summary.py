@@ -16,7 +16,8 @@ from msgspec import Struct
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
-from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Latch, LatchChanged, Opening, Record, VenueReported
+from tradekeel.domain.records import ExecutionStarted, LatchChanged, Opening, Record, VenueReported
+from tradekeel.domain.rows import ExecutionRow, Latch
 from tradekeel.errors import ExitCode, StoreCorrupt
 from tradekeel.storage.archives import ArchiveRow, Figures, newest_archive
 from tradekeel.storage.backend import Backend, Connection, backend_at

@@ -31,8 +31,8 @@ from tradekeel.bootstrap.telling import actor_figures, say
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
-from tradekeel.domain.records import Mode, StrategyStatus
 from tradekeel.domain.risk import RiskGate
+from tradekeel.domain.rows import Mode, StrategyStatus
 from tradekeel.errors import DataError
 from tradekeel.ports import Feed as Source
 from tradekeel.ports import FeedInfo

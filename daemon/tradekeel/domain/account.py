@@ -24,6 +24,7 @@ from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.positions import Quote, Rate, conversion_path, rate_along
 from tradekeel.domain.risk import RiskGate, pending_of, risk_reward
 from tradekeel.domain.risk_view import RiskView
+from tradekeel.domain.rows import Checkpoint, Latch, StrategyStatus
 from tradekeel.domain.ticks import Extremes
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
@@ -49,7 +50,7 @@ class Step:
     def __init__(self, book: Book) -> None:
         self._book = book
         self.entries: list[Entry] = []
-        self.checkpoints: list[r.Checkpoint] = []
+        self.checkpoints: list[Checkpoint] = []
         self.requests: list[VenueAsk] = []
 
     def record(self, record: r.Record) -> None:
@@ -242,9 +243,9 @@ class AccountCore:
         )
 
     def _record_latch(
-        self, step: Step, paused: bool, latch: r.Latch, reason: str, by: str, now_ns: int, *, flatten: bool = False
+        self, step: Step, paused: bool, latch: Latch, reason: str, by: str, now_ns: int, *, flatten: bool = False
     ) -> None:
-        follows = r.StrategyStatus.ACTIVE if paused else r.StrategyStatus.PAUSED
+        follows = StrategyStatus.ACTIVE if paused else StrategyStatus.PAUSED
         step.record(
             r.LatchChanged(
                 ts_ns=now_ns,
@@ -297,7 +298,7 @@ class AccountCore:
             equity=None if equity is None else equity.equity,
             day_start_equity=None if equity is None else equity.day_start,
             peak_equity=None if equity is None else equity.peak,
-            latch=r.Latch.OPEN if row is None else row.latch,
+            latch=Latch.OPEN if row is None else row.latch,
             paused=row is not None and row.paused,
             ready=self.ready,
             stopping=self.stopping or self.book.ending,

@@ -22,13 +22,14 @@ from tradekeel.domain.booknews import ORDER_EVENTS
 from tradekeel.domain.bookstate import ENDED_KEPT_MAX, STATE_DECODER, BookState, Money, PositionKey, StrategyLine
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.money import ledger
+from tradekeel.domain.rows import Latch, Row, StrategyStatus
 from tradekeel.errors import Defect
 
 
 class Book(AdminFold):
     """See the module. Change it through :meth:`apply` only."""
 
-    def apply(self, record: r.Record, sequence: int | None = None) -> list[r.Row]:
+    def apply(self, record: r.Record, sequence: int | None = None) -> list[Row]:
         """Fold one record; returns the rows it changed, latest versions, in a deterministic order."""
         handler = _HANDLERS.get(type(record))
         if handler is None:
@@ -39,7 +40,7 @@ class Book(AdminFold):
         self.stamp = max(self.stamp, record.stamp)
         return rows
 
-    def _started(self, record: r.ExecutionStarted) -> list[r.Row]:
+    def _started(self, record: r.ExecutionStarted) -> list[Row]:
         self.execution = record.row
         opening = record.opening
         if opening is None:
@@ -52,34 +53,34 @@ class Book(AdminFold):
         self.strategies = {row.strategy: StrategyLine(row) for row in opening.strategies}
         return [record.row, *opening.strategies, *opening.trades]
 
-    def _change_execution(self, **changes: Any) -> list[r.Row]:
+    def _change_execution(self, **changes: Any) -> list[Row]:
         if self.execution is None:
             raise Defect("a record came before execution_started")
         self.execution = structs.replace(self.execution, **changes)
         return [self.execution]
 
-    def _ending(self, record: r.ExecutionEnding) -> list[r.Row]:
+    def _ending(self, record: r.ExecutionEnding) -> list[Row]:
         self.ending = True
         return []
 
-    def _closed(self, record: r.ExecutionClosed) -> list[r.Row]:
+    def _closed(self, record: r.ExecutionClosed) -> list[Row]:
         return self._change_execution(status="closed", closed_ns=record.ts_ns, close_reason=record.reason)
 
-    def _latch(self, record: r.LatchChanged) -> list[r.Row]:
+    def _latch(self, record: r.LatchChanged) -> list[Row]:
         before = self.execution
         reason = record.reason
-        if before is not None and before.latch is record.latch is not r.Latch.OPEN:
+        if before is not None and before.latch is record.latch is not Latch.OPEN:
             reason = before.latch_reason  # who pauses an account that is held says nothing of why it is held
         rows = self._change_execution(paused=record.paused, latch=record.latch, latch_reason=reason)
         self.flattened = record.paused and (record.flatten or self.flattened)
-        status = r.StrategyStatus.PAUSED if record.paused else r.StrategyStatus.ACTIVE
+        status = StrategyStatus.PAUSED if record.paused else StrategyStatus.ACTIVE
         for strategy in record.strategies:
             rows.extend(self._set_status(strategy, status, record.reason if record.paused else "", record.ts_ns))
         return rows
 
-    def _registered(self, record: r.StrategyRegistered) -> list[r.Row]:
+    def _registered(self, record: r.StrategyRegistered) -> list[Row]:
         known = self.strategies.get(record.row.strategy)
-        comes = known is None or known.row.status in (r.StrategyStatus.DRAFT, r.StrategyStatus.STOPPED)
+        comes = known is None or known.row.status in (StrategyStatus.DRAFT, StrategyStatus.STOPPED)
         joined = self.sequence + 1 if comes and record.stamp else 0
         if known is None:
             self.strategies[record.row.strategy] = StrategyLine(record.row, joined=joined)
@@ -88,10 +89,10 @@ class Book(AdminFold):
         self.strategies[row.strategy] = structs.replace(known, row=row, joined=joined if comes else known.joined)
         return [row]
 
-    def _strategy_status(self, record: r.StrategyStatusChanged) -> list[r.Row]:
+    def _strategy_status(self, record: r.StrategyStatusChanged) -> list[Row]:
         return self._set_status(record.strategy, record.status, record.reason, record.ts_ns)
 
-    def _set_status(self, strategy: str, status: r.StrategyStatus, reason: str, ts_ns: int) -> list[r.Row]:
+    def _set_status(self, strategy: str, status: StrategyStatus, reason: str, ts_ns: int) -> list[Row]:
         line = self._line(strategy)
         row = structs.replace(line.row, status=status, status_reason=reason, updated_ns=ts_ns)
         self.strategies[strategy] = structs.replace(line, row=row)
@@ -103,7 +104,7 @@ class Book(AdminFold):
             raise Defect(f"strategy {strategy} was never registered in the journal")
         return line
 
-    def _decision(self, record: r.DecisionTaken) -> list[r.Row]:
+    def _decision(self, record: r.DecisionTaken) -> list[Row]:
         line = self._line(record.strategy)
         if record.number != line.row.decisions + 1:
             raise Defect(f"decision {record.number} of {record.strategy} follows decision {line.row.decisions}")
@@ -113,7 +114,7 @@ class Book(AdminFold):
         self.turn = r.Turn(
             stamp=record.stamp, sequence=self.sequence + 1, strategy=record.strategy, told_to=record.told_to
         )
-        rows: list[r.Row] = [row]
+        rows: list[Row] = [row]
         for signal in record.signals:
             if signal.execution_status in (SignalStatus.PENDING, SignalStatus.ORDERED):
                 self.signals[signal.signal_id] = signal
@@ -126,12 +127,12 @@ class Book(AdminFold):
         rows.extend(record.events)
         return rows
 
-    def _intended(self, record: r.OrdersIntended) -> list[r.Row]:
+    def _intended(self, record: r.OrdersIntended) -> list[Row]:
         if any(order.renews is None for order in record.orders):
             self.exit_decisions += 1
         return self._add_orders(record.orders, record.ts_ns)
 
-    def _stop_moved(self, record: r.StopMoved) -> list[r.Row]:
+    def _stop_moved(self, record: r.StopMoved) -> list[Row]:
         trade = self.trades.get(record.trade_id)
         if trade is None:
             return []  # it closed in the meantime: nothing is left to protect
@@ -146,7 +147,7 @@ class Book(AdminFold):
         self.trades[after.trade_id] = after
         return [after]
 
-    def _excursion(self, record: r.ExcursionSeen) -> list[r.Row]:
+    def _excursion(self, record: r.ExcursionSeen) -> list[Row]:
         trade = self.trade(record.trade_id)
         if trade is None:
             return []  # it was closed so long ago that it is history
@@ -155,17 +156,17 @@ class Book(AdminFold):
         (self.trades if after.trade_id in self.trades else self.closed)[after.trade_id] = after
         return [after]
 
-    def _parameter(self, record: r.ParameterChanged) -> list[r.Row]:
+    def _parameter(self, record: r.ParameterChanged) -> list[Row]:
         return [record.change]
 
-    def _snapshot(self, record: r.SnapshotTaken) -> list[r.Row]:
+    def _snapshot(self, record: r.SnapshotTaken) -> list[Row]:
         return [record.snapshot] if record.metrics is None else [record.snapshot, record.metrics]
 
-    def _sampled(self, record: r.TickSampled) -> list[r.Row]:
+    def _sampled(self, record: r.TickSampled) -> list[Row]:
         self.sampled = max(self.sampled, record.position)
         return []
 
-    def _noted(self, record: r.Record) -> list[r.Row]:
+    def _noted(self, record: r.Record) -> list[Row]:
         return []
 
     @staticmethod
@@ -208,7 +209,7 @@ class Book(AdminFold):
 
 
 _HANDLERS = cast(
-    "dict[type, Callable[[Book, Any], list[r.Row]]]",
+    "dict[type, Callable[[Book, Any], list[Row]]]",
     {
         r.ExecutionStarted: Book._started,
         r.ExecutionEnding: Book._ending,

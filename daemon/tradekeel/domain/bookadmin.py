@@ -16,13 +16,14 @@ from tradekeel.domain.booknews import NewsFold
 from tradekeel.domain.bookstate import StrategyLine
 from tradekeel.domain.messages import Signal, SignalStatus
 from tradekeel.domain.orders import Order
+from tradekeel.domain.rows import Row, StrategyEvent, StrategyRow, VenueCursor
 from tradekeel.domain.trades import Trade
 
 
 class AdminFold(NewsFold):
     """Folds :class:`~tradekeel.domain.records.Administered`."""
 
-    def _administered(self, record: r.Administered) -> list[r.Row]:
+    def _administered(self, record: r.Administered) -> list[Row]:
         for removed in record.removed:
             self._remove(removed)
         rows = list(record.put)
@@ -68,7 +69,7 @@ class AdminFold(NewsFold):
 
     # --- putting -------------------------------------------------------------------------------------------------------
 
-    def _put_strategy(self, row: r.StrategyRow) -> None:
+    def _put_strategy(self, row: StrategyRow) -> None:
         known = self.strategies.get(row.strategy)
         self.strategies[row.strategy] = StrategyLine(row) if known is None else structs.replace(known, row=row)
 
@@ -98,20 +99,20 @@ class AdminFold(NewsFold):
         else:
             self._index(order)
 
-    def _put_event(self, event: r.StrategyEvent) -> None:
+    def _put_event(self, event: StrategyEvent) -> None:
         line = self.strategies.get(event.strategy)
         if line is not None:
             self.strategies[event.strategy] = structs.replace(line, events=max(line.events, event.sequence))
 
-    def _put_cursor(self, cursor: r.VenueCursor) -> None:
+    def _put_cursor(self, cursor: VenueCursor) -> None:
         if self.execution is not None and cursor.venue == self.execution.venue:
             self.cursor = cursor.sequence
 
     _PUT: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
-        r.StrategyRow: _put_strategy,
+        StrategyRow: _put_strategy,
         Signal: _put_signal,
         Trade: _put_trade,
         Order: _put_order,
-        r.StrategyEvent: _put_event,
-        r.VenueCursor: _put_cursor,
+        StrategyEvent: _put_event,
+        VenueCursor: _put_cursor,
     }

@@ -17,6 +17,7 @@ from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, allows, contradicts_proof
 from tradekeel.domain.positions import convert, margin_required
 from tradekeel.domain.reconcile import OUR_MARK
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import Allocation, CloseReason
 
 
@@ -84,11 +85,11 @@ class Booking(Latching):
             if before is not None and after is not None:
                 why = contradicts_proof(before, after)
                 if why is not None:
-                    self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+                    self._latch(step, Latch.HALTED, why, "books", now_ns)
         self._follow_up(step, entry, turns_up, now_ns)
         if entry.balance is not None and entry.balance != self.book.money.balance:
             why = f"the venue's balance after its entry {entry.sequence} is {entry.balance}, ours {self.book.money.balance}"
-            self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+            self._latch(step, Latch.HALTED, why, "books", now_ns)
 
     def _allot(self, fill: Fill, order: Order | None) -> Allotment:
         book = self.book
@@ -118,7 +119,7 @@ class Booking(Latching):
                 step.ask(LookUpOrder(order.client_order_id))  # a refusal does not say whether it ever arrived
         elif turns_up and order.status is OrderStatus.CANCEL_REQUESTED:
             self._cancel(step, order.client_order_id, None, "", now_ns)  # the first request may have come before it
-        elif order.purpose is Purpose.ENTRY and row.latch is not r.Latch.OPEN:
+        elif order.purpose is Purpose.ENTRY and row.latch is not Latch.OPEN:
             self._cancel(step, order.client_order_id, None, f"{row.latch}: {row.latch_reason}", now_ns)
         elif (
             order.purpose is Purpose.ENTRY and self.book.flattened and order.status is not OrderStatus.CANCEL_REQUESTED
@@ -136,17 +137,17 @@ class Booking(Latching):
                     f"the venue took order {stranger}, which has our mark and is not in our books: "
                     "they are older than its record, or somebody else trades here as we do"
                 )
-                self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+                self._latch(step, Latch.HALTED, why, "books", now_ns)
             return
         event = ORDER_EVENTS.get(entry.kind)
         if event is not None and not allows(before.status, event):
             why = f"the venue reports {entry.kind} of order {before.client_order_id}, which is {before.status}"
-            self._latch(step, r.Latch.HALTED, why, "books", now_ns)
+            self._latch(step, Latch.HALTED, why, "books", now_ns)
             return
         after = self.book.order(before.client_order_id)
         why_not = contradicts_proof(before, after) if after is not None else None
         if why_not is not None:
-            self._latch(step, r.Latch.HALTED, why_not, "books", now_ns)
+            self._latch(step, Latch.HALTED, why_not, "books", now_ns)
 
     def _news_stamp(self, entry: VenueTransaction) -> int:
         """At its tick, before the strategies see it; an answer belongs where its request was made: never before that."""

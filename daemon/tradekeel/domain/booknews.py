@@ -17,6 +17,7 @@ from tradekeel.domain.messages import Fill, SignalStatus, TransactionKind, Venue
 from tradekeel.domain.money import ZERO, share_out
 from tradekeel.domain.orders import Order, OrderEvent, OrderType, Purpose
 from tradekeel.domain.positions import book_fill
+from tradekeel.domain.rows import Row, VenueCursor
 from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeStatus
 from tradekeel.errors import Defect
 
@@ -32,7 +33,7 @@ ORDER_EVENTS = {
 class NewsFold(OrderFold):
     """Folds the venue's news."""
 
-    def _reported(self, record: r.VenueReported) -> list[r.Row]:
+    def _reported(self, record: r.VenueReported) -> list[Row]:
         news = record.transaction
         if news.sequence != self.cursor + 1:
             raise Defect(f"venue transaction {news.sequence} follows {self.cursor}: the venue's record has a gap")
@@ -41,15 +42,15 @@ class NewsFold(OrderFold):
         if self.execution is not None:
             venue = self.execution.venue
             rows.append(
-                r.VenueCursor(execution=self.execution_id, venue=venue, sequence=news.sequence, updated_ns=record.ts_ns)
+                VenueCursor(execution=self.execution_id, venue=venue, sequence=news.sequence, updated_ns=record.ts_ns)
             )
         return rows
 
-    def _deposited(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
+    def _deposited(self, record: r.VenueReported, news: VenueTransaction) -> list[Row]:
         self.money = structs.replace(self.money, deposits=self.money.deposits + news.amount)
         return []
 
-    def _order_news(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
+    def _order_news(self, record: r.VenueReported, news: VenueTransaction) -> list[Row]:
         order = self.order(news.client_order_id)
         if order is None:
             return []  # somebody else's order on the same account: only its fills concern us
@@ -75,7 +76,7 @@ class NewsFold(OrderFold):
         rows.extend(self._level_moved(order, trail, record.ts_ns))
         return rows
 
-    def _amended(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
+    def _amended(self, record: r.VenueReported, news: VenueTransaction) -> list[Row]:
         order = self.orders.get(news.client_order_id or "")
         if order is None:
             return []
@@ -88,7 +89,7 @@ class NewsFold(OrderFold):
         self.orders[order.client_order_id] = after
         return [after, *self._level_moved(order, news.price, record.ts_ns)]
 
-    def _level_moved(self, order: Order, price: Decimal | None, now_ns: int) -> list[r.Row]:
+    def _level_moved(self, order: Order, price: Decimal | None, now_ns: int) -> list[Row]:
         """An attached stop is at ``price`` now, and its trade says so: of a stop and a trail, the tighter.
 
         A target may move either way, so that an older wish of ours, confirmed now, looks like a newer one: the trade says
@@ -103,7 +104,7 @@ class NewsFold(OrderFold):
         self.trades[trade.trade_id] = moved
         return [moved]
 
-    def _level_refused(self, order: Order, price: Decimal, now_ns: int) -> list[r.Row]:
+    def _level_refused(self, order: Order, price: Decimal, now_ns: int) -> list[Row]:
         """The venue keeps an attached exit where it is: what its trade says is what the venue holds, not what was wished.
 
         Unless something else was wished since: the answer to that is still to come.
@@ -125,14 +126,14 @@ class NewsFold(OrderFold):
         self.trades[trade.trade_id] = kept
         return [kept]
 
-    def _financed(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
+    def _financed(self, record: r.VenueReported, news: VenueTransaction) -> list[Row]:
         self.money = structs.replace(self.money, financing=self.money.financing + news.amount)
         ref = news.venue_order_id  # on a hedging account the position that it was booked on
         held = [trade for trade in self.trades_at(ref) if trade.symbol == news.instrument and trade.open_quantity]
         if not held:
             return []
         shares = share_out(news.amount, [t.open_quantity for t in held], ledger_step(self.currency))
-        rows: list[r.Row] = []
+        rows: list[Row] = []
         for trade, share in zip(held, shares, strict=True):
             after = structs.replace(
                 trade, financing=trade.financing + share, version=trade.version + 1, updated_ns=record.ts_ns
@@ -141,10 +142,10 @@ class NewsFold(OrderFold):
             rows.append(after)
         return rows
 
-    def _margin_called(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
+    def _margin_called(self, record: r.VenueReported, news: VenueTransaction) -> list[Row]:
         return []
 
-    def _filled(self, record: r.VenueReported, news: VenueTransaction) -> list[r.Row]:
+    def _filled(self, record: r.VenueReported, news: VenueTransaction) -> list[Row]:
         fill = news.fill
         if fill is None:
             raise Defect(f"venue transaction {news.sequence} is a fill without a fill")
@@ -152,7 +153,7 @@ class NewsFold(OrderFold):
             return []  # told a second time (see OpenBooks.knows_fill)
         self._book_money(fill)
         self._remember_fill(fill)
-        rows: list[r.Row] = [fill]
+        rows: list[Row] = [fill]
         if record.adopted is not None:
             self._hold(record.adopted)
         before = self.order(fill.client_order_id)
@@ -176,7 +177,7 @@ class NewsFold(OrderFold):
 
     def _allocate(
         self, record: r.VenueReported, fill: Fill, part: trade_rules.Allocation, order: Order | None
-    ) -> list[r.Row]:
+    ) -> list[Row]:
         trade = self.trade(part.trade_id)
         if trade is None:
             raise Defect(f"fill {fill.fill_id} is allocated to trade {part.trade_id}, which is not known")
@@ -217,7 +218,7 @@ class NewsFold(OrderFold):
         trade: Trade,
         order: Order | None,
         ids: tuple[str, ...],
-    ) -> list[r.Row]:
+    ) -> list[Row]:
         first = not trade.entered_quantity
         after = trade_rules.enter(
             trade,
@@ -239,7 +240,7 @@ class NewsFold(OrderFold):
         self._hold(after)
         return [after, *self._end_signal(after.signal_id, SignalStatus.EXECUTED, "")]
 
-    _NEWS: ClassVar[dict[TransactionKind, Callable[[NewsFold, r.VenueReported, VenueTransaction], list[r.Row]]]] = {
+    _NEWS: ClassVar[dict[TransactionKind, Callable[[NewsFold, r.VenueReported, VenueTransaction], list[Row]]]] = {
         TransactionKind.DEPOSITED: _deposited,
         TransactionKind.ORDER_ACCEPTED: _order_news,
         TransactionKind.ORDER_REJECTED: _order_news,

@@ -14,6 +14,7 @@ from tradekeel.domain.bookstate import OpenBooks
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
+from tradekeel.domain.rows import Row
 from tradekeel.domain.trades import Trade, TradeEvent, TradeStatus
 from tradekeel.errors import Defect
 
@@ -21,8 +22,8 @@ from tradekeel.errors import Defect
 class OrderFold(OpenBooks):
     """Folds what happens to orders on our side."""
 
-    def _add_orders(self, orders: Iterable[Order], now_ns: int) -> list[r.Row]:
-        rows: list[r.Row] = []
+    def _add_orders(self, orders: Iterable[Order], now_ns: int) -> list[Row]:
+        rows: list[Row] = []
         for order in orders:
             if self.order(order.client_order_id) is not None:
                 raise Defect(f"order {order.client_order_id} exists already")
@@ -46,7 +47,7 @@ class OrderFold(OpenBooks):
             rows.append(trade)
         return rows
 
-    def _order_changed(self, record: r.OrderChanged) -> list[r.Row]:
+    def _order_changed(self, record: r.OrderChanged) -> list[Row]:
         order = self.orders.get(record.client_order_id)
         if order is None:
             raise Defect(f"{record.event} of order {record.client_order_id}, which is not live")
@@ -61,7 +62,7 @@ class OrderFold(OpenBooks):
             self.cancels_wanted.pop(order.client_order_id, None)
         return rows
 
-    def _put(self, before: Order, after: Order, now_ns: int) -> list[r.Row]:
+    def _put(self, before: Order, after: Order, now_ns: int) -> list[Row]:
         """Store an order's new version, and carry its end over to its trade and signal."""
         key = after.client_order_id
         after = self._remember_cancel(before, after)
@@ -77,7 +78,7 @@ class OrderFold(OpenBooks):
             self._drop(self.exits, after.trade_id, key)
         if after.parent_id is not None:
             self._drop(self.children, after.parent_id, key)
-        rows: list[r.Row] = [after]
+        rows: list[Row] = [after]
         trade = self.trades.get(after.trade_id) if after.trade_id is not None else None
         if trade is not None and not before.is_terminal:
             rows.extend(
@@ -99,7 +100,7 @@ class OrderFold(OpenBooks):
         del self.cancels_wanted[key]
         return after if after.is_terminal else structs.replace(after, status=OrderStatus.CANCEL_REQUESTED)
 
-    def _entry_ended(self, trade: Trade, order: Order, now_ns: int) -> list[r.Row]:
+    def _entry_ended(self, trade: Trade, order: Order, now_ns: int) -> list[Row]:
         if trade.entry_order_id != order.client_order_id:
             return []  # renewed: another order carries the trade's entry now
         if not trade.entered_quantity:
@@ -109,7 +110,7 @@ class OrderFold(OpenBooks):
             return self._end_trade(trade_rules.move(trade, TradeEvent.CLOSE, now_ns))
         return []
 
-    def _exit_ended(self, trade: Trade, now_ns: int) -> list[r.Row]:
+    def _exit_ended(self, trade: Trade, now_ns: int) -> list[Row]:
         if trade.open_quantity > ZERO and self._unprotected(trade):
             trade = structs.replace(trade, exits_at_venue=False, version=trade.version + 1, updated_ns=now_ns)
             self.trades[trade.trade_id] = trade
@@ -120,21 +121,21 @@ class OrderFold(OpenBooks):
         """The venue was to keep its exits and holds none any more, whatever the reason: from here on the monitor does."""
         return trade.exits_at_venue and not self.live_exits(trade.trade_id, attached=True)
 
-    def _free_claim(self, trade: Trade, now_ns: int) -> list[r.Row]:
+    def _free_claim(self, trade: Trade, now_ns: int) -> list[Row]:
         if trade.status is not TradeStatus.CLOSING or self.live_exits(trade.trade_id, attached=False):
             return []
         freed = trade_rules.move(trade, TradeEvent.RELEASE, now_ns)
         self.trades[trade.trade_id] = freed
         return [freed]
 
-    def _end_trade(self, trade: Trade) -> list[r.Row]:
+    def _end_trade(self, trade: Trade) -> list[Row]:
         self.trades.pop(trade.trade_id, None)
         if trade.position_ref is not None:
             self._drop(self.at_position, trade.position_ref, trade.trade_id)
         self._keep(self.closed, trade.trade_id, trade)
         return [trade]
 
-    def _end_signal(self, signal_id: str | None, status: SignalStatus, why: str) -> list[r.Row]:
+    def _end_signal(self, signal_id: str | None, status: SignalStatus, why: str) -> list[Row]:
         signal = self.signals.pop(signal_id, None) if signal_id is not None else None
         if signal is None:
             return []

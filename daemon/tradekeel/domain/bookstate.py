@@ -19,6 +19,7 @@ from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.money import LEDGER, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side, in_order_of_decision
 from tradekeel.domain.positions import Position
+from tradekeel.domain.rows import ExecutionRow, StrategyRow
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import Defect
 
@@ -50,7 +51,7 @@ class Money(Struct, frozen=True):
 class StrategyLine(Struct, frozen=True):
     """What the book keeps of a strategy beside its row."""
 
-    row: r.StrategyRow
+    row: StrategyRow
     digest: str = ""  # of the last decision
     events: int = 0  # number of its last strategy event
     joined: int = 0  # journal sequence at which it came (back) to a run under way; 0: it was there from the start
@@ -59,7 +60,7 @@ class StrategyLine(Struct, frozen=True):
 class BookState(Struct):
     """A book as it is saved in a checkpoint."""
 
-    execution: r.ExecutionRow | None
+    execution: ExecutionRow | None
     sequence: int
     stamp: int
     cursor: int
@@ -85,7 +86,7 @@ class OpenBooks:
     """The state of one execution. Read its attributes freely; only a fold changes them."""
 
     def __init__(self) -> None:
-        self.execution: r.ExecutionRow | None = None
+        self.execution: ExecutionRow | None = None
         self.sequence = 0  # last journal record applied
         self.stamp = 0
         self.cursor = 0  # last venue transaction booked

@@ -21,6 +21,7 @@ from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveS
 from tradekeel.domain.money import WORKING, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
 from tradekeel.domain.risk_view import Denial, DenialCode
+from tradekeel.domain.rows import Checkpoint, StrategyEvent
 from tradekeel.domain.sending import Drafted, Sending
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.trades import CloseReason, Trade
@@ -97,8 +98,8 @@ class Deciding(Sending):
         step.checkpoints.append(self._checkpoint_of(decision))
         return step.effects()
 
-    def _checkpoint_of(self, decision: Decision) -> r.Checkpoint:
-        return r.Checkpoint(
+    def _checkpoint_of(self, decision: Decision) -> Checkpoint:
+        return Checkpoint(
             execution=self.book.execution_id,
             owner=decision.strategy,
             position=decision.position,
@@ -204,10 +205,10 @@ class Deciding(Sending):
             ),
         )
 
-    def _events(self, decision: Decision, last: int) -> list[r.StrategyEvent]:
+    def _events(self, decision: Decision, last: int) -> list[StrategyEvent]:
         emits = [e for e in decision.requests if isinstance(e, Emit)]
         return [
-            r.StrategyEvent(
+            StrategyEvent(
                 execution=self.book.execution_id,
                 strategy=decision.strategy,
                 sequence=last + n,

@@ -20,6 +20,7 @@ from tradekeel.domain.intents import ATTEMPTS_MAX, renewed
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, Purpose
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.sending import MAKES_ROOM
 
 
@@ -178,11 +179,11 @@ class Doubting(Closing):
 
     def _may_trade(self, order: Order) -> bool:
         row = self.book.execution
-        if row is None or row.latch is r.Latch.HALTED:
+        if row is None or row.latch is Latch.HALTED:
             return False
         if order.purpose is Purpose.EXIT:
             return True
-        return row.latch is r.Latch.OPEN and not row.paused and not self.is_retired(order.strategy)
+        return row.latch is Latch.OPEN and not row.paused and not self.is_retired(order.strategy)
 
     def _renew(self, step: Step, order: Order, children: Sequence[Order], now_ns: int) -> None:
         # Its place was free when it went out the first time: it waits for nobody, or it would be sent a second time.

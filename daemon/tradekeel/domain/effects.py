@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tradekeel.domain.messages import OrderRequest
-from tradekeel.domain.records import Checkpoint, Group
+from tradekeel.domain.records import Group
+from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.view import Entry
 
 

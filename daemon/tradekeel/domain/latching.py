@@ -14,6 +14,7 @@ from tradekeel.domain.closing import Closing
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Purpose
+from tradekeel.domain.rows import Latch, StrategyRow, StrategyStatus
 
 NOT_CONFIGURED = "it is no longer in the configuration: its open trades keep their exits"
 NOT_ENABLED = "it is no longer enabled: its open trades keep their exits"
@@ -23,7 +24,7 @@ DRAFTED = "it is not enabled in the configuration"
 class Latching(Closing):
     """What may be traded."""
 
-    def register(self, configured: Sequence[r.StrategyRow], now_ns: int) -> Effects:
+    def register(self, configured: Sequence[StrategyRow], now_ns: int) -> Effects:
         """The strategies as the configuration has them: active ones, and drafts. Whoever is not among them any more is stopped.
 
         A draft that has traded in this execution before it was disabled is stopped, too: it owns what it has decided.
@@ -31,7 +32,7 @@ class Latching(Closing):
         step = Step(self.book)
         for wanted in configured:
             row = structs.replace(wanted, execution=self.book.execution_id)
-            if row.status is r.StrategyStatus.DRAFT:
+            if row.status is StrategyStatus.DRAFT:
                 self._register_draft(step, row, now_ns)
             else:
                 self._register_active(step, row, now_ns)
@@ -40,17 +41,17 @@ class Latching(Closing):
             self._stop(step, name, NOT_CONFIGURED, now_ns)
         return step.effects()
 
-    def _register_active(self, step: Step, row: r.StrategyRow, now_ns: int) -> None:
+    def _register_active(self, step: Step, row: StrategyRow, now_ns: int) -> None:
         execution, line = self.book.execution, self.book.strategies.get(row.strategy)
         if execution is not None and execution.paused:
             why = "the account was paused when it was registered"
-            row = structs.replace(row, status=r.StrategyStatus.PAUSED, status_reason=why)
+            row = structs.replace(row, status=StrategyStatus.PAUSED, status_reason=why)
         known = None if line is None else line.row
-        stays = known is not None and known.status in (row.status, r.StrategyStatus.FAILED)
+        stays = known is not None and known.status in (row.status, StrategyStatus.FAILED)
         if known is None or not stays or _terms(known) != _terms(row):
             step.record(r.StrategyRegistered(ts_ns=now_ns, stamp=self.stamp, row=row))
 
-    def _register_draft(self, step: Step, row: r.StrategyRow, now_ns: int) -> None:
+    def _register_draft(self, step: Step, row: StrategyRow, now_ns: int) -> None:
         line = self.book.strategies.get(row.strategy)
         if line is not None and self._has_traded(line):
             self._stop(step, row.strategy, NOT_ENABLED, now_ns)
@@ -64,7 +65,7 @@ class Latching(Closing):
 
     def _stop(self, step: Step, strategy: str, reason: str, now_ns: int) -> None:
         """It sees no ticks any more. Its working entries are cancelled once it is known what became of them (see recover)."""
-        stopped = r.StrategyStatus.STOPPED
+        stopped = StrategyStatus.STOPPED
         if self.book.strategies[strategy].row.status is not stopped:
             step.record(
                 r.StrategyStatusChanged(
@@ -84,18 +85,18 @@ class Latching(Closing):
                     self._cancel(step, client_order_id, None, "paused", now_ns)
         return step.effects()
 
-    def latch(self, latch: r.Latch, reason: str, by: str, now_ns: int) -> Effects:
+    def latch(self, latch: Latch, reason: str, by: str, now_ns: int) -> Effects:
         """Reduce-only or halted, never back: see :meth:`release`."""
         step = Step(self.book)
         self._latch(step, latch, reason, by, now_ns)
         return step.effects()
 
-    def _latch(self, step: Step, latch: r.Latch, reason: str, by: str, now_ns: int) -> None:
+    def _latch(self, step: Step, latch: Latch, reason: str, by: str, now_ns: int) -> None:
         row = self.book.execution
         if row is None or not latch.is_above(row.latch):
             return
         self._record_latch(step, row.paused, latch, reason, by, now_ns)
-        if latch is r.Latch.HALTED:
+        if latch is Latch.HALTED:
             self._give_up_waiting(step, f"{latch}: {reason}", now_ns)
         self._cancel_entries(step, f"{latch}: {reason}", now_ns)
 
@@ -103,16 +104,16 @@ class Latching(Closing):
         """A person ends a halt or a reduce-only state."""
         step = Step(self.book)
         row = self.book.execution
-        if row is not None and row.latch is not r.Latch.OPEN:
-            self._record_latch(step, row.paused, r.Latch.OPEN, reason, by, now_ns)
-            if row.latch is r.Latch.HALTED and self._may_ask:
+        if row is not None and row.latch is not Latch.OPEN:
+            self._record_latch(step, row.paused, Latch.OPEN, reason, by, now_ns)
+            if row.latch is Latch.HALTED and self._may_ask:
                 with ledger():
                     for trade_id in list(self.book.trades):
                         self._keep_protecting(step, trade_id, now_ns)
                     self._stay_flat(step, now_ns)
         return step.effects()
 
-    def retire(self, strategy: str, status: r.StrategyStatus, reason: str, now_ns: int) -> Effects:
+    def retire(self, strategy: str, status: StrategyStatus, reason: str, now_ns: int) -> Effects:
         """A strategy decides nothing any more: its entries are cancelled, its open trades keep their exits."""
         step = Step(self.book)
         step.record(
@@ -140,6 +141,6 @@ class Latching(Closing):
         return step.effects()
 
 
-def _terms(row: r.StrategyRow) -> tuple[Any, ...]:
+def _terms(row: StrategyRow) -> tuple[Any, ...]:
     """What the configuration says of a strategy: a difference registers it anew."""
     return row.kind, row.parameters, row.instruments

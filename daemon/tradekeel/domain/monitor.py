@@ -24,6 +24,7 @@ from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_losses import Marks, RiskMonitor, RiskState, Trip
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 from tradekeel.domain.trades import Trade, TradeStatus
@@ -132,12 +133,12 @@ class MonitorCore:
                 changed.setdefault(trade.trade_id, trade)
         self.watch.changed(changed.values())
 
-    def _take(self, record: r.Record, latch_before: r.Latch) -> None:
+    def _take(self, record: r.Record, latch_before: Latch) -> None:
         if isinstance(record, r.VenueReported):
             self._take_money(record)
         if isinstance(record, r.OrdersIntended):
             self._asked_for(record)
-        if isinstance(record, r.LatchChanged) and latch_before is not r.Latch.OPEN and record.latch is r.Latch.OPEN:
+        if isinstance(record, r.LatchChanged) and latch_before is not Latch.OPEN and record.latch is Latch.OPEN:
             equity = self.equity()
             if equity is not None:
                 self.risk.rearm(equity, record.ts_ns)
@@ -274,7 +275,7 @@ class MonitorCore:
     @property
     def _may_close(self) -> bool:
         """While the account is halted no exit would be taken: they wait for the release, and act at the next tick."""
-        return self.view.latch is not r.Latch.HALTED
+        return self.view.latch is not Latch.HALTED
 
     # --- figures ---------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.money import LEDGER, ONE, PRECISION, WORKING, ZERO, Rounding, divide, round_to
-from tradekeel.domain.records import MetricsCheckpoint, PerformanceSnapshot
+from tradekeel.domain.rows import MetricsCheckpoint, PerformanceSnapshot
 from tradekeel.domain.sessions import trading_day, trading_day_start_ns
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import Defect

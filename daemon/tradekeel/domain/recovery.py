@@ -17,8 +17,9 @@ from tradekeel.domain.ids import derived_id
 from tradekeel.domain.memory import PriceMemory
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.records import Opening, Record, StrategyRow, StrategyStatus
+from tradekeel.domain.records import Opening, Record
 from tradekeel.domain.risk_rates import RateState
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry, View
 

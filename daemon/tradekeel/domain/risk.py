@@ -21,12 +21,12 @@ from decimal import Context, Decimal
 
 from tradekeel.domain.money import LEDGER, ONE, PRECISION, WORKING, ZERO, Rounding, divide, on_grid, round_to
 from tradekeel.domain.orders import Order, Side
-from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_losses import find_loss
 from tradekeel.domain.risk_rates import RateState, SlidingWindow
 from tradekeel.domain.risk_signals import SignalFilter, SignalRule, risk_reward
 from tradekeel.domain.risk_view import NOTHING_PENDING, Denial, DenialCode, Pending, RiskView, pending_of
+from tradekeel.domain.rows import Latch
 
 __all__ = [
     "Denial",

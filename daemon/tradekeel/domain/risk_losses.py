@@ -21,9 +21,9 @@ from msgspec import Struct
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.money import LEDGER, WORKING, ZERO, Rounding, divide
 from tradekeel.domain.positions import Leg, Position, Quote, conversion_path, convert, rate_along
-from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_view import Denial, DenialCode
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.sessions import trading_day, trading_day_start_ns
 from tradekeel.domain.ticks import Extremes
 

@@ -12,7 +12,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order, Purpose, Side
 from tradekeel.domain.positions import Quote, Rate
-from tradekeel.domain.records import Latch
+from tradekeel.domain.rows import Latch
 
 
 class DenialCode(StrEnum):

@@ -20,6 +20,7 @@ from tradekeel.domain.intents import order_request, renewed
 from tradekeel.domain.messages import MoveStop
 from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import Trade, TradeSide, tightens
 
 MAKES_ROOM = "an exit takes its place"
@@ -178,7 +179,7 @@ class Sending(AccountCore):
     def is_halted(self) -> bool:
         """Whether nothing may be sent until a person says so."""
         row = self.book.execution
-        return row is not None and row.latch is r.Latch.HALTED
+        return row is not None and row.latch is Latch.HALTED
 
     def _give_up_waiting(self, step: Step, reason: str, now_ns: int) -> None:
         """Exits that wait for the end of protective orders: these stay, and what was to take their place is not sent.

@@ -18,6 +18,7 @@ from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order
 from tradekeel.domain.positions import Position, PositionKey, book_fill
+from tradekeel.domain.rows import ExecutionRow, Latch, Row, StrategyRow, StrategyStatus
 from tradekeel.domain.trades import Trade
 
 
@@ -26,7 +27,7 @@ class Entry(Struct, frozen=True):
 
     sequence: int
     record: r.Record
-    rows: tuple[r.Row, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 class View(Struct):
@@ -36,8 +37,8 @@ class View(Struct):
     inbox: int = 0
     balance: Decimal = ZERO
     paused: bool = False
-    latch: r.Latch = r.Latch.OPEN
-    status: r.StrategyStatus = r.StrategyStatus.ACTIVE
+    latch: Latch = Latch.OPEN
+    status: StrategyStatus = StrategyStatus.ACTIVE
     decisions: int = 0
     trades: dict[str, Trade] = {}
     orders: dict[str, Order] = {}
@@ -80,9 +81,9 @@ class View(Struct):
                 self._order(row)  # type: ignore[arg-type]  # narrowed by the exact class
             elif kind is Trade:
                 self._trade(row)  # type: ignore[arg-type]  # likewise
-            elif isinstance(row, r.ExecutionRow):
+            elif isinstance(row, ExecutionRow):
                 self.paused, self.latch = row.paused, row.latch
-            elif isinstance(row, r.StrategyRow) and row.strategy == self.strategy:
+            elif isinstance(row, StrategyRow) and row.strategy == self.strategy:
                 self.status, self.decisions = row.status, row.decisions
 
     def _order(self, order: Order) -> None:

@@ -18,7 +18,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from tradekeel.domain.records import ExecutionRow
+from tradekeel.domain.rows import ExecutionRow
 
 EVENTS_A_CALL_MAX: Final = 1_000
 """Events that are appended in one step."""

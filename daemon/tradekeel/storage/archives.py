@@ -19,7 +19,7 @@ from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order
 from tradekeel.domain.positions import Position
-from tradekeel.domain.records import ExecutionRow, ParameterChange, PerformanceSnapshot, StrategyRow, VenueCursor
+from tradekeel.domain.rows import ExecutionRow, ParameterChange, PerformanceSnapshot, StrategyRow, VenueCursor
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import RESTORE, Connection

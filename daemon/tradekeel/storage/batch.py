@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from tradekeel.domain.records import Checkpoint, Group, MetricsCheckpoint, Record, encode_record, record_type
+from tradekeel.domain.records import Group, Record, encode_record, record_type
+from tradekeel.domain.rows import Checkpoint, MetricsCheckpoint
 from tradekeel.storage.backend import Backend, Connection, Rows
 from tradekeel.storage.checksums import checkpoint_crc, journal_crc
 from tradekeel.storage.journal import LAST

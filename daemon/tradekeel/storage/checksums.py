@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from tradekeel.domain.records import Checkpoint, MetricsCheckpoint
+from tradekeel.domain.rows import Checkpoint, MetricsCheckpoint
 
 
 def journal_crc(execution: str, sequence: int, type_: str, ts_ns: int, correlation_id: str, payload: bytes) -> int:

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from tradekeel.domain.marks import Marks
 from tradekeel.domain.messages import Fill
-from tradekeel.domain.records import MetricsCheckpoint, Removed
+from tradekeel.domain.records import Removed
+from tradekeel.domain.rows import MetricsCheckpoint
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.rows import Mapping, Values, mapping_of, mappings
 

@@ -14,8 +14,9 @@ import msgspec
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
-from tradekeel.domain.records import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, ExecutionRow, Group, Record
+from tradekeel.domain.records import Group, Record
 from tradekeel.domain.recovery import decode_account_state, fold
+from tradekeel.domain.rows import ACCOUNT_OWNER, STARTED_FRESH, Checkpoint, ExecutionRow
 from tradekeel.storage.store import CommitResult, Store
 
 JOURNAL_PAGE_ROWS = 10_000

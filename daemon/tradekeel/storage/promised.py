@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
-from tradekeel.domain.records import Checkpoint, Group, Record, Row
+from tradekeel.domain.records import Group, Record
+from tradekeel.domain.rows import Checkpoint, Row
 from tradekeel.errors import Defect, GroupRefused
 from tradekeel.storage.batch import Batch, Written
 from tradekeel.storage.rows import mappings

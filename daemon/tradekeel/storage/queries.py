@@ -18,14 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.orders import Order
-from tradekeel.domain.records import (
-    ExecutionRow,
-    ParameterChange,
-    PerformanceSnapshot,
-    Record,
-    StrategyEvent,
-    StrategyRow,
-)
+from tradekeel.domain.records import Record
+from tradekeel.domain.rows import ExecutionRow, ParameterChange, PerformanceSnapshot, StrategyEvent, StrategyRow
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable, named
 from tradekeel.storage import schema, tables

@@ -12,7 +12,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import ExecutionRow, Group
+from tradekeel.domain.records import Group
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.storage.breaker import BreakerStatus
 from tradekeel.storage.promised import NumberedBatch
 from tradekeel.storage.store import CommitResult

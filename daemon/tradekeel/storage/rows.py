@@ -25,7 +25,7 @@ from sqlalchemy.sql.dml import Insert
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order
-from tradekeel.domain.records import (
+from tradekeel.domain.rows import (
     ExecutionRow,
     MetricsCheckpoint,
     ParameterChange,

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 from sqlalchemy import Table
 
-from tradekeel.domain.records import ExecutionRow
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.storage import schema, tables
 from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.journal import last_sequence

@@ -31,7 +31,8 @@ from functools import partial
 from typing import TypeVar
 
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
-from tradekeel.domain.records import ExecutionRow, ExecutionStarted, Group
+from tradekeel.domain.records import ExecutionStarted, Group
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import (
     AlreadyRunning,
     Defect,

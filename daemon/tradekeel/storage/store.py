@@ -22,7 +22,8 @@ from typing import NamedTuple, Self, TypeVar
 
 from msgspec import Struct
 
-from tradekeel.domain.records import Checkpoint, ExecutionRow, Group, Record
+from tradekeel.domain.records import Group, Record
+from tradekeel.domain.rows import Checkpoint, ExecutionRow
 from tradekeel.errors import GroupRefused, StoreCorrupt, StoreUnavailable
 from tradekeel.storage import migrating, schema
 from tradekeel.storage.archives import ArchiveRow, newest_archive

@@ -17,7 +17,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.domain.records import Administered, Checkpoint, MetricsCheckpoint, Record, record_type, record_type_of
+from tradekeel.domain.records import Administered, Record, record_type, record_type_of
+from tradekeel.domain.rows import Checkpoint, MetricsCheckpoint
 from tradekeel.errors import StoreCorrupt, StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
 from tradekeel.storage.archives import archives_of

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tradekeel.domain.records import ExecutionRow, Record, record_type
+from tradekeel.domain.records import Record, record_type
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt, named
 from tradekeel.ports.publication import Event, OpenTrades, Run

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from tradekeel.domain.records import WIPED, Administered, ExecutionClosed, ExecutionRow, Group, Record, Removed
+from tradekeel.domain.records import Administered, ExecutionClosed, Group, Record, Removed
+from tradekeel.domain.rows import WIPED, ExecutionRow
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.batch import Batch

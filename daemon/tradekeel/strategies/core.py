@@ -23,6 +23,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp
 from tradekeel.domain.orders import Order
+from tradekeel.domain.rows import CHECKPOINT_BYTES_MAX
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect, InputError
@@ -444,9 +445,9 @@ class StrategistCore:
                 metrics=self.metrics,
             )
         )
-        if len(data) > r.CHECKPOINT_BYTES_MAX:
+        if len(data) > CHECKPOINT_BYTES_MAX:
             raise InputError(
-                f"strategy {self.settings.name}: its state takes {len(data)} bytes, at most {r.CHECKPOINT_BYTES_MAX} "
+                f"strategy {self.settings.name}: its state takes {len(data)} bytes, at most {CHECKPOINT_BYTES_MAX} "
                 "are allowed; keep less history in State"
             )
         return data

@@ -19,6 +19,7 @@ from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.book import ENDED_KEPT_MAX, Book
 from tradekeel.domain.positions import Position
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.ports.repositories import HeldPosition
 from tradekeel.storage.archives import archives_of
@@ -165,8 +166,8 @@ def test_no_record_goes_that_a_saved_state_leads_from(books: Books) -> None:
     trader = Trader()
     books.commit(trader.opening(), *trader.round_trip())
     inbox = trader.desk.book.sequence
-    state = r.Checkpoint(
-        execution=s.RUN, owner=r.ACCOUNT_OWNER, position=1, inbox=inbox, ts_ns=1, version=1, state=b"not readable"
+    state = Checkpoint(
+        execution=s.RUN, owner=ACCOUNT_OWNER, position=1, inbox=inbox, ts_ns=1, version=1, state=b"not readable"
     )
     books.commit(s.group(checkpoints=(state,)), *trader.round_trip())
     [moved] = books.archive()

@@ -11,6 +11,7 @@ from tests.unit.storage.samples import checkpoint as state_of
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.recovery import AccountState, encode_account_state, fold
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, StrategyStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import Backend
@@ -26,12 +27,12 @@ def books(store: Store) -> AccountBooks:
     return AccountBooks(store, {ACCOUNT: (STRATEGY,)})
 
 
-def cut(book: Book) -> r.Checkpoint:
+def cut(book: Book) -> Checkpoint:
     """What the executor saves at a moment at which everybody stands still."""
     state = AccountState(book=book.save(), monitor=b"", memories={}, rates=None, position=book.sequence, ts_ns=1)
-    return r.Checkpoint(
+    return Checkpoint(
         execution=RUN,
-        owner=r.ACCOUNT_OWNER,
+        owner=ACCOUNT_OWNER,
         position=book.sequence,
         inbox=book.sequence,
         ts_ns=1,
@@ -40,12 +41,12 @@ def cut(book: Book) -> r.Checkpoint:
     )
 
 
-def saved(book: Book) -> r.Checkpoint:
+def saved(book: Book) -> Checkpoint:
     """What a strategy saves, having read all there is."""
     return structs.replace(state_of(book.sequence), inbox=book.sequence)
 
 
-def save(store: Store, *checkpoints: r.Checkpoint) -> None:
+def save(store: Store, *checkpoints: Checkpoint) -> None:
     """States that no record comes with."""
     store.commit([group(checkpoints=checkpoints)])
 
@@ -92,9 +93,9 @@ def test_a_cut_that_a_strategys_state_is_older_than_is_passed_over(
     assert books.load(ACCOUNT).cut == older
 
 
-@pytest.mark.parametrize("status", r.StrategyStatus)
+@pytest.mark.parametrize("status", StrategyStatus)
 def test_a_strategy_that_does_not_run_holds_nobody_back(
-    status: r.StrategyStatus, books: AccountBooks, store: Store, desk: Desk
+    status: StrategyStatus, books: AccountBooks, store: Store, desk: Desk
 ) -> None:
     decide(store, desk, 1)
     oldest = cut(desk.book)

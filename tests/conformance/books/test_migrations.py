@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.books.revisions import COLOUR, HEAD, NEXT, PLAIN, with_one_more
 from tests.unit.storage import samples as s
-from tradekeel.domain.records import Mode
+from tradekeel.domain.rows import Mode
 from tradekeel.errors import InputError, StoreTooNew, StoreUnavailable
 from tradekeel.storage import migrating, schema
 from tradekeel.storage.backend import Backend

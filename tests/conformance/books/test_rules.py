@@ -10,10 +10,18 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.storage import samples as s
-from tradekeel.domain import records as r
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.orders import OrderStatus
-from tradekeel.domain.records import Row
+from tradekeel.domain.rows import (
+    ACCOUNT_OWNER,
+    CHECKPOINT_BYTES_MAX,
+    Latch,
+    Mode,
+    ParameterChange,
+    PerformanceSnapshot,
+    Row,
+    StrategyStatus,
+)
 from tradekeel.domain.trades import CloseReason, TradeStatus
 from tradekeel.errors import GroupRefused
 from tradekeel.storage.backend import Backend, Connection
@@ -186,11 +194,11 @@ def test_the_database_itself_refuses_what_is_no_task_and_no_lease(at, db, table,
         ),
         (s.fill(1), "unique constraint.*fills"),
         (
-            r.ParameterChange(execution=s.RUN, ts_ns=1, strategy=None, name="x", old=None, new="1", changed_by="cat"),
+            ParameterChange(execution=s.RUN, ts_ns=1, strategy=None, name="x", old=None, new="1", changed_by="cat"),
             "word",
         ),
         (
-            r.PerformanceSnapshot(
+            PerformanceSnapshot(
                 execution=s.RUN,
                 ts_ns=1,
                 total_trades=1,
@@ -230,7 +238,7 @@ def test_the_same_fill_id_on_another_order_is_another_fill(desk, store):
     assert not isinstance(written, GroupRefused)
 
 
-@pytest.mark.parametrize("mode", [mode for mode in r.Mode if not mode.is_a_daemons])
+@pytest.mark.parametrize("mode", [mode for mode in Mode if not mode.is_a_daemons])
 def test_only_a_daemons_executions_are_one_at_a_time_and_gone_on_with(desk, store, mode):
     rows = tuple(s.execution(name=f"b{n}", number=n, account="test", mode=mode) for n in (1, 2))
     [written] = store.commit([s.group(s.noted(), rows=rows)])
@@ -246,11 +254,11 @@ def test_a_denied_order_may_hold_the_nonsense_that_was_asked_for(desk, store):
 
 
 def test_a_strategys_state_has_a_largest_size_and_the_accounts_book_has_none(desk, store):
-    large = b"x" * (r.CHECKPOINT_BYTES_MAX + 1)
+    large = b"x" * (CHECKPOINT_BYTES_MAX + 1)
     refused, written = store.commit(
         [
             s.group(checkpoints=(s.checkpoint(state=large),)),
-            s.group(checkpoints=(s.checkpoint(owner=r.ACCOUNT_OWNER, state=large),)),
+            s.group(checkpoints=(s.checkpoint(owner=ACCOUNT_OWNER, state=large),)),
         ]
     )
     assert isinstance(refused, GroupRefused)
@@ -267,8 +275,8 @@ def test_statuses_of_the_domain_all_fit(desk, store):
     rows: list[Row] = [s.order(1, status=status, filled_quantity=Decimal(1)) for status in OrderStatus]
     rows += [s.signal(1, execution_status=x, executed=x is SignalStatus.EXECUTED) for x in SignalStatus]
     rows += [s.trade(1, status=x, entry_time_ns=1, exit_time_ns=2, exit_reason=CloseReason.TIME) for x in TradeStatus]
-    rows += [s.strategy(status=x) for x in r.StrategyStatus]
-    rows += [s.execution(latch=x) for x in r.Latch]
+    rows += [s.strategy(status=x) for x in StrategyStatus]
+    rows += [s.execution(latch=x) for x in Latch]
     for row in rows:
         [written] = store.commit([s.group(rows=(row,))])
         assert not isinstance(written, GroupRefused), row

@@ -12,6 +12,7 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.looking import look, tamper
 from tradekeel.domain import records as r
 from tradekeel.domain.orders import OrderStatus, Side
+from tradekeel.domain.rows import ACCOUNT_OWNER, MetricsCheckpoint, Row, StrategyEvent
 from tradekeel.errors import GroupRefused, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.store import Store, Written
 from tradekeel.storage.verify import verify
@@ -163,8 +164,8 @@ def test_the_same_thing_twice_is_one_thing(store, desk):
     assert not isinstance(again, GroupRefused)
 
 
-def is_event(row: r.Row) -> bool:
-    return isinstance(row, r.StrategyEvent)
+def is_event(row: Row) -> bool:
+    return isinstance(row, StrategyEvent)
 
 
 # --- a store that failed ---------------------------------------------------------------------------------------------
@@ -239,10 +240,10 @@ def test_checkpoints_come_back_newest_first_with_their_place_in_the_journal(stor
 
 def test_the_last_few_checkpoints_of_each_owner_stay(store, desk, at):
     for number in range(1, 41):
-        owner = s.STRATEGY if number % 2 else r.ACCOUNT_OWNER
+        owner = s.STRATEGY if number % 2 else ACCOUNT_OWNER
         store.commit([s.group(checkpoints=(s.checkpoint(number, owner),))])
     store.commit([s.group(checkpoints=tuple(s.checkpoint(n, "burst") for n in range(1, 40)))])
-    for owner, newest in ((s.STRATEGY, 39), (r.ACCOUNT_OWNER, 40), ("burst", 39)):
+    for owner, newest in ((s.STRATEGY, 39), (ACCOUNT_OWNER, 40), ("burst", 39)):
         step = 1 if owner == "burst" else 2
         saved = store.load_checkpoints(s.RUN, owner).saved
         assert [c.checkpoint.inbox for c in saved] == [newest - step * n for n in range(5)]
@@ -272,7 +273,7 @@ def test_a_damaged_checkpoint_is_left_out_with_a_note(store, desk, at, column):
 
 def test_saved_metrics_keep_the_last_few_too(store, desk, at):
     for number in range(9):
-        saved = r.MetricsCheckpoint(execution=s.RUN, ts_ns=number, data=b"metrics")
+        saved = MetricsCheckpoint(execution=s.RUN, ts_ns=number, data=b"metrics")
         store.commit([s.group(rows=(saved,))])
     assert look(at, "SELECT ts_ns FROM metrics_checkpoints ORDER BY id") == [(number,) for number in range(4, 9)]
 

@@ -18,6 +18,7 @@ from tests.servers.prepared import Prepared
 from tests.unit.storage import samples as s
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
+from tradekeel.domain.rows import MetricsCheckpoint
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import Backend
@@ -62,7 +63,7 @@ def books(at: Backend, seed: int) -> Backend:
         store.commit(
             [
                 desks[0].group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=SNAPSHOT)),
-                s.group(rows=(r.MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=bytes(range(256))),)),
+                s.group(rows=(MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=bytes(range(256))),)),
             ]
         )
         for text in NASTY:

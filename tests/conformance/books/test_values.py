@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.looking import look
-from tradekeel.domain import records as r
+from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import GroupRefused
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.queries import Filter, Reader
@@ -122,9 +122,9 @@ def test_an_id_that_no_index_takes_is_refused_alone_where_there_is_such_a_limit(
 async def test_a_row_may_be_large(store: Store, desk: s.Desk, at: Backend, seed: int) -> None:
     noise = random.Random(seed).randbytes(8_000_000)
     row = s.trade(1, signal_id=None, metadata={"notes": noise.hex()})
-    saved = s.checkpoint(owner=r.ACCOUNT_OWNER, state=noise)
+    saved = s.checkpoint(owner=ACCOUNT_OWNER, state=noise)
     store.commit([s.group(s.noted(), rows=(row,), checkpoints=(saved,))])
-    assert store.load_checkpoints(s.RUN, r.ACCOUNT_OWNER).saved[0].checkpoint == saved
+    assert store.load_checkpoints(s.RUN, ACCOUNT_OWNER).saved[0].checkpoint == saved
     async with Reader(at) as reader:
         assert await reader.trades() == [row]
 

@@ -11,6 +11,7 @@ from tests.unit.storage.looking import look, tamper
 from tradekeel.domain import records as r
 from tradekeel.domain.orders import Order
 from tradekeel.domain.records import encode_record, record_type
+from tradekeel.domain.rows import MetricsCheckpoint
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.checksums import journal_crc
@@ -36,7 +37,7 @@ def write(at: Backend) -> None:
                 first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=s.SNAPSHOT)),
                 first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=s.SNAPSHOT)),
                 first.group(r.ParameterChanged(ts_ns=s.START_NS, change=s.CHANGE)),
-                s.group(rows=(r.MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=b"figures"),)),
+                s.group(rows=(MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=b"figures"),)),
             ]
         )
 

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.storage import samples as s
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
+from tradekeel.domain.rows import MetricsCheckpoint
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
@@ -31,7 +32,7 @@ def books(at: Backend) -> Backend:
             [
                 first.group(r.SnapshotTaken(ts_ns=s.START_NS, snapshot=SNAPSHOT)),
                 first.group(r.ParameterChanged(ts_ns=s.START_NS, change=CHANGE)),
-                s.group(rows=(r.MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=b"figures"),)),
+                s.group(rows=(MetricsCheckpoint(execution=s.RUN, ts_ns=1, data=b"figures"),)),
             ]
         )
     return at

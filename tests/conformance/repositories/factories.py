@@ -12,9 +12,9 @@ from typing import Any
 
 from msgspec import structs
 
-from tradekeel.domain import records as r
 from tradekeel.domain.messages import Fill, Liquidity, Signal, SignalStatus
 from tradekeel.domain.orders import Order, OrderStatus, OrderType, Purpose, Side
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 
 SECOND = 1_000_000_000
@@ -65,13 +65,13 @@ class Factory:
         """An amount with so many decimals."""
         return Decimal(self.random.randint(low, high)).scaleb(-places)
 
-    def strategy(self, name: str | None = None, **changes: Any) -> r.StrategyRow:
+    def strategy(self, name: str | None = None, **changes: Any) -> StrategyRow:
         number = self.next("strategy")
-        row = r.StrategyRow(
+        row = StrategyRow(
             execution=self.execution,
             strategy=name if name is not None else f"strategy-{number}",
             kind=self.random.choice(("FloorStrategy", "TrendStrategy")),
-            status=r.StrategyStatus.ACTIVE,
+            status=StrategyStatus.ACTIVE,
             status_reason="",
             instruments=tuple(self.random.sample(SYMBOLS, 2)),
             parameters={"units": 1000, "pips": "20.5", "nested": {"list": [1, None, True, "ü"]}},

@@ -13,7 +13,7 @@ from tests.conformance.repositories.conftest import ManualClock
 from tests.conformance.repositories.factories import EXTREME_AMOUNTS, EXTREME_TEXTS, SECOND, START_NS
 from tests.unit.storage import samples
 from tests.unit.storage.looking import tamper
-from tradekeel.domain import records as r
+from tradekeel.domain.rows import ParameterChange, PerformanceSnapshot, StrategyEvent
 from tradekeel.errors import AlreadyExists, DaemonsOwn, InputError, NotFound, StoreCorrupt
 from tradekeel.storage.repositories import (
     Database,
@@ -26,8 +26,8 @@ from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
 
-def snapshot(execution: str, number: int, **changes: Any) -> r.PerformanceSnapshot:
-    row = r.PerformanceSnapshot(
+def snapshot(execution: str, number: int, **changes: Any) -> PerformanceSnapshot:
+    row = PerformanceSnapshot(
         execution=execution,
         ts_ns=START_NS + number * SECOND,
         total_trades=number,
@@ -46,8 +46,8 @@ def snapshot(execution: str, number: int, **changes: Any) -> r.PerformanceSnapsh
     return structs.replace(row, **changes)
 
 
-def change(execution: str, number: int, **changes: Any) -> r.ParameterChange:
-    row = r.ParameterChange(
+def change(execution: str, number: int, **changes: Any) -> ParameterChange:
+    row = ParameterChange(
         execution=execution,
         ts_ns=START_NS + number * SECOND,
         strategy=("floor", None)[number % 2],
@@ -143,7 +143,7 @@ async def test_a_cursor_goes_forward_only(database, manual):
 async def test_events_are_numbered_and_found(database, manual):
     events = SqlEventRepository(database)
     made = [
-        r.StrategyEvent(
+        StrategyEvent(
             execution=manual.execution,
             strategy=("floor", "trend")[n % 2],
             sequence=n // 2 + 1,
@@ -198,7 +198,7 @@ async def test_figures_and_parameters_of_a_daemons_execution_may_be_noted_and_no
     await SqlParameterHistoryRepository(daemons).record_change(change(samples.RUN, 1))
     with pytest.raises(DaemonsOwn):
         await SqlCursorRepository(daemons).set_cursor(samples.RUN, "paper", 99)
-    event = r.StrategyEvent(execution=samples.RUN, strategy="floor", sequence=9, type="x", ts_ns=1, data={})
+    event = StrategyEvent(execution=samples.RUN, strategy="floor", sequence=9, type="x", ts_ns=1, data={})
     with pytest.raises(DaemonsOwn):
         await SqlEventRepository(daemons).append_event(event)
     assert verify(daemons.backend).ok

@@ -16,6 +16,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.orders import OrderStatus, Side
 from tradekeel.domain.positions import Position, Quote
+from tradekeel.domain.rows import Mode
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories import Period, PositionRepository
 from tradekeel.storage.repositories import (
@@ -240,7 +241,7 @@ async def test_a_daemons_positions_are_all_fills_since_the_account_began_afresh(
     with Store.open(backend, now_ns=START_NS) as store:
         store.commit(run("one", 1, samples.fill(1, quantity=D(11)), reasons[0], first))
         store.commit(run("two", 2, samples.fill(2, quantity=D(7)), reasons[1], None if fresh else second))
-        backtest = structs.replace(samples.execution("test", 3), mode=r.Mode.BACKTEST)
+        backtest = structs.replace(samples.execution("test", 3), mode=Mode.BACKTEST)
         started = r.ExecutionStarted(ts_ns=1, row=backtest)
         store.commit([r.Group(execution="test", records=(started,), rows=(backtest, samples.fill(3)))])
     async with Database(backend, now_ns=ManualClock()) as books:

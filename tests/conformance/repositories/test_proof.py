@@ -20,6 +20,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Signal, SignalStatus
 from tradekeel.domain.orders import Order, OrderStatus
+from tradekeel.domain.rows import PerformanceSnapshot, StrategyStatus
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import IllegalTransition, InputError
 from tradekeel.storage.backend import Backend
@@ -147,7 +148,7 @@ class Scripts:
 
     async def update_strategy(self) -> None:
         await self.strategies.update_strategy_status(
-            self.make.execution, self._strategy() or "", self.random.choice(list(r.StrategyStatus)), "so"
+            self.make.execution, self._strategy() or "", self.random.choice(list(StrategyStatus)), "so"
         )
 
     async def delete_strategy(self) -> None:
@@ -175,7 +176,7 @@ class Scripts:
         await self._remove(r.Removed("performance_snapshots", self.random.choice((where, {"total_trades": "2"}, {}))))
 
     async def _remove(self, removed: r.Removed) -> None:
-        kinds = {"orders": Order, "trades": Trade, "signals": Signal, "performance_snapshots": r.PerformanceSnapshot}
+        kinds = {"orders": Order, "trades": Trade, "signals": Signal, "performance_snapshots": PerformanceSnapshot}
 
         async def work(change: Any) -> None:
             await change.remove(self.make.execution, kinds[removed.table], removed.where, steers="it")
@@ -183,9 +184,9 @@ class Scripts:
         await self.database.write("remove", work)
 
 
-def snapshot(execution: str, number: int) -> r.PerformanceSnapshot:
+def snapshot(execution: str, number: int) -> PerformanceSnapshot:
     """One of three: the same ones come again and again."""
-    return r.PerformanceSnapshot(
+    return PerformanceSnapshot(
         execution=execution,
         ts_ns=START_NS,
         total_trades=number,

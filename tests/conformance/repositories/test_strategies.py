@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from tests.conformance.repositories.factories import EXTREME_TEXTS, SECOND, START_NS
-from tradekeel.domain.records import StrategyStatus
+from tradekeel.domain.rows import StrategyStatus
 from tradekeel.errors import AlreadyExists, InputError, NotFound
 from tradekeel.ports.repositories import StrategyRepository
 from tradekeel.storage.repositories import (

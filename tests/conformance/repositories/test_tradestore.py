@@ -17,7 +17,7 @@ from tests.conformance.backends import Adapter
 from tests.conformance.repositories.conftest import BACKENDS, ManualClock, fresh_books
 from tests.conformance.repositories.factories import EXTREME_AMOUNTS, SECOND, START_NS, Factory
 from tests.conformance.repositories.test_trades import dumb, figures
-from tradekeel.domain.records import Mode
+from tradekeel.domain.rows import Mode
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound, VersionConflict
 from tradekeel.ports.tradestore import TradeStore

@@ -17,6 +17,7 @@ from tests.conformance.repositories.conftest import ManualClock
 from tests.conformance.repositories.factories import START_NS, Factory
 from tests.unit.storage import samples
 from tradekeel.domain import records as r
+from tradekeel.domain.rows import Mode
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import AlreadyExists, AlreadyRunning, DaemonsOwn, InputError, NotFound, StoreUnavailable
 from tradekeel.statedir import StateDir
@@ -255,7 +256,7 @@ async def test_a_script_keeps_executions_of_its_own_beside_each_other(database, 
     executions = SqlExecutionRepository(database)
     one = await executions.create_execution("mine", opening_balance=Decimal("100.50"), currency="EUR", venue="book")
     two = await executions.create_execution("mine", execution="second")
-    assert (one.number, one.mode, one.status, two.number, two.execution) == (1, r.Mode.MANUAL, "running", 2, "second")
+    assert (one.number, one.mode, one.status, two.number, two.execution) == (1, Mode.MANUAL, "running", 2, "second")
     assert await executions.get_execution(one.execution) == one
     assert await executions.get_latest_execution("mine") == two
     assert await executions.get_latest_execution("nobody") is None

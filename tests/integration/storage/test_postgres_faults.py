@@ -16,7 +16,7 @@ from tests.servers.process import until
 from tests.servers.proxy import TcpProxy
 from tests.unit.storage import samples as s
 from tests.unit.storage.looking import tamper
-from tradekeel.domain import records as r
+from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.postgres import Limits, Postgres, words
@@ -192,7 +192,7 @@ def test_a_full_disk_is_called_by_its_name_and_loses_nothing(
         server.fill_disk(left_bytes=2_000_000)
         failed: StoreUnavailable | None = None
         while failed is None:
-            saved = s.checkpoint(acknowledged, r.ACCOUNT_OWNER, state=noise.randbytes(1_000_000))
+            saved = s.checkpoint(acknowledged, ACCOUNT_OWNER, state=noise.randbytes(1_000_000))
             try:
                 store.commit([s.group(s.noted(), checkpoints=(saved,))])
             except StoreUnavailable as error:
@@ -385,6 +385,6 @@ def flip(path: Path) -> None:
 
 
 def test_what_each_message_says_to_do_is_documented() -> None:
-    documented = (Path(__file__).parents[3] / "docs" / "storage.md").read_text()
+    documented = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
     for to_do in {*(to_do for _, to_do in words._TO_DO), *(to_do for _, to_do in words._REFUSED), words._POOL}:
         assert to_do in documented or to_do == words._SAYS_WHY, to_do

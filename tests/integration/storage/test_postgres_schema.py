@@ -19,7 +19,7 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.rounds import Trader
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Side
-from tradekeel.domain.records import STARTED_FRESH, Mode
+from tradekeel.domain.rows import STARTED_FRESH, Mode
 from tradekeel.storage import schema
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.postgres import Postgres, objects, rights

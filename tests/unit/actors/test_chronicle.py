@@ -29,6 +29,7 @@ from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.messages import Signal, SignalStatus, TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.recovery import fold
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.domain.view import Entry
 
@@ -95,7 +96,7 @@ class Story:
         record = structs.replace(taken, orders=(order,), signals=(signal,), trades=())
         return [Entry(len(self.entries) + 1, record, (order, signal))]
 
-    def latched(self, latch: r.Latch = r.Latch.OPEN, *, paused: bool = False, reason: str = "lunch {}") -> list[Entry]:
+    def latched(self, latch: Latch = Latch.OPEN, *, paused: bool = False, reason: str = "lunch {}") -> list[Entry]:
         record = r.LatchChanged(ts_ns=samples.START_NS, paused=paused, latch=latch, reason=reason, by="alice")
         return self.put(self.desk.group(record))
 
@@ -281,7 +282,7 @@ def test_pauses_halts_and_releases_have_a_line_each() -> None:
     story, log = Story(), Log()
     chronicle = log.chronicle()
     chronicle.tell(story.latched(paused=True), NOW_S)
-    chronicle.tell(story.latched(r.Latch.HALTED, paused=True, reason="too hot"), NOW_S)
+    chronicle.tell(story.latched(Latch.HALTED, paused=True, reason="too hot"), NOW_S)
     chronicle.tell(story.latched(paused=True), NOW_S)
     chronicle.tell(story.latched(), NOW_S)
     assert [(line.level, line.text) for line in log.lines] == [

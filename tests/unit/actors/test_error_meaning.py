@@ -26,7 +26,7 @@ from tradekeel.domain.evidence import Proof
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Decision, VenueBalance
 from tradekeel.domain.protocol import Attach, Attached, FailStrategy, LookUp, Reached, Reconcile, Run, VenueSide
-from tradekeel.domain.records import Mode
+from tradekeel.domain.rows import Mode
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import FAULT_TABLE, ErrorAction, TradekeelError, action_of

@@ -32,6 +32,7 @@ from tradekeel.domain.protocol import (
 )
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Checkpoint
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.faults import armed
@@ -135,8 +136,8 @@ def journal_of(samples: int) -> list[tuple[int, r.Record]]:
     return list(enumerate((*records, *ticks), start=1))
 
 
-def checkpoint_of(inbox: int) -> r.Checkpoint:
-    return r.Checkpoint(
+def checkpoint_of(inbox: int) -> Checkpoint:
+    return Checkpoint(
         execution=execution_row().execution, owner="a", position=0, inbox=inbox, ts_ns=0, version=1, state=b""
     )
 

@@ -14,7 +14,7 @@ from tests.unit.runtime.support import World, world
 from tradekeel.actors.publisher import Publisher, PublisherSettings
 from tradekeel.actors.publisher.streams import PAGE
 from tradekeel.domain.protocol import DaemonStands, JournalsGrew, PublisherStands
-from tradekeel.domain.records import ExecutionRow, Mode
+from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.errors import StoreAway, StoreCorrupt, StoreError, StoreRefused, StoreUnanswered
 from tradekeel.ports import Author, Board, Event, OpenTrades, Run, Service
 from tradekeel.runtime.actor import Actor, Reply

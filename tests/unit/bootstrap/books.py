@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.unit.storage import samples
 from tradekeel.bootstrap.place import Place
 from tradekeel.domain.book import Book
-from tradekeel.domain.records import Latch, LatchChanged, Record
+from tradekeel.domain.records import LatchChanged, Record
+from tradekeel.domain.rows import Latch
 from tradekeel.storage.store import Store
 
 DECISIONS, FILLED = 5, (1, 2, 3)

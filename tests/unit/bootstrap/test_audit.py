@@ -17,7 +17,8 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.schemas import history, upgrade
 from tradekeel.bootstrap.standing import read_status
-from tradekeel.domain.records import ExecutionClosed, ExecutionStarted, Latch
+from tradekeel.domain.records import ExecutionClosed, ExecutionStarted
+from tradekeel.domain.rows import Latch
 from tradekeel.errors import InputError
 from tradekeel.storage.store import Store
 

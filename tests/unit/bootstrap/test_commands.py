@@ -15,7 +15,7 @@ from tradekeel.bootstrap import commands
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import NoAnswer, NotRunning
 from tradekeel.bootstrap.place import Place
-from tradekeel.domain.records import Latch
+from tradekeel.domain.rows import Latch
 from tradekeel.errors import InputError
 from tradekeel.statedir import Command, CommandFiles, StateDir
 

@@ -17,7 +17,6 @@ from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.values import iso, moment_ns, plain_value
 from tradekeel.domain.book import Book
 from tradekeel.domain.records import (
-    STARTED_FRESH,
     ExecutionClosed,
     ExecutionStarted,
     ParameterChanged,
@@ -25,6 +24,7 @@ from tradekeel.domain.records import (
     StrategyRegistered,
 )
 from tradekeel.domain.recovery import opening_of
+from tradekeel.domain.rows import STARTED_FRESH
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS
 from tradekeel.storage.store import Store

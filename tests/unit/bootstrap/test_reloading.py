@@ -18,7 +18,7 @@ from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSett
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.reload import Reloader
 from tradekeel.domain.protocol import AccountReady, AccountStatus, ChangeParameters, Describe, StopFeed
-from tradekeel.domain.records import Latch
+from tradekeel.domain.rows import Latch
 from tradekeel.errors import InputError
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec

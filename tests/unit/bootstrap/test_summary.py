@@ -33,7 +33,8 @@ from tradekeel.bootstrap.summary import (
 )
 from tradekeel.bootstrap.values import iso
 from tradekeel.cli.status import figures
-from tradekeel.domain.records import ExecutionClosed, Latch, StrategyStatus, StrategyStatusChanged
+from tradekeel.domain.records import ExecutionClosed, StrategyStatusChanged
+from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage.moment import one_moment

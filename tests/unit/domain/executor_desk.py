@@ -29,6 +29,7 @@ from tradekeel.domain.positions import Position, Quote
 from tradekeel.domain.recovery import fold
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.ticks import Extremes
 from tradekeel.domain.trades import Trade
 
@@ -263,7 +264,7 @@ class ExecutorDesk:
         """The live exits of a trade."""
         return self.book.live_exits(trade.trade_id, attached=attached)
 
-    def latch(self) -> r.Latch:
+    def latch(self) -> Latch:
         """What may be traded now."""
         assert self.book.execution is not None
         return self.book.execution.latch

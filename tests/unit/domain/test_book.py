@@ -20,6 +20,15 @@ from tradekeel.domain.messages import TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Order, OrderStatus, OrderType
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import fold
+from tradekeel.domain.rows import (
+    ExecutionRow,
+    Latch,
+    MetricsCheckpoint,
+    ParameterChange,
+    PerformanceSnapshot,
+    StrategyEvent,
+    StrategyStatus,
+)
 from tradekeel.domain.trades import Allocation, Trade, TradeStatus
 from tradekeel.domain.view import View
 from tradekeel.errors import Defect
@@ -150,7 +159,7 @@ def test_a_record_of_no_known_type_is_a_defect() -> None:
 
 
 def test_every_record_type_survives_the_journal() -> None:
-    change = r.ParameterChange(execution=RUN, ts_ns=1, strategy=None, name="n", old=None, new="1")
+    change = ParameterChange(execution=RUN, ts_ns=1, strategy=None, name="n", old=None, new="1")
     records: list[r.Record] = [
         r.ParameterChanged(ts_ns=1, change=change),
         r.StopMoved(ts_ns=1, trade_id="t", stop_loss=D("1.10"), take_profit=None, source="manual", best=D("1.2")),
@@ -188,7 +197,7 @@ def test_an_execution_begins_and_closes() -> None:
 
     (row,) = book.apply(r.ExecutionClosed(ts_ns=9, reason="the feed has ended"))
 
-    assert isinstance(row, r.ExecutionRow)
+    assert isinstance(row, ExecutionRow)
     assert (row.status, row.closed_ns, row.close_reason) == ("closed", 9, "the feed has ended")
     assert (book.execution_id, book.currency) == (RUN, "USD")
 
@@ -211,17 +220,17 @@ def test_an_execution_takes_over_balance_positions_trades_and_cursor() -> None:
 def test_latches_are_the_executions() -> None:
     book = begun()
 
-    book.apply(r.LatchChanged(ts_ns=1, paused=True, latch=r.Latch.HALTED, reason="why", by="anna"))
+    book.apply(r.LatchChanged(ts_ns=1, paused=True, latch=Latch.HALTED, reason="why", by="anna"))
 
     assert book.execution is not None
-    assert (book.execution.paused, book.execution.latch, book.execution.latch_reason) == (True, r.Latch.HALTED, "why")
+    assert (book.execution.paused, book.execution.latch, book.execution.latch_reason) == (True, Latch.HALTED, "why")
 
 
 def test_a_strategy_is_registered_again_without_forgetting_its_decisions() -> None:
     book = begun()
     book.apply(decision(1))
-    book.apply(r.StrategyStatusChanged(ts_ns=5, strategy="a", status=r.StrategyStatus.FAILED, reason="threw twice"))
-    assert book.strategies["a"].row.status is r.StrategyStatus.FAILED
+    book.apply(r.StrategyStatusChanged(ts_ns=5, strategy="a", status=StrategyStatus.FAILED, reason="threw twice"))
+    assert book.strategies["a"].row.status is StrategyStatus.FAILED
 
     changed = structs.replace(strategy_row("a"), parameters={"n": 2})
     (row,) = book.apply(r.StrategyRegistered(ts_ns=6, row=changed))
@@ -237,7 +246,7 @@ def test_whoever_was_never_registered_decides_nothing() -> None:
 
 def test_a_decision_registers_signals_orders_trades_and_events_in_this_order() -> None:
     book = begun()
-    event = r.StrategyEvent(execution=RUN, strategy="a", sequence=1, type="t", ts_ns=7, data={})
+    event = StrategyEvent(execution=RUN, strategy="a", sequence=1, type="t", ts_ns=7, data={})
 
     rows = book.apply(decision(1, orders=(order(trade_id="t1"),), trades=(trade(),), events=(event,)))
 
@@ -262,7 +271,7 @@ def test_an_event_of_an_order_that_is_not_live_is_a_defect() -> None:
 
 def test_snapshots_and_parameters_are_rows_and_nothing_else() -> None:
     book = begun()
-    snapshot = r.PerformanceSnapshot(
+    snapshot = PerformanceSnapshot(
         execution=RUN,
         ts_ns=1,
         total_trades=0,
@@ -278,8 +287,8 @@ def test_snapshots_and_parameters_are_rows_and_nothing_else() -> None:
         session=None,
         parameter_mode=None,
     )
-    metrics = r.MetricsCheckpoint(execution=RUN, ts_ns=1, data=b"x")
-    change = r.ParameterChange(execution=RUN, ts_ns=1, strategy="a", name="n", old="1", new="2")
+    metrics = MetricsCheckpoint(execution=RUN, ts_ns=1, data=b"x")
+    change = ParameterChange(execution=RUN, ts_ns=1, strategy="a", name="n", old="1", new="2")
 
     assert book.apply(r.SnapshotTaken(ts_ns=1, snapshot=snapshot)) == [snapshot]
     assert book.apply(r.SnapshotTaken(ts_ns=1, snapshot=snapshot, metrics=metrics)) == [snapshot, metrics]

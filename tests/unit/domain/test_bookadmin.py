@@ -15,6 +15,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Signal
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
 from tradekeel.domain.records import Administered, Removed, decode_record, encode_record
+from tradekeel.domain.rows import StrategyEvent, StrategyStatus, VenueCursor
 from tradekeel.domain.trades import Trade, TradeStatus
 
 D = Decimal
@@ -158,9 +159,9 @@ def test_signals_wait_as_long_as_they_are_not_answered() -> None:
 
 
 def test_strategies_events_and_cursors_are_as_they_were_written() -> None:
-    stopped = structs.replace(strategy_row("a"), status=r.StrategyStatus.STOPPED)
-    event = r.StrategyEvent(execution=RUN, strategy="a", sequence=7, type="x", ts_ns=1, data={})
-    cursor = r.VenueCursor(execution=RUN, venue=execution_row().venue, sequence=9, updated_ns=1)
+    stopped = structs.replace(strategy_row("a"), status=StrategyStatus.STOPPED)
+    event = StrategyEvent(execution=RUN, strategy="a", sequence=7, type="x", ts_ns=1, data={})
+    cursor = VenueCursor(execution=RUN, venue=execution_row().venue, sequence=9, updated_ns=1)
     book = written(said(strategies=(stopped, strategy_row("b")), events=(event,), cursors=(cursor,)))
     assert (book.strategies["a"].row, book.strategies["a"].events, book.cursor) == (stopped, 7, 9)
     assert set(book.strategies) == {"a", "b"}

@@ -26,6 +26,7 @@ from tradekeel.domain.messages import Cancel, MoveStop, SignalStatus
 from tradekeel.domain.orders import OrderStatus, OrderType
 from tradekeel.domain.recovery import fold
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import TradeStatus
 
 D = Decimal
@@ -238,7 +239,7 @@ def test_entries_are_not_taken_again_while_none_would_be_taken(what: str) -> Non
     if what == "paused":
         desk.keep(desk.core.pause(True, "wished", "operator", desk.now_ns))
     else:
-        desk.keep(desk.core.latch(r.Latch(what), "wished", "operator", desk.now_ns))
+        desk.keep(desk.core.latch(Latch(what), "wished", "operator", desk.now_ns))
 
     fails(desk, entry_id)
 
@@ -251,7 +252,7 @@ def test_exits_are_taken_again_unless_nothing_may_go_out(what: str, taken: bool)
     if what == "paused":
         desk.keep(desk.core.pause(True, "wished", "operator", desk.now_ns))
     else:
-        desk.keep(desk.core.latch(r.Latch(what), "wished", "operator", desk.now_ns))
+        desk.keep(desk.core.latch(Latch(what), "wished", "operator", desk.now_ns))
 
     assert bool(placed_in(never_arrived(desk, exit_id))) is taken
 
@@ -306,7 +307,7 @@ def test_news_of_an_order_that_was_proved_unsent_halts_the_account() -> None:
 
     desk.accept(desk.order(entry_id))
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
     assert desk.order(entry_id).status is S.NOT_SENT
 
 
@@ -319,7 +320,7 @@ def test_a_fill_of_an_order_that_was_proved_unsent_is_booked_and_halts_the_accou
 
     desk.fill(desk.order(entry_id))
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
     assert desk.book.trades[trade_id].open_quantity == 1000
     assert desk.book.net("EUR_USD") == 1000
 

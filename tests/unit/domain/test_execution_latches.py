@@ -10,11 +10,11 @@ from tests.unit.domain.executor_desk import ExecutorDesk, K, Side, buy, cancels_
 from tradekeel.domain import records as r
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.orders import OrderStatus, OrderType, Purpose
+from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.domain.trades import CloseReason, TradeStatus
 
 D = Decimal
 S = OrderStatus
-Latch = r.Latch
 
 
 def latch(desk: ExecutorDesk, to: Latch) -> Effects:
@@ -220,12 +220,12 @@ def test_flatten_closes_what_nobody_decided() -> None:
 # --- a strategy that decides nothing any more ---------------------------------------------------------------------------
 
 
-def retire(desk: ExecutorDesk, status: r.StrategyStatus = r.StrategyStatus.FAILED) -> Effects:
+def retire(desk: ExecutorDesk, status: StrategyStatus = StrategyStatus.FAILED) -> Effects:
     return desk.keep(desk.core.retire("a", status, "threw twice", desk.now_ns))
 
 
-@pytest.mark.parametrize("status", [r.StrategyStatus.FAILED, r.StrategyStatus.STOPPED])
-def test_a_retired_strategys_entries_are_canceled_and_its_trades_keep_their_exits(status: r.StrategyStatus) -> None:
+@pytest.mark.parametrize("status", [StrategyStatus.FAILED, StrategyStatus.STOPPED])
+def test_a_retired_strategys_entries_are_canceled_and_its_trades_keep_their_exits(status: StrategyStatus) -> None:
     desk = ExecutorDesk()
     trade = desk.open(buy(stop_loss="1.09000"))
     entry_id = limit_entry(desk)
@@ -244,7 +244,7 @@ def test_one_that_is_only_paused_keeps_its_entries() -> None:
     desk = ExecutorDesk()
     limit_entry(desk)
 
-    assert not retire(desk, r.StrategyStatus.PAUSED).requests
+    assert not retire(desk, StrategyStatus.PAUSED).requests
 
 
 def test_what_a_retired_strategy_had_on_its_way_is_canceled_when_it_turns_up_and_not_taken_again() -> None:
@@ -262,7 +262,7 @@ def test_what_a_retired_strategy_had_on_its_way_is_canceled_when_it_turns_up_and
 def test_a_strategy_that_was_taken_out_of_the_configuration_is_retired_at_the_next_start() -> None:
     desk = ExecutorDesk()
     entry_id = limit_entry(desk)
-    status = r.StrategyStatusChanged(ts_ns=1, strategy="a", status=r.StrategyStatus.STOPPED, reason="not configured")
+    status = r.StrategyStatusChanged(ts_ns=1, strategy="a", status=StrategyStatus.STOPPED, reason="not configured")
     desk.keep(desk.core.note(status))
 
     assert cancels_in(desk.restart()) == [entry_id]

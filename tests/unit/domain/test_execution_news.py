@@ -13,6 +13,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.orders import Order, OrderStatus, OrderType
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import fold
+from tradekeel.domain.rows import Latch, VenueCursor
 from tradekeel.domain.trades import CloseReason, TradeSide, TradeStatus
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import Defect
@@ -50,10 +51,10 @@ def test_a_fill_that_is_told_again_under_another_number_is_booked_once() -> None
 
     effects = desk.keep(desk.core.news([again], desk.now_ns))
 
-    assert [type(row) for found in effects.entries for row in found.rows] == [r.VenueCursor]
+    assert [type(row) for found in effects.entries for row in found.rows] == [VenueCursor]
     assert (desk.order(order.client_order_id), desk.book.positions, desk.book.money) == before
     assert desk.book.cursor == again.sequence
-    assert desk.latch() is r.Latch.OPEN
+    assert desk.latch() is Latch.OPEN
     assert told.fill is not None
     assert books.Book.load(desk.book.save()).knows_fill(told.fill)
     view = View(strategy=None)
@@ -185,7 +186,7 @@ def test_an_exit_that_fills_beyond_its_quantity_closes_others_adopts_the_rest_an
 
     desk.fill(desk.order(exit_id), 2500)
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
     assert [desk.trade(t).status for t in (first, second)] == [TradeStatus.CLOSED] * 2
     (adopted,) = desk.book.trades.values()
     assert (adopted.open_quantity, adopted.side) == (D(500), TradeSide.SHORT)
@@ -212,7 +213,7 @@ def test_an_entry_that_fills_beyond_its_quantity_books_it_all_and_halts() -> Non
 
     desk.fill(order, 1200)
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
     assert desk.book.trades[order.trade_id or ""].open_quantity == 1200
 
 
@@ -224,7 +225,7 @@ def test_a_fill_of_a_denied_order_is_a_position_of_the_venues_and_halts() -> Non
 
     desk.fill(denied)
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
     (adopted,) = desk.book.trades.values()
     assert adopted.strategy is None
 
@@ -245,7 +246,7 @@ def test_a_late_fill_opens_a_closed_trade_again() -> None:
     again = desk.trade(trade)
     assert (again.status, again.open_quantity) == (TradeStatus.OPEN, D(600))
     assert desk.order(order.client_order_id).status is S.FILLED
-    assert desk.latch() is r.Latch.OPEN, "a venue may report a cancel before the fill that preceded it"
+    assert desk.latch() is Latch.OPEN, "a venue may report a cancel before the fill that preceded it"
 
 
 def test_a_fill_of_an_order_whose_trade_is_history_is_adopted() -> None:
@@ -279,11 +280,11 @@ def test_a_balance_that_differs_halts_and_after_a_release_halts_again() -> None:
     desk.balance += D("0.01")
 
     desk.accept(order)
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
 
     desk.keep(desk.core.release("looked at it", "anna", desk.now_ns))
     desk.fill(order)
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
 
 
 def test_a_venue_that_tells_no_balance_is_not_compared() -> None:
@@ -291,7 +292,7 @@ def test_a_venue_that_tells_no_balance_is_not_compared() -> None:
 
     desk.news(K.ORDER_ACCEPTED, entry_of(desk), balance=None)
 
-    assert desk.latch() is r.Latch.OPEN
+    assert desk.latch() is Latch.OPEN
 
 
 def test_financing_is_shared_by_what_the_trades_hold_and_sums_exactly() -> None:
@@ -336,7 +337,7 @@ def test_news_that_no_state_allows_is_kept_changes_nothing_and_halts() -> None:
 
     assert records_in(effects) == ["venue_reported", "latch_changed"]
     assert desk.order(order.client_order_id).status is S.REJECTED
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
 
 
 def test_repeated_news_is_no_contradiction() -> None:
@@ -347,7 +348,7 @@ def test_repeated_news_is_no_contradiction() -> None:
     desk.fill(order)
     desk.accept(order)
 
-    assert desk.latch() is r.Latch.OPEN
+    assert desk.latch() is Latch.OPEN
     assert desk.order(order.client_order_id).status is S.FILLED
 
 
@@ -498,7 +499,7 @@ def test_an_order_with_our_mark_that_our_books_never_knew_halts_the_account() ->
 
     desk.news(K.ORDER_ACCEPTED, client_order_id="tk-of-another-copy")
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
 
 
 @pytest.mark.parametrize("stranger", [None, "theirs-1"])
@@ -507,4 +508,4 @@ def test_an_order_of_somebody_else_halts_nothing(stranger: str | None) -> None:
 
     desk.news(K.ORDER_ACCEPTED, client_order_id=stranger)
 
-    assert desk.latch() is r.Latch.OPEN
+    assert desk.latch() is Latch.OPEN

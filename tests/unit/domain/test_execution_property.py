@@ -23,6 +23,7 @@ from tradekeel.domain.matching import PaperSettings
 from tradekeel.domain.matching.chance import draw
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import TradeStatus
 
 D = Decimal
@@ -207,7 +208,7 @@ class Operator:
             case "pause" | "resume":
                 account.take(core.pause(what == "pause", "wished", "operator", now_ns))
             case "kill":
-                account.take(core.latch(r.Latch.HALTED, "wished", "operator", now_ns))
+                account.take(core.latch(Latch.HALTED, "wished", "operator", now_ns))
             case "release":
                 account.take(core.release("wished", "operator", now_ns))
             case "flatten":

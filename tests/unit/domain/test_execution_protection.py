@@ -24,6 +24,7 @@ from tradekeel.domain.effects import PlaceOrder
 from tradekeel.domain.messages import Cancel, MoveStop
 from tradekeel.domain.orders import Order, OrderStatus, OrderType
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 
 D = Decimal
@@ -299,11 +300,11 @@ def test_a_halt_leaves_protective_orders_whose_place_an_exit_was_to_take(when: s
     desk.decide(leave(trade))
     (exit_,) = desk.exits(trade)
     if when == "halted before the kill":
-        desk.keep(desk.core.latch(r.Latch.HALTED, "enough", "anna", desk.now_ns))
+        desk.keep(desk.core.latch(Latch.HALTED, "enough", "anna", desk.now_ns))
         effects = desk.restart()
     else:
         desk.begin_again()
-        desk.keep(desk.core.latch(r.Latch.HALTED, "enough", "latch file", desk.now_ns))
+        desk.keep(desk.core.latch(Latch.HALTED, "enough", "latch file", desk.now_ns))
         effects = desk.keep(desk.core.recover(desk.now_ns))
 
     assert not cancels_in(effects)

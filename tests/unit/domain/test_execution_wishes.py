@@ -20,6 +20,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.effects import CancelOrder, Effects, PlaceOrder
 from tradekeel.domain.messages import Cancel, Emit, MoveStop
 from tradekeel.domain.orders import Order, OrderStatus, OrderType
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 
 D = Decimal
@@ -32,7 +33,7 @@ def limit_entry(desk: ExecutorDesk) -> str:
 
 
 def halt(desk: ExecutorDesk) -> Effects:
-    return desk.keep(desk.core.latch(r.Latch.HALTED, "enough", "anna", desk.now_ns))
+    return desk.keep(desk.core.latch(Latch.HALTED, "enough", "anna", desk.now_ns))
 
 
 def release(desk: ExecutorDesk) -> Effects:
@@ -165,7 +166,7 @@ def test_a_stop_whose_cancel_had_left_before_the_halt_ends_and_the_monitor_has_t
     desk.news(K.ORDER_CANCELED, desk.order(stop.client_order_id))
 
     assert not desk.trade(trade).exits_at_venue
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
 
 
 def test_while_halted_a_strategy_takes_no_stop_away_and_the_end_of_the_run_does() -> None:
@@ -265,10 +266,10 @@ def test_it_stands_whatever_else_holds_the_account_back(before: str) -> None:
     if before == "paused":
         desk.keep(desk.core.pause(True, "lunch", "anna", desk.now_ns))
     elif before == "reduce-only":
-        desk.keep(desk.core.latch(r.Latch.REDUCE_ONLY, "loss", "risk", desk.now_ns))
+        desk.keep(desk.core.latch(Latch.REDUCE_ONLY, "loss", "risk", desk.now_ns))
     flatten(desk)
     if before == "tripped and released since":
-        desk.keep(desk.core.latch(r.Latch.REDUCE_ONLY, "loss", "risk", desk.now_ns))
+        desk.keep(desk.core.latch(Latch.REDUCE_ONLY, "loss", "risk", desk.now_ns))
         release(desk)
     desk.restart()
 
@@ -396,7 +397,7 @@ def test_an_order_that_a_person_took_for_ended_and_that_turns_up_halts(said: Ord
 
     desk.accept(desk.order(entry_id))
 
-    assert desk.latch() is r.Latch.HALTED
+    assert desk.latch() is Latch.HALTED
     assert desk.book.execution is not None
     assert f"was {said}" in desk.book.execution.latch_reason
 
@@ -411,5 +412,5 @@ def test_which_end_it_was_is_no_contradiction(said: OrderStatus, is_: K) -> None
 
     desk.news(is_, desk.order(entry_id))
 
-    assert desk.latch() is r.Latch.OPEN
+    assert desk.latch() is Latch.OPEN
     assert desk.order(entry_id).status is said

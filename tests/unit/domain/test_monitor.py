@@ -24,6 +24,7 @@ from tradekeel.domain.monitor import MonitorCore, Watched, last_quotes
 from tradekeel.domain.orders import OrderType
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.sessions import Session
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, TradeStatus
@@ -225,7 +226,7 @@ def test_an_exit_that_the_venue_refused_is_asked_for_again_at_the_next_tick() ->
 def test_while_halted_exits_wait_for_the_release_and_then_act() -> None:
     pair = Pair()
     pair.open(stop_loss="1.09000")
-    pair.tell(pair.desk.core.latch(r.Latch.HALTED, "wished", "anna", pair.desk.now_ns))
+    pair.tell(pair.desk.core.latch(Latch.HALTED, "wished", "anna", pair.desk.now_ns))
 
     low = pair.tick("1.08990")
     window = TickWindow((low,))
@@ -239,7 +240,7 @@ def test_while_halted_exits_wait_for_the_release_and_then_act() -> None:
 def test_while_reduce_only_exits_go_on() -> None:
     pair = Pair()
     pair.open(stop_loss="1.09000")
-    pair.tell(pair.desk.core.latch(r.Latch.REDUCE_ONLY, "wished", "anna", pair.desk.now_ns))
+    pair.tell(pair.desk.core.latch(Latch.REDUCE_ONLY, "wished", "anna", pair.desk.now_ns))
 
     assert pair.at("1.08990").exits
 
@@ -271,7 +272,7 @@ def test_a_loss_limit_trips_at_the_very_tick_and_once() -> None:
     seen = pair.monitor.at(window.ticks[2])
 
     assert seen.trip is not None
-    assert (seen.trip.latch, seen.trip.found, seen.trip.allowed) == (r.Latch.HALTED, "5.0000", "5")
+    assert (seen.trip.latch, seen.trip.found, seen.trip.allowed) == (Latch.HALTED, "5.0000", "5")
     equity = pair.monitor.seen()
     assert equity is not None
     assert (equity.equity, equity.day_start) == (D("9995.0000"), D("10000.0000"))
@@ -287,7 +288,7 @@ def test_a_trip_that_is_in_the_journal_is_not_asked_for_again() -> None:
     view_then = View.of(pair.desk.book, None)
     low = pair.tick("1.09000")
     assert pair.monitor.at(low).trip is not None
-    latched = pair.desk.keep(pair.desk.core.latch(r.Latch.REDUCE_ONLY, "tripped", "risk", pair.desk.now_ns))
+    latched = pair.desk.keep(pair.desk.core.latch(Latch.REDUCE_ONLY, "tripped", "risk", pair.desk.now_ns))
 
     again = pair.fresh(view_then, saved)
     again.deliver(latched.entries)
@@ -300,7 +301,7 @@ def test_a_release_measures_anew() -> None:
     pair.open()
     pair.at("1.10010")
     assert pair.at("1.09000").trip
-    pair.tell(pair.desk.core.latch(r.Latch.REDUCE_ONLY, "tripped", "risk", pair.desk.now_ns))
+    pair.tell(pair.desk.core.latch(Latch.REDUCE_ONLY, "tripped", "risk", pair.desk.now_ns))
     pair.tell(pair.desk.core.release("looked", "anna", pair.desk.now_ns))
 
     assert pair.at("1.08600").trip is None

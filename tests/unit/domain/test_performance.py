@@ -17,7 +17,7 @@ from msgspec import structs
 from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, trade
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.performance import PerformanceState, PerformanceTracker
-from tradekeel.domain.records import MetricsCheckpoint, PerformanceSnapshot
+from tradekeel.domain.rows import MetricsCheckpoint, PerformanceSnapshot
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import Defect
 

@@ -25,6 +25,7 @@ from tradekeel.domain.recovery import (
     nearest,
     opening_of,
 )
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import TradeStatus
 
 D = Decimal
@@ -129,7 +130,7 @@ def test_closing_a_carried_trade_balances_to_the_last_digit() -> None:
     (trade,) = desk.book.closed.values()
     assert trade.pnl == D("5.12")
     assert desk.book.attribution == 0
-    assert desk.latch() is r.Latch.OPEN
+    assert desk.latch() is Latch.OPEN
 
 
 def test_the_same_trade_gets_the_same_new_id_in_every_process() -> None:

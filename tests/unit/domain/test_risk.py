@@ -17,10 +17,10 @@ from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import TERMINAL, Order, OrderStatus, OrderType, Purpose, Side
 from tradekeel.domain.positions import Rate
-from tradekeel.domain.records import Latch
 from tradekeel.domain.risk import Denial, DenialCode, Pending, RiskGate, RiskLimits, RiskView, pending_of
 from tradekeel.domain.risk_limits import BOUNDS
 from tradekeel.domain.risk_signals import SignalFilter, SignalRule
+from tradekeel.domain.rows import Latch
 
 C = DenialCode
 

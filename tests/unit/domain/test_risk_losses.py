@@ -15,10 +15,10 @@ from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, quote
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.positions import Position, Quote
-from tradekeel.domain.records import Latch
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_losses import EquityRange, Marks, RiskMonitor, RiskState, Trip, find_loss
 from tradekeel.domain.risk_view import DenialCode
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 
 HOUR_NS = 3_600 * SECOND_NS

@@ -13,8 +13,9 @@ from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.orders import OrderStatus, OrderType
-from tradekeel.domain.records import StrategyStatus as S
 from tradekeel.domain.recovery import fold, opening_of
+from tradekeel.domain.rows import Latch, StrategyRow
+from tradekeel.domain.rows import StrategyStatus as S
 from tradekeel.domain.view import View
 
 D = Decimal
@@ -24,12 +25,12 @@ def pause(desk: ExecutorDesk, paused: bool = True, reason: str = "lunch") -> Eff
     return desk.keep(desk.core.pause(paused, reason, "anna", desk.now_ns))
 
 
-def register(desk: ExecutorDesk, *rows: r.StrategyRow) -> Effects:
+def register(desk: ExecutorDesk, *rows: StrategyRow) -> Effects:
     """The configuration as it is now; "a" and "b" are in the books."""
     return desk.keep(desk.core.register(rows, desk.now_ns))
 
 
-def draft(name: str) -> r.StrategyRow:
+def draft(name: str) -> StrategyRow:
     return structs.replace(strategy_row(name), status=S.DRAFT)
 
 
@@ -84,7 +85,7 @@ def test_one_that_fails_while_paused_stays_failed() -> None:
 
 def test_flattening_pauses_them_and_a_halt_does_not() -> None:
     desk = ExecutorDesk()
-    desk.keep(desk.core.latch(r.Latch.HALTED, "enough", "anna", desk.now_ns))
+    desk.keep(desk.core.latch(Latch.HALTED, "enough", "anna", desk.now_ns))
     assert statuses(desk.book) == {"a": "active", "b": "active"}
     desk.keep(desk.core.flatten("anna", desk.now_ns))
     assert statuses(desk.book) == {"a": "paused", "b": "paused"}
@@ -124,7 +125,7 @@ def test_the_journal_says_the_same_and_older_journals_still_say_what_they_said()
     journal = [r.decode_record(row) for row in desk.journal]
     assert statuses(fold(Book(), enumerate(journal, 1)).book) == statuses(desk.book)
 
-    old = r.LatchChanged(ts_ns=1, paused=True, latch=r.Latch.OPEN, reason="", by="anna")
+    old = r.LatchChanged(ts_ns=1, paused=True, latch=Latch.OPEN, reason="", by="anna")
     assert isinstance(journal[-1], r.LatchChanged)
     book = fold(Book(), enumerate([*journal[:-1], old], 1)).book
     assert statuses(book) == {"a": "active", "b": "active"}, "the tables of that time said so, too"
@@ -170,7 +171,7 @@ def test_whoever_is_registered_in_a_paused_account_is_paused() -> None:
 
 def test_what_was_active_in_a_paused_account_of_old_is_paused_by_the_next_start() -> None:
     desk = ExecutorDesk()
-    old = r.LatchChanged(ts_ns=1, paused=True, latch=r.Latch.OPEN, reason="", by="anna")
+    old = r.LatchChanged(ts_ns=1, paused=True, latch=Latch.OPEN, reason="", by="anna")
     desk.keep(desk.core.note(old))
 
     register(desk, A, B)

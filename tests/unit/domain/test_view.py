@@ -17,6 +17,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import fold, view_at
+from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry, View
 
@@ -118,10 +119,10 @@ def test_net_positions_are_summed_over_references() -> None:
 def test_latches_and_status_are_followed(paused: bool) -> None:
     desk = ExecutorDesk()
     view = View.of(desk.book, "a")
-    failed = r.StrategyStatusChanged(ts_ns=1, strategy="a", status=r.StrategyStatus.FAILED, reason="")
+    failed = r.StrategyStatusChanged(ts_ns=1, strategy="a", status=StrategyStatus.FAILED, reason="")
     steps = [
         desk.core.pause(True, "", "anna", 1),
-        desk.core.latch(r.Latch.HALTED, "", "anna", 1),
+        desk.core.latch(Latch.HALTED, "", "anna", 1),
         desk.core.note(failed),
     ]
     if not paused:
@@ -130,7 +131,7 @@ def test_latches_and_status_are_followed(paused: bool) -> None:
     for entry in (entry for step in steps for entry in step.entries):
         view.follow(entry)
 
-    assert (view.paused, view.latch, view.status) == (paused, r.Latch.HALTED, r.StrategyStatus.FAILED)
+    assert (view.paused, view.latch, view.status) == (paused, Latch.HALTED, StrategyStatus.FAILED)
 
 
 def test_orders_that_were_taken_again_are_remembered() -> None:

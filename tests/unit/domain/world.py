@@ -29,6 +29,7 @@ from tradekeel.domain.positions import Quote
 from tradekeel.domain.recovery import AccountState, decode_account_state, encode_account_state, fold, view_at
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Mode, StrategyRow, StrategyStatus
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.domain.view import Entry
@@ -131,7 +132,7 @@ class World:
         )
         # What survives a kill.
         self.journal: list[bytes] = []
-        self.checkpoints: dict[str, r.Checkpoint] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
         self.record: list[VenueTransaction] = []
         self.ledger: bytes | None = None
         self.arrived: list[str] = []  # client ids as the venue saw them come in
@@ -168,7 +169,7 @@ class World:
         self._attach()
 
     def _load(self) -> None:
-        cut = self.checkpoints.get(r.ACCOUNT_OWNER)
+        cut = self.checkpoints.get(ACCOUNT_OWNER)
         book, memories = Book(), {}
         quotes: dict[str, Quote] = {}
         self.cut_book: bytes | None = None
@@ -501,13 +502,13 @@ class World:
             quotes=self.core.quotes,
         )
         account = encode_account_state(state)
-        self.take(Effects(checkpoints=(self._checkpoint(r.ACCOUNT_OWNER, at, account), *saved)))
+        self.take(Effects(checkpoints=(self._checkpoint(ACCOUNT_OWNER, at, account), *saved)))
 
-    def _saved(self, name: str, core: StrategistCore) -> r.Checkpoint:
+    def _saved(self, name: str, core: StrategistCore) -> Checkpoint:
         return self._checkpoint(name, core.position, core.save(), core.view.inbox)
 
-    def _checkpoint(self, owner: str, position: int, state: bytes, inbox: int | None = None) -> r.Checkpoint:
-        return r.Checkpoint(
+    def _checkpoint(self, owner: str, position: int, state: bytes, inbox: int | None = None) -> Checkpoint:
+        return Checkpoint(
             execution=RUN,
             owner=owner,
             position=position,
@@ -599,13 +600,13 @@ def _note(now_ns: int, stamp: int) -> r.Reconciled:
     return r.Reconciled(ts_ns=now_ns, stamp=stamp, balanced=True, findings=(), balance=D(0))
 
 
-def execution_row(**changes: Any) -> r.ExecutionRow:
+def execution_row(**changes: Any) -> ExecutionRow:
     """The first row of an execution."""
-    row = r.ExecutionRow(
+    row = ExecutionRow(
         execution=RUN,
         account="paper-1",
         number=1,
-        mode=r.Mode.PAPER,
+        mode=Mode.PAPER,
         venue="paper",
         currency="USD",
         status="running",
@@ -617,15 +618,13 @@ def execution_row(**changes: Any) -> r.ExecutionRow:
     return msgspec.structs.replace(row, **changes)
 
 
-def strategy_row(
-    name: str, strategy: AnyStrategy | None = None, instruments: tuple[str, ...] = (EUR,)
-) -> r.StrategyRow:
+def strategy_row(name: str, strategy: AnyStrategy | None = None, instruments: tuple[str, ...] = (EUR,)) -> StrategyRow:
     """A registered strategy."""
-    return r.StrategyRow(
+    return StrategyRow(
         execution=RUN,
         strategy=name,
         kind="test" if strategy is None else type(strategy).__name__,
-        status=r.StrategyStatus.ACTIVE,
+        status=StrategyStatus.ACTIVE,
         instruments=instruments,
         parameters={},
     )

@@ -11,6 +11,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.messages import TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Purpose, Side
 from tradekeel.domain.recovery import opening_of
+from tradekeel.domain.rows import StrategyEvent
 from tradekeel.domain.trades import Allocation, CloseReason
 
 DAY = 86_400 * s.SECOND
@@ -43,7 +44,7 @@ class Trader:
         self.now_ns += self.step_ns
         number = self.trips
         own = {"created_ns": self.now_ns, "updated_ns": self.now_ns}
-        event = r.StrategyEvent(
+        event = StrategyEvent(
             execution=self.run,
             strategy=s.STRATEGY,
             sequence=number,

@@ -11,6 +11,17 @@ from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Fill, Liquidity, Signal, TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Order, OrderType, Purpose, Side
+from tradekeel.domain.rows import (
+    Checkpoint,
+    ExecutionRow,
+    Mode,
+    ParameterChange,
+    PerformanceSnapshot,
+    Row,
+    StrategyEvent,
+    StrategyRow,
+    StrategyStatus,
+)
 from tradekeel.domain.trades import Allocation, Trade, TradeSide
 
 RUN = "exec-1"
@@ -19,12 +30,12 @@ SECOND = 1_000_000_000
 START_NS = 1_400_000_000 * SECOND
 
 
-def execution(name: str = RUN, number: int = 1, account: str = "paper-1", **changes: Any) -> r.ExecutionRow:
-    row = r.ExecutionRow(
+def execution(name: str = RUN, number: int = 1, account: str = "paper-1", **changes: Any) -> ExecutionRow:
+    row = ExecutionRow(
         execution=name,
         account=account,
         number=number,
-        mode=r.Mode.PAPER,
+        mode=Mode.PAPER,
         venue="paper",
         currency="USD",
         status="running",
@@ -36,12 +47,12 @@ def execution(name: str = RUN, number: int = 1, account: str = "paper-1", **chan
     return structs.replace(row, **changes)
 
 
-def strategy(run: str = RUN, name: str = STRATEGY, **changes: Any) -> r.StrategyRow:
-    row = r.StrategyRow(
+def strategy(run: str = RUN, name: str = STRATEGY, **changes: Any) -> StrategyRow:
+    row = StrategyRow(
         execution=run,
         strategy=name,
         kind="FloorStrategy",
-        status=r.StrategyStatus.ACTIVE,
+        status=StrategyStatus.ACTIVE,
         instruments=("EUR_USD",),
         parameters={"initial_units": 1000, "take_profit_pips": "20"},
         updated_ns=START_NS,
@@ -135,8 +146,8 @@ def fill(number: int = 1, run: str = RUN, **changes: Any) -> Fill:
     return structs.replace(row, **changes)
 
 
-def checkpoint(number: int = 1, owner: str = STRATEGY, run: str = RUN, state: bytes = b"state") -> r.Checkpoint:
-    return r.Checkpoint(
+def checkpoint(number: int = 1, owner: str = STRATEGY, run: str = RUN, state: bytes = b"state") -> Checkpoint:
+    return Checkpoint(
         execution=run,
         owner=owner,
         position=number * 10,
@@ -158,7 +169,7 @@ def noted(number: int = 1) -> r.TickSampled:
     )
 
 
-SNAPSHOT = r.PerformanceSnapshot(
+SNAPSHOT = PerformanceSnapshot(
     execution=RUN,
     ts_ns=START_NS,
     total_trades=1,
@@ -174,10 +185,10 @@ SNAPSHOT = r.PerformanceSnapshot(
     session="LONDON",
     parameter_mode=None,
 )
-CHANGE = r.ParameterChange(execution=RUN, ts_ns=START_NS, strategy=STRATEGY, name="max_layers", old="5", new="3")
+CHANGE = ParameterChange(execution=RUN, ts_ns=START_NS, strategy=STRATEGY, name="max_layers", old="5", new="3")
 
 
-def group(*records: r.Record, rows: tuple[r.Row, ...] = (), run: str = RUN, **more: Any) -> r.Group:
+def group(*records: r.Record, rows: tuple[Row, ...] = (), run: str = RUN, **more: Any) -> r.Group:
     return r.Group(execution=run, records=records, rows=rows, **more)
 
 
@@ -191,7 +202,7 @@ class Desk:
         self.number = number
         self.orders = 0
 
-    def group(self, *records: r.Record, checkpoints: tuple[r.Checkpoint, ...] = ()) -> r.Group:
+    def group(self, *records: r.Record, checkpoints: tuple[Checkpoint, ...] = ()) -> r.Group:
         rows = tuple(row for record in records for row in self.book.apply(record))
         return r.Group(execution=self.run, records=records, rows=rows, checkpoints=checkpoints)
 
@@ -207,7 +218,7 @@ class Desk:
         """One entry: a signal, a trade, an order, an event, and the strategy's state."""
         self.orders += 1
         number = self.orders
-        event = r.StrategyEvent(
+        event = StrategyEvent(
             execution=self.run,
             strategy=STRATEGY,
             sequence=number,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.unit.storage import samples as s
 from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import ExecutionRow, Group, Record
+from tradekeel.domain.records import Group, Record
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import AlreadyRunning, Defect, StoreUnavailable
 from tradekeel.storage.batch import Batch
 from tradekeel.storage.loading import AccountBooks

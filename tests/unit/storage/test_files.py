@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.storage import samples as s
-from tradekeel.domain import records as r
+from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
 from tradekeel.storage.files import back_up
 from tradekeel.storage.queries import Reader
@@ -28,7 +28,7 @@ def test_a_full_disk_fails_the_whole_batch_and_the_store_for_good(store, desk, p
     fill_up(store)
     with pytest.raises(StoreUnavailable, match="disk is full"):
         store.commit(
-            [s.group(s.noted()), s.group(checkpoints=(s.checkpoint(owner=r.ACCOUNT_OWNER, state=b"x" * 10**6),))]
+            [s.group(s.noted()), s.group(checkpoints=(s.checkpoint(owner=ACCOUNT_OWNER, state=b"x" * 10**6),))]
         )
     store._db.execute("PRAGMA max_page_count = 1000000")
     with pytest.raises(StoreUnavailable, match="failed before"):
@@ -44,7 +44,7 @@ def test_a_store_that_failed_leaves_file_and_log_as_they_are(store, desk, path):
     store.commit([desk.decision()])
     fill_up(store)
     with pytest.raises(StoreUnavailable):
-        store.commit([s.group(checkpoints=(s.checkpoint(owner=r.ACCOUNT_OWNER, state=b"x" * 10**6),))])
+        store.commit([s.group(checkpoints=(s.checkpoint(owner=ACCOUNT_OWNER, state=b"x" * 10**6),))])
     log = path.with_name(path.name + "-wal")
     before = path.read_bytes(), log.read_bytes()
     store.close()

@@ -12,7 +12,7 @@ from sqlalchemy import Column, MetaData, Table, create_engine, insert, select
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.anything import amounts, rows_of
-from tradekeel.domain.records import MetricsCheckpoint
+from tradekeel.domain.rows import MetricsCheckpoint
 from tradekeel.domain.trades import CloseReason, Trade
 from tradekeel.storage.columns import Money, money_text
 from tradekeel.storage.rows import mapping_of

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.test_faults import tiny_disk
-from tradekeel.domain import records as r
+from tradekeel.domain.rows import MetricsCheckpoint, ParameterChange, Row, StrategyEvent, VenueCursor
 from tradekeel.errors import Defect, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.batch import SENDER_ERRORS
 from tradekeel.storage.memoryspool import MemorySpool
@@ -104,17 +104,17 @@ class TestASpool:
             metadata={"nested": {"list": [1, None, -2.5e-300, "ü€"]}, "big": 2**63 - 1},
             tags=("", "\x00"),
         )
-        rows: tuple[r.Row, ...] = (
+        rows: tuple[Row, ...] = (
             s.execution(),
             s.strategy(),
             s.signal(),
             hard,
             s.order(),
             s.fill(),
-            r.StrategyEvent(execution=s.RUN, strategy="x", sequence=1, type="t", ts_ns=1, data={"price": "1.10"}),
-            r.MetricsCheckpoint(execution=s.RUN, ts_ns=-1, data=bytes(range(256))),
-            r.VenueCursor(execution=s.RUN, venue="paper", sequence=9, updated_ns=2**63 - 1),
-            r.ParameterChange(execution=s.RUN, ts_ns=1, strategy=None, name="n", old=None, new="1e3"),
+            StrategyEvent(execution=s.RUN, strategy="x", sequence=1, type="t", ts_ns=1, data={"price": "1.10"}),
+            MetricsCheckpoint(execution=s.RUN, ts_ns=-1, data=bytes(range(256))),
+            VenueCursor(execution=s.RUN, venue="paper", sequence=9, updated_ns=2**63 - 1),
+            ParameterChange(execution=s.RUN, ts_ns=1, strategy=None, name="n", old=None, new="1e3"),
         )
         group = s.group(s.noted(), rows=rows, checkpoints=(s.checkpoint(state=b"\x00\xff" * 999),))
         spool.append([NumberedBatch(7, (promise(group, 12),))])

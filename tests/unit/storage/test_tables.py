@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.storage import samples as s
-from tradekeel.domain.records import Row
+from tradekeel.domain.rows import Row
 from tradekeel.storage import tables
 from tradekeel.storage.rows import DERIVED, mappings
 from tradekeel.storage.store import Store

@@ -13,11 +13,11 @@ from msgspec import Struct, structs
 from tests.unit.domain.executor_desk import ExecutorDesk, K, Side, buy, leave, placed_in
 from tests.unit.domain.markets import tick_bars
 from tests.unit.domain.world import EUR, NS, RUN, START_NS, ticks_of
-from tradekeel.domain import records as r
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import Cancel, Decision, Emit, MoveStop, Request, SetTimer, Stamp
 from tradekeel.domain.orders import OrderStatus
+from tradekeel.domain.rows import CHECKPOINT_BYTES_MAX, Latch
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.view import View
 from tradekeel.errors import Defect, InputError
@@ -420,7 +420,7 @@ def test_what_concerns_others_is_no_news_and_still_in_the_account() -> None:
     step = desk.decide(buy(), strategy="b")
     order = desk.order(placed_in(step)[0])
     steps = [step, desk.accept(order), desk.fill(order, fee=D(1)), desk.news(K.FINANCED, amount=D(-2), instrument=EUR)]
-    steps.append(desk.keep(desk.core.latch(r.Latch.REDUCE_ONLY, "tripped", "risk", desk.now_ns)))
+    steps.append(desk.keep(desk.core.latch(Latch.REDUCE_ONLY, "tripped", "risk", desk.now_ns)))
 
     assert lines(core, *steps) == []
     assert core.view.balance == 9_997
@@ -741,7 +741,7 @@ def test_a_state_of_another_version_or_another_form_is_refused() -> None:
 
 def test_a_state_that_is_too_large_is_refused_when_it_is_saved() -> None:
     core = core_of(Scribe())
-    core.state = Log(("x" * r.CHECKPOINT_BYTES_MAX,))
+    core.state = Log(("x" * CHECKPOINT_BYTES_MAX,))
 
     with pytest.raises(InputError, match=r"its state takes \d+ bytes, at most 65536 are allowed"):
         core.save()

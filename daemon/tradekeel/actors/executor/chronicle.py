@@ -20,6 +20,7 @@ from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.messages import Fill, TransactionKind
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
 from tradekeel.ports import Say
@@ -53,7 +54,7 @@ class Chronicle:
         self._execution = ""
         self._told_to = 0  # journal sequence
         self._open: set[str] = set()  # trades that were told of as open
-        self._paused, self._latch = False, r.Latch.OPEN
+        self._paused, self._latch = False, Latch.OPEN
         self._lines = 0  # of trades, in the second that ends at:
         self._second_ends_s = 0.0
         self._left_out = {"opened": 0, "closed": 0}
@@ -218,7 +219,7 @@ class Chronicle:
     def _latched(self, entry: Entry, record: r.LatchChanged, now_s: float) -> None:
         why = f"by {record.by}: {record.reason}"
         if record.latch is not self._latch:
-            if record.latch is r.Latch.OPEN:
+            if record.latch is Latch.OPEN:
                 self._say("INFO", f"{self.account} is released {why}", account=self.account)
             else:
                 text = f"{self.account} is {record.latch.value} {why} (tradekeel release)"

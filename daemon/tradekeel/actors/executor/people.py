@@ -22,14 +22,8 @@ from tradekeel.domain.protocol import (
     HoldEntries,
     TakeNoMore,
 )
-from tradekeel.domain.records import (
-    FEED_HAS_ENDED,
-    ExecutionClosed,
-    Latch,
-    ParameterChanged,
-    StrategyStatus,
-    standing_of,
-)
+from tradekeel.domain.records import ExecutionClosed, ParameterChanged
+from tradekeel.domain.rows import FEED_HAS_ENDED, Latch, StrategyStatus, standing_of
 from tradekeel.domain.trades import CloseReason
 from tradekeel.errors import Defect
 from tradekeel.runtime.actor import Reply

@@ -10,7 +10,8 @@ from msgspec import structs
 from tradekeel.actors.executor.shell import TRADING, VENUE_TIMEOUT_S, ReconcileAgain, Shell, SideRead
 from tradekeel.domain.protocol import Performed, Reconcile, VenueSide
 from tradekeel.domain.reconcile import Finding, OurSide, Resolution, TheirSide, compare
-from tradekeel.domain.records import Latch, Reconciled
+from tradekeel.domain.records import Reconciled
+from tradekeel.domain.rows import Latch
 from tradekeel.errors import ErrorAction, FailureWord, action_of
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.faults import point

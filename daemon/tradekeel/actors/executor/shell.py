@@ -35,10 +35,11 @@ from tradekeel.domain.protocol import (
     Performed,
     SetLatch,
 )
-from tradekeel.domain.records import ACCOUNT_OWNER, Checkpoint, Latch, LatchChanged, Mode, Record, StrategyRow
+from tradekeel.domain.records import LatchChanged, Record
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_losses import Marks
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, Latch, Mode, StrategyRow
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply

@@ -13,14 +13,9 @@ from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
-from tradekeel.domain.records import (
-    FEED_HAS_ENDED,
-    DaemonStarted,
-    ExecutionRow,
-    ExecutionStarted,
-    Latch,
-)
+from tradekeel.domain.records import DaemonStarted, ExecutionStarted
 from tradekeel.domain.recovery import Folding, decode_account_state, opening_of
+from tradekeel.domain.rows import FEED_HAS_ENDED, ExecutionRow, Latch
 from tradekeel.errors import Defect
 from tradekeel.runtime.errors import ActorDied
 from tradekeel.runtime.faults import point

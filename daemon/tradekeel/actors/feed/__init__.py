@@ -25,7 +25,7 @@ from tradekeel.domain.protocol import (
     StopStrategy,
     TakeNoMore,
 )
-from tradekeel.domain.records import FEED_HAS_ENDED, Latch
+from tradekeel.domain.rows import FEED_HAS_ENDED, Latch
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.clock import move_on_after

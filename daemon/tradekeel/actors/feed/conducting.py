@@ -42,7 +42,8 @@ from tradekeel.domain.protocol import (
     WatchTick,
     Where,
 )
-from tradekeel.domain.records import Checkpoint, TickSampled, Turn
+from tradekeel.domain.records import TickSampled, Turn
+from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source

@@ -10,7 +10,8 @@ from msgspec import Struct
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, VenueAsk
 from tradekeel.domain.messages import VenueBalance, VenueOrder, VenuePosition, VenueTransaction
-from tradekeel.domain.records import Checkpoint, Group, Latch, Record
+from tradekeel.domain.records import Group, Record
+from tradekeel.domain.rows import Checkpoint, Latch
 
 # --- executor → session -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from enum import Enum
 from msgspec import Struct
 
 from tradekeel.domain.positions import Quote
-from tradekeel.domain.records import Checkpoint, TickSampled, Turn
+from tradekeel.domain.records import TickSampled, Turn
+from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import Extremes, TickWindow
 
 # --- conductor → strategist -------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.messages import Decision
-from tradekeel.domain.records import Latch, Record, Turn
+from tradekeel.domain.records import Record, Turn
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.view import Entry, View
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from tradekeel.domain.records import Latch, ParameterChange
+from tradekeel.domain.rows import Latch, ParameterChange
 
 # --- people → executor ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ from typing import Protocol, Unpack, runtime_checkable
 
 from msgspec import Struct
 
-from tradekeel.domain.records import Record, StrategyEvent
+from tradekeel.domain.records import Record
+from tradekeel.domain.rows import StrategyEvent
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Protocol, Unpack, runtime_checkable
 
-from tradekeel.domain.records import ExecutionRow, Mode
+from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 
 

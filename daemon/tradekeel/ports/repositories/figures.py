@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, Unpack, runtime_checkable
 
-from tradekeel.domain.records import ParameterChange, PerformanceSnapshot, VenueCursor
+from tradekeel.domain.rows import ParameterChange, PerformanceSnapshot, VenueCursor
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 
 

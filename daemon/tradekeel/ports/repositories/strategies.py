@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, Unpack, runtime_checkable
 
-from tradekeel.domain.records import StrategyRow, StrategyStatus
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.ports.repositories.paging import Page, Paging, Timed
 
 

@@ -17,19 +17,8 @@ from typing import Any, NamedTuple
 from tradekeel.domain.book import Book
 from tradekeel.domain.orders import Order
 from tradekeel.domain.positions import Position
-from tradekeel.domain.records import (
-    ACCOUNT_OWNER,
-    STARTED_FRESH,
-    WIPED,
-    Administered,
-    ExecutionRow,
-    Latch,
-    LatchChanged,
-    Mode,
-    Record,
-    decode_record,
-    record_type_of,
-)
+from tradekeel.domain.records import Administered, LatchChanged, Record, decode_record, record_type_of
+from tradekeel.domain.rows import ACCOUNT_OWNER, STARTED_FRESH, WIPED, ExecutionRow, Latch, Mode
 from tradekeel.errors import StoreCorrupt, StoreUnavailable, TradekeelError
 from tradekeel.storage import schema
 from tradekeel.storage.archives import (

@@ -18,15 +18,8 @@ from msgspec import Struct
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.orders import Order
-from tradekeel.domain.records import (
-    Administered,
-    MetricsCheckpoint,
-    ParameterChange,
-    PerformanceSnapshot,
-    Record,
-    Removed,
-    StrategyEvent,
-)
+from tradekeel.domain.records import Administered, Record, Removed
+from tradekeel.domain.rows import MetricsCheckpoint, ParameterChange, PerformanceSnapshot, StrategyEvent
 from tradekeel.domain.trades import Trade
 from tradekeel.storage.archives import KEPT_FIELDS, Kept
 from tradekeel.storage.comparing import compared_by

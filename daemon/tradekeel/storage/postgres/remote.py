@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
-from tradekeel.domain.records import ExecutionRow, Group
+from tradekeel.domain.records import Group
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.postgres.lease import (

@@ -18,13 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.orders import Order
-from tradekeel.domain.records import (
-    Administered,
+from tradekeel.domain.records import Administered, Record, Removed
+from tradekeel.domain.rows import (
     ExecutionRow,
     ParameterChange,
     PerformanceSnapshot,
-    Record,
-    Removed,
     StrategyEvent,
     StrategyRow,
     VenueCursor,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Unpack
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tradekeel.domain.records import StrategyEvent
+from tradekeel.domain.rows import StrategyEvent
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.ports.repositories.events import JournalRecord
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, Page, Paging, Span, Timed

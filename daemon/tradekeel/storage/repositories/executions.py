@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.records import ExecutionClosed, ExecutionRow, ExecutionStarted, Mode
+from tradekeel.domain.records import ExecutionClosed, ExecutionStarted
+from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.errors import AlreadyExists, InputError
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 from tradekeel.storage import tables

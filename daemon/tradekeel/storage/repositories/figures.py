@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Unpack
 
 from sqlalchemy import ColumnElement
 
-from tradekeel.domain.records import ParameterChange, PerformanceSnapshot, VenueCursor
+from tradekeel.domain.rows import ParameterChange, PerformanceSnapshot, VenueCursor
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 from tradekeel.storage.repositories.base import Repository, bounded, timeout_of

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, PositionKey, Quote, booked
-from tradekeel.domain.records import STARTED_FRESH, WIPED, ExecutionRow, ExecutionStarted, Mode, decode_record
+from tradekeel.domain.records import ExecutionStarted, decode_record
+from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow, Mode
 from tradekeel.domain.tradestats import NANOSECONDS
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import Span, Timed

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.money import ledger
-from tradekeel.domain.records import ExecutionRow, Mode, StrategyRow, StrategyStatus
+from tradekeel.domain.rows import ExecutionRow, Mode, StrategyRow, StrategyStatus
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.storage import tables

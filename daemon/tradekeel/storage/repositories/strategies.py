@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Unpack
 from msgspec import structs
 from sqlalchemy import ColumnElement, Text, exists, func, select
 
-from tradekeel.domain.records import StrategyRow, StrategyStatus
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import Page, Paging, Timed
 from tradekeel.storage import tables

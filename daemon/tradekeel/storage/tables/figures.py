@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, Text
 
-from tradekeel.domain.records import ACCOUNT_OWNER, CHECKPOINT_BYTES_MAX
+from tradekeel.domain.rows import ACCOUNT_OWNER, CHECKPOINT_BYTES_MAX
 from tradekeel.storage.columns import Blob, Count, Identity, Money, Nanoseconds, not_empty, one_of
 from tradekeel.storage.tables.base import metadata
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from tradekeel.domain.records import Latch, Mode, StrategyStatus
+from tradekeel.domain.rows import Latch, Mode, StrategyStatus
 from tradekeel.storage.columns import (
     Blob,
     Choice,
