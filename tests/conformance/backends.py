@@ -181,7 +181,7 @@ class Adapter:
         self._password = password
 
     async def __aenter__(self) -> Self:
-        words = acl_line(Path(__file__).parents[2] / "docs" / "storage.md", self._password).split()
+        words = acl_line(Path(__file__).parents[2] / "docs" / "redis.md", self._password).split()
         assert await self._admin.ask("making the user", *words) == b"OK"
         return self
 

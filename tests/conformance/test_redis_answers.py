@@ -203,7 +203,7 @@ async def test_a_right_that_is_missing_is_named(own_redis):
     settings = RedisSettings(url=server.url(), username="reader", password="a-secret")
     async with RedisBackend(settings) as backend:
         assert await backend.cache().get("a") is None
-        with pytest.raises(StoreRefused, match=r"a right is missing. docs/storage.md says which"):
+        with pytest.raises(StoreRefused, match=r"a right is missing. docs/redis.md says which"):
             await backend.cache().set("a", "1")
 
 

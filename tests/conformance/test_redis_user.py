@@ -20,7 +20,7 @@ from tradekeel.storage.redis.server import RedisServer
 
 pytestmark = pytest.mark.redis
 
-GUIDE = Path(__file__).parents[2] / "docs" / "storage.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "redis.md"
 
 DANGEROUS = [
     "FLUSHALL", "FLUSHDB", "CONFIG GET maxmemory", "CONFIG SET maxmemory 1", "CONFIG REWRITE", "KEYS *",

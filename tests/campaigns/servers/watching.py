@@ -21,7 +21,7 @@ OPEN_S = float(QUICK["breaker_open_s"])
 SLACK_S = 0.05
 
 LEGAL = {"direct": {"closed"}, "draining": {"closed"}, "away": {"closed", "open", "half_open"}}
-"""docs/storage.md: what the breaker may be while commits go this way. (A try that succeeded has closed it.)"""
+"""docs/postgresql.md: what the breaker may be while commits go this way. (A try that succeeded has closed it.)"""
 
 
 @dataclass

@@ -30,7 +30,7 @@ url = "{url}"
 username = "trading-adapter"
 password = {{ env = "SECRET" }}
 """
-STORAGE = ROOT / "docs" / "storage.md"
+REDIS = ROOT / "docs" / "redis.md"
 
 
 async def test_the_examples_run_and_print_what_the_page_says(tmp_path: Path, redis_url: str) -> None:
@@ -66,4 +66,4 @@ def test_the_page_names_every_repository_and_what_describes() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     assert f"({ROWS_DEFAULT} unless said, at most {ROWS_MAX:,})" in PAGE
     assert f"`timeout_s`: {TIMEOUT_S:g} s unless said" in PAGE
-    assert f"There may be {OPEN_MAX:,} open trades at once" in STORAGE.read_text()
+    assert f"There may be {OPEN_MAX:,} open trades at once" in REDIS.read_text()

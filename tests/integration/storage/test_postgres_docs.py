@@ -1,4 +1,4 @@
-"""Every statement that docs/storage.md shows for PostgreSQL runs as written, and its table of rights is what is granted."""
+"""Every statement that docs/postgresql.md shows for PostgreSQL runs as written, and its table of rights is what is granted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.unit.storage import samples as s
 from tradekeel.storage.postgres import Postgres, rights
 from tradekeel.storage.store import Store
 
-PAGE = (Path(__file__).parents[3] / "docs" / "storage.md").read_text()
-SECTION = PAGE[PAGE.index("## PostgreSQL\n") : PAGE.index("## Books on a server that may be away")]
+PAGE = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
+SECTION = PAGE[: PAGE.index("## When the server is away")]
 WORDS = {"read": "SELECT", "add": "INSERT", "change": "UPDATE", "delete": "DELETE"}
 
 
@@ -54,7 +54,7 @@ def test_the_rights_are_those_that_are_granted():
 
 
 def test_every_setting_is_one_of_the_server(postgres_url):
-    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| .* \| .* \|$", SECTION[SECTION.index("### Settings") :], re.MULTILINE)
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| .* \| .* \|$", SECTION[SECTION.index("## Settings") :], re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     known = [f"tcp_keepalives{name}" if name.startswith("_") else name for name in names]
     assert len(known) > 12

@@ -324,7 +324,7 @@ async def test_a_server_that_does_not_let_us_in_is_a_persons_to_mend(own_redis: 
 async def test_the_documented_user_may_share_and_read(own_redis: OwnRedis) -> None:
     server = own_redis()
     with client(server.url()) as admin:
-        admin.execute_command(*acl_line(Path(ROOT / "docs" / "storage.md"), "its-password").split())
+        admin.execute_command(*acl_line(Path(ROOT / "docs" / "redis.md"), "its-password").split())
     url = server.url(user=ADAPTER, password="its-password")
     await write(Market(ticks_of(1_500)), url)
     assert (await read_all(feed_of(url))).ticks == ticks_of(1_500)

@@ -156,6 +156,6 @@ async def test_a_user_without_our_keys_is_refused_with_the_page_that_says_what_i
     async with sharing(Market(ticks_of(10)), narrow) as share:
         await share.conduct()
         await until(lambda: bool(share.ear.alerts))
-    assert "a right is missing. docs/storage.md says which the user needs" in share.ear.alerts[0]
+    assert "a right is missing. docs/redis.md says which the user needs" in share.ear.alerts[0]
     with pytest.raises(StoreRefused, match="a right is missing"):
         feed_of(narrow)

@@ -22,7 +22,7 @@ from tradekeel.storage.breaker import (
 )
 
 S, E = BreakerStatus, BreakerEvent
-GUIDE = Path(__file__).parents[3] / "docs" / "storage.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "postgresql.md"
 SECOND = 1_000_000_000
 
 

@@ -1,6 +1,6 @@
 """The role ``trading_adapter``: what daemons, scripts and readers may do, and nothing beyond it.
 
-It cannot log in. A person makes a login role for each daemon or script and grants it this one (docs/storage.md); the schema
+It cannot log in. A person makes a login role for each daemon or script and grants it this one (docs/postgresql.md); the schema
 belongs to whoever migrates. The role is made, and its rights are set anew, whenever the schema is looked after: after a
 migration, and at each ``tradekeel db upgrade``, so that a role which an administrator makes later gets them, too.
 """

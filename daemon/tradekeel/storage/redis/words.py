@@ -19,7 +19,7 @@ _NOT_NOW = {
 _NEVER = {
     "OOM": "it is full (maxmemory). Make room, or allow it more.",
     "WRONGTYPE": "what is there is of another kind. Somebody else uses our keys: look with TYPE, and delete or move it.",
-    "NOPERM": "a right is missing. docs/storage.md says which the user needs.",
+    "NOPERM": "a right is missing. docs/redis.md says which the user needs.",
     "NOAUTH": "it wants a user and a password. Give both.",
     "WRONGPASS": "it does not take this user and password. Correct them.",
     "EXECABORT": "it took back a transaction.",
