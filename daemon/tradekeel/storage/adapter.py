@@ -140,8 +140,8 @@ class StoreAdapter:
         try:
             _, errors = await self._look(self._timeout_s)
             for part in self._require:
-                if errors[part] is not None:
-                    raise errors[part] or AssertionError
+                if (error := errors[part]) is not None:
+                    raise error
         except BaseException:
             await self.disconnect()
             raise
