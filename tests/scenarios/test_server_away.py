@@ -102,6 +102,27 @@ def test_reduce_only_takes_no_entries_while_it_is_away_exits_go_on_and_ends_by_i
     assert len(held_s) <= 2, "what was decided before it was noticed may still fill, and nothing else"
 
 
+def test_a_server_that_refuses_our_writes_is_one_that_is_away_and_its_words_are_said(begin: Begin) -> None:
+    away = begin(REDUCE_ONLY)
+    with away.home.start() as process:
+        until_it_trades(process)
+        with connected(away.url) as admin:
+            admin.execute(
+                "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'closed for the weekend'; END $$"
+            )
+            admin.execute(
+                "CREATE TRIGGER closed BEFORE INSERT ON trading.journal FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+            )
+            until_away(process)
+            assert "closed for the weekend" in process.log[process.log.index(AWAY) :].splitlines()[0]
+            until_said(process, AWAY, " closed ")
+            admin.execute("DROP TRIGGER closed ON trading.journal")
+        until_back(process)
+        assert process.end() == 0
+    away.is_whole()
+
+
 def test_memory_trades_on_and_everybody_is_told_that_the_promise_does_not_hold_until_it_is_back(
     begin: Begin, place: Path, hear: Callable[[Path], Ear], undisturbed: dict[str, Story]
 ) -> None:

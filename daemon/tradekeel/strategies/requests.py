@@ -137,6 +137,8 @@ def _check_values(request: Request, who: str) -> None:
             raise InputError(f"{who} asks with {field} = {value}: it must be from {INTEGER_MIN} to {INTEGER_MAX}")
         texts = value if isinstance(value, tuple) else (value,)
         for text in texts:
+            if isinstance(text, str) and "\0" in text:
+                raise InputError(f"{who} asks with a zero character in {field}, which not every database keeps")
             if isinstance(text, str) and len(text) > TEXT_MAX:
                 raise InputError(f"{who} asks with {field} of {len(text)} characters, at most {TEXT_MAX} are allowed")
         if len(texts) > TEXT_MAX:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec import structs
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +25,7 @@ from tradekeel.domain.rows import STARTED_FRESH, Mode
 from tradekeel.storage import schema
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.postgres import Postgres, objects, rights
+from tradekeel.storage.promised import INDEXED_BYTES_MAX, promise
 from tradekeel.storage.store import Store
 from tradekeel.storage.tables import metadata
 
@@ -210,6 +213,22 @@ def test_a_row_says_when_it_was_last_written(db):
 def test_the_tables_whose_rows_are_updated_are_those_that_are_written_again(db):
     """The role may update them, and nothing else."""
     assert {name for name, given in rights.TABLE_RIGHTS.items() if "UPDATE" in given} == objects.UPDATED
+
+
+@pytest.mark.parametrize("field", ["venue_order_id", "parent_id", "instrument"])
+def test_what_may_be_promised_a_place_fits_into_every_index(books, seed, field):
+    """The longest texts that are promised anything while the server is away, of letters that cannot be made shorter."""
+    letters = Random(seed)
+    text = "".join(letters.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(INDEXED_BYTES_MAX - 200))
+    desk = s.Desk()
+    with Store.open(books, now_ns=NOW_NS) as store:
+        store.commit([desk.opening(), desk.decision()])
+        parent = s.order(7, client_order_id=text) if field == "parent_id" else s.order(7)
+        for order in (parent, s.order(8, **{field: text})):
+            group = s.group(s.noted(), rows=(structs.replace(order, trade_id=None, signal_id=None),))
+            promise(group, 1)
+            [written] = store.commit([group])
+            assert not isinstance(written, Exception), written
 
 
 # --- the journal, positions, health ----------------------------------------------------------------------------------

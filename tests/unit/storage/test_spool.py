@@ -24,7 +24,7 @@ from tradekeel.domain.rows import MetricsCheckpoint, ParameterChange, Row, Strat
 from tradekeel.errors import Defect, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.batch import SENDER_ERRORS
 from tradekeel.storage.memoryspool import MemorySpool
-from tradekeel.storage.promised import NumberedBatch, promise
+from tradekeel.storage.promised import INDEXED_BYTES_MAX, NumberedBatch, promise
 from tradekeel.storage.spool import Spool
 from tradekeel.storage.spoolfiles import DRAINED, HEADER, MARK, SEGMENT, file_header
 
@@ -206,10 +206,14 @@ def test_what_is_written_out_is_what_was_drained_of_a_segment_too(folder):
         s.group(structs.replace(s.noted(), bid="much")),
         s.group(structs.replace(s.noted(), ts_ns=2**63)),
         s.group(checkpoints=(s.checkpoint(2**64),)),
+        s.group(s.noted(), rows=(s.trade(1, model="a\0b"),)),
+        s.group(structs.replace(s.noted(), correlation_id="a\0b")),
+        s.group(s.noted(), rows=(s.order(1, venue_order_id="é" * (INDEXED_BYTES_MAX // 2)),)),
     ],
     ids=[
         *("no JSON", "no number", "no 64 bits", "no character", "no amount", "no row", "two things under one id"),
         *("no record", "a record that cannot be read", "no time", "no place"),
+        *("a zero character", "a zero character in a record", "more than an index takes"),
     ],
 )
 def test_a_group_that_no_store_would_take_is_not_promised_anything(group):

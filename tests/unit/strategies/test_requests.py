@@ -91,6 +91,8 @@ def test_an_amount_is_a_decimal_above_zero_that_the_books_can_hold(name: str, va
         (enter(stop_loss=D("1e-9")), "stop_loss = .* which is no price: the smallest step of EUR_USD is 0.00001"),
         (Exit(instrument="EUR_USD", reason="margin_call"), "exit reason 'margin_call'"),
         (enter(model="m" * 201), "model of 201 characters, at most 200"),
+        (enter(model="a\0b"), "a zero character in model"),
+        (Emit(type="a\0b", data={}), "a zero character in type"),
         (enter(tags=("t",) * 201), "201 tags, at most 200"),
         (enter(metadata={"x": "y" * 16_385}), "metadata of 16393 bytes, at most 16384"),
         (Emit(type="t", data=_nested(10_000)), "cannot be written down|no JSON"),
