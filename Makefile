@@ -79,6 +79,10 @@ coverage: .venv/.installed-dev  ## all tests with coverage, and its two gates
 bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick --only NAME --json")
 	@$(PY) -m tests.benchmarks.run $(ARGS)
 
+.PHONY: conformance
+conformance: .venv/.installed-dev  ## how many cases each interface is held to on each backend
+	@$(PY) -m tools.conformance
+
 .PHONY: campaign
 campaign: .venv/.installed-dev  ## the long rounds: kills, faults of servers, scenarios, properties (TRADEKEEL_SEED=n to repeat)
 	@TRADEKEEL_PROFILE=campaign $(PY) -m pytest -q -rA -m "campaign or scenario or hypothesis" $(ARGS)
