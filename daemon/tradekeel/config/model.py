@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from msgspec import Meta, Struct, field
 
@@ -123,20 +123,41 @@ class LoggingConfig(Struct, frozen=True, kw_only=True):
     files_kept: Annotated[int, Meta(ge=1, le=1_000)] = 5
 
 
+SECRET_OPTIONS: Final = ("pass", "secret", "scram_")  # a URL's options with one of these in their names hold secrets
+PASSFILE: Final = "passfile"  # it only says where one is
+
+
+def _split_url(text: str, allowed: str, section: str) -> SplitResult:
+    """The parts of a server's URL, which holds no secret. Raises InputError, which never quotes it: there may be one in it."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise InputError(f"found no URL, {allowed}") from None
+    if parts.password is not None:
+        raise InputError(f"a password stands in it (it was not read); put it into {section}.password, {allowed}")
+    for name, _value in parse_qsl(parts.query, keep_blank_values=True):
+        if name.lower() != PASSFILE and any(word in name.lower() for word in SECRET_OPTIONS):
+            is_password = name.lower() in ("password", "pass", "passwd")
+            to_do = f"put it into {section}.password" if is_password else "nothing here takes one"
+            raise InputError(f"a secret stands in its option {quoted(name)} (it was not read); {to_do}, {allowed}")
+    return parts
+
+
+def _no_url(text: str, allowed: str) -> InputError:
+    """A text that is no server's URL, quoted where it cannot hold a password."""
+    shown = "another text" if any(sign in text for sign in "@?#") else quoted(text)
+    return InputError(f"found {shown}, {allowed}")
+
+
 def _check_database(text: str) -> None:
     """The URL of a PostgreSQL database, without a password in it: storage.url or storage.replica_url. Raises InputError."""
     if not text:
         return
     allowed = "allowed: postgresql://user@host:5432/database"
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        raise InputError(f"found no URL ({error}), {allowed}") from None
-    if parts.password is not None:
-        raise InputError(f"a password stands in it (it was not read); put it into storage.password, {allowed}")
+    parts = _split_url(text, allowed, "storage")
     if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:  # "/" and a name
-        raise InputError(f"found {quoted(text)}, {allowed}")
+        raise _no_url(text, allowed)
 
 
 DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_database})]
@@ -187,15 +208,9 @@ def check_redis_url(text: str) -> None:
     if not text:
         return
     allowed = "allowed: redis://host:6379/0, rediss://host:6379/0 or unix:///path?db=0"
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        raise InputError(f"found no URL ({error}), {allowed}") from None
-    if parts.password is not None:
-        raise InputError(f"a password stands in it (it was not read); put it into redis.password, {allowed}")
+    parts = _split_url(text, allowed, "redis")
     if parts.scheme not in _REDIS_SCHEMES or (not parts.path if parts.scheme == "unix" else not parts.hostname):
-        raise InputError(f"found {quoted(text)}, {allowed}")
+        raise _no_url(text, allowed)
 
 
 RedisUrl = Annotated[str, Meta(max_length=1_000, extra={"check": check_redis_url})]

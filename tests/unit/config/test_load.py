@@ -175,6 +175,18 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
             GOOD + "[storage]\nurl = 'postgresql://a@b/c'\nreplica_url = 'postgresql://a:secret@b/c'\n",
             "storage.replica_url: a password stands in it (it was not read); put it into storage.password",
         ),
+        (
+            GOOD + "[storage]\nurl = 'postgresql://a@b/c?sslmode=require&password=SECRET'\n",
+            'storage.url: a secret stands in its option "password" (it was not read); put it into storage.password',
+        ),
+        (
+            GOOD + "[storage]\nurl = 'postgresql://a@b/c'\nreplica_url = 'postgresql://a@b/c?sslpassword=SECRET'\n",
+            'storage.replica_url: a secret stands in its option "sslpassword" (it was not read); nothing here takes one',
+        ),
+        (GOOD + "[storage]\nurl = 'mysql://a@b/c?x=SECRET'\n", "storage.url: found another text, allowed: postgresql://"),
+        (GOOD + "[storage]\nurl = 'postgresql://b:SECRET/c'\n", "storage.url: found no URL, allowed: postgresql://"),
+        (GOOD + "[storage]\nurl = 'a:SECRET@b/c'\n", "storage.url: found another text, allowed: postgresql://"),
+        (GOOD + "[storage]\nurl = 'postgresql://a@b/c?passfile=/etc/x&sslmode=require'\n", ""),
         (GOOD + "[storage]\nurl = 'postgresql://a@b/c'\nreplica_url = 'postgresql://a@d/c'\n", ""),
         (
             GOOD + "[instruments.EUR_USD]\nquantity_min = 5\nquantity_max = 4\n",
@@ -190,6 +202,7 @@ def test_what_is_wrong_between_the_sections_is_said(tmp_path: Path, text: str, p
         return
     (found,) = problems(tmp_path, text)
     assert found.startswith(problem)
+    assert "SECRET" not in found
 
 
 def test_where_instruments_are_shared_the_monitor_keeps_the_exits(tmp_path: Path) -> None:

@@ -42,6 +42,24 @@ def test_a_password_in_the_address_is_refused_and_not_shown(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://cache/0?password={PASSWORD}",
+        f"unix:///run/redis.sock?db=1&pass%77ord={PASSWORD}",
+        f"http://cache?password={PASSWORD}",
+        f"http://cache#{PASSWORD}",
+        f"redis:me:{PASSWORD}@cache",
+        f"redis://cache:{PASSWORD}",
+    ],
+)
+def test_a_password_anywhere_else_in_the_address_is_not_shown_either(tmp_path: Path, url: str) -> None:
+    (problem,) = problems(tmp_path, with_redis(f'url = "{url}"'))
+    assert problem.startswith("redis.url: ")
+    assert "allowed: redis://host:6379/0" in problem
+    assert PASSWORD not in problem
+
+
+@pytest.mark.parametrize(
     "url", ["cache:6379", "http://cache", "redis://", "unix://", "redis://cache:port", "redis://[1"]
 )
 def test_what_is_no_address_of_a_server_is_refused(tmp_path: Path, url: str) -> None:

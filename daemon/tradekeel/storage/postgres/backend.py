@@ -440,10 +440,10 @@ def _shown(url: URL) -> str:
 def _parsed(url: str, password: str | None) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number
         raise InputError(f"not the URL of a database; allowed: {_SHAPE}") from None
     if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
-        raise InputError(f"{parsed.render_as_string(hide_password=True)}: allowed is {_SHAPE}")
+        raise InputError(f"{_shown(parsed)}: allowed is {_SHAPE}")
     return parsed.set(drivername="postgresql", password=password or parsed.password)
 
 
