@@ -35,7 +35,8 @@ class DataAdapter(StoreAdapter):
 
         ``source`` is a path, or a name under systemd. ``TRADEKEEL__STORAGE__…`` and ``TRADEKEEL__REDIS__…`` go over what the file
         says; without a file they are all there is. Calls that name no deadline have ``storage.statement_timeout_s``, those to
-        Redis ``redis.deadline_s``. Nothing is connected yet. Raises ConfigError with everything that is wrong, and InputError.
+        Redis ``redis.deadline_s``. Under ``storage.migrations = "refuse"`` no books are made where there are none. Nothing is
+        connected yet. Raises ConfigError with everything that is wrong, and InputError.
         """
         environ = os.environ if environ is None else environ
         target = source or environ.get(DEFAULT_VARIABLE)
@@ -52,4 +53,5 @@ class DataAdapter(StoreAdapter):
             trades_in=trades_in,
             namespace=namespace,
             fleet=fleet,
+            migrate=found.storage.migrations == "upgrade",
         )

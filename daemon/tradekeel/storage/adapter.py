@@ -88,10 +88,12 @@ class StoreAdapter:
         trades_in: Literal["books", "redis"] = "books",
         namespace: str = "scripts",
         fleet: str = "main",
+        migrate: bool = True,
     ) -> None:
         """``now_ns`` is UTC, ``monotonic`` gives seconds that only grow; ``by`` stands in the journal beside what is written.
 
-        ``timeout_s`` is the deadline of calls that name none. What is in ``require`` must be there when it is connected.
+        ``timeout_s`` is the deadline of calls that name none. What is in ``require`` must be there when it is connected. Without
+        ``migrate`` no books are made where there are none; with it the first call that writes makes them.
         InputError for words that make no sense.
         """
         unknown = sorted(set(require) - set(PARTS))
@@ -107,7 +109,7 @@ class StoreAdapter:
         self._require = [part for part in PARTS if part in require]
         self._namespace, self._fleet = namespace, fleet
         self._server: RedisServer | None = None
-        self.books = LateDatabase(books, now_ns=now_ns, by=by, timeout_s=timeout_s)
+        self.books = LateDatabase(books, now_ns=now_ns, by=by, timeout_s=timeout_s, migrate=migrate)
         self.strategies: StrategyRepository = SqlStrategyRepository(self.books)
         self.orders: OrderRepository = SqlOrderRepository(self.books)
         self.fills: FillRepository = SqlFillRepository(self.books)

@@ -116,6 +116,8 @@ class Backend(ABC):
     daemon: str | None = None
     """Whose books they are, where several daemons share them; None where there is but one."""
 
+    outlives_us: ClassVar[bool] = True  # what is made there is still there when this process has ended
+
     ask_version: ClassVar[str]  # the question for the version of the program behind it
     begin_write: ClassVar[str]
     begin_read: ClassVar[str]  # everything read until the end is of one moment

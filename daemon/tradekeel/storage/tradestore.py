@@ -64,6 +64,7 @@ class SqlTradeStore:
         self._books = books
         self._database: Database | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def backend_name(self) -> str:
@@ -89,10 +90,12 @@ class SqlTradeStore:
         if self._books is not None:
             return self._books
         loop = asyncio.get_running_loop()
-        if self._database is None or self._loop is not loop:  # connections belong to the loop that they were made in
-            self._database = await Database(self.backend, now_ns=self._now_ns, by="trade store").open()
-            self._loop = loop
-        return self._database
+        if self._loop is not loop:  # connections belong to the loop that they were made in
+            self._database, self._loop, self._opening = None, loop, asyncio.Lock()
+        async with self._opening:
+            if self._database is None:
+                self._database = await Database(self.backend, now_ns=self._now_ns, by="trade store").open()
+            return self._database
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ from tradekeel.ports.adapter import DataAdapter as Port
 from tradekeel.scripting import DataAdapter, Database, SqlTradeRepository
 from tradekeel.storage.adapter import StoreAdapter
 from tradekeel.storage.memory.books import Memory
+from tradekeel.storage.postgres import Postgres
+from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
 UP, OFF, UNAVAILABLE, DENIED = BackendState.UP, BackendState.OFF, BackendState.UNAVAILABLE, BackendState.DENIED
@@ -46,6 +48,7 @@ class Servers:
     def __init__(self, postgres: PostgresServer, redis: ValkeyServer, folder: Path) -> None:
         self.postgres, self.redis, self.folder = postgres, redis, folder
         self.url = postgres.new_database()
+        Store.open(Postgres(self.url), now_ns=1).close()
         self.environ = {"BOOKS": postgres.password, "HOT": redis.password}
         self.replica_url = ""
 
@@ -222,6 +225,7 @@ async def test_frozen_servers_hold_up_nobody(servers):
 async def test_books_that_cannot_be_used_as_they_are_say_so(tmp_path):
     environ = {"TRADEKEEL__DAEMON__STATE_DIR": str(tmp_path)}
     async with DataAdapter.from_settings(environ=environ) as data:
+        await data.trade_store.save_new_trade(**TRADE)
         assert states(await data.health_check()) == (UP, OFF, OFF)
         db = data.backend.connect()
         db.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, TIMEOUT_S
 from tradekeel.storage import repositories
 from tradekeel.storage.redis.trades import OPEN_MAX
+from tradekeel.storage.repositories.making import MAKING_TIMEOUT_S
 from tradekeel.storage.repositories.signals import DESCRIPTIVE as OF_SIGNALS
 from tradekeel.storage.repositories.trades import DESCRIPTIVE as OF_TRADES
 
@@ -66,4 +67,5 @@ def test_the_page_names_every_repository_and_what_describes() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     assert f"({ROWS_DEFAULT} unless said, at most {ROWS_MAX:,})" in PAGE
     assert f"`timeout_s`: {TIMEOUT_S:g} s unless said" in PAGE
+    assert f"deadline of its own, {MAKING_TIMEOUT_S:g} s" in PAGE
     assert f"There may be {OPEN_MAX:,} open trades at once" in REDIS.read_text()

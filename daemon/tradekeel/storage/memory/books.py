@@ -21,6 +21,7 @@ class Memory(Sqlite):
     """A SQLite database that is nowhere. Its connections share it, and it is there as long as this object."""
 
     name: ClassVar[str] = "memory"
+    outlives_us: ClassVar[bool] = False
 
     def __init__(self) -> None:
         number = next(_NUMBERS)

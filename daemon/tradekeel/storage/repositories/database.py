@@ -16,8 +16,8 @@ from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend, Engines, backend_at
 from tradekeel.storage.repositories.calls import Call
 from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.making import make_books, refuse_to_make
 from tradekeel.storage.repositories.replicas import ReplicaUse
-from tradekeel.storage.store import Store
 
 T = TypeVar("T")
 Clock = Callable[[], int]
@@ -33,9 +33,17 @@ class Database:
     """
 
     def __init__(
-        self, place: Backend | Path, *, now_ns: Clock, by: str = "script", timeout_s: float = TIMEOUT_S
+        self,
+        place: Backend | Path,
+        *,
+        now_ns: Clock,
+        by: str = "script",
+        timeout_s: float = TIMEOUT_S,
+        migrate: bool = True,
     ) -> None:
+        """Without ``migrate`` no books are made where there are none."""
         self.backend = backend_at(place)
+        self.migrate = migrate
         self.now_ns = now_ns
         self.by = by
         self.timeout_s = sensible(timeout_s)
@@ -43,20 +51,22 @@ class Database:
         self._replicas: ReplicaUse | None = None
         self._at_primary = False
 
-    async def open(self) -> Self:
-        """Open the books, and make them where there are none: that takes some tenths of a second, once.
+    async def open(self, *, make: bool = True) -> Self:
+        """Open the books, and make them where there are none, unless they are only to be read (``make``).
 
-        StoreUnavailable, StoreCorrupt, StoreTooNew; StoreUnavailable also for books of an older version, which the daemon or
-        `tradekeel db upgrade` brings up to date.
+        Making them takes some tenths of a second, once, and has a deadline of its own: MAKING_TIMEOUT_S. StoreUnavailable
+        (also without books, where none are made, and for books of an older version, which the daemon or `tradekeel db upgrade`
+        brings up to date), StoreCorrupt, StoreTooNew, StoreTimeout, StoreUnanswered.
         """
+        doing = "opening it"
         if not self.backend.exists():
-            Store.open(self.backend, now_ns=self.now_ns()).close()
+            await self._make(doing, make)
         self._engines = self.backend.engines()
         self._replicas = None if self._engines.replica is None else ReplicaUse(self.backend, self.now_ns)
         try:
-            standing = await self._call("opening it", None).run(self._engines.reading, self._standing)
+            standing = await self._call(doing, None).run(self._engines.reading, self._standing)
             if standing.version is None:
-                Store.open(self.backend, now_ns=self.now_ns()).close()
+                await self._make(doing, make)
             else:
                 schema.refuse_other(standing, self.backend)
         except BaseException:
@@ -64,6 +74,11 @@ class Database:
                 await self.close()
             raise
         return self
+
+    async def _make(self, doing: str, asked_for: bool) -> None:
+        if self.backend.outlives_us and not (asked_for and self.migrate):
+            raise refuse_to_make(self.backend, doing, may_migrate=self.migrate)
+        await make_books(self.backend, self.now_ns, doing)
 
     async def close(self) -> None:
         """Let go of all connections. It can be opened again."""
