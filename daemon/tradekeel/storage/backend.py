@@ -235,6 +235,10 @@ class Backend(ABC):
     def is_busy(self, error: BaseException | None) -> bool:
         """Whether somebody else is writing, so that one may try again."""
 
+    def is_undone(self, error: BaseException | None) -> bool:
+        """Whether the server took a whole transaction back because another was in its way, so that it may be done once more."""
+        return False
+
     @abstractmethod
     def refused(self, error: BaseException | None) -> str | None:
         """Which kind of rule the database held a row to, in a word: unique, reference, rule; None where it was none."""

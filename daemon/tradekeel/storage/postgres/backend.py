@@ -33,7 +33,7 @@ from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, Po
 from tradekeel.storage.postgres.dump import dump
 from tradekeel.storage.postgres.lease import NOW_NS
 from tradekeel.storage.postgres.rights import SCHEMA, set_rights
-from tradekeel.storage.postgres.words import in_our_words
+from tradekeel.storage.postgres.words import UNDONE, in_our_words
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as SqlConnection
@@ -407,6 +407,9 @@ class Postgres(Backend):
 
     def is_busy(self, error: BaseException | None) -> bool:
         return False  # the server lets those wait who must
+
+    def is_undone(self, error: BaseException | None) -> bool:
+        return isinstance(error, UNDONE)
 
     def refused(self, error: BaseException | None) -> str | None:
         return next((word for kind, word in _REFUSALS if isinstance(error, kind)), None)

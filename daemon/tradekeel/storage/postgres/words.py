@@ -28,6 +28,9 @@ _COMES_AND_GOES = "It is starting or stopping: try again when it is up."
 _DAMAGE = (pg.DataCorrupted, pg.IndexCorrupted, pg.UndefinedTable, pg.UndefinedColumn)
 """Broken pages, and tables that are not what they were when the version was looked at."""
 
+UNDONE = (pg.DeadlockDetected, pg.SerializationFailure)
+"""Two transactions were in each other's way, and the server took one of them back, all of it."""
+
 _TO_DO: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((pg.DiskFull,), "The server's disk is full: free some space there."),
     ((pg.OutOfMemory, pg.TooManyConnections), _FULL_HOUSE),
@@ -36,7 +39,8 @@ _TO_DO: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((pg.InsufficientPrivilege,), _RIGHTS),
     ((pg.ReadOnlySqlTransaction,), "This server takes no writes: it is a standby, or set so. Name the primary."),
     ((pg.QueryCanceled,), "The statement took longer than storage.statement_timeout_s."),
-    ((pg.LockNotAvailable, pg.DeadlockDetected), "Somebody else holds a lock: look at pg_stat_activity."),
+    ((pg.LockNotAvailable,), "Somebody else holds a lock: look at pg_stat_activity."),
+    (UNDONE, "Somebody else's transaction was in its way, and all of it was taken back: try again."),
     ((pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow), _COMES_AND_GOES),
 )
 

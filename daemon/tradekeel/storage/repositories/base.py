@@ -75,6 +75,7 @@ class Repository(Generic[RowT]):
             by_execution: dict[str, list[int]] = {}
             for number, row in enumerate(rows):
                 by_execution.setdefault(getattr(row, "execution"), []).append(number)  # noqa: B009  # every one of them has it
+            await change.lock(by_execution)
             for execution, numbers in sorted(by_execution.items()):
                 account = (await change.execution(execution, steers=steers)).account
                 ours = [rows[number] for number in numbers]

@@ -20,14 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tradekeel.errors import (
     InputError,
-    StoreCorrupt,
-    StoreError,
     StoreTimeout,
     StoreUnanswered,
     StoreUnavailable,
     named,
 )
-from tradekeel.storage.backend import RESTORE, Backend
+from tradekeel.storage.backend import Backend
 
 REPLICA_SHARE = 0.5
 """How much of its deadline a call spends on getting a connection to a replica; then it asks the primary."""
@@ -158,13 +156,18 @@ class Call:
         return await self._twice_if_stale(engine, work)
 
     async def _twice_if_stale(self, engine: AsyncEngine, work: Work[T]) -> T:
-        """A server that was started again has forgotten its connections: the first to find out tries once more."""
+        """Once more where nothing was done for certain: a server that was started again has forgotten its connections, and the
+        first to find out tries again; and so does whose whole transaction was taken back because another was in its way.
+        """
         try:
             return await self._once(engine, work)
         except DBAPIError as error:
-            if not error.connection_invalidated or self.begun or self.given_up:
+            stale = error.connection_invalidated and not self.begun
+            undone = self.backend.is_undone(error.orig) and not self.committing and not self.at_replica
+            if self.given_up or not (stale or undone):
                 raise
         self.raw = None
+        self.begun = False
         return await self._once(engine, work)
 
     async def _once(self, engine: AsyncEngine, work: Work[T]) -> T:
@@ -218,8 +221,3 @@ _REFUSED = {
 
 def _first_line(error: BaseException | None) -> str:
     return str(error).partition("\n")[0]
-
-
-def damaged(backend: Backend, doing: str, error: Exception) -> StoreError:
-    """A value in the tables that nobody of ours has written."""
-    return StoreCorrupt(f"{backend} is damaged ({doing}: {named(error)}). {RESTORE}")

@@ -39,6 +39,9 @@ from tradekeel.storage.rows import mapping_of
 
 RowT = TypeVar("RowT", bound=Struct)
 
+KEYS_AT_ONCE = 500
+"""Rows that are asked for by their keys in one question."""
+
 RECORD_ROWS_MAX = 500
 """Rows that one record tells of; a larger write leaves several, in one transaction."""
 
@@ -77,6 +80,7 @@ class Change:
         self.db, self.backend, self.now_ns = db, backend, now_ns
         self._action, self._by = action, by
         self._drafts: dict[str, _Draft] = {}
+        self._held: set[str] = set()
 
     # --- looking ---------------------------------------------------------------------------------------------------------
 
@@ -99,10 +103,8 @@ class Change:
         ``steers`` says what would be changed of what a daemon trades by; None where it only describes. NotFound,
         AlreadyRunning, DaemonsOwn.
         """
-        draft = self._drafts.get(execution)
-        if draft is None:
-            draft = self._drafts[execution] = _Draft(await self._locked(execution))
-        row = draft.row
+        await self.lock([execution])
+        row = self._drafts[execution].row
         if steers is not None and row.status == "running" and row.mode.value != "manual":
             raise DaemonsOwn(
                 f"execution {execution} (account {row.account}, {row.mode}) is not finished, and {steers} is the daemon's to "
@@ -110,15 +112,30 @@ class Change:
             )
         return row
 
-    async def _locked(self, execution: str) -> ExecutionRow:
-        mapping, executions = mapping_of(ExecutionRow), tables.executions
-        lock = selected(mapping).where(executions.c.execution == execution).with_for_update(key_share=True)
-        row = (await self.db.execute(lock)).first()
-        if row is None:
-            raise NotFound(f"{self.backend.described}: there is no execution {execution}")
-        found = decoded(self.backend, mapping, row)
-        await self.hold(found.account)
-        return found
+    async def lock(self, executions: Iterable[str]) -> None:
+        """Executions that are about to change: accounts first, then executions, each in an order that all share.
+
+        Who changes several locks them together, before the first is changed: two of us who took them one by one could wait for
+        each other. NotFound, AlreadyRunning.
+        """
+        wanted = sorted(set(executions) - self._drafts.keys())
+        runs = tables.executions.c
+        accounts: set[str] = set()
+        for at in range(0, len(wanted), KEYS_AT_ONCE):
+            some = runs.execution.in_(wanted[at : at + KEYS_AT_ONCE])
+            accounts.update(account for (account,) in await self.db.execute(select(runs.account).where(some)))
+        for account in sorted(accounts - self._held):
+            await self.hold(account)
+        mapping = mapping_of(ExecutionRow)
+        for execution in wanted:
+            row = (
+                await self.db.execute(
+                    selected(mapping).where(runs.execution == execution).with_for_update(key_share=True)
+                )
+            ).first()
+            if row is None:
+                raise NotFound(f"{self.backend.described}: there is no execution {execution}")
+            self._drafts[execution] = _Draft(decoded(self.backend, mapping, row))
 
     async def hold(self, account: str) -> None:
         """Nobody else writes for the account until this transaction ends. AlreadyRunning where a daemon holds it."""
@@ -128,6 +145,7 @@ class Change:
                 f"{self.backend.described}: {holder} holds the books of account {account}, and alone writes there. Stop it "
                 "first (tradekeel stop), or use its commands"
             )
+        self._held.add(account)
 
     # --- changing ----------------------------------------------------------------------------------------------------------
 
@@ -183,8 +201,7 @@ class Change:
             if not await self._update(execution, row):
                 mapping = mapping_of(type(row))
                 await self.db.execute(insert(bare(mapping)).values(encoded(mapping, row, execution)))
-        if execution not in self._drafts:
-            self._drafts[execution] = _Draft(await self._locked(execution))
+        await self.lock([execution])
         self._drafts[execution].records.append(record)
 
     async def _update(self, execution: str, row: Struct) -> bool:

@@ -13,14 +13,11 @@ from tradekeel.errors import AlreadyExists, InputError
 from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
 from tradekeel.storage import tables
 from tradekeel.storage.repositories.base import Repository, bounded, fields_changed, timeout_of
-from tradekeel.storage.repositories.change import Change, checked
+from tradekeel.storage.repositories.change import KEYS_AT_ONCE, Change, checked
 from tradekeel.storage.repositories.listing import Listing, matching
 
 _KEY = ("account", "instrument", "venue_order_id", "fill_id")
 _STEERS = "a fill"
-
-KEYS_AT_ONCE = 500
-"""Venue orders whose fills are looked up together."""
 
 
 async def add_fills(change: Change, execution: str, fills: Sequence[Fill]) -> int:
@@ -94,8 +91,9 @@ class SqlFillRepository(Repository[Fill]):
         found = select(self.table.c.execution).where(*matching(self.table, execution=execution, **where)).distinct()
 
         async def work(change: Change) -> int:
-            count = 0
-            for (name,) in (await change.db.execute(found.order_by(self.table.c.execution))).all():
+            count, names = 0, [name for (name,) in await change.db.execute(found)]
+            await change.lock(names)
+            for name in sorted(names):
                 count += await change.remove(name, Fill, where, steers=_STEERS)
             return count
 

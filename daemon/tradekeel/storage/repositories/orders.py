@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 from msgspec import structs
+from sqlalchemy import select
 
 from tradekeel.domain import orders as order_rules
 from tradekeel.domain.messages import Fill
@@ -14,7 +15,7 @@ from tradekeel.errors import IllegalTransition, InputError, NotFound
 from tradekeel.ports.repositories.orders import OrderStatuses
 from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
 from tradekeel.storage.repositories.base import Repository, bounded, changed, refuse_many, timeout_of
-from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.change import KEYS_AT_ONCE, Change
 from tradekeel.storage.repositories.fills import add_fills
 from tradekeel.storage.repositories.listing import Listing, matching, word_of
 
@@ -74,11 +75,21 @@ class SqlOrderRepository(Repository[Order]):
         refuse_many(len(changes), "orders")
 
         async def work(change: Change) -> int:
+            await change.lock(await self._executions(change, list(changes)))
             for client_order_id, fields in changes.items():
                 await self._update(change, client_order_id, fields)
             return len(changes)
 
         return await self.database.write("update_orders", work, timeout_of(call))
+
+    async def _executions(self, change: Change, client_order_ids: Sequence[str]) -> set[str]:
+        """The executions of those orders that there are."""
+        found: set[str] = set()
+        for at in range(0, len(client_order_ids), KEYS_AT_ONCE):
+            some = self.table.c.client_order_id.in_(client_order_ids[at : at + KEYS_AT_ONCE])
+            rows = await change.db.execute(select(self.table.c.execution).where(some).distinct())
+            found.update(execution for (execution,) in rows)
+        return found
 
     async def _update(self, change: Change, client_order_id: str, changes: Mapping[str, object]) -> Order:
         if "status" in changes:
