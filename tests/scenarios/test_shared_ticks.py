@@ -221,6 +221,7 @@ def test_a_redis_that_is_killed_and_paused_under_both_changes_nothing_that_is_tr
                 one.wait_s(chance.random() * 1.5)
                 server.resume()
         assert (one.end(), other.end()) == (0, 0), one.log + other.log
+        assert " failed (" not in one.log + other.log, "nobody had to be started again"
     for home in (writes, reads):
         assert told_differently({"a": alone}, home) == []
         assert is_sound(home)

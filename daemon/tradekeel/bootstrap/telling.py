@@ -6,10 +6,11 @@ from typing import Any
 
 from loguru import logger
 
+from tradekeel.ports.log import Level
 from tradekeel.runtime.system import ActorSystem
 
 
-def say(level: str, text: str, **fields: str) -> None:
+def say(level: Level, text: str, **fields: str) -> None:
     """One line; ``fields`` are shown behind it. Braces in the text mean nothing."""
     logger.bind(**fields).opt(depth=1).log(level, "{}", text)  # the line is its caller's
 

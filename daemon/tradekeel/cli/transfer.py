@@ -130,7 +130,13 @@ def archive(
     from tradekeel.bootstrap.transferring import archive as move
 
     if read is not None:
+        if before is not None or to is not None:
+            raise InputError(
+                "--read writes an archive out, and moves nothing: --before and --to mean nothing beside it"
+            )
         return _read(read, table)
+    if table is not None:
+        raise InputError("--table chooses what --read writes out; what is moved is whole")
     if before is None:
         raise InputError("what is older than when? Say --before with a date, or how long ago")
     with progress_bars(hidden=json) as progress:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from tradekeel.errors import DataError, StoreAway, StoreRefused, StoreUnanswered
 from tradekeel.feeds.context import FeedContext
+from tradekeel.ports.log import Level
 from tradekeel.ports.ticks import Piece, SharedTicks, StreamGone, StreamReplaced
 
 AGAIN_FIRST_S, AGAIN_FACTOR, AGAIN_MAX_S = 0.1, 2.0, 5.0
@@ -75,14 +76,14 @@ class PatientReader:
                 raise DataError(f"feed {self._feed}: {error}") from error
             else:
                 if pause_s:
-                    self._tell("info", f"feed {self._feed}: {self._stream.described} is back")
+                    self._tell("INFO", f"feed {self._feed}: {self._stream.described} is back")
                 return answer
 
     def _is_away(self, error: Exception) -> None:
         self.times_away += 1
         why = f"{self._stream.described} is not there" if isinstance(error, StreamGone) else str(error)
-        self._tell("warning", f"feed {self._feed} waits: {why}")
+        self._tell("WARNING", f"feed {self._feed} waits: {why}")
 
-    def _tell(self, level: str, text: str) -> None:
+    def _tell(self, level: Level, text: str) -> None:
         if self._say is not None:
             self._say(level, text)

@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 
 from tradekeel.domain.bars import BarSet, parse_timeframe
 from tradekeel.domain.ticks import Bar, TickWindow
-from tradekeel.errors import DataError, InputError, StoreAway, StoreUnanswered
+from tradekeel.errors import DataError, InputError, StoreAway, StoreRefused, StoreUnanswered
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.patient import PatientReader
 from tradekeel.feeds.walking import walk_back
@@ -95,6 +95,8 @@ def _look(stream: SharedTicks, context: FeedContext) -> StreamHead:
             if context.patience is None:
                 raise
             missing = f"feed {context.name}: {error}"
+        except StoreRefused as error:
+            raise DataError(f"feed {context.name}: {error}") from error
         context.patience(missing)
 
 

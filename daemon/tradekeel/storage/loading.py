@@ -80,7 +80,11 @@ class AccountBooks:
             return None
         last = executions[-1].execution
         cut = next(self._readable_cuts(last, []), None)
-        book = (self._behind_archives(last) or Book()) if cut is None else cut.book
+        book = self._behind_archives(last) or Book()
+        if (
+            cut is not None and cut.book.sequence >= book.sequence
+        ):  # what is archived of a closed run may go beyond its last cut
+            book = cut.book
         return fold(book, self._journal(last, book.sequence, progress)).book
 
     def _behind_archives(self, execution: str) -> Book | None:

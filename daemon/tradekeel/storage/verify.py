@@ -149,7 +149,7 @@ def verify(
     ``archives`` is the folder where what was moved out of the books is looked for; of books in a file that is the one beside
     them, unless it is said.
 
-    Raises StoreUnavailable where there is no file to read, StoreTooNew for a file of a newer version, StoreCorrupt for
+    Raises StoreUnavailable where there is nothing that can be read, StoreTooNew for a file of a newer version, StoreCorrupt for
     one that is not a store at all.
     """
     backend = backend_at(place)
@@ -163,7 +163,10 @@ def verify(
             schema.refuse_other(schema.standing_of(db.execute, backend), backend)
             executions = _check(db, backend, findings, progress, page_rows, archives)
     except backend.errors as error:
-        findings.problem(str(backend.in_our_words(error, "verifying it")))
+        meant = backend.in_our_words(error, "verifying it")
+        if not isinstance(meant, StoreCorrupt):
+            raise meant from error  # what cannot be read is not known to be damaged
+        findings.problem(str(meant))
     return findings.verdict(backend, executions)
 
 

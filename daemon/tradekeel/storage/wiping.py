@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from tradekeel.domain.records import Administered, ExecutionClosed, Group, Record, Removed
-from tradekeel.domain.rows import WIPED, ExecutionRow
+from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.batch import Batch
@@ -98,9 +98,11 @@ def _told(run: ExecutionRow, counts: dict[str, int], now_ns: int, by: str) -> Gr
     """The journal's record of it, whether there was anything to delete or not."""
     records: list[Record] = []
     rows: list[ExecutionRow] = []
-    if run.status == "running":
-        records.append(ExecutionClosed(ts_ns=now_ns, reason=WIPED))
-        rows.append(structs.replace(run, status="closed", closed_ns=now_ns, close_reason=WIPED))
+    if run.status == "running" or (run.mode.is_a_daemons and run.close_reason != STARTED_FRESH):
+        # Also of one that had ended: what the next one took over from it has no fills any more, and counts by itself.
+        ended_ns = run.closed_ns or now_ns
+        records.append(ExecutionClosed(ts_ns=ended_ns, reason=WIPED))
+        rows.append(structs.replace(run, status="closed", closed_ns=ended_ns, close_reason=WIPED))
     listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was there"
     removed = tuple(Removed(name) for name in counts)
     records.append(

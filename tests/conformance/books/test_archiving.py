@@ -19,6 +19,7 @@ from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.book import ENDED_KEPT_MAX, Book
 from tradekeel.domain.positions import Position
+from tradekeel.domain.recovery import AccountState, encode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.ports.repositories import HeldPosition
@@ -284,10 +285,47 @@ def test_it_is_moved_whole_or_not_at_all_and_the_next_try_clears_up(books: Books
     is_done = point == "archive.after_commit"
     assert (books.counts() == before) is not is_done
     assert books.verify().ok
-    assert len(list(books.folder.iterdir())) == 1  # which no row names, unless it is done
+    [made] = books.folder.iterdir()  # which no row names, unless it is done
+    content = made.read_bytes()
     assert len(books.archive(s.START_NS + 3 * DAY)) == (0 if is_done else 1)
     assert books.verify().ok
-    assert len(list(books.folder.iterdir())) == 1
+    assert len(list(books.folder.iterdir())) == (1 if is_done else 2)
+    assert made.read_bytes() == content, "it may be another copy's"
+    books.archive()
+    assert books.verify().ok
+
+
+def test_copies_of_the_same_books_take_no_file_from_each_other(books: Books) -> None:
+    """As after a restore, or an import: the other one's files are all that is left of its history."""
+    trader = running(books)
+    books.archive(s.START_NS + 2 * DAY)
+    other = {file: file.read_bytes() for file in books.folder.iterdir()}
+    for file in other:
+        file.rename(file.with_name(file.name.replace("0000000001-", "0000000002-", 1)))  # behind what ours begin with
+    theirs = {file: file.read_bytes() for file in books.folder.iterdir()}
+    books.commit(*trader.round_trip())
+    books.archive()
+    assert all(file.read_bytes() == content for file, content in theirs.items())
+
+
+async def test_a_run_that_was_corrected_when_it_was_over_and_archived_is_taken_over(books: Books) -> None:
+    """The corrections lie behind its last saved state, and are in the archive with it."""
+    trader = over(books)
+    end = trader.desk.book
+    saved = encode_account_state(
+        AccountState(book=end.save(), monitor=b"", memories={}, rates=None, position=1, ts_ns=1)
+    )
+    cut = s.checkpoint(end.sequence, ACCOUNT_OWNER, state=saved)
+    books.commit(
+        s.group(checkpoints=(cut,)),
+        trader.desk.group(r.Administered(ts_ns=trader.now_ns, action="a tag", rows=0, by="a script")),
+        trader.desk.group(r.Administered(ts_ns=trader.now_ns, action="another", rows=0, by="a script")),
+    )
+    books.archive()
+    with Store.open(books.at, now_ns=LATER) as store:
+        loaded = AccountBooks(store, {"paper-1": (s.STRATEGY,)}).load("paper-1")
+    assert loaded.previous is not None
+    assert loaded.previous.save() == trader.desk.book.save()
 
 
 def test_several_executions_have_files_of_their_own(books: Books) -> None:

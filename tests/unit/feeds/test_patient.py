@@ -54,8 +54,8 @@ async def test_a_server_that_is_away_is_asked_ever_more_seldom_and_said_once(err
     assert clock.pauses == sorted(clock.pauses)
     assert len(clock.pauses) == 9
     assert said == [
-        ("warning", f"feed reader waits: {error}"),
-        ("info", "feed reader: the tick stream 'market' in memory is back"),
+        ("WARNING", f"feed reader waits: {error}"),
+        ("INFO", "feed reader: the tick stream 'market' in memory is back"),
     ]
     assert feed.quality()["away"] == 1
 
@@ -73,7 +73,7 @@ async def test_a_stream_that_is_lost_is_waited_for_until_its_writer_begins_it_ag
             await anyio.lowlevel.checkpoint()
         streams.put(STREAM, lost)
     assert read.ticks == ticks[10:]
-    assert said[0] == ("warning", "feed reader waits: the tick stream 'market' in memory is not there")
+    assert said[0] == ("WARNING", "feed reader waits: the tick stream 'market' in memory is not there")
 
 
 async def test_what_waiting_does_not_mend_is_said_at_once() -> None:

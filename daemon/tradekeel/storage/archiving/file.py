@@ -29,6 +29,9 @@ from tradekeel.storage.transfer.tables import FileColumn, Kind, file_tables
 
 FORMAT = 1
 LEVEL = 6
+SUFFIX = ".jsonl.gz"
+PARTIAL = ".partial"
+DIGEST_LETTERS = 12
 JOURNAL = "journal"
 
 
@@ -67,11 +70,15 @@ def columns_of(table: str) -> list[FileColumn]:
 
 
 class ArchiveWriter:
-    """Writes one; it bears its name when it is whole and on the disk. Raises OSError."""
+    """Writes one; it bears its name when it is whole and on the disk. Raises OSError.
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self.path = path
-        self._partial = path.with_name(path.name + ".partial")
+    The name ends in a part of the checksum of what is in it, so no other content ever takes its place: copies of the same books
+    may have archived the same records, with other rows in the tables.
+    """
+
+    def __init__(self, folder: Path, stem: str, header: Header) -> None:
+        self._folder, self._stem = folder, stem
+        self._partial = folder / f"{stem}{PARTIAL}"
         self._raw = self._partial.open("wb")
         os.fchmod(self._raw.fileno(), 0o600)
         self._file = gzip.GzipFile(filename="", fileobj=self._raw, mode="wb", compresslevel=LEVEL, mtime=0)
@@ -99,14 +106,16 @@ class ArchiveWriter:
 
     def close(self) -> Made:
         """Everything is written: put it on the disk."""
-        self._file.write(self._encode(Trailer(dict(self._counts), self._digest.hexdigest())) + b"\n")
+        digest = self._digest.hexdigest()
+        path = self._folder / f"{self._stem}-{digest[:DIGEST_LETTERS]}{SUFFIX}"
+        self._file.write(self._encode(Trailer(dict(self._counts), digest)) + b"\n")
         self._file.close()
         self._raw.flush()
         os.fsync(self._raw.fileno())
         self._raw.close()
-        self._partial.rename(self.path)
-        sync(self.path.parent)
-        return Made(self.path, self.path.stat().st_size, file_checksum(self.path), dict(self._counts))
+        self._partial.rename(path)
+        sync(self._folder)
+        return Made(path, path.stat().st_size, file_checksum(path), dict(self._counts))
 
     def __enter__(self) -> Self:
         return self

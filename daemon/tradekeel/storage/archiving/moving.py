@@ -2,12 +2,13 @@
 
 A piece is read, folded, compared with the tables and written to its file, which is on the disk before anything is deleted;
 then the rows go, and a row of ``journal_archives`` says where they are. A process that is killed leaves the books without
-that piece moved, or with it; a file that no row names is removed at the next try. The last record of an execution always
-stays.
+that piece moved, or with it. A whole file that no row names stays where it is: another copy of the books may have made it.
+The last record of an execution always stays.
 """
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -31,7 +32,7 @@ from tradekeel.storage.archives import (
     encode_kept,
     newest_archive,
 )
-from tradekeel.storage.archiving.file import JOURNAL, ArchiveWriter, Header, Made, columns_of
+from tradekeel.storage.archiving.file import JOURNAL, PARTIAL, ArchiveWriter, Header, Made, columns_of
 from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, finished
 from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend, Connection
@@ -43,6 +44,7 @@ from tradekeel.storage.rows import mapping_of
 RECORDS_MAX = 20_000
 """Records of one file: what follows from so many is held in memory."""
 
+_NO_RECORDS = f"{0:010}-{0:010}"
 PAGE_ROWS = 2_000
 TOLD_EVERY = 5_000
 
@@ -115,10 +117,10 @@ def _strategies_before(
     return {} if newest is None else newest.figures.strategies
 
 
-def archive_name(run: ExecutionRow, first: int, last: int) -> str:
-    """What a file is called."""
+def stem_of(run: ExecutionRow, first: int, last: int) -> str:
+    """What a file's name begins with."""
     said = re.sub(r"[^A-Za-z0-9_-]", "_", f"{run.account}-{run.number}-{run.execution}")
-    return f"{said}-{first:010}-{last:010}.jsonl.gz"
+    return f"{said}-{first:010}-{last:010}"
 
 
 class _Piece:
@@ -161,7 +163,7 @@ class _Piece:
         known = archives_of(self._db, self._backend, self._run.execution)
         before = known[-1] if known else None
         begin = before.last if before is not None else 0
-        self._sweep(begin)
+        self._sweep()
         last = last_sequence(self._db, self._run.execution)
         end = min(self._end(begin, last), begin + self._records_max)
         if end <= begin:
@@ -170,7 +172,6 @@ class _Piece:
         kept = before.rows_kept() if before is not None else Kept()
         versions = Versions(kept)
         began = Began(self._first, before.figures if before is not None else None, has_reported=book.cursor > 0)
-        path = self._folder / archive_name(self._run, begin + 1, end)
         header = Header(
             execution=self._run.execution,
             account=self._run.account,
@@ -183,7 +184,7 @@ class _Piece:
                 for name in (JOURNAL, *(str(mapping_of(kind).table.name) for kind in MOVED))
             },
         )
-        with ArchiveWriter(path, header) as writer:
+        with ArchiveWriter(self._folder, stem_of(self._run, begin + 1, end), header) as writer:
             for row, record in self._records(begin, end):
                 try:
                     versions.fold(book, record, row[0])
@@ -200,7 +201,7 @@ class _Piece:
             execution=self._run.execution,
             first=begin + 1,
             last=end,
-            name=path.name if self._is_default else str(path.absolute()),
+            name=made.path.name if self._is_default else str(made.path.absolute()),
             sha256=made.sha256,
             size=made.bytes,
             archived_ns=self._now_ns,
@@ -210,7 +211,7 @@ class _Piece:
             kept=encode_kept(versions.without(moved)),
         )
         self._delete(made_row, made, moved, before)
-        return Moved(made_row, self._run.account, path)
+        return Moved(made_row, self._run.account, made.path)
 
     # --- how far -------------------------------------------------------------------------------------------------------
 
@@ -357,14 +358,12 @@ class _Piece:
 
     # --- files -----------------------------------------------------------------------------------------------------------
 
-    def _sweep(self, begin: int) -> None:
-        """Files of a process that was killed: they hold records that the books still have."""
-        base = archive_name(self._run, 0, 0).removesuffix(f"{0:010}-{0:010}.jsonl.gz")
-        ours = re.compile(re.escape(base) + r"(\d{10})-\d{10}\.jsonl\.gz(\.partial)?")
-        for file in self._folder.iterdir():
-            found = ours.fullmatch(file.name)
-            if found is not None and (found[2] or int(found[1]) > begin):
-                file.unlink()
+    def _sweep(self) -> None:
+        """What a killed process was writing. Whole files stay, whoever made them: they may be all that another copy of these
+        books has of its history.
+        """
+        for file in self._folder.glob(f"{glob.escape(stem_of(self._run, 0, 0).removesuffix(_NO_RECORDS))}*{PARTIAL}"):
+            file.unlink(missing_ok=True)
 
 
 def _ranks(kind: Any, rows: Sequence[Any]) -> list[Sequence[Any]]:

@@ -258,8 +258,11 @@ class Postgres(Backend):
     # --- migrations --------------------------------------------------------------------------------------------------------
 
     def copy(self, target: Path, progress: Progress | None = None) -> None:
-        with closing(self._connect_patiently(autocommit=True)) as raw:
-            dump(raw, str(self), target, progress)
+        try:
+            with closing(self._connect_patiently(autocommit=True)) as raw:
+                dump(raw, str(self), target, progress)
+        except psycopg.Error as error:
+            raise self.in_our_words(error, f"copying it to {target}") from error
 
     def restore(self, copy: Path, when: Restoring) -> Restored:
         from tradekeel.storage.postgres.replacing import put_back

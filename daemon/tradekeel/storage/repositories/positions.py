@@ -41,6 +41,8 @@ from tradekeel.storage.transfer.tables import iso
 
 FILLS_AT_ONCE = 5_000
 
+_KEY = ("account", "instrument", "venue_order_id", "fill_id")  # of a fill within its execution
+
 _FLAT = (ZERO, ZERO)
 _SIGNS = {side.value: side.sign for side in Side}
 
@@ -52,19 +54,21 @@ Values = Sequence[Any]
 
 
 class _Run(NamedTuple):
-    """An execution whose fills count."""
+    """An execution whose fills count.
+
+    What is in an archive is there once and for all: no position changes when fills are removed that were booked before it.
+    """
 
     row: ExecutionRow
     opening: Sequence[Position] = ()  # what it took over, where nothing before it says so
     archive: Figures | None = None  # what came of the fills up to where it was archived
-    after: int = 0  # rows of fills up to this one are in that
+    known: frozenset[Values] = frozenset()  # the fills in the tables that are in that, each by its key
     whole_from_ns: int = 0  # since when everything is in the books
 
     @property
     def fills(self) -> list[ColumnElement[bool]]:
         """Which fills come on top."""
-        fills = tables.fills.c
-        return [fills.execution == self.row.execution, *([fills.id > self.after] if self.after else [])]
+        return [tables.fills.c.execution == self.row.execution]
 
     def begins(self, strategy: str | None = None, before_ns: int | None = None) -> Sequence[Position]:
         """What these come on top of: of one strategy's fills, and at a time. InputError for one whose fills are archived."""
@@ -170,7 +174,7 @@ class SqlPositionRepository:
             for run in await self._runs(db, account, execution):
                 if before_ns is None or run.row.started_ns < before_ns:
                     held.take_over(run.row.account, run.begins(strategy, before_ns))
-                async for rows in self._fills(db, names, *run.fills, *where):
+                async for rows in self._on_top(db, names, run, *where):
                     held.book(rows)
             return await self._annotated(db, held)
 
@@ -204,17 +208,12 @@ class SqlPositionRepository:
         journal = tables.journal.c
         archive = await self._archive(db, row.execution)
         if archive is not None:
-            last = await db.execute(
-                select(tables.fills.c.id)
-                .where(tables.fills.c.execution == row.execution)
-                .order_by(tables.fills.c.id)
-                .limit(len(archive.rows_kept().fills))
-            )
+            known = frozenset(tuple(getattr(fill, name) for name in _KEY) for fill in archive.rows_kept().fills)
             behind = select(journal.ts_ns).where(
                 journal.execution == row.execution, journal.sequence == archive.last + 1
             )
             whole_from_ns = (await db.execute(behind)).scalar_one()
-            return _Run(row, (), archive.figures, max(last.scalars(), default=0), whole_from_ns)
+            return _Run(row, (), archive.figures, known, whole_from_ns)
         first = select(journal.payload).where(journal.execution == row.execution, journal.sequence == 1)
         payload = (await db.execute(first)).scalar()
         record = None if payload is None else decode_record(payload)
@@ -227,6 +226,17 @@ class SqlPositionRepository:
         statement = select(*columns).select_from(tables.journal_archives).where(archives.execution == execution)
         row = (await db.execute(statement.order_by(archives.first.desc()).limit(1))).first()
         return None if row is None else archive_row(tuple(row), self.database.backend)
+
+    async def _on_top(
+        self, db: AsyncConnection, names: Sequence[str], run: _Run, *where: ColumnElement[bool]
+    ) -> AsyncIterator[Sequence[Values]]:
+        """An execution's fills that come on top of what it begins with."""
+        if not run.known:
+            async for rows in self._fills(db, names, *run.fills, *where):
+                yield rows
+            return
+        async for rows in self._fills(db, (*names, *_KEY), *run.fills, *where):
+            yield [row[: len(names)] for row in rows if tuple(row[len(names) :]) not in run.known]
 
     async def _fills(
         self, db: AsyncConnection, names: Sequence[str], *where: ColumnElement[bool]
@@ -266,7 +276,7 @@ class SqlPositionRepository:
                 for position in run.begins():
                     _add(venues.setdefault(position.instrument, {}), run.row.venue, position.quantity)
                 names = ("instrument", "venue", "side", "quantity")
-                async for rows in self._fills(db, names, *run.fills):
+                async for rows in self._on_top(db, names, run):
                     for instrument, venue, side, quantity in rows:
                         _add(venues.setdefault(instrument, {}), venue, _SIGNS[side] * Decimal(quantity))
             return venues
