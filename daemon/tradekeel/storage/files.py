@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -76,6 +77,7 @@ def connect(path: Path, *, read_only: bool = False) -> FileConnection:
         factory=FileConnection,
     )
     db.text_factory = as_it_stands
+    db.create_collation(BY_AMOUNT, compare_amounts)
     if read_only:
         db.execute("PRAGMA query_only = ON")
     return db
@@ -84,6 +86,32 @@ def connect(path: Path, *, read_only: bool = False) -> FileConnection:
 def as_it_stands(text: bytes) -> str:
     """Text with its damage in it, so that whoever checks the row can name it; the driver would only complain about the file."""
     return text.decode("utf-8", "surrogateescape")
+
+
+BY_AMOUNT = "by_amount"
+"""The collation of texts that are amounts."""
+
+
+def compare_amounts(one: str, other: str) -> int:
+    """Which of two amounts is less, to the last digit: SQLite holds them as text, and its own numbers have 16 digits.
+
+    A text that is none comes behind those that are: whoever reads its row names the damage.
+    """
+    if one == other:
+        return 0
+    first, second = _sortable(one), _sortable(other)
+    return (first > second) - (first < second)
+
+
+def _sortable(text: str) -> tuple[bool, Decimal, str]:
+    try:
+        amount = Decimal(text)
+    except ArithmeticError:
+        return True, _ZERO, text
+    return (False, amount, "") if amount.is_finite() else (True, _ZERO, text)
+
+
+_ZERO = Decimal(0)
 
 
 def make_durable(db: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 
 import anyio
@@ -133,3 +134,24 @@ async def test_of_many_tasks_that_tell_of_one_fill_one_adds_it(fills, manual):
         for _ in range(10):
             tasks.start_soon(tell)
     assert sorted(added) == [False] * 9 + [True]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("sort", ["quantity", "price", "realised"])
+async def test_amounts_are_sorted_to_the_last_digit_over_pages_as_well(fills, manual, seed, sort, descending):
+    digits = [f"{base}{last}" for base in ("1234567890123456789", "1000000.000000000000") for last in range(10)]
+    amounts = [
+        Decimal(text) for text in (*digits, "0.00000000000000000001", "2E-20", "9", "10", "123456789012345678901")
+    ]
+    if sort == "realised":
+        amounts += [-amount for amount in amounts]
+    made = [manual.fill(**{sort: amount}) for amount in random.Random(seed).sample(amounts, len(amounts))]
+    await fills.append_fills(manual.execution, made)
+    seen, cursor = [], None
+    while True:
+        page = await fills.list_fills(sort=sort, descending=descending, limit=3, cursor=cursor)
+        seen += [getattr(fill, sort) for fill in page]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == sorted(amounts, reverse=descending)

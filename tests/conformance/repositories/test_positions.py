@@ -134,6 +134,22 @@ async def test_nets_over_positions_accounts_and_venues(positions, many, manual, 
     assert {s: n.quantity for s, n in only.items()} == {other[0].instrument: net(other)}
 
 
+class Counting(Database):
+    """Counts what is asked."""
+
+    reads = 0
+
+    async def read(self, *words: Any, **more: Any) -> Any:
+        self.reads += 1
+        return await super().read(*words, **more)
+
+
+async def test_what_is_held_at_each_venue_is_of_one_moment_and_within_one_deadline(many, backend):
+    async with Counting(backend, now_ns=ManualClock()) as books:
+        assert await SqlPositionRepository(books).get_net_across_venues()
+        assert books.reads == 1
+
+
 async def test_positions_of_a_strategy_are_those_of_its_orders(positions, manual, database):
     orders, made = SqlOrderRepository(database), []
     for strategy in ("floor", "trend", "floor"):

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.storage import samples as s
 from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
-from tradekeel.storage.files import back_up
+from tradekeel.storage.files import back_up, compare_amounts
 from tradekeel.storage.queries import Reader
 from tradekeel.storage.store import Store, Written
 from tradekeel.storage.verify import verify
@@ -174,3 +174,24 @@ def test_where_there_is_nothing_there_is_nothing_to_verify(path):
     with pytest.raises(StoreUnavailable, match="tradekeel run"):
         verify(path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ("9", "10"),
+        ("-10", "-9"),
+        ("0.12345678901234567890", "0.12345678901234567891"),
+        ("12345678901234567890", "12345678901234567891"),
+        ("1E-30", "1e-20"),
+        ("1", "no amount"),
+        ("1", "NaN"),
+        ("a", "b"),
+        ("10", ""),
+    ],
+)
+def test_amounts_are_compared_to_the_last_digit_and_damaged_ones_come_last(less: str, more: str) -> None:
+    assert compare_amounts(less, more) == -1
+    assert compare_amounts(more, less) == 1
+    assert compare_amounts(less, less) == 0
+    assert compare_amounts("1.0", "1.00") == 0

@@ -51,6 +51,7 @@ class Memory(Sqlite):
             factory=files.FileConnection,
         )
         db.text_factory = files.as_it_stands
+        db.create_collation(files.BY_AMOUNT, files.compare_amounts)
         return db
 
     def connect(self, *, read_only: bool = False) -> files.FileConnection:

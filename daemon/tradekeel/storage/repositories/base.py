@@ -60,7 +60,7 @@ class Repository(Generic[RowT]):
 
         async def ask(db: AsyncConnection) -> Any:
             row = (await db.execute(statement)).first()
-            return None if row is None else decoded(self.database.backend, mapping, row)
+            return None if row is None else decoded(mapping, row)
 
         found: RowT | None = await self.database.read(doing, ask, timeout_s)
         return found

@@ -88,7 +88,7 @@ class Change:
         """Rows as they are now."""
         mapping = mapping_of(row_type)
         found = await self.db.execute(selected(mapping).where(*where))
-        return [decoded(self.backend, mapping, row) for row in found]
+        return [decoded(mapping, row) for row in found]
 
     async def one(self, row_type: type[RowT], what: str, *where: ColumnElement[bool]) -> RowT:
         """The one row that there is; NotFound, saying ``what`` there is not."""
@@ -135,7 +135,7 @@ class Change:
             ).first()
             if row is None:
                 raise NotFound(f"{self.backend.described}: there is no execution {execution}")
-            self._drafts[execution] = _Draft(decoded(self.backend, mapping, row))
+            self._drafts[execution] = _Draft(decoded(mapping, row))
 
     async def hold(self, account: str) -> None:
         """Nobody else writes for the account until this transaction ends. AlreadyRunning where a daemon holds it."""

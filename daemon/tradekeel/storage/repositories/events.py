@@ -59,7 +59,7 @@ class SqlEventRepository(Repository[StrategyEvent]):
 
         async def ask(db: AsyncConnection) -> list[StrategyEvent]:
             found = await db.execute(statement.order_by(events.sequence).limit(query.limit))
-            return [decoded(self.database.backend, mapping, row) for row in found]
+            return [decoded(mapping, row) for row in found]
 
         return await self.database.read("reading events", ask, query.timeout_s)
 

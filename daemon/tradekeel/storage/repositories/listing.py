@@ -19,7 +19,6 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
-    cast,
     func,
     literal,
     literal_column,
@@ -27,13 +26,13 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import REAL
 
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, Page
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.columns import Choice, Coded, Json, Money, Texts
+from tradekeel.storage.files import BY_AMOUNT
 from tradekeel.storage.rows import Mapping, mapping_of
 
 RowT = TypeVar("RowT", bound=Struct)
@@ -81,7 +80,7 @@ def selected(mapping: Mapping[Any], *more: str) -> Select[*tuple[Any, ...]]:
     return select(*(literal_column(f'"{table.name}"."{name}"') for name in columns)).select_from(table)
 
 
-def decoded(backend: Backend, mapping: Mapping[RowT], row: Row[Any]) -> RowT:
+def decoded(mapping: Mapping[RowT], row: Row[Any]) -> RowT:
     """The domain's row. StoreCorrupt for values that nobody of ours has written."""
     return mapping.decode(tuple(row))
 
@@ -103,7 +102,7 @@ async def page_of(
         statement = statement.where(_behind(columns, table, sort_by, query, backend))
     order = [column.desc() if query.descending else column.asc() for column in columns]
     found = (await db.execute(statement.order_by(*order).limit(query.limit + 1).offset(query.offset))).all()
-    rows = tuple(decoded(backend, mapping, row) for row in found[: query.limit])
+    rows = tuple(decoded(mapping, row) for row in found[: query.limit])
     if len(found) <= query.limit:
         return Page(rows)
     last = found[query.limit - 1][-len(sort_by) :]
@@ -196,9 +195,9 @@ def sort_of(listing: Listing, query: Query) -> str:
 
 
 def _sortable(column: ColumnElement[Any], backend: Backend) -> ColumnElement[Any]:
-    """What a column is ordered by. Amounts that are text are compared as floats, and where those are equal the key decides."""
+    """What a column is ordered by. Amounts that are text are compared as the amounts that they are, to the last digit."""
     assert not isinstance(column.type, Json | Texts)
-    return cast(column, REAL) if _is_text_amount(column, backend) else column
+    return column.collate(BY_AMOUNT) if _is_text_amount(column, backend) else column
 
 
 def _is_text_amount(column: ColumnElement[Any], backend: Backend) -> bool:
@@ -210,12 +209,12 @@ def _behind(
 ) -> ColumnElement[bool]:
     """Rows that come behind the one that the cursor names."""
     at = position_in(query, names)
-    values = [_value(table.c[name], value, backend) for name, value in zip(names, at.values, strict=True)]
+    values = [_value(table.c[name], value) for name, value in zip(names, at.values, strict=True)]
     here, there = tuple_(*columns), tuple_(*values)
     return here < there if query.descending else here > there
 
 
-def _value(column: ColumnElement[Any], value: int | str, backend: Backend) -> ColumnElement[Any]:
+def _value(column: ColumnElement[Any], value: int | str) -> ColumnElement[Any]:
     kind = column.type
     if isinstance(value, int) is not isinstance(kind, BigInteger | Integer):
         raise no_cursor()
@@ -224,8 +223,7 @@ def _value(column: ColumnElement[Any], value: int | str, backend: Backend) -> Co
             value = kind.decode(value)
         except (ValueError, ArithmeticError):
             raise no_cursor() from None
-    bound = literal(value, kind)
-    return cast(bound, REAL) if _is_text_amount(column, backend) else bound
+    return literal(value, kind)
 
 
 def cursor_of(position: Position) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar, Unpack
@@ -86,6 +86,10 @@ def _without_daemons(runs: Sequence[_Run], account: str) -> list[_Run]:
     return [run for run in runs if run.row.account != account or not run.row.mode.is_a_daemons]
 
 
+_BOOKED = ("account", "instrument", "position_ref", "side", "quantity", "price", "ts_ns")
+"""What positions follow from of each fill."""
+
+
 class _Held:
     """Positions as they come about, fill by fill."""
 
@@ -167,14 +171,13 @@ class SqlPositionRepository:
         if strategy is not None:
             ours = select(orders.client_order_id).where(orders.strategy == strategy)
             where = [*where, fills.client_order_id.in_(ours)]
-        names = ("account", "instrument", "position_ref", "side", "quantity", "price", "ts_ns")
 
         async def ask(db: AsyncConnection) -> list[HeldPosition]:
             held = _Held()
             for run in await self._runs(db, account, execution):
                 if before_ns is None or run.row.started_ns < before_ns:
                     held.take_over(run.row.account, run.begins(strategy, before_ns))
-                async for rows in self._on_top(db, names, run, *where):
+                async for rows in self._on_top(db, _BOOKED, run, *where):
                     held.book(rows)
             return await self._annotated(db, held)
 
@@ -185,7 +188,7 @@ class SqlPositionRepository:
         mapping, runs = mapping_of(ExecutionRow), tables.executions
         statement = selected(mapping).where(*matching(runs, account=account, execution=execution))
         found = await db.execute(statement.order_by(runs.c.account, runs.c.number))
-        rows = [decoded(self.database.backend, mapping, row) for row in found]
+        rows = [decoded(mapping, row) for row in found]
         if execution is not None:
             return [await self._run(db, row) for row in rows]
         counting: list[_Run] = []
@@ -265,24 +268,26 @@ class SqlPositionRepository:
     async def get_net_by_symbol(self, account: str | None = None, **call: Unpack[Timed]) -> dict[str, NetPosition]:
         """Open instruments, each netted over its positions and accounts."""
         held = await self.get_open_positions(account, **call)
-        return {name: net for name, net in _netted(held).items() if net.quantity}
+        return {name: net for name, net in _netted(one.position for one in held).items() if net.quantity}
 
     async def get_net_across_venues(self, account: str | None = None, **call: Unpack[Timed]) -> dict[str, NetPosition]:
         """The same, with the quantity at each venue beside it."""
 
-        async def ask(db: AsyncConnection) -> dict[str, dict[str, Decimal]]:
-            venues: dict[str, dict[str, Decimal]] = {}
+        async def ask(db: AsyncConnection) -> tuple[_Held, dict[str, dict[str, Decimal]]]:
+            held, venues = _Held(), dict[str, dict[str, Decimal]]()
             for run in await self._runs(db, account, None):
+                held.take_over(run.row.account, run.begins())
                 for position in run.begins():
                     _add(venues.setdefault(position.instrument, {}), run.row.venue, position.quantity)
-                names = ("instrument", "venue", "side", "quantity")
-                async for rows in self._on_top(db, names, run):
-                    for instrument, venue, side, quantity in rows:
-                        _add(venues.setdefault(instrument, {}), venue, _SIGNS[side] * Decimal(quantity))
-            return venues
+                async for rows in self._on_top(db, (*_BOOKED, "venue"), run):
+                    held.book([row[:-1] for row in rows])
+                    for row in rows:
+                        side, quantity, venue = row[3], row[4], row[-1]
+                        _add(venues.setdefault(row[1], {}), venue, _SIGNS[side] * Decimal(quantity))
+            return held, venues
 
-        venues = await self._read("netting venues", ask, call)
-        nets = _netted(await self.get_open_positions(account, **call))
+        held, venues = await self._read("netting venues", ask, call)
+        nets = _netted(held.positions.values())
         flat = NetPosition(instrument="", quantity=ZERO, cost=ZERO)
         return {
             instrument: NetPosition(
@@ -434,12 +439,12 @@ def _add(sums: dict[str, Decimal], name: str, amount: Decimal) -> None:
         sums[name] = sums.get(name, ZERO) + amount
 
 
-def _netted(held: Sequence[HeldPosition]) -> dict[str, NetPosition]:
+def _netted(held: Iterable[Position]) -> dict[str, NetPosition]:
     quantities: dict[str, Decimal] = {}
     costs: dict[str, Decimal] = {}
     for one in held:
         _add(quantities, one.instrument, one.quantity)
-        _add(costs, one.instrument, one.position.cost)
+        _add(costs, one.instrument, one.cost)
     return {
         name: NetPosition(instrument=name, quantity=quantity, cost=costs[name])
         for name, quantity in sorted(quantities.items())
