@@ -38,14 +38,13 @@ def alone_with_books(place: Place, environ: Mapping[str, str]) -> Iterator[tuple
     with alone_at(place, environ) as statedir:
         make_whole_again(statedir)
         books = place.books()
-        if not isinstance(books, Sqlite):
-            _refuse_while_batches_wait(statedir)
+        refuse_while_batches_wait(books, statedir)
         yield books, statedir
 
 
-def _refuse_while_batches_wait(statedir: StateDir) -> None:
-    """What the server has not got yet would no longer fit behind what is changed there."""
-    if not statedir.spool.is_dir():
+def refuse_while_batches_wait(books: Backend, statedir: StateDir, otherwise: str = "") -> None:
+    """What the server has not got yet would no longer fit behind what is changed there. ``otherwise`` is another way out."""
+    if isinstance(books, Sqlite) or not statedir.spool.is_dir():
         return
     spool = Spool.open(statedir.spool)
     try:
@@ -55,7 +54,7 @@ def _refuse_while_batches_wait(statedir: StateDir) -> None:
     if waiting:
         raise StoreUnavailable(
             f"{statedir.spool}: {waiting} batches of the daemon wait for the books' server, which must have them first: start "
-            "the daemon while the server is there, and stop it"
+            f"the daemon while the server is there, and stop it{otherwise}"
         )
 
 

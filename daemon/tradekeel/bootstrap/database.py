@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradekeel.bootstrap.alone import alone_at, alone_with_books, free_name, when
+from tradekeel.bootstrap.alone import alone_at, alone_with_books, free_name, refuse_while_batches_wait, when
 from tradekeel.bootstrap.place import Place
-from tradekeel.errors import InputError, StoreError
+from tradekeel.errors import InputError, StoreError, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
+from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Restoring
-from tradekeel.storage.files import Progress
+from tradekeel.storage.files import Progress, sync
+from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.wiping import wipe as storage_wipe
 
 Steps = Callable[[str, int, int], None]
@@ -34,13 +36,31 @@ def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:
     return {"books": str(books), "copy": str(copy.absolute()), "bytes": copy.stat().st_size}
 
 
-def restore(place: Place, copy: Path, environ: Mapping[str, str], progress: Steps) -> dict[str, Any]:
-    """Put a copy in the place of the books, which are put aside. Raises InputError, AlreadyRunning, StoreError."""
+WAITING_ASIDE = "--set-waiting-aside"
+_OTHERWISE = (
+    f". Where these books are gone, {WAITING_ASIDE} puts the batches into the backups: they are acknowledged, and will be in no "
+    "books"
+)
+
+
+def restore(
+    place: Place, copy: Path, environ: Mapping[str, str], progress: Steps, *, set_waiting_aside: bool = False
+) -> dict[str, Any]:
+    """Put a copy in the place of the books, which are put aside. Raises InputError, AlreadyRunning, StoreError.
+
+    Batches that wait for the books' server belong behind the books that are there: with some it is refused, or they are put
+    aside, too, as soon as the copy is in its place. A process that is killed between the two leaves batches that the next start
+    refuses where they do not follow, and the next try puts aside.
+    """
     now_ns = SystemClock().now_ns()
     with alone_at(place, environ) as statedir:
         books = place.where
+        if not set_waiting_aside:
+            refuse_while_batches_wait(books, statedir, _OTHERWISE)
         doing = Restoring(now_ns, statedir.restoring, statedir.backups / f"replaced-{when(now_ns)}", progress, point)
         restored = books.restore(copy, doing)
+        put_aside = set_waiting_aside and not isinstance(books, Sqlite)
+        waiting = _put_waiting_aside(statedir, now_ns) if put_aside else None
     return {
         "books": str(books),
         "copy": str(copy.absolute()),
@@ -48,7 +68,25 @@ def restore(place: Place, copy: Path, environ: Mapping[str, str], progress: Step
         "executions": restored.executions,
         "records": restored.records,
         "replaced": restored.replaced,
+        "waiting": waiting,
     }
+
+
+def _put_waiting_aside(statedir: StateDir, now_ns: int) -> str | None:
+    """Where the batches are now, None where there was nothing of that kind. StoreUnavailable."""
+    if not statedir.spool.is_dir():
+        return None
+    aside = free_name(statedir.backups / f"waiting-{when(now_ns)}")
+    try:
+        statedir.spool.rename(aside)
+        for folder in (statedir.backups, statedir.path):
+            sync(folder)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the copy is in its place, but what waits in {statedir.spool} cannot be put aside: {error}. Do it by hand before "
+            "you start the daemon."
+        ) from error
+    return str(aside)
 
 
 def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, str], progress: Steps) -> dict[str, Any]:

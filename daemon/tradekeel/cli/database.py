@@ -40,6 +40,13 @@ def restore(
     copy: Annotated[Path | None, Parameter(help="The copy to put back; it stays as it is.")] = None,
     /,
     *,
+    set_waiting_aside: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Put what waits for the books' server into the backups. It is acknowledged, and will be in no books.",
+        ),
+    ] = False,
     state: State = None,
     json: Json = False,
 ) -> int:
@@ -53,7 +60,7 @@ def restore(
         raise InputError(f"whose books, and which copy? Say tradekeel db restore CONFIG COPY, not {config} alone")
     named, which = (None, Path(config)) if copy is None else (config, copy)
     with progress_bars(hidden=json) as progress:
-        done = put_back(place(named, state), which, os.environ, progress)
+        done = put_back(place(named, state), which, os.environ, progress, set_waiting_aside=set_waiting_aside)
     if json:
         write_json(done)
         return ExitCode.DONE
@@ -63,6 +70,8 @@ def restore(
     )
     if done["replaced"]:
         say(f"what was there before is in {done['replaced']}: delete it when you no longer need it")
+    if done["waiting"]:
+        say(f"what waited for the server is in {done['waiting']}, and in no books")
     say(
         "start the daemon: what has happened at the venue since the copy was made is fetched from the venue's own record; an "
         "account with orders that the copy does not know is halted until you have looked at them (tradekeel release)"

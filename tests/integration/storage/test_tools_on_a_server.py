@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import URL, make_url
 
 from tests.unit.storage import samples
-from tradekeel.errors import AlreadyRunning, InputError, StoreCorrupt
+from tradekeel.bootstrap.database import restore
+from tradekeel.bootstrap.place import Place
+from tradekeel.errors import AlreadyRunning, InputError, StoreCorrupt, StoreUnavailable
+from tradekeel.statedir import StateDir
 from tradekeel.storage import migrating
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import Restored, Restoring
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.postgres.lease import NOW_NS
+from tradekeel.storage.promised import NumberedBatch, promise
 from tradekeel.storage.schema import HEAD
 from tradekeel.storage.sizes import sizes
+from tradekeel.storage.spool import Spool
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 from tradekeel.storage.wiping import wipe
@@ -122,3 +129,54 @@ def test_a_daemon_that_holds_an_account_is_not_disturbed(books: Postgres, tmp_pa
     with pytest.raises(AlreadyRunning, match="daemon other on elsewhere"):
         archive(books, 2**62, tmp_path / "archives", samples.START_NS)
     assert verify(books).ok
+
+
+@pytest.fixture
+def there(postgres_url: str, tmp_path: Path) -> Place:
+    """A daemon on that server, one batch of which the server has not got."""
+    url = make_url(postgres_url)
+    storage: dict[str, Any] = {
+        "url": URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
+    }
+    environ: dict[str, str] = {}
+    if url.password is not None:
+        storage["password"] = {"env": "BOOKS"}
+        environ["BOOKS"] = url.password
+    state = StateDir(tmp_path / "state")
+    state.lock()
+    state.release()
+    spool = Spool.open(state.spool)
+    spool.append([NumberedBatch(7, (promise(samples.group(samples.noted(1)), 7),))])
+    spool.close()
+    return Place(state.path, None, storage=storage, environ=environ)
+
+
+def silently(step: str, done: int, total: int) -> None:
+    """Nobody looks."""
+
+
+def test_a_copy_is_not_put_back_in_front_of_batches_that_wait(books: Postgres, there: Place, tmp_path: Path) -> None:
+    books.copy(tmp_path / "copy.zip")
+    go_on(books)
+    with pytest.raises(StoreUnavailable, match=r"1 batches of the daemon wait.*--set-waiting-aside puts the batches"):
+        restore(there, tmp_path / "copy.zip", {}, silently)
+    assert verify(books).executions == 2
+    assert Spool.open(there.statedir.spool).batches == 1
+
+
+def test_whoever_says_so_puts_waiting_batches_aside_and_they_are_kept(
+    books: Postgres, there: Place, tmp_path: Path
+) -> None:
+    books.copy(tmp_path / "copy.zip")
+    go_on(books)
+    (tmp_path / "damaged.zip").write_bytes(b"x")
+    with pytest.raises((StoreCorrupt, InputError)):
+        restore(there, tmp_path / "damaged.zip", {}, silently, set_waiting_aside=True)
+    assert Spool.open(there.statedir.spool).batches == 1, "nothing was changed"
+    done = restore(there, tmp_path / "copy.zip", {}, silently, set_waiting_aside=True)
+    assert verify(books).executions == done["executions"] == 1
+    assert not there.statedir.spool.exists()
+    [kept] = there.statedir.backups.glob("waiting-*")
+    assert str(kept) == done["waiting"]
+    assert [batch.number for batch in Spool.open(kept).pending()] == [7]
+    assert restore(there, tmp_path / "copy.zip", {}, silently)["waiting"] is None
