@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.publishing import redis_settings
-from tradekeel.bootstrap.values import iso
 from tradekeel.config import ConfigError, RedisConfig, Vault, decode
 from tradekeel.config.words import shown_path
+from tradekeel.domain.times import iso
 from tradekeel.errors import InputError, Unfinished
 from tradekeel.ports.registry import Service, ServiceChange
 from tradekeel.runtime.clock import NS_PER_S

@@ -8,13 +8,14 @@ from decimal import Decimal
 import msgspec
 
 from tradekeel.bootstrap.summary import opening_of_fills
-from tradekeel.bootstrap.values import Row, iso, plain_value
+from tradekeel.bootstrap.values import Row, plain_value
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
 from tradekeel.domain.positions import Position, Quote, book_fill, conversion_rate, convert
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, ExecutionRow
+from tradekeel.domain.times import iso
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.rows import mapping_of
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.values import iso, plain_row
+from tradekeel.bootstrap.values import plain_row
+from tradekeel.domain.times import iso
 from tradekeel.storage.sizes import Progress, sizes
 from tradekeel.storage.sqlite import Sqlite
 

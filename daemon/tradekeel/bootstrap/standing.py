@@ -12,10 +12,11 @@ from tradekeel.bootstrap.holdings import Quotes, positions_of
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import of_run
 from tradekeel.bootstrap.summary import AccountSummary, newest_executions, summary_of
-from tradekeel.bootstrap.values import iso, plain_row
+from tradekeel.bootstrap.values import plain_row
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.rows import ExecutionRow, Latch, StrategyRow, standing_of
+from tradekeel.domain.times import iso
 from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import NS_PER_S, SystemClock
 from tradekeel.storage.backend import Backend, Connection

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.money import ledger, plain
+from tradekeel.domain.times import iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import NS_PER_S
@@ -64,12 +65,6 @@ def plain_value(value: Any) -> Any:
         case Iterable():
             return [plain_value(item) for item in value]
     return str(value)
-
-
-def iso(ns: int) -> str:
-    """A moment as ISO 8601 in UTC, exact to the nanosecond."""
-    seconds, rest = divmod(ns, NS_PER_S)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def moment_ns(text: str, now_ns: int) -> int:

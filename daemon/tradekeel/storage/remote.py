@@ -16,10 +16,7 @@ from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ExecutionRow
 from tradekeel.storage.breaker import BreakerStatus
 from tradekeel.storage.promised import NumberedBatch
-from tradekeel.storage.store import CommitResult
-
-Approve = Callable[[Sequence[CommitResult]], None]
-"""Looks at the results of a batch before they become durable; what it raises takes all of it back."""
+from tradekeel.storage.store import Approve, CommitResult
 
 Load = Callable[[str, Callable[[], object]], LoadedAccount]
 """Reads an account's books from the server: :meth:`tradekeel.storage.loading.AccountBooks.load`."""

@@ -288,9 +288,16 @@ class InMemory(Sqlite):
         raise InputError(f"{self.described}: nothing can be put back there")
 
     def forget(self) -> None:
-        """Begin with nothing, in a folder that only this user can look into."""
-        rmtree(self.path.parent, ignore_errors=True)
-        self.path.parent.mkdir(mode=0o700)
+        """Begin with nothing, in a folder that only this user can look into. StoreUnavailable where somebody else has made it."""
+        folder = self.path.parent
+        rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{folder}, where books in memory would be, cannot be made anew ({error}): another user may have made it. Have "
+                "it removed (as root), or keep the books in a file (storage.enabled = true)"
+            ) from error
 
 
 WAIT_MAX_S = 3_600.0

@@ -46,6 +46,7 @@ CommitResult = Written | GroupRefused
 Mark = Callable[[Connection], Callable[[], object]]
 """Asks the database for something within the transaction; what it gives looks at the answer when that has come."""
 Approve = Callable[[Sequence[CommitResult]], object]
+"""Looks at the results of a batch before they become durable; what it raises takes all of it back."""
 T = TypeVar("T")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
+import psycopg
 import pytest
 
 from tests.servers.postgres import PostgresServer, connected, with_database
@@ -388,3 +389,18 @@ def test_what_each_message_says_to_do_is_documented() -> None:
     documented = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
     for to_do in {*(to_do for _, to_do in words._TO_DO), *(to_do for _, to_do in words._REFUSED), words._POOL}:
         assert to_do in documented or to_do == words._SAYS_WHY, to_do
+
+
+def test_a_connection_is_patient_only_as_long_as_it_was_asked_to_be(url: str) -> None:
+    with closing(Postgres(url, SOON).connect()) as db:
+        usual_s = db.raw.patience_s
+        db.execute("BEGIN")
+        with db.patient(30.0):
+            assert db.raw.patience_s > usual_s
+            assert db.execute("SHOW statement_timeout").fetchone() == ("30s",)
+        assert (db.raw.patience_s, db.execute("SHOW statement_timeout").fetchone()) == (usual_s, ("1s",))
+        with pytest.raises(psycopg.errors.DivisionByZero), db.patient(30.0):
+            db.execute("SELECT 1 / 0")
+        assert db.raw.patience_s == usual_s
+        db.rollback()
+        assert db.execute("SHOW statement_timeout").fetchone() == ("1s",)

@@ -14,7 +14,7 @@ from tests.unit.storage import samples
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
-from tradekeel.bootstrap.values import iso, moment_ns, plain_value
+from tradekeel.bootstrap.values import moment_ns, plain_value
 from tradekeel.domain.book import Book
 from tradekeel.domain.records import (
     ExecutionClosed,
@@ -25,6 +25,7 @@ from tradekeel.domain.records import (
 )
 from tradekeel.domain.recovery import opening_of
 from tradekeel.domain.rows import STARTED_FRESH
+from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS
 from tradekeel.storage.store import Store

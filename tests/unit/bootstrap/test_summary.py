@@ -31,10 +31,10 @@ from tradekeel.bootstrap.summary import (
     read_summaries,
     refusals,
 )
-from tradekeel.bootstrap.values import iso
 from tradekeel.cli.status import figures
 from tradekeel.domain.records import ExecutionClosed, StrategyStatusChanged
 from tradekeel.domain.rows import Latch, StrategyStatus
+from tradekeel.domain.times import iso
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage.moment import one_moment

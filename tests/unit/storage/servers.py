@@ -17,8 +17,7 @@ from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import AlreadyRunning, Defect, StoreUnavailable
 from tradekeel.storage.batch import Batch
 from tradekeel.storage.loading import AccountBooks
-from tradekeel.storage.remote import Approve
-from tradekeel.storage.store import CommitResult, Store, _refused
+from tradekeel.storage.store import Approve, CommitResult, Store, _refused
 
 SECOND = 1_000_000_000
 DEADLINE_NS = 5 * SECOND

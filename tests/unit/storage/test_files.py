@@ -12,6 +12,7 @@ from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
 from tradekeel.storage.files import back_up, compare_amounts
 from tradekeel.storage.queries import Reader
+from tradekeel.storage.sqlite import InMemory
 from tradekeel.storage.store import Store, Written
 from tradekeel.storage.verify import verify
 
@@ -195,3 +196,15 @@ def test_amounts_are_compared_to_the_last_digit_and_damaged_ones_come_last(less:
     assert compare_amounts(more, less) == 1
     assert compare_amounts(less, less) == 0
     assert compare_amounts("1.0", "1.00") == 0
+
+
+def test_books_in_memory_are_not_begun_in_a_place_that_somebody_else_has_made(tmp_path: Path) -> None:
+    ours = InMemory(tmp_path / "ours" / "books.db")
+    ours.forget()
+    (tmp_path / "ours" / "books.db").touch()
+    ours.forget()
+    assert list((tmp_path / "ours").iterdir()) == []
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "theirs").symlink_to(tmp_path / "elsewhere")  # what rmtree leaves alone, as what may not be removed
+    with pytest.raises(StoreUnavailable, match=r"theirs.*another user may have made it"):
+        InMemory(tmp_path / "theirs" / "books.db").forget()

@@ -104,8 +104,11 @@ class PostgresConnection:
         usual_s, usual = self.raw.patience_s, self.execute("SHOW statement_timeout").fetchone()
         self.execute(f"SET LOCAL statement_timeout = {round(patience_s * 1_000)}")
         self.raw.patience_s = patience_s + 1.0
-        yield
-        self.raw.patience_s = usual_s
+        try:
+            yield
+        finally:
+            self.raw.patience_s = usual_s
+        # Behind an error the transaction is over, and with it what was set for it.
         self.execute("SELECT set_config('statement_timeout', ?, true)", usual or ())
 
     def executemany(self, sql: str, values: Iterable[Sequence[Any]]) -> psycopg.Cursor[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, PositionKey, Quote, booked
 from tradekeel.domain.records import ExecutionStarted, decode_record
 from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow, Mode
+from tradekeel.domain.times import iso
 from tradekeel.domain.tradestats import NANOSECONDS
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import Span, Timed
@@ -37,7 +38,6 @@ from tradekeel.storage.repositories.change import Change
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.listing import asked, decoded, in_span, matching, selected, word_of
 from tradekeel.storage.rows import mapping_of
-from tradekeel.storage.transfer.tables import iso
 
 FILLS_AT_ONCE = 5_000
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tradekeel.domain.times import iso
 from tradekeel.storage.transfer.files import Sheet, Values, stored_places
-from tradekeel.storage.transfer.tables import FileColumn, Kind, iso
+from tradekeel.storage.transfer.tables import FileColumn, Kind
 
 _CELL = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n)')
 

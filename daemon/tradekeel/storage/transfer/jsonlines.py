@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from tradekeel.domain.times import iso
 from tradekeel.storage.transfer.files import Sheet, Values, stored_places
-from tradekeel.storage.transfer.tables import FileColumn, Kind, iso
+from tradekeel.storage.transfer.tables import FileColumn, Kind
 
 _TYPES: dict[Kind, Any] = {
     Kind.TEXT: str | None,

@@ -8,7 +8,6 @@ before its parent. Beside each time stands the same moment as text, for people; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -26,9 +25,6 @@ LEFT_OUT = frozenset({"leases", "migration_history"})
 
 TIMES = ("ts_ns", "created_ns", "generated_at_ns", "started_ns", "updated_ns")
 """The first of these that a table has is the time that rows are narrowed by."""
-
-NS_PER_S = 1_000_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kind(StrEnum):
@@ -136,9 +132,3 @@ def _kind(column: Column[Any]) -> Kind:
         if isinstance(column.type, types):
             return kind
     return Kind.TEXT
-
-
-def iso(ns: int) -> str:
-    """A moment as ISO 8601 in UTC, exact to the nanosecond."""
-    seconds, rest = divmod(ns, NS_PER_S)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

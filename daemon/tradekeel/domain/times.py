@@ -1,0 +1,14 @@
+"""Moments as text, for people and for files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+NS_PER_S = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(ns: int) -> str:
+    """A moment as ISO 8601 in UTC, exact to the nanosecond."""
+    seconds, rest = divmod(ns, NS_PER_S)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
