@@ -68,6 +68,7 @@ def books_on(folder: Path, url: str) -> SpoolingBooks:
         aside=Aside("books"),
         pause=partial(time.sleep, PAUSE_S),
         now_ns=time.time_ns,
+        monotonic_ns=time.monotonic_ns,
     )
 
     def load(account: str, progress: Callable[[], object]) -> LoadedAccount:

@@ -15,7 +15,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,11 @@ class Home:
 
     def start(self, environ: Mapping[str, str] | None = None, *words: str) -> Process:
         """Start `tradekeel run` as a process of its own."""
-        return Process(self, environ or {}, words)
+        return Process(self, environ or {}, ["tradekeel", "run", "--plain", str(self.config), *words])
+
+    def start_by_a_clock(self, step_s: int, when: Path) -> Process:
+        """Start a daemon whose wall clock is set this much further as soon as there is such a file."""
+        return Process(self, {}, ["tests.scenarios.support_clock", str(self.config), str(step_s), str(when)])
 
     def command(self, name: str, timeout_s: float = 20.0, **arguments: str) -> tuple[bool, str]:
         """What a person's command to the running daemon came to."""
@@ -255,14 +259,15 @@ def caught_signals() -> Iterator[SignalInbox]:
 class Process:
     """A daemon as a process of its own, with its points traced into a file."""
 
-    def __init__(self, home: Home, environ: Mapping[str, str], words: tuple[str, ...]) -> None:
+    def __init__(self, home: Home, environ: Mapping[str, str], module: Sequence[str]) -> None:
+        """``module`` is run with the words behind it."""
         self._trace = home.folder / "points"
         self._trace.unlink(missing_ok=True)
         self._log = home.folder / "log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TRADEKEEL_", "NOTIFY_", "WATCHDOG_"))}
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tradekeel", "run", "--plain", str(home.config), *words],
+                [sys.executable, "-m", *module],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -166,6 +166,34 @@ def test_where_a_standby_waits_nothing_is_kept_here_beyond_the_lease_and_the_dae
     is_whole(both.one)
 
 
+def test_a_wall_clock_that_is_set_back_while_the_server_is_away_does_not_make_a_lease_longer(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both, set_back = Pair(place, own_postgres(), standby=True), place / "set back"
+    with both.one.start_by_a_clock(-3_600, set_back) as first:
+        in_the_middle(first)
+        both.server.pause()
+        set_back.touch()
+        until_away(first)
+        assert first.end() == 70
+        assert "our lease ends: a standby may take over" in first.log
+    both.server.resume()
+
+
+def test_a_wall_clock_that_is_set_forward_ends_no_lease_that_can_be_renewed(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both, set_forward = Pair(place, own_postgres(), standby=True), place / "set forward"
+    with both.one.start_by_a_clock(3_600, set_forward) as first:
+        in_the_middle(first)
+        set_forward.touch()
+        before = sent(both.one)
+        first.until(lambda: sent(both.one) > before + 5, "it does not trade on")
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+    is_whole(both.one)
+
+
 def sent(home: Home) -> int:
     """How many entries the venues' records have."""
     count = 0

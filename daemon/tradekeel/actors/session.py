@@ -76,11 +76,11 @@ class Session(Actor):
         self,
         make_venue: Callable[[], Venue],
         deadline_clock: Clock | None,
-        lease_until_ns: Callable[[], int | None] = lambda: None,
+        lease_left_ns: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """``lease_until_ns`` (UTC) says from when on another daemon may trade the account; None where none waits for that."""
+        """``lease_left_ns`` says for how long no other daemon may trade the account; None where none waits for that."""
         self._make_venue = make_venue
-        self._lease_until_ns = lease_until_ns
+        self._lease_left_ns = lease_left_ns
         self._deadline_clock = deadline_clock  # None in replay: event time does not pass while we work
         self._venue: Venue | None = None
         self._matcher: TickMatcher | None = None  # the same venue, if our feed drives it
@@ -312,8 +312,8 @@ class Session(Actor):
 
         Nor is anything when another daemon may have taken over, in a process that was stopped for a while.
         """
-        until_ns = self._lease_until_ns()
-        if until_ns is not None and self.clock.now_ns() >= until_ns:
+        left_ns = self._lease_left_ns()
+        if left_ns is not None and left_ns <= 0:
             raise _Held("held back: our lease of the account is over, another daemon may have taken over")
         if epoch < self._epoch:
             raise _Held("held back: the executor that asked has been restarted")

@@ -59,7 +59,7 @@ class Opener:
         self._effort = effort
         self._heed = heed
         self._policy = on_store_failure(config)
-        self._lease_until: Callable[[], int | None] = lambda: None
+        self._lease_left_ns: Callable[[], int | None] = lambda: None
 
     @property
     def described(self) -> str:
@@ -94,9 +94,9 @@ class Opener:
             else:
                 return books
 
-    def lease_until_ns(self) -> int | None:
-        """UTC: from when on another daemon may trade the accounts. None where none waits for that."""
-        return self._lease_until()
+    def lease_left_ns(self) -> int | None:
+        """For how long no other daemon may trade the accounts. None where none waits for that."""
+        return self._lease_left_ns()
 
     def store(self) -> Store:
         """The store itself, brought up to date."""
@@ -150,23 +150,27 @@ class Opener:
             aside=Aside("books"),
             pause=partial(pause, LOCK_PAUSE_S),
             now_ns=self._clock.now_ns,
+            monotonic_ns=self._monotonic_ns,
         )
         if storage.standby:
-            self._lease_until = remote.lease_until
+            self._lease_left_ns = remote.lease_left_ns
         return SpoolingBooks(
             remote,
             lambda account, progress: AccountBooks(remote.store, strategies).load(account, progress),
             waiting,
-            monotonic_ns=lambda: round(self._clock.monotonic() * NS_PER_S),
+            monotonic_ns=self._monotonic_ns,
             now_ns=self._clock.now_ns,
             breaker=Breaker(
                 failures_max=storage.breaker_failures_max, open_ns=round(storage.breaker_open_s * NS_PER_S)
             ),
-            lease_until=self.lease_until_ns,
+            lease_left_ns=self.lease_left_ns,
             lease_margin_ns=lease_ns // RENEWALS,
             renew_every_ns=lease_ns // RENEWALS,
             point=point,
         )
+
+    def _monotonic_ns(self) -> int:
+        return round(self._clock.monotonic() * NS_PER_S)
 
     def _wait_for(self, books: SpoolingBooks) -> None:
         """Until the server has answered, and has all that waited for it. StoreAway where trading may begin without.

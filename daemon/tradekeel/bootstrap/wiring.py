@@ -234,7 +234,7 @@ class Builder(Preparing):
     def _session(self, account: AccountPlan) -> Session:
         worker = self._worker(f"paper {account.config.name}")
         deadlines = self.system.clock if self._info(account).live else None
-        return Session(partial(self._make_venue, account, worker), deadlines, self._opener.lease_until_ns)
+        return Session(partial(self._make_venue, account, worker), deadlines, self._opener.lease_left_ns)
 
     def _make_venue(self, account: AccountPlan, worker: BlockingWorker | _NoWorker) -> PaperVenue:
         return PaperVenue(

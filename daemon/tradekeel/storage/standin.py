@@ -63,9 +63,6 @@ PIECE_NS = 20_000_000
 PIECE_BATCHES_MIN = 2
 """And so many in any case: more than may have come meanwhile, so that an end is in sight."""
 
-LEASE_MARGIN_NS = 5_000_000_000
-"""So long before a lease ends nothing is kept here any more."""
-
 Point = Callable[[str], None]
 T = TypeVar("T")
 
@@ -98,12 +95,13 @@ class SpoolingBooks:
         monotonic_ns: Callable[[], int],
         now_ns: Callable[[], int],
         breaker: Breaker = Breaker(),  # noqa: B008  # a frozen value
-        lease_until: Callable[[], int | None] = lambda: None,
-        lease_margin_ns: int = LEASE_MARGIN_NS,
+        lease_left_ns: Callable[[], int | None] = lambda: None,
+        lease_margin_ns: int = 0,
         renew_every_ns: int | None = None,
         point: Point = _noop,
     ) -> None:
-        """``now_ns`` is UTC, and so is what ``lease_until`` says: when a standby may take over, or None where there is none.
+        """``now_ns`` is UTC, for people. ``lease_left_ns`` says how long no standby may take over, or None where there is none;
+        nothing is kept here from ``lease_margin_ns`` before its end.
 
         Where nothing was committed for ``renew_every_ns``, an empty batch is: the server hears that we are there.
         """
@@ -113,7 +111,7 @@ class SpoolingBooks:
         self._monotonic_ns = monotonic_ns
         self._now_ns = now_ns
         self._breaker = breaker
-        self._lease_until = lease_until
+        self._lease_left_ns = lease_left_ns
         self._lease_margin_ns = lease_margin_ns
         self._renew_every_ns = renew_every_ns
         self._committed_ns = monotonic_ns()
@@ -323,8 +321,8 @@ class SpoolingBooks:
         return last
 
     def _heed_lease(self) -> None:
-        until_ns = self._lease_until()
-        if until_ns is not None and self._now_ns() >= until_ns - self._lease_margin_ns:
+        left_ns = self._lease_left_ns()
+        if left_ns is not None and left_ns <= self._lease_margin_ns:
             raise StoreUnavailable(
                 f"the server is away ({self._reason}), and our lease ends: a standby may take over. Nothing more is kept here; "
                 "what was acknowledged is, and goes to the server when it is back."

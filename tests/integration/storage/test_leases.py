@@ -29,6 +29,19 @@ class AtOnce:
         return function()
 
 
+class Clocks:
+    """A machine's two clocks; the one on the wall can be set."""
+
+    def __init__(self) -> None:
+        self.step_ns = 0
+
+    def now_ns(self) -> int:
+        return SystemClock().now_ns() + self.step_ns
+
+    def monotonic_ns(self) -> int:
+        return round(SystemClock().monotonic() * 1e9)
+
+
 @pytest.fixture
 def books(postgres_url: str) -> Iterator[Open]:
     """Opens books as a daemon has them; all are closed in the end."""
@@ -40,6 +53,7 @@ def books(postgres_url: str) -> Iterator[Open]:
             accounts: tuple[str, ...] = ("paper-1",),
             lease_ns: int = LONG_NS,
             waiting: bool = False,
+            clocks: Clocks = Clocks(),  # noqa: B008  # never set
         ) -> PostgresBooks:
             remote = PostgresBooks(
                 partial(Store.open, Postgres(postgres_url), now_ns=s.START_NS),
@@ -47,7 +61,8 @@ def books(postgres_url: str) -> Iterator[Open]:
                 waiting=lambda: waiting,
                 aside=AtOnce(),
                 pause=partial(pause, 0.02),
-                now_ns=SystemClock().now_ns,
+                now_ns=clocks.now_ns,
+                monotonic_ns=clocks.monotonic_ns,
             )
             stack.callback(remote.close)
             remote.reconnect()
@@ -138,3 +153,32 @@ def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):
     with pytest.raises(AlreadyRunning, match="paper-2 is traded by daemon keel"):
         books("other", "there/2", ("paper-2",))
     assert more.last_batch() == 2
+
+
+# --- for how long ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step_s", [-60, 60])
+def test_when_another_may_take_over_ours_is_over_also_where_the_wall_clock_was_set_meanwhile(books, step_s):
+    clocks = Clocks()
+    ours = books(lease_ns=500_000_000, clocks=clocks)
+    ours.commit_numbered(1, [s.Desk().opening()])
+    assert 0 < ours.lease_left_ns() <= 500_000_000
+    clocks.step_ns = step_s * 1_000_000_000
+    _until(lambda: _may_take_over(books))
+    assert ours.lease_left_ns() <= 0
+
+
+def _may_take_over(books: Open) -> bool:
+    try:
+        books("other", "there/2")
+    except AlreadyRunning:
+        return False
+    return True
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end_s = SystemClock().monotonic() + 20
+    while not condition():
+        assert SystemClock().monotonic() < end_s, "it does not come to that"
+        pause(0.02)

@@ -84,6 +84,7 @@ def test_a_daemon_needs_no_more(adapter):
         aside=AtOnce(),
         pause=partial(pause, 0.02),
         now_ns=SystemClock().now_ns,
+        monotonic_ns=lambda: 0,
     )
     with closing(books):
         books.reconnect()

@@ -65,7 +65,7 @@ class SilentVenue:
         raise AssertionError("nobody asks for the balance here")
 
 
-async def perform(venue: SilentVenue, ask: VenueAsk, lease_until_ns: int | None = None) -> Performed:
+async def perform(venue: SilentVenue, ask: VenueAsk, lease_left_ns: int | None = None) -> Performed:
     """Have a session perform one request, and end it."""
     system = ActorSystem(ManualClock())
     answers: list[Performed] = []
@@ -83,7 +83,7 @@ async def perform(venue: SilentVenue, ask: VenueAsk, lease_until_ns: int | None 
             self.spawn(drive)
 
     children = [
-        ChildSpec("session", lambda: Session(lambda: venue, None, lambda: lease_until_ns)),
+        ChildSpec("session", lambda: Session(lambda: venue, None, lambda: lease_left_ns)),
         ChildSpec("driver", lambda: Driver(lambda: venue, None)),
     ]
     await system.run(Supervisor("root", Strategy.ONE_FOR_ALL, children, Intensity(0, 1.0)))
@@ -108,7 +108,7 @@ async def test_a_request_that_nobody_answered_is_handed_back_to_be_asked_for_aga
 async def test_nothing_leaves_when_another_daemon_may_have_taken_over(ask: VenueAsk) -> None:
     venue = SilentVenue()
 
-    performed = await perform(venue, ask, lease_until_ns=0)  # the manual clock stands at 0
+    performed = await perform(venue, ask, lease_left_ns=0)
 
     (outcome,) = performed.outcomes
     assert (outcome.kind, venue.asked) == (OutcomeKind.NOT_SENT, [])

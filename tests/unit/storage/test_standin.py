@@ -23,6 +23,8 @@ from tradekeel.storage.standin import PIECE_BATCHES_MAX, SpoolingBooks
 from tradekeel.storage.store import Written
 from tradekeel.storage.verify import verify
 
+MARGIN_S = 5
+
 
 class Killed(BaseException):
     """What a test raises where a process would die."""
@@ -38,7 +40,7 @@ class Desk:
         self.server = Server(self.path, self.clock)
         self.folder = folder / "spool"
         self.desk = s.Desk()
-        self.lease_ns: int | None = None
+        self.lease_ends_ns: int | None = None
         self.point: Callable[[str], None] = lambda name: None
         self.memory = MemorySpool(bytes_max=30_000) if memory else None
         self.spool_options: dict[str, Any] = {}
@@ -53,7 +55,8 @@ class Desk:
             made,
             monotonic_ns=self.clock,
             now_ns=self.clock.utc,
-            lease_until=lambda: self.lease_ns,
+            lease_left_ns=lambda: None if self.lease_ends_ns is None else self.lease_ends_ns - self.clock(),
+            lease_margin_ns=MARGIN_S * SECOND,
             point=self._passed,
         )
         return self.books
@@ -518,10 +521,10 @@ def test_a_spool_that_is_full_ends_it_and_what_was_acknowledged_is_there(desk):
 # --- the lease -------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_kept_here_from_five_seconds_before_a_lease_ends(desk):
-    desk.lease_ns = desk.clock.utc() + 60 * SECOND
+def test_nothing_is_kept_here_from_a_margin_before_a_lease_ends(desk):
+    desk.lease_ends_ns = desk.clock() + 60 * SECOND
     desk.server.up = False
-    desk.clock.pass_s(54.9)
+    desk.clock.pass_s(60 - MARGIN_S - 0.1)
     desk.decide(1)
     desk.clock.pass_s(0.1)
     with pytest.raises(StoreUnavailable, match="our lease ends: a standby may take over"):
@@ -530,7 +533,7 @@ def test_nothing_is_kept_here_from_five_seconds_before_a_lease_ends(desk):
 
 
 def test_nobody_is_answered_where_the_disk_took_until_the_lease_ended(desk):
-    desk.lease_ns = desk.clock.utc() + 60 * SECOND
+    desk.lease_ends_ns = desk.clock() + 60 * SECOND
     desk.server.up = False
     desk.point = lambda name: desk.clock.pass_s(60) if name == "spool.written" else None
     with pytest.raises(StoreUnavailable, match="our lease ends"):
@@ -538,12 +541,12 @@ def test_nobody_is_answered_where_the_disk_took_until_the_lease_ended(desk):
 
 
 def test_a_lease_is_nobodys_business_while_the_server_is_there_and_is_looked_at_anew_each_time(desk):
-    desk.lease_ns = desk.clock.utc() + SECOND
+    desk.lease_ends_ns = desk.clock() + SECOND
     desk.decide(1)
     desk.server.up = False
-    desk.lease_ns += 60 * SECOND
+    desk.lease_ends_ns += 60 * SECOND
     desk.decide(1)
-    desk.lease_ns = None
+    desk.lease_ends_ns = None
     desk.clock.pass_s(1_000)
     desk.decide(1)
 

@@ -33,6 +33,21 @@ class Writer(Struct, frozen=True, kw_only=True):
     lease_ns: int
 
 
+class Term(Struct, frozen=True):
+    """How long a lease is ours for certain, by clocks of our own that were read before the server was asked for it.
+
+    The wall clock may be set back, and the monotonic one stands still while the machine sleeps: whichever ends it first does.
+    """
+
+    began_ns: int  # UTC
+    began_monotonic_ns: int
+    lease_ns: int
+
+    def left_ns(self, now_ns: int, monotonic_ns: int) -> int:
+        """How much of it is left; 0 or less when it is over."""
+        return self.lease_ns - max(now_ns - self.began_ns, monotonic_ns - self.began_monotonic_ns)
+
+
 class Lease(Struct, frozen=True):
     """What was taken."""
 

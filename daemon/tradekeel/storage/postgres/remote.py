@@ -12,6 +12,7 @@ from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.postgres.lease import (
     Lease,
+    Term,
     Writer,
     acquire,
     holders_of_lock,
@@ -38,7 +39,7 @@ class Aside(Protocol):
 class _Met(NamedTuple):
     store: Store
     lease: Lease
-    until_ns: int
+    term: Term
 
 
 class PostgresBooks:
@@ -56,15 +57,20 @@ class PostgresBooks:
         aside: Aside,
         pause: Callable[[], object],
         now_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int],
     ) -> None:
-        """``waiting`` tells whether batches wait on this side; ``pause`` lets a moment pass, in the thread that calls it."""
+        """``waiting`` tells whether batches wait on this side; ``pause`` lets a moment pass, in the thread that calls it.
+
+        ``now_ns`` is UTC.
+        """
         self._open_store = open_store
         self._writer = writer
         self._waiting = waiting
         self._aside = aside
         self._pause = pause
         self._now_ns = now_ns
-        self._lease_until_ns = 0
+        self._monotonic_ns = monotonic_ns
+        self._term: Term | None = None
         self._met: _Met | None = None  # a connection that waits to be taken
         self._store: Store | None = None
         self._lease = Lease(0, 0)
@@ -89,22 +95,26 @@ class PostgresBooks:
         if not self.knock():
             raise StoreUnavailable("the server has not answered yet")
         assert self._met is not None
-        (self._store, self._lease, self._lease_until_ns), self._met = self._met, None
+        (self._store, self._lease, self._term), self._met = self._met, None
         self._batch = self._lease.batch
 
     def commit_numbered(
         self, batch: int, groups: Sequence[Group], approve: Approve | None = None
     ) -> list[CommitResult]:
         """Make the groups, the number of their batch, and a longer lease durable. LeaseLost where another has taken over."""
-        began_ns = self._now_ns()
+        term = self._term_from_now()
         results = self.store.commit(groups, mark=lambda db: mark(db, self._writer, self._lease, batch), approve=approve)
         self._batch = batch
-        self._lease_until_ns = began_ns + self._writer.lease_ns
+        self._term = term
         return results
 
-    def lease_until(self) -> int | None:
-        """UTC by our own clock: no other daemon may take over before. None without a lease."""
-        return self._lease_until_ns or None
+    def lease_left_ns(self) -> int | None:
+        """For so long no other daemon may take over; 0 or less when it is over. None without a lease. Any thread may ask."""
+        term = self._term
+        return None if term is None else term.left_ns(self._now_ns(), self._monotonic_ns())
+
+    def _term_from_now(self) -> Term:
+        return Term(self._now_ns(), self._monotonic_ns(), self._writer.lease_ns)
 
     def last_batch(self) -> int:
         """The number of this writer's last batch."""
@@ -123,9 +133,9 @@ class PostgresBooks:
         store = self._open_store()
         try:
             self._lock(store)
-            began_ns = self._now_ns()
+            term = self._term_from_now()
             lease = store.within(lambda db: acquire(db, self._writer, waiting=self._waiting()))
-            return _Met(store, lease, began_ns + self._writer.lease_ns)
+            return _Met(store, lease, term)
         except BaseException:
             store.close()
             raise
