@@ -25,7 +25,7 @@ from tradekeel.runtime.loop import Aside
 from tradekeel.storage.breaker import Breaker
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.postgres import Postgres
-from tradekeel.storage.postgres.lease import Writer
+from tradekeel.storage.postgres.lease import Holder, Writer
 from tradekeel.storage.postgres.remote import PostgresBooks
 from tradekeel.storage.promised import encode_groups, promise
 from tradekeel.storage.remote import StoreMode
@@ -63,12 +63,18 @@ def books_on(folder: Path, url: str) -> SpoolingBooks:
     spool = Spool.open(folder / "spool")
     remote = PostgresBooks(
         lambda: Store.open(Postgres(url), now_ns=NOW_NS),
-        Writer(daemon="bench", holder="bench", accounts=("a",), lease_ns=LEASE_NS),
+        Writer(
+            daemon="bench",
+            holder=Holder(host="bench", installation="bench", place="bench", run="bench"),
+            accounts=("a",),
+            lease_ns=LEASE_NS,
+        ),
         waiting=lambda: bool(spool.batches),
         aside=Aside("books"),
         pause=partial(time.sleep, PAUSE_S),
         now_ns=time.time_ns,
         monotonic_ns=time.monotonic_ns,
+        tell=print,
     )
 
     def load(account: str, progress: Callable[[], object]) -> LoadedAccount:

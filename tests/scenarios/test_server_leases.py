@@ -16,7 +16,7 @@ from tests.campaigns.faults import workplace
 from tests.campaigns.kill.stores import Books, BooksStore
 from tests.scenarios.support import Home, Process
 from tests.scenarios.support_servers import Quick, paced, spooled, until_away
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import PostgresServer, connected
 
 OwnPostgres = Callable[..., PostgresServer]
 
@@ -192,6 +192,64 @@ def test_a_wall_clock_that_is_set_forward_ends_no_lease_that_can_be_renewed(
         first.send(signal.SIGTERM)
         assert first.end() == 0
     is_whole(both.one)
+
+
+def test_killed_while_batches_wait_and_started_under_another_host_name_it_brings_them_and_goes_on(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=False)
+    with both.one.start() as first:
+        in_the_middle(first)
+        both.server.pause()
+        until_away(first)
+        first.kill()
+    assert spooled(both.one) != []
+    both.server.resume()
+    with connected(str(both.one.at.place)) as connection:  # as if the name had been another one before
+        connection.execute("UPDATE trading.leases SET holder = regexp_replace(holder, '^[^/]+', 'former')")
+    with both.one.start() as first:
+        in_the_middle(first)
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+        assert "the state directory was moved, or copied" not in first.log  # it waits for nobody
+    assert spooled(both.one) == []
+    is_whole(both.one)
+
+
+def test_a_copy_of_the_state_directory_is_refused_while_the_daemon_runs_and_does_not_disturb_it(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=False)
+    with both.one.start() as first:
+        in_the_middle(first)
+        shutil.copytree(both.one.state, both.other.state)
+        with both.other.start() as second:
+            assert second.end() == 6
+            assert "the state directory was moved, or copied. Waiting" in second.log
+            assert "whose state directory is a copy of ours, or ours of it" in second.log
+            assert "executor.recover.loaded" not in second.passed()
+        before = sent(both.one)
+        first.until(lambda: sent(both.one) > before, "it does not trade on")
+        first.send(signal.SIGTERM)
+        assert first.end() == 0
+        assert "the books' server is away" not in first.log
+    is_whole(both.one)
+
+
+def test_a_state_directory_that_was_moved_goes_on_when_the_lease_of_its_last_run_is_over(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    both = Pair(place, own_postgres(), standby=False)
+    with both.one.start() as first:
+        in_the_middle(first)
+        first.kill()
+    shutil.copytree(both.one.state, both.other.state)
+    with both.other.start() as second:
+        in_the_middle(second)
+        assert "the state directory was moved, or copied. Waiting" in second.log
+        second.send(signal.SIGTERM)
+        assert second.end() == 0
+    is_whole(both.other)
 
 
 def sent(home: Home) -> int:

@@ -59,6 +59,7 @@ class Opener:
         self._effort = effort
         self._heed = heed
         self._policy = on_store_failure(config)
+        self._run = new_id()
         self._lease_left_ns: Callable[[], int | None] = lambda: None
 
     @property
@@ -123,7 +124,7 @@ class Opener:
     def _on_the_server(self, strategies: Strategies) -> SpoolingBooks:
         from tradekeel.storage.breaker import Breaker
         from tradekeel.storage.memoryspool import MemorySpool
-        from tradekeel.storage.postgres.lease import Writer
+        from tradekeel.storage.postgres.lease import Holder, Writer
         from tradekeel.storage.postgres.remote import PostgresBooks
         from tradekeel.storage.spool import Spool
 
@@ -139,7 +140,12 @@ class Opener:
             on_disk.close()
         writer = Writer(
             daemon=self.config.daemon.name,
-            holder=f"{socket.gethostname()}/{self._statedir.installation(new_id)}",
+            holder=Holder(
+                host=socket.gethostname(),
+                installation=self._statedir.installation(new_id),
+                place=self._statedir.place(),
+                run=self._run,
+            ),
             accounts=tuple(self.config.accounts),
             lease_ns=lease_ns,
         )
@@ -151,6 +157,7 @@ class Opener:
             pause=partial(pause, LOCK_PAUSE_S),
             now_ns=self._clock.now_ns,
             monotonic_ns=self._monotonic_ns,
+            tell=partial(logger.warning, "{}"),
         )
         if storage.standby:
             self._lease_left_ns = remote.lease_left_ns

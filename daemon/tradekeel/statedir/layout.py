@@ -8,6 +8,7 @@
     latches/ACCOUNT.release     a release that was asked for without a daemon, until the account has started
     commands/…json              what a person asked the running daemon for, in order
     results/ID.json             what became of it
+    installation                an id that tells it from any other, for servers that they share
     backups/                    copies of the books: from before a migration, a wipe or a restore
     archives/                   what was moved out of the books: tradekeel db archive
     restoring/                  a copy that is being put in place of the books
@@ -112,6 +113,16 @@ class StateDir:
             if not path.exists():
                 write_atomically(path, f"{make()}\n".encode())
             return path.read_text(encoding="ascii").strip()
+
+    def place(self) -> str:
+        """What tells this very directory from a copy of it, which has the installation's id, too. The id is made before.
+
+        It is the number of the id's file, and when that was put there: no copy on a file system that makes files anew has both.
+        """
+        path = self.path / "installation"
+        with explained(path):
+            found = path.stat()
+        return f"{found.st_ino:x}-{found.st_ctime_ns:x}"
 
     @property
     def backups(self) -> Path:

@@ -185,9 +185,10 @@ def held(backend: Backend, account: str) -> Iterator[str]:
         finally:
             state.release()
         return
-    from tradekeel.storage.postgres.lease import Writer, acquire, release
+    from tradekeel.storage.postgres.lease import Holder, Writer, acquire, release
 
-    writer = Writer(daemon="keel-1", holder="host-7", accounts=(account,), lease_ns=60 * 1_000_000_000)
+    holder = Holder(host="host-7", installation="1", place="1", run="1")
+    writer = Writer(daemon="keel-1", holder=holder, accounts=(account,), lease_ns=60 * 1_000_000_000)
     with Store.open(backend, now_ns=START_NS) as store:
         db = store._db
         db.execute("BEGIN")

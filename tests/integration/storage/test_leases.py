@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
+from threading import Thread
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.unit.storage import samples as s
 from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock, pause
 from tradekeel.storage.postgres import Postgres
-from tradekeel.storage.postgres.lease import Writer
+from tradekeel.storage.postgres.lease import Holder, Writer
 from tradekeel.storage.postgres.remote import PostgresBooks
 from tradekeel.storage.store import Store
 
@@ -46,15 +48,20 @@ class Clocks:
 def books(postgres_url: str) -> Iterator[Open]:
     """Opens books as a daemon has them; all are closed in the end."""
     with ExitStack() as stack:
+        runs = count(1)
 
         def make(
             daemon: str = "keel",
-            holder: str = "here/1",
+            on: str = "here/1",
             accounts: tuple[str, ...] = ("paper-1",),
             lease_ns: int = LONG_NS,
             waiting: bool = False,
+            place: str = "",
             clocks: Clocks = Clocks(),  # noqa: B008  # never set
+            tell: Callable[[str], object] = lambda text: None,
         ) -> PostgresBooks:
+            host, installation = on.split("/")
+            holder = Holder(host=host, installation=installation, place=place or installation, run=f"run {next(runs)}")
             remote = PostgresBooks(
                 partial(Store.open, Postgres(postgres_url), now_ns=s.START_NS),
                 Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns),
@@ -63,6 +70,7 @@ def books(postgres_url: str) -> Iterator[Open]:
                 pause=partial(pause, 0.02),
                 now_ns=clocks.now_ns,
                 monotonic_ns=clocks.monotonic_ns,
+                tell=tell,
             )
             stack.callback(remote.close)
             remote.reconnect()
@@ -106,13 +114,13 @@ def test_a_restart_takes_its_own_leases_at_once_and_ends_what_an_earlier_connect
         earlier.commit_numbered(2, [s.group(s.noted())])
 
 
-@pytest.mark.parametrize("holder", ["there/2", "here/2"])
-def test_somebody_elses_account_is_refused_with_who_has_it_and_for_how_long(books, holder):
+@pytest.mark.parametrize("on", ["there/2", "here/2"])
+def test_somebody_elses_account_is_refused_with_who_has_it_and_for_how_long(books, on):
     books()
-    with pytest.raises(AlreadyRunning, match=r"paper-1 is traded by daemon keel on here/1, whose lease runs .* 3600 s"):
-        books("other", holder)
-    with pytest.raises(AlreadyRunning, match="keel on here/1"):
-        books(holder=holder, accounts=("paper-2",))  # of the same name
+    with pytest.raises(AlreadyRunning, match=r"paper-1 is traded by daemon keel on here, whose lease runs .* 3600 s"):
+        books("other", on)
+    with pytest.raises(AlreadyRunning, match="keel on here"):
+        books(on=on, accounts=("paper-2",))  # of the same name
 
 
 def test_daemons_with_accounts_of_their_own_share_a_database(books):
@@ -131,17 +139,26 @@ def test_a_lease_that_was_given_back_or_is_over_is_taken_over_and_its_last_holde
     assert slow.last_batch() == 1  # numbers go on
     now = books("third", "there/3")
     now.commit_numbered(2, [s.Desk().opening()])
-    with pytest.raises(LeaseLost, match=r"paper-1 belongs to daemon third on there/3 .* was taken over"):
+    with pytest.raises(LeaseLost, match=r"paper-1 belongs to daemon third on there .* was taken over"):
         slow.commit_numbered(2, [s.group(s.noted())])
     assert now.last_sequence(s.RUN) == 3
+
+
+def test_a_daemon_that_was_frozen_in_the_middle_of_a_transaction_holds_up_nobody_when_its_lease_is_over(books):
+    frozen = books(lease_ns=PAST_NS)
+
+    def begin_a_batch(db) -> None:
+        db.execute("UPDATE leases SET batch = batch + 1")
+        books(on="there/2").commit_numbered(1, [s.Desk().opening()])
+
+    with pytest.raises(StoreUnavailable, match="terminat"):
+        frozen.store.within(begin_a_batch)
 
 
 def test_what_waits_here_fits_no_more_where_another_has_written_meanwhile(books):
     books(lease_ns=PAST_NS)
     books("other", "there/2", lease_ns=PAST_NS)
-    with pytest.raises(
-        StoreCorrupt, match=r"daemon other on there/2 has written for account paper-1: .* no longer fits"
-    ):
+    with pytest.raises(StoreCorrupt, match=r"daemon other on there has written for account paper-1: .* no longer fits"):
         books(waiting=True)
     assert books(waiting=False)
 
@@ -153,6 +170,73 @@ def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):
     with pytest.raises(AlreadyRunning, match="paper-2 is traded by daemon keel"):
         books("other", "there/2", ("paper-2",))
     assert more.last_batch() == 2
+
+
+# --- whose run it is -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_restart_under_another_host_name_goes_on_at_once_also_where_batches_wait(books, waiting):
+    books().commit_numbered(1, [s.Desk().opening()])
+    renamed = books(on="renamed/1", waiting=waiting)
+    assert renamed.last_batch() == 1
+    renamed.commit_numbered(2, [s.group(s.noted())])
+    with pytest.raises(AlreadyRunning, match="keel on renamed, whose"):
+        books("other", "there/2")
+
+
+def test_a_copy_of_the_state_directory_is_refused_as_soon_as_the_first_daemon_is_heard_of(books):
+    first = books()
+    first.commit_numbered(1, [s.Desk().opening()])
+    told: list[str] = []
+    refused: list[AlreadyRunning] = []
+
+    def start_the_copy() -> None:
+        with pytest.raises(AlreadyRunning) as error:
+            books(on="there/1", place="copied", tell=told.append)
+        refused.append(error.value)
+
+    copy = Thread(target=start_the_copy)
+    copy.start()
+    _until(lambda: told != [])
+    assert copy.is_alive()  # it waits: nobody knows yet whether the first one lives
+    first.commit_numbered(2, [])
+    copy.join(20)
+    assert "a daemon keel of this installation has last written on here, from another place" in told[0]
+    assert "paper-1 is traded by daemon keel on here, whose state directory is a copy of ours" in str(refused[0])
+    first.commit_numbered(3, [s.group(s.noted())])  # and was not disturbed
+
+
+def test_a_state_directory_that_was_moved_waits_for_the_lease_of_the_run_before_it_and_takes_what_waits_along(books):
+    first = books(lease_ns=600_000_000)
+    first.commit_numbered(1, [s.Desk().opening()])
+    told: list[str] = []
+    moved = books(on="there/1", place="moved", waiting=True, tell=told.append)
+    assert len(told) == 1
+    assert first.lease_left_ns() <= 0  # by then it was over
+    moved.commit_numbered(2, [s.group(s.noted())])
+
+
+@pytest.mark.parametrize("place", ["copied", "1"])  # "1": of a whole disk, down to the numbers of its files
+def test_a_daemon_that_a_copy_of_it_has_taken_over_from_writes_nothing_more_and_does_not_take_it_back(books, place):
+    first = books(lease_ns=50_000_000)
+    first.commit_numbered(1, [s.Desk().opening()])
+    copy = books(on="there/1", place=place)
+    copy.commit_numbered(2, [s.group(s.noted())])
+    with pytest.raises((LeaseLost, StoreUnavailable), match=r"epoch|terminat"):
+        first.commit_numbered(2, [s.group(s.noted())])
+    with pytest.raises(AlreadyRunning, match="keel on there, whose state directory is a copy of ours, or ours of it"):
+        first.reconnect()
+    copy.commit_numbered(3, [])
+    assert copy.last_sequence(s.RUN) == 4
+
+
+def test_what_waits_where_a_copy_has_written_meanwhile_fits_no_more(books):
+    first = books(waiting=True)
+    copy = books(on="there/1", lease_ns=PAST_NS)
+    copy.commit_numbered(1, [s.Desk().opening()])
+    with pytest.raises(StoreCorrupt, match="a copy of ours, or ours of it has written for account paper-1"):
+        first.reconnect()
 
 
 # --- for how long ----------------------------------------------------------------------------------------------------

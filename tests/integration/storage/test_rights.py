@@ -17,7 +17,7 @@ from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.clock import SystemClock, pause
 from tradekeel.storage import migrating
 from tradekeel.storage.postgres import Postgres, rights
-from tradekeel.storage.postgres.lease import Writer
+from tradekeel.storage.postgres.lease import Holder, Writer
 from tradekeel.storage.postgres.remote import PostgresBooks
 from tradekeel.storage.queries import Reader
 from tradekeel.storage.store import Store
@@ -79,12 +79,18 @@ class AtOnce:
 def test_a_daemon_needs_no_more(adapter):
     books = PostgresBooks(
         partial(Store.open, Postgres(adapter), now_ns=NOW_NS),
-        Writer(daemon="keel", holder="here/1", accounts=("paper-1",), lease_ns=10**12),
+        Writer(
+            daemon="keel",
+            holder=Holder(host="here", installation="1", place="1", run="1"),
+            accounts=("paper-1",),
+            lease_ns=10**12,
+        ),
         waiting=lambda: False,
         aside=AtOnce(),
         pause=partial(pause, 0.02),
         now_ns=SystemClock().now_ns,
         monotonic_ns=lambda: 0,
+        tell=lambda text: None,
     )
     with closing(books):
         books.reconnect()

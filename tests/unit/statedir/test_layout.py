@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,18 @@ def test_it_is_made_for_us_alone(tmp_path: Path) -> None:
     for folder in (state.path, state.latches, state.commands, state.results, state.backups):
         assert folder.stat().st_mode & 0o777 == 0o700
     state.create()
+
+
+def test_a_copy_is_of_the_same_installation_at_another_place(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    state.create()
+    assert state.installation(lambda: "one") == state.installation(lambda: "two") == "one"
+    place = state.place()
+    copied = StateDir(shutil.copytree(state.path, tmp_path / "copied"))
+    assert copied.installation(lambda: "two") == "one"
+    assert copied.place() != place
+    renamed = StateDir(state.path.rename(tmp_path / "renamed"))
+    assert renamed.place() == place
 
 
 def test_each_thing_has_its_place(tmp_path: Path) -> None:

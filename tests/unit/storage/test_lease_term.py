@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tradekeel.runtime.clock import NS_PER_S, ManualClock
-from tradekeel.storage.postgres.lease import Term
+from tradekeel.storage.postgres.lease import Holder, Term
 
 START_NS = 1_700_000_000 * NS_PER_S
 
@@ -42,3 +42,10 @@ async def test_a_machine_that_slept_has_lost_that_time_though_its_monotonic_cloc
     machine = Machine()
     machine.clock.set_wall(START_NS + 31 * NS_PER_S)
     assert machine.left_s == -1
+
+
+def test_a_holder_is_read_as_it_was_written_and_a_script_has_no_installation():
+    holder = Holder(host="here", installation="a1", place="7-9", run="r1")
+    assert Holder.of(str(holder)) == holder
+    assert Holder.of("a script") == Holder(host="a script", installation="", place="", run="")
+    assert Holder.of("here/a1") == Holder(host="here", installation="a1", place="", run="")

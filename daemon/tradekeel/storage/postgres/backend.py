@@ -31,7 +31,7 @@ from tradekeel.storage.postgres.changing import (
 )
 from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, PostgresConnection, as_text
 from tradekeel.storage.postgres.dump import dump
-from tradekeel.storage.postgres.lease import NOW_NS
+from tradekeel.storage.postgres.lease import NOW_NS, Holder
 from tradekeel.storage.postgres.rights import SCHEMA, set_rights
 from tradekeel.storage.postgres.words import UNDONE, in_our_words
 
@@ -147,7 +147,8 @@ class Postgres(Backend):
             ).fetchone()
             if left_ns > 0:
                 raise AlreadyRunning(
-                    f"{self}: daemon {daemon} on {holder} holds the books of account {account}: stop it first (tradekeel stop)"
+                    f"{self}: daemon {daemon} on {Holder.of(holder).host} holds the books of account {account}: stop it first "
+                    "(tradekeel stop)"
                 )
             if holder != A_SCRIPT:
                 db.execute(
@@ -401,7 +402,7 @@ class Postgres(Backend):
         wanted = select(leases.c.daemon, leases.c.holder, left_ns.label("left_ns")).where(ours).with_for_update()
         row = (await db.execute(wanted)).one()
         if row.left_ns > 0:
-            return f"daemon {row.daemon} on {row.holder}"
+            return f"daemon {row.daemon} on {Holder.of(row.holder).host}"
         if row.holder != A_SCRIPT:
             # A daemon whose lease ran out while batches wait on its side must see that somebody else has written since.
             taken = {"daemon": "", "holder": A_SCRIPT, "epoch": leases.c.epoch + 1, "until_ns": 0}

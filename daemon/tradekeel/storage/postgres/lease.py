@@ -1,10 +1,15 @@
 """Who may write for an account: one daemon at a time, for as long as it is heard of.
 
-Each account that a daemon trades has a row in ``leases``: the daemon's name, its holder (the installation, which a
-restart does not change), the epoch (one more with every start), the number of the holder's last batch, and until when the lease
-runs, by the server's clock. Every transaction writes its batch number there and renews the lease, if it is still ours; so a
-writer that was taken for dead and is not can change nothing, and after a lost connection the number tells whether its last
-transaction was done.
+Each account that a daemon trades has a row in ``leases``: the daemon's name, its holder (see :class:`Holder`), the epoch (one
+more with every start), the number of the holder's last batch, and until when the lease runs, by the server's clock. Every
+transaction writes its batch number there and renews the lease, if it is still ours; so a writer that was taken for dead and is
+not can change nothing, and after a lost connection the number tells whether its last transaction was done.
+
+**A restart** takes what an earlier run of its installation has left, and what waits in its spool fits: nobody else has written.
+Where that run was in this very directory it is over, since we hold the directory; so there is nothing to wait for. Where it
+was not, the directory was moved, or there are two of it, and the other one may be trading: its lease is waited out, and whoever
+renews it meanwhile is alive. A daemon that was taken over from by a copy of itself is told so like by any other's: its run is not
+the one that stands there.
 
 The lock that belongs to it is held by each connection for as long as it lasts. Who has it knows that no transaction of an earlier
 connection can become durable any more.
@@ -24,11 +29,29 @@ LOCK_CLASS = 0x6B65656C  # "keel": our advisory locks of one daemon each
 NS_PER_S = 1_000_000_000
 
 
+class Holder(Struct, frozen=True, kw_only=True):
+    """Which process of which installation has a lease. The host is for people: its name may change with every start."""
+
+    host: str
+    installation: str  # the same after a restart and in a copy of the state directory, another one for a standby
+    place: str  # of the state directory: the same after a restart, another one for a copy
+    run: str  # of the process
+
+    def __str__(self) -> str:
+        return "/".join((self.host, self.installation, self.place, self.run))
+
+    @classmethod
+    def of(cls, text: str) -> Holder:
+        """What stands in a row. What does not say its installation (a script) is nobody's."""
+        host, installation, place, run, *_ = (*text.split("/"), "", "", "")
+        return cls(host=host, installation=installation, place=place, run=run)
+
+
 class Writer(Struct, frozen=True, kw_only=True):
     """A daemon as it appears to the server."""
 
     daemon: str
-    holder: str  # host and installation: the same after a restart, another one for a standby
+    holder: Holder
     accounts: tuple[str, ...]
     lease_ns: int
 
@@ -58,44 +81,67 @@ class Lease(Struct, frozen=True):
 class _Row(Struct, frozen=True):
     account: str
     daemon: str
-    holder: str
+    holder: Holder
     epoch: int
     batch: int
     left_ns: int
 
+    def is_of(self, writer: Writer) -> bool:
+        """Whether a run of the same installation has written it, be it in a copy of the directory."""
+        return (self.daemon, self.holder.installation) == (writer.daemon, writer.holder.installation)
 
-def refuse_others(db: Connection, writer: Writer, *, waiting: bool) -> list[_Row]:
-    """Raises AlreadyRunning where somebody else holds one of the writer's accounts, naming who and how long yet.
+    def is_over(self, writer: Writer) -> bool:
+        """Whether that run is known to have ended, or its lease has."""
+        return self.left_ns <= 0 or self.holder.run == writer.holder.run or self.holder.place == writer.holder.place
 
-    ``waiting`` says that batches wait on this side: then nobody else may have written since, or it is StoreCorrupt. Gives what
-    there is of the accounts, locked until the transaction ends.
-    """
+
+def _rows(db: Connection, writer: Writer, lock: str = "") -> list[_Row]:
     marks = ", ".join("?" * len(writer.accounts))
-    rows = [
-        _Row(*values)
-        for values in db.execute(
+    return [
+        _Row(account, daemon, Holder.of(holder), *numbers)
+        for account, daemon, holder, *numbers in db.execute(
             f"SELECT account, daemon, holder, epoch, batch, until_ns - {NOW_NS} FROM leases "  # noqa: S608  # a constant
-            f"WHERE account IN ({marks}) OR daemon = ? ORDER BY account FOR UPDATE",
+            f"WHERE account IN ({marks}) OR daemon = ? ORDER BY account {lock}",
             (*writer.accounts, writer.daemon),
         ).fetchall()
     ]
+
+
+def waited_for(db: Connection, writer: Writer) -> list[tuple[str, int, int]]:
+    """Leases of our installation that may be those of a process that is alive: on which host, epoch and batch.
+
+    Where epoch or batch change, it is.
+    """
+    rows = [row for row in _rows(db, writer) if row.is_of(writer) and not row.is_over(writer)]
+    return [(row.holder.host, row.epoch, row.batch) for row in rows]
+
+
+def refuse_others(db: Connection, writer: Writer, *, waiting: bool, again: bool = False, lock: str = "") -> list[_Row]:
+    """Raises AlreadyRunning where somebody else holds one of the writer's accounts, naming who and how long yet.
+
+    ``waiting`` says that batches wait on this side: then nobody else may have written since, or it is StoreCorrupt. ``again``
+    says that this process has had the leases: then another run of its installation is somebody else. Gives what there is of
+    the accounts, under the ``lock``.
+    """
+    rows = _rows(db, writer, lock)
     for row in rows:
-        if row.holder != writer.holder or row.daemon != writer.daemon:
-            _refuse(row, waiting)
+        is_ours = row.is_of(writer) and (row.holder.run == writer.holder.run if again else row.is_over(writer))
+        if not is_ours:
+            _refuse(row, writer, waiting)
     return rows
 
 
-def acquire(db: Connection, writer: Writer, *, waiting: bool) -> Lease:
+def acquire(db: Connection, writer: Writer, *, waiting: bool, again: bool = False) -> Lease:
     """Take the leases of all accounts of a writer, within the open transaction. Raises as :func:`refuse_others`."""
-    rows = refuse_others(db, writer, waiting=waiting)
-    ours = [row for row in rows if row.holder == writer.holder and row.daemon == writer.daemon]
+    rows = refuse_others(db, writer, waiting=waiting, again=again, lock="FOR UPDATE")
+    ours = [row for row in rows if row.is_of(writer)]
     lease = Lease(
         max((row.epoch for row in rows), default=0) + 1,
         max((row.batch for row in ours or rows), default=0),
     )
     known = {row.account for row in rows}
     for account in {*writer.accounts, *known}:
-        values = (writer.daemon, writer.holder, lease.epoch, lease.batch, writer.lease_ns)
+        values = (writer.daemon, str(writer.holder), lease.epoch, lease.batch, writer.lease_ns)
         if account in known:
             db.execute(
                 f"UPDATE leases SET daemon = ?, holder = ?, epoch = ?, batch = ?, since_ns = {NOW_NS}, "  # noqa: S608
@@ -111,18 +157,20 @@ def acquire(db: Connection, writer: Writer, *, waiting: bool) -> Lease:
     return lease
 
 
-def _refuse(row: _Row, waiting: bool) -> None:
+def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
     """Somebody else's row: it may be taken over when its time is up, and nothing of ours waits for an earlier state."""
+    who = f"daemon {row.daemon} on {row.holder.host}"
+    if row.is_of(writer):
+        who += ", whose state directory is a copy of ours, or ours of it"
     if row.left_ns > 0:
         raise AlreadyRunning(
-            f"account {row.account} is traded by daemon {row.daemon} on {row.holder}, whose lease runs for another "
-            f"{row.left_ns / NS_PER_S:.0f} s after its last word: stop it there, or wait"
+            f"account {row.account} is traded by {who}, whose lease runs for another {row.left_ns / NS_PER_S:.0f} s after its "
+            "last word: stop it there, or wait"
         )
     if waiting:
         raise StoreCorrupt(
-            f"batches wait in the spool here, and meanwhile daemon {row.daemon} on {row.holder} has written for account "
-            f"{row.account}: what waits no longer fits. Compare both with the venue (`tradekeel verify`), then move the folder "
-            "spool away."
+            f"batches wait in the spool here, and meanwhile {who} has written for account {row.account}: what waits no longer "
+            "fits. Compare both with the venue (`tradekeel verify`), then move the folder spool away."
         )
 
 
@@ -134,7 +182,7 @@ def mark(db: Connection, writer: Writer, lease: Lease, batch: int) -> Callable[[
     answer = db.execute(
         f"UPDATE leases SET batch = ?, until_ns = {NOW_NS} + ? "  # noqa: S608  # a constant
         "WHERE daemon = ? AND holder = ? AND epoch = ? AND batch = ?",
-        (batch, writer.lease_ns, writer.daemon, writer.holder, lease.epoch, batch - 1),
+        (batch, writer.lease_ns, writer.daemon, str(writer.holder), lease.epoch, batch - 1),
     )
     return lambda: None if answer.rowcount else _refuse_batch(db, writer, lease, batch)
 
@@ -143,9 +191,9 @@ def _refuse_batch(db: Connection, writer: Writer, lease: Lease, batch: int) -> N
     row = db.execute(
         "SELECT daemon, holder, epoch, batch FROM leases WHERE account = ?", (writer.accounts[0],)
     ).fetchone()
-    if row is not None and tuple(row[:3]) == (writer.daemon, writer.holder, lease.epoch):
+    if row is not None and tuple(row[:3]) == (writer.daemon, str(writer.holder), lease.epoch):
         raise Defect(f"batch {batch} follows batch {row[3]} at the server")
-    held = "nobody" if row is None else f"daemon {row[0]} on {row[1]} (epoch {row[2]})"
+    held = "nobody" if row is None else f"daemon {row[0]} on {Holder.of(row[1]).host} (epoch {row[2]})"
     raise LeaseLost(
         f"account {writer.accounts[0]} belongs to {held} now: our lease (epoch {lease.epoch}) was taken over"
     )
@@ -155,7 +203,7 @@ def release(db: Connection, writer: Writer, lease: Lease) -> None:
     """Give the leases back, so that another may begin at once."""
     db.execute(
         "UPDATE leases SET until_ns = 0 WHERE daemon = ? AND holder = ? AND epoch = ?",
-        (writer.daemon, writer.holder, lease.epoch),
+        (writer.daemon, str(writer.holder), lease.epoch),
     )
 
 

@@ -20,6 +20,7 @@ from tradekeel.storage.postgres.lease import (
     refuse_others,
     release,
     try_lock,
+    waited_for,
 )
 from tradekeel.storage.store import Approve, CommitResult, Store
 
@@ -58,10 +59,11 @@ class PostgresBooks:
         pause: Callable[[], object],
         now_ns: Callable[[], int],
         monotonic_ns: Callable[[], int],
+        tell: Callable[[str], object],
     ) -> None:
         """``waiting`` tells whether batches wait on this side; ``pause`` lets a moment pass, in the thread that calls it.
 
-        ``now_ns`` is UTC.
+        ``now_ns`` is UTC. ``tell`` is given what a person should know of a start that takes its time.
         """
         self._open_store = open_store
         self._writer = writer
@@ -70,6 +72,7 @@ class PostgresBooks:
         self._pause = pause
         self._now_ns = now_ns
         self._monotonic_ns = monotonic_ns
+        self._tell = tell
         self._term: Term | None = None
         self._met: _Met | None = None  # a connection that waits to be taken
         self._store: Store | None = None
@@ -132,13 +135,34 @@ class PostgresBooks:
     def _meet(self) -> _Met:
         store = self._open_store()
         try:
+            if not self._again:
+                self._wait_for_a_copy(store)
             self._lock(store)
             term = self._term_from_now()
-            lease = store.within(lambda db: acquire(db, self._writer, waiting=self._waiting()))
+            lease = store.within(lambda db: acquire(db, self._writer, waiting=self._waiting(), again=self._again))
             return _Met(store, lease, term)
         except BaseException:
             store.close()
             raise
+
+    @property
+    def _again(self) -> bool:
+        """Whether we have had the leases before."""
+        return self._term is not None
+
+    def _wait_for_a_copy(self, store: Store) -> None:
+        """Until the lease that another place of our installation has left is over, or is renewed: then somebody is there, and
+        refused. Either comes within the time of a lease.
+        """
+        first = now = store.within(lambda db: waited_for(db, self._writer))
+        if first:
+            self._tell(
+                f"a daemon {self._writer.daemon} of this installation has last written on {first[0][0]}, from another place: the "
+                f"state directory was moved, or copied. Waiting until its lease is over, or is renewed there"
+            )
+        while now and set(now) <= set(first):
+            self._pause()
+            now = store.within(lambda db: waited_for(db, self._writer))
 
     def _lock(self, store: Store) -> None:
         """Whoever else holds the lock is a connection of ours that the server has not given up yet, or a daemon of our name
@@ -154,7 +178,8 @@ class PostgresBooks:
         )
 
     def _end_earlier(self, db: Connection) -> None:
-        refuse_others(db, self._writer, waiting=False)
+        # Nothing is locked here: who was frozen in the middle of a transaction would never let go of it.
+        refuse_others(db, self._writer, waiting=False, again=self._again)
         for pid in holders_of_lock(db, self._writer.daemon):
             db.execute("SELECT pg_terminate_backend(?::int)", (pid,))
 
