@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place, place_of
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.standing import read_status
+from tradekeel.bootstrap.transferring import archive
 
 
 @pytest.fixture
@@ -58,6 +60,23 @@ def test_each_of_two_daemons_on_one_database_knows_its_own_accounts_only(homes: 
         checked = audit(place(home), lambda *_: None)
         assert checked.ok, checked.lines()
         assert [comparison.account for comparison in checked.comparisons] == [f"paper-{name}"]
+
+
+def test_an_account_stays_its_daemons_own_when_a_tool_was_the_last_to_write_for_it(homes: dict[str, Home]) -> None:
+    for home in homes.values():
+        assert home.live().code == 0
+    one = place(homes["one"])
+    archive(one, "2200-01-01", None, {}, lambda *_: None)  # all that is in the database, the other daemon's too
+    for name, other in (("one", "two"), ("two", "one")):
+        checked = audit(place(homes[name]), lambda *_: None)
+        assert checked.ok, checked.lines()
+        assert [comparison.account for comparison in checked.comparisons] == [f"paper-{name}"]
+        assert any(f"paper-{other}: not compared" in why and f"daemon {other}" in why for why in checked.left_out)
+    with closing(one.books().connect()) as db:
+        db.execute("DELETE FROM leases")
+    archive(one, "2200-01-01", None, {}, lambda *_: None)
+    checked = audit(one, lambda *_: None)  # nobody has ever held them, as after an import: they are nobody else's
+    assert "paper-one" in [comparison.account for comparison in checked.comparisons]
 
 
 def test_what_another_daemon_holds_open_is_no_reason_to_refuse_a_start(homes: dict[str, Home]) -> None:

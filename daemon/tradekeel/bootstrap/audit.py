@@ -46,7 +46,7 @@ from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.verify import Verdict, verify
-from tradekeel.storage.whose import A_DAEMONS
+from tradekeel.storage.whose import A_DAEMONS, elsewhere
 from tradekeel.venues.paper.examining import examine
 
 FINDINGS_MAX = 100
@@ -117,7 +117,22 @@ def audit(place: Place, progress: Progress) -> Audit:
             else:
                 comparisons.append(compared)
             progress("venue ledgers", number, len(runs))
+        left_out.extend(_of_others(db, books))
     return Audit(verdict, tuple(comparisons), tuple(left_out))
+
+
+def _of_others(db: Connection, books: Backend) -> list[str]:
+    """Why accounts of other daemons are left out, whose ledgers are in other state directories."""
+    if not books.daemon:
+        return []
+    rows = db.execute(
+        f"SELECT account, daemon FROM leases WHERE {elsewhere(books)} AND account IN "  # noqa: S608  # our own words
+        f"(SELECT account FROM executions WHERE {A_DAEMONS}) ORDER BY account"
+    )
+    return [
+        f"{account}: not compared with its venue's ledger, because daemon {daemon} trades it, and the ledger is where that one is"
+        for account, daemon in rows.fetchall()
+    ]
 
 
 def _compared(db: Connection, books: Backend, run: ExecutionRow, path: Path) -> Comparison | str:

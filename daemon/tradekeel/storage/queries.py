@@ -238,7 +238,7 @@ class Reader:
         if self.backend.daemon is None:
             return set()
         table = tables.leases
-        statement = select(table.c.account).where(table.c.daemon != self.backend.daemon)
+        statement = select(table.c.account).where(table.c.daemon.not_in(("", self.backend.daemon)))
         async with self._asking() as db:
             return set((await db.execute(statement)).scalars())
 

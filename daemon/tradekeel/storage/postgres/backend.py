@@ -152,7 +152,7 @@ class Postgres(Backend):
                 )
             if holder != A_SCRIPT:
                 db.execute(
-                    "UPDATE leases SET daemon = '', holder = ?, epoch = epoch + 1, until_ns = 0 WHERE account = ?",
+                    "UPDATE leases SET holder = ?, epoch = epoch + 1, until_ns = 0 WHERE account = ?",
                     (A_SCRIPT, account),
                 )
 
@@ -405,7 +405,7 @@ class Postgres(Backend):
             return f"daemon {row.daemon} on {Holder.of(row.holder).host}"
         if row.holder != A_SCRIPT:
             # A daemon whose lease ran out while batches wait on its side must see that somebody else has written since.
-            taken = {"daemon": "", "holder": A_SCRIPT, "epoch": leases.c.epoch + 1, "until_ns": 0}
+            taken = {"holder": A_SCRIPT, "epoch": leases.c.epoch + 1, "until_ns": 0}
             await db.execute(update(leases).where(ours).values(taken))
         return None
 
@@ -423,7 +423,10 @@ LONG_S = 7 * 86_400.0
 """How long somebody who is alone with the books waits for a server that works."""
 
 A_SCRIPT = "a script"
-"""Who holds an account that a script was the last to write for; it holds it no longer than its transaction lasts."""
+"""Who holds an account that a script was the last to write for; it holds it no longer than its transaction lasts.
+
+Its daemon stays what it was: among several that share a database, the account goes on to be that one's.
+"""
 
 WAIT_MAX_S = 3_600.0
 """Whoever waits for a connection, or for an answer in a call of a repository, has a deadline of his own."""
