@@ -297,7 +297,18 @@ def test_parquet_without_its_library_says_what_to_install(tmp_path: Path) -> Non
 
 
 ALL = ("--before", "9999-12-31")
-FIGURES = ("balance", "pnl", "fees", "financing", "trades_closed", "trades_won", "win_rate", "orders", "attribution")
+FIGURES = (
+    "balance",
+    "pnl",
+    "fees",
+    "financing",
+    "trades_open",
+    "trades_closed",
+    "trades_won",
+    "win_rate",
+    "orders",
+    "attribution",
+)
 
 
 def figures(config: Path) -> dict[str, object]:

@@ -132,7 +132,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     archive = _archive_of(db, row)
     moved = archive.figures if archive is not None else Figures()
     gross, fees, financing, realised = moved.gross, moved.fees, moved.financing, moved.realised
-    closed, won, opened = moved.closed, moved.won, 0
+    closed, won, opened = moved.closed, moved.won, moved.opened
     with ledger():
         pnl = gross - fees + financing
     columns = "status, gross_pnl, entry_fee, exit_fee, financing"

@@ -49,6 +49,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     fees: Decimal = ZERO
     financing: Decimal = ZERO
     realised: Decimal = ZERO  # of fills
+    opened: int = 0  # trades that were open at the end of an execution that is over
     closed: int = 0
     won: int = 0
     orders: int = 0

@@ -37,7 +37,10 @@ from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.domain.times import iso
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
+from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.backend import backend_at
 from tradekeel.storage.moment import one_moment
+from tradekeel.storage.verify import verify
 
 QUALITY = {
     "rows": 100,
@@ -53,6 +56,16 @@ QUALITY = {
 def only(place: Place) -> AccountSummary:
     [account] = read_summaries(place.statedir.books)
     return account
+
+
+def test_trades_that_were_open_when_a_run_ended_are_counted_when_they_are_archived_too(place: Place) -> None:
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS + 1, reason="the feed has ended")])
+    before = only(place)
+    assert before.trades_open == len(FILLED)
+    archive(backend_at(place.statedir.books), 2**62, place.statedir.archives, samples.START_NS)
+    after = only(place)
+    assert (after.trades_open, after.trades_closed, after.pnl) == (len(FILLED), 0, before.pnl)
+    assert verify(place.statedir.books, archives=place.statedir.archives).ok
 
 
 def test_an_account_is_summed_exactly(place: Place) -> None:

@@ -49,12 +49,14 @@ def figures_with(before: Figures, kept_before: Kept, versions: Versions, moved: 
     these ``moved`` go. Positions have all fills up to there in them, also those that stay.
     """
     gross, fees, financing, realised = before.gross, before.fees, before.financing, before.realised
+    opened = before.opened
     closed, won, rejected, denied = before.closed, before.won, before.rejected, dict(before.denied)
     with ledger():
         for trade in moved.get(Trade, ()):
             gross += trade.gross_pnl
             fees += trade.entry_fee + trade.exit_fee
             financing += trade.financing
+            opened += trade.status in (TradeStatus.OPEN, TradeStatus.CLOSING)
             closed += trade.status is TradeStatus.CLOSED
             won += trade.status is TradeStatus.CLOSED and trade.pnl > 0
         for fill in moved.get(Fill, ()):
@@ -71,6 +73,7 @@ def figures_with(before: Figures, kept_before: Kept, versions: Versions, moved: 
         fees=fees,
         financing=financing,
         realised=realised,
+        opened=opened,
         closed=closed,
         won=won,
         orders=before.orders + len(moved.get(Order, ())),
