@@ -80,7 +80,8 @@ def sizes(place: Backend | Path, progress: Progress) -> Sizes:
 
 def _size_of(db: Connection, table: Table, taken: int | None) -> TableSize:
     time = next((name for name in TIMES if name in table.c), None)
-    span = "NULL, NULL" if time is None else f"min({time}), max({time})"
+    # What was written before a feed had said what time it is has the time 0, which is none.
+    span = "NULL, NULL" if time is None else f"min(nullif({time}, 0)), max(nullif({time}, 0))"
     rows, first_ns, last_ns = db.execute(f'SELECT count(*), {span} FROM "{table.name}"').fetchone()  # noqa: S608  # our own names
     return TableSize(str(table.name), rows, taken, first_ns, last_ns)
 
@@ -89,7 +90,9 @@ def _journal_of(db: Connection, run: ExecutionRow) -> JournalSize:
     """Of a journal without a gap the ends say everything."""
     ask = "SELECT sequence, ts_ns FROM journal WHERE execution = ? ORDER BY sequence LIMIT 1"
     first = db.execute(ask, (run.execution,)).fetchone()
-    newest = db.execute(ask.replace(" LIMIT", " DESC LIMIT"), (run.execution,)).fetchone()
+    timed = ask.replace(" ORDER", " AND ts_ns <> 0 ORDER")
+    oldest = db.execute(timed, (run.execution,)).fetchone()
+    newest = db.execute(timed.replace(" LIMIT", " DESC LIMIT"), (run.execution,)).fetchone()
     last = last_sequence(db, run.execution)
     return JournalSize(
         run.execution,
@@ -100,6 +103,6 @@ def _journal_of(db: Connection, run: ExecutionRow) -> JournalSize:
         records=0 if first is None else last - first[0] + 1,
         first_record=0 if first is None else first[0],
         last_record=last,
-        first_ns=None if first is None else first[1],
+        first_ns=None if oldest is None else oldest[1],
         last_ns=None if newest is None else newest[1],
     )

@@ -15,6 +15,7 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.sizing import stats
 from tradekeel.cli.app import dispatch
 from tradekeel.cli.database import in_bytes
+from tradekeel.domain.records import ExecutionStarted, StrategyRegistered
 from tradekeel.errors import ExitCode, InputError
 from tradekeel.storage.store import Store
 
@@ -38,6 +39,20 @@ def test_every_row_is_counted(place: Place) -> None:
     assert first["first_ns"] == samples.START_NS
     trades = next(table for table in found["tables"] if table["table"] == "trades")
     assert (trades["rows"], trades["last"]) == (DECISIONS + 2, "2014-05-13T16:53:25.000000000Z")
+
+
+def test_what_was_written_before_any_feed_had_a_time_does_not_count_as_the_first_time(place: Place) -> None:
+    desk = samples.Desk("exec-2", account="paper-2")
+    row = samples.execution("exec-2", account="paper-2", started_ns=0)
+    with Store.open(place.statedir.books, now_ns=1) as store:
+        started = desk.group(ExecutionStarted(ts_ns=0, row=row))
+        known = StrategyRegistered(ts_ns=samples.START_NS + 7, row=samples.strategy("exec-2"))
+        store.commit([started, desk.group(known)])
+    found = stats(place, silent)
+    run = next(run for run in found["executions"] if run["account"] == "paper-2")
+    assert (run["records"], run["first_ns"]) == (2, samples.START_NS + 7)
+    journal = next(table for table in found["tables"] if table["table"] == "journal")
+    assert journal["first_ns"] == samples.START_NS
 
 
 def test_tables_fill_the_file(place: Place) -> None:
