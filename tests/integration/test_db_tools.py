@@ -349,6 +349,23 @@ def test_what_was_archived_verifies_and_changes_no_figure(tmp_path: Path) -> Non
     assert call("verify", config).returncode == 0
 
 
+def test_how_long_ago_is_reckoned_from_the_newest_time_in_the_books(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    assert start("run", config).returncode == 0
+    done = call("db", "archive", config, "--before", "90d")  # the whole market is shorter, whenever it was
+    assert done.returncode == 0, done.stderr
+    assert "nothing that is older" in done.stdout
+    newest = max(fill["time"] for fill in read_json("fills", config, "-n", "0"))
+    done = call("db", "archive", config, "--before", "0s", "--json")
+    assert f"0s before {newest[:10]}" in done.stderr
+    said = json.loads(done.stdout)
+    assert said["files"]
+    assert said["before"] >= newest
+    assert f"what is older than {said['before']} (0s before" in done.stderr
+    assert "nothing" in call("db", "archive", config, "--before", "1970-01-02").stdout
+    assert call("verify", config).returncode == 0
+
+
 def test_a_daemon_goes_on_with_what_was_not_archived(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=LONG)
     with Daemon(config) as daemon:

@@ -10,13 +10,16 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.alone import alone_at, alone_with_books, make_whole_again
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.values import Row, moment_ns, plain_value
+from tradekeel.bootstrap.values import Row, is_span, iso, moment_ns, plain_value
 from tradekeel.domain.records import decode_record
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
 from tradekeel.storage.archiving.moving import archive as move
 from tradekeel.storage.archiving.proving import archived_tables, rows_in
+from tradekeel.storage.backend import Backend
+from tradekeel.storage.journal import newest_time_ns
+from tradekeel.storage.moment import one_moment
 from tradekeel.storage.transfer.exporting import export as write_files
 from tradekeel.storage.transfer.importing import import_books
 from tradekeel.storage.transfer.manifest import Narrowed
@@ -77,12 +80,24 @@ def fill(place: Place, source: Path, environ: Mapping[str, str], progress: Steps
 
 
 def archive(
-    place: Place, before: str, folder: Path | None, environ: Mapping[str, str], progress: Steps
+    place: Place,
+    before: str,
+    folder: Path | None,
+    environ: Mapping[str, str],
+    progress: Steps,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> dict[str, Any]:
-    """Move what is older than a time into files. InputError, AlreadyRunning, StoreError: what was moved before stays moved."""
+    """Move what is older than a time into files; ``tell`` is told first which time that is.
+
+    Raises InputError, AlreadyRunning, StoreError: what was moved before stays moved.
+    """
     now_ns = SystemClock().now_ns()
-    before_ns = _stored(moment_ns(before, now_ns))
+    moment_ns(before, now_ns)  # before anything is locked: whether it is a time at all
     with alone_with_books(place, environ) as (books, statedir):
+        newest_ns = _newest_ns(books) if is_span(before) else None
+        before_ns = _stored(moment_ns(before, now_ns if newest_ns is None else newest_ns))
+        since = "" if newest_ns is None else f" ({before} before {iso(newest_ns)}, the newest time in the books)"
+        tell(f"what is older than {_shown(before_ns) or before}{since} is moved")
         moved = move(
             books,
             before_ns,
@@ -94,6 +109,8 @@ def archive(
         )
     return {
         "books": str(books),
+        "before_ns": before_ns,
+        "before": _shown(before_ns),
         "files": [
             {
                 "account": piece.account,
@@ -108,6 +125,19 @@ def archive(
             for piece in moved
         ],
     }
+
+
+def _newest_ns(books: Backend) -> int | None:
+    with one_moment(books, "looking for its newest time") as db:
+        return newest_time_ns(db)
+
+
+def _shown(ns: int) -> str | None:
+    """A time for people; None for one that is further off than a calendar goes."""
+    try:
+        return iso(ns)
+    except OverflowError:
+        return None
 
 
 def read_archive(path: Path, table: str | None) -> Iterator[Row]:

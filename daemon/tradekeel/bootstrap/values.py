@@ -67,6 +67,11 @@ def plain_value(value: Any) -> Any:
     return str(value)
 
 
+def is_span(text: str) -> bool:
+    """Whether a text says how long ago something is, and no date."""
+    return _SPAN.fullmatch(text) is not None
+
+
 def moment_ns(text: str, now_ns: int) -> int:
     """A date, a date and time (UTC unless it says otherwise), or how long ago: 90s, 15m, 2h, 3d, 1w. Raises InputError."""
     span = _SPAN.fullmatch(text)

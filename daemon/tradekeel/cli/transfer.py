@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Json, State, Target, place, say, words_of, write_json
+from tradekeel.cli.common import Json, State, Target, complain, place, say, words_of, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode, InputError
 
@@ -108,7 +108,11 @@ def archive(
     /,
     *,
     before: Annotated[
-        str | None, Parameter(name="--before", help="A date, a date and time (UTC), or how long ago: 90d, 12w.")
+        str | None,
+        Parameter(
+            name="--before",
+            help="A date, a date and time (UTC), or how long before the newest time in the books: 90d, 12w.",
+        ),
     ] = None,
     to: Annotated[
         Path | None, Parameter(name="--to", help="The folder; left out, archives/ in the state directory.")
@@ -125,7 +129,8 @@ def archive(
     """Move old journal and what was finished by then out of the books into compressed files.
 
     Closed trades go with their signals, orders and fills; what a running account still needs stays. The books go on to
-    verify, with the files and without. Refused while a daemon runs. With --read an archive is checked and written out.
+    verify, with the files and without. Nothing brings an archive back into them, and no backup is made: that is `db backup`.
+    Refused while a daemon runs. With --read an archive is checked and written out.
     """
     from tradekeel.bootstrap.transferring import archive as move
 
@@ -140,7 +145,7 @@ def archive(
     if before is None:
         raise InputError("what is older than when? Say --before with a date, or how long ago")
     with progress_bars(hidden=json) as progress:
-        done = move(place(target, state), before, to, os.environ, progress)
+        done = move(place(target, state), before, to, os.environ, progress, complain)
     if json:
         write_json(done)
         return ExitCode.DONE

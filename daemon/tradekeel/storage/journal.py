@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tradekeel.domain.records import Record, decode_record
+from tradekeel.domain.records import Administered, ExecutionClosed, Record, decode_record, record_type_of
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
@@ -23,6 +23,22 @@ def last_sequence(db: Connection, execution: str) -> int:
     """The number of an execution's newest record, 0 if it has none."""
     row = db.execute(LAST, (execution,)).fetchone()
     return row[0] or 0
+
+
+def newest_time_ns(db: Connection) -> int | None:
+    """The market's time of the newest record of any execution, None where there is none with a time.
+
+    What closes an execution or was written by people has the clock's time, which may be another than that of a recorded market.
+    """
+    runs = db.execute("SELECT execution FROM executions").fetchall()
+    newest = [db.execute(_NEWEST, (execution, *_BY_THE_CLOCK)).fetchone() for (execution,) in runs]
+    return max((row[0] for row in newest if row is not None), default=None)
+
+
+_BY_THE_CLOCK = tuple(record_type_of(kind) for kind in (ExecutionClosed, Administered))
+_NEWEST = (
+    "SELECT ts_ns FROM journal WHERE execution = ? AND type NOT IN (?, ?) AND ts_ns <> 0 ORDER BY sequence DESC LIMIT 1"
+)
 
 
 def read_records(

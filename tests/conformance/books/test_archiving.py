@@ -20,7 +20,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.book import ENDED_KEPT_MAX, Book
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import AccountState, encode_account_state
-from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, Latch
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.ports.repositories import HeldPosition
 from tradekeel.storage.archives import archives_of
@@ -161,6 +161,20 @@ def test_nothing_goes_that_is_younger_than_the_date(books: Books) -> None:
     assert rest.row.first == moved.row.last + 1
     assert books.verify().ok
     assert books.counts() == dict.fromkeys(TABLES, 0) | {"journal": 1}
+
+
+def test_what_was_written_before_any_feed_had_a_time_goes_with_what_follows_it(books: Books) -> None:
+    trader = Trader()
+    books.commit(
+        trader.desk.group(r.ExecutionStarted(ts_ns=0, row=s.execution(started_ns=0))),
+        trader.desk.group(r.StrategyRegistered(ts_ns=s.START_NS, row=s.strategy())),
+        trader.desk.group(r.LatchChanged(ts_ns=0, paused=False, latch=Latch.OPEN, reason="", by="cli")),
+        trader.desk.group(r.ExecutionClosed(ts_ns=s.START_NS + 2 * DAY, reason="the feed has ended")),
+    )
+    assert books.archive(s.START_NS) == []
+    [moved] = books.archive(s.START_NS + DAY)
+    assert (moved.row.first, moved.row.last) == (1, 2)
+    assert books.verify().ok
 
 
 def test_no_record_goes_that_a_saved_state_leads_from(books: Books) -> None:

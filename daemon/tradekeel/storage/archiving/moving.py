@@ -224,7 +224,15 @@ class _Piece:
             self._before_ns,
         )
         if younger is not None:
-            ends.append(younger - 1)
+            # What was written before a feed had said what time it is goes with what follows it.
+            ends.append(
+                self._one(
+                    "SELECT max(sequence) FROM journal WHERE execution = ? AND sequence > ? AND sequence < ? AND ts_ns <> 0",
+                    begin,
+                    younger,
+                )
+                or begin
+            )
         if self._run.status == "running":
             # Recovery goes on from any of the saved states that there are, but for those of strategies that no longer run.
             saved = self._one(
