@@ -150,10 +150,16 @@ def test_a_wipe_takes_the_words_and_nobody_else_at_work(tmp_path: Path) -> None:
     assert len(read_json("fills", config, "-n", "0")) == fills
     backups.unlink()
 
+    unknown = call("db", "wipe", config, *words, "--account", "nobody")
+    assert (unknown.returncode, "no account nobody" in unknown.stderr) == (ExitCode.BAD_USAGE, True)
+    assert not any(backups.iterdir())  # nothing was copied for nothing
+
     positions, balance = read_json("positions", config), read_json("status", config)["accounts"][0]["balance"]
     code, screen = a_terminal([*PROGRAM, "db", "wipe", str(config)], "DELETE ALL TRADES")
     assert code == 0, screen
     assert f"{fills} fills" in screen
+    again = call("db", "wipe", config, *words)
+    assert (again.returncode, "nothing to delete" in again.stdout) == (0, True)
     [copy] = list(backups.glob("before-wipe-*.db"))
     assert not read_json("trades", config, "--all-runs")
     assert read_json("verify", config)["ok"]

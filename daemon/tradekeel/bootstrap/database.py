@@ -18,6 +18,7 @@ from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Restoring
 from tradekeel.storage.files import Progress, sync
 from tradekeel.storage.sqlite import Sqlite
+from tradekeel.storage.wiping import look
 from tradekeel.storage.wiping import wipe as storage_wipe
 
 Steps = Callable[[str, int, int], None]
@@ -90,9 +91,14 @@ def _put_waiting_aside(statedir: StateDir, now_ns: int) -> str | None:
 
 
 def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, str], progress: Steps) -> dict[str, Any]:
-    """Delete everything that follows from the journal, after a backup. Raises InputError, AlreadyRunning, StoreError."""
+    """Delete everything that follows from the journal, if there is any, after a backup.
+
+    Raises InputError, AlreadyRunning, StoreError.
+    """
     now_ns = SystemClock().now_ns()
     with alone_with_books(place, environ) as (books, statedir):
+        if not look(books, accounts):
+            return {"books": str(books), "backup": None, "executions": 0, "closed": [], "deleted": {}}
         # Named so that no migration takes it for one of its own copies, of which only the last few stay.
         copy = free_name(statedir.backups / f"before-wipe-{when(now_ns)}{books.copy_suffix}")
         try:

@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from tradekeel.bootstrap.alone import alone_at, alone_with_books, make_whole_again
 from tradekeel.bootstrap.place import Place
-from tradekeel.bootstrap.values import Row, is_span, iso, moment_ns, plain_value
+from tradekeel.bootstrap.values import Row, is_span, moment_ns, plain_value
 from tradekeel.domain.records import decode_record
+from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point

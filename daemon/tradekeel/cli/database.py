@@ -112,6 +112,9 @@ def wipe(
     if json:
         write_json(done)
         return ExitCode.DONE
+    if done["backup"] is None:
+        say(f"there is nothing to delete in {done['books']}: nothing was done, and no copy was made")
+        return ExitCode.DONE
     for table, count in done["deleted"].items():
         say(f"{count:>12,} {table}")
     say(

@@ -59,9 +59,31 @@ def wipe(
     return done
 
 
-def _wipe(
-    db: Connection, backend: Backend, now_ns: int, by: str, accounts: Collection[str] | None, progress: Progress
-) -> Wiped:
+def look(backend: Backend, accounts: Collection[str] | None = None) -> bool:
+    """Whether there is anything that a wipe would do, before anything is done. Raises as :func:`wipe`."""
+    try:
+        with closing(backend.connect_for_long()) as db:
+            db.execute(backend.begin_write)
+            try:
+                runs = _runs(db, backend, accounts)
+                deleted = [_delete(db, name, "") for name in _tables()]  # of no execution: is it allowed at all?
+                assert not any(deleted)
+                return any(run.status == "running" or _has_any(db, run.execution) for run in runs)
+            finally:
+                db.rollback()
+    except backend.errors as error:
+        raise backend.in_our_words(error, "wiping it") from error
+
+
+def _has_any(db: Connection, execution: str) -> bool:
+    return any(
+        db.execute(f'SELECT 1 FROM "{name}" WHERE execution = ? LIMIT 1', (execution,)).fetchone()  # noqa: S608
+        for name in _tables()
+    )
+
+
+def _runs(db: Connection, backend: Backend, accounts: Collection[str] | None) -> list[ExecutionRow]:
+    """The executions meant. Raises InputError for an account that is not there, AlreadyRunning for one that is held."""
     mapping = mapping_of(ExecutionRow)
     known = [mapping.decode(row) for row in db.execute(f"{mapping.select_sql} ORDER BY account, number").fetchall()]
     unknown = sorted(set(accounts or ()) - {run.account for run in known})
@@ -70,6 +92,13 @@ def _wipe(
         raise InputError(f"the books know no account {', '.join(unknown)}; they know {listed}")
     runs = [run for run in known if accounts is None or run.account in accounts]
     backend.refuse_holders(db, sorted({run.account for run in runs}))
+    return runs
+
+
+def _wipe(
+    db: Connection, backend: Backend, now_ns: int, by: str, accounts: Collection[str] | None, progress: Progress
+) -> Wiped:
+    runs = _runs(db, backend, accounts)
     groups: list[Group] = []
     deleted = dict.fromkeys(_tables(), 0)
     with indexed_references(db):
