@@ -11,6 +11,7 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
+from tradekeel.statedir import StateDir
 from tradekeel.storage import migrating, schema
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.migrating import Migrated
@@ -35,13 +36,13 @@ def upgrade(place: Place, tell: Tell, *, backup: bool = True) -> dict[str, Any]:
                 books
             ):  # what belongs to the schema beside the tables, the rights on a server, is put right
                 migrated = migrating.upgrade(books, now_ns, progress=tell, backup=backup)
-        return _said(migrated)
+        return _said(migrated, statedir)
 
 
 def downgrade(place: Place, target: str, tell: Tell, *, backup: bool = True) -> dict[str, Any]:
     """Take back the revisions above ``target``; what was taken back. InputError for a schema that there is no way back to."""
-    with alone_with_books(place, place.environ) as (books, _), _explained(books):
-        return _said(migrating.downgrade(books, target, SystemClock().now_ns(), progress=tell, backup=backup))
+    with alone_with_books(place, place.environ) as (books, statedir), _explained(books):
+        return _said(migrating.downgrade(books, target, SystemClock().now_ns(), progress=tell, backup=backup), statedir)
 
 
 def planned(place: Place, target: str | None, *, backup: bool = True, sql: bool = False) -> dict[str, Any]:
@@ -78,8 +79,13 @@ def history(place: Place) -> list[dict[str, Any]]:
         return [plain_row(migration) for migration in migrating.history(books)]
 
 
-def _said(migrated: Migrated) -> dict[str, Any]:
-    return {"applied": [plain_row(row) for row in migrated.applied], "notes": list(migrated.notes)}
+def _said(migrated: Migrated, statedir: StateDir) -> dict[str, Any]:
+    copy = next((row.backup for row in migrated.applied if row.backup), None)
+    return {
+        "applied": [plain_row(row) for row in migrated.applied],
+        "notes": list(migrated.notes),
+        "copy": None if copy is None else str(statedir.backups / copy),
+    }
 
 
 @contextmanager

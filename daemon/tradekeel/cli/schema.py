@@ -135,6 +135,8 @@ def _show_done(done: dict[str, Any], as_json: bool, none: str) -> int:
         write_json(done["applied"])
     else:
         _show_migrations(done["applied"], none)
+        if done["copy"] is not None:
+            say(f"a copy of the books as they were before is at {done['copy']}")
     complain(*done["notes"])
     return ExitCode.DONE
 

@@ -95,6 +95,14 @@ def test_an_upgrade_says_what_it_did_and_the_next_one_that_nothing_was_missing(e
     assert "nothing would be done" in capsys.readouterr().out
 
 
+def test_the_copy_that_was_made_first_is_named_in_a_line_of_its_own(place: Place, capsys: Out) -> None:
+    for way in (("downgrade", "0002", "--yes"), ("upgrade",)):
+        before = set(place.statedir.backups.iterdir())
+        assert run(place, *way) == ExitCode.DONE
+        [made] = set(place.statedir.backups.iterdir()) - before
+        assert f"a copy of the books as they were before is at {made}\n" in capsys.readouterr().out
+
+
 def test_an_upgrade_without_a_backup_makes_none(earlier: Place) -> None:
     assert run(earlier, "upgrade", "--without-backup") == ExitCode.DONE
     assert version(earlier) == HEAD
