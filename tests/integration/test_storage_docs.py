@@ -20,7 +20,10 @@ def commands() -> list[str]:
 
 
 def globbed(folder: Path, word: str) -> list[str]:
-    """As the shell does it."""
+    """As the shell does it: a pattern becomes names, and what `$()` asks for is asked."""
+    if word.startswith("$("):
+        asked = ["sh", "-c", f'printf %s "{word}"']
+        return [subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=10, check=True).stdout]
     return [str(path.relative_to(folder)) for path in folder.glob(word)] if "*" in word else [word]
 
 

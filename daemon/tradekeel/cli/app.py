@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, CycloptsPanel, Group, UnusedCliTokensError
 
 from tradekeel import __version__
 from tradekeel.cli.common import guarded
-from tradekeel.errors import ExitCode
+from tradekeel.errors import ExitCode, InputError
 
 ABOUT = """Tradekeel: a trading daemon that can be killed at any moment.
 
@@ -102,10 +102,21 @@ def dispatch(words: Sequence[str]) -> int:
 def _call(words: Sequence[str]) -> int:
     app = make_app()
     try:
-        result = app(list(words), exit_on_error=False, print_error=True)
-    except CycloptsError:
+        result = app(list(words), exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        raise InputError(_too_many(error)) from None
+    except CycloptsError as error:
+        app.error_console.print(CycloptsPanel(error))
         return ExitCode.BAD_USAGE
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitCode.BAD_USAGE
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _too_many(error: UnusedCliTokensError) -> str:
+    """What to say of words that a command has no use for; a shell makes several of one pattern."""
+    stray = [str(token) for token in error.unused_tokens or ()]
+    command = " ".join(("tradekeel", *(error.command_chain or ())))
+    what = "name one copy" if command.endswith("db restore") else f"see {command} --help"
+    return f"{command} has no use for {' '.join(stray)}: {what}"

@@ -86,6 +86,16 @@ def test_bad_usage_is_2_and_no_traceback(words: list[str], capsys: pytest.Captur
     assert "Traceback" not in captured.out + captured.err
 
 
+def test_words_that_a_command_has_no_use_for_are_named_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["db", "restore", "market.toml", "one.db", "two.db"]) == ExitCode.BAD_USAGE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "tradekeel db restore has no use for two.db: name one copy" in said
+    assert dispatch(["status", "market.toml", "other.toml"]) == ExitCode.BAD_USAGE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "tradekeel status has no use for other.toml: see tradekeel status --help" in said
+    assert "Unused" not in said
+
+
 def test_the_unit_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     code = dispatch(["systemd", "unit"])
     captured = capsys.readouterr()
