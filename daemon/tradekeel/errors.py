@@ -17,6 +17,7 @@ and what *nobody knows*::
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk, and the servers that keep something for us
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
+    │   │   │   ├── StoreHeld         daemons write there, and its schema is to be changed
     │   │   │   └── StoreDenied       its server is there and does not let us in: password, database, rights
     │   │   ├── StoreAway             its server cannot be reached, or does not serve, for now: wait and ask again
     │   │   │   └── StoreTimeout      it did not answer in time, and was asked to stop; nothing was changed
@@ -161,6 +162,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be opened or written: missing rights, a read-only or full disk, an I/O error."""
 
     category = ErrorCategory.CRITICAL
+
+
+class StoreHeld(StoreUnavailable):
+    """Daemons write into the books, here or on other machines, and the schema is to be changed: stop them first."""
 
 
 class StoreDenied(StoreUnavailable):

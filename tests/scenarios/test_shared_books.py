@@ -10,11 +10,15 @@ import pytest
 
 from tests.scenarios.support import Home
 from tests.scenarios.support_configs import EMA, account, head, market, strategy
+from tradekeel.bootstrap import schemas
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place, place_of
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.standing import read_status
 from tradekeel.bootstrap.transferring import archive
+from tradekeel.errors import AlreadyRunning
+from tradekeel.storage.postgres.lease import try_lock
+from tradekeel.storage.store import Store
 
 
 @pytest.fixture
@@ -77,6 +81,22 @@ def test_an_account_stays_its_daemons_own_when_a_tool_was_the_last_to_write_for_
     archive(one, "2200-01-01", None, {}, lambda *_: None)
     checked = audit(one, lambda *_: None)  # nobody has ever held them, as after an import: they are nobody else's
     assert "paper-one" in [comparison.account for comparison in checked.comparisons]
+
+
+def test_the_schema_is_not_changed_beside_a_daemon_of_another_machine(homes: dict[str, Home]) -> None:
+    one = place(homes["one"])
+    Store.open(one.where, now_ns=1).close()
+    one.statedir.create()
+    with closing(one.books().connect()) as elsewhere:
+        assert try_lock(elsewhere, "two")
+        with pytest.raises(AlreadyRunning, match="1 daemons write there"):
+            schemas.downgrade(one, "0003", lambda text: None)
+        with closing(one.books().connect()) as db:
+            db.execute(
+                "UPDATE alembic_version SET version_num = '0003'"
+            )  # as an earlier version of the program left it
+        with pytest.raises(AlreadyRunning, match="1 daemons write there"):
+            schemas.upgrade(one, lambda text: None)
 
 
 def test_what_another_daemon_holds_open_is_no_reason_to_refuse_a_start(homes: dict[str, Home]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tradekeel.bootstrap.alone import alone_at, alone_with_books, make_whole_again
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
-from tradekeel.errors import InputError
+from tradekeel.errors import AlreadyRunning, InputError, StoreHeld
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.statedir import StateDir
 from tradekeel.storage import migrating, schema
@@ -29,7 +29,10 @@ def upgrade(place: Place, tell: Tell, *, backup: bool = True) -> dict[str, Any]:
     with alone_at(place, place.environ) as statedir:
         make_whole_again(statedir)
         books, now_ns = place.where, SystemClock().now_ns()
-        with Store.open(books, now_ns=now_ns, progress=tell, backup=backup) as store:
+        with (
+            _explained(books),
+            Store.open(books, now_ns=now_ns, progress=tell, backup=backup) as store,
+        ):
             migrated = Migrated(store.migrations, store.notes)
         if not migrated.applied:
             with _explained(
@@ -95,5 +98,7 @@ def _explained(books: Backend) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except StoreHeld as error:  # as beside a daemon of this machine
+        raise AlreadyRunning(str(error)) from error
     except books.errors as error:
         raise books.in_our_words(error, "looking after its schema") from error

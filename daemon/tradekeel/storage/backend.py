@@ -160,6 +160,10 @@ class Backend(ABC):
     def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
         """AlreadyRunning where a daemon holds one of the accounts; until the transaction ends none comes to."""
 
+    @abstractmethod
+    def refuse_all_but_owner(self, db: Connection) -> None:
+        """StoreDenied for somebody who may only trade: what deletes history is run as the owner."""
+
     def look(self) -> Connection:
         """A connection for a short look at books that nobody may be using, which leaves nothing behind."""
         return self.connect(read_only=True)

@@ -90,6 +90,9 @@ class Sqlite(Backend):
     def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
         """Books of a state directory are held by its lock, which whoever asks has taken."""
 
+    def refuse_all_but_owner(self, db: Connection) -> None:
+        """A file belongs to whoever may write it."""
+
     def look(self) -> files.FileConnection:
         return files.connect_to_look(self.path)
 

@@ -63,6 +63,7 @@ def look(backend: Backend, accounts: Collection[str] | None = None) -> bool:
     """Whether there is anything that a wipe would do, before anything is done. Raises as :func:`wipe`."""
     try:
         with closing(backend.connect_for_long()) as db:
+            backend.refuse_all_but_owner(db)
             db.execute(backend.begin_write)
             try:
                 runs = _runs(db, backend, accounts)

@@ -13,9 +13,11 @@ from sqlalchemy.engine import make_url
 
 from tests.servers.postgres import PostgresServer, connected
 from tests.unit.storage import samples as s
-from tradekeel.errors import StoreUnavailable
+from tradekeel.errors import StoreDenied, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock, pause
 from tradekeel.storage import migrating
+from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.backend import Restoring
 from tradekeel.storage.postgres import Postgres, rights
 from tradekeel.storage.postgres.lease import Holder, Writer
 from tradekeel.storage.postgres.remote import PostgresBooks
@@ -23,6 +25,7 @@ from tradekeel.storage.queries import Reader
 from tradekeel.storage.store import Store
 from tradekeel.storage.tables import metadata
 from tradekeel.storage.verify import verify
+from tradekeel.storage.wiping import look
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -173,6 +176,20 @@ def test_one_who_owns_nothing_is_told_to_let_the_owner_migrate(books, adapter, t
     migrating.downgrade(books, "0002", NOW_NS, backup=False)
     with pytest.raises(StoreUnavailable, match=r"keel_daemon does not own the tables .*db upgrade.* as the owner"):
         Store.open(Postgres(adapter, backups=tmp_path), now_ns=NOW_NS)
+
+
+def test_what_deletes_history_is_said_to_be_the_owners(books, adapter, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    daemons = Postgres(adapter)
+    doing = Restoring(NOW_NS, tmp_path, tmp_path / "replaced", lambda *step: None, lambda name: None)
+    for tool in (
+        lambda: daemons.restore(tmp_path / "copy.zip", doing),
+        lambda: archive(daemons, NOW_NS, tmp_path / "archives", NOW_NS),
+        lambda: look(daemons),
+    ):
+        with pytest.raises(StoreDenied, match=r"keel_daemon may not do that.*run this as the owner of the schema \("):
+            tool()
+    assert look(books) is False
 
 
 def test_one_who_may_not_make_a_schema_is_told_so(postgres_url, as_role):

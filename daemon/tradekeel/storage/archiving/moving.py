@@ -88,6 +88,7 @@ def archive(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with closing(backend.connect_for_long()) as db:
             backend.make_durable(db)
+            backend.refuse_all_but_owner(db)
             mapping = mapping_of(ExecutionRow)
             runs = [
                 mapping.decode(row) for row in db.execute(f"{mapping.select_sql} ORDER BY account, number").fetchall()

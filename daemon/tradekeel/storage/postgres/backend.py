@@ -24,6 +24,7 @@ from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
 from tradekeel.storage.backups import Copies, Doing, Heed, last_good
 from tradekeel.storage.postgres.changing import (
+    refuse_all_but_owner,
     refuse_beside_writers,
     refuse_without_rights,
     size_of,
@@ -155,6 +156,9 @@ class Postgres(Backend):
                     "UPDATE leases SET holder = ?, epoch = epoch + 1, until_ns = 0 WHERE account = ?",
                     (A_SCRIPT, account),
                 )
+
+    def refuse_all_but_owner(self, db: Connection) -> None:
+        refuse_all_but_owner(db.execute, str(self))
 
     @property
     def _patience_s(self) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import DBAPIError
 
-from tradekeel.errors import StoreUnavailable
+from tradekeel.errors import StoreDenied, StoreHeld, StoreUnavailable
 from tradekeel.storage.postgres.lease import LOCK_CLASS
 from tradekeel.storage.postgres.rights import SCHEMA
 
@@ -77,8 +77,20 @@ def refuse_without_rights(execute: Any, place: str) -> None:
         )
 
 
+def refuse_all_but_owner(execute: Any, place: str) -> None:
+    """StoreDenied where the schema belongs to somebody else, with what to do."""
+    row = execute(
+        "SELECT current_user, pg_get_userbyid(n.nspowner) FROM pg_catalog.pg_namespace n "  # noqa: S608  # a constant
+        f"WHERE n.nspname = '{SCHEMA}' AND NOT pg_has_role(n.nspowner, 'USAGE')"
+    ).fetchone()
+    if row is not None:
+        raise StoreDenied(
+            f"{place}: the user {row[0]} may not do that. Nothing was changed: run this as the owner of the schema ({row[1]})."
+        )
+
+
 def refuse_beside_writers(execute: Any, place: str) -> None:
-    """StoreUnavailable while daemons write: each of their connections holds a lock."""
+    """StoreHeld while daemons write: each of their connections holds a lock."""
     locks = execute(
         "SELECT DISTINCT l.objid::bigint FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' "  # noqa: S608  # a constant
         f"AND l.classid::bigint = {LOCK_CLASS} AND l.granted "
@@ -95,7 +107,7 @@ def refuse_beside_writers(execute: Any, place: str) -> None:
         )
         names = [name for (name,) in rows]
     who = f"daemon {', '.join(names)} writes" if names else f"{len(locks)} daemons write"
-    raise StoreUnavailable(
+    raise StoreHeld(
         f"{place}: the schema is to be changed, and {who} there. Nothing was changed: stop every daemon that uses these books, "
         "and begin them again afterwards."
     )

@@ -54,6 +54,7 @@ def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
             raw: Any = connection.connection.driver_connection
             db = _Unhurried(raw)
             if backend.tables(connection.exec_driver_sql):
+                backend.refuse_all_but_owner(db)
                 accounts = [account for (account,) in db.execute("SELECT account FROM leases").fetchall()]
                 backend.refuse_holders(db, accounts)
                 aside = f"{SCHEMA}_{doing.aside.name}".replace("-", "_").lower()
