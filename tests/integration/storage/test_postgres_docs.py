@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from tests.integration.cli_daemon import SHORT, environment, write_config
 from tests.servers.postgres import PostgresServer, connected
 from tests.unit.storage import samples as s
 from tradekeel.storage.postgres import Postgres, rights
@@ -44,6 +47,46 @@ def test_an_owner_and_a_daemon_are_set_up_as_shown(own_postgres):
         assert store.notes == ()
     with Store.open(Postgres(daemon), now_ns=s.START_NS, migrate=False) as store:
         store.commit([s.Desk().opening()])
+
+
+def test_the_owners_tools_are_run_as_shown(own_postgres, tmp_path):
+    server: PostgresServer = own_postgres()
+    with connected(server.admin_url) as admin:
+        for statement in statements("CREATE ROLE"):
+            admin.execute(statement.encode())
+    there = make_url(server.admin_url)
+    config = write_config(tmp_path, feed=SHORT)
+    url = f"postgresql://trading_daemon@{there.host}:{there.port}/trading_books"
+    (tmp_path / "password").touch(0o600)
+    (tmp_path / "password").write_text("of the daemon")
+    there_and_who = f'[storage]\nurl = "{url}"\npassword = {{ file = "{tmp_path}/password" }}'
+    config.write_text(config.read_text().replace("[storage]", there_and_who))
+    config.rename(tmp_path / "market.toml")
+    [script] = re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+    script = script.replace("HOST:PORT", f"{there.host}:{there.port}")
+    script = script.replace("tradekeel db", f"{sys.executable} -m tradekeel db")
+
+    def run(lines: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", lines],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    without = "\n".join(line for line in script.splitlines() if "PASSWORD" not in line)
+    refused = run(without)  # the daemon's password is not the owner's
+    assert refused.returncode != 0
+    assert "does not let us in" in refused.stderr
+    assert "cannot be reached" not in refused.stderr
+    done = run(script)
+    assert done.returncode == 0, done.stderr
+    made = there.set(database="trading_books").render_as_string(hide_password=False)
+    with Store.open(Postgres(made), now_ns=s.START_NS) as store:
+        assert store.migrations == ()
 
 
 def test_the_rights_are_those_that_are_granted():

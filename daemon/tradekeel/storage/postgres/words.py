@@ -72,7 +72,10 @@ def in_our_words(error: Exception, place: str, doing: str) -> StoreError:
             return _unavailable(f"{place}: {doing} failed: {said}", to_do)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         to_do = next((to_do for words, to_do in _REFUSED if re.search(words, said)), _AWAY)
-        return _unavailable(f"{place} cannot be reached ({doing}: {said})", to_do)
+        is_there = to_do in _DENIED  # it answered, and said no
+        return _unavailable(
+            f"{place} {'does not let us in' if is_there else 'cannot be reached'} ({doing}: {said})", to_do
+        )
     # Whatever it is, the server is there: no start may take it for one that is away.
     return StoreDenied(f"{place}: {doing} failed: {said}. Look at the server's log.")
 
