@@ -30,9 +30,13 @@ def backup(place: Place, copy: Path, progress: Progress) -> dict[str, Any]:
     books = place.books()
     if os.path.lexists(copy):
         raise InputError(f"{copy} exists already, and a backup is never overwritten: choose another name")
-    there = next(folder for folder in copy.absolute().parents if folder.exists())
+    there = copy.absolute().parent
+    if (
+        not there.exists()
+    ):  # a name that is misspelt, or a disk that is not mounted: a copy beside the books would help nobody
+        raise InputError(f"there is no folder {there}: make it, or mount what it is on, before a copy is put there")
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{there} is no folder in which this user (uid {os.geteuid()}) may make {copy}")
+        raise InputError(f"{there} is no folder in which this user (uid {os.geteuid()}) may make {copy.name}")
     books.copy(copy, progress)
     return {"books": str(books), "copy": str(copy.absolute()), "bytes": copy.stat().st_size}
 

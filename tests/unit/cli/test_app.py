@@ -178,6 +178,10 @@ def test_a_backup_says_what_it_made_and_refuses_to_guess(tmp_path: Path, capsys:
     assert f"to {copy} ({copy.stat().st_size:,} bytes)" in capsys.readouterr().out
     assert dispatch(["db", "backup", str(config), str(copy)]) == ExitCode.BAD_USAGE
     assert "never overwritten" in capsys.readouterr().err
+    nowhere = tmp_path / "not mounted" / "copy.db"
+    assert dispatch(["db", "backup", str(config), str(nowhere)]) == ExitCode.BAD_USAGE
+    assert f"there is no folder {nowhere.parent}" in capsys.readouterr().err
+    assert not nowhere.parent.exists()
     other = tmp_path / "other.db"
     assert dispatch(["db", "backup", str(other), "--state", str(place.state_dir), "--json"]) == ExitCode.DONE
     assert json.loads(capsys.readouterr().out)["copy"] == str(other)
