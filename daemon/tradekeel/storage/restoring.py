@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import zipfile
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
@@ -73,6 +74,11 @@ def _is_swapped(path: Path, work: Path) -> bool:
 def _refuse_nonsense(path: Path, copy: Path) -> None:
     if not copy.is_file():
         raise InputError(f"{copy} is no file: name a copy that `tradekeel db backup` has made")
+    if zipfile.is_zipfile(copy):
+        raise InputError(
+            f"{copy} is a copy of books on a server, and these are in a file: bring them over with `tradekeel db export` there "
+            "and `tradekeel db import` here"
+        )
     if path.exists() and copy.samefile(path):
         raise InputError(f"{copy} are the books themselves")
 

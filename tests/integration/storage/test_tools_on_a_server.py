@@ -24,6 +24,7 @@ from tradekeel.storage.promised import NumberedBatch, promise
 from tradekeel.storage.schema import HEAD
 from tradekeel.storage.sizes import sizes
 from tradekeel.storage.spool import Spool
+from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 from tradekeel.storage.wiping import wipe
@@ -100,6 +101,18 @@ def test_a_copy_that_does_not_agree_with_itself_changes_nothing(books: Postgres,
     assert verify(books).ok
     with pytest.raises(InputError, match="no file"):
         put_back(books, tmp_path / "nothing.zip")
+
+
+def test_a_copy_of_the_other_kind_is_no_damage_and_the_way_over_is_named(books: Postgres, tmp_path: Path) -> None:
+    here = Sqlite(tmp_path / "books.db")
+    Store.open(here, now_ns=samples.START_NS).close()
+    here.copy(tmp_path / "copy.db")
+    books.copy(tmp_path / "copy.zip")
+    with pytest.raises(InputError, match=r"copy\.db is a copy of books in a file.*db export.*db import"):
+        put_back(books, tmp_path / "copy.db")
+    when = Restoring(samples.START_NS, tmp_path / "restoring", tmp_path / "replaced", silent, lambda name: None)
+    with pytest.raises(InputError, match=r"copy\.zip is a copy of books on a server.*db export.*db import"):
+        here.restore(tmp_path / "copy.zip", when)
 
 
 def test_until_it_is_committed_nothing_of_it_is_seen(books: Postgres, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import sql
 
-from tradekeel.errors import StoreCorrupt, StoreUnavailable
+from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.files import sync
 from tradekeel.storage.postgres.rights import SCHEMA
 
@@ -194,13 +194,24 @@ def _in_order(raw: psycopg.Connection[Any]) -> list[str]:
 # --- and back --------------------------------------------------------------------------------------------------------
 
 
+SQLITE_HEAD = b"SQLite format 3\0"
+
+
 @contextmanager
 def opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, DumpHeader]]:
     """A copy and what it says of itself. StoreCorrupt for a file that is none; raises OSError."""
     try:
         with zipfile.ZipFile(source) as archive:
             yield archive, read_header(archive, source)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+    except zipfile.BadZipFile as error:
+        with source.open("rb") as file:
+            if file.read(len(SQLITE_HEAD)) == SQLITE_HEAD:
+                raise InputError(
+                    f"{source} is a copy of books in a file, and these are on a server: bring them over with "
+                    "`tradekeel db export` there and `tradekeel db import` here"
+                ) from error
+        raise StoreCorrupt(f"{source} is damaged, or no copy of books: {error}") from error
+    except (zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{source} is damaged, or no copy of books: {error}") from error
 
 
