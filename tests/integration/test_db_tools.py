@@ -366,6 +366,11 @@ def test_how_long_ago_is_reckoned_from_the_newest_time_in_the_books(tmp_path: Pa
     assert f"0s before {newest[:10]}" in done.stderr
     said = json.loads(done.stdout)
     assert said["files"]
+    moved = sum(sum(file["rows"].values()) for file in said["files"])
+    out = call("db", "export", config, "--to", tmp_path / "out")
+    assert f"{moved:,} more rows are in archives" in out.stdout
+    trades = call("db", "export", config, "--to", tmp_path / "trades", "--table", "trades", "--json")
+    assert json.loads(trades.stdout)["archived"] == sum(file["rows"].get("trades", 0) for file in said["files"])
     assert said["before"] >= newest
     assert f"what is older than {said['before']} (0s before" in done.stderr
     assert "nothing" in call("db", "archive", config, "--before", "1970-01-02").stdout

@@ -16,6 +16,7 @@ from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
+from tradekeel.storage.archives import archived_rows
 from tradekeel.storage.archiving.moving import archive as move
 from tradekeel.storage.archiving.proving import archived_tables, rows_in
 from tradekeel.storage.backend import Backend
@@ -49,10 +50,14 @@ def export(place: Place, folder: Path, kind: str, wanted: Wanted, progress: Step
         since_ns=None if wanted.since is None else _stored(moment_ns(wanted.since, now_ns)),
         until_ns=None if wanted.until is None else _stored(moment_ns(wanted.until, now_ns)),
     )
-    manifest = write_files(place.books(), folder, kind, narrowed, learning=wanted.learning, progress=progress)
+    books = place.books()
+    manifest = write_files(books, folder, kind, narrowed, learning=wanted.learning, progress=progress)
+    with one_moment(books, "looking for its archives") as db:
+        archived = archived_rows(db, wanted.accounts, wanted.executions)
     return {
         "books": str(place.where),
         "folder": str(folder.absolute()),
+        "archived": sum(count for name, count in archived.items() if wanted.tables is None or name in wanted.tables),
         "importable": manifest.importable,
         "files": [{"file": file.file, "rows": file.rows, "sha256": file.sha256} for file in manifest.files],
     }

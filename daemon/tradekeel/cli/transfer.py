@@ -62,6 +62,8 @@ def export(
     for file in done["files"]:
         say(f"{file['rows']:>12,} {file['file']}")
     say(f"{sum(file['rows'] for file in done['files']):,} rows of {done['books']} written to {done['folder']}")
+    if done["archived"]:
+        say(f"{done['archived']:,} more rows are in archives, and not in it (tradekeel db archive --read FILE)")
     if not done["importable"]:
         say("it holds only a part of the books, and cannot be imported")
     return ExitCode.DONE

@@ -6,7 +6,8 @@ the last record that was moved, and with the rows up to there that stayed in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from zlib import crc32
@@ -189,6 +190,20 @@ def archive_row(values: Sequence[Any], place: object) -> ArchiveRow:
 
 def _about(values: Sequence[Any], place: object) -> str:
     return f"{place}: what is known of the archive of execution {values[0]} from record {values[1]} on"
+
+
+def archived_rows(
+    db: Connection, accounts: Collection[str] | None, executions: Collection[str] | None
+) -> dict[str, int]:
+    """Rows by table that are in archives and no longer in the books; of some accounts or executions, or of all."""
+    found: Counter[str] = Counter()
+    sql = (
+        "SELECT e.account, e.execution, a.counts FROM journal_archives a JOIN executions e ON e.execution = a.execution"
+    )
+    for account, execution, counts in db.execute(sql).fetchall():
+        if (accounts is None or account in accounts) and (executions is None or execution in executions):
+            found.update(msgspec.json.decode(counts, type=dict[str, int]))
+    return dict(found)
 
 
 def last_archived(db: Connection, execution: str) -> int:
