@@ -135,10 +135,13 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
     """
     if target.exists():
         raise StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(0o600)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        partial.touch(0o600)
+    except OSError as error:
+        raise cannot_be_written(target, error) from error
 
     def report(status: int, remaining: int, total: int) -> None:
         if progress is not None:
@@ -152,9 +155,23 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
         sync(partial)
         partial.rename(target)
         sync(target.parent)
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:
+            raise
+        raise StoreUnavailable(
+            f"{target} was not made, because its disk is full ({error}): free some space there, or name another place."
+        ) from error
     finally:
         for beside in ("", "-journal", "-wal", "-shm"):  # of a copy that came to nothing SQLite leaves its journal, too
             partial.with_name(partial.name + beside).unlink(missing_ok=True)
+
+
+def cannot_be_written(target: Path, error: OSError) -> StoreUnavailable:
+    """What to say where the place of something new is at fault, and not the books."""
+    return StoreUnavailable(
+        f"{target} cannot be written ({error.strerror or error}): its folder must exist and be writable for this user. The books "
+        "are as they were."
+    )
 
 
 def back_up(path: Path, target: Path, progress: Progress | None = None) -> None:

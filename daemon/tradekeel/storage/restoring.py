@@ -96,7 +96,10 @@ def _prove(made: Path, copy: Path, doing: Restoring) -> tuple[Path, str, Proved]
             schema.refuse_newer(version, backend_at(copy))
             copy_database(source, made, lambda done, total: doing.progress("copying", done, total))
     except sqlite3.Error as error:
-        raise in_our_words(error, copy, "reading it") from error
+        said = in_our_words(error, copy, "reading it")
+        if isinstance(said, StoreCorrupt):
+            said = StoreCorrupt(f"{copy} is damaged, and nothing was changed: {error}. Put another copy back.")
+        raise said from error
     proved = _proved(backend_at(made), copy, doing)
     with closing(connect(made)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

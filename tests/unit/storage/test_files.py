@@ -10,9 +10,10 @@ import pytest
 from tests.unit.storage import samples as s
 from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
+from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.files import back_up, compare_amounts
 from tradekeel.storage.queries import Reader
-from tradekeel.storage.sqlite import InMemory
+from tradekeel.storage.sqlite import InMemory, Sqlite
 from tradekeel.storage.store import Store, Written
 from tradekeel.storage.verify import verify
 
@@ -72,6 +73,15 @@ def test_a_backup_is_a_whole_store(store, desk, path, tmp_path):
     ]
     with Store.open(target, now_ns=s.START_NS) as copy:
         assert copy.last_sequence(s.RUN) == 4
+
+
+def test_a_place_where_no_copy_can_be_put_is_blamed_and_not_the_books(store, path, tmp_path):
+    (tmp_path / "file").touch()
+    for target in (Path("/proc/copy.db"), tmp_path / "file" / "copy.db"):
+        with pytest.raises(StoreUnavailable, match=f"^{target} cannot be written .*The books are as they were"):
+            back_up(path, target)
+    with pytest.raises(StoreUnavailable, match=f"^{tmp_path / 'file' / 'a'} cannot be written"):
+        archive(Sqlite(path), 1, tmp_path / "file" / "a", 1)
 
 
 def test_a_backup_beside_a_running_daemon_is_the_view_of_one_moment(store, desk, path, tmp_path):

@@ -94,6 +94,13 @@ def test_where_there_were_no_books_the_copy_is_all_there_is(books: Path, copy: P
     assert decisions(books) == OLD
 
 
+def test_a_truncated_copy_is_said_to_be_that_and_another_one_asked_for(books: Path, copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes()[: 3 * 4_096])
+    with pytest.raises(StoreCorrupt, match=r"is damaged, and nothing was changed.*Put another copy back") as refused:
+        restore(books, copy)
+    assert "db restore" not in str(refused.value)
+
+
 def test_books_may_be_restored_again_and_again(books: Path, copy: Path) -> None:
     places = {restore(books, copy).replaced for _ in range(3)}
     assert len(places) == 3

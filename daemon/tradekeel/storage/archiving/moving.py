@@ -37,6 +37,7 @@ from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, 
 from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.comparing import compared_by
+from tradekeel.storage.files import cannot_be_written
 from tradekeel.storage.journal import JournalRow, fault_of, last_sequence
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of
@@ -86,6 +87,9 @@ def archive(
     moved: list[Moved] = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_written(folder, error) from error
+    try:
         with closing(backend.connect_for_long()) as db:
             backend.make_durable(db)
             backend.refuse_all_but_owner(db)
