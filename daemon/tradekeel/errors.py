@@ -23,6 +23,7 @@ and what *nobody knows*::
     │   │   │   └── StoreTimeout      it did not answer in time, and was asked to stop; nothing was changed
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
     │   │   ├── StoreTooNew           written by a newer Tradekeel
+    │   │   ├── StoreTooOld           an older schema, where nothing may be migrated without being asked to
     │   │   ├── LeaseLost             another daemon has taken over our accounts
     │   │   ├── GroupRefused          a constraint refused one commit group: a bug in its sender
     │   │   ├── StoreUnanswered       a server was asked and did not answer in time: it may have been done
@@ -193,6 +194,15 @@ class StoreCorrupt(StoreError):
 
 class StoreTooNew(StoreError):
     """The store was written by a newer Tradekeel; an older one must not touch it."""
+
+    category = ErrorCategory.VALIDATION
+
+
+class StoreTooOld(StoreError):
+    """The store has an earlier schema, and whoever opens it may not migrate it: a person runs `tradekeel db upgrade`.
+
+    Its server is not away, and waiting does not mend it.
+    """
 
     category = ErrorCategory.VALIDATION
 

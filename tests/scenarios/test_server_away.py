@@ -30,6 +30,9 @@ from tests.scenarios.test_signals_systemd import Ear
 from tests.servers.postgres import PostgresServer, connected
 from tradekeel.cli.live import picture
 from tradekeel.runtime.faults import FAIL_AT, KILL_AT
+from tradekeel.storage import migrating
+from tradekeel.storage.schema import REVISIONS
+from tradekeel.storage.store import Store
 
 OwnPostgres = Callable[..., PostgresServer]
 Begin = Callable[..., Away]
@@ -406,6 +409,21 @@ def test_a_server_that_does_not_let_us_in_is_not_away_the_start_is_refused(begin
         assert said in process.log
         assert "begin in memory" not in process.log
         assert "a bug of ours" not in process.log
+
+
+@pytest.mark.parametrize("policy", [HALT, REDUCE_ONLY, MEMORY])
+def test_books_of_an_earlier_schema_that_a_start_may_not_change_are_refused_and_their_server_is_not_away(
+    begin: Begin, policy: Mapping[str, Any]
+) -> None:
+    away = begin({**policy, "migrations": '"refuse"'})
+    Store.open(away.home.place.where, now_ns=1).close()
+    migrating.downgrade(away.home.place.where, REVISIONS[-2], 2)
+    with away.home.start() as process:
+        assert process.end() == 2
+        assert "tradekeel db upgrade" in process.log
+        assert "away" not in process.log
+        assert "begin in memory" not in process.log
+    assert "tradekeel db upgrade" in away.status()["problem"]
 
 
 # --- stops, reloads, restarts of an account meanwhile -------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.statedir import StateDir
+from tradekeel.storage import migrating
+from tradekeel.storage.schema import REVISIONS
+from tradekeel.storage.store import Store
 
 PAIR = configs.pair(160)
 
@@ -228,6 +231,18 @@ def test_a_stop_while_the_books_are_opened_ends_it_before_they_are_made(place: P
 
 
 # --- one too many -----------------------------------------------------------------------------------------------------------
+
+
+def test_books_of_an_earlier_schema_that_a_start_may_not_change_are_refused_and_a_person_is_told(place: Path) -> None:
+    home = Home(place / "home", configs.pair(60))
+    home.config.write_text(home.config.read_text().replace("[storage]\n", '[storage]\nmigrations = "refuse"\n'))
+    home.state.mkdir()
+    Store.open(home.place.where, now_ns=1).close()
+    migrating.downgrade(home.place.where, REVISIONS[-2], 2)
+    life = home.live()
+    assert life.code == 2
+    assert "tradekeel db upgrade" in life.log
+    assert "a bug of ours" not in life.log
 
 
 def test_a_second_daemon_leaves_the_log_of_the_first_alone(place: Path) -> None:

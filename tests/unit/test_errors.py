@@ -99,6 +99,7 @@ class TestTheTree:
             (errors.DataError, InputError),
             (IllegalTransition, Defect),
             (errors.StoreTooNew, StoreError),
+            (errors.StoreTooOld, StoreError),
             (errors.StoreCorrupt, StoreError),
             (errors.StoreUnavailable, StoreError),
             (errors.GroupRefused, StoreError),

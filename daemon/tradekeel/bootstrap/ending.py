@@ -31,6 +31,7 @@ from tradekeel.errors import (
     StoreCorrupt,
     StoreRefused,
     StoreTooNew,
+    StoreTooOld,
     StoreUnanswered,
     StoreUnavailable,
     VenueUnreachable,
@@ -63,6 +64,7 @@ _Codes = tuple[tuple[type[BaseException], ExitCode], ...]
 _THE_WORLDS: _Codes = (
     (DataError, ExitCode.BAD_USAGE),  # starting again cannot help: the same rows would be read
     (StoreTooNew, ExitCode.BAD_USAGE),  # nor here; installing the right version does
+    (StoreTooOld, ExitCode.BAD_USAGE),  # nor here: `tradekeel db upgrade` does
     (StoreCorrupt, ExitCode.BOOKS_DO_NOT_MATCH),  # nor here: the books contradict themselves, and a person must look
     (AlreadyRunning, ExitCode.ALREADY_RUNNING),  # on a server that keeps the books of several
     (LeaseLost, ExitCode.DEFECT),  # crash: the next start is refused and names who trades now, or stands by

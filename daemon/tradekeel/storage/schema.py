@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreTooOld, StoreUnavailable
 from tradekeel.storage.backend import RESTORE, Backend
 
 CHECKSUMS = {
@@ -96,19 +96,21 @@ def refuse_unknown(standing: Standing, backend: Backend, known: Mapping[str, str
 
 
 def refuse_earlier(standing: Standing, backend: Backend) -> None:
-    """StoreUnavailable for books with an earlier schema, where a start may change nothing."""
+    """StoreTooOld for books with an earlier schema, where a start may change nothing."""
     if standing.version not in (None, HEAD):
-        raise StoreUnavailable(
+        raise StoreTooOld(
             f"{backend} has schema {standing.version}, this version needs {HEAD}, and a start changes nothing here "
             '(storage.migrations = "refuse"): run `tradekeel db upgrade` (with --dry-run it says what it would do)'
         )
 
 
 def refuse_other(standing: Standing, backend: Backend) -> None:
-    """For whoever only reads: StoreTooNew, or StoreUnavailable where a migration is still to come or was another one."""
+    """For whoever only reads: StoreTooNew, StoreTooOld, or StoreUnavailable where there is nothing yet."""
     refuse_unknown(standing, backend)
+    if standing.version is None:
+        raise StoreUnavailable(f"{backend} has no books yet: start the daemon, or run `tradekeel db upgrade`")
     if standing.version != HEAD:
-        raise StoreUnavailable(
+        raise StoreTooOld(
             f"{backend} has schema {standing.version}, this version needs {HEAD}: start the daemon, or run "
             "`tradekeel db upgrade`"
         )

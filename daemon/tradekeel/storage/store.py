@@ -101,7 +101,7 @@ class Store:
         ``now_ns`` is UTC and names that backup. Large books take their time then: ``progress`` hears again and again of what
         is being done, and ``heed`` may raise to end it as long as nothing was changed; a migration that has begun is finished.
         Without ``migrate`` books with an earlier schema are refused; without ``backup`` they are not copied first.
-        Raises StoreUnavailable (cannot be opened or written), StoreCorrupt (damaged, or not ours) or StoreTooNew.
+        Raises StoreUnavailable (cannot be opened or written), StoreCorrupt (damaged, or not ours), StoreTooNew or StoreTooOld.
         """
         heed()
         backend = backend_at(place)

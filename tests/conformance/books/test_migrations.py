@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.books.revisions import COLOUR, HEAD, NEXT, PLAIN, with_one_more
 from tests.unit.storage import samples as s
 from tradekeel.domain.rows import Mode
-from tradekeel.errors import InputError, StoreTooNew, StoreUnavailable
+from tradekeel.errors import InputError, StoreTooNew, StoreTooOld, StoreUnavailable
 from tradekeel.storage import migrating, schema
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.backups import copies_of
@@ -171,7 +171,7 @@ def test_a_program_whose_migrations_are_not_those_it_was_released_with_changes_n
 def test_a_start_that_may_not_migrate_says_what_to_run(books):
     migrating.downgrade(books, "0001", NOW_NS)
     before = rows(books)
-    with pytest.raises(StoreUnavailable, match=f"schema 0001, this version needs {HEAD}.*tradekeel db upgrade"):
+    with pytest.raises(StoreTooOld, match=f"schema 0001, this version needs {HEAD}.*tradekeel db upgrade"):
         Store.open(books, now_ns=NOW_NS, migrate=False)
     assert rows(books) == before
     migrating.upgrade(books, NOW_NS)

@@ -20,6 +20,7 @@ from tradekeel.errors import (
     StoreDenied,
     StoreRefused,
     StoreTooNew,
+    StoreTooOld,
     StoreUnavailable,
 )
 from tradekeel.ports.adapter import BackendState, Health
@@ -222,18 +223,19 @@ async def test_frozen_servers_hold_up_nobody(servers):
         assert (await data.health_check()).ok
 
 
-async def test_books_that_cannot_be_used_as_they_are_say_so(tmp_path):
+@pytest.mark.parametrize(("version", "error"), [("9999", StoreTooNew), ("0003", StoreTooOld)])
+async def test_books_that_cannot_be_used_as_they_are_say_so(tmp_path, version, error):
     environ = {"TRADEKEEL__DAEMON__STATE_DIR": str(tmp_path)}
     async with DataAdapter.from_settings(environ=environ) as data:
         await data.trade_store.save_new_trade(**TRADE)
         assert states(await data.health_check()) == (UP, OFF, OFF)
         db = data.backend.connect()
-        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.execute("UPDATE alembic_version SET version_num = ?", (version,))
         db.close()
     async with DataAdapter.from_settings(environ=environ) as data:
         health = await data.health_check()
         assert states(health) == (BackendState.UNUSABLE, OFF, OFF)
-        with pytest.raises(StoreTooNew):
+        with pytest.raises(error):
             await data.trades.count_trades()
 
 

@@ -29,6 +29,7 @@ from tradekeel.errors import (
     InputError,
     StoreCorrupt,
     StoreTooNew,
+    StoreTooOld,
     StoreUnavailable,
     VenueUnreachable,
 )
@@ -43,6 +44,7 @@ from tradekeel.runtime.errors import ActorDied, LeakedTasks, RestartsExhausted, 
         (DataError("not a row"), ExitCode.BAD_USAGE),
         (NotRunning("nobody"), ExitCode.BAD_USAGE),
         (StoreTooNew("newer"), ExitCode.BAD_USAGE),
+        (StoreTooOld("older"), ExitCode.BAD_USAGE),
         (VenueUnreachable("down"), ExitCode.VENUE_UNREACHABLE),
         (StoreCorrupt("damaged"), ExitCode.BOOKS_DO_NOT_MATCH),
         (AlreadyRunning("two"), ExitCode.ALREADY_RUNNING),
@@ -71,6 +73,7 @@ def escaped(error: Exception) -> RestartsExhausted:
     [
         (DataError("ticks.csv, line 7: crossed"), ExitCode.BAD_USAGE),
         (StoreTooNew("newer"), ExitCode.BAD_USAGE),
+        (StoreTooOld("older"), ExitCode.BAD_USAGE),
         (StoreCorrupt("damaged"), ExitCode.BOOKS_DO_NOT_MATCH),
         (StoreUnavailable("full"), ExitCode.DEFECT),
     ],

@@ -55,8 +55,8 @@ class Database:
         """Open the books, and make them where there are none, unless they are only to be read (``make``).
 
         Making them takes some tenths of a second, once, and has a deadline of its own: MAKING_TIMEOUT_S. StoreUnavailable
-        (also without books, where none are made, and for books of an older version, which the daemon or `tradekeel db upgrade`
-        brings up to date), StoreCorrupt, StoreTooNew, StoreTimeout, StoreUnanswered.
+        (also without books, where none are made), StoreTooOld for books of an older version, which the daemon or
+        `tradekeel db upgrade` brings up to date, StoreCorrupt, StoreTooNew, StoreTimeout, StoreUnanswered.
         """
         doing = "opening it"
         if not self.backend.exists():
