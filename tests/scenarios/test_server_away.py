@@ -22,6 +22,7 @@ from tests.scenarios.support_servers import (
     denials,
     paced,
     said_after,
+    said_by,
     spooled,
     until_away,
     until_back,
@@ -142,6 +143,12 @@ def test_memory_trades_on_and_everybody_is_told_that_the_promise_does_not_hold_u
         )
 
         assert "kept in memory only: until it is back, a kill loses what has happened" in process.log
+        for name, reported in zip(away.accounts, away.status()["reported"], strict=True):
+            assert reported["account"] == name
+            assert reported["state"] == "trading"
+            assert reported["balance"] is not None
+            assert reported["trades"] is not None
+        assert "as the daemon says" in away.status_text()
         told = away.status()["store"]
         assert (told["mode"], told["promise_holds"], told["on_failure"]) == ("away", False, "memory")
         assert told["batches_waiting"] > 0
@@ -350,6 +357,18 @@ def test_a_paper_account_begins_in_memory_says_so_and_leaves_everything_as_it_wa
         assert "the promise does not hold" in away.status_text()
         process.until(lambda: " opened " in process.log, "it does not trade")
         assert "halted" not in process.log
+        assert [account["number"] for account in away.status()["accounts"]] == [1, 1], "of the books in memory"
+        assert "the server is back" not in process.log
+        away.server.start()
+        process.until(lambda: "the server is back: stop and start again" in process.log, "it does not say so")
+        told = away.status()
+        of_the_daemon = {name: account["execution"] for name, account in away.home.status["accounts"].items()}
+        assert {account["account"]: account["execution"] for account in told["accounts"]} == of_the_daemon
+        for command in ("trades", "positions"):
+            first = said_by(command, str(away.home.config)).splitlines()[0]
+            assert "the daemon keeps its books in memory since" in first
+            assert "those on the server, as they were before" in first
+        away.server.kill()
         process.send(signal.SIGTERM)
         assert process.end() == 0
     assert {account: away.home.ledger(account).read_bytes() for account in away.accounts} == before

@@ -10,6 +10,7 @@ from loguru import logger
 
 from tradekeel.bootstrap.books import in_memory
 from tradekeel.bootstrap.effort import Effort
+from tradekeel.bootstrap.withoutserver import BooksWithoutServer
 from tradekeel.config import Config
 from tradekeel.errors import AlreadyRunning, StoreAway, StoreDenied
 from tradekeel.runtime.clock import NS_PER_S, Clock, new_id, pause
@@ -53,7 +54,9 @@ class Opener:
         self.config = config
         self.books = books
         """Where they are: in memory from the moment on at which a start went on without their server."""
-        self._why_in_memory = ""
+        self.memory_since_ns: int | None = None
+        """UTC: since when they are there for that reason. None where they are where the configuration has them."""
+        self._server = books
         self._statedir = statedir
         self._clock = clock
         self._effort = effort
@@ -65,7 +68,8 @@ class Opener:
     @property
     def described(self) -> str:
         """Where the books are, in a few words."""
-        return self.books.described + self._why_in_memory
+        without = "" if self.memory_since_ns is None else f", because {self._server.described} was away at the start"
+        return self.books.described + without
 
     @property
     def is_on_a_server(self) -> bool:
@@ -75,7 +79,7 @@ class Opener:
     def open(self, strategies: Strategies) -> AccountBooks | SpoolingBooks:
         """The books, to be closed by whoever asked. A server that is away is waited for, where trading may not go without."""
         if not self.is_on_a_server:
-            return AccountBooks(self.store(), strategies)
+            return self._here(strategies)
         while True:
             books = self._on_the_server(strategies)
             try:
@@ -215,6 +219,11 @@ class Opener:
         )
         memory = in_memory(self._statedir)
         memory.forget()
-        self._why_in_memory = f", because {self.books.described} was away at the start"
-        self.books = memory
-        return AccountBooks(self.store(), strategies)
+        self.books, self.memory_since_ns = memory, self._clock.now_ns()
+        return self._here(strategies)
+
+    def _here(self, strategies: Strategies) -> AccountBooks:
+        """In a file, or in memory: also once more, for a recorder that was started again."""
+        if self.memory_since_ns is None:
+            return AccountBooks(self.store(), strategies)
+        return BooksWithoutServer(self.store(), strategies, self._server)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tradekeel.bootstrap.books import in_memory
 from tradekeel.bootstrap.desk import STATUS_FILE
 from tradekeel.bootstrap.holdings import Quotes, positions_of
 from tradekeel.bootstrap.place import Place
@@ -64,6 +65,7 @@ def read_status(place: Place) -> Status:
         "problem": None,
         "damaged": False,  # the books are, so that they cannot be read
         "accounts": [],
+        "reported": [],  # accounts as the daemon itself says, where its books cannot be read
         "feeds": {name: feed | {"time": iso(feed["ts_ns"])} for name, feed in said.get("feeds", {}).items()},
         "actors": said.get("actors", {}) if heard else {},
         "dead_letters": said.get("dead_letters", 0) if heard else 0,
@@ -77,7 +79,7 @@ def read_status(place: Place) -> Status:
             for name, account in live.items():
                 if account.get("state", "").startswith(NO_ANSWER) and (status["stopping"] or not status["ready"]):
                     live[name] = {"state": "stopping" if status["stopping"] else "starting"}
-            books = place.books()
+            books = _books_in_use(place, status)
             with one_moment(books) as db:
                 accounts = accounts_of(db, books, live)
             status["accounts"] = [account | ({"state": "starting"} if starting else {}) for account in accounts]
@@ -89,7 +91,45 @@ def read_status(place: Place) -> Status:
         if not starting:  # then its books are only being made, or brought up to date
             status["problem"] = str(error)
             status["damaged"] = isinstance(error, StoreCorrupt)
+        status["reported"] = [_reported(name, account) for name, account in live.items()]
     return status
+
+
+def memory_since(place: Place) -> str | None:
+    """Since when a running daemon keeps its books in memory because their server was away; None where it does not."""
+    if place.pid is None:
+        return None
+    since_ns = (_said(place).get("store") or {}).get("memory_since_ns")
+    return None if since_ns is None else iso(since_ns)
+
+
+def _books_in_use(place: Place, status: Status) -> Backend:
+    """What is read must be what the daemon writes: the server's books are others than those that it began in memory."""
+    if (status["store"] or {}).get("memory_since_ns") is None:
+        return place.books()
+    memory = in_memory(place.statedir)
+    if not memory.exists():
+        raise InputError("the daemon's books are in memory, where only its own user can look into them")
+    return memory
+
+
+def _reported(name: str, account: Status) -> Status:
+    """What a daemon says of an account itself, a second ago at the most; an account that did not answer has its state alone."""
+    return {
+        "account": name,
+        "state": account.get("state", ""),
+        "latch": account.get("latch"),
+        "latch_reason": account.get("latch_reason", ""),
+        "paused": account.get("paused", False),
+        "balance": account.get("balance"),
+        "equity": account.get("equity"),
+        "orders": account.get("orders"),
+        "trades": account.get("trades"),
+        "positions": account.get("positions", {}),
+        "strategies": account.get("strategies", {}),
+        "unknown_orders": list(account.get("unknown", ())),
+        "feed_position": account.get("position"),
+    }
 
 
 def _held_s(place: Place) -> float | None:

@@ -144,6 +144,7 @@ class Builder(Preparing):
             alive_every_s=self.alive_every_s,
             books=self._opener.described,
             books_last=not isinstance(self.books, InMemory),
+            memory_since_ns=self._opener.memory_since_ns,
             on_store_failure=on_store_failure(self.plan.config),
         )
 

@@ -21,7 +21,7 @@ from tradekeel.cli.columns import (
     TRADE_COLUMNS,
     UNKNOWN_ORDER_COLUMNS,
 )
-from tradekeel.cli.common import Json, State, Target, place, words_of, write_json
+from tradekeel.cli.common import Json, State, Target, complain, place, say, words_of, write_json
 from tradekeel.cli.render import Column, print_table
 from tradekeel.errors import ExitCode
 
@@ -69,8 +69,13 @@ class _Answer(NamedTuple):
 
 def _read(kind: str, target: str | None, which: Which, **words: Any) -> _Answer:
     from tradekeel.bootstrap.reading import Query, account_names, read_rows
+    from tradekeel.bootstrap.standing import memory_since
 
     where = place(target, which.state)
+    since = memory_since(where)
+    if since is not None:
+        note = f"the daemon keeps its books in memory since {since}: what is shown are those on the server, as they were before"
+        (complain if which.json else say)(note)
     query = Query(
         account=which.account,
         since=which.since,

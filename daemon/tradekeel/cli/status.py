@@ -36,6 +36,8 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
         out.print(words)
     for account in said["accounts"]:
         print_account(out, account)
+    for account in said["reported"]:
+        out.print(reported_lines(account))
     print_feeds(out, said["feeds"])
     print_actors(out, said["actors"], said["dead_letters"])
     for alert in said["alerts"]:
@@ -80,6 +82,12 @@ def store_lines(store: Row | None) -> Iterator[Text]:
     """What is unusual about the books of a running daemon."""
     if store is None:
         return
+    if store.get("memory_since_ns") is not None:
+        yield Text(
+            "the books' server was away at the start: what is shown is in memory. The server's books are as they were before; "
+            "stop and start again to go on with them",
+            "bold red",
+        )
     if store["mode"] != "direct":
         waiting = f"{store['batches_waiting']} batches ({store['bytes_waiting']:,} bytes) wait for it"
         then = store["on_failure"].replace("_", "-")
@@ -130,6 +138,24 @@ def print_account(out: Console, account: Row) -> None:
         out.print(position_line(position))
     for strategy in account["strategies"]:
         out.print(strategy_line(strategy))
+
+
+def reported_lines(account: Row) -> Text:
+    """An account as the daemon itself says, where the books cannot be read."""
+    line = Text(f"\n{account['account']}", style="bold")
+    line.append(f" {account['state']}", style=LATCH_STYLES.get(account["state"], ""))
+    line.append(" (as the daemon says: its books cannot be read now)", style="dim")
+    if account["latch"] not in (None, "open"):
+        line.append(f"\n  {account['latch']}: {account['latch_reason']}", style=LATCH_STYLES.get(account["latch"], ""))
+    if account["balance"] is None:
+        return line
+    line.append(f"\n  balance {account['balance']}")
+    if account["equity"] is not None:
+        line.append(f" · equity {account['equity']}")
+    line.append(f" · {account['trades']} trades open, {account['orders']} orders at work")
+    for instrument, net in account["positions"].items():
+        line.append(f"\n  {instrument} {net}")
+    return line
 
 
 def standing(account: Row) -> Text:

@@ -93,6 +93,7 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     alive_every_s: float | None = None  # how often the service manager is owed a sign of life; None: it asks for none
     books: str = ""  # which backend and where, for the log
     books_last: bool = True  # whether they outlive the process
+    memory_since_ns: int | None = None  # UTC: since when they are in memory because their server was away at the start
     on_store_failure: str = "reduce_only"  # what becomes of trading while their server is away
     stop_extend_s: float = 30.0  # beyond the stop's own timeout, for the tree to end
 

@@ -237,6 +237,7 @@ class Telling(Shell):
         store = self._store
         return {
             "books": self.settings.books,
+            "memory_since_ns": self.settings.memory_since_ns,
             "mode": "direct" if store is None else store.mode,
             "reason": "" if store is None else store.reason,
             "since_ns": None if store is None else store.since_ns,
