@@ -383,6 +383,12 @@ def _check(db: Connection, backend: Backend) -> None:
     found = list(backend.damage(db, 3, quick=True))
     if found:
         raise StoreCorrupt(f"{backend} is damaged: {'; '.join(found)}. {RESTORE}")
+    db.execute(backend.begin_read)  # on a server another daemon may write meanwhile: all of it is of one moment
+    _check_ends(db, backend)
+    db.rollback()
+
+
+def _check_ends(db: Connection, backend: Backend) -> None:
     for (execution,) in db.execute("SELECT execution FROM executions WHERE status = 'running'").fetchall():
         last = last_sequence(db, execution)
         if last == 0:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -19,6 +20,7 @@ from tradekeel.storage.postgres.remote import PostgresBooks
 from tradekeel.storage.store import Store
 
 LONG_NS = 3_600_000_000_000
+OPENED = 150
 PAST_NS = -1_000_000_000  # a lease that is over as soon as it is taken
 
 Open = Callable[..., PostgresBooks]
@@ -266,3 +268,21 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert SystemClock().monotonic() < end_s, "it does not come to that"
         pause(0.02)
+
+
+def test_books_that_another_daemon_writes_meanwhile_are_opened_as_they_are_at_one_moment(postgres_url):
+    desk, over = s.Desk(), Event()
+    with Store.open(Postgres(postgres_url), now_ns=s.START_NS) as ours, ThreadPoolExecutor(1) as pool:
+        ours.commit([desk.opening()])
+
+        def trade() -> None:
+            while not over.is_set():
+                ours.commit([desk.decision()])
+
+        trading = pool.submit(trade)
+        try:
+            for _ in range(OPENED):
+                Store.open(Postgres(postgres_url), now_ns=s.START_NS).close()
+        finally:
+            over.set()
+        trading.result(60)
