@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sqlite3
@@ -117,6 +118,14 @@ def test_a_standby_waits_says_for_whom_and_takes_over_when_the_first_one_is_kill
             second.until(
                 lambda: "standing by: account a is traded by" in both.other.status.get("doing", ""), "it does not"
             )
+            second.until(
+                lambda: "standing by: account a is traded by daemon scenario on " in second.log, "the log is silent"
+            )
+            assert re.search(
+                r"standing by: .*, until 2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ by the server's clock", second.log
+            )
+            second.until(lambda: second.log.count("standing by: account a") > 1, "it does not say so again")
+            assert "waiting for the books' server" not in second.log
             assert "executor.recover.loaded" not in second.passed()
             first.kill()
             both.hand_over_the_venue()

@@ -80,10 +80,11 @@ class Opener:
         """The books, to be closed by whoever asked. A server that is away is waited for, where trading may not go without."""
         if not self.is_on_a_server:
             return self._here(strategies)
+        standing_by = ""
         while True:
             books = self._on_the_server(strategies)
             try:
-                self._wait_for(books)
+                self._wait_for(books, standing_by)
             except StoreAway as error:
                 books.close()
                 return self._without_server(error, strategies)
@@ -91,7 +92,10 @@ class Opener:
                 books.close()
                 if not self.config.storage.standby:
                     raise
-                self._effort.moved(f"standing by: {error}")
+                if not standing_by:
+                    logger.info("standing by: {}", error)
+                standing_by = f"standing by: {error}"
+                self._effort.moved(standing_by)
                 pause(STAND_BY_S)
             except BaseException:
                 books.close()
@@ -183,11 +187,12 @@ class Opener:
     def _monotonic_ns(self) -> int:
         return round(self._clock.monotonic() * NS_PER_S)
 
-    def _wait_for(self, books: SpoolingBooks) -> None:
+    def _wait_for(self, books: SpoolingBooks, standing_by: str) -> None:
         """Until the server has answered, and has all that waited for it. StoreAway where trading may begin without.
 
         A server that is there and does not let us in is not away: somebody has to look at that before anything is traded. Nor is
         one that is only starting, as after a power cut: where trading may begin without, it has the breaker's time all the same.
+        ``standing_by`` is what was said of another daemon's lease a moment ago, or empty.
         """
         began_s, told = self._clock.monotonic(), False
         while True:
@@ -201,9 +206,10 @@ class Opener:
                 is_open = books.stands().breaker != "closed"
                 if self._policy == MEMORY and is_open and waited_s >= self.config.storage.breaker_open_s:
                     raise
-                waiting = f"waiting for the books' server: {error}"
+                asked = error.__cause__ is not None  # until it has answered once more, what it said last holds
+                waiting = f"waiting for the books' server: {error}" if asked or not standing_by else standing_by
                 self._effort.moved(waiting)
-                if error.__cause__ is not None and not told:
+                if asked and not told:
                     told = True
                     logger.warning("{}", waiting)
                 pause(ASK_AGAIN_S)

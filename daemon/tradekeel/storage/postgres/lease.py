@@ -18,6 +18,7 @@ connection can become durable any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -85,6 +86,7 @@ class _Row(Struct, frozen=True):
     epoch: int
     batch: int
     left_ns: int
+    until_ns: int  # UTC, by the server's clock
 
     def is_of(self, writer: Writer) -> bool:
         """Whether a run of the same installation has written it, be it in a copy of the directory."""
@@ -100,7 +102,7 @@ def _rows(db: Connection, writer: Writer, lock: str = "") -> list[_Row]:
     return [
         _Row(account, daemon, Holder.of(holder), *numbers)
         for account, daemon, holder, *numbers in db.execute(
-            f"SELECT account, daemon, holder, epoch, batch, until_ns - {NOW_NS} FROM leases "  # noqa: S608  # a constant
+            f"SELECT account, daemon, holder, epoch, batch, until_ns - {NOW_NS}, until_ns FROM leases "  # noqa: S608  # a constant
             f"WHERE account IN ({marks}) OR daemon = ? ORDER BY account {lock}",
             (*writer.accounts, writer.daemon),
         ).fetchall()
@@ -165,13 +167,17 @@ def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
     if row.left_ns > 0:
         raise AlreadyRunning(
             f"account {row.account} is traded by {who}, whose lease runs for another {row.left_ns / NS_PER_S:.0f} s after its "
-            "last word: stop it there, or wait"
+            f"last word, until {_utc(row.until_ns)} by the server's clock: stop it there, or wait"
         )
     if waiting:
         raise StoreCorrupt(
             f"batches wait in the spool here, and meanwhile {who} has written for account {row.account}: what waits no longer "
             "fits. Compare both with the venue (`tradekeel verify`), then move the folder spool away."
         )
+
+
+def _utc(ts_ns: int) -> str:
+    return f"{datetime.fromtimestamp(ts_ns // NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def mark(db: Connection, writer: Writer, lease: Lease, batch: int) -> Callable[[], None]:
