@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from msgspec import structs
 from tests.unit.actors.test_control import Drawer
 from tests.unit.runtime.support import World, world
 from tradekeel.actors.control import AccountRefs, Control, ControlSettings, DescribeProcess
-from tradekeel.domain.protocol import AccountReady, DaemonStands, PublisherStands
+from tradekeel.domain.protocol import AccountReady, DaemonStands, PublisherStands, StoreStands
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.notify import Notifier
@@ -85,6 +86,29 @@ async def test_the_publisher_hears_how_the_daemon_stands_from_its_start_to_its_s
         this.system.actors["control"].begin_stop("a test")  # type: ignore[attr-defined]  # it is control
         await this.clock.settle()
         assert told[-1].status == "stopping"
+
+
+async def test_an_alert_has_its_time_stands_once_and_goes_when_what_it_tells_of_is_over() -> None:
+    def stands(mode: str, reason: str) -> StoreStands:
+        return StoreStands(mode=mode, reason=reason)
+
+    async with world(house([], [])) as this:
+        control = this.system.ref("control")
+
+        async def alerts() -> list[str]:
+            return list((await control.ask(DescribeProcess(), timeout_s=5))["alerts"])
+
+        control.latest("store", stands("direct", ""))
+        await this.clock.settle()
+        for reason in ("it is gone", "it is gone again"):
+            control.latest("store", stands("away", reason))
+            await this.clock.settle()
+            (alert,) = await alerts()
+            assert alert.startswith(f"the books' server is away: {reason}; ")
+            assert re.search(r" \(at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\)$", alert)
+            control.latest("store", stands("direct", ""))
+            await this.clock.settle()
+            assert await alerts() == []
 
 
 async def test_a_server_that_fails_is_said_once_when_it_begins_and_once_when_it_ends() -> None:

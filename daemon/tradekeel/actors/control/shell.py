@@ -98,6 +98,14 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     stop_extend_s: float = 30.0  # beyond the stop's own timeout, for the tree to end
 
 
+class KeptAlert(Struct, frozen=True):
+    """Something that a person should know of."""
+
+    about: str  # what it is about, where that may be over one day; empty: it is not
+    text: str
+    time: str  # UTC, when it was said last
+
+
 class Pace(Struct):
     """How fast an account's ticks have gone: a stretch of the feed, and the time it took (monotonic seconds)."""
 
@@ -153,7 +161,7 @@ class Shell(Actor):
         self._progress: dict[str, FeedProgress] = {}
         self._ended: set[str] = set()  # accounts whose feeds have ended
         self._closed: set[str] = set()  # those of them that are over: a stop has nothing to do there
-        self._alerts: list[str] = []
+        self._alerts: list[KeptAlert] = []
         self._store: StoreStands | None = (
             None  # how it is with the books; None: nothing was heard, as always with a file
         )

@@ -23,12 +23,13 @@ class Storekeeping(Steering):
         was_direct = before is None or before.is_direct
         if store.is_direct:
             if not was_direct:
+                self._is_past("store")
                 self._say("INFO", "the books' server is back: nothing waits for it, and the books are written directly")
                 self._hold_entries("")
         elif was_direct:
-            self._warn(
-                "critical", f"the books' server is away: {store.reason}; {_WORDS[self.settings.on_store_failure]}"
-            )
+            text = f"the books' server is away: {store.reason}; {_WORDS[self.settings.on_store_failure]}"
+            self._keep_alert("store", text)
+            self._say("ERROR", text)
             self._restrain(self._accounts)
         elif before is not None and before.mode != store.mode:
             self._say("INFO", f"the books' server: {store.mode}; {store.batches} batches wait for it")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from tradekeel.actors.control.shell import AccountRefs, AskedFor, Pace, Shell
+from tradekeel.actors.control.shell import AccountRefs, AskedFor, KeptAlert, Pace, Shell
 from tradekeel.domain.protocol import (
     AccountReady,
     AccountStatus,
@@ -19,6 +20,7 @@ from tradekeel.domain.protocol import (
 )
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Lane, Reply
+from tradekeel.runtime.clock import NS_PER_S
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.loop import in_order
 from tradekeel.runtime.watchdog import Stuck
@@ -88,9 +90,22 @@ class Telling(Shell):
     def _alert(self, alert: Alert) -> None:
         self._warn(alert.severity, alert.text, account=alert.account)
 
-    def _warn(self, severity: str, text: str, **fields: str) -> None:
-        self._alerts.append(text)
+    def _keep_alert(self, about: str, text: str) -> None:
+        """Keep it for whoever looks, with its time; said again it takes the place of what it said before.
+
+        ``about`` is what may be over one day (:meth:`_is_past`), or empty.
+        """
+        self._alerts = [kept for kept in self._alerts if kept.text != text and not (about and kept.about == about)]
+        since = datetime.fromtimestamp(self.clock.now_ns() // NS_PER_S, UTC)
+        self._alerts.append(KeptAlert(about, text, f"{since:%Y-%m-%dT%H:%M:%SZ}"))
         del self._alerts[:-ALERTS_KEPT_MAX]
+
+    def _is_past(self, about: str) -> None:
+        """What was said about this does not hold any more: the log has it."""
+        self._alerts = [kept for kept in self._alerts if kept.about != about]
+
+    def _warn(self, severity: str, text: str, **fields: str) -> None:
+        self._keep_alert("", text)
         self._say("ERROR" if severity == "critical" else "WARNING", text, **fields)
 
     @property
@@ -166,12 +181,15 @@ class Telling(Shell):
         self._publishing = stands
         if not stands.failing:
             if self._failing_said:
+                self._is_past("redis")
                 self._say("INFO", f"{stands.where} is back: what was to be published meanwhile is made up for")
             self._failing_said.clear()
         elif not self._failing_said.issuperset(stands.failing):
             self._failing_said.update(stands.failing)
             what = ", ".join(stands.failing)
-            self._warn("warning", f"{stands.where} fails us ({what}), and trading goes on without: {stands.reason}")
+            text = f"{stands.where} fails us ({what}), and trading goes on without: {stands.reason}"
+            self._keep_alert("redis", text)
+            self._say("WARNING", text)
 
     def _write_status(self, status: Mapping[str, Any]) -> None:
         """The file is for looking at: where the disk does not take it, trading goes on without (degrade), and says so once."""
@@ -217,7 +235,7 @@ class Telling(Shell):
                 }
                 for name, p in self._progress.items()
             },
-            "alerts": list(self._alerts),
+            "alerts": [f"{kept.text} (at {kept.time})" for kept in self._alerts],
             "store": self._store_status(),
             "redis": self._redis_status(),
             **self._status_of_process(),
