@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tradekeel.errors import InputError
@@ -32,3 +34,10 @@ def test_a_password_among_the_options_is_used_and_not_shown() -> None:
     books = Postgres(f"postgresql://u@h/d?password={SECRET}", replica_url=f"postgresql://u@i/d?password={SECRET}")
     assert SECRET not in f"{books} {books.described} {books.replica}"
     assert str(books) == "postgresql://u@h/d"
+
+
+def test_what_the_driver_ignores_of_a_broken_connection_is_in_no_log_and_not_on_stderr(caplog, capfd):
+    for name in ("psycopg", "psycopg.transaction"):
+        logging.getLogger(name).warning("error ignored terminating <psycopg.Copy [BAD] %s>", "a row")
+    assert caplog.records == []
+    assert capfd.readouterr().err == ""
