@@ -38,7 +38,7 @@ def test_the_catalogue_has_every_kind_with_its_defaults() -> None:
 
 
 def test_the_schema_is_up_to_date_and_says_since_when(place: Place) -> None:
-    assert upgrade(place, print) == {"applied": [], "notes": []}
+    assert upgrade(place, print) == {"applied": [], "notes": [], "copy": None}
     assert [row["revision"] for row in history(place)][-1] == HEAD
 
 
@@ -58,6 +58,7 @@ def test_the_books_of_a_running_daemon_are_copied_whole(place: Place, tmp_path: 
     holder = place.statedir
     holder.lock()
     try:
+        (tmp_path / "new").mkdir()
         made = backup(place, tmp_path / "new" / "copy.db", lambda done, total: steps.append((done, total)))
     finally:
         holder.release()

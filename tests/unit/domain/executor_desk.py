@@ -83,6 +83,7 @@ class ExecutorDesk:
             exits_at_venue=at_venue,
             hedging=hedging,
             replayable=replayable,
+            live=not replayable,
             send_within_ns=send_within_ns,
         )
         self.limits = limits or RiskLimits()

@@ -129,6 +129,7 @@ class World:
             exits_at_venue=exits_at_venue,
             hedging=hedging,
             replayable=replayable,
+            live=not replayable,
         )
         # What survives a kill.
         self.journal: list[bytes] = []
