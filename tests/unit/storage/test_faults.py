@@ -134,7 +134,7 @@ def test_a_copy_that_does_not_fit_leaves_nothing(tiny_disk, finished):
     with Store.open(finished, now_ns=s.START_NS) as store:
         states = (s.checkpoint(n, f"owner {n}", state=b"x" * 60_000) for n in range(80))
         store.commit([s.group(s.noted(n), checkpoints=(state,)) for n, state in enumerate(states)])
-    with pytest.raises(StoreUnavailable, match="the disk is full"):
+    with pytest.raises(StoreUnavailable, match="its disk is full"):
         back_up(finished, tiny_disk / "copy.db")
     assert list(tiny_disk.iterdir()) == []
 
