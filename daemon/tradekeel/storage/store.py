@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
@@ -80,6 +81,7 @@ class Store:
         self._point = point
         self._kept = kept
         self._poison: str | None = None
+        self._savepoints = count(1)
         self._unpruned: dict[tuple[str, str], int] = {}
 
     @classmethod
@@ -212,15 +214,18 @@ class Store:
         results: list[CommitResult] = []
         self._begin(mark)()
         for group in groups:
-            self._db.execute("SAVEPOINT one_group")
+            # A name is used once: the driver of PostgreSQL has to see each going back as a statement of its own, because what it
+            # began to prepare since then is not prepared.
+            savepoint = f"group_{next(self._savepoints)}"
+            self._db.execute(f"SAVEPOINT {savepoint}")
             try:
                 batch = Batch([group], self._kept)
                 results.extend(batch.write(self._db, self.backend, lambda: self._point("store.in_transaction")))
                 self._prune(batch)
             except self._senders as error:
-                self._db.execute("ROLLBACK TO one_group")
+                self._db.execute(f"ROLLBACK TO {savepoint}")
                 results.append(_refused(group, error))
-            self._db.execute("RELEASE one_group")
+            self._db.execute(f"RELEASE {savepoint}")
         self._end(results, approve)
         self._point("store.after_commit")
         return results

@@ -122,9 +122,12 @@ class PostgresConnection:
         return self.raw.pipeline()
 
     def rollback(self) -> None:
-        """End the transaction, if one is open, and forget it."""
-        if self.raw.info.transaction_status is not pq.TransactionStatus.IDLE:
-            self.raw.execute("ROLLBACK")
+        """End the transaction, if one is open, and forget it.
+
+        By the driver's own means: a plain ROLLBACK tells it only the first time that statements may be prepared no more which it
+        began to prepare in between.
+        """
+        self.raw.rollback()
 
     def close(self) -> None:
         """Let go of it."""
