@@ -1,9 +1,11 @@
-"""All tests, in two halves beside each other: what runs in this process, and what starts daemons of its own.
+"""All tests, in three parts beside each other: what runs in this process, daemons that are watched, and everything else.
+
+Daemons are waited for most of the time: two cores have room for all three.
 
     python -m tools.suite [--coverage] [pytest's own arguments]
 
-The first half is shown as it runs, the second behind it. The last line sums both up as pytest would. On servers that were there
-before (TRADEKEEL_TEST_POSTGRES_URL, TRADEKEEL_TEST_REDIS_URL) the halves run one after the other: they would meet there.
+The first part is shown as it runs, the others behind it. The last line sums both up as pytest would. On servers that were there
+before (TRADEKEEL_TEST_POSTGRES_URL, TRADEKEEL_TEST_REDIS_URL) the parts run one after the other: they would meet there.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-HALVES = (("tests/unit", "tests/conformance"), ("tests/scenarios", "tests/integration", "tests/acceptance"))
+PARTS = (("tests/unit", "tests/conformance"), ("tests/scenarios",), ("tests/integration", "tests/acceptance"))
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
 NO_TESTS = 5
 """pytest's exit code where nothing was selected."""
@@ -29,15 +31,15 @@ LOOK_EVERY_S = 0.2
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|xpassed|errors?|deselected|warnings?)")
 
 
-class Half:
+class Part:
     """One pytest, with its output in a file."""
 
     def __init__(self, folders: Sequence[str], number: int, arguments: Sequence[str], *, coverage: bool) -> None:
         self.folders = folders
-        self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # as long as the half is
+        self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # as long as the part is
         self._shown = 0
         runner = ["-m", "coverage", "run", "-m", "pytest"] if coverage else ["-m", "pytest"]
-        cache = f"cache_dir=.pytest_cache/half-{number}"
+        cache = f"cache_dir=.pytest_cache/part-{number}"
         self.process = subprocess.Popen(  # noqa: S603  # our own words, and what whoever started us gave
             [sys.executable, *runner, "-q", "-o", cache, *arguments, *folders],
             cwd=ROOT,
@@ -79,7 +81,7 @@ class Half:
 
 
 def code_of(codes: Sequence[int]) -> int:
-    """The exit code of all together: that one half had nothing to do is no failure."""
+    """The exit code of all together: that one part had nothing to do is no failure."""
     wrong = [code for code in codes if code not in (0, NO_TESTS)]
     if wrong:
         return wrong[0]
@@ -87,21 +89,21 @@ def code_of(codes: Sequence[int]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run both halves."""
+    """Run all parts."""
     coverage = "--coverage" in arguments
     passed_on = [argument for argument in arguments if argument != "--coverage"]
     one_after_the_other = any(os.environ.get(name) for name in SHARED_SERVERS)
     began_s = time.monotonic()
-    halves: list[Half] = []
+    parts: list[Part] = []
     codes: list[int] = []
     with ExitStack() as stack:
-        for number, folders in enumerate(HALVES):
-            halves.append(stack.enter_context(closing(Half(folders, number, passed_on, coverage=coverage))))
+        for number, folders in enumerate(PARTS):
+            parts.append(stack.enter_context(closing(Part(folders, number, passed_on, coverage=coverage))))
             if one_after_the_other:
-                codes.append(halves[-1].follow())
+                codes.append(parts[-1].follow())
         if not one_after_the_other:
-            codes = [half.follow() for half in halves]
-        counts = sum((half.counts() for half in halves), Counter())
+            codes = [part.follow() for part in parts]
+        counts = sum((part.counts() for part in parts), Counter())
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
     print(f"{said or 'no tests ran'} in {time.monotonic() - began_s:.2f}s")
     return code_of(codes)

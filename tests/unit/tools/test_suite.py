@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from tools.suite import HALVES, NO_TESTS, ROOT, Half, code_of
+from tools.suite import NO_TESTS, PARTS, ROOT, Part, code_of
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ def test_a_half_without_tests_fails_nobody_and_any_failure_does(codes: list[int]
 
 def test_every_folder_of_tests_is_in_a_half() -> None:
     with_tests = {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in (ROOT / "tests").rglob("test_*.py")}
-    assert with_tests == {folder for half in HALVES for folder in half}
+    assert with_tests == {folder for part in PARTS for folder in part}
 
 
 def test_the_closing_line_is_what_counts(capfd: pytest.CaptureFixture[str]) -> None:
-    with closing(Half(["tests/unit/tools/test_coverage_gates.py"], 9, [], coverage=False)) as half:
-        assert half.follow() == 0
-        counts = half.counts()
+    with closing(Part(["tests/unit/tools/test_coverage_gates.py"], 9, [], coverage=False)) as part:
+        assert part.follow() == 0
+        counts = part.counts()
     assert f"{counts['passed']} passed" in capfd.readouterr().out
     assert counts.keys() == {"passed"}
