@@ -1,4 +1,4 @@
-"""The two halves of all tests count as one run."""
+"""The parts of all tests count as one run."""
 
 from __future__ import annotations
 
