@@ -32,8 +32,8 @@ PUBLISH_EVERY_S = 0.05
 REST = 1.0
 """For how many times as long as a page took the next one waits: whoever has much to make up for leaves room for trading."""
 
-FINISH_S = 0.4
-"""How long an orderly stop waits for the server to take what is left."""
+FINISH_S, FINISH_MAX_S = 1.0, 3.0
+"""How long an orderly stop waits for the server to take something of what is left, and in all."""
 
 TELL_EVERY_S = 0.5
 
@@ -144,7 +144,10 @@ class Publisher(Actor):
         self._waker.poke()
         done = Waker(self.clock)
         self._on_finished = done.poke
-        await done.until(lambda: self._finished, FINISH_S)
+        end_s, before = self.clock.monotonic() + FINISH_MAX_S, -1
+        while not self._finished and before < self._streams.published and self.clock.monotonic() < end_s:
+            before = self._streams.published
+            await done.until(lambda: self._finished, FINISH_S)
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
