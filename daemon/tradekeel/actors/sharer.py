@@ -54,6 +54,7 @@ class Outbox(Protocol):
     is_taken: bool
     ended: bool
     run: str
+    left_out: int
 
     def __len__(self) -> int: ...
 
@@ -94,6 +95,7 @@ class Sharer(Actor):
         self._sequence = ""  # empty: not begun
         self._has_ended = False  # the end was written
         self._failures = 0
+        self._left_out = 0  # ticks that had been left out when the server last took something
         self._gives_up = False
         self._stops = False
         self._pausing = Interruptible()
@@ -179,8 +181,10 @@ class Sharer(Actor):
 
     def _succeed(self) -> None:
         if self._failures:
-            self._tell("warning", f"{self._stream.described} takes ticks again; what it missed is a gap to its readers")
-        self._failures, self._outbox.is_taken = 0, True
+            missed = self._outbox.left_out - self._left_out
+            gap = f"the {missed} that it missed are a gap to its readers" if missed else "it has missed none"
+            self._tell("warning", f"{self._stream.described} takes ticks again; {gap}")
+        self._failures, self._outbox.is_taken, self._left_out = 0, True, self._outbox.left_out
 
     def _fail(self, why: str) -> None:
         if not self._failures:

@@ -141,7 +141,7 @@ async def test_a_live_market_waits_for_no_server_and_what_fits_is_shared_when_it
         await share.until_brought()
     assert len(share.ear.alerts) == 2
     assert "ticks are not shared for now, and trading goes on: Redis at" in share.ear.alerts[0]
-    assert "takes ticks again; what it missed is a gap to its readers" in share.ear.alerts[1]
+    assert "takes ticks again; the 3000 that it missed are a gap to its readers" in share.ear.alerts[1]
     read = await read_all(feed_of(server.url()), 1)
     assert read.gaps == [4_000]
     assert is_part_of(read, ticks_of(9_000))
