@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns.kill.books import read_ours, read_theirs
 from tests.integration.cli_daemon import (
     DEADLINE_S,
     LONG,
@@ -69,10 +70,18 @@ def test_backup_damage_restore(tmp_path: Path) -> None:
         daemon.until(lambda: read_json("status", config)["accounts"][0]["latch"] == "halted", "it was not halted")
         assert call("release", config).returncode == 0
         daemon.until(lambda: read_json("status", config)["accounts"][0]["latch"] == "open", "it was not released")
+        booked = len(read_json("fills", config, "-n", "0"))
+        daemon.until(lambda: len(read_json("fills", config, "-n", "0")) > booked + 6, "nothing is traded behind it")
         assert call("stop", config).returncode == 0
         daemon.wait()
     verdict = call("db", "verify", config)
     assert verdict.returncode == 0, verdict.stderr
+    # What was decided behind the copy, twice in the same numbers, has ids of its own each time.
+    ours, theirs = read_ours(books, "paper"), read_theirs(tmp_path / "state" / "paper-paper.db")
+    shown = [order["client_order_id"] for order in theirs.orders]
+    assert len(shown) == len(set(shown))
+    denied = {order["client_order_id"] for order in ours.orders if order["status"] == "denied"}
+    assert not denied & set(shown)
 
 
 def test_a_daemon_puts_right_what_a_killed_restore_has_left(tmp_path: Path) -> None:

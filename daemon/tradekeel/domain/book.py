@@ -72,6 +72,10 @@ class Book(AdminFold):
         if before is not None and before.latch is record.latch is not Latch.OPEN:
             reason = before.latch_reason  # who pauses an account that is held says nothing of why it is held
         rows = self._change_execution(paused=record.paused, latch=record.latch, latch_reason=reason)
+        if before is not None and before.latch is not record.latch and Latch.HALTED in (before.latch, record.latch):
+            self.counted_since = (
+                f"{self.cursor}/{record.ts_ns}"  # what the venue had told of by then is never the same again
+            )
         self.flattened = record.paused and (record.flatten or self.flattened)
         status = StrategyStatus.PAUSED if record.paused else StrategyStatus.ACTIVE
         for strategy in record.strategies:
@@ -193,6 +197,7 @@ class Book(AdminFold):
         book.signals = {s.signal_id: s for s in state.signals}
         book.fill_ids = state.fill_ids
         book.turn, book.ending = state.turn, state.ending
+        book.counted_since = state.counted_since
         book.flattened, book.cancels_wanted = state.flattened, dict.fromkeys(state.cancels_wanted)
         return book
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain import records as r
+from tradekeel.domain.ids import Numbering
 from tradekeel.domain.messages import Fill, Signal
 from tradekeel.domain.money import LEDGER, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side, in_order_of_decision
@@ -80,6 +81,7 @@ class BookState(Struct):
     cancels_wanted: list[str] = []
     turn: r.Turn | None = None
     ending: bool = False
+    counted_since: str = ""
 
 
 class OpenBooks:
@@ -92,6 +94,7 @@ class OpenBooks:
         self.cursor = 0  # last venue transaction booked
         self.sampled = 0  # feed position of the last tick in the journal
         self.exit_decisions = 0  # exits that the monitor or a person decided: the number of the last
+        self.counted_since = ""  # the last halt or release: see :attr:`numbering`
         self.money = Money()
         self.trades_gross = ZERO  # realised by trades, before fees and financing: what attribution compares
         self.orders: dict[str, Order] = {}  # live, oldest first; a renewed one in its place
@@ -124,6 +127,11 @@ class OpenBooks:
         if self.execution is None:
             raise Defect("the book has no execution yet")
         return self.execution.execution
+
+    @property
+    def numbering(self) -> Numbering:
+        """In which decisions are counted now."""
+        return Numbering(self.execution_id, self.counted_since)
 
     @property
     def currency(self) -> str:
@@ -287,6 +295,7 @@ class OpenBooks:
             list(self.cancels_wanted),
             self.turn,
             self.ending,
+            self.counted_since,
         )
         return STATE_ENCODER.encode(state)
 

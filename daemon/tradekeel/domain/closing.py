@@ -77,7 +77,7 @@ class Closing(Deciding):
             if closable <= ZERO:
                 continue
             by = Asker(source, ACCOUNT_DECIDER, number, leg, now_ns)
-            order = exit_order(self._wish(trade, closable, reason, by, drafted), self.book.execution_id)
+            order = exit_order(self._wish(trade, closable, reason, by, drafted), self.book.numbering)
             denial = self.gate.check_exit(order, self._exit_view(closable), now_ns)
             drafted.add(order if denial is None else self._denied(order, denial))
         if drafted.orders:

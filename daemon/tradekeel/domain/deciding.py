@@ -126,7 +126,7 @@ class Deciding(Sending):
         if request.instrument not in self.terms.instruments:
             raise Defect(f"{decision.strategy} wants to trade {request.instrument}, which the account does not know")
         quote = self.quotes.get(request.instrument)
-        made = bracket(request, leg, decision, self.book.execution_id, self.terms, quote, session)
+        made = bracket(request, leg, decision, self.book.numbering, self.terms, quote, session)
         view = self._entry_view(made, draft.taken, session)
         view.ready = self.ready and decision.warm
         denial = self.gate.check_entry(made.entry, view, now_ns)
@@ -165,7 +165,7 @@ class Deciding(Sending):
             if quantity <= ZERO:
                 continue
             by = Asker("strategy", decision.strategy, decision.number, draft.leg, now_ns)
-            order = exit_order(self._wish(trade, quantity, request.reason, by, draft.drafted), self.book.execution_id)
+            order = exit_order(self._wish(trade, quantity, request.reason, by, draft.drafted), self.book.numbering)
             draft.leg += 1
             denial = _too_small(order, instrument) if instrument is not None and whole == ZERO else None
             denial = denial or self.gate.check_exit(order, self._exit_view(closable), now_ns)

@@ -1,7 +1,7 @@
 """Ids that are derived, not drawn: the same decision gives the same id in every process.
 
-A client order id is ``tk`` and the base32 of a 128-bit hash of what the order is: execution, who decided, the number of the
-decision, the leg, and the attempt. 28 characters of a-z and 2-7, which every known venue takes (Binance allows 36, OANDA 128).
+A client order id is ``tk`` and the base32 of a 128-bit hash of what the order is: whose numbering, who decided, the number of
+the decision, the leg, and the attempt. 28 characters of a-z and 2-7: every known venue takes them (Binance 36, OANDA 128).
 """
 
 from __future__ import annotations
@@ -26,6 +26,22 @@ def _base32(digest: bytes) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
+class Numbering(NamedTuple):
+    """In which decisions are counted: an execution's, anew with every halt and every release.
+
+    Books that were put back from an older copy count on from an older decision, and their venue has orders of those numbers.
+    Such an account is halted when it hears of the first, and what it decides from then on gets ids that were never given out.
+    """
+
+    execution: str
+    since: str = ""  # which halt or release; empty: there was none
+
+    @property
+    def root(self) -> str:
+        """What its ids derive from."""
+        return f"{self.execution}@{self.since}" if self.since else self.execution
+
+
 class LegIds(NamedTuple):
     """The ids that one leg of a decision gives out: one hash, told apart by their prefix."""
 
@@ -34,15 +50,15 @@ class LegIds(NamedTuple):
     signal: str
 
 
-def leg_ids(execution: str, decider: str, decision: int, leg: int) -> LegIds:
+def leg_ids(numbering: Numbering, decider: str, decision: int, leg: int) -> LegIds:
     """The ids of one leg of one decision."""
-    key = derived_id("", execution, decider, decision, leg)
+    key = derived_id("", numbering.root, decider, decision, leg)
     return LegIds(f"tk{key}", f"tr{key}", f"sg{key}")
 
 
-def client_order_id(execution: str, decider: str, decision: int, leg: int) -> str:
+def client_order_id(numbering: Numbering, decider: str, decision: int, leg: int) -> str:
     """The order id of one leg of one decision."""
-    return derived_id("tk", execution, decider, decision, leg)
+    return derived_id("tk", numbering.root, decider, decision, leg)
 
 
 def content_digest(content: bytes) -> str:

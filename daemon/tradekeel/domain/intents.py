@@ -50,21 +50,21 @@ def bracket(
     enter: Enter,
     leg: int,
     decision: Decision,
-    execution: str,
+    numbering: ids.Numbering,
     terms: AccountTerms,
     quote: Quote | None,
     session: str | None,
 ) -> Bracket:
     """The signal, trade and orders that an :class:`~tradekeel.domain.messages.Enter` stands for. Pure construction."""
     instrument = terms.instruments[enter.instrument]
-    made = ids.leg_ids(execution, decision.strategy, decision.number, leg)
+    made = ids.leg_ids(numbering, decision.strategy, decision.number, leg)
     correlation = made.signal
     seen = None if quote is None else (quote.ask if enter.side is Side.BUY else quote.bid)
     wanted = enter.price if enter.price is not None else (enter.stop_price if enter.stop_price is not None else seen)
     trail = _trail(enter, instrument, wanted)
     entry = Order(
         client_order_id=made.order,
-        execution=execution,
+        execution=numbering.execution,
         account=terms.account,
         strategy=decision.strategy,
         instrument=enter.instrument,
@@ -88,7 +88,7 @@ def bracket(
     )
     signal = Signal(
         signal_id=correlation,
-        execution=execution,
+        execution=numbering.execution,
         strategy=decision.strategy,
         symbol=enter.instrument,
         timeframe=enter.timeframe,
@@ -104,7 +104,7 @@ def bracket(
         rl_action_key=enter.rl_action_key,
         trade_id=entry.trade_id,
     )
-    attached = _attached(entry, enter, trail) if terms.exits_at_venue else ()
+    attached = _attached(entry, enter, trail, numbering) if terms.exits_at_venue else ()
     return Bracket(signal, _trade(enter, entry, terms, trail, session, bool(attached)), entry, attached)
 
 
@@ -159,7 +159,7 @@ def _trade(
     )
 
 
-def _attached(entry: Order, enter: Enter, trail: Decimal | None) -> tuple[Order, ...]:
+def _attached(entry: Order, enter: Enter, trail: Decimal | None, numbering: ids.Numbering) -> tuple[Order, ...]:
     wishes: list[tuple[OrderType, str, Decimal]] = []
     if enter.stop_loss is not None:
         wishes.append((OrderType.STOP, "stop_loss", enter.stop_loss))
@@ -167,13 +167,13 @@ def _attached(entry: Order, enter: Enter, trail: Decimal | None) -> tuple[Order,
         wishes.append((OrderType.LIMIT, "take_profit", enter.take_profit))
     if trail is not None:
         wishes.append((OrderType.TRAILING_STOP, "trailing_stop", trail))
-    return tuple(_child(entry, number, *wish) for number, wish in enumerate(wishes, start=1))
+    return tuple(_child(entry, numbering, number, *wish) for number, wish in enumerate(wishes, start=1))
 
 
-def _child(entry: Order, number: int, type_: OrderType, reason: str, level: Decimal) -> Order:
+def _child(entry: Order, numbering: ids.Numbering, number: int, type_: OrderType, reason: str, level: Decimal) -> Order:
     leg = entry.leg * 10 + number
     return Order(
-        client_order_id=ids.client_order_id(entry.execution, f"{entry.strategy}/attached", entry.decision, leg),
+        client_order_id=ids.client_order_id(numbering, f"{entry.strategy}/attached", entry.decision, leg),
         execution=entry.execution,
         account=entry.account,
         strategy=entry.strategy,
@@ -217,12 +217,12 @@ class ExitWish(Struct, frozen=True, kw_only=True):
     after_cancel_of: tuple[str, ...]
 
 
-def exit_order(wish: ExitWish, execution: str) -> Order:
+def exit_order(wish: ExitWish, numbering: ids.Numbering) -> Order:
     """The market order that closes a part of a trade."""
     trade = wish.trade
     return Order(
-        client_order_id=ids.client_order_id(execution, wish.decider, wish.number, wish.leg),
-        execution=execution,
+        client_order_id=ids.client_order_id(numbering, wish.decider, wish.number, wish.leg),
+        execution=numbering.execution,
         account=trade.account,
         strategy=trade.strategy,
         instrument=trade.symbol,

@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from tests.unit.domain.make import order, trade
+from tradekeel.domain.ids import Numbering
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.intents import AccountTerms, Bracket, ExitWish, bracket, exit_order, order_request, renewed
 from tradekeel.domain.messages import Decision, Enter
@@ -26,7 +27,7 @@ def made(enter: Enter, quote: Quote | None = QUOTE, terms: AccountTerms = TERMS)
     decision = Decision(
         strategy="floor", number=3, position=5, inbox=9, stamp=11, ts_ns=77, requests=(enter,), state=b""
     )
-    return bracket(enter, 0, decision, "e1", terms, quote, "LONDON")
+    return bracket(enter, 0, decision, Numbering("e1"), terms, quote, "LONDON")
 
 
 def enter(side: Side = Side.BUY, **more: Any) -> Enter:
@@ -141,7 +142,7 @@ def test_an_exit_closes_its_trade_at_the_market() -> None:
         after_cancel_of=("tk9",),
     )
 
-    exit_ = exit_order(wish, "e1")
+    exit_ = exit_order(wish, Numbering("e1"))
 
     assert (exit_.side, exit_.type, exit_.quantity, exit_.position_ref) == (Side.SELL, OrderType.MARKET, D(400), "p1")
     assert (exit_.source, exit_.close_reason, exit_.after_cancel_of) == ("operator", "manual", ("tk9",))
