@@ -75,12 +75,16 @@ def _overwrite(path: Path, offset: int, content: bytes) -> None:
 
 
 def _flip(path: Path, content: bytes) -> None:
-    """Flip a bit of this content, wherever in the file it stands: pages that are free now may hold older copies."""
-    inside = min(12, len(content) - 1)
-    damaged = content[:inside] + bytes([content[inside] ^ 4]) + content[inside + 1 :]
+    """Flip a bit of this content, wherever in the file it stands: pages that are free now may hold older copies.
+
+    It is found by its beginning, which has its time and what it belongs to: the end of a long one is on another page.
+    """
+    beginning = content[:200]
+    inside = min(12, len(beginning) - 1)
+    damaged = beginning[:inside] + bytes([beginning[inside] ^ 4]) + beginning[inside + 1 :]
     whole = path.read_bytes()
-    assert content in whole
-    path.write_bytes(whole.replace(content, damaged))
+    assert beginning in whole
+    path.write_bytes(whole.replace(beginning, damaged))
 
 
 # --- full and read-only -----------------------------------------------------------------------------------------------------

@@ -572,6 +572,25 @@ async def test_a_stop_publishes_what_is_left_before_it_leaves() -> None:
     assert shop.boards["main"].trades == {"a": b"1"}
 
 
+@pytest.mark.parametrize("is_wrong", [True, False])
+async def test_a_stop_publishes_what_the_books_could_not_tell_until_just_now(is_wrong: bool) -> None:
+    """Nobody knows of the next try, which is seconds away: there is none behind a stop."""
+    async with house() as here:
+        here.grow("x", 3)
+        await here.pass_s(1.0)
+        if is_wrong:
+            here.books.wrong = StoreAway("the books' server is away")
+        here.tell(JournalsGrew({"x": 8}))  # acknowledged, and kept for the books' server
+        await here.pass_s(60.0)
+        here.books.wrong = None
+        here.books.grow("x", 5)
+        here.books.trades["x"] = {"a": 1}
+        books, shop = here.books, here.shop
+    assert shop.streams["x"] == books.journals["x"]
+    assert shop.boards["main"].trades == {"a": b"1"}
+    assert await here.registry.list() == ()
+
+
 @pytest.mark.parametrize("moved", [True, False])
 async def test_a_stop_shows_again_what_the_server_has_just_lost(moved: bool) -> None:
     async with house() as here:

@@ -101,7 +101,7 @@ class Boards:
         for account in self._runs.of:
             board = self._boards.setdefault(account, AccountBoard(account, self._random))
             is_known = self._runs.newest(account) is not None
-            if now_s >= self._due_s(board) or (at_once and is_known and board.patience.is_over(now_s)):
+            if now_s >= self._due_s(board) or (at_once and is_known):
                 try:
                     await self._show(board)
                 except (StoreRefused, BooksFailed) as error:

@@ -52,8 +52,8 @@ class Membership:
                 await self._registry.prune()
         return False
 
-    async def leave(self) -> None:
-        """It ends in order."""
+    async def finish(self, now_s: float) -> None:
+        """It ends in order, and is a member no more."""
         if self._said is not None:
             await self._registry.deregister(self._service.id)
             self._said = None

@@ -32,8 +32,8 @@ PUBLISH_EVERY_S = 0.05
 REST = 1.0
 """For how many times as long as a page took the next one waits: whoever has much to make up for leaves room for trading."""
 
-FINISH_S, FINISH_MAX_S = 1.0, 3.0
-"""How long an orderly stop waits for the server to take something of what is left, and in all."""
+FINISH_S = 4.0
+"""How long an orderly stop waits at most for a server that was there to take what is left. It waits for none that is away."""
 
 TELL_EVERY_S = 0.5
 
@@ -144,10 +144,7 @@ class Publisher(Actor):
         self._waker.poke()
         done = Waker(self.clock)
         self._on_finished = done.poke
-        end_s, before = self.clock.monotonic() + FINISH_MAX_S, -1
-        while not self._finished and before < self._streams.published and self.clock.monotonic() < end_s:
-            before = self._streams.published
-            await done.until(lambda: self._finished, FINISH_S)
+        await done.until(lambda: self._finished, FINISH_S)
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
@@ -215,20 +212,17 @@ class Publisher(Actor):
         return None if due_s == inf else max(0.0, due_s - now_s)
 
     async def _finish(self) -> None:
-        """The last records, the last state of the boards, and goodbye. What fails now, the next start makes up for."""
+        """The last state of the boards, the last records, and goodbye. What fails now, the next start makes up for."""
         self._take_news()
         now_s = self.clock.monotonic()
-        try:
-            for part, _ in self._parts:
-                if part is self._streams:
-                    while await self._streams.step(now_s):
-                        pass
-                elif part is self._boards:
-                    await self._boards.finish(now_s)
-            if self._settings.register:
-                await self._membership.leave()
-        except (StoreAway, StoreUnanswered, StoreRefused, BooksFailed):
-            self._failed += 1  # the registry prunes what does not beat
+        for part, _ in reversed(self._parts):
+            try:
+                await part.finish(now_s)
+            except (StoreRefused, BooksFailed):
+                self._failed += 1
+            except (StoreAway, StoreUnanswered):
+                self._failed += 1  # the registry prunes what does not beat
+                return
 
     # --- how it stands ------------------------------------------------------------------------------------------------
 
