@@ -28,6 +28,7 @@ and what *nobody knows*::
     │   │   ├── GroupRefused          a constraint refused one commit group: a bug in its sender
     │   │   ├── StoreUnanswered       a server was asked and did not answer in time: it may have been done
     │   │   └── StoreRefused          a server, or a store in memory, answered no; nothing was changed
+    │   │       └── UserRefused       a user, a password or a right is missing
     │   └── Defect                    an invariant of ours does not hold: crash
     │       └── IllegalTransition     a state machine was given an event its state does not allow
     ├── VenueRefused                  the venue answered no; the order does not exist there
@@ -232,6 +233,10 @@ class StoreRefused(StoreError):
     """
 
     category = ErrorCategory.VALIDATION
+
+
+class UserRefused(StoreRefused):
+    """The server is there and does not let us in, or not do what we must: a user, a password, a right is missing."""
 
 
 class Defect(OurError):

@@ -38,6 +38,9 @@ from tradekeel.storage.store import Store
 OwnPostgres = Callable[..., PostgresServer]
 Begin = Callable[..., Away]
 
+SLOW = "10"
+"""A minute and a half of trading: a server has time to come back, on a busy machine, too."""
+
 HALT, REDUCE_ONLY, MEMORY = ({"on_store_failure": f'"{word}"'} for word in ("halt", "reduce_only", "memory"))
 
 
@@ -349,6 +352,7 @@ def test_a_paper_account_begins_in_memory_says_so_and_leaves_everything_as_it_wa
     before = {account: away.home.ledger(account).read_bytes() for account in away.accounts}
     marked = (away.home.state / "running").read_bytes()
     away.server.kill()
+    away.home.configure(paced(speed=SLOW))
     with away.home.start() as process:
         process.until_trading("a")
         process.until(lambda: not away.home.status.get("store", {}).get("promise_holds", True), "it does not say so")
@@ -374,6 +378,7 @@ def test_a_paper_account_begins_in_memory_says_so_and_leaves_everything_as_it_wa
     assert {account: away.home.ledger(account).read_bytes() for account in away.accounts} == before
     assert (away.home.state / "running").read_bytes() == marked
     away.server.start()
+    away.home.configure(paced())
     with away.home.start() as process:
         assert process.end() == 0
     away.is_whole(undisturbed)

@@ -106,6 +106,7 @@ class TestTheTree:
             (errors.StoreAway, StoreError),
             (errors.StoreUnanswered, StoreError),
             (errors.StoreRefused, StoreError),
+            (errors.UserRefused, errors.StoreRefused),
             (errors.AlreadyRunning, OurError),
         ],
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain, count
-from pathlib import Path
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.errors import StoreUnavailable
@@ -71,9 +69,3 @@ def make_whole_again(statedir: StateDir) -> bool:
 def when(now_ns: int) -> str:
     """A moment as part of a file's name."""
     return datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-def free_name(name: Path) -> Path:
-    """The name, or a numbered one where that is taken."""
-    names = chain([name], (name.with_stem(f"{name.stem}-{number}") for number in count(2)))
-    return next(each for each in names if not each.exists())

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradekeel.bootstrap.alone import alone_at, alone_with_books, free_name, refuse_while_batches_wait, when
+from tradekeel.bootstrap.alone import alone_at, alone_with_books, refuse_while_batches_wait, when
 from tradekeel.bootstrap.place import Place
 from tradekeel.errors import InputError, StoreError, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock
@@ -17,6 +17,7 @@ from tradekeel.runtime.faults import point
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Restoring
 from tradekeel.storage.files import Progress, sync
+from tradekeel.storage.naming import free_path
 from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.wiping import look
 from tradekeel.storage.wiping import wipe as storage_wipe
@@ -81,7 +82,7 @@ def _put_waiting_aside(statedir: StateDir, now_ns: int) -> str | None:
     """Where the batches are now, None where there was nothing of that kind. StoreUnavailable."""
     if not statedir.spool.is_dir():
         return None
-    aside = free_name(statedir.backups / f"waiting-{when(now_ns)}")
+    aside = free_path(statedir.backups / f"waiting-{when(now_ns)}")
     try:
         statedir.spool.rename(aside)
         for folder in (statedir.backups, statedir.path):
@@ -104,7 +105,7 @@ def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, s
         if not look(books, accounts):
             return {"books": str(books), "backup": None, "executions": 0, "closed": [], "deleted": {}}
         # Named so that no migration takes it for one of its own copies, of which only the last few stay.
-        copy = free_name(statedir.backups / f"before-wipe-{when(now_ns)}{books.copy_suffix}")
+        copy = free_path(statedir.backups / f"before-wipe-{when(now_ns)}{books.copy_suffix}")
         try:
             books.copy(copy, partial(progress, "copying"))
         except (InputError, StoreError) as error:

@@ -1,11 +1,11 @@
-"""Reading a shared stream with patience: a server that is away is asked again, with back-off, and said to be away once."""
+"""Reading a shared stream with patience: a server that does not serve is asked again, with back-off, and why is said once."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tradekeel.errors import DataError, StoreAway, StoreRefused, StoreUnanswered
+from tradekeel.errors import DataError, StoreAway, StoreRefused, StoreUnanswered, UserRefused
 from tradekeel.feeds.context import FeedContext
 from tradekeel.ports.log import Level
 from tradekeel.ports.ticks import Piece, SharedTicks, StreamGone, StreamReplaced
@@ -19,8 +19,8 @@ T = TypeVar("T")
 class PatientReader:
     """One run of a stream, as its feed reads it. Every method waits while the server or the stream is away.
 
-    Raises DataError where waiting does not help: there is another run in its place, or what is no stream of ours, or the server
-    does not let us in.
+    So it does for one that does not let us in any more: a server that was started again may get its users a moment later.
+    Raises DataError where waiting does not help: there is another run in its place, or what is no stream of ours.
     """
 
     def __init__(self, stream: SharedTicks, run: str, context: FeedContext) -> None:
@@ -58,13 +58,15 @@ class PatientReader:
         return piece
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        pause_s = 0.0
+        pause_s, kind = 0.0, ""
         while True:
             try:
                 answer = await question()
-            except (StoreAway, StoreUnanswered, StreamGone) as error:
-                if not pause_s:
-                    self._is_away(error)
+            except (StoreAway, StoreUnanswered, UserRefused, StreamGone) as error:
+                self.times_away += not pause_s
+                if type(error).__name__ != kind:  # what was away a moment ago may be there, and refuse us
+                    kind = type(error).__name__
+                    self._say_that_it_waits(error)
                 pause_s = min(AGAIN_MAX_S, pause_s * AGAIN_FACTOR) or AGAIN_FIRST_S
                 await self._sleeper.sleep(pause_s)
             except StreamReplaced as error:
@@ -79,8 +81,7 @@ class PatientReader:
                     self._tell("INFO", f"feed {self._feed}: {self._stream.described} is back")
                 return answer
 
-    def _is_away(self, error: Exception) -> None:
-        self.times_away += 1
+    def _say_that_it_waits(self, error: Exception) -> None:
         why = f"{self._stream.described} is not there" if isinstance(error, StreamGone) else str(error)
         self._tell("WARNING", f"feed {self._feed} waits: {why}")
 

@@ -16,7 +16,6 @@ import shutil
 import sqlite3
 import zipfile
 from contextlib import closing
-from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend, Restored, Restoring, backend_at
 from tradekeel.storage.files import connect, connect_to_look, copy_database, in_our_words, sync
+from tradekeel.storage.naming import free_path
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
@@ -175,7 +175,7 @@ def _finish_earlier(path: Path, work: Path, aside: Path) -> Path | None:
     old = work / "old"
     put = None
     if _is_swapped(path, work) and old.exists() and any(old.iterdir()):
-        put = _free(aside)
+        put = free_path(aside)
         put.parent.mkdir(mode=0o700, exist_ok=True)
         os.rename(old, put)
         sync(put)
@@ -183,12 +183,6 @@ def _finish_earlier(path: Path, work: Path, aside: Path) -> Path | None:
     if work.exists():
         shutil.rmtree(work)
     return put
-
-
-def _free(name: Path) -> Path:
-    """The name, or a numbered one where that is taken."""
-    names = chain([name], (name.with_name(f"{name.name}-{number}") for number in count(2)))
-    return next(each for each in names if not each.exists())
 
 
 def _make_folder(folder: Path) -> None:

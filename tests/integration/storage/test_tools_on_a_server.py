@@ -80,6 +80,7 @@ def test_a_copy_is_put_back_and_what_was_there_is_kept(books: Postgres, tmp_path
     with Store.open(books, now_ns=samples.START_NS) as store:  # and the books go on
         store.commit([samples.Desk("exec-3", account="paper-3").opening()])
     assert verify(books).ok
+    assert put_back(books, tmp_path / "copy.zip").replaced == "schema trading_replaced_20140508t000000z_2"
 
 
 def test_a_copy_of_an_earlier_schema_is_brought_up_to_date_and_proved(books: Postgres, tmp_path: Path) -> None:

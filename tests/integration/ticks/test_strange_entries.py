@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import anyio
 import pytest
 
 from tests.integration.ticks.support import ABOUT, KEY, STREAM, client, feed_of, settings_of, sharing, until, write
 from tests.servers.valkey import ValkeyServer
-from tests.unit.feeds.markets import START_NS, Market, read_all, ticks_of
+from tests.unit.feeds.markets import START_NS, Market, Read, read_all, read_on, ticks_of
 from tests.unit.feeds.streams import HEAD
 from tradekeel.errors import DataError, StoreRefused
 from tradekeel.ports.ticks import StreamGone, Writing
@@ -157,5 +158,28 @@ async def test_a_user_without_our_keys_is_refused_with_the_page_that_says_what_i
         await share.conduct()
         await until(lambda: bool(share.ear.alerts))
     assert "a right is missing. docs/redis.md says which the user needs" in share.ear.alerts[0]
-    with pytest.raises(StoreRefused, match="a right is missing"):
+    with pytest.raises(DataError, match="a right is missing"):
         feed_of(narrow)
+
+
+async def test_a_reader_waits_for_the_rights_that_it_had_and_misses_nothing(
+    own_redis: Callable[..., ValkeyServer],
+) -> None:
+    """A server that was started again without its users, say, until somebody has loaded them."""
+    server, said, read = own_redis(), list[str](), Read()
+    user = ("ACL", "SETUSER", "reader", "on", ">secret-word", "~trading:*", "+@all")
+    with client(server.url()) as admin:
+        admin.execute_command(*user)
+        await write(Market(ticks_of(50)), server.url())
+        feed = feed_of(server.url(user="reader", password="secret-word"), said=said)
+        await feed.open(0)
+        async with anyio.create_task_group() as tasks:
+            admin.execute_command("ACL", "DELUSER", "reader")
+            tasks.start_soon(read_on, feed, read)
+            await until(lambda: any("it does not take this user and password" in line for line in said))
+            assert read.ticks == []
+            admin.execute_command(*user)
+        await feed.close()
+    assert (read.ticks, read.gaps) == (ticks_of(50), [])
+    assert all(line.startswith("feed reader waits: ") for line in said[:-1])
+    assert said[-1].endswith(" is back")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from tradekeel.errors import InputError, StoreAway, StoreRefused, StoreUnanswered
+from tradekeel.errors import InputError, StoreAway, StoreRefused, StoreUnanswered, UserRefused
 from tradekeel.storage.redis.client import RedisSettings, blocking_twin, make_client, where_is
 from tradekeel.storage.redis.words import in_our_words
 
@@ -122,9 +122,9 @@ class TestWords:
             ("ReadOnlyError", True, StoreAway),
             ("MasterDownError", True, StoreAway),
             ("OutOfMemoryError", True, StoreRefused),
-            ("NoPermissionError", True, StoreRefused),
-            ("AuthenticationError", True, StoreRefused),
-            ("AuthenticationError", False, StoreRefused),
+            ("NoPermissionError", True, UserRefused),
+            ("AuthenticationError", True, UserRefused),
+            ("AuthenticationError", False, UserRefused),
             ("ResponseError", True, StoreRefused),
             ("InvalidResponse", True, StoreRefused),
             ("ExecAbortError", True, StoreRefused),
@@ -143,8 +143,8 @@ class TestWords:
         ("said", "kind"),
         [
             ("LOADING x", StoreAway), ("MISCONF x", StoreAway), ("NOREPLICAS x", StoreAway), ("BUSY x", StoreAway),
-            ("READONLY x", StoreAway), ("WRONGTYPE x", StoreRefused), ("OOM x", StoreRefused), ("NOPERM x", StoreRefused),
-            ("NOAUTH x", StoreRefused), ("ERR x", StoreRefused), ("", StoreRefused),
+            ("READONLY x", StoreAway), ("WRONGTYPE x", StoreRefused), ("OOM x", StoreRefused), ("NOPERM x", UserRefused),
+            ("NOAUTH x", UserRefused), ("ERR x", StoreRefused), ("", StoreRefused),
         ],
     )  # fmt: skip
     def test_of_an_answer_go_by_its_first_word(self, said, kind):

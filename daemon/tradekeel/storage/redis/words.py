@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tradekeel.errors import StoreAway, StoreError, StoreRefused, StoreUnanswered
+from tradekeel.errors import StoreAway, StoreError, StoreRefused, StoreUnanswered, UserRefused
 
 _NOT_NOW = {
     "LOADING": "it is loading its data. It serves when it has.",
@@ -19,14 +19,18 @@ _NOT_NOW = {
 _NEVER = {
     "OOM": "it is full (maxmemory). Make room, or allow it more.",
     "WRONGTYPE": "what is there is of another kind. Somebody else uses our keys: look with TYPE, and delete or move it.",
-    "NOPERM": "a right is missing. docs/redis.md says which the user needs.",
-    "NOAUTH": "it wants a user and a password. Give both.",
-    "WRONGPASS": "it does not take this user and password. Correct them.",
     "EXECABORT": "it took back a transaction.",
 }
 """Answers that stay the same until a person changes something."""
 
-CODES = frozenset({*_NOT_NOW, *_NEVER})
+_NOT_YOU = {
+    "NOPERM": "a right is missing. docs/redis.md says which the user needs.",
+    "NOAUTH": "it wants a user and a password. Give both.",
+    "WRONGPASS": "it does not take this user and password. Correct them.",
+}
+"""And those that another user would not get."""
+
+CODES = frozenset({*_NOT_NOW, *_NEVER, *_NOT_YOU})
 
 
 def in_our_words(error: Exception, *, where: str, doing: str, asked: bool, deadline_s: float) -> StoreError:
@@ -42,7 +46,9 @@ def in_our_words(error: Exception, *, where: str, doing: str, asked: bool, deadl
     if code in _NEVER:
         return StoreRefused(f"{where} refused {doing} ({error}): {_NEVER[code]}")
     if isinstance(error, redis.AuthenticationError | redis.AuthorizationError):
-        return StoreRefused(f"{where} refused {doing} ({error}): {_NEVER['WRONGPASS']}")
+        code = code if code in _NOT_YOU else "WRONGPASS"
+    if code in _NOT_YOU:
+        return UserRefused(f"{where} refused {doing} ({error}): {_NOT_YOU[code]}")
     if isinstance(error, redis.ResponseError):
         return StoreRefused(f"{where} refused {doing}: {error}")
     late = isinstance(error, TimeoutError)
