@@ -32,6 +32,7 @@ from tests.servers.fixtures import (  # noqa: F401 - pytest finds them here
     redis_url,
     servers_folder,
 )
+from tests.tracing import few_examples_traced
 
 ROOT = Path(__file__).parent.parent
 PROFILES = ("dev", "ci", "campaign")
@@ -84,6 +85,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("needs_data")
         for marker in fixtures.markers_of(used):
             item.add_marker(marker)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """See tests/tracing.py."""
+    with few_examples_traced(pyfuncitem.obj):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""All tests, in three parts beside each other: what runs in this process, daemons that are watched, and everything else.
+"""All tests, in three parts beside each other: without a server, daemons that are watched, and everything else.
 
-Daemons are waited for most of the time: two cores have room for all three.
+Servers and daemons are waited for most of the time: two cores have room for all three.
 
     python -m tools.suite [--coverage] [pytest's own arguments]
 
@@ -22,9 +22,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PARTS = (("tests/unit", "tests/conformance"), ("tests/scenarios",), ("tests/integration", "tests/acceptance"))
+PARTS = (("tests/unit",), ("tests/scenarios",), ("tests/conformance", "tests/integration", "tests/acceptance"))
 UNMEASURED = "tests/scenarios"
-"""Its daemons are what users run: a tracer in each would make them slower by half. The gates hold without them."""
+"""Nearly all that it runs is in daemons of their own, which are not measured."""
 
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
 NO_TESTS = 5
