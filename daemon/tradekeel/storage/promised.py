@@ -11,26 +11,19 @@ the answer: whether the group can be written down and read again, and whether ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
 from tradekeel.domain.records import Group, Record
 from tradekeel.domain.rows import Checkpoint, Row
 from tradekeel.errors import Defect, GroupRefused
 from tradekeel.storage.batch import Batch, Written
+from tradekeel.storage.fitting import look_at_row, look_at_value
 from tradekeel.storage.rows import mappings
 
 KEEP_IT = "Nothing was changed: keep what waits as it is, and please report this."
 """What a person does where a promise was not kept."""
-
-INDEXED_BYTES_MAX = 2_600
-"""What the indexed texts of a row may have together: PostgreSQL takes 2,704 bytes an entry."""
-
-INTEGER_MAX = 2**63 - 1
-"""What the columns for whole numbers hold, and its negative less one."""
 
 
 class Promised(Struct, frozen=True):
@@ -125,36 +118,11 @@ def _look_at_values(group: Group) -> None:
     Batch([group], 1)  # one id never stands for two things within it
     for row in group.rows:
         mapping = mappings()[type(row)]
-        values = mapping.encode(row, group.execution)
-        _fit(values)
-        indexed = sum(len(values[place].encode()) for place in _indexed(type(row)) if isinstance(values[place], str))
-        if indexed > INDEXED_BYTES_MAX:
-            raise ValueError(
-                f"the ids and names of a row of {mapping.table.name} have {indexed} bytes, and an index takes {INDEXED_BYTES_MAX}"
-            )
-    _fit([group.execution, *(value for record in group.records for value in (record.ts_ns, record.correlation_id))])
+        look_at_row(mapping, mapping.encode(row, group.execution))
+    look_at_value("execution", group.execution)
+    for record in group.records:
+        look_at_value("ts_ns", record.ts_ns)
+        look_at_value("correlation_id", record.correlation_id)
     for saved in group.checkpoints:
-        _fit((saved.owner, saved.position, saved.inbox, saved.ts_ns, saved.version))
-
-
-def _fit(values: Sequence[object]) -> None:
-    for value in values:
-        if type(value) is int and not -INTEGER_MAX - 1 <= value <= INTEGER_MAX:
-            raise OverflowError(f"{value} is beyond 64 bits")
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"{value[:40]!r} has a zero character in it, which a PostgreSQL does not keep")
-
-
-@cache
-def _indexed(row_type: type[Struct]) -> tuple[int, ...]:
-    """The places of the columns that an index of the table has."""
-    mapping = mappings()[row_type]
-    table = mapping.table
-    names = {column.name for index in table.indexes for column in index.columns}
-    names |= {
-        column.name
-        for constraint in table.constraints
-        if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint)
-        for column in constraint.columns
-    }
-    return tuple(place for place, name in enumerate(mapping.columns) if name in names)
+        for name in ("owner", "position", "inbox", "ts_ns", "version"):
+            look_at_value(name, getattr(saved, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
@@ -12,6 +11,7 @@ import msgspec
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Emit, Enter, Exit, MoveStop, Request
 from tradekeel.domain.money import ZERO, Rounding
+from tradekeel.domain.notes import without_nan
 from tradekeel.domain.orders import Side
 from tradekeel.domain.trades import CloseReason
 from tradekeel.errors import InputError
@@ -153,18 +153,7 @@ def _as_json(notes: dict[str, Any], what: str, who: str) -> dict[str, Any]:
         raise InputError(f"{who} asks with {what} that is no JSON: {error}") from error
     if len(written) > NOTES_BYTES_MAX:
         raise InputError(f"{who} asks with {what} of {len(written)} bytes, at most {NOTES_BYTES_MAX} are allowed")
-    return cast("dict[str, Any]", _without_nan(notes)) if b"null" in written else notes
-
-
-def _without_nan(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return str(value)
-        case dict():
-            return {name: _without_nan(part) for name, part in value.items()}
-        case list() | tuple():
-            return [_without_nan(part) for part in value]
-    return value
+    return cast("dict[str, Any]", without_nan(notes)) if b"null" in written else notes
 
 
 def _amounts_of(request: object) -> tuple[str, ...]:

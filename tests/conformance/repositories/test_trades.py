@@ -112,15 +112,24 @@ async def test_an_id_twice_is_refused_and_changes_nothing(trades, manual):
         ({"trade_id": ""}, InputError),
         ({"model": "zero \0 byte"}, InputError),
         ({"tags": ("half \ud800",)}, InputError),
+        ({"pattern_type": "long" * 700}, InputError),
         ({"metadata": {1: "keys are texts"}}, InputError),
         ({"metadata": {"x": object()}}, InputError),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_written(trades, manual, changes, error):
     with pytest.raises(error):
         await trades.save_trade(structs.replace(manual.trade(), **changes))
     assert await trades.count_trades() == 0
+
+
+async def test_notes_have_text_where_json_has_no_word_for_a_number(trades, manual):
+    """As in the notes of a strategy. Elsewhere a NaN becomes nothing, without a word."""
+    trade = manual.trade(metadata={"slope": float("nan"), "bounds": [float("-inf"), 1.5, float("inf")]})
+    await trades.save_trade(trade)
+    found = await trades.get_trade_by_id(trade.trade_id)
+    assert found.metadata == {"slope": "nan", "bounds": ["-inf", 1.5, "inf"]}
 
 
 async def test_many_are_saved_all_or_none_and_not_without_bounds(trades, manual):

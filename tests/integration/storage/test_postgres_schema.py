@@ -24,8 +24,9 @@ from tradekeel.domain.orders import Side
 from tradekeel.domain.rows import STARTED_FRESH, Mode
 from tradekeel.storage import schema
 from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.fitting import INDEXED_BYTES_MAX
 from tradekeel.storage.postgres import Postgres, objects, rights
-from tradekeel.storage.promised import INDEXED_BYTES_MAX, promise
+from tradekeel.storage.promised import promise
 from tradekeel.storage.store import Store
 from tradekeel.storage.tables import metadata
 

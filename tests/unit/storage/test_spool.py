@@ -23,8 +23,9 @@ from tests.unit.storage.test_faults import tiny_disk
 from tradekeel.domain.rows import MetricsCheckpoint, ParameterChange, Row, StrategyEvent, VenueCursor
 from tradekeel.errors import Defect, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.batch import SENDER_ERRORS
+from tradekeel.storage.fitting import INDEXED_BYTES_MAX
 from tradekeel.storage.memoryspool import MemorySpool
-from tradekeel.storage.promised import INDEXED_BYTES_MAX, NumberedBatch, promise
+from tradekeel.storage.promised import NumberedBatch, promise
 from tradekeel.storage.spool import Spool
 from tradekeel.storage.spoolfiles import DRAINED, HEADER, MARK, SEGMENT, file_header
 

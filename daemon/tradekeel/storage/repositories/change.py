@@ -11,12 +11,13 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import BigInteger, ColumnElement, TableClause, and_, column, delete, func, insert, select, update
 from sqlalchemy import table as bare_table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.domain.messages import Fill, Signal
+from tradekeel.domain.notes import without_nan
 from tradekeel.domain.orders import Order
 from tradekeel.domain.records import Administered, Record, Removed
 from tradekeel.domain.rows import (
@@ -33,6 +34,7 @@ from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.batch import SENDER_ERRORS, journal_values
 from tradekeel.storage.columns import Choice, Coded
+from tradekeel.storage.fitting import look_at_row
 from tradekeel.storage.repositories.listing import decoded, selected
 from tradekeel.storage.rows import Mapping as RowMapping
 from tradekeel.storage.rows import mapping_of
@@ -280,11 +282,17 @@ def _decoder(row_type: type[Struct]) -> msgspec.msgpack.Decoder[Any]:
 
 
 def checked(row: RowT) -> RowT:
-    """The row as the journal will tell of it: words are words of their kind, amounts exact. InputError for what is none."""
+    """The row as the journal will tell of it: words are words of their kind, amounts exact. InputError for what is none.
+
+    JSON has no word for NaN: in a strategy's and a script's notes alike it is written as text.
+    """
     table = mapping_of(type(row)).table.name
     for name in row.__struct_fields__:
         if isinstance(getattr(row, name), float):
             raise InputError(f"{table}: {name} is the float {getattr(row, name)!r}: amounts are exact, Decimal or text")
+    notes = {name: getattr(row, name) for name in row.__struct_fields__}
+    notes = {name: without_nan(value) for name, value in notes.items() if isinstance(value, dict) and value}
+    row = structs.replace(row, **notes) if notes else row
     try:
         found: RowT = _decoder(type(row)).decode(_ENCODER.encode(row))
     except UNSTORABLE as error:
@@ -295,15 +303,11 @@ def checked(row: RowT) -> RowT:
 def encoded(mapping: RowMapping[Any], row: Any, execution: str) -> dict[str, Any]:
     """The values for the driver, by column."""
     try:
-        values = dict(zip(mapping.columns, mapping.encode(row, execution), strict=True))
+        values = mapping.encode(row, execution)
+        look_at_row(mapping, values)
     except UNSTORABLE as error:
         raise InputError(f"{mapping.table.name}: a value cannot be stored: {error}") from error
-    for name, value in values.items():
-        if isinstance(value, str) and "\0" in value:
-            raise InputError(f"{mapping.table.name}: {name} has a zero character in it, which not every database keeps")
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise InputError(f"{mapping.table.name}: {name} is {value}, which is beyond 64 bits")
-    return values
+    return dict(zip(mapping.columns, values, strict=True))
 
 
 def _is_key(table: TableClause, mapping: RowMapping[Any], values: Mapping[str, Any]) -> ColumnElement[bool]:

@@ -1,0 +1,49 @@
+"""What every database keeps: looked at before a row is promised or written, so that no backend takes what another refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
+
+from tradekeel.storage.rows import Mapping
+
+INDEXED_BYTES_MAX = 2_600
+"""What the indexed texts of a row may have together: PostgreSQL takes 2,704 bytes an entry."""
+
+INTEGER_MAX = 2**63 - 1
+"""What the columns for whole numbers hold, and its negative less one."""
+
+
+def look_at_row(mapping: Mapping[Any], values: Sequence[object]) -> None:
+    """The values of a row, one for each of the mapping's columns. Raises ValueError or OverflowError for what does not fit."""
+    for name, value in zip(mapping.columns, values, strict=True):
+        look_at_value(name, value)
+    texts = [values[place] for place in _indexed(mapping)]
+    indexed = sum(len(text.encode()) for text in texts if isinstance(text, str))
+    if indexed > INDEXED_BYTES_MAX:
+        raise ValueError(f"its ids and names have {indexed} bytes, and an index takes {INDEXED_BYTES_MAX}")
+
+
+def look_at_value(name: str, value: object) -> None:
+    """One value of a column. Raises ValueError or OverflowError."""
+    if type(value) is int and not -INTEGER_MAX - 1 <= value <= INTEGER_MAX:
+        raise OverflowError(f"{name} is {value}, which is beyond 64 bits")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"{name} {value[:40]!r} has a zero character in it, which a PostgreSQL does not keep")
+
+
+@cache
+def _indexed(mapping: Mapping[Any]) -> tuple[int, ...]:
+    """The places of the columns that an index of the table has."""
+    table = mapping.table
+    names = {column.name for index in table.indexes for column in index.columns}
+    names |= {
+        column.name
+        for constraint in table.constraints
+        if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint)
+        for column in constraint.columns
+    }
+    return tuple(place for place, name in enumerate(mapping.columns) if name in names)
