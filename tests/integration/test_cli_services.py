@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.cli_daemon import SHORT, call, write_config
+from tests.integration.ticks.support import client
 from tests.scenarios.support_configs import pair
 from tests.servers.valkey import ValkeyServer
 from tradekeel.ports import Service
@@ -119,3 +121,29 @@ def test_what_is_no_address_is_refused_and_a_password_in_it_is_not_shown(url: st
     said = services("", "--url", url)
     assert said.returncode == 2
     assert "a-secret-here" not in said.stderr
+
+
+def test_check_looks_at_redis_and_what_it_finds_keeps_nobody_from_trading(
+    server: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    config.write_text(config.read_text() + f'\n[redis]\nurl = "{address(server)}"\n')
+
+    def found() -> tuple[int, str]:
+        said = call("check", config, "--json")
+        [finding] = [finding for finding in json.loads(said.stdout)["findings"] if finding["subject"] == "redis"]
+        line = finding["text"]
+        return said.returncode, line
+
+    code, line = found()
+    assert (code, "it wants a user and a password" in line, "Trading goes on without it" in line) == (0, True, True)
+    with client(server.url()) as admin:
+        admin.config_set("requirepass", "")
+    code, line = found()
+    assert (code, line.endswith(" is there")) == (0, True)
+    server.kill()
+    code, line = found()
+    assert (code, "cannot be reached" in line, "Trading goes on without it" in line) == (0, True, True)
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    code, line = found()
+    assert (code, "pip install 'tradekeel[redis]'" in line) == (2, True)

@@ -14,7 +14,9 @@ from tradekeel.bootstrap.books import books_of, ledgers_of
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
+from tradekeel.bootstrap.publishing import prepare_publishing, redis_settings
 from tradekeel.bootstrap.sharing import needs_a_secret, stream_of
+from tradekeel.config import RedisConfig
 from tradekeel.domain.matching import Matcher
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import (
@@ -30,6 +32,8 @@ from tradekeel.statedir import StateDir
 from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.journal import last_sequence, read_records
+from tradekeel.storage.redis.client import where_is
+from tradekeel.storage.redis.once import ask_once
 from tradekeel.venues.paper import read_ledger
 
 FIRST_TICK_TIMEOUT_S = 15.0
@@ -63,6 +67,8 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     elif books is not None:
         migrates = plan.config.storage.migrations == "upgrade"
         findings.append(_found("books", partial(_books, books, statedir, migrates)))
+    if plan.config.redis.url:
+        findings.append(_redis(plan.config.redis))
     feeds: dict[str, Looked] = run_loop(_outside, plan, use_uvloop=False)
     findings.extend(looked.finding for looked in feeds.values())
     if isinstance(books, Backend):
@@ -169,6 +175,22 @@ def _books_as_they_stand(books: Backend, migrates: bool) -> str:
             last = last_sequence(db, execution)
             read_records(db, books, execution, max(0, last - 1), 1)
     return f"{books}: {len(running)} unfinished executions, their journals end soundly (`tradekeel verify` reads all)"
+
+
+def _redis(redis: RedisConfig) -> Finding:
+    """What it keeps is for others, and trading goes on without it: that it is away, or refuses us, is a warning."""
+    try:
+        prepare_publishing(redis)
+        if redis.password is not None:
+            unread = f"{redis.url}: not looked at, because the password is the daemon's to read"
+            return Finding("redis", True, unread, warning=True)
+        settings = redis_settings(redis)
+        ask_once(settings, "looking whether it is there", "PING")
+    except InputError as error:
+        return Finding("redis", False, str(error), ExitCode.BAD_USAGE)
+    except StoreError as error:
+        return Finding("redis", True, f"{error} Trading goes on without it", warning=True)
+    return Finding("redis", True, f"{where_is(settings)} is there")
 
 
 # --- the outside ------------------------------------------------------------------------------------------------------------

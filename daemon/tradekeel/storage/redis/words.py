@@ -46,7 +46,7 @@ def in_our_words(error: Exception, *, where: str, doing: str, asked: bool, deadl
     if code in _NEVER:
         return StoreRefused(f"{where} refused {doing} ({error}): {_NEVER[code]}")
     if isinstance(error, redis.AuthenticationError | redis.AuthorizationError):
-        code = code if code in _NOT_YOU else "WRONGPASS"
+        code = "NOAUTH" if "required" in str(error) else "WRONGPASS"  # redis-py has taken the word away
     if code in _NOT_YOU:
         return UserRefused(f"{where} refused {doing} ({error}): {_NOT_YOU[code]}")
     if isinstance(error, redis.ResponseError):
