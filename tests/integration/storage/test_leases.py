@@ -17,6 +17,8 @@ from tradekeel.runtime.clock import SystemClock, pause
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.postgres.lease import Holder, Writer
 from tradekeel.storage.postgres.remote import PostgresBooks
+from tradekeel.storage.repositories.database import Database
+from tradekeel.storage.repositories.trades import SqlTradeRepository
 from tradekeel.storage.store import Store
 
 LONG_NS = 3_600_000_000_000
@@ -163,6 +165,21 @@ def test_what_waits_here_fits_no_more_where_another_has_written_meanwhile(books)
     with pytest.raises(StoreCorrupt, match=r"daemon other on there has written for account paper-1: .* no longer fits"):
         books(waiting=True)
     assert books(waiting=False)
+
+
+async def test_a_script_leaves_no_hole_where_what_a_dead_daemon_was_answered_belongs(books, postgres_url):
+    """Its batches may wait on its side, with the numbers behind those that the server has."""
+    desk = s.Desk()
+    dead = books(lease_ns=PAST_NS)
+    dead.commit_numbered(1, [desk.opening(), desk.decision()])
+    async with Database(Postgres(postgres_url), now_ns=SystemClock().now_ns) as database:
+        trades = SqlTradeRepository(database)
+        [trade] = await trades.get_recent_trades()
+        with pytest.raises(AlreadyRunning, match=r"daemon keel on here has ended without letting go of account paper-1"):
+            await trades.update_trade(trade.trade_id, {"tags": ("seen",)})
+        assert books(waiting=True).last_batch() == 1, "what waits there fits"
+        books().close()
+        assert (await trades.update_trade(trade.trade_id, {"tags": ("seen",)})).tags == ("seen",)
 
 
 def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):

@@ -13,12 +13,13 @@ from urllib.parse import unquote
 
 import psycopg
 from msgspec import Struct
-from sqlalchemy import literal_column, select, text, update
+from sqlalchemy import exists, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
+from tradekeel.domain.rows import Mode
 from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
@@ -403,12 +404,21 @@ class Postgres(Backend):
         nobody = {"daemon": "", "holder": A_SCRIPT, "epoch": 1, "batch": 0, "since_ns": 0, "until_ns": 0}
         await db.execute(insert(leases).values(account=account, **nobody).on_conflict_do_nothing())
         left_ns = leases.c.until_ns - literal_column(NOW_NS)
-        wanted = select(leases.c.daemon, leases.c.holder, left_ns.label("left_ns")).where(ours).with_for_update()
-        row = (await db.execute(wanted)).one()
+        columns = (leases.c.daemon, leases.c.holder, leases.c.until_ns, left_ns.label("left_ns"))
+        row = (await db.execute(select(*columns).where(ours).with_for_update())).one()
+        who = f"daemon {row.daemon} on {Holder.of(row.holder).host}"
         if row.left_ns > 0:
-            return f"daemon {row.daemon} on {Holder.of(row.holder).host}"
+            return who
+        runs = tables.executions.c
+        unfinished = exists().where(runs.account == account, runs.status == "running", runs.mode != Mode.MANUAL)
+        if row.until_ns and (await db.execute(select(unfinished))).scalar_one():
+            raise AlreadyRunning(
+                f"{self}: {who} has ended without letting go of account {account}, and what it has acknowledged may still wait "
+                "in its state directory: what is written before it would leave no place for that. Start the daemon again, and "
+                "stop it if it is not to run; where its machine is lost, start one for the account elsewhere"
+            )
         if row.holder != A_SCRIPT:
-            # A daemon whose lease ran out while batches wait on its side must see that somebody else has written since.
+            # Where there is no run of a daemon to go on with, one that comes back must see that somebody has written since.
             taken = {"holder": A_SCRIPT, "epoch": leases.c.epoch + 1, "until_ns": 0}
             await db.execute(update(leases).where(ours).values(taken))
         return None
