@@ -1,6 +1,6 @@
-"""All tests, in three parts beside each other: without a server, daemons that are watched, and everything else.
+"""All tests, in four parts beside each other: in one process, with daemons, with daemons and servers, and everything else.
 
-Servers and daemons are waited for most of the time: two cores have room for all three.
+Servers and daemons are waited for most of the time: two cores have room for all four.
 
     python -m tools.suite [--coverage] [pytest's own arguments]
 
@@ -20,11 +20,25 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-PARTS = (("tests/unit",), ("tests/scenarios",), ("tests/conformance", "tests/integration", "tests/acceptance"))
-UNMEASURED = "tests/scenarios"
-"""Nearly all that it runs is in daemons of their own, which are not measured."""
+
+
+class Share(NamedTuple):
+    """What one part runs."""
+
+    folders: tuple[str, ...]
+    without: str = ""
+    measured: bool = True  # nearly all that scenarios run is in daemons of their own, which are not
+
+
+PARTS = (
+    Share(("tests/unit",)),
+    Share(("tests/scenarios",), without="tests/scenarios/servers", measured=False),
+    Share(("tests/scenarios/servers",), measured=False),
+    Share(("tests/conformance", "tests/integration", "tests/acceptance")),
+)
 
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
 NO_TESTS = 5
@@ -37,14 +51,15 @@ _COUNT = re.compile(r"(\d+) (passed|failed|skipped|xfailed|xpassed|errors?|desel
 class Part:
     """One pytest, with its output in a file."""
 
-    def __init__(self, folders: Sequence[str], number: int, arguments: Sequence[str], *, coverage: bool) -> None:
-        self.folders = folders
+    def __init__(self, share: Share, number: int, arguments: Sequence[str], *, coverage: bool) -> None:
+        self.share = share
         self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # as long as the part is
         self._shown = 0
-        runner = ["-m", "coverage", "run", "-m", "pytest"] if coverage else ["-m", "pytest"]
+        runner = ["-m", "coverage", "run", "-m", "pytest"] if coverage and share.measured else ["-m", "pytest"]
+        without = [f"--ignore={share.without}"] if share.without else []
         cache = f"cache_dir=.pytest_cache/part-{number}"
         self.process = subprocess.Popen(  # noqa: S603  # our own words, and what whoever started us gave
-            [sys.executable, *runner, "-q", "-o", cache, *arguments, *folders],
+            [sys.executable, *runner, "-q", "-o", cache, *arguments, *without, *share.folders],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._out,
@@ -61,7 +76,8 @@ class Part:
 
     def follow(self) -> int:
         """Show everything until it ends; its exit code."""
-        print(f"== {' '.join(self.folders)}", flush=True)
+        without = f" without {self.share.without}" if self.share.without else ""
+        print(f"== {' '.join(self.share.folders)}{without}", flush=True)
         while self.process.poll() is None:
             self.show()
             time.sleep(LOOK_EVERY_S)
@@ -100,12 +116,8 @@ def main(arguments: Sequence[str]) -> int:
     parts: list[Part] = []
     codes: list[int] = []
     with ExitStack() as stack:
-        for number, folders in enumerate(PARTS):
-            parts.append(
-                stack.enter_context(
-                    closing(Part(folders, number, passed_on, coverage=coverage and UNMEASURED not in folders))
-                )
-            )
+        for number, share in enumerate(PARTS):
+            parts.append(stack.enter_context(closing(Part(share, number, passed_on, coverage=coverage))))
             if one_after_the_other:
                 codes.append(parts[-1].follow())
         if not one_after_the_other:

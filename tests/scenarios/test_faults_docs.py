@@ -24,7 +24,7 @@ def _tables() -> list[tuple[list[str], list[list[str]]]]:
 def test_every_row_is_shown_by_tests_that_exist() -> None:
     there = {
         name
-        for file in HERE.glob("test_*.py")
+        for file in HERE.rglob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
     }
     rows = [row for _, table in _tables() for row in table]

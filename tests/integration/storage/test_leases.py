@@ -175,7 +175,9 @@ async def test_a_script_leaves_no_hole_where_what_a_dead_daemon_was_answered_bel
     async with Database(Postgres(postgres_url), now_ns=SystemClock().now_ns) as database:
         trades = SqlTradeRepository(database)
         [trade] = await trades.get_recent_trades()
-        with pytest.raises(AlreadyRunning, match=r"daemon keel on here has ended without letting go of account paper-1"):
+        with pytest.raises(
+            AlreadyRunning, match=r"daemon keel on here has ended without letting go of account paper-1"
+        ):
             await trades.update_trade(trade.trade_id, {"tags": ("seen",)})
         assert books(waiting=True).last_batch() == 1, "what waits there fits"
         books().close()

@@ -35,7 +35,7 @@ from tradekeel.bootstrap.standing import read_status
 
 TICKS = 300
 PATIENCE_S = 30.0
-GUIDE = Path(__file__).parents[2] / "docs" / "redis.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "redis.md"
 OwnRedis = Callable[..., ValkeyServer]
 ProxyBefore = Callable[[str], TcpProxy]
 
