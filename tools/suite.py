@@ -1,10 +1,10 @@
-"""All tests, in four parts beside each other: in one process, with daemons, with daemons and servers, and everything else.
+"""All tests, in five parts beside each other.
 
-Servers and daemons are waited for most of the time: two cores have room for all four.
+Servers and daemons are waited for most of the time: two cores have room for all of them.
 
     python -m tools.suite [--coverage] [pytest's own arguments]
 
-The first part is shown as it runs, the others behind it. The last line sums both up as pytest would. On servers that were there
+The first part is shown as it runs, the others behind it. The last line sums all up as pytest would. On servers that were there
 before (TRADEKEEL_TEST_POSTGRES_URL, TRADEKEEL_TEST_REDIS_URL) the parts run one after the other: they would meet there.
 """
 
@@ -37,7 +37,8 @@ PARTS = (
     Share(("tests/unit",)),
     Share(("tests/scenarios",), without="tests/scenarios/servers", measured=False),
     Share(("tests/scenarios/servers",), measured=False),
-    Share(("tests/conformance", "tests/integration", "tests/acceptance")),
+    Share(("tests/conformance",)),
+    Share(("tests/integration", "tests/acceptance")),
 )
 
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")

@@ -20,7 +20,7 @@ from tests.servers.proxy import TcpProxy
 from tests.servers.valkey import DURABLE, ValkeyServer
 from tests.unit.feeds.markets import Market, Read, read_all, read_on, ticks_of
 from tradekeel.domain.ticks import Tick
-from tradekeel.errors import DataError, StoreAway
+from tradekeel.errors import StoreAway
 
 HASTE_S = 0.3
 ROUNDS = {"dev": 6, "ci": 20, "campaign": 100}
@@ -308,16 +308,20 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for_with_patience_on
     assert "cannot be reached" in told[0]
 
 
-async def test_a_server_that_does_not_let_us_in_is_a_persons_to_mend(own_redis: OwnRedis) -> None:
-    server = own_redis(settings=DURABLE)
+async def test_a_right_that_is_taken_away_is_waited_for_and_said(own_redis: OwnRedis) -> None:
+    server, said = own_redis(settings=DURABLE), list[str]()
     await write(Market(ticks_of(2_000)), server.url())
-    feed, read = feed_of(server.url()), Read()
+    feed, read = feed_of(server.url(), said=said), Read()
     await feed.open(0)
     await read_on(feed, read, 10)
     with client(server.url()) as admin:
         admin.execute_command("ACL", "SETUSER", "default", "-@scripting")
-    with pytest.raises(DataError, match="a right is missing"):
-        await read_on(feed, read)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_on, feed, read)
+            await until(lambda: any("a right is missing" in line for line in said))
+            admin.execute_command("ACL", "SETUSER", "default", "+@scripting")
+    assert (read.ticks, read.gaps) == (ticks_of(2_000), [])
+    assert said[-1].endswith(" is back")
     await feed.close()
 
 
