@@ -1,6 +1,4 @@
-"""All tests, in five parts beside each other.
-
-Servers and daemons are waited for most of the time: two cores have room for all of them.
+"""All tests, in parts of which three run beside each other: servers and daemons are waited for much of the time.
 
     python -m tools.suite [--coverage] [pytest's own arguments]
 
@@ -29,17 +27,26 @@ class Share(NamedTuple):
     """What one part runs."""
 
     folders: tuple[str, ...]
-    without: str = ""
+    without: tuple[str, ...] = ()
     measured: bool = True  # nearly all that scenarios run is in daemons of their own, which are not
 
+    def __str__(self) -> str:
+        return " ".join([*self.folders, *(f"without {folder}" for folder in self.without)])
+
+
+WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
 
 PARTS = (
     Share(("tests/unit",)),
-    Share(("tests/scenarios",), without="tests/scenarios/servers", measured=False),
+    Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
     Share(("tests/scenarios/servers",), measured=False),
     Share(("tests/conformance",)),
-    Share(("tests/integration", "tests/acceptance")),
+    Share(WITH_SERVERS),
+    Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
 )
+"""The longest first."""
+
+AT_ONCE = 3
 
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
 NO_TESTS = 5
@@ -57,7 +64,7 @@ class Part:
         self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # as long as the part is
         self._shown = 0
         runner = ["-m", "coverage", "run", "-m", "pytest"] if coverage and share.measured else ["-m", "pytest"]
-        without = [f"--ignore={share.without}"] if share.without else []
+        without = [f"--ignore={folder}" for folder in share.without]
         cache = f"cache_dir=.pytest_cache/part-{number}"
         self.process = subprocess.Popen(  # noqa: S603  # our own words, and what whoever started us gave
             [sys.executable, *runner, "-q", "-o", cache, *arguments, *without, *share.folders],
@@ -75,15 +82,10 @@ class Part:
         sys.stdout.write(new.decode(errors="replace"))
         sys.stdout.flush()
 
-    def follow(self) -> int:
-        """Show everything until it ends; its exit code."""
-        without = f" without {self.share.without}" if self.share.without else ""
-        print(f"== {' '.join(self.share.folders)}{without}", flush=True)
-        while self.process.poll() is None:
-            self.show()
-            time.sleep(LOOK_EVERY_S)
-        self.show()
-        return self.process.returncode
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
 
     def close(self) -> None:
         """End it, if it still runs, and let go of its output."""
@@ -108,25 +110,39 @@ def code_of(codes: Sequence[int]) -> int:
     return 0 if 0 in codes else NO_TESTS
 
 
+def run(shares: Sequence[Share], arguments: Sequence[str], *, coverage: bool, at_once: int) -> tuple[int, Counter[str]]:
+    """Run shares beside each other, and show their output one after the other; the exit code of all, and what they count."""
+    with ExitStack() as stack:
+        parts: list[Part] = []
+
+        def begin_more() -> None:
+            while len(parts) < len(shares) and sum(not part.is_over for part in parts) < at_once:
+                number = len(parts)
+                part = Part(shares[number], number, arguments, coverage=coverage)
+                parts.append(stack.enter_context(closing(part)))
+
+        begin_more()
+        for number, share in enumerate(shares):
+            print(f"== {share}", flush=True)
+            while not parts[number].is_over:
+                time.sleep(LOOK_EVERY_S)
+                begin_more()
+                parts[number].show()
+            parts[number].show()
+            begin_more()
+        return code_of([part.process.returncode for part in parts]), sum((part.counts() for part in parts), Counter())
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run all parts."""
     coverage = "--coverage" in arguments
     passed_on = [argument for argument in arguments if argument != "--coverage"]
     one_after_the_other = any(os.environ.get(name) for name in SHARED_SERVERS)
     began_s = time.monotonic()
-    parts: list[Part] = []
-    codes: list[int] = []
-    with ExitStack() as stack:
-        for number, share in enumerate(PARTS):
-            parts.append(stack.enter_context(closing(Part(share, number, passed_on, coverage=coverage))))
-            if one_after_the_other:
-                codes.append(parts[-1].follow())
-        if not one_after_the_other:
-            codes = [part.follow() for part in parts]
-        counts = sum((part.counts() for part in parts), Counter())
+    code, counts = run(PARTS, passed_on, coverage=coverage, at_once=1 if one_after_the_other else AT_ONCE)
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
     print(f"{said or 'no tests ran'} in {time.monotonic() - began_s:.2f}s")
-    return code_of(codes)
+    return code
 
 
 if __name__ == "__main__":

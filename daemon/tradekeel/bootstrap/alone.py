@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from tradekeel.bootstrap.place import Place
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime import faults
-from tradekeel.runtime.clock import NS_PER_S
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.restoring import make_whole

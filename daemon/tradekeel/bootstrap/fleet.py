@@ -11,10 +11,9 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.publishing import redis_settings
 from tradekeel.config import ConfigError, RedisConfig, Vault, decode
 from tradekeel.config.words import shown_path
-from tradekeel.domain.times import iso
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError, Unfinished
 from tradekeel.ports.registry import Service, ServiceChange
-from tradekeel.runtime.clock import NS_PER_S
 from tradekeel.runtime.loop import run as run_loop
 from tradekeel.storage.redis.client import RedisSettings
 from tradekeel.storage.redis.registry import RedisServiceRegistry

@@ -12,8 +12,9 @@ from tradekeel.bootstrap.books import in_memory
 from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.withoutserver import BooksWithoutServer
 from tradekeel.config import Config
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import AlreadyRunning, StoreAway, StoreDenied
-from tradekeel.runtime.clock import NS_PER_S, Clock, new_id, pause
+from tradekeel.runtime.clock import Clock, new_id, pause
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.loop import Aside
 from tradekeel.statedir import StateDir

@@ -17,9 +17,9 @@ from tradekeel.bootstrap.values import plain_row
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.rows import ExecutionRow, Latch, StrategyRow, standing_of
-from tradekeel.domain.times import iso
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError, StoreCorrupt, StoreError
-from tradekeel.runtime.clock import NS_PER_S, SystemClock
+from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of

@@ -16,10 +16,9 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.money import ledger, plain
-from tradekeel.domain.times import iso
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
-from tradekeel.runtime.clock import NS_PER_S
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")

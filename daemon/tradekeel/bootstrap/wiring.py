@@ -33,6 +33,7 @@ from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.rows import Mode, StrategyStatus
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import DataError
 from tradekeel.ports import Feed as Source
 from tradekeel.ports import FeedInfo
@@ -58,8 +59,6 @@ ROOT_RESTARTS = Intensity(0, 1.0)
 
 SHARER_RESTARTS = Intensity(0, 1.0)
 """A sharer that fails for a reason of its own is left down, beside an account that goes on."""
-
-NS_PER_S = 1_000_000_000
 
 
 class Names(Struct, frozen=True):

@@ -26,9 +26,9 @@ from operator import le
 from msgspec import Struct
 
 from tradekeel.domain.ticks import TWO, Bar, Tick
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 
-NS_PER_S = 1_000_000_000
 DAY_S = 86_400
 TICKS_MAX = 1_000_000
 

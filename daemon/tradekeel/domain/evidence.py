@@ -27,7 +27,7 @@ from enum import StrEnum
 
 from msgspec import Struct, structs
 
-NS_PER_S = 1_000_000_000
+from tradekeel.domain.times import NS_PER_S
 
 
 class Proof(StrEnum):

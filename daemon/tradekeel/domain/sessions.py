@@ -31,7 +31,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-NS_PER_S = 1_000_000_000
+from tradekeel.domain.times import NS_PER_S
+
 DAY_NS = 86_400 * NS_PER_S
 
 NEW_YORK = ZoneInfo("America/New_York")

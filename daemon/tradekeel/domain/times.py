@@ -1,9 +1,10 @@
-"""Moments as text, for people and for files."""
+"""What a moment is made of, and moments as text, for people and for files."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tradekeel.domain.money import ZERO, Rounding
 from tradekeel.domain.positions import COST_STEP
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.domain.trades import RATIO_STEP
 
 # Sums of any amounts that can be stored: the digits are only taken where they are needed.
@@ -22,8 +23,6 @@ _SUMS = decimal.Context(
     rounding=decimal.ROUND_HALF_EVEN,
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
 )
-
-NANOSECONDS = 1_000_000_000
 
 
 class TradeFigures(Struct, frozen=True, kw_only=True):
@@ -129,4 +128,4 @@ class StatsTally:
 
 
 def _day(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // NANOSECONDS, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(ts_ns // NS_PER_S, UTC).strftime("%Y-%m-%d")

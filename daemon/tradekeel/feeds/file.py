@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.files import DataFile, FileHashes, check_path, fingerprint, locate
@@ -25,8 +26,6 @@ from tradekeel.feeds.stream import FileStream
 from tradekeel.feeds.times import time_reader
 from tradekeel.feeds.zones import Instant, parse_instant, parse_zone
 from tradekeel.ports import FeedInfo
-
-NS_PER_S = 1_000_000_000
 
 ColumnNumber = Annotated[int, Meta(ge=1, le=1_000)]
 DataPath = Annotated[str, Meta(extra={"check": check_path})]

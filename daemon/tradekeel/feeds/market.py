@@ -23,6 +23,7 @@ from msgspec import Struct
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.sessions import Session, next_change_ns, session_at, weekend_of
 from tradekeel.domain.ticks import Tick
+from tradekeel.domain.times import NS_PER_MS
 from tradekeel.errors import InputError
 
 SLOTS = 256
@@ -30,7 +31,6 @@ REGIMES = (0.4, 0.6, 0.8, 1.2, 1.55)
 REGIME_FIRST = 2
 SECONDS_PER_YEAR = 365.25 * 86_400 * 5 / 7  # of open market
 SECONDS_PER_DAY = 86_400
-NS_PER_MS = 1_000_000
 WORD = 65_536
 WORDS_PER_TICK = 7  # four for the step, one each for time, spread and size
 _STEP_MEAN, _STEP_SCALE = 4 * (WORD - 1) / 2, sqrt(4 * (WORD * WORD - 1) / 12)

@@ -14,11 +14,11 @@ from typing import Annotated, Protocol
 from msgspec import Meta
 
 from tradekeel.domain.ticks import Tick
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 
 MAX = "max"
 SPEED_MIN, SPEED_MAX = 0.001, 1_000_000.0
-NS_PER_S = 1_000_000_000
 
 _time_of = attrgetter("ts_ns")
 

@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
+from tradekeel.domain.times import NS_PER_MS, NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.zones import BadTime, WallClock, midnight_wall_ns
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
 _POWERS = tuple(int(f"1{'0' * digits}") for digits in range(10))
 NS_MAX = 7_258_118_400 * NS_PER_S  # the year 2200; a time beyond it was read in the wrong unit
 CACHE_MAX = 50_000

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Meta
 
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 
-NS_PER_S = 1_000_000_000
 QUARTER_NS = 900 * NS_PER_S  # offsets change on quarter hours, so one lookup serves all rows of a quarter
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clock times are naive by nature
 _FIXED = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2})(?::?([0-5][0-9]))?")

@@ -27,9 +27,6 @@ from tradekeel.storage.naming import free_path
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
 
-SAID_MAX = 5
-"""Findings in a damaged copy that a refusal spells out."""
-
 
 def put_back(path: Path, copy: Path, doing: Restoring) -> Restored:
     """See the module. Raises InputError, StoreError; nothing was changed then."""
@@ -125,10 +122,7 @@ def _proved(made: Backend, copy: Path, doing: Restoring) -> Proved:
     except StoreError as error:
         raise type(error)(f"{copy} is not put in place, and nothing was changed: {error}") from error
     if not verdict.ok:
-        said = [*verdict.problems, *map(str, verdict.differences)]
-        more = len(said) - SAID_MAX + verdict.left_off
-        listed = "; ".join(said[:SAID_MAX]) + (f"; and {more} more" if more > 0 else "")
-        raise StoreCorrupt(f"{copy} is damaged, and nothing was changed: {listed}. Put another copy back.")
+        raise StoreCorrupt(f"{copy} is damaged, and nothing was changed: {verdict.in_short()}. Put another copy back.")
     return Proved(verdict.executions, verdict.records)
 
 

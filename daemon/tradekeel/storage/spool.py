@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -39,6 +39,7 @@ import msgspec
 
 from tradekeel.errors import Defect, StoreCorrupt, StoreUnavailable, named
 from tradekeel.storage.files import sync
+from tradekeel.storage.points import Point, unwatched
 from tradekeel.storage.promised import NumberedBatch, decode_groups, encode_groups
 from tradekeel.storage.spoolfiles import (
     DRAINED,
@@ -66,12 +67,6 @@ ENTRY_BYTES_MAX = 256 * 1024**2
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 
-Point = Callable[[str], None]
-
-
-def _noop(name: str) -> None:
-    """No harness is watching."""
-
 
 class Spool:
     """See the module. Make one with :meth:`open`."""
@@ -92,7 +87,7 @@ class Spool:
 
     @classmethod
     def open(
-        cls, folder: Path, *, bytes_max: int = BYTES_MAX, segment_bytes: int = SEGMENT_BYTES, point: Point = _noop
+        cls, folder: Path, *, bytes_max: int = BYTES_MAX, segment_bytes: int = SEGMENT_BYTES, point: Point = unwatched
     ) -> Spool:
         """Open or make the folder, read every entry, and cut off what a kill has left in the middle of an append.
 

@@ -47,6 +47,7 @@ from tradekeel.errors import (
 )
 from tradekeel.storage.batch import SENDER_ERRORS, Written
 from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
+from tradekeel.storage.points import Point, unwatched
 from tradekeel.storage.promised import KEEP_IT, NumberedBatch, Promised, as_answered, promise
 from tradekeel.storage.remote import Load, RemoteStore, StoreMode, StoreState, WaitingBatches
 from tradekeel.storage.store import CommitResult
@@ -63,12 +64,7 @@ PIECE_NS = 20_000_000
 PIECE_BATCHES_MIN = 2
 """And so many in any case: more than may have come meanwhile, so that an end is in sight."""
 
-Point = Callable[[str], None]
 T = TypeVar("T")
-
-
-def _noop(name: str) -> None:
-    """No harness is watching."""
 
 
 def _nothing() -> None:
@@ -98,7 +94,7 @@ class SpoolingBooks:
         lease_left_ns: Callable[[], int | None] = lambda: None,
         lease_margin_ns: int = 0,
         renew_every_ns: int | None = None,
-        point: Point = _noop,
+        point: Point = unwatched,
     ) -> None:
         """``now_ns`` is UTC, for people. ``lease_left_ns`` says how long no standby may take over, or None where there is none;
         nothing is kept here from ``lease_margin_ns`` before its end.

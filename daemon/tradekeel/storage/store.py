@@ -34,6 +34,7 @@ from tradekeel.storage.batch import SENDER_ERRORS, Batch, Refusal, Written
 from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.migrating import Migrated
+from tradekeel.storage.points import Point, unwatched
 from tradekeel.storage.rows import mapping_of, mappings
 from tradekeel.storage.whose import A_DAEMONS
 
@@ -42,7 +43,6 @@ __all__ = ["CheckpointHistory", "CommitResult", "SavedCheckpoint", "Store", "Wri
 CHECKPOINTS_KEPT = 5
 """Saved states that stay for each owner, so that a damaged one leaves others to fall back on."""
 
-Point = Callable[[str], None]
 CommitResult = Written | GroupRefused
 Mark = Callable[[Connection], Callable[[], object]]
 """Asks the database for something within the transaction; what it gives looks at the answer when that has come."""
@@ -63,10 +63,6 @@ class CheckpointHistory(Struct, frozen=True):
 
     saved: tuple[SavedCheckpoint, ...]
     notes: tuple[str, ...] = ()
-
-
-def _noop(name: str) -> None:
-    """No harness is watching."""
 
 
 class Store:
@@ -90,7 +86,7 @@ class Store:
         place: Backend | Path,
         *,
         now_ns: int,
-        point: Point = _noop,
+        point: Point = unwatched,
         checkpoints_kept: int = CHECKPOINTS_KEPT,
         backups_kept: int = BACKUPS_KEPT,
         progress: Doing | None = None,

@@ -58,6 +58,10 @@ class Difference(Struct, frozen=True):
         return f"{self.table} {self.key}: {self.column} is {self.found}, the journal says {self.expected}"
 
 
+IN_SHORT_MAX = 5
+"""Findings that a refusal spells out."""
+
+
 class Verdict(Struct, frozen=True):
     """What was found. ``problems`` are about the file and the journal, ``differences`` about the tables."""
 
@@ -74,6 +78,12 @@ class Verdict(Struct, frozen=True):
     def ok(self) -> bool:
         """Whether the books agree with themselves."""
         return not self.problems and not self.differences
+
+    def in_short(self) -> str:
+        """The first few findings, for a refusal."""
+        found = [*self.problems, *map(str, self.differences)]
+        more = len(found) - IN_SHORT_MAX + self.left_off
+        return "; ".join(found[:IN_SHORT_MAX]) + (f"; and {more} more" if more > 0 else "")
 
     def lines(self) -> list[str]:
         """The verdict as sentences."""

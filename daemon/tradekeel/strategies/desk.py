@@ -23,10 +23,9 @@ from msgspec import Struct, structs
 from tradekeel.domain.messages import Exit, Request
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Purpose
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.strategies.base import ORDER_ENDED, FillEvent, OrderUpdate
-
-NANOSECONDS = 1_000_000_000
 
 
 class Held(Struct, frozen=True, gc=False):
@@ -116,7 +115,7 @@ def after_order(desk: Desk, event: OrderUpdate, retry_after_s: int) -> Settled:
     """The desk after other news of an order. Refused entries and failed exits wait ``retry_after_s`` before the next."""
     if event.event not in ORDER_ENDED or not event.order.is_terminal:
         return Settled(desk)
-    again_ns = event.ts_ns + retry_after_s * NANOSECONDS
+    again_ns = event.ts_ns + retry_after_s * NS_PER_S
     if event.order.purpose is Purpose.EXIT:
         return _after_exit_failed(desk, event, again_ns)
     entry = next((held for held in desk.held if held.attempt == desk.in_flight), None)

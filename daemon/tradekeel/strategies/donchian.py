@@ -22,6 +22,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Emit, Request
 from tradekeel.domain.money import ZERO, Rounding, divide, plain
 from tradekeel.domain.ticks import Bar, Tick
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.strategies.base import (
     NOTHING,
@@ -31,7 +32,7 @@ from tradekeel.strategies.base import (
     Strategy,
     StrategyContext,
 )
-from tradekeel.strategies.desk import NANOSECONDS, Desk, after_fill, after_order, leave, leave_again
+from tradekeel.strategies.desk import Desk, after_fill, after_order, leave, leave_again
 from tradekeel.strategies.parameters import about
 from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.turning import RETRY_EXIT_S, SignalParameters, turn
@@ -104,7 +105,7 @@ class DonchianBreakout(Strategy[DonchianParameters, DonchianState]):
     def on_start(self, event: Started, state: DonchianState, context: StrategyContext) -> Result:
         """After a long gap of a live feed the channel is of another time: begin it anew, and keep the trades."""
         state = cover(state, context.instruments, lambda symbol: DonchianState(instrument=symbol))
-        if event.gap_ns > self.params.reset_gap_s * NANOSECONDS:
+        if event.gap_ns > self.params.reset_gap_s * NS_PER_S:
             state = structs.replace(_anew(state), others=tuple(_anew(part) for part in state.others))
         return state, NOTHING
 

@@ -21,6 +21,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Emit, Request
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.ticks import Bar, Tick
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.strategies.base import (
     NOTHING,
@@ -30,7 +31,7 @@ from tradekeel.strategies.base import (
     Strategy,
     StrategyContext,
 )
-from tradekeel.strategies.desk import NANOSECONDS, Desk, after_fill, after_order, leave_again
+from tradekeel.strategies.desk import Desk, after_fill, after_order, leave_again
 from tradekeel.strategies.parameters import about
 from tradekeel.strategies.routing import Routed, cover, route
 from tradekeel.strategies.turning import RETRY_EXIT_S, SignalParameters, turn
@@ -109,7 +110,7 @@ class EmaCross(Strategy[EmaCrossParameters, EmaState]):
     def on_start(self, event: Started, state: EmaState, context: StrategyContext) -> Result:
         """After a long gap of a live feed the averages are of another time: begin them anew, and keep the trades."""
         state = cover(state, context.instruments, lambda symbol: EmaState(instrument=symbol))
-        if event.gap_ns > self.params.reset_gap_s * NANOSECONDS:
+        if event.gap_ns > self.params.reset_gap_s * NS_PER_S:
             state = structs.replace(_anew(state), others=tuple(_anew(part) for part in state.others))
         return state, NOTHING
 
@@ -173,7 +174,7 @@ class EmaCross(Strategy[EmaCrossParameters, EmaState]):
         again: Sequence[Request] = NOTHING
         if desk.leave_again_ns and tick.ts_ns >= desk.leave_again_ns:
             desk, again = leave_again(desk, state.instrument)
-        gap_ns = self.params.gap_s * NANOSECONDS
+        gap_ns = self.params.gap_s * NS_PER_S
         early = desk.in_flight or (followed_ns and tick.ts_ns < followed_ns + gap_ns)
         if early or not signal:
             after = Following(desk, signal, followed_ns, bool(signal or desk.leave_again_ns))

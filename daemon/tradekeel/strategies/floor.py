@@ -32,6 +32,7 @@ from tradekeel.domain.messages import Cancel, Emit, Enter, Request
 from tradekeel.domain.money import ONE, ZERO, Rounding, divide, plain
 from tradekeel.domain.orders import Purpose, Side
 from tradekeel.domain.ticks import Tick
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.strategies import volatility
 from tradekeel.strategies.base import (
@@ -43,7 +44,6 @@ from tradekeel.strategies.base import (
     StrategyContext,
 )
 from tradekeel.strategies.desk import (
-    NANOSECONDS,
     Desk,
     Held,
     after_fill,
@@ -289,7 +289,7 @@ class FloorStrategy(Strategy[FloorParameters, FloorState]):
     def _stop(self, tick: Tick, state: FloorState, context: StrategyContext) -> Result:
         """The floor: leave everything, cancel what has not filled, and wait until nothing is left."""
         desk, exits = leave(state.desk, state.instrument, "stop_loss")
-        desk = structs.replace(desk, enter_from_ns=tick.ts_ns + self.params.retry_delay_s * NANOSECONDS)
+        desk = structs.replace(desk, enter_from_ns=tick.ts_ns + self.params.retry_delay_s * NS_PER_S)
         cancels = tuple(
             Cancel(client_order_id=order.client_order_id)
             for order in context.working_orders

@@ -15,12 +15,11 @@ from decimal import Decimal
 from msgspec import Struct, structs
 
 from tradekeel.domain.money import ZERO, Rounding, divide
+from tradekeel.domain.times import NS_PER_S
 
 SLICES = 10
 HUNDRED = Decimal(100)
 PERCENT_STEP = Decimal("0.0001")
-NANOSECONDS = 1_000_000_000
-"""In a second."""
 
 
 class Slice(Struct, frozen=True, gc=False):
@@ -63,7 +62,7 @@ class Window(Struct, frozen=True, gc=False):
 
     def is_full(self, window_s: int) -> bool:
         """Whether the whole window has been seen."""
-        slice_ns = window_s * NANOSECONDS // SLICES
+        slice_ns = window_s * NS_PER_S // SLICES
         return self.slice_end_ns - self.since_ns >= SLICES * slice_ns > 0
 
 
@@ -77,7 +76,7 @@ def advance(window: Window, ts_ns: int, total: Decimal, window_s: int) -> Window
             highest=max(window.highest, total),
             lowest=min(window.lowest, total),
         )
-    slice_ns = window_s * NANOSECONDS // SLICES
+    slice_ns = window_s * NS_PER_S // SLICES
     start_ns = ts_ns - ts_ns % slice_ns
     oldest_ns = start_ns - (SLICES - 1) * slice_ns
     past = window.past

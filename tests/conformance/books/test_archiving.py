@@ -28,7 +28,7 @@ from tradekeel.storage.archiving.moving import Moved, archive
 from tradekeel.storage.archiving.proving import rows_in
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
-from tradekeel.storage.repositories import Database, SqlEventRepository, SqlPositionRepository
+from tradekeel.storage.repositories import Database, SqlEventRepository, SqlFillRepository, SqlPositionRepository
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import Verdict, verify
 from tradekeel.storage.watching import Watch
@@ -476,3 +476,31 @@ async def test_whoever_follows_the_journal_is_told_where_it_begins(books: Books)
         assert len(await events.get_journal_since(s.RUN, run.archived)) == run.last - run.archived
         with pytest.raises(InputError, match=f"archived up to record {run.archived}"):
             await events.get_journal_since(s.RUN, run.archived - 1)
+
+
+async def test_what_is_held_is_the_same_behind_a_deletion_of_fills_that_the_archive_has_counted(books: Books) -> None:
+    """They stay in the tables, because a late one may come; what was archived is there once and for all."""
+    trader = running(books)
+    last = r.SnapshotTaken(ts_ns=trader.now_ns, snapshot=structs.replace(SNAPSHOT, execution=s.RUN))
+    books.commit(trader.desk.group(last))  # which stays, as the last record always does
+    books.archive()
+    books.commit(trader.closed())
+    before = await held_in(books)
+    assert before["open"]
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        assert await SqlFillRepository(database).delete_fills("paper", "EUR_USD")
+    assert books.verify().ok
+    assert await held_in(books) == before
+
+
+async def test_what_a_run_held_that_is_over_is_held_behind_a_wipe(books: Books) -> None:
+    """A wipe takes the fills; what they came to is in the next run's opening."""
+    trader = running(books)
+    books.commit(trader.closed())
+    before = await held_in(books)
+    wipe(books.at, LATER, by="a test")
+    assert books.verify().ok
+    second = Trader("exec-2", number=2)
+    books.commit(second.going_on(trader))
+    assert (await held_in(books))["open"] == before["open"]
+    assert (await held_in(books))["venues"] == before["venues"]

@@ -7,10 +7,11 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradekeel.strategies.volatility import NANOSECONDS, SLICES, Window, advance
+from tradekeel.domain.times import NS_PER_S
+from tradekeel.strategies.volatility import SLICES, Window, advance
 
 WINDOW_S = 100
-SLICE_NS = WINDOW_S * NANOSECONDS // SLICES
+SLICE_NS = WINDOW_S * NS_PER_S // SLICES
 
 # Prices in a small range, gaps from none to longer than the window.
 TICKS = st.lists(st.tuples(st.integers(0, 150), st.integers(20_000, 20_400)), min_size=1, max_size=60)
@@ -25,10 +26,10 @@ def dumb(seen: list[tuple[int, Decimal]]) -> tuple[Decimal, Decimal, Decimal]:
 
 @given(TICKS)
 def test_it_equals_a_window_that_keeps_every_tick(ticks: list[tuple[int, int]]):
-    window, now_ns = Window(), 1_700_000_000 * NANOSECONDS
+    window, now_ns = Window(), 1_700_000_000 * NS_PER_S
     seen: list[tuple[int, Decimal]] = []
     for step_s, units in ticks:
-        now_ns += step_s * NANOSECONDS
+        now_ns += step_s * NS_PER_S
         price = Decimal(units).scaleb(-4)
         seen.append((now_ns, price))
         if price > window.high or price < window.low or now_ns >= window.slice_end_ns:
@@ -41,11 +42,11 @@ def test_it_is_full_once_the_whole_window_was_seen_without_a_gap_as_long_as_it()
     price = Decimal(2)
     window = advance(Window(), 0, price, WINDOW_S)
     for second in range(10, 90, 10):
-        window = advance(window, second * NANOSECONDS, price, WINDOW_S)
+        window = advance(window, second * NS_PER_S, price, WINDOW_S)
     assert not window.is_full(WINDOW_S)
-    window = advance(window, 90 * NANOSECONDS, price, WINDOW_S)
+    window = advance(window, 90 * NS_PER_S, price, WINDOW_S)
     assert window.is_full(WINDOW_S)
-    window = advance(window, 500 * NANOSECONDS, price, WINDOW_S)
+    window = advance(window, 500 * NS_PER_S, price, WINDOW_S)
     assert not window.is_full(WINDOW_S)
 
 

@@ -22,8 +22,8 @@ from tradekeel.domain.money import ONE, ZERO, Rounding, divide, round_to
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import COST_STEP, Position, convert
 from tradekeel.domain.ticks import TWO, Tick
+from tradekeel.domain.times import NS_PER_MS
 
-NS_PER_MS = 1_000_000
 MILLION = Decimal(1_000_000)
 HUNDRED = Decimal(100)
 PERCENT_DAYS = Decimal(36_500)  # percent a year to a share a night

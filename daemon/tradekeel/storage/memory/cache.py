@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from tradekeel.domain.times import NS_PER_MS
 from tradekeel.errors import InputError, StoreRefused
 from tradekeel.ports.cache import DEADLINE_S, NUMBER_MAX, KeyPage
 from tradekeel.storage.caching import CheckedCache, shown
@@ -26,7 +27,6 @@ ENTRY_BYTES: Final = 200
 SWEPT_A_WRITE_MAX: Final = 100
 """Expired entries that one writing takes away for others."""
 
-NS_PER_MS: Final = 1_000_000
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 

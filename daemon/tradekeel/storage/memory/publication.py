@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import StoreRefused
 from tradekeel.ports.publication import EVENTS_A_CALL_MAX, Author, Board, Event
-
-NS_PER_S = 1_000_000_000
 
 
 class ShownBoard(Struct, frozen=True, kw_only=True):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from msgspec import structs
 
+from tradekeel.domain.times import NS_PER_MS
 from tradekeel.ports.cache import DEADLINE_S
 from tradekeel.ports.registry import CHANGES_KEPT, SERVICES_MAX, ChangeKind, Service, ServiceChange
 from tradekeel.storage.services import CheckedRegistry, check_metadata, full, missed, ttl_ms_of
-
-NS_PER_MS: Final = 1_000_000
 
 _Watchers = dict[int, MemoryObjectSendStream[ServiceChange]]
 

@@ -22,12 +22,12 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt
 from tradekeel.storage.backend import Connection
 
 NOW_NS = "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 LOCK_CLASS = 0x6B65656C  # "keel": our advisory locks of one daemon each
-NS_PER_S = 1_000_000_000
 
 
 class Holder(Struct, frozen=True, kw_only=True):

@@ -24,9 +24,6 @@ from tradekeel.storage.verify import verify_within
 if TYPE_CHECKING:
     from tradekeel.storage.postgres.backend import Postgres
 
-SAID_MAX = 5
-"""Findings in a damaged copy that a refusal spells out."""
-
 
 class _Unhurried(PostgresConnection):
     """A connection whose statements take as long as they take."""
@@ -69,10 +66,8 @@ def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
             backend.after_migration(connection)
             verdict = verify_within(db, backend, doing.progress)
             if not verdict.ok:
-                said = verdict.lines()[1:]
-                more = f"; and {len(said) - SAID_MAX} more" if len(said) > SAID_MAX else ""
                 raise StoreCorrupt(
-                    f"{copy} is damaged, and nothing was changed: {'; '.join(said[:SAID_MAX])}{more}. Put another copy back."
+                    f"{copy} is damaged, and nothing was changed: {verdict.in_short()}. Put another copy back."
                 )
             doing.point("restore.proved")
     doing.point("restore.swapped")

@@ -15,8 +15,7 @@ from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, PositionKey, Quote, booked
 from tradekeel.domain.records import ExecutionStarted, decode_record
 from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow, Mode
-from tradekeel.domain.times import iso
-from tradekeel.domain.tradestats import NANOSECONDS
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import Span, Timed
 from tradekeel.ports.repositories.positions import (
@@ -347,7 +346,7 @@ class SqlPositionRepository:
             async for rows in self._fills(db, ("ts_ns", "realised", "fee"), *where):
                 with ledger():
                     for ts_ns, realised, fee in rows:
-                        name = datetime.fromtimestamp(ts_ns // NANOSECONDS, UTC).strftime(shape)
+                        name = datetime.fromtimestamp(ts_ns // NS_PER_S, UTC).strftime(shape)
                         profit, fees, count = found.get(name, (ZERO, ZERO, 0))
                         found[name] = (profit + Decimal(realised), fees + Decimal(fee), count + 1)
             return {

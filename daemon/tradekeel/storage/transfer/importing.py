@@ -21,8 +21,6 @@ from tradekeel.storage.verify import silent, verify_within
 Progress = Callable[[str, int, int], None]
 
 BATCH_ROWS = 2_000
-SAID_MAX = 5
-"""Findings that a refusal spells out."""
 
 
 class Imported(NamedTuple):
@@ -106,9 +104,7 @@ def _fill(
     backend.refuse_holders(db, accounts)
     verdict = verify_within(db, backend, progress, archives=archives)
     if not verdict.ok:
-        said = verdict.lines()[1:]
-        more = f"; and {len(said) - SAID_MAX} more" if len(said) > SAID_MAX else ""
-        raise StoreCorrupt(f"{folder} does not verify, and nothing was imported: {'; '.join(said[:SAID_MAX])}{more}")
+        raise StoreCorrupt(f"{folder} does not verify, and nothing was imported: {verdict.in_short()}")
     return Imported(counts, verdict.executions, verdict.records)
 
 
