@@ -148,6 +148,19 @@ def test_a_lease_that_was_given_back_or_is_over_is_taken_over_and_its_last_holde
     assert now.last_sequence(s.RUN) == 3
 
 
+def test_a_daemon_that_has_lost_one_of_its_accounts_writes_for_none(books):
+    """It was frozen beyond its lease, and somebody else trades one account only: that one would be written for by two."""
+    slow = books(accounts=("paper-1", "paper-2"), lease_ns=PAST_NS)
+    slow.commit_numbered(1, [s.Desk().opening(), s.Desk("exec-2", account="paper-2").opening()])
+    now = books("other", "there/2", ("paper-2",))
+    with pytest.raises(LeaseLost, match=r"paper-2 belongs to daemon other on there .* was taken over"):
+        slow.commit_numbered(2, [s.group(s.noted())])
+    assert (now.last_sequence(s.RUN), now.last_sequence("exec-2")) == (3, 3)
+    slow.close()
+    now.commit_numbered(2, [])
+    assert now.last_batch() == 2, "what the first one gives back in the end is its own"
+
+
 def test_a_daemon_that_was_frozen_in_the_middle_of_a_transaction_holds_up_nobody_when_its_lease_is_over(books):
     frozen = books(lease_ns=PAST_NS)
 

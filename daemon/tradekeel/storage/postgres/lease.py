@@ -77,6 +77,7 @@ class Lease(Struct, frozen=True):
 
     epoch: int
     batch: int  # the number of the writer's last transaction
+    rows: int  # how many leases there are: one for each account
 
 
 class _Row(Struct, frozen=True):
@@ -137,12 +138,14 @@ def acquire(db: Connection, writer: Writer, *, waiting: bool, again: bool = Fals
     """Take the leases of all accounts of a writer, within the open transaction. Raises as :func:`refuse_others`."""
     rows = refuse_others(db, writer, waiting=waiting, again=again, lock="FOR UPDATE")
     ours = [row for row in rows if row.is_of(writer)]
+    known = {row.account for row in rows}
+    accounts = {*writer.accounts, *known}
     lease = Lease(
         max((row.epoch for row in rows), default=0) + 1,
         max((row.batch for row in ours or rows), default=0),
+        len(accounts),
     )
-    known = {row.account for row in rows}
-    for account in {*writer.accounts, *known}:
+    for account in accounts:
         values = (writer.daemon, str(writer.holder), lease.epoch, lease.batch, writer.lease_ns)
         if account in known:
             db.execute(
@@ -181,7 +184,7 @@ def _utc(ts_ns: int) -> str:
 
 
 def mark(db: Connection, writer: Writer, lease: Lease, batch: int) -> Callable[[], None]:
-    """Note a batch and renew the lease, within the transaction of the batch.
+    """Note a batch and renew the leases, within the transaction of the batch: all of them, or none of it is done.
 
     What it gives is called when the answer is there, and raises LeaseLost, or Defect for a wrong number.
     """
@@ -190,19 +193,21 @@ def mark(db: Connection, writer: Writer, lease: Lease, batch: int) -> Callable[[
         "WHERE daemon = ? AND holder = ? AND epoch = ? AND batch = ?",
         (batch, writer.lease_ns, writer.daemon, str(writer.holder), lease.epoch, batch - 1),
     )
-    return lambda: None if answer.rowcount else _refuse_batch(db, writer, lease, batch)
+    return lambda: None if answer.rowcount == lease.rows else _refuse_batch(db, writer, lease, batch, answer.rowcount)
 
 
-def _refuse_batch(db: Connection, writer: Writer, lease: Lease, batch: int) -> None:
-    row = db.execute(
-        "SELECT daemon, holder, epoch, batch FROM leases WHERE account = ?", (writer.accounts[0],)
-    ).fetchone()
-    if row is not None and tuple(row[:3]) == (writer.daemon, str(writer.holder), lease.epoch):
-        raise Defect(f"batch {batch} follows batch {row[3]} at the server")
-    held = "nobody" if row is None else f"daemon {row[0]} on {Holder.of(row[1]).host} (epoch {row[2]})"
-    raise LeaseLost(
-        f"account {writer.accounts[0]} belongs to {held} now: our lease (epoch {lease.epoch}) was taken over"
-    )
+def _refuse_batch(db: Connection, writer: Writer, lease: Lease, batch: int, marked: int) -> None:
+    ours = (writer.daemon, str(writer.holder), lease.epoch)
+    before = 0
+    for account in writer.accounts:
+        row = db.execute("SELECT daemon, holder, epoch, batch FROM leases WHERE account = ?", (account,)).fetchone()
+        if row is None or tuple(row[:3]) != ours:
+            held = "nobody" if row is None else f"daemon {row[0]} on {Holder.of(row[1]).host} (epoch {row[2]})"
+            raise LeaseLost(f"account {account} belongs to {held} now: our lease (epoch {lease.epoch}) was taken over")
+        before = row[3]
+    if marked:
+        raise LeaseLost(f"the lease (epoch {lease.epoch}) of an account that we traded before was taken over")
+    raise Defect(f"batch {batch} follows batch {before} at the server")
 
 
 def release(db: Connection, writer: Writer, lease: Lease) -> None:

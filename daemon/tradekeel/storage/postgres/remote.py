@@ -76,7 +76,7 @@ class PostgresBooks:
         self._term: Term | None = None
         self._met: _Met | None = None  # a connection that waits to be taken
         self._store: Store | None = None
-        self._lease = Lease(0, 0)
+        self._lease = Lease(0, 0, 0)
         self._batch = 0
 
     @property
