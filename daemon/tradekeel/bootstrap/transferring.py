@@ -135,7 +135,7 @@ def archive(
 
 def _newest_ns(books: Backend) -> int | None:
     with one_moment(books, "looking for its newest time") as db:
-        return newest_time_ns(db)
+        return newest_time_ns(db, books)
 
 
 def _shown(ns: int) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
@@ -104,6 +105,14 @@ class Restored(NamedTuple):
     replaced: str | None  # where the books are now that were there before
 
 
+class Tool(Enum):
+    """What a tool does to books in which daemons have runs that go on."""
+
+    MOVES = "moves"  # nothing that a run goes on with is changed
+    WRITES = "writes"  # not where a daemon that has died may have acknowledged more than is there
+    REPLACES = "replaces"  # whatever was acknowledged: these are other books now
+
+
 class Backend(ABC):
     """Where books are. ``str`` names the place for people; it holds no password."""
 
@@ -157,8 +166,11 @@ class Backend(ABC):
         """Within a transaction: records may be deleted meanwhile, which the journal refuses otherwise."""
 
     @abstractmethod
-    def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
-        """AlreadyRunning where a daemon holds one of the accounts; until the transaction ends none comes to."""
+    def refuse_holders(self, db: Connection, accounts: Sequence[str], doing: Tool) -> None:
+        """AlreadyRunning where a daemon holds one of the accounts; until the transaction ends none comes to.
+
+        What is more than moved, a daemon that comes back is made to see.
+        """
 
     @abstractmethod
     def refuse_all_but_owner(self, db: Connection) -> None:

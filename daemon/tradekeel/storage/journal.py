@@ -8,6 +8,7 @@ from tradekeel.domain.records import Administered, ExecutionClosed, Record, deco
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
+from tradekeel.storage.whose import not_elsewhere
 
 JournalRow = tuple[int, str, int, str, bytes, int]
 
@@ -25,12 +26,13 @@ def last_sequence(db: Connection, execution: str) -> int:
     return row[0] or 0
 
 
-def newest_time_ns(db: Connection) -> int | None:
-    """The market's time of the newest record of any execution, None where there is none with a time.
+def newest_time_ns(db: Connection, books: Backend) -> int | None:
+    """The market's time of the newest record of any execution of ours, None where there is none with a time.
 
     What closes an execution or was written by people has the clock's time, which may be another than that of a recorded market.
     """
-    runs = db.execute("SELECT execution FROM executions").fetchall()
+    which = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
+    runs = db.execute(f"SELECT execution FROM executions{which}").fetchall()  # noqa: S608  # our own words
     newest = [db.execute(_NEWEST, (execution, *_BY_THE_CLOCK)).fetchone() for (execution,) in runs]
     return max((row[0] for row in newest if row is not None), default=None)
 

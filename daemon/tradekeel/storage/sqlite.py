@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage import files
-from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
+from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Tool, Values
 from tradekeel.storage.backups import Doing, Heed, back_up, copies_of, size_of
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
 
@@ -87,7 +87,7 @@ class Sqlite(Backend):
         yield
         db.execute(trigger)
 
-    def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
+    def refuse_holders(self, db: Connection, accounts: Sequence[str], doing: Tool) -> None:
         """Books of a state directory are held by its lock, which whoever asks has taken."""
 
     def refuse_all_but_owner(self, db: Connection) -> None:

@@ -16,7 +16,7 @@ from msgspec import structs
 from tradekeel.domain.records import Administered, ExecutionClosed, Group, Record, Removed
 from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow
 from tradekeel.errors import InputError
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.batch import Batch
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of, mappings
@@ -92,7 +92,7 @@ def _runs(db: Connection, backend: Backend, accounts: Collection[str] | None) ->
         listed = ", ".join(sorted({run.account for run in known})) or "none"
         raise InputError(f"the books know no account {', '.join(unknown)}; they know {listed}")
     runs = [run for run in known if accounts is None or run.account in accounts]
-    backend.refuse_holders(db, sorted({run.account for run in runs}))
+    backend.refuse_holders(db, sorted({run.account for run in runs}), Tool.WRITES)
     return runs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import count
 from threading import Event, Thread
@@ -14,12 +14,15 @@ import pytest
 from tests.unit.storage import samples as s
 from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock, pause
+from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.journal import newest_time_ns
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.postgres.lease import Holder, Writer
 from tradekeel.storage.postgres.remote import PostgresBooks
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.trades import SqlTradeRepository
 from tradekeel.storage.store import Store
+from tradekeel.storage.wiping import wipe
 
 LONG_NS = 3_600_000_000_000
 OPENED = 150
@@ -195,6 +198,32 @@ async def test_a_script_leaves_no_hole_where_what_a_dead_daemon_was_answered_bel
         assert books(waiting=True).last_batch() == 1, "what waits there fits"
         books().close()
         assert (await trades.update_trade(trade.trade_id, {"tags": ("seen",)})).tags == ("seen",)
+
+
+def test_a_tool_leaves_that_hole_neither_and_what_is_only_moved_is_no_change_to_the_daemon(
+    books, postgres_url, tmp_path
+):
+    desk, backend = s.Desk(), Postgres(postgres_url)
+    books(lease_ns=PAST_NS).commit_numbered(1, [desk.opening(), *(desk.decision() for _ in range(5))])
+    with pytest.raises(AlreadyRunning, match=r"daemon keel on here has ended without letting go of account paper-1"):
+        wipe(backend, s.START_NS, by="a test")
+    assert archive(backend, s.START_NS * 2, tmp_path / "archives", s.START_NS)
+    assert books(waiting=True).last_batch() == 1, "what waits there fits"
+    books().close()
+    wipe(backend, s.START_NS, by="a test")
+
+
+def test_an_archive_is_of_our_own_accounts_also_where_another_daemon_is_at_work(books, postgres_url, tmp_path):
+    ours, theirs = books(), books("other", "there/2", ("paper-2",))
+    for remote, desk in ((ours, s.Desk()), (theirs, s.Desk("exec-2", account="paper-2"))):
+        remote.commit_numbered(1, [desk.opening(), *(desk.decision() for _ in range(5))])
+    ours.close()
+    with closing(Postgres(postgres_url, daemon="keel").connect(read_only=True)) as db:
+        mine = newest_time_ns(db, Postgres(postgres_url, daemon="keel"))
+        assert mine is not None
+    moved = archive(Postgres(postgres_url, daemon="keel"), s.START_NS * 2, tmp_path / "archives", s.START_NS)
+    assert {piece.row.execution for piece in moved} == {s.RUN}
+    theirs.commit_numbered(2, [])
 
 
 def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):

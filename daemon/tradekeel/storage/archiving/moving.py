@@ -35,12 +35,13 @@ from tradekeel.storage.archives import (
 from tradekeel.storage.archiving.file import JOURNAL, PARTIAL, ArchiveWriter, Header, Made, columns_of
 from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, finished
 from tradekeel.storage.archiving.sums import Began, figures_with
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.comparing import compared_by
 from tradekeel.storage.files import cannot_be_written
 from tradekeel.storage.journal import JournalRow, fault_of, last_sequence
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of
+from tradekeel.storage.whose import not_elsewhere
 
 RECORDS_MAX = 20_000
 """Records of one file: what follows from so many is held in memory."""
@@ -94,9 +95,11 @@ def archive(
             backend.make_durable(db)
             backend.refuse_all_but_owner(db)
             mapping = mapping_of(ExecutionRow)
-            runs = [
-                mapping.decode(row) for row in db.execute(f"{mapping.select_sql} ORDER BY account, number").fetchall()
-            ]
+            which = (
+                f"WHERE {not_elsewhere(backend)}" if backend.daemon else ""
+            )  # another daemon's go into its own folder
+            asked = f"{mapping.select_sql} {which} ORDER BY account, number"
+            runs = [mapping.decode(row) for row in db.execute(asked).fetchall()]
             for run in runs:
                 if run.mode is Mode.MANUAL:  # what people wrote down is theirs to remove
                     continue
@@ -153,7 +156,7 @@ class _Piece:
         """The next one; None where there is none any more."""
         self._db.execute(self._backend.begin_write)
         try:
-            self._backend.refuse_holders(self._db, [self._run.account])
+            self._backend.refuse_holders(self._db, [self._run.account], Tool.MOVES)
             done = self._move()
             self._point("archive.before_commit")
             self._db.execute("COMMIT")

@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 from tradekeel.domain.rows import Mode
 from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
 from tradekeel.storage import tables
-from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Values
+from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Tool, Values
 from tradekeel.storage.backups import Copies, Doing, Heed, last_good
 from tradekeel.storage.postgres.changing import (
     refuse_all_but_owner,
@@ -33,7 +33,7 @@ from tradekeel.storage.postgres.changing import (
 )
 from tradekeel.storage.postgres.connection import Impatient, ImpatientReader, PostgresConnection, as_text
 from tradekeel.storage.postgres.dump import dump
-from tradekeel.storage.postgres.lease import NOW_NS, Holder
+from tradekeel.storage.postgres.lease import NOW_NS, UNFINISHED, Holder, ended_silently
 from tradekeel.storage.postgres.rights import SCHEMA, set_rights
 from tradekeel.storage.postgres.words import UNDONE, in_our_words
 
@@ -135,7 +135,7 @@ class Postgres(Backend):
         yield
         db.execute("ALTER TABLE journal ENABLE TRIGGER journal_refuses_delete")
 
-    def refuse_holders(self, db: Connection, accounts: Sequence[str]) -> None:
+    def refuse_holders(self, db: Connection, accounts: Sequence[str], doing: Tool) -> None:
         for account in sorted(accounts):
             # As in held_by: with a row that is there, and held, no daemon can take the account before the end.
             db.execute(
@@ -143,8 +143,9 @@ class Postgres(Backend):
                 "ON CONFLICT DO NOTHING",
                 (account, A_SCRIPT),
             )
-            daemon, holder, left_ns = db.execute(
-                f"SELECT daemon, holder, until_ns - {NOW_NS} FROM leases WHERE account = ? FOR UPDATE",  # noqa: S608  # a constant
+            daemon, holder, until_ns, left_ns = db.execute(
+                f"SELECT daemon, holder, until_ns, until_ns - {NOW_NS} FROM leases "  # noqa: S608  # a constant
+                "WHERE account = ? FOR UPDATE",
                 (account,),
             ).fetchone()
             if left_ns > 0:
@@ -152,7 +153,9 @@ class Postgres(Backend):
                     f"{self}: daemon {daemon} on {Holder.of(holder).host} holds the books of account {account}: stop it first "
                     "(tradekeel stop)"
                 )
-            if holder != A_SCRIPT:
+            if doing is Tool.WRITES and until_ns and db.execute(UNFINISHED, (account,)).fetchone():
+                raise AlreadyRunning(ended_silently(str(self), account, daemon, holder))
+            if holder != A_SCRIPT and doing is not Tool.MOVES:
                 db.execute(
                     "UPDATE leases SET holder = ?, epoch = epoch + 1, until_ns = 0 WHERE account = ?",
                     (A_SCRIPT, account),
@@ -412,11 +415,7 @@ class Postgres(Backend):
         runs = tables.executions.c
         unfinished = exists().where(runs.account == account, runs.status == "running", runs.mode != Mode.MANUAL)
         if row.until_ns and (await db.execute(select(unfinished))).scalar_one():
-            raise AlreadyRunning(
-                f"{self}: {who} has ended without letting go of account {account}, and what it has acknowledged may still wait "
-                "in its state directory: what is written before it would leave no place for that. Start the daemon again, and "
-                "stop it if it is not to run; where its machine is lost, start one for the account elsewhere"
-            )
+            raise AlreadyRunning(ended_silently(str(self), account, row.daemon, row.holder))
         if row.holder != A_SCRIPT:
             # Where there is no run of a daemon to go on with, one that comes back must see that somebody has written since.
             taken = {"holder": A_SCRIPT, "epoch": leases.c.epoch + 1, "until_ns": 0}

@@ -179,6 +179,19 @@ def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
         )
 
 
+UNFINISHED = "SELECT 1 FROM executions WHERE account = ? AND status = 'running' AND mode <> 'manual' LIMIT 1"
+"""Whether an account has a run that a daemon goes on with."""
+
+
+def ended_silently(books: str, account: str, daemon: str, holder: str) -> str:
+    """Why nobody writes into an unfinished run whose daemon is not heard of any more, and has not given its lease back."""
+    return (
+        f"{books}: daemon {daemon} on {Holder.of(holder).host} has ended without letting go of account {account}, and what it "
+        "has acknowledged may still wait in its state directory: what is written before it would leave no place for that. Start "
+        "the daemon again, and stop it if it is not to run; where its machine is lost, start one for the account elsewhere"
+    )
+
+
 def _utc(ts_ns: int) -> str:
     return f"{datetime.fromtimestamp(ts_ns // NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}"
 

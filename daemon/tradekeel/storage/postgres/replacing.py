@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage import migrating
-from tradekeel.storage.backend import Restored, Restoring
+from tradekeel.storage.backend import Restored, Restoring, Tool
 from tradekeel.storage.naming import free_name
 from tradekeel.storage.postgres.connection import PostgresConnection
 from tradekeel.storage.postgres.dump import load, opened
@@ -54,7 +54,7 @@ def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
             if backend.tables(connection.exec_driver_sql):
                 backend.refuse_all_but_owner(db)
                 accounts = [account for (account,) in db.execute("SELECT account FROM leases").fetchall()]
-                backend.refuse_holders(db, accounts)
+                backend.refuse_holders(db, accounts, Tool.REPLACES)
                 wanted = f"{SCHEMA}_{doing.aside.name}".replace("-", "_").lower()
                 taken = {name for (name,) in db.execute("SELECT nspname FROM pg_namespace").fetchall()}
                 aside = free_name(wanted, taken.__contains__, "_")

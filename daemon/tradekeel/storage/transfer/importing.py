@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage import schema
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.batch import SENDER_ERRORS
 from tradekeel.storage.store import Store
 from tradekeel.storage.transfer.files import FORMATS, checksum_of, rows_of
@@ -101,7 +101,7 @@ def _fill(
         if name in by_table:
             counts[name] = _put(db, backend, table, folder, manifest, by_table[name], progress)
     accounts = [account for (account,) in db.execute("SELECT DISTINCT account FROM executions").fetchall()]
-    backend.refuse_holders(db, accounts)
+    backend.refuse_holders(db, accounts, Tool.REPLACES)
     verdict = verify_within(db, backend, progress, archives=archives)
     if not verdict.ok:
         raise StoreCorrupt(f"{folder} does not verify, and nothing was imported: {verdict.in_short()}")
