@@ -86,6 +86,7 @@ def books_on(folder: Path, url: str) -> SpoolingBooks:
         spool,
         monotonic_ns=time.monotonic_ns,
         now_ns=time.time_ns,
+        pause=lambda: time.sleep(PAUSE_S),
         breaker=Breaker(open_ns=OPEN_NS),
     )
     _settled(books)

@@ -25,7 +25,12 @@ from tradekeel.storage.standin import SpoolingBooks
 def books_on(folder: Path, server: Server) -> SpoolingBooks:
     """Books that have just been opened, their breaker as it is out of the box."""
     books = SpoolingBooks(
-        server, server.load, Spool.open(folder / "spool"), monotonic_ns=time.monotonic_ns, now_ns=time.time_ns
+        server,
+        server.load,
+        Spool.open(folder / "spool"),
+        monotonic_ns=time.monotonic_ns,
+        now_ns=time.time_ns,
+        pause=lambda: time.sleep(0.01),
     )
     books.settle()
     return books

@@ -176,6 +176,7 @@ class Opener:
             waiting,
             monotonic_ns=self._monotonic_ns,
             now_ns=self._clock.now_ns,
+            pause=partial(pause, LOCK_PAUSE_S),
             breaker=Breaker(
                 failures_max=storage.breaker_failures_max, open_ns=round(storage.breaker_open_s * NS_PER_S)
             ),

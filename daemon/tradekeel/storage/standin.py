@@ -26,9 +26,11 @@ The class is synchronous and belongs to one thread at a time; :attr:`SpoolingBoo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
+
+from msgspec import structs
 
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
 from tradekeel.domain.records import ExecutionStarted, Group
@@ -64,6 +66,9 @@ PIECE_NS = 20_000_000
 PIECE_BATCHES_MIN = 2
 """And so many in any case: more than may have come meanwhile, so that an end is in sight."""
 
+LAST_TRY_NS, LAST_TRIES = 5_000_000_000, 2
+"""How long, and how often, a stop tries to bring what would be lost."""
+
 T = TypeVar("T")
 
 
@@ -90,15 +95,15 @@ class SpoolingBooks:
         *,
         monotonic_ns: Callable[[], int],
         now_ns: Callable[[], int],
+        pause: Callable[[], object],
         breaker: Breaker = Breaker(),  # noqa: B008  # a frozen value
         lease_left_ns: Callable[[], int | None] = lambda: None,
         lease_margin_ns: int = 0,
         renew_every_ns: int | None = None,
         point: Point = unwatched,
     ) -> None:
-        """``now_ns`` is UTC, for people. ``lease_left_ns`` says how long no standby may take over, or None where there is none;
-        nothing is kept here from ``lease_margin_ns`` before its end.
-
+        """``now_ns`` is UTC. ``pause`` lets a moment pass, in this thread. ``lease_left_ns`` says how long no standby may take over,
+        or None where there is none; nothing is kept here from ``lease_margin_ns`` before its end.
         Where nothing was committed for ``renew_every_ns``, an empty batch is: the server hears that we are there.
         """
         self._remote = remote
@@ -106,6 +111,7 @@ class SpoolingBooks:
         self._waiting = waiting
         self._monotonic_ns = monotonic_ns
         self._now_ns = now_ns
+        self._pause = pause
         self._breaker = breaker
         self._lease_left_ns = lease_left_ns
         self._lease_margin_ns = lease_margin_ns
@@ -176,12 +182,23 @@ class SpoolingBooks:
 
     def close(self) -> None:
         """Let go of everything. What waits on a disk stays; what waits in memory is brought to the server, if that is there."""
-        if not self._waiting.durable and self._waiting.batches and self._failed is None:
-            with suppress(StoreAway):
-                self.settle()
-        self._failed = self._failed or "they were closed"
-        self._waiting.close()
-        self._remote.close()
+        try:
+            if not self._waiting.durable and self._waiting.batches and self._failed is None:
+                self._bring_what_would_be_lost()
+        finally:
+            self._failed = self._failed or "they were closed"
+            self._waiting.close()
+            self._remote.close()
+
+    def _bring_what_would_be_lost(self) -> None:
+        """Whatever the breaker says: what the first try hears may be from before the server was back, so there is another."""
+        until_ns, failures = self._monotonic_ns() + LAST_TRY_NS, 0
+        while failures < LAST_TRIES and self._mode is not StoreMode.DIRECT and self._monotonic_ns() < until_ns:
+            self._breaker = structs.replace(self._breaker, status=BreakerStatus.CLOSED, failures=0)
+            with self._sound():
+                if not self._attempt():
+                    self._pause()
+            failures += self._breaker.failures
 
     @property
     def tend_every_s(self) -> float | None:

@@ -55,6 +55,7 @@ class Desk:
             made,
             monotonic_ns=self.clock,
             now_ns=self.clock.utc,
+            pause=lambda: self.clock.pass_s(0.02),
             lease_left_ns=lambda: None if self.lease_ends_ns is None else self.lease_ends_ns - self.clock(),
             lease_margin_ns=MARGIN_S * SECOND,
             point=self._passed,
@@ -611,6 +612,25 @@ def test_what_waits_in_memory_is_brought_to_the_server_at_a_stop_if_it_is_there(
     forgetful.server.up = True
     forgetful.books.close()
     forgetful.is_whole()
+
+
+@pytest.mark.parametrize("has_opened", [False, True])
+def test_at_a_stop_a_server_that_has_just_come_back_is_waited_for_whatever_the_breaker_says(forgetful, has_opened):
+    forgetful.server.up = False
+    forgetful.decide(6 if has_opened else 2)
+    assert (forgetful.state.breaker is BreakerStatus.OPEN) == has_opened
+    forgetful.server.up, forgetful.server.late = True, 5
+    forgetful.books.close()
+    forgetful.is_whole()
+
+
+def test_at_a_stop_one_that_stays_away_is_asked_twice_and_one_that_never_answers_for_five_seconds(forgetful):
+    forgetful.server.up = False
+    forgetful.decide(2)
+    asked, began_s = forgetful.server.calls["knock"], forgetful.clock()
+    forgetful.books.close()
+    assert forgetful.server.calls["knock"] == asked + 2
+    assert forgetful.clock() - began_s < SECOND
 
 
 def test_what_waits_in_memory_is_bounded(forgetful):

@@ -100,6 +100,7 @@ class Round:
             self.memory or Spool.open(self.folder, segment_bytes=segment_bytes, point=self._point),
             monotonic_ns=self.clock,
             now_ns=self.clock.utc,
+            pause=lambda: self.clock.pass_s(0.02),
             point=self._point,
         )
 
