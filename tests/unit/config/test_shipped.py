@@ -106,6 +106,14 @@ def test_complete_names_every_option() -> None:
     assert missing == []
 
 
+def test_complete_names_the_options_of_every_kind_of_feed() -> None:
+    shown = keys_shown((FOLDER / "complete.toml").read_text(encoding="utf-8"))
+    tables = {"synthetic": "feeds.market", "file": "feeds.recorded", "redis": "feeds.shared"}
+    assert set(tables) == set(FEEDS)
+    for kind, feed in FEEDS.items():
+        assert set(feed.settings.__struct_fields__) <= shown[tables[kind]], kind
+
+
 def test_complete_says_the_defaults() -> None:
     config = shipped("complete.toml")
     written = tomllib.loads((FOLDER / "complete.toml").read_text(encoding="utf-8"))
@@ -146,15 +154,21 @@ def plain(value: Any) -> Any:
 def test_what_is_shown_behind_a_number_sign_is_right_too(tmp_path: Path) -> None:
     # Options that exclude each other stay as they are.
     excluded = re.compile(
-        r"# (ticks|kind|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|token|username|password)\b"
+        r"# (ticks|kind = \"my_strategy|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|"
+        r"token|username|password)\b"
     )
     text = (FOLDER / "complete.toml").read_text(encoding="utf-8")
     lines = [
-        line[2:] if re.match(r"# (\w+) = ", line) and not excluded.match(line) else line for line in text.splitlines()
+        line[2:] if re.match(r"# (\w+ = |\[feeds\.)", line) and not excluded.match(line) else line
+        for line in text.splitlines()
     ]
     path = tmp_path / "complete.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
     config = load_config(path, {}, KINDS)
+    shared = config.feeds["shared"].settings
+    assert shared == FEEDS["redis"].settings(
+        stream=shared.stream, instruments=shared.instruments
+    )  # the rest is the default
     assert len(flat_values({"accounts": config.accounts})) > 40
     assert config.accounts["main"].leverage == 30
     assert config.accounts["main"].risk_settings.daily_loss_max == 1000
