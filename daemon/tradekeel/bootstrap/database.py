@@ -1,4 +1,4 @@
-"""`tradekeel db backup`: a copy of the books."""
+"""`tradekeel db backup`, `restore` and `wipe`: a copy of the books, one put in their place, and a clean sweep."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ Target = Annotated[
         "or the only daemon that there is."
     ),
 ]
-State = Annotated[Path | None, Parameter(name="--state", help="The state directory instead of a configuration.")]
+State = Annotated[
+    Path | None, Parameter(name="--state", help="The state directory instead of a configuration: for books in a file.")
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Write JSON.")]
 Account = Annotated[str | None, Parameter(name=["--account", "-a"], help="Only this account.")]
 Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; it is kept in the journal.")]

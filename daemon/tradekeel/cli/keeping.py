@@ -20,7 +20,7 @@ def check(target: Target = None, /, *, json: Json = False) -> int:
     """Find everything that would stop a daemon from starting, without starting it.
 
     The configuration with all its problems at once, the strategies, the feed's first tick, the venue, the state
-    directory, the books.
+    directory, the books, Redis. What wants a password is not looked at, with a warning.
     """
     from tradekeel.bootstrap.checking import check as look
     from tradekeel.bootstrap.checking import exit_code

@@ -32,7 +32,10 @@ def upgrade(
     state: State = None,
     json: Json = False,
 ) -> int:
-    """Bring the database's schema up to date, after a backup. A starting daemon does the same by itself."""
+    """Bring the database's schema up to date, after a backup.
+
+    A starting daemon does the same by itself, unless storage.migrations is "refuse".
+    """
     from tradekeel.bootstrap import schemas
 
     where = place(target, state)

@@ -24,7 +24,7 @@ class TradeStore(Protocol):
 
     @property
     def backend_name(self) -> str:
-        """Where the trades are: sqlite, postgresql or memory."""
+        """Where the trades are: sqlite, postgresql, redis or memory."""
 
     async def save_new_trade(
         self,

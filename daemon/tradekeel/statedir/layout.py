@@ -10,7 +10,8 @@
     results/ID.json             what became of it
     installation                an id that tells it from any other, for servers that they share
     backups/                    copies of the books: from before a migration, a wipe or a restore
-    archives/                   what was moved out of the books: tradekeel db archive
+    archives/                   what was moved out of the books: tradekeel db archive; in no copy of them made afterwards
+    spool/                      what is acknowledged and waits for the books' server: never to be deleted
     restoring/                  a copy that is being put in place of the books
     status.json                 what the daemon said of itself last
     crash-PID.txt               the traceback of a bug
