@@ -104,6 +104,7 @@ class SpoolingBooks:
     ) -> None:
         """``now_ns`` is UTC. ``pause`` lets a moment pass, in this thread. ``lease_left_ns`` says how long no standby may take over,
         or None where there is none; nothing is kept here from ``lease_margin_ns`` before its end.
+
         Where nothing was committed for ``renew_every_ns``, an empty batch is: the server hears that we are there.
         """
         self._remote = remote
@@ -244,10 +245,7 @@ class SpoolingBooks:
             heed()
 
     def advance(self) -> bool:
-        """Bring a piece of what waits to the server, if it may be tried; whether there is more that could go at once.
-
-        For a moment in which nobody commits: commits do it themselves, but nothing would be brought while there are none.
-        """
+        """While nobody commits: bring a piece of what waits to the server, if it may be tried. Whether there is more."""
         if self._mode is not StoreMode.DIRECT:
             with self._sound():
                 self._attempt()
