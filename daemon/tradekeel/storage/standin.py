@@ -102,7 +102,7 @@ class SpoolingBooks:
         renew_every_ns: int | None = None,
         point: Point = unwatched,
     ) -> None:
-        """``now_ns`` is UTC. ``pause`` lets a moment pass, in this thread. ``lease_left_ns`` says how long no standby may take over,
+        """``now_ns`` is UTC. ``pause`` lets a moment pass. ``lease_left_ns`` says how long no standby may take over,
         or None where there is none; nothing is kept here from ``lease_margin_ns`` before its end.
 
         Where nothing was committed for ``renew_every_ns``, an empty batch is: the server hears that we are there.
