@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from tradekeel.storage.backend import Connection
 
-_REFERENCES = (("orders", "trade_id"), ("orders", "signal_id"), ("orders", "parent_id"), ("trades", "signal_id"))
+_REFERENCES = (("trades", "signal_id"), ("orders", "trade_id"), ("orders", "signal_id"), ("orders", "parent_id"))
+"""In the order in which a batch writes the tables: an index waits for who writes there, and two would wait for each other."""
 
 
 @contextmanager
