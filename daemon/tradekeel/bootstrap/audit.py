@@ -45,6 +45,7 @@ from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
+from tradekeel.storage.tables import FILL_KEY
 from tradekeel.storage.verify import Verdict, verify
 from tradekeel.storage.whose import A_DAEMONS, elsewhere
 from tradekeel.venues.paper.examining import examine
@@ -54,8 +55,7 @@ _WORKING = (OrderStatus.ACCEPTED.value, OrderStatus.PARTIALLY_FILLED.value)
 PAGE_ENTRIES = 2_000
 """Entries of the venue's whose fills are looked up together."""
 
-_KEY = ("account", "instrument", "venue_order_id", "fill_id")
-_key: Callable[[Fill], tuple[str, ...]] = attrgetter(*_KEY)
+_key: Callable[[Fill], tuple[str, ...]] = attrgetter(*FILL_KEY)
 _FIGURES = ("side", "quantity", "price", "fee", "realised", "rate", "ts_ns")
 _DECODER = msgspec.msgpack.Decoder(VenueTransaction)
 
@@ -336,7 +336,7 @@ def _our_versions(
     db: Connection, books: Backend, run: ExecutionRow, theirs: Sequence[Fill]
 ) -> dict[tuple[str, ...], tuple[int, Fill]]:
     """The fills that we have booked of these of the venue's, and the numbers of their rows."""
-    rows = books.find(db, _numbered_fills(), _KEY, run.execution, list({_key(fill): None for fill in theirs}))
+    rows = books.find(db, _numbered_fills(), FILL_KEY, run.execution, list({_key(fill): None for fill in theirs}))
     known = ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
     return {_key(fill): (number, fill) for number, fill in known}
 

@@ -77,7 +77,6 @@ _OUTSIDE_THE_TREE: _Codes = (
     (InputError, ExitCode.BAD_USAGE),
     (NotRunning, ExitCode.BAD_USAGE),
     (NoAnswer, ExitCode.DEFECT),
-    (StoreAway, ExitCode.DEFECT),
     (VenueUnreachable, ExitCode.VENUE_UNREACHABLE),
     (StoreAway, ExitCode.DEFECT),  # a server that a command asks, and that is not there
     (StoreUnanswered, ExitCode.DEFECT),

@@ -22,12 +22,13 @@ from tradekeel.domain.records import Removed
 from tradekeel.domain.rows import MetricsCheckpoint
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.rows import Mapping, Values, mapping_of, mappings
+from tradekeel.storage.tables import FILL_KEY
 
 PAGE_ROWS = 2_000
 """Rows of a table that are looked up together: what changes often is looked up once for many versions."""
 
 _COMPARED_BY: dict[type[Struct], tuple[str, ...]] = {
-    Fill: ("account", "instrument", "venue_order_id", "fill_id"),
+    Fill: FILL_KEY,
 }
 
 Key = tuple[Any, ...]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from tradekeel.domain.records import Administered, ExecutionClosed, Record, decode_record, record_type_of
-from tradekeel.errors import StoreCorrupt
+from tradekeel.errors import StoreCorrupt, TradekeelError
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
 from tradekeel.storage.whose import not_elsewhere
+
+FOLD_ERRORS = (TradekeelError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+"""What a fold raises on a record that does not follow from those before it."""
 
 JournalRow = tuple[int, str, int, str, bytes, int]
 

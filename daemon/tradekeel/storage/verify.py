@@ -19,23 +19,20 @@ from msgspec import Struct
 
 from tradekeel.domain.records import Administered, Record, record_type, record_type_of
 from tradekeel.domain.rows import Checkpoint, MetricsCheckpoint
-from tradekeel.errors import StoreCorrupt, StoreUnavailable, TradekeelError
+from tradekeel.errors import StoreCorrupt, StoreUnavailable
 from tradekeel.storage import schema
 from tradekeel.storage.archives import archives_of
 from tradekeel.storage.archiving.proving import Behind, default_folder, prove
 from tradekeel.storage.backend import Backend, Connection, backend_at
 from tradekeel.storage.checksums import checkpoint_crc, metrics_crc
 from tradekeel.storage.comparing import PAGE_ROWS, Removal, Tables
-from tradekeel.storage.journal import JournalRow, decoded, fault_of, last_sequence
+from tradekeel.storage.journal import FOLD_ERRORS, JournalRow, decoded, fault_of, last_sequence
 
 FINDINGS_MAX = 200
 """Findings that are spelled out; the rest is counted. One lost record can show in thousands of rows."""
 
 REPORT_ROWS = 10_000
 """How often progress is told, in journal records."""
-
-_FOLD_ERRORS = (TradekeelError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
-"""What a fold raises on a record that does not follow from those before it."""
 
 VerifyProgress = Callable[[str, int, int], None]
 """Called with the name of the step, what is done of it and what there is in all."""
@@ -274,7 +271,7 @@ def _check_execution(
                 rows = book.apply(record)
                 for removed in record.removed if isinstance(record, Administered) else ():
                     tables.forget(removed)
-            except _FOLD_ERRORS as error:
+            except FOLD_ERRORS as error:
                 is_sound = False
                 findings.problem(
                     f"record {folded} of execution {execution} does not follow from those before it: {error}"

@@ -363,6 +363,18 @@ def test_what_was_archived_may_be_wiped_then(books: Books) -> None:
     assert not previous.trades
 
 
+def test_beside_an_archive_that_is_not_here_a_damaged_one_is_damage_all_the_same(books: Books) -> None:
+    running(books)
+    moved = books.archive(records_max=7)
+    assert len(moved) > 2
+    moved[0].path.unlink()
+    assert books.verify().ok
+    content = bytearray(moved[1].path.read_bytes())
+    content[-9] ^= 1
+    moved[1].path.write_bytes(content)
+    assert any("is not the file that was made" in line for line in books.verify().lines())
+
+
 def test_an_archive_may_lie_anywhere(books: Books, tmp_path: Path) -> None:
     over(books)
     elsewhere = tmp_path / "elsewhere"

@@ -20,7 +20,7 @@ from tradekeel.domain.orders import Order
 from tradekeel.domain.positions import Position
 from tradekeel.domain.records import Administered, LatchChanged, Record, decode_record, record_type_of
 from tradekeel.domain.rows import ACCOUNT_OWNER, STARTED_FRESH, WIPED, ExecutionRow, Latch, Mode
-from tradekeel.errors import StoreCorrupt, StoreUnavailable, TradekeelError
+from tradekeel.errors import StoreCorrupt, StoreUnavailable
 from tradekeel.storage import schema
 from tradekeel.storage.archives import (
     INSERT,
@@ -38,7 +38,7 @@ from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.comparing import compared_by
 from tradekeel.storage.files import cannot_be_written
-from tradekeel.storage.journal import JournalRow, fault_of, last_sequence
+from tradekeel.storage.journal import FOLD_ERRORS, JournalRow, fault_of, last_sequence
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.whose import not_elsewhere
@@ -49,9 +49,6 @@ RECORDS_MAX = 20_000
 _NO_RECORDS = f"{0:010}-{0:010}"
 PAGE_ROWS = 2_000
 TOLD_EVERY = 5_000
-
-FOLD_ERRORS = (TradekeelError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
-"""What a fold raises on a record that does not follow from those before it."""
 
 _JOURNAL = (
     "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? AND sequence > ? "

@@ -17,11 +17,10 @@ from tradekeel.domain.records import Record
 from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.archives import ArchiveRow, Figures, Kept
 from tradekeel.storage.archiving.file import JOURNAL, ArchiveReader, columns_of, file_checksum
-from tradekeel.storage.archiving.moving import FOLD_ERRORS
 from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions
 from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend
-from tradekeel.storage.journal import decoded, fault_of
+from tradekeel.storage.journal import FOLD_ERRORS, decoded, fault_of
 from tradekeel.storage.rows import mapping_of
 
 
@@ -72,6 +71,9 @@ def prove(rows: Sequence[ArchiveRow], folder: Path | None, findings: Findings, p
     try:
         saved_book, behind.kept = newest.book_behind(), newest.rows_kept()
         if missing:
+            for row, path in zip(rows, paths, strict=True):
+                if path is not None and row not in missing:
+                    _refuse_changed(row, path)
             _tell_missing(missing, rows, findings)
             behind.book = saved_book
             return behind
@@ -104,6 +106,11 @@ def _tell_missing(missing: Sequence[ArchiveRow], rows: Sequence[ArchiveRow], fin
     )
 
 
+def _refuse_changed(row: ArchiveRow, path: Path) -> None:
+    if file_checksum(path) != row.sha256:
+        raise StoreCorrupt(f"{path} is not the file that was made: its checksum is another")
+
+
 def _prove_one(
     row: ArchiveRow,
     path: Path,
@@ -117,8 +124,7 @@ def _prove_one(
 
     Raises StoreCorrupt, and what a fold raises.
     """
-    if file_checksum(path) != row.sha256:
-        raise StoreCorrupt(f"{path} is not the file that was made: its checksum is another")
+    _refuse_changed(row, path)
     reader = ArchiveReader(path)
     if (reader.header.execution, reader.header.first, reader.header.last) != (row.execution, row.first, row.last):
         raise StoreCorrupt(f"{path} holds another piece of another journal")

@@ -175,7 +175,7 @@ class RedisTicks:
         doing = f"waiting for {self.described}"
         block_ms = max(1, round(wait_s * 1_000))
         command = ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._keys[0], f"{after}-0")
-        await self._server.listen(doing, *command, wait_s=wait_s)
+        await self._server.reading().listen(doing, *command, wait_s=wait_s)
 
     async def begin(self, head: StreamHead, data: str, writer: str) -> Begun:
         """Go on with the sequence that there is, or begin it anew."""
@@ -205,7 +205,7 @@ class RedisTicks:
 
     async def _read(self, doing: str, run: str, start: str, end: str, count: int, *, newest: bool) -> Piece:
         arguments = (run, start, end, count, "1" if newest else "0")
-        answer = await self._server.run(f"{doing} {self.described}", _READ, self._keys, *arguments)
+        answer = await self._server.reading().run(f"{doing} {self.described}", _READ, self._keys, *arguments)
         last, oldest, packed = self._here(answer, "here")
         try:
             entries = _ENTRIES.decode(packed)

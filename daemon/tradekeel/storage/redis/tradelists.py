@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -27,7 +27,6 @@ from tradekeel.storage.repositories.listing import (
 Figures = tuple[Decimal, str, str | None, str | None, int | None]
 """What statistics need of a closed trade: pnl, symbol, strategy, session, exit_time_ns."""
 
-TIME_DIGITS: Final = 16
 _END = b"\0"  # behind an id, which holds none
 
 _LISTING = Listing(row_type=Trade, time="created_ns", key=("trade_id",), sorts=rules.SORTS, times=rules.TIMES)

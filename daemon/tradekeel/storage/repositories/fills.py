@@ -16,7 +16,6 @@ from tradekeel.storage.repositories.base import Repository, bounded, fields_chan
 from tradekeel.storage.repositories.change import KEYS_AT_ONCE, Change, checked
 from tradekeel.storage.repositories.listing import Listing, matching
 
-_KEY = ("account", "instrument", "venue_order_id", "fill_id")
 _STEERS = "a fill"
 
 
@@ -41,7 +40,7 @@ async def add_fills(change: Change, execution: str, fills: Sequence[Fill]) -> in
 
 
 def _key_of(fill: Fill) -> tuple[str, ...]:
-    return tuple(getattr(fill, name) for name in _KEY)
+    return tuple(getattr(fill, name) for name in tables.FILL_KEY)
 
 
 def _refuse_other(known: Fill, fill: Fill) -> None:

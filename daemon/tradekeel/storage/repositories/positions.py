@@ -40,8 +40,6 @@ from tradekeel.storage.rows import mapping_of
 
 FILLS_AT_ONCE = 5_000
 
-_KEY = ("account", "instrument", "venue_order_id", "fill_id")  # of a fill within its execution
-
 _FLAT = (ZERO, ZERO)
 _SIGNS = {side.value: side.sign for side in Side}
 
@@ -210,7 +208,9 @@ class SqlPositionRepository:
         journal = tables.journal.c
         archive = await self._archive(db, row.execution)
         if archive is not None:
-            known = frozenset(tuple(getattr(fill, name) for name in _KEY) for fill in archive.rows_kept().fills)
+            known = frozenset(
+                tuple(getattr(fill, name) for name in tables.FILL_KEY) for fill in archive.rows_kept().fills
+            )
             behind = select(journal.ts_ns).where(
                 journal.execution == row.execution, journal.sequence == archive.last + 1
             )
@@ -237,7 +237,7 @@ class SqlPositionRepository:
             async for rows in self._fills(db, names, *run.fills, *where):
                 yield rows
             return
-        async for rows in self._fills(db, (*names, *_KEY), *run.fills, *where):
+        async for rows in self._fills(db, (*names, *tables.FILL_KEY), *run.fills, *where):
             yield [row[: len(names)] for row in rows if tuple(row[len(names) :]) not in run.known]
 
     async def _fills(

@@ -29,9 +29,10 @@ from tradekeel.storage.tables.running import (
     strategies,
     strategy_events,
 )
-from tradekeel.storage.tables.trading import fills, orders, signals, trades
+from tradekeel.storage.tables.trading import FILL_KEY, fills, orders, signals, trades
 
 __all__ = [
+    "FILL_KEY",
     "JOURNAL_TRIGGERS",
     "LATCH_WORDS",
     "ExecutionStatus",

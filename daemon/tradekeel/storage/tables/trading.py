@@ -234,6 +234,9 @@ orders = Table(
     _where("venue_order_id IS NOT NULL", "venue_order_id"),
 )
 
+FILL_KEY = ("account", "instrument", "venue_order_id", "fill_id")
+"""What tells a fill from all others of its execution."""
+
 fills = Table(
     "fills",
     metadata,
@@ -256,7 +259,7 @@ fills = Table(
     Column("position_ref", Text),
     Column("execution", Text, ForeignKey("executions.execution"), nullable=False),
     # Within an execution: a paper account that starts afresh numbers its fills from one again.
-    UniqueConstraint("execution", "account", "instrument", "venue_order_id", "fill_id"),
+    UniqueConstraint("execution", *FILL_KEY),
     not_empty("fill_id"),
     one_of("side", Side),
     one_of("liquidity", Liquidity),
