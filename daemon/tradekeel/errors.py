@@ -17,8 +17,9 @@ and what *nobody knows*::
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk, and the servers that keep something for us
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
-    │   │   │   ├── StoreHeld         daemons write there, and its schema is to be changed
-    │   │   │   └── StoreDenied       its server is there and does not let us in: password, database, rights
+    │   │   │   └── StoreBlocked      its server is there, and a person has to do something first: waiting does not mend it
+    │   │   │       ├── StoreHeld     daemons write there, and its schema is to be changed
+    │   │   │       └── StoreDenied   it does not let us in, or not do what we must: password, database, rights
     │   │   ├── StoreAway             its server cannot be reached, or does not serve, for now: wait and ask again
     │   │   │   └── StoreTimeout      it did not answer in time, and was asked to stop; nothing was changed
     │   │   ├── StoreCorrupt          a checksum, a gap in the journal, a damaged file
@@ -166,11 +167,18 @@ class StoreUnavailable(StoreError):
     category = ErrorCategory.CRITICAL
 
 
-class StoreHeld(StoreUnavailable):
+class StoreBlocked(StoreUnavailable):
+    """Nothing is away there: a person has to do something before the books can be used, or copied. Waiting does not mend it.
+
+    There is no room for a copy, a migration is not the one that was released, somebody else does not come to an end.
+    """
+
+
+class StoreHeld(StoreBlocked):
     """Daemons write into the books, here or on other machines, and the schema is to be changed: stop them first."""
 
 
-class StoreDenied(StoreUnavailable):
+class StoreDenied(StoreBlocked):
     """The books' server is there and does not let us in, or not do what we must: a password, a database, a right is missing."""
 
 

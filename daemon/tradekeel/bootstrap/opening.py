@@ -13,7 +13,7 @@ from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.withoutserver import BooksWithoutServer
 from tradekeel.config import Config
 from tradekeel.domain.times import NS_PER_S
-from tradekeel.errors import AlreadyRunning, StoreAway, StoreDenied
+from tradekeel.errors import AlreadyRunning, StoreAway, StoreBlocked, StoreHeld
 from tradekeel.runtime.clock import Clock, new_id, pause
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.loop import Aside
@@ -89,7 +89,7 @@ class Opener:
             except StoreAway as error:
                 books.close()
                 return self._without_server(error, strategies)
-            except AlreadyRunning as error:
+            except (AlreadyRunning, StoreHeld) as error:  # a standby of a newer version migrates when its turn comes
                 books.close()
                 if not self.config.storage.standby:
                     raise
@@ -192,8 +192,9 @@ class Opener:
     def _wait_for(self, books: SpoolingBooks, standing_by: str) -> None:
         """Until the server has answered, and has all that waited for it. StoreAway where trading may begin without.
 
-        A server that is there and does not let us in is not away: somebody has to look at that before anything is traded. Nor is
-        one that is only starting, as after a power cut: where trading may begin without, it has the breaker's time all the same.
+        A server that is there and does not let us in, or whose schema cannot be changed as it must be, is not away: somebody has
+        to look at that before anything is traded. Nor is one that is only starting, as after a power cut: where trading may begin
+        without, it has the breaker's time all the same.
         ``standing_by`` is what was said of another daemon's lease a moment ago, or empty.
         """
         began_s, told = self._clock.monotonic(), False
@@ -202,7 +203,7 @@ class Opener:
             try:
                 books.settle(self._heed)
             except StoreAway as error:
-                if isinstance(error.__cause__, StoreDenied):
+                if isinstance(error.__cause__, StoreBlocked):
                     raise error.__cause__ from None
                 waited_s = self._clock.monotonic() - began_s
                 is_open = books.stands().breaker != "closed"

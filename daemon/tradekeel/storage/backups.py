@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.errors import StoreUnavailable
+from tradekeel.errors import StoreBlocked
 from tradekeel.storage.files import connect, copy_database
 
 BACKUPS_KEPT = 5
@@ -66,12 +66,12 @@ class Copies(Struct, frozen=True):
             file.unlink()
 
     def refuse_without_room(self, needed_bytes: int) -> None:
-        """StoreUnavailable where the disk has no room for a copy of this size. Raises OSError."""
+        """StoreBlocked where the disk has no room for a copy of this size. Raises OSError."""
         there = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
         state = os.statvfs(there)
         free = state.f_bavail * state.f_frsize
         if free < needed_bytes + SPARE_BYTES:
-            raise StoreUnavailable(
+            raise StoreBlocked(
                 f"{self.folder}: {free:,} bytes are free on its disk, and a copy of the books before they are migrated may take "
                 f"{needed_bytes:,} (and {SPARE_BYTES:,} stay free). Nothing was changed: make room there."
             )

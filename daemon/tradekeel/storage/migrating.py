@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from tradekeel.errors import InputError, StoreUnavailable
+from tradekeel.errors import InputError, StoreBlocked
 from tradekeel.storage.backend import Backend, backend_at
 from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
 from tradekeel.storage.revisions import checksums_in
@@ -139,11 +139,11 @@ def make(connection: Connection, version: str) -> None:
 
 
 def known_in(versions: Path | None = None) -> dict[str, str]:
-    """The revisions that there are, oldest first, and their checksums. StoreUnavailable for a released one that was changed."""
+    """The revisions that there are, oldest first, and their checksums. StoreBlocked for a released one that was changed."""
     found = checksums_in(versions or VERSIONS)
     for version, checksum in found.items():
         if CHECKSUMS.get(version, checksum) != checksum:
-            raise StoreUnavailable(
+            raise StoreBlocked(
                 f"migration {version} is not what it was when it was released ({versions or VERSIONS}: its checksum is "
                 f"{checksum[:12]}…, it was released with {CHECKSUMS[version][:12]}…): install this version of Tradekeel again. "
                 "Nothing was changed."

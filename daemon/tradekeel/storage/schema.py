@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreTooOld, StoreUnavailable
+from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreTooNew, StoreTooOld, StoreUnavailable
 from tradekeel.storage.backend import RESTORE, Backend
 
 CHECKSUMS = {
@@ -84,11 +84,11 @@ def refuse_newer(version: str | None, backend: Backend, known: Sequence[str] = R
 
 
 def refuse_unknown(standing: Standing, backend: Backend, known: Mapping[str, str] = CHECKSUMS) -> None:
-    """StoreTooNew for a revision that this program does not know, StoreUnavailable for one that it knows with another content."""
+    """StoreTooNew for a revision that this program does not know, StoreBlocked for one that it knows with another content."""
     refuse_newer(standing.version, backend, tuple(known))
     for version, checksum in standing.applied.items():
         if known.get(version, checksum) != checksum:
-            raise StoreUnavailable(
+            raise StoreBlocked(
                 f"{backend} was brought to schema {version} by a migration of that name which said something else than this "
                 f"program's (checksum {checksum[:12]}…, here {known[version][:12]}…). Whether the tables are what they should "
                 "be is not known: install the version that made them, or restore the backup made before."

@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.books.revisions import COLOUR, HEAD, NEXT, PLAIN, with_one_more
 from tests.unit.storage import samples as s
 from tradekeel.domain.rows import Mode
-from tradekeel.errors import InputError, StoreTooNew, StoreTooOld, StoreUnavailable
+from tradekeel.errors import InputError, StoreBlocked, StoreTooNew, StoreTooOld
 from tradekeel.storage import migrating, schema
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.backups import copies_of
@@ -140,12 +140,12 @@ def test_a_revision_that_fails_changes_nothing_and_the_next_try_succeeds(books, 
 async def test_books_that_another_migration_of_that_name_has_changed_are_refused_and_it_is_named(books):
     run(books, f"UPDATE migration_history SET checksum = 'another' WHERE version = '{HEAD}'")
     said = f"schema {HEAD} by a migration of that name which said something else"
-    with pytest.raises(StoreUnavailable, match=said):
+    with pytest.raises(StoreBlocked, match=said):
         Store.open(books, now_ns=NOW_NS)
-    with pytest.raises(StoreUnavailable, match=said):
+    with pytest.raises(StoreBlocked, match=said):
         async with Reader(books):
             pass
-    with pytest.raises(StoreUnavailable, match=said):
+    with pytest.raises(StoreBlocked, match=said):
         migrating.upgrade(books, NOW_NS)
 
 
@@ -154,7 +154,7 @@ def test_a_changed_migration_that_was_taken_back_is_forgiven(books, tmp_path):
     migrating.downgrade(books, HEAD, NOW_NS, versions=tmp_path / "first")
     changed = with_one_more(tmp_path / "second", COLOUR.replace("'blue'", "'red'"))
     assert migrating.upgrade(books, NOW_NS, versions=changed).applied
-    with pytest.raises(StoreUnavailable, match=f"schema {NEXT} by a migration of that name"):
+    with pytest.raises(StoreBlocked, match=f"schema {NEXT} by a migration of that name"):
         migrating.upgrade(books, NOW_NS, versions=tmp_path / "first")
 
 
@@ -163,7 +163,7 @@ def test_a_program_whose_migrations_are_not_those_it_was_released_with_changes_n
     [last] = versions.glob(f"r{HEAD}_*.py")
     last.write_text(last.read_text() + "\nsomething = 1\n")
     before = rows(books)
-    with pytest.raises(StoreUnavailable, match=f"migration {HEAD} is not what it was when it was released"):
+    with pytest.raises(StoreBlocked, match=f"migration {HEAD} is not what it was when it was released"):
         migrating.upgrade(books, NOW_NS, versions=versions)
     assert rows(books) == before
 

@@ -17,7 +17,7 @@ import pytest
 from tests.conformance.books.revisions import COLOUR, HEAD, NEXT, with_one_more
 from tests.servers.postgres import connected
 from tests.unit.storage import samples as s
-from tradekeel.errors import StoreUnavailable
+from tradekeel.errors import StoreBlocked, StoreHeld
 from tradekeel.runtime.clock import pause
 from tradekeel.storage import migrating, schema
 from tradekeel.storage.backend import Restoring
@@ -124,7 +124,7 @@ def test_while_a_daemon_writes_nothing_is_migrated_and_it_is_named(books, versio
         )
     with closing(Postgres(postgres_url).connect()) as daemon:
         assert try_lock(daemon, "night-watch")
-        with pytest.raises(StoreUnavailable, match="daemon night-watch writes there"):
+        with pytest.raises(StoreHeld, match="daemon night-watch writes there"):
             migrate()
         problem = plan(books, versions=versions).problem
         assert problem is not None
@@ -145,7 +145,7 @@ def test_a_daemon_of_another_database_of_the_server_is_in_nobodys_way(books, ver
 def test_without_a_folder_for_the_copy_a_migration_has_to_be_asked_for(books, postgres_url):
     migrating.downgrade(books, "0001", NOW_NS)
     folderless = Postgres(postgres_url)
-    with pytest.raises(StoreUnavailable, match="no folder was named"):
+    with pytest.raises(StoreBlocked, match="no folder was named"):
         Store.open(folderless, now_ns=NOW_NS)
     assert version(postgres_url) == "0001"
     with Store.open(folderless, now_ns=NOW_NS, backup=False) as store:

@@ -174,7 +174,7 @@ def test_a_stranger_may_nothing(books, as_role):
 
 def test_one_who_owns_nothing_is_told_to_let_the_owner_migrate(books, adapter, tmp_path):
     migrating.downgrade(books, "0002", NOW_NS, backup=False)
-    with pytest.raises(StoreUnavailable, match=r"keel_daemon does not own the tables .*db upgrade.* as the owner"):
+    with pytest.raises(StoreDenied, match=r"keel_daemon does not own the tables .*db upgrade.* as the owner"):
         Store.open(Postgres(adapter, backups=tmp_path), now_ns=NOW_NS)
 
 

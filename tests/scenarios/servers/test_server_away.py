@@ -32,6 +32,7 @@ from tests.servers.postgres import PostgresServer, connected
 from tradekeel.cli.live import picture
 from tradekeel.runtime.faults import FAIL_AT, KILL_AT
 from tradekeel.storage import migrating
+from tradekeel.storage.postgres.lease import LOCK_CLASS
 from tradekeel.storage.schema import REVISIONS
 from tradekeel.storage.store import Store
 
@@ -448,6 +449,63 @@ def test_books_of_an_earlier_schema_that_a_start_may_not_change_are_refused_and_
         assert "away" not in process.log
         assert "begin in memory" not in process.log
     assert "tradekeel db upgrade" in away.status()["problem"]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("rights", "the user keel does not own the tables"),
+        ("writers", "daemon night-watch writes there"),
+        ("another migration", "by a migration of that name which said something else"),
+    ],
+)
+def test_a_schema_that_cannot_be_changed_is_no_server_that_is_away_the_start_is_refused(
+    begin: Begin, what: str, said: str
+) -> None:
+    away = begin({**MEMORY, "migrations": '"upgrade"'})
+    Store.open(away.home.place.where, now_ns=1).close()
+    migrating.downgrade(away.home.place.where, REVISIONS[-2], 2, backup=False)
+    with connected(away.url) as admin:
+        match what:
+            case "rights":
+                admin.execute("CREATE ROLE keel LOGIN PASSWORD 'let me in' IN ROLE trading_adapter")
+                (away.home.folder / "password").write_text("let me in")
+                away.home.config.write_text(away.home.config.read_text().replace("postgres@", "keel@"))
+            case "writers":
+                hold(admin, "night-watch")
+            case _:
+                admin.execute("UPDATE trading.migration_history SET checksum = 'another' WHERE version = '0001'")
+        with away.home.start() as process:
+            assert process.end() == 70
+            assert said in process.log
+            assert "begin in memory" not in process.log
+            assert "cannot be reached" not in process.log
+            assert "a bug of ours" not in process.log
+
+
+def test_a_standby_that_would_change_the_schema_stands_by_until_nobody_writes_any_more(begin: Begin) -> None:
+    away = begin({**MEMORY, "standby": "true"})
+    Store.open(away.home.place.where, now_ns=1).close()
+    migrating.downgrade(away.home.place.where, REVISIONS[-2], 2, backup=False)
+    with connected(away.url) as other:
+        hold(other, "night-watch")
+        with away.home.start() as process:
+            process.until(lambda: "standing by: " in process.log, "it does not stand by")
+            assert "daemon night-watch writes there" in process.log
+            other.execute("SELECT pg_advisory_unlock_all()")
+            assert process.end() == 0
+            assert "begin in memory" not in process.log
+    away.is_whole()
+
+
+def hold(admin: Any, daemon: str) -> None:
+    """Write into the books, as a daemon does."""
+    admin.execute(
+        "INSERT INTO trading.leases (account, daemon, holder, epoch, batch, since_ns, until_ns) "
+        "VALUES ('elsewhere', %s, 'there', 1, 0, 0, 0)",
+        (daemon,),
+    )
+    admin.execute("SELECT pg_advisory_lock(%s::int, hashtext(%s))", (LOCK_CLASS, daemon))
 
 
 # --- stops, reloads, restarts of an account meanwhile -------------------------------------------------------------------------

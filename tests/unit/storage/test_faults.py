@@ -17,7 +17,7 @@ import pytest
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.committer import GROUPS
-from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage import migrating
 from tradekeel.storage.files import back_up, connect
 from tradekeel.storage.journal import read_records
@@ -124,7 +124,7 @@ def test_a_disk_without_room_for_the_copy_is_named_before_anything_is_migrated(t
     books = tiny_disk / "books.db"
     Store.open(books, now_ns=s.START_NS).close()
     migrating.downgrade(books, "0001", s.START_NS, backup=False)
-    with pytest.raises(StoreUnavailable, match=r"bytes are free on its disk.*Nothing was changed"):
+    with pytest.raises(StoreBlocked, match=r"bytes are free on its disk.*Nothing was changed"):
         Store.open(books, now_ns=s.START_NS)
     assert not (tiny_disk / "backups").exists()
     Store.open(books, now_ns=s.START_NS, backup=False).close()

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
 from tradekeel.domain.rows import Mode
-from tradekeel.errors import AlreadyRunning, InputError, StoreUnavailable
+from tradekeel.errors import AlreadyRunning, InputError, StoreBlocked
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Tool, Values
 from tradekeel.storage.backups import Copies, Doing, Heed, last_good
@@ -334,7 +334,7 @@ class Postgres(Backend):
 
     def _kept(self) -> Copies:
         if self._backups is None:
-            raise StoreUnavailable(
+            raise StoreBlocked(
                 f"{self} is copied before it is migrated, and no folder was named for that. Name one, or have the copy made by "
                 "other means (pg_dump) and run `tradekeel db upgrade --without-backup`."
             )

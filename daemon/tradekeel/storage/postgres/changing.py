@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import DBAPIError
 
-from tradekeel.errors import StoreDenied, StoreHeld, StoreUnavailable
+from tradekeel.errors import StoreBlocked, StoreDenied, StoreHeld
 from tradekeel.storage.postgres.lease import LOCK_CLASS
 from tradekeel.storage.postgres.rights import SCHEMA
 
@@ -34,7 +34,7 @@ def wait_until_alone(connection: Connection, goes_on: Callable[[], object], heed
         if _locked(connection):
             break
     else:
-        raise StoreUnavailable(
+        raise StoreBlocked(
             f"somebody else has been migrating for {WAITS_MAX * WAIT_S:,} s: look at pg_stat_activity, and try again"
         )
     if connection.exec_driver_sql(f"SELECT to_regnamespace('{SCHEMA}')").scalar() is None:
@@ -56,7 +56,7 @@ def _locked(connection: Connection) -> bool:
 
 
 def refuse_without_rights(execute: Any, place: str) -> None:
-    """StoreUnavailable where the tables belong to somebody else."""
+    """StoreDenied where the tables belong to somebody else."""
     user, exists = execute(f"SELECT current_user, to_regnamespace('{SCHEMA}') IS NOT NULL").fetchone()
     if not exists:
         allowed = execute("SELECT has_database_privilege(current_database(), 'CREATE')").fetchone()[0]
@@ -71,7 +71,7 @@ def refuse_without_rights(execute: Any, place: str) -> None:
             ", ".join(owner for (owner,) in rows) and f"does not own the tables ({', '.join(o for (o,) in rows)} does)"
         )
     if owners:
-        raise StoreUnavailable(
+        raise StoreDenied(
             f"{place}: the schema is to be changed, and the user {user} {owners}. Nothing was changed: run "
             "`tradekeel db upgrade` as the owner; the daemon then needs no more than the role trading_adapter."
         )
