@@ -199,7 +199,7 @@ class StoreAdapter:
             except TimeoutError:
                 errors[part] = StoreTimeout(f"{where}: a health check took longer than {timeout_s:g} s")
                 found[part] = BackendHealth(state=BackendState.UNAVAILABLE, where=where, detail=str(errors[part]))
-            except StoreError as error:
+            except (StoreError, NotReady) as error:
                 errors[part] = error
                 found[part] = BackendHealth(state=state_of(error), where=where, detail=str(error))
             if found[part].state is BackendState.OFF:
@@ -253,10 +253,10 @@ class StoreAdapter:
         return str((await db.execute(text(self.backend.ask_version))).scalar_one()).partition(" ")[0]
 
 
-def state_of(error: StoreError) -> BackendState:
+def state_of(error: StoreError | NotReady) -> BackendState:
     """What an error says of the place that it came from."""
     if isinstance(error, StoreDenied | StoreRefused):
         return BackendState.DENIED
-    if isinstance(error, StoreUnavailable | StoreAway | StoreUnanswered):
+    if isinstance(error, StoreUnavailable | StoreAway | StoreUnanswered | NotReady):
         return BackendState.UNAVAILABLE
     return BackendState.UNUSABLE

@@ -302,6 +302,17 @@ async def test_what_is_not_configured_or_not_connected_says_so(tmp_path):
         await adapter.trades.count_trades()
 
 
+async def test_the_health_of_what_is_not_connected_says_so(servers):
+    adapter = servers.adapter()
+    async with adapter:
+        pass
+    health = await adapter.health_check()
+    assert states(health) == (UNAVAILABLE, OFF, UNAVAILABLE)
+    for part in (health.books, health.redis):
+        assert "not connected" in part.detail
+        assert part.where != ""
+
+
 async def test_trades_may_be_kept_on_redis_instead(servers):
     adapter = servers.adapter(trades_in="redis")
     with pytest.raises(NotReady):
