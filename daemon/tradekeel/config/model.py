@@ -30,6 +30,7 @@ RESERVED: Final = (
     "root",
     "scheduler",
     "scripts",
+    "tasks",
 )  # of accounts: these mean something else already
 NAME_WORDS: Final = "1 to 31 lower-case letters, digits, hyphens and underscores, the first a letter or digit"
 

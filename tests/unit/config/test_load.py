@@ -136,6 +136,10 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
             'accounts.scheduler: an account cannot be called "scheduler"',
         ),
         (
+            GOOD + '[accounts.tasks]\nvenue = "paper"\nfeed = "market"\n',
+            'accounts.tasks: an account cannot be called "tasks"',
+        ),
+        (
             changed('name = "demo"', f'name = "demo"\nstate_dir = "{"x" * 300}"'),
             'daemon.state_dir: the part "xxx',
         ),

@@ -17,7 +17,7 @@ from tradekeel.storage.repositories.listing import Listing, matching, word_of
 from tradekeel.storage.rows import mapping_of
 
 _NOBODYS = "tasks"
-"""Tasks are no account's; whoever writes them holds this word instead of one."""
+"""Tasks are no account's; whoever writes them holds this word instead of one. No account of a daemon can be called so."""
 
 
 class _Executions(Repository[TaskExecution]):
