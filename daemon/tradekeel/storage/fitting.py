@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
 
-from tradekeel.storage.rows import Mapping
+from tradekeel.storage.rows import Mapping as RowMapping
 
 INDEXED_BYTES_MAX = 2_600
 """What the indexed texts of a row may have together: PostgreSQL takes 2,704 bytes an entry."""
@@ -17,11 +17,16 @@ INTEGER_MAX = 2**63 - 1
 """What the columns for whole numbers hold, and its negative less one."""
 
 
-def look_at_row(mapping: Mapping[Any], values: Sequence[object]) -> None:
+def look_at_row(mapping: RowMapping[Any], values: Sequence[object]) -> None:
     """The values of a row, one for each of the mapping's columns. Raises ValueError or OverflowError for what does not fit."""
-    for name, value in zip(mapping.columns, values, strict=True):
+    look_at_columns(mapping.table, dict(zip(mapping.columns, values, strict=True)))
+
+
+def look_at_columns(table: Table, values: Mapping[str, object]) -> None:
+    """The values of a table's row, by column. Raises as :func:`look_at_row`."""
+    for name, value in values.items():
         look_at_value(name, value)
-    texts = [values[place] for place in _indexed(mapping)]
+    texts = [values[name] for name in _indexed(table) if name in values]
     indexed = sum(len(text.encode()) for text in texts if isinstance(text, str))
     if indexed > INDEXED_BYTES_MAX:
         raise ValueError(f"its ids and names have {indexed} bytes, and an index takes {INDEXED_BYTES_MAX}")
@@ -36,9 +41,8 @@ def look_at_value(name: str, value: object) -> None:
 
 
 @cache
-def _indexed(mapping: Mapping[Any]) -> tuple[int, ...]:
-    """The places of the columns that an index of the table has."""
-    table = mapping.table
+def _indexed(table: Table) -> frozenset[str]:
+    """The columns that an index of the table has."""
     names = {column.name for index in table.indexes for column in index.columns}
     names |= {
         column.name
@@ -46,4 +50,4 @@ def _indexed(mapping: Mapping[Any]) -> tuple[int, ...]:
         if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint)
         for column in constraint.columns
     }
-    return tuple(place for place, name in enumerate(mapping.columns) if name in names)
+    return frozenset(names)

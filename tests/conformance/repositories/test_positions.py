@@ -222,9 +222,26 @@ async def test_notes_are_attached_replaced_and_removed(positions, manual, databa
     await positions.annotate(manual.account, "EUR_USD", "p")
     [held] = await positions.get_open_positions()
     assert held.note is None
-    for words in ({"note": "\0"}, {"tag": "\0"}):
-        with pytest.raises(InputError):
-            await positions.annotate(manual.account, "EUR_USD", **words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"note": "\0"}, "note .* zero character"),
+        ({"tag": "\0"}, "tag .* zero character"),
+        ({"instrument": "\0"}, "instrument .* zero character"),
+        ({"note": "\ud800"}, "surrogates not allowed"),
+        ({"ref": "é" * 1_400}, "its ids and names have 2,?8.. bytes"),
+        ({"account": "".join(map(chr, range(0x4E00, 0x5200)))}, "its ids and names have 3,?0.. bytes"),
+    ],
+    ids=["note", "tag", "instrument", "half a character", "a long ref", "a long account"],
+)
+async def test_what_not_every_database_keeps_is_refused_as_a_note_of_a_position(positions, manual, words, said):
+    await positions.annotate(manual.account, "EUR_USD", "p", note="as it was")
+    with pytest.raises(InputError, match=f"position_notes: a value cannot be stored: .*{said}"):
+        await positions.annotate(**{"account": manual.account, "instrument": "EUR_USD", "note": "n", **words})
+    long = "x" * 2_500
+    assert (await positions.annotate(manual.account, "EUR_USD", long, note="n" * 100_000)).note == "n" * 100_000
 
 
 # --- a daemon's account ----------------------------------------------------------------------------------------------

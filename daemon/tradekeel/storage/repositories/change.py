@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
-from sqlalchemy import BigInteger, ColumnElement, TableClause, and_, column, delete, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Table, TableClause, and_, column, delete, func, insert, select, update
 from sqlalchemy import table as bare_table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,7 +34,7 @@ from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.batch import SENDER_ERRORS, journal_values
 from tradekeel.storage.columns import Choice, Coded
-from tradekeel.storage.fitting import look_at_row
+from tradekeel.storage.fitting import look_at_columns, look_at_row
 from tradekeel.storage.repositories.listing import decoded, selected
 from tradekeel.storage.rows import Mapping as RowMapping
 from tradekeel.storage.rows import mapping_of
@@ -308,6 +308,17 @@ def encoded(mapping: RowMapping[Any], row: Any, execution: str) -> dict[str, Any
     except UNSTORABLE as error:
         raise InputError(f"{mapping.table.name}: a value cannot be stored: {error}") from error
     return dict(zip(mapping.columns, values, strict=True))
+
+
+def look_at_storable(table: Table, values: Mapping[str, object]) -> None:
+    """InputError for values of a row, by column, that not every database keeps."""
+    try:
+        look_at_columns(table, values)
+        for value in values.values():
+            if isinstance(value, str):
+                value.encode()  # no half of a character
+    except UNSTORABLE as error:
+        raise InputError(f"{table.name}: a value cannot be stored: {error}") from error
 
 
 def _is_key(table: TableClause, mapping: RowMapping[Any], values: Mapping[str, Any]) -> ColumnElement[bool]:

@@ -33,7 +33,7 @@ from tradekeel.ports.repositories.positions import (
 from tradekeel.storage import tables
 from tradekeel.storage.archives import COLUMNS, ArchiveRow, Figures, archive_row
 from tradekeel.storage.repositories.base import timeout_of
-from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.change import Change, look_at_storable
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.listing import asked, decoded, in_span, matching, selected, word_of
 from tradekeel.storage.rows import mapping_of
@@ -398,9 +398,7 @@ class SqlPositionRepository:
         table = tables.position_notes
         texts = {"account": account, "instrument": instrument, "position_ref": ref or "", "note": note, "tag": tag}
         texts["owner"] = owner
-        for name, text in texts.items():
-            if "\0" in text:
-                raise InputError(f"{name} has a zero character in it, which not every database keeps")
+        look_at_storable(table, texts)
 
         async def work(change: Change) -> PositionNote:
             await change.hold(account)
