@@ -241,7 +241,7 @@ class Backend(ABC):
         """End a driver's connection that no longer answers: whoever waits for it is told of an error."""
 
     @abstractmethod
-    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+    async def held_by(self, db: AsyncConnection, account: str) -> str | None:
         """Who may write for the account instead of us, None if nobody.
 
         Asked within a transaction that writes: until its end nobody comes to hold it who would not see what it wrote.

@@ -201,7 +201,7 @@ class Sqlite(Backend):
     def cut_off(self, raw: Any) -> None:
         """A disk that does not answer leaves nothing to cut: its thread is waited for."""
 
-    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+    async def held_by(self, db: AsyncConnection, account: str) -> str | None:
         # Nobody else writes while this transaction lasts, and a daemon that has just taken its lock waits for that before
         # it reads (Store.open): so the lock need only be looked at.
         return holder_of(self.path.parent / "lock")

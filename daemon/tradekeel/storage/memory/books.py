@@ -75,5 +75,5 @@ class Memory(Sqlite):
         one = self._pool(1, read_only=False)
         return Engines(one, one)
 
-    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+    async def held_by(self, db: AsyncConnection, account: str) -> str | None:
         return None  # nobody else can reach it

@@ -400,7 +400,7 @@ class Postgres(Backend):
         with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(raw.fileno())) as ours:
             ours.shutdown(socket.SHUT_RDWR)
 
-    async def held_by(self, db: AsyncConnection, account: str, now_ns: int) -> str | None:
+    async def held_by(self, db: AsyncConnection, account: str) -> str | None:
         leases = tables.leases
         ours = leases.c.account == account
         # With a row that is there, and held, no daemon can take the account before this transaction has ended.

@@ -59,11 +59,8 @@ def check_settings(settings: RedisSettings) -> None:
     _arguments(settings)
 
 
-def make_client(settings: RedisSettings, *, blocking: bool = False) -> Redis:
-    """A client, not yet connected. A ``blocking`` one waits for answers as long as its caller does: for XREAD BLOCK and the like.
-
-    Raises InputError where the settings make no sense, or redis-py is not installed.
-    """
+def make_client(settings: RedisSettings) -> Redis:
+    """A client, not yet connected. Raises InputError where the settings make no sense, or redis-py is not installed."""
     arguments = _arguments(settings)
     try:
         from redis.asyncio import Redis
@@ -77,7 +74,7 @@ def make_client(settings: RedisSettings, *, blocking: bool = False) -> Redis:
         connection_class={"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}[scheme],
         max_connections=settings.connections_max,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=None if blocking else settings.deadline_s,
+        socket_timeout=settings.deadline_s,
         socket_connect_timeout=settings.deadline_s,
         health_check_interval=settings.idle_check_s,
         client_name=settings.client_name,
@@ -112,7 +109,7 @@ def make_blocking_client(settings: RedisSettings) -> SyncRedis:
 
 
 def blocking_twin(client: Redis) -> Redis:
-    """A client of the same server that waits for an answer as long as its caller does."""
+    """A client of the same server that waits for an answer as long as its caller does: for XREAD BLOCK and the like."""
     from redis.asyncio import ConnectionPool, Redis
 
     pool = client.connection_pool

@@ -141,7 +141,7 @@ class Change:
 
     async def hold(self, account: str) -> None:
         """Nobody else writes for the account until this transaction ends. AlreadyRunning where a daemon holds it."""
-        holder = await self.backend.held_by(self.db, account, self.now_ns)
+        holder = await self.backend.held_by(self.db, account)
         if holder is not None:
             raise AlreadyRunning(
                 f"{self.backend.described}: {holder} holds the books of account {account}, and alone writes there. Stop it "
