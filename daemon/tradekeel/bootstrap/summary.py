@@ -234,7 +234,7 @@ def _opening_balance(db: Connection, row: ExecutionRow) -> Decimal:
     if archive is not None:
         return archive.figures.opening
     kind = str(VenueReported.__struct_config__.tag)
-    first = next(_records(db, row.execution, "AND type = ?", (kind,), oldest_first=True), None)
+    first = _record(db, row.execution, "AND type = ?", (kind,), oldest=True)
     if isinstance(first, VenueReported) and first.transaction.kind is TransactionKind.DEPOSITED:
         return first.transaction.amount
     return ZERO
@@ -290,21 +290,26 @@ def records_of(db: Connection, execution: str, kind: type[RecordT]) -> Iterator[
             yield record
 
 
-def _record(db: Connection, execution: str, condition: str, values: Sequence[Any]) -> Record | None:
-    return next(_records(db, execution, condition, values), None)
+def _record(
+    db: Connection, execution: str, condition: str, values: Sequence[Any], *, oldest: bool = False
+) -> Record | None:
+    """One journal record, the newest unless it is said otherwise."""
+    order = f"ORDER BY sequence {'' if oldest else 'DESC'} LIMIT 1"
+    row = db.execute(f"{_JOURNAL} {condition} {order}", (execution, *values)).fetchone()
+    return None if row is None else _decoded(execution, row)
 
 
-def _records(
-    db: Connection, execution: str, condition: str, values: Sequence[Any], *, oldest_first: bool = False
-) -> Iterator[Record]:
-    """Journal records, the newest first unless it is said otherwise, read one at a time."""
-    rows = db.execute(
-        "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal "  # noqa: S608  # our own words
-        f"WHERE execution = ? {condition} ORDER BY sequence {'' if oldest_first else 'DESC'}",
-        (execution, *values),
-    )
-    for row in rows:
-        record = decoded(execution, row)
-        if isinstance(record, str):
-            raise StoreCorrupt(record)
-        yield record
+def _records(db: Connection, execution: str, condition: str, values: Sequence[Any]) -> Iterator[Record]:
+    """Journal records, the newest first, a few at a time: there may be millions, and mostly the first ones are enough."""
+    for row in db.stream(f"{_JOURNAL} {condition} ORDER BY sequence DESC", (execution, *values)):
+        yield _decoded(execution, row)
+
+
+_JOURNAL = "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ?"
+
+
+def _decoded(execution: str, row: Any) -> Record:
+    record = decoded(execution, row)
+    if isinstance(record, str):
+        raise StoreCorrupt(record)
+    return record

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy.engine import URL, make_url
 
 from tests.unit.storage import samples
+from tradekeel.bootstrap.audit import fills_were_deleted
 from tradekeel.bootstrap.database import restore
 from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.summary import last_record, latched_by
+from tradekeel.domain.records import LatchChanged
+from tradekeel.domain.rows import Latch
 from tradekeel.errors import AlreadyRunning, InputError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import StateDir
 from tradekeel.storage import migrating
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import Restored, Restoring
+from tradekeel.storage.moment import one_moment
 from tradekeel.storage.postgres import Postgres
+from tradekeel.storage.postgres.connection import PostgresConnection
 from tradekeel.storage.postgres.lease import NOW_NS
 from tradekeel.storage.promised import NumberedBatch, promise
 from tradekeel.storage.schema import HEAD
@@ -52,6 +59,42 @@ def test_rows_and_bytes_are_counted(books: Postgres) -> None:
     assert all(size for _, size in counted.values())
     [journal] = found.journals
     assert (journal.records, journal.first_record, journal.last_record) == (6, 1, 6)
+
+
+class Counted(PostgresConnection):
+    """Counts the rows of the answers that came whole."""
+
+    fetched = 0
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        cursor = super().execute(sql, values)
+        self.fetched += max(cursor.rowcount, 0)
+        return cursor
+
+
+def test_of_a_long_journal_a_summary_has_few_records_at_a_time(books: Postgres) -> None:
+    with Store.open(books, now_ns=samples.START_NS) as store:
+        store.commit(
+            [
+                samples.group(
+                    LatchChanged(ts_ns=n, paused=False, latch=Latch.HALTED, reason="the day's loss", by=f"risk {n}")
+                )
+                for n in range(1, 2_001)
+            ]
+        )
+        [run] = store.executions()
+    with closing(books.connect()) as writer:
+        writer.execute("UPDATE executions SET latch = 'halted', latch_reason = ?", ("the day's loss",))
+    run = structs.replace(run, latch=Latch.HALTED, latch_reason="the day's loss")
+    with one_moment(books) as db:
+        assert isinstance(db, PostgresConnection)
+        counted = Counted(db.raw)
+        assert latched_by(counted, run) == "risk 2000"
+        newest = last_record(counted, run.execution, LatchChanged)
+        assert isinstance(newest, LatchChanged)
+        assert newest.by == "risk 2000"
+        assert not fills_were_deleted(counted, run)
+        assert counted.fetched < 10
 
 
 def put_back(books: Postgres, copy: Path, point: Callable[[str], object] = lambda name: None) -> Restored:
