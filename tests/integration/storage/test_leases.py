@@ -8,12 +8,15 @@ from contextlib import ExitStack, closing
 from functools import partial
 from itertools import count
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
+from tests.servers.postgres import connected
 from tests.unit.storage import samples as s
 from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock, pause
+from tradekeel.runtime.loop import Aside
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.journal import newest_time_ns
 from tradekeel.storage.postgres import Postgres
@@ -66,6 +69,7 @@ def books(postgres_url: str) -> Iterator[Open]:
             place: str = "",
             clocks: Clocks = Clocks(),  # noqa: B008  # never set
             tell: Callable[[str], object] = lambda text: None,
+            aside: Any = None,
         ) -> PostgresBooks:
             host, installation = on.split("/")
             holder = Holder(host=host, installation=installation, place=place or installation, run=f"run {next(runs)}")
@@ -73,14 +77,15 @@ def books(postgres_url: str) -> Iterator[Open]:
                 partial(Store.open, Postgres(postgres_url), now_ns=s.START_NS),
                 Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns),
                 waiting=lambda: waiting,
-                aside=AtOnce(),
+                aside=aside or AtOnce(),
                 pause=partial(pause, 0.02),
                 now_ns=clocks.now_ns,
                 monotonic_ns=clocks.monotonic_ns,
                 tell=tell,
             )
             stack.callback(remote.close)
-            remote.reconnect()
+            if aside is None:
+                remote.reconnect()
             return remote
 
         yield make
@@ -233,6 +238,43 @@ def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):
     with pytest.raises(AlreadyRunning, match="paper-2 is traded by daemon keel"):
         books("other", "there/2", ("paper-2",))
     assert more.last_batch() == 2
+
+
+class Unseen:
+    """Connections that are made, and that nobody has looked in on yet."""
+
+    def look_in(self, function):
+        function()
+
+
+def test_a_connection_that_was_made_and_not_looked_in_on_gives_its_lease_back_when_it_is_closed(books):
+    ours = books(aside=Unseen())
+    assert not ours.knock()
+    with pytest.raises(AlreadyRunning, match="keel on here"):
+        books("other", "there/2")
+    ours.close()
+    assert books("other", "there/2").last_batch() == 0
+
+
+def test_a_connection_that_is_still_being_made_when_it_is_closed_leaves_no_lease_behind(books, postgres_url):
+    Store.open(Postgres(postgres_url), now_ns=s.START_NS).close()
+    ours = books(aside=Aside("books"))
+    with connected(postgres_url) as db, db.transaction():
+        db.execute("LOCK TABLE trading.leases IN ACCESS EXCLUSIVE MODE")
+        assert not ours.knock()
+        _until(lambda: db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None)
+        ours.close()
+    _until(lambda: _writers(postgres_url) == 0)  # it has ended, in whichever way
+    assert books("other", "there/2").last_batch() == 0
+
+
+def _writers(url: str) -> int:
+    """The connections that daemons have."""
+    with connected(url) as db:
+        [(count,)] = db.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tradekeel' AND datname = current_database()"
+        ).fetchall()
+        return int(count)
 
 
 # --- whose run it is -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from threading import Lock
 from typing import NamedTuple, Protocol, TypeVar
 
 from tradekeel.domain.records import Group
@@ -26,6 +27,8 @@ from tradekeel.storage.store import Approve, CommitResult, Store
 
 LOCK_TRIES = 50
 """A connection that has just gone may hold the lock for a moment yet: it is asked for so often, with a pause behind each."""
+
+CLOSED = "these books were closed while a connection was made"
 
 T = TypeVar("T")
 
@@ -75,6 +78,9 @@ class PostgresBooks:
         self._tell = tell
         self._term: Term | None = None
         self._met: _Met | None = None  # a connection that waits to be taken
+        self._made: _Met | None = None  # the same, from the moment on at which it was made aside
+        self._handing_over = Lock()
+        self._closed = False
         self._store: Store | None = None
         self._lease = Lease(0, 0, 0)
         self._batch = 0
@@ -99,6 +105,7 @@ class PostgresBooks:
             raise StoreUnavailable("the server has not answered yet")
         assert self._met is not None
         (self._store, self._lease, self._term), self._met = self._met, None
+        self._made = None
         self._batch = self._lease.batch
 
     def commit_numbered(
@@ -138,12 +145,26 @@ class PostgresBooks:
             if not self._again:
                 self._wait_for_a_copy(store)
             self._lock(store)
+            self._refuse_if_closed()
             term = self._term_from_now()
             lease = store.within(lambda db: acquire(db, self._writer, waiting=self._waiting(), again=self._again))
-            return _Met(store, lease, term)
+            with self._handing_over:
+                if not self._closed:
+                    self._made = _Met(store, lease, term)
+                    return self._made
+            self._give_back(store, lease)
+            raise StoreUnavailable(CLOSED)
         except BaseException:
             store.close()
             raise
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(CLOSED)
+
+    def _give_back(self, store: Store, lease: Lease) -> None:
+        with suppress(StoreUnavailable):
+            store.within(lambda db: release(db, self._writer, lease))
 
     @property
     def _again(self) -> bool:
@@ -161,6 +182,7 @@ class PostgresBooks:
                 f"state directory was moved, or copied. Waiting until its lease is over, or is renewed there"
             )
         while now and set(now) <= set(first):
+            self._refuse_if_closed()
             self._pause()
             now = store.within(lambda db: waited_for(db, self._writer))
 
@@ -169,6 +191,7 @@ class PostgresBooks:
         elsewhere, whose lease tells of it.
         """
         for _ in range(LOCK_TRIES):
+            self._refuse_if_closed()
             if store.within(lambda db: try_lock(db, self._writer.daemon)):
                 return
             store.within(self._end_earlier)
@@ -189,10 +212,15 @@ class PostgresBooks:
             store.close()
 
     def close(self) -> None:
-        """Give the leases back, if the server hears of it, and let go of the connection, also of one not taken yet."""
+        """Give the leases back, if the server hears of it, and let go of the connection, also of one not taken yet.
+
+        Nobody waits for one that is still being made: it does the same by itself.
+        """
+        with self._handing_over:
+            self._closed = True
+            self._met = self._made
         if self._met is not None and self._store is None:
             self.reconnect()
         if self._store is not None and self._store.failed is None:
-            with suppress(StoreUnavailable):
-                self._store.within(lambda db: release(db, self._writer, self._lease))
+            self._give_back(self._store, self._lease)
         self._drop()
