@@ -17,7 +17,7 @@ and what *nobody knows*::
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk, and the servers that keep something for us
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
-    │   │   │   └── StoreBlocked      its server is there, and a person has to do something first: waiting does not mend it
+    │   │   │   └── StoreBlocked      no server is away: a person has to do something first, and waiting does not mend it
     │   │   │       ├── StoreHeld     daemons write there, and its schema is to be changed
     │   │   │       └── StoreDenied   it does not let us in, or not do what we must: password, database, rights
     │   │   ├── StoreAway             its server cannot be reached, or does not serve, for now: wait and ask again
@@ -168,9 +168,9 @@ class StoreUnavailable(StoreError):
 
 
 class StoreBlocked(StoreUnavailable):
-    """Nothing is away there: a person has to do something before the books can be used, or copied. Waiting does not mend it.
+    """Nothing is away there: a person has to do something before the books can be used or copied. Waiting does not mend it.
 
-    There is no room for a copy, a migration is not the one that was released, somebody else does not come to an end.
+    There is no room for a copy or an archive, a migration is not the one that was released, somebody does not come to an end.
     """
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tradekeel.errors import StoreCorrupt, StoreError, StoreUnavailable
+from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreError, StoreUnavailable
 from tradekeel.storage.backend import RESTORE
 
 BUSY_TIMEOUT_MS = 5_000
@@ -136,12 +137,10 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
     if target.exists():
         raise StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
     partial = target.with_name(target.name + ".partial")
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         partial.touch(0o600)
-    except OSError as error:
-        raise cannot_be_written(target, error) from error
 
     def report(status: int, remaining: int, total: int) -> None:
         if progress is not None:
@@ -166,9 +165,22 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
             partial.with_name(partial.name + beside).unlink(missing_ok=True)
 
 
-def cannot_be_written(target: Path, error: OSError) -> StoreUnavailable:
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """What the system says of something new, while it is written, in our words: see :func:`cannot_be_written`."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_be_written(target, error) from error
+
+
+def cannot_be_written(target: Path, error: OSError) -> StoreBlocked:
     """What to say where the place of something new is at fault, and not the books."""
-    return StoreUnavailable(
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreBlocked(
+            f"{target} was not made, because its disk is full ({error.strerror}): free some space there, or name another place."
+        )
+    return StoreBlocked(
         f"{target} cannot be written ({error.strerror or error}): its folder must exist and be writable for this user. The books "
         "are as they were."
     )

@@ -14,6 +14,7 @@ import pytest
 from msgspec import structs
 
 from tests.unit.storage import samples as s
+from tests.unit.storage.disks import fill, tiny_disk
 from tests.unit.storage.rounds import DAY, Trader
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
@@ -21,10 +22,10 @@ from tradekeel.domain.book import ENDED_KEPT_MAX, Book
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import AccountState, encode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, Latch
-from tradekeel.errors import InputError, StoreCorrupt
+from tradekeel.errors import InputError, StoreBlocked, StoreCorrupt
 from tradekeel.ports.repositories import HeldPosition
 from tradekeel.storage.archives import archives_of
-from tradekeel.storage.archiving.moving import Moved, archive
+from tradekeel.storage.archiving.moving import Moved, archive, stem_of
 from tradekeel.storage.archiving.proving import rows_in
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
@@ -33,6 +34,8 @@ from tradekeel.storage.store import Store
 from tradekeel.storage.verify import Verdict, verify
 from tradekeel.storage.watching import Watch
 from tradekeel.storage.wiping import wipe
+
+__all__ = ["tiny_disk"]
 
 LATER = s.START_NS + 10_000 * DAY
 TABLES = ("trades", "orders", "fills", "signals", "strategy_events", "performance_snapshots", "parameter_history")
@@ -97,6 +100,39 @@ def test_what_is_over_is_moved_whole_but_for_the_last_record(books: Books) -> No
     assert verdict.lines() == verdict.lines()[:1]
     assert verdict.records == before["journal"]
     assert books.archive() == []
+
+
+def test_a_disk_without_room_for_an_archive_is_named_and_nothing_is_moved(books: Books, tiny_disk: Path) -> None:
+    over(books)
+    before = books.counts()
+    books.folder = tiny_disk / "archives"
+    books.folder.mkdir()
+    fill(tiny_disk)
+    with pytest.raises(
+        StoreBlocked, match=r"archives/paper-1-1-.*\.gz was not made, because its disk is full"
+    ) as failed:
+        books.archive()
+    assert "cannot be reached" not in str(failed.value)
+    assert list(books.folder.iterdir()) == []
+    assert books.counts() == before
+    (tiny_disk / "filler").unlink()
+    assert books.archive()
+    assert books.verify().ok
+
+
+def test_a_folder_of_archives_that_cannot_be_written_is_named(books: Books) -> None:
+    over(books)
+    books.folder.mkdir()
+    (books.folder / f"{stem_of_first(books)}.partial").mkdir()  # in the way of the file
+    with pytest.raises(StoreBlocked, match="archives cannot be written"):
+        books.archive()
+
+
+def stem_of_first(books: Books) -> str:
+    """What the name of a first archive begins with."""
+    with Store.open(books.at, now_ns=s.START_NS) as store:
+        [run] = store.executions()
+    return stem_of(run, 1, 10)
 
 
 def test_an_archive_is_json_that_any_program_reads(books: Books) -> None:

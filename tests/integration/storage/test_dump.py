@@ -13,7 +13,8 @@ import pytest
 
 from tests.servers.postgres import PostgresServer, connected
 from tests.unit.storage import samples as s
-from tradekeel.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from tests.unit.storage.disks import fill, tiny_disk
+from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage import migrating
 from tradekeel.storage.backend import Restored, Restoring
 from tradekeel.storage.postgres import Postgres
@@ -21,6 +22,8 @@ from tradekeel.storage.postgres.dump import HEADER, DumpHeader, opened
 from tradekeel.storage.schema import HEAD
 from tradekeel.storage.store import CommitResult, Store
 from tradekeel.storage.verify import verify
+
+__all__ = ["tiny_disk"]
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -82,6 +85,20 @@ def test_it_restores_to_the_same_rows_and_a_clean_proof(books, empty, tmp_path):
         assert store.migrations == ()
         store.commit([s.group(checkpoints=(s.checkpoint(99),))])  # rows are numbered on
     assert (tmp_path / "copy.zip").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_without_room_for_a_copy_is_named_and_nothing_is_left_there(books, tiny_disk):
+    fill(tiny_disk)
+    with pytest.raises(StoreBlocked, match=r"copy\.zip was not made, because its disk is full") as failed:
+        books.copy(tiny_disk / "copy.zip")
+    assert "cannot be reached" not in str(failed.value)
+    assert [file.name for file in tiny_disk.iterdir()] == ["filler"]
+
+
+def test_a_place_that_cannot_be_written_is_named(books, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreBlocked, match=r"file/copy\.zip cannot be written"):
+        books.copy(tmp_path / "file" / "copy.zip")
 
 
 def test_a_copy_of_the_first_schema_is_brought_up_to_date(books, empty, tmp_path):

@@ -152,6 +152,16 @@ def test_without_a_folder_for_the_copy_a_migration_has_to_be_asked_for(books, po
         assert [row.backup for row in store.migrations] == [None] * (len(schema.REVISIONS) - 1)
 
 
+def test_a_folder_for_the_copy_that_cannot_be_written_is_named_and_its_server_is_not_away(postgres_url, tmp_path):
+    (tmp_path / "file").touch()
+    books = Postgres(postgres_url, backups=tmp_path / "file")
+    Store.open(books, now_ns=NOW_NS).close()
+    migrating.downgrade(books, "0001", NOW_NS, backup=False)
+    with pytest.raises(StoreBlocked, match="file cannot be written"):
+        Store.open(books, now_ns=NOW_NS)
+    assert version(postgres_url) == "0001"
+
+
 def test_a_kill_anywhere_in_a_migration_leaves_the_books_as_they_were_or_as_they_should_be(
     books, versions, postgres_url, tmp_path
 ):

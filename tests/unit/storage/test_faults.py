@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import sqlite3
@@ -17,12 +16,15 @@ import pytest
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.committer import GROUPS
+from tests.unit.storage.disks import tiny_disk
 from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage import migrating
 from tradekeel.storage.files import back_up, connect
 from tradekeel.storage.journal import read_records
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
+
+__all__ = ["tiny_disk"]
 
 ROOT = Path(__file__).parents[3]
 OPENING_RECORDS = 3
@@ -90,25 +92,6 @@ def test_a_file_that_may_not_grow_stops_the_store_and_loses_nothing(path):
     assert lines[-2].startswith("failed: ")
     assert lines[-1] == "refused"
     assert_whole(path, acknowledged)
-
-
-@pytest.fixture
-def tiny_disk() -> Iterator[Path]:
-    """A file system of two megabytes."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a tiny disk; the limit on a file's size is tested everywhere")
-    folder = Path(tempfile.mkdtemp(prefix="tradekeel-tiny-"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tradekeel-test", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        folder.rmdir()
-        pytest.skip("this machine lets nobody mount a tiny disk")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-        folder.rmdir()
 
 
 def test_a_full_disk_is_called_by_its_name(tiny_disk, tmp_path):

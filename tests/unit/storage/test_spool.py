@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.unit.storage import samples as s
-from tests.unit.storage.test_faults import tiny_disk
+from tests.unit.storage.disks import tiny_disk
 from tradekeel.domain.rows import MetricsCheckpoint, ParameterChange, Row, StrategyEvent, VenueCursor
 from tradekeel.errors import Defect, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.batch import SENDER_ERRORS

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.errors import StoreCorrupt
-from tradekeel.storage.files import sync
+from tradekeel.storage.files import sync, writing
 from tradekeel.storage.transfer.tables import FileColumn, Kind, file_tables
 
 FORMAT = 1
@@ -70,7 +70,7 @@ def columns_of(table: str) -> list[FileColumn]:
 
 
 class ArchiveWriter:
-    """Writes one; it bears its name when it is whole and on the disk. Raises OSError.
+    """Writes one; it bears its name when it is whole and on the disk. StoreUnavailable where it cannot be written.
 
     The name ends in a part of the checksum of what is in it, so no other content ever takes its place: copies of the same books
     may have archived the same records, with other rows in the tables.
@@ -79,8 +79,10 @@ class ArchiveWriter:
     def __init__(self, folder: Path, stem: str, header: Header) -> None:
         self._folder, self._stem = folder, stem
         self._partial = folder / f"{stem}{PARTIAL}"
-        self._raw = self._partial.open("wb")
-        os.fchmod(self._raw.fileno(), 0o600)
+        self._said = folder / f"{stem}{SUFFIX}"  # for people; its whole name is known at the end
+        with writing(self._said):
+            self._raw = self._partial.open("wb")
+            os.fchmod(self._raw.fileno(), 0o600)
         self._file = gzip.GzipFile(filename="", fileobj=self._raw, mode="wb", compresslevel=LEVEL, mtime=0)
         self._digest = sha256()
         self._counts: Counter[str] = Counter()
@@ -94,7 +96,8 @@ class ArchiveWriter:
     def _write(self, line: Any) -> None:
         encoded = self._encode(line) + b"\n"
         self._digest.update(encoded)
-        self._file.write(encoded)
+        with writing(self._said):
+            self._file.write(encoded)
 
     def write(self, table: str, values: Sequence[Any]) -> None:
         """A row, as the driver has it."""
@@ -108,25 +111,26 @@ class ArchiveWriter:
         """Everything is written: put it on the disk."""
         digest = self._digest.hexdigest()
         path = self._folder / f"{self._stem}-{digest[:DIGEST_LETTERS]}{SUFFIX}"
-        self._file.write(self._encode(Trailer(dict(self._counts), digest)) + b"\n")
-        self._file.close()
-        self._raw.flush()
-        os.fsync(self._raw.fileno())
-        self._raw.close()
-        self._partial.rename(path)
-        sync(self._folder)
-        return Made(path, path.stat().st_size, file_checksum(path), dict(self._counts))
+        with writing(path):
+            self._file.write(self._encode(Trailer(dict(self._counts), digest)) + b"\n")
+            self._file.close()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+            self._raw.close()
+            self._partial.rename(path)
+            sync(self._folder)
+            return Made(path, path.stat().st_size, file_checksum(path), dict(self._counts))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         """What did not come to its end leaves nothing."""
-        if not self._raw.closed:
-            with suppress(OSError):
-                self._file.close()
-            self._raw.close()
-        self._partial.unlink(missing_ok=True)
+        for file in (self._file, self._raw):
+            with suppress(OSError):  # what was not written yet may not fit
+                file.close()
+        with writing(self._said):
+            self._partial.unlink(missing_ok=True)
 
 
 def file_checksum(path: Path) -> str:

@@ -37,7 +37,7 @@ from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, 
 from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.comparing import compared_by
-from tradekeel.storage.files import cannot_be_written
+from tradekeel.storage.files import writing
 from tradekeel.storage.journal import FOLD_ERRORS, JournalRow, fault_of, last_sequence
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of
@@ -83,10 +83,8 @@ def archive(
     then the pieces before are moved, and the rest is as it was.
     """
     moved: list[Moved] = []
-    try:
+    with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_be_written(folder, error) from error
     try:
         with closing(backend.connect_for_long()) as db:
             backend.make_durable(db)
@@ -375,8 +373,10 @@ class _Piece:
         """What a killed process was writing. Whole files stay, whoever made them: they may be all that another copy of these
         books has of its history.
         """
-        for file in self._folder.glob(f"{glob.escape(stem_of(self._run, 0, 0).removesuffix(_NO_RECORDS))}*{PARTIAL}"):
-            file.unlink(missing_ok=True)
+        stem = glob.escape(stem_of(self._run, 0, 0).removesuffix(_NO_RECORDS))
+        with writing(self._folder):
+            for file in self._folder.glob(f"{stem}*{PARTIAL}"):
+                file.unlink(missing_ok=True)
 
 
 def _ranks(kind: Any, rows: Sequence[Any]) -> list[Sequence[Any]]:

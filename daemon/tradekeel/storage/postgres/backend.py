@@ -24,6 +24,7 @@ from tradekeel.errors import AlreadyRunning, InputError, StoreBlocked
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Tool, Values
 from tradekeel.storage.backups import Copies, Doing, Heed, last_good
+from tradekeel.storage.files import writing
 from tradekeel.storage.postgres.changing import (
     refuse_all_but_owner,
     refuse_beside_writers,
@@ -304,7 +305,9 @@ class Postgres(Backend):
         refuse_without_rights(execute, str(self))
         refuse_beside_writers(execute, str(self))
         if backup and standing.version is not None:
-            self._kept().refuse_without_room(size_of(execute))
+            copies, needed_bytes = self._kept(), size_of(execute)
+            with writing(copies.folder):
+                copies.refuse_without_room(needed_bytes)
 
     @property
     def backup_described(self) -> str:
@@ -314,8 +317,9 @@ class Postgres(Backend):
         copies = self._kept()
         with closing(self._connect_patiently(autocommit=True)) as raw:
             good = last_good(raw.execute, self.tables(raw.execute))
-            copies.forget(kept, good=good)
-            backup = copies.name(version, now_ns)
+            with writing(copies.folder):
+                copies.forget(kept, good=good)
+                backup = copies.name(version, now_ns)
             copying = f"copying {self} to {backup} before it is migrated"
 
             def goes_on(done: int, total: int) -> None:
@@ -323,11 +327,19 @@ class Postgres(Backend):
                 heed()
 
             dump(raw, str(self), backup, goes_on)
-        copies.forget(kept, newest=backup.name, good=good)
+        with writing(copies.folder):
+            copies.forget(kept, newest=backup.name, good=good)
         return backup.name
 
     def forget_backups(self, kept: int, *, newest: str) -> None:
-        self._kept().forget(kept, newest=newest)
+        copies = self._kept()
+        try:
+            copies.forget(kept, newest=newest)
+        except OSError as error:
+            raise StoreBlocked(
+                f"{copies.folder}: old copies cannot be removed ({error.strerror or error}): see that this user may do that. "
+                f"{self} was migrated all the same."
+            ) from error
 
     def after_migration(self, connection: SqlConnection) -> tuple[str, ...]:
         return set_rights(connection)

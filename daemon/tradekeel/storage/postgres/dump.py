@@ -25,7 +25,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
-from tradekeel.storage.files import sync
+from tradekeel.storage.files import sync, writing
 from tradekeel.storage.postgres.rights import SCHEMA
 
 if TYPE_CHECKING:
@@ -66,25 +66,26 @@ def dump(raw: psycopg.Connection[Any], source: str, target: Path, progress: Prog
     """Write all tables to ``target``, on the disk when this returns; a half-made file never bears the name.
 
     The file is for its maker alone. ``progress`` is called after each piece, in bytes; what it raises ends the copy. Nobody who
-    writes waits for it. StoreUnavailable for a file that exists; raises what driver and system raise.
+    writes waits for it. StoreUnavailable for a file that exists, or cannot be written; raises what the driver raises.
     """
     if os.path.lexists(target):
         raise StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(0o600)
-    try:
-        with (
-            partial.open("wb") as file,
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION) as archive,
-        ):
-            header = _dump_all(raw, source, archive, progress)
-        sync(partial)
-        partial.rename(target)
-        sync(target.parent)
-    finally:
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
+        partial.touch(0o600)
+        try:
+            with (
+                partial.open("wb") as file,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION) as archive,
+            ):
+                header = _dump_all(raw, source, archive, progress)
+            sync(partial)
+            partial.rename(target)
+            sync(target.parent)
+        finally:
+            partial.unlink(missing_ok=True)
     return header
 
 
