@@ -188,6 +188,19 @@ def test_what_waits_here_fits_no_more_where_another_has_written_meanwhile(books)
     assert books(waiting=False)
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_where_batches_wait_here_a_stop_leaves_the_lease_to_run_out(books, postgres_url, taken):
+    """Scripts tell by that that the places behind what is there are promised."""
+    ours = books(waiting=True, aside=None if taken else Unseen())
+    if not taken:
+        ours.knock()
+    ours.close()
+    with connected(postgres_url) as db:
+        [(until_ns,)] = db.execute("SELECT until_ns FROM trading.leases").fetchall()
+    assert until_ns > 0
+    assert books(waiting=True).last_batch() == 0, "and the next start has it at once"
+
+
 async def test_a_script_leaves_no_hole_where_what_a_dead_daemon_was_answered_belongs(books, postgres_url):
     """Its batches may wait on its side, with the numbers behind those that the server has."""
     desk = s.Desk()

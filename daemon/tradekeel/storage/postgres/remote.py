@@ -163,6 +163,8 @@ class PostgresBooks:
             raise StoreUnavailable(CLOSED)
 
     def _give_back(self, store: Store, lease: Lease) -> None:
+        if self._waiting():  # what a script wrote now would take the places that were promised to it
+            return
         with suppress(StoreUnavailable):
             store.within(lambda db: release(db, self._writer, lease))
 
@@ -214,6 +216,7 @@ class PostgresBooks:
     def close(self) -> None:
         """Give the leases back, if the server hears of it, and let go of the connection, also of one not taken yet.
 
+        Where batches wait here, the leases run out instead, and tell that whoever had them may have acknowledged more.
         Nobody waits for one that is still being made: it does the same by itself.
         """
         with self._handing_over:
