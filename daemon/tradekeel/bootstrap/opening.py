@@ -45,6 +45,10 @@ def on_store_failure(config: Config) -> str:
     return "reduce_only" if is_live else MEMORY
 
 
+def _nothing() -> None:
+    """Nobody has an objection."""
+
+
 class Opener:
     """Opens the books that a configuration describes. All of it blocks, in a thread of the recorder's own."""
 
@@ -62,6 +66,7 @@ class Opener:
         self._clock = clock
         self._effort = effort
         self._heed = heed
+        self._begun = False  # the server has answered, and trading goes on whether it does again or not
         self._policy = on_store_failure(config)
         self._run = new_id()
         self._lease_left_ns: Callable[[], int | None] = lambda: None
@@ -102,6 +107,7 @@ class Opener:
                 books.close()
                 raise
             else:
+                self._begun = True
                 return books
 
     def lease_left_ns(self) -> int | None:
@@ -109,7 +115,10 @@ class Opener:
         return self._lease_left_ns()
 
     def store(self) -> Store:
-        """The store itself, brought up to date."""
+        """The store itself, brought up to date. Raises StopAsked where a stop is asked for meanwhile."""
+        return self._store(self._heed)
+
+    def _store(self, heed: Callable[[], object]) -> Store:
         storage = self.config.storage
         store = Store.open(
             self.books,
@@ -118,7 +127,7 @@ class Opener:
             checkpoints_kept=storage.checkpoints_kept,
             backups_kept=storage.backups_kept,
             progress=self._effort.moved,
-            heed=self._heed,
+            heed=heed,
             migrate=storage.migrations == "upgrade",
         )
         for migration in store.migrations:
@@ -158,8 +167,10 @@ class Opener:
             accounts=tuple(self.config.accounts),
             lease_ns=lease_ns,
         )
+        self._begun = False
         remote = PostgresBooks(
-            self.store,
+            # A start is broken off by a stop. What has begun may be just then what brings the last batches there.
+            lambda: self._store(_nothing if self._begun else self._heed),
             writer,
             waiting=lambda: bool(waiting.batches),
             aside=Aside("books"),

@@ -537,8 +537,24 @@ def test_a_stop_while_it_is_away_in_memory_says_what_is_lost(begin: Begin) -> No
         away.server.kill()
         until_away(process)
         process.send(signal.SIGTERM)
-        assert process.end() == 0
+        assert process.end() == 0, process.log
         assert "batches waited for the books' server in memory, and are lost" in process.log
+
+
+def test_a_stop_just_behind_an_outage_brings_what_waits_in_memory_whatever_the_breaker_says(begin: Begin) -> None:
+    away = begin({**MEMORY, "breaker_open_s": 600})
+    with away.home.start() as process:
+        until_it_trades(process)
+        away.server.kill()
+        process.until(lambda: away.home.status.get("store", {}).get("breaker") == "open", "the breaker does not open")
+        away.server.start()
+        process.send(signal.SIGTERM)
+        assert process.end() == 0, process.log
+        assert "are lost" not in process.log
+    assert away.home.unverified() == []
+    with away.home.start() as process:
+        assert process.end() == 0
+    away.is_whole()
 
 
 def test_a_reload_while_it_is_away_is_refused_where_an_account_would_stand_still(begin: Begin) -> None:

@@ -118,6 +118,7 @@ def seen_of(entries: Iterable[Entry]) -> Counter[str]:
 # --- trades ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.untraced
 @given(st.integers(0, 300))
 def test_each_trade_is_told_of_when_it_opens_and_when_it_closes_with_its_ids(seed: int) -> None:
     log = Log()

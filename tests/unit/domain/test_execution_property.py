@@ -246,6 +246,7 @@ def test_long_days(seed: int, kills: int, dear: bool) -> None:
     assert story(killed) == story(plain)
 
 
+@pytest.mark.untraced
 def test_the_days_are_busy_enough_to_mean_something() -> None:
     """A property over days on which nothing happens would hold, too: every kind of event occurs, every kill point is passed."""
     kinds: set[str] = set()

@@ -691,6 +691,7 @@ async def test_names_are_unique_and_a_supervisor_lives_once():
 # --- leaks -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.untraced
 async def test_a_thousand_starts_and_stops_leak_no_task():
     class Parent(Diarist):
         async def on_start(self) -> None:

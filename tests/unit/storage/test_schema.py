@@ -230,6 +230,7 @@ def test_a_copy_of_the_same_second_is_kept_and_the_next_one_is_numbered(books, v
     assert taken.read_text() == "an earlier copy"
 
 
+@pytest.mark.untraced
 def test_a_kill_anywhere_in_a_migration_leaves_the_file_as_it_was_or_as_it_should_be(books, versions, tmp_path):
     """Before every statement and every call that changes a file; the next start goes on from either."""
     (versions / f"r{NEXT}_colour.py").write_text(ADD_A_COLUMN)

@@ -225,6 +225,7 @@ def rounds(seed: int, profile: str) -> Iterator[int]:
     return seeds()
 
 
+@pytest.mark.untraced
 def test_whatever_fails_is_killed_and_comes_back_the_server_has_what_was_acknowledged_once(
     tmp_path, empty_books, rounds
 ):
@@ -240,6 +241,7 @@ def test_whatever_fails_is_killed_and_comes_back_the_server_has_what_was_acknowl
     assert {BreakerStatus.CLOSED, BreakerStatus.OPEN} <= breakers
 
 
+@pytest.mark.untraced
 def test_what_waits_in_memory_is_brought_there_as_well_while_the_process_lives(tmp_path, empty_books, rounds):
     for seed in rounds:
         Round(tmp_path, empty_books, seed, memory=True).go(kills=False)
