@@ -34,17 +34,19 @@ class Share(NamedTuple):
         return " ".join([*self.folders, *(f"without {folder}" for folder in self.without)])
 
 
+RECKONED = ("tests/unit/domain", "tests/unit/strategies", "tests/unit/storage")
 WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
 
 PARTS = (
-    Share(("tests/unit",)),
+    Share(RECKONED),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
     Share(("tests/scenarios/servers",), measured=False),
+    Share(("tests/unit",), without=RECKONED),
     Share(("tests/conformance",)),
     Share(WITH_SERVERS),
     Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
 )
-"""The longest first."""
+"""Those that take longest first."""
 
 AT_ONCE = 3
 
