@@ -38,15 +38,15 @@ RECKONED = ("tests/unit/domain", "tests/unit/strategies", "tests/unit/storage")
 WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
 
 PARTS = (
+    Share(("tests/conformance",)),
+    Share(("tests/scenarios/servers",), measured=False),
     Share(RECKONED),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
-    Share(("tests/scenarios/servers",), measured=False),
-    Share(("tests/unit",), without=RECKONED),
-    Share(("tests/conformance",)),
     Share(WITH_SERVERS),
+    Share(("tests/unit",), without=RECKONED),
     Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
 )
-"""Those that take longest first."""
+"""Those first that wait most, for servers and their disk."""
 
 AT_ONCE = 3
 

@@ -354,6 +354,8 @@ class TestLatches:
             ({"latch": Latch.REDUCE_ONLY}, C.REDUCE_ONLY),
             ({"paused": True}, C.PAUSED),
             ({"latch": Latch.HALTED, "paused": True}, C.HALTED),
+            ({"stopping": True}, C.STOPPING),
+            ({"paused": True, "stopping": True}, C.PAUSED),
         ],
     )
     def test_close_the_gate_for_entries(self, latched, expected):
@@ -403,6 +405,11 @@ class TestExits:
 
     def test_face_the_halt(self):
         assert code(self.leave(latch=Latch.HALTED)) is C.HALTED
+
+    def test_are_not_begun_while_the_run_is_being_stopped(self):
+        denial = self.leave(stopping=True)
+        assert code(denial) is C.STOPPING
+        assert str(denial) == "the run is being stopped, or is over: nothing new is begun"
 
     def test_face_what_can_be_closed(self):
         assert self.leave() is None
