@@ -438,6 +438,16 @@ async def test_the_status_stays_fresh_while_accounts_say_nothing() -> None:
         assert desk.statuses >= 10
 
 
+async def test_whoever_waited_for_ready_finds_the_accounts_in_the_status() -> None:
+    desk = Drawer()
+    async with world(tree(desk, Slow(), [])) as w:
+        assert desk.statuses == 0
+        w.system.ref("control").latest("a", ready())
+        began_s = w.clock.monotonic()
+        await w.until(lambda: desk.statuses > 0)
+        assert w.clock.monotonic() == began_s
+
+
 async def test_the_pace_is_that_of_the_ticks_and_what_was_read_before_the_first_one_does_not_count() -> None:
     async with world(tree(Drawer(), Slow(), [])) as w:
         control = w.system.actors["control"]

@@ -52,6 +52,7 @@ class Telling(Shell):
         if len(self._ready) == len(self._accounts) and not self._told_ready:
             self._told_ready = True
             self._tell_ready()
+            self.spawn(self.publish_status)  # whoever waited for READY looks now, and not in a second
 
     def _tell_ready(self) -> None:
         """Owed until the manager takes it: without it, it ends a start, or a reload, that succeeded."""
