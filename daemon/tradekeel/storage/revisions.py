@@ -6,6 +6,7 @@ Comments, docstrings, line breaks and quotes may change; a statement may not, on
 from __future__ import annotations
 
 import ast
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,31 @@ _LEFT_OUT = frozenset({"type_ignores", "type_comment", "kind", "ctx"})
 """Fields of Python's syntax tree that say nothing of what the code does."""
 
 
+_PARSING = threading.Lock()
+"""CPython counts for all threads together how deep the syntax tree is that it makes: two at once fail with SystemError."""
+
+
 def checksum_of(source: str) -> str:
     """SHA-256, as text, of the code in ``source``; the same in every version of Python. Raises SyntaxError."""
-    return sha256(repr(_plain(ast.parse(source))).encode()).hexdigest()
+    return _checksum(_parsed(source))
 
 
 def checksums_in(folder: Path) -> dict[str, str]:
     """The checksum of each revision in a folder, by its number."""
     found: dict[str, str] = {}
     for file in sorted(folder.glob("*.py")):
-        source = file.read_text(encoding="utf-8")
-        found[_revision(ast.parse(source), file)] = checksum_of(source)
+        tree = _parsed(file.read_text(encoding="utf-8"))
+        found[_revision(tree, file)] = _checksum(tree)
     return found
+
+
+def _parsed(source: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(source)
+
+
+def _checksum(tree: ast.Module) -> str:
+    return sha256(repr(_plain(tree)).encode()).hexdigest()
 
 
 def _revision(tree: ast.Module, file: Path) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tradekeel.errors import StoreUnavailable
 from tradekeel.storage.backups import SPARE_BYTES, Copies
+from tradekeel.storage.migrating import VERSIONS
 from tradekeel.storage.revisions import checksum_of, checksums_in
 
 REVISION = '''"""Trades get a colour"""
@@ -74,3 +79,24 @@ def test_a_copy_that_could_not_be_finished_is_not_begun(tmp_path):
     with pytest.raises(StoreUnavailable, match="make room there"):
         copies.refuse_without_room(10**18 - SPARE_BYTES)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_may_look_at_the_revisions_at_the_same_time() -> None:
+    """The collector runs code of others in the middle of a parse, and with it comes another thread's turn."""
+    thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
+
+    def others_code(_phase: str, _info: object) -> None:
+        for _number in range(20):
+            pass
+
+    gc.callbacks.append(others_code)
+    gc.set_threshold(100)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda _: checksums_in(VERSIONS), range(12)))
+    finally:
+        sys.setswitchinterval(interval_s)
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(others_code)
+    assert all(each == found[0] for each in found)
