@@ -20,7 +20,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -29,6 +28,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.campaigns.workplace import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import (
     Action,
@@ -306,17 +306,6 @@ def _as_it_should_end(outcome: Outcome, case: Case) -> list[str]:
 
 
 # --- the long rounds --------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder for state directories, in memory where there is such a thing."""
-    base = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(prefix="tradekeel-faults-", dir=base if base.is_dir() else None))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

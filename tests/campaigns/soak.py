@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.campaigns.kill.books import check_settled, read_ours, read_theirs
-from tests.campaigns.kill.campaign import workplace
+from tests.campaigns.workplace import workplace
 from tradekeel.storage.verify import verify
 
 GROWTH_MAX = 1.05

@@ -1,15 +1,24 @@
-"""What scenarios share: the stores that the books of a daemon may be in."""
+"""What scenarios share: a folder for daemons, and the stores that their books may be in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.campaigns.kill.stores import BooksStore, Databases, Files
+from tests.campaigns.workplace import workplace
 
 STORES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder in memory: what disks do is done to it on purpose."""
+    with workplace() as work:
+        yield work
 
 
 @pytest.fixture

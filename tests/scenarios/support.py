@@ -28,6 +28,7 @@ from tests.campaigns.kill.books import Ours, check_always, check_ended, read_our
 from tests.campaigns.kill.reading import has_tables, reading
 from tests.campaigns.kill.stores import BooksStore, Files
 from tests.campaigns.kill.story import Line, differences, story_of
+from tests.campaigns.workplace import workplace
 from tradekeel.bootstrap.commands import send
 from tradekeel.bootstrap.early import WAKE_SIGNAL
 from tradekeel.bootstrap.launch import RunOptions, launch
@@ -206,6 +207,15 @@ class Home:
     def trades(self, account: str) -> list[tuple[object, ...]]:
         """Trades as they would be in any other run, for comparing the trades of some of the strategies."""
         return list(self.story(account)["trades"])
+
+
+def story_undisturbed(toml: str, accounts: Sequence[str] = ("a", "b")) -> dict[str, Story]:
+    """What a run tells that nothing happens to."""
+    with workplace() as work:
+        home = Home(work, toml)
+        life = home.live()
+        assert life.code == 0, life.log
+        return {account: home.story(account) for account in accounts}
 
 
 def told_differently(reference: Mapping[str, Story], home: Home) -> list[str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, caught_signals, send_at
 from tradekeel.bootstrap.commands import release
@@ -36,13 +34,6 @@ instrument = "EUR_USD"
     + configs.account("b")
     + configs.strategy("ema", "b")
 )
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory: what changes here is a file of ours."""
-    with workplace() as work:
-        yield work
 
 
 def _stopped_at(home: Home, count: int) -> dict[str, str]:

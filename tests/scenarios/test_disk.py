@@ -19,10 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_strategies as strategies
-from tests.scenarios.support import Home, Story, fail_at, told_differently
+from tests.scenarios.support import Home, Story, fail_at, story_undisturbed, told_differently
 from tests.unit.storage.looking import tamper
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.checking import check, exit_code
@@ -33,20 +32,10 @@ PAIR = configs.pair(160)
 ADVICE = "put a copy back that you have made"
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory: what disks do is done to it on purpose."""
-    with workplace() as work:
-        yield work
-
-
 @pytest.fixture(scope="module")
-def undisturbed() -> Iterator[dict[str, Story]]:
+def undisturbed() -> dict[str, Story]:
     """The story of the run that nothing happened to."""
-    with workplace() as work:
-        home = Home(work, PAIR)
-        assert home.live().code == 0
-        yield {account: home.story(account) for account in "ab"}
+    return story_undisturbed(PAIR)
 
 
 def _interrupted(place: Path, toml: str = PAIR, at: int = 60) -> Home:

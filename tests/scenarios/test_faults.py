@@ -22,6 +22,7 @@ import pytest
 
 from tests.campaigns import faults as rounds
 from tests.campaigns.faults import CASES, Outcome, Reference, Shot, run_reference, shoot
+from tests.campaigns.workplace import workplace
 from tests.scenarios.support import Home, fail_at, told_differently
 from tradekeel.actors import executor
 from tradekeel.errors import InputError
@@ -68,7 +69,7 @@ ELSEWHERE = {
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """Where the runs of this module are: in memory, since a fault inside an actor tests no disk."""
-    with rounds.workplace() as work:
+    with workplace() as work:
         yield work
 
 

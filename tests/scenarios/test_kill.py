@@ -15,13 +15,14 @@ import msgspec
 import pytest
 
 from tests.campaigns.kill.books import check_ended, read_ours, read_theirs
-from tests.campaigns.kill.campaign import Campaign, Round, workplace
+from tests.campaigns.kill.campaign import Campaign, Round
 from tests.campaigns.kill.plan import plan_aimed
 from tests.campaigns.kill.process import live
 from tests.campaigns.kill.steering import Steering, entries_in_spite
 from tests.campaigns.kill.stores import Databases
 from tests.campaigns.kill.story import differences, story_of
 from tests.campaigns.kill.variants import VARIANTS
+from tests.campaigns.workplace import workplace
 
 WORST_MOMENTS = (
     "executor.after_commit",  # the intent is durable, and nothing is sent
@@ -53,14 +54,14 @@ def rounds_at(points: Sequence[str], campaign: Campaign) -> None:
 def test_killed_at_the_worst_moments_no_order_is_lost_none_is_sent_twice_and_the_trades_are_the_same(
     seed: int,
 ) -> None:
-    with workplace(None) as work:
+    with workplace() as work:
         rounds_at(WORST_MOMENTS, Campaign(work, None, [VARIANTS["layers"]], seed))
 
 
 def test_so_it_is_with_the_books_on_a_server_and_the_trades_are_those_of_a_file(
     seed: int, databases: Databases
 ) -> None:
-    with workplace(None) as work:
+    with workplace() as work:
         campaign = Campaign(work, None, [VARIANTS["layers"]], seed, databases)
         rounds_at(INSIDE_THE_STORE + WORST_MOMENTS[:4], campaign)
         in_a_file = Campaign(work, None, [VARIANTS["layers"]], seed)
@@ -73,7 +74,7 @@ STEERED_MOMENTS = ("executor.after_commit", "store.before_commit", "executor.new
 
 
 def test_killed_while_a_person_pauses_flattens_kills_and_releases_what_was_answered_holds(seed: int) -> None:
-    with workplace(None) as work:
+    with workplace() as work:
         campaign = Campaign(work, None, [VARIANTS["steered"]], seed)
         assert campaign.run_references(print) == []
         passed = {name: reference.passed for name, reference in campaign.references.items()}
@@ -91,7 +92,7 @@ def test_killed_while_a_person_pauses_flattens_kills_and_releases_what_was_answe
 @pytest.fixture(scope="module")
 def ended() -> Iterator[Path]:
     """The state directory of a run that ended by itself."""
-    with workplace(None) as work:
+    with workplace() as work:
         config = work / "campaign.toml"
         config.write_text(VARIANTS["layers"].config(work / "state", None))
         life = live(config, work / "points", None, 0.0)

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.campaigns.faults import workplace
+from tests.campaigns.workplace import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_crowd as crowd
 from tests.scenarios.support import Action, Home, Life, caught_signals, send_at

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Action, Home, Life, caught_signals, fail_at, send_at
 from tests.scenarios.test_signals import RECOVERY
@@ -26,13 +25,6 @@ LASTING = configs.pair(800, speed="500")
 
 KEEPS = "sample_ticks_every = 40"
 """A setting that both accounts take over, and so does each one's history."""
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory."""
-    with workplace() as work:
-        yield work
 
 
 def _keeping(every: int, toml: str = PAIR) -> str:

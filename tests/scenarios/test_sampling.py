@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, fail_at
 
 EVERY, TICKS = 40, 300
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory: none of this is about a disk."""
-    with workplace() as work:
-        yield work
 
 
 def _sampled(home: Home, account: str = "a") -> list[int]:

@@ -7,15 +7,23 @@ matters (exit codes, a second signal, a second daemon) it is one of its own.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_strategies as strategies
-from tests.scenarios.support import Home, Life, Story, caught_signals, fail_at, send_at, told_differently
+from tests.scenarios.support import (
+    Home,
+    Life,
+    Story,
+    caught_signals,
+    fail_at,
+    send_at,
+    story_undisturbed,
+    told_differently,
+)
 from tradekeel.actors.feed import FLATTEN_ASKS_MAX
 from tradekeel.bootstrap import commands
 from tradekeel.bootstrap.desk import Desk
@@ -47,20 +55,10 @@ PACED = configs.pair(200, speed="1000")
 """A tenth of a second at the least: long enough for a signal to find both accounts at work."""
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory: signals test no disk."""
-    with workplace() as work:
-        yield work
-
-
 @pytest.fixture(scope="module")
-def undisturbed() -> Iterator[dict[str, Story]]:
+def undisturbed() -> dict[str, Story]:
     """The story that every run must tell that was only interrupted."""
-    with workplace() as work:
-        home = Home(work, PACED)
-        assert home.live().code == 0
-        yield {account: home.story(account) for account in ("a", "b")}
+    return story_undisturbed(PACED)
 
 
 def _live(home: Home, point: str, count: int, *numbers: signal.Signals) -> Life:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Action, Home, Life, caught_signals, send_at
 
@@ -52,13 +51,6 @@ class Ear:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory."""
-    with workplace() as work:
-        yield work
 
 
 @pytest.fixture

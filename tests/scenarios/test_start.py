@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.campaigns.faults import workplace
+from tests.campaigns.workplace import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Story, told_differently
 from tradekeel.runtime import faults
@@ -22,13 +22,6 @@ from tradekeel.storage.schema import REVISIONS
 from tradekeel.storage.store import Store
 
 PAIR = configs.pair(160)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory."""
-    with workplace() as work:
-        yield work
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.faults import workplace
+from tests.campaigns.workplace import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_strategies as strategies
 from tests.scenarios.support import Home, Life, caught_signals, fail_at, send_at

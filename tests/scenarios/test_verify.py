@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from tests.campaigns.kill.campaign import workplace
+from tests.campaigns.workplace import workplace
 from tests.scenarios.support import Action, Home, fail_at
 from tests.scenarios.support_configs import pair
 from tradekeel.bootstrap.audit import audit
@@ -48,7 +48,7 @@ def lines_of(state: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def held() -> Iterator[Path]:
     """The state directory of a daemon that ended in the middle of everything: both sides hold orders and units."""
-    with workplace(None) as work:
+    with workplace() as work:
         home = Home(work, pair(TICKS))
         for _ in range(TRIES):  # the venue may go on until the process has ended
             shutil.rmtree(home.state, ignore_errors=True)

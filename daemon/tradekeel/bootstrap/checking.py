@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.bootstrap.books import books_of, ledgers_of
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
@@ -67,6 +67,8 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     elif books is not None:
         migrates = plan.config.storage.migrations == "upgrade"
         findings.append(_found("books", partial(_books, books, statedir, migrates)))
+    if plan.config.storage.replica_url and isinstance(books, Backend):
+        findings.append(_replica(plan, statedir))
     if plan.config.redis.url:
         findings.append(_redis(plan.config.redis))
     feeds: dict[str, Looked] = run_loop(_outside, plan, use_uvloop=False)
@@ -175,6 +177,23 @@ def _books_as_they_stand(books: Backend, migrates: bool) -> str:
             last = last_sequence(db, execution)
             read_records(db, books, execution, max(0, last - 1), 1)
     return f"{books}: {len(running)} unfinished executions, their journals end soundly (`tradekeel verify` reads all)"
+
+
+def _replica(plan: Plan, statedir: StateDir) -> Finding:
+    """Scripts read there, and where it does not answer, at the primary: what is wrong with it is a warning."""
+    storage = structs.replace(plan.config.storage, url=plan.config.storage.replica_url, replica_url="")
+    replica = books_of(storage, statedir, plan.config.daemon.name)
+    try:
+        with closing(replica.look()) as db:
+            follows = bool(db.execute("SELECT pg_is_in_recovery()").fetchone()[0])
+    except (*replica.errors, StoreError) as error:
+        said = error if isinstance(error, StoreError) else replica.in_our_words(error, "looking whether it follows")
+        return Finding("replica", True, f"{said} Scripts read at the primary meanwhile", warning=True)
+    if not follows:
+        return Finding(
+            "replica", True, f"{replica} follows nobody: scripts read what it has, old as that may be", warning=True
+        )
+    return Finding("replica", True, f"{replica} follows its primary")
 
 
 def _redis(redis: RedisConfig) -> Finding:

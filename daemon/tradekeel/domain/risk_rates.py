@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-SECOND_NS = 1_000_000_000
-MINUTE_NS = 60 * SECOND_NS
+from tradekeel.domain.times import NS_PER_S
+
+MINUTE_NS = 60 * NS_PER_S
 
 
 class SlidingWindow(Struct):
@@ -77,9 +78,9 @@ class RateState(Struct):
     def of(orders_second: int | None, orders_minute: int | None, messages_second: int | None) -> RateState:
         """Empty windows for the limits that are set."""
         return RateState(
-            SlidingWindow(orders_second, SECOND_NS) if orders_second is not None else None,
+            SlidingWindow(orders_second, NS_PER_S) if orders_second is not None else None,
             SlidingWindow(orders_minute, MINUTE_NS) if orders_minute is not None else None,
-            SlidingWindow(messages_second, SECOND_NS) if messages_second is not None else None,
+            SlidingWindow(messages_second, NS_PER_S) if messages_second is not None else None,
         )
 
     def note_message(self, now_ns: int) -> None:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from tradekeel.domain.bars import Origin, enough_history
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.ticks import Tick
-from tradekeel.domain.times import NS_PER_MS
+from tradekeel.domain.times import NS_PER_MS, NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.market import PRICES, SLOTS, Market, MarketSettings, Moment, Timeline
@@ -23,7 +23,7 @@ from tradekeel.feeds.zones import Instant, parse_instant
 from tradekeel.ports import FeedInfo
 
 GENERATOR = 1  # raised whenever the same settings would give other ticks: it is part of the fingerprint
-DAY_NS = 86_400 * 1_000_000_000
+DAY_NS = 86_400 * NS_PER_S
 WEEKEND_NS = 3 * DAY_NS  # with room for the clock's change
 END_MAX_NS = parse_instant("2200-01-01")
 KEEP_EVERY = 64  # blocks: a moment kept every so often, to begin again from

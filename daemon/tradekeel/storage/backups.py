@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import StoreBlocked
 from tradekeel.storage.files import connect, copy_database
+from tradekeel.storage.naming import free_path
 
 BACKUPS_KEPT = 5
 """Copies made before migrations that stay in the backups folder."""
@@ -41,10 +42,8 @@ class Copies(Struct, frozen=True):
 
         If an attempt of the same second was killed behind its copy, that one stays and this one is numbered: ``…-2.db``.
         """
-        when = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
-        first = self.folder / f"{self.stem}-{version}-{when}{self.suffix}"
-        names = chain([first], (first.with_stem(f"{first.stem}-{number}") for number in count(2)))
-        return next(name for name in names if not name.exists())
+        when = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
+        return free_path(self.folder / f"{self.stem}-{version}-{when}{self.suffix}")
 
     def forget(self, kept: int, *, newest: str = "", good: str = "") -> None:
         """Delete all but the newest ``kept``, and the half-made ones of attempts that were killed.
@@ -55,7 +54,7 @@ class Copies(Struct, frozen=True):
         if not self.folder.exists():
             return
         stem, suffix = re.escape(self.stem), re.escape(self.suffix)
-        made = re.compile(rf"{stem}-.+-(\d{{8}}T\d{{6}}Z)(?:-(\d+))?{suffix}(\.partial)?")
+        made = re.compile(rf"{stem}-[^-]+-(\d{{8}}T\d{{6}}Z)(?:-(\d+))?{suffix}(\.partial)?")
         named = [(found, file) for file in self.folder.iterdir() if (found := made.fullmatch(file.name))]
         whole = sorted(
             ((file.name == newest, found[1], int(found[2] or 1), file) for found, file in named if not found[3]),

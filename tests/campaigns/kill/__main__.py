@@ -18,11 +18,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.campaigns.kill.campaign import Campaign, Round, workplace
+from tests.campaigns.kill.campaign import Campaign, Round
 from tests.campaigns.kill.report import missing, summary, table
 from tests.campaigns.kill.stages import STAGES
 from tests.campaigns.kill.stores import store_of
 from tests.campaigns.kill.variants import VARIANTS
+from tests.campaigns.workplace import workplace
 
 SAY_EVERY = 10
 """Rounds between two lines about how far it has come."""

@@ -8,13 +8,11 @@ are copied and looked at (:mod:`~tests.campaigns.kill.scene`) before the daemon 
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from tests.campaigns.kill.process import Kill, Life, live
 from tests.campaigns.kill.reading import has_tables
 from tests.campaigns.kill.scene import copy_scene, look
 from tests.campaigns.kill.steering import Steering, entries_in_spite
-from tests.campaigns.kill.stores import MEMORY, Books, BooksStore, Files
+from tests.campaigns.kill.stores import Books, BooksStore, Files
 from tests.campaigns.kill.story import Line, differences, story_of
 from tests.campaigns.kill.variants import Variant
 from tradekeel.bootstrap.audit import audit
@@ -78,19 +76,6 @@ class Round:
     def name(self) -> str:
         """How to have it again."""
         return f"round {self.number} of seed {self.seed}, variant {self.variant}"
-
-
-@contextmanager
-def workplace(keep: Path | None) -> Iterator[Path]:
-    """A folder for state directories: in memory where there is such a thing, since a kill tests no disk; gone afterwards."""
-    base = MEMORY if MEMORY.is_dir() else None
-    path = Path(tempfile.mkdtemp(prefix="tradekeel-kill-", dir=base)) if keep is None else keep
-    path.mkdir(parents=True, exist_ok=True)
-    try:
-        yield path
-    finally:
-        if keep is None:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 class Campaign:

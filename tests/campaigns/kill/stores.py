@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from tests.servers.folders import RunFolder
-from tests.servers.postgres import PostgresServer, connected, drop_database, new_database
+from tests.servers.postgres import PostgresServer, connected, drop_database, new_database, without_password
 from tests.servers.process import until
 
 BOOKS = "books.db"
@@ -78,13 +78,14 @@ class Databases(BooksStore):
     def fresh(self, home: Path) -> Books:
         url = new_database(self._admin_url)
         self._made.add(url)
-        parts = urlsplit(url)
         secret = home / "password"
         secret.touch(0o600)
-        secret.write_text(str(parts.password))
-        without = urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}"))
+        secret.write_text(str(urlsplit(url).password))
         # A machine that runs many of them may be slow; how long is waited for a server is not what is tested here.
-        return Books(url, {"url": f'"{without}"', "password": f'{{ file = "{secret}" }}', "statement_timeout_s": "60"})
+        return Books(
+            url,
+            {"url": f'"{without_password(url)}"', "password": f'{{ file = "{secret}" }}', "statement_timeout_s": "60"},
+        )
 
     def as_left(self, books: Books, scene: Path) -> Books:
         # The server may still be at what a killed process has sent last: the scene is what comes of that.

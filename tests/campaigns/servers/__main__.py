@@ -19,12 +19,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.campaigns.kill.campaign import workplace
 from tests.campaigns.servers.campaign import campaign
 from tests.campaigns.servers.faults import FAULTS
 from tests.campaigns.servers.plan import Plan, plan_of
 from tests.campaigns.servers.report import missing, summary, table
 from tests.campaigns.servers.trial import Trial, tail
+from tests.campaigns.workplace import workplace
 
 SAY_EVERY = 20
 """Rounds between two lines about how far it has come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from msgspec import structs
 from sqlalchemy.engine import URL, make_url
 
+from tests.integration.cli_daemon import SHORT, call, write_config
+from tests.servers.postgres import PostgresServer, connected, with_database, without_password
 from tests.unit.storage import samples
 from tradekeel.bootstrap.audit import fills_were_deleted
 from tradekeel.bootstrap.database import restore
@@ -237,3 +240,31 @@ def test_whoever_says_so_puts_waiting_batches_aside_and_they_are_kept(
     assert str(kept) == done["waiting"]
     assert [batch.number for batch in Spool.open(kept).pending()] == [7]
     assert restore(there, tmp_path / "copy.zip", {}, silently)["waiting"] is None
+
+
+def test_check_looks_at_the_replica_and_what_it_finds_keeps_nobody_from_trading(
+    own_postgres: Callable[..., PostgresServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary = own_postgres()
+    url = primary.new_database()
+    replica = own_postgres(copy_of=primary)
+    there = with_database(replica.admin_url, url.rpartition("/")[2])
+    monkeypatch.setenv("PGPASSWORD", primary.password)
+    config = write_config(tmp_path, feed=SHORT)
+    addresses = "".join(
+        f'{key} = "{without_password(address)}"\n' for key, address in (("url", url), ("replica_url", there))
+    )
+    config.write_text(config.read_text().replace("[storage]\n", f"[storage]\n{addresses}"))
+
+    def found() -> str:
+        said = call("check", config, "--json")
+        assert said.returncode == 0, said.stdout
+        [finding] = [finding for finding in json.loads(said.stdout)["findings"] if finding["subject"] == "replica"]
+        return str(finding["text"])
+
+    assert found().endswith(" follows its primary")
+    with connected(replica.admin_url) as admin:
+        admin.execute("SELECT pg_promote()")
+    assert "follows nobody" in found()
+    replica.kill()
+    assert found().endswith("Scripts read at the primary meanwhile")

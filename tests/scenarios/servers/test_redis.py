@@ -14,18 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from tests.campaigns.faults import workplace
 from tests.campaigns.kill.stores import BooksStore, Databases
 from tests.conformance.documented import acl_line
 from tests.scenarios import support_configs as configs
-from tests.scenarios.support import Home, Process, Story, told_differently
+from tests.scenarios.support import Home, Process, Story, story_undisturbed, told_differently
 from tests.scenarios.support_redis import Outside, with_redis, wrong_board, wrong_events
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import TcpProxy
@@ -47,12 +46,9 @@ ENDLESS = configs.pair(1_000_000, speed="30")
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> Iterator[dict[str, Story]]:
+def undisturbed() -> dict[str, Story]:
     """The story of the run that has no Redis."""
-    with workplace() as work:
-        home = Home(work, PAIR)
-        assert home.live().code == 0
-        yield {account: home.story(account) for account in "ab"}
+    return story_undisturbed(PAIR)
 
 
 def environ(server: ValkeyServer) -> dict[str, str]:

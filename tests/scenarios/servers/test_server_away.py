@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.campaigns.faults import workplace
-from tests.scenarios.support import Home, Process, Story
+from tests.scenarios.support import Home, Process, Story, story_undisturbed
 from tests.scenarios.support_servers import (
     AWAY,
     BACK,
@@ -45,19 +44,10 @@ SLOW = "10"
 HALT, REDUCE_ONLY, MEMORY = ({"on_store_failure": f'"{word}"'} for word in ("halt", "reduce_only", "memory"))
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory."""
-    with workplace() as work:
-        yield work
-
-
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
+def undisturbed() -> dict[str, Story]:
     """The story of the same run with its books in a file, with nothing done to it."""
-    home = Home(tmp_path_factory.mktemp("undisturbed"), paced(speed="max"))
-    assert home.live().code == 0
-    return {account: home.story(account) for account in ("a", "b")}
+    return story_undisturbed(paced(speed="max"))
 
 
 @pytest.fixture
@@ -79,6 +69,15 @@ def until_it_trades(process: Process, decisions: int = 10) -> None:
     process.until_passed("executor.decide.before", decisions)
 
 
+def trade_until_it_is_away(
+    away: Away, process: Process, fault: Callable[[PostgresServer], None] = PostgresServer.kill
+) -> None:
+    """Let the daemon trade for a while, take its server from it, and wait until it has noticed."""
+    until_it_trades(process)
+    fault(away.server)
+    until_away(process)
+
+
 def until_said(process: Process, mark: str, pattern: str, count: int = 1) -> None:
     """Wait for so many lines of this kind behind the last one with ``mark``."""
     process.until(lambda: len(said_after(process.log, mark, pattern)) >= count, f"no {pattern!r} behind {mark!r}")
@@ -90,9 +89,7 @@ def until_said(process: Process, mark: str, pattern: str, count: int = 1) -> Non
 def test_reduce_only_takes_no_entries_while_it_is_away_exits_go_on_and_ends_by_itself(begin: Begin) -> None:
     away = begin(REDUCE_ONLY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         until_said(process, AWAY, "denied: .*store_away")
         until_said(process, AWAY, " closed ")
         assert "no new exposure until it is back" in process.log
@@ -194,9 +191,7 @@ def drawn(home: Home) -> str:
 def test_a_paper_account_trades_on_in_memory_where_nothing_else_is_said(begin: Begin) -> None:
     away = begin()
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         assert "kept in memory only" in process.log
         process.kill()
 
@@ -204,9 +199,7 @@ def test_a_paper_account_trades_on_in_memory_where_nothing_else_is_said(begin: B
 def test_halt_sends_nothing_until_a_person_releases_it_also_when_the_server_is_back(begin: Begin) -> None:
     away = begin(HALT)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         until_said(process, AWAY, "denied: .*halted")
         assert "all accounts are halted until a person releases them" in process.log
         away.server.start()
@@ -282,9 +275,7 @@ def test_killed_again_and_again_while_it_is_away_it_waits_says_so_and_a_stop_end
 ) -> None:
     away = begin(REDUCE_ONLY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         until_said(process, AWAY, "denied: .*store_away")
         process.kill()
     waiting = spooled(away.home)
@@ -315,9 +306,7 @@ def test_killed_again_and_again_while_it_is_away_it_waits_says_so_and_a_stop_end
 def test_killed_while_it_trades_in_memory_what_is_lost_is_found_and_nothing_is_traded_on_it(begin: Begin) -> None:
     away = begin(MEMORY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         until_said(process, AWAY, "a strategy=ema.* opened |ema opened ", 2)
         process.kill()
     away.server.start()
@@ -389,9 +378,7 @@ def test_a_paper_account_begins_in_memory_says_so_and_leaves_everything_as_it_wa
 def test_what_would_refuse_a_start_is_looked_at_when_the_server_is_back(begin: Begin) -> None:
     away = begin(REDUCE_ONLY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         process.kill()
     text = away.home.config.read_text()
     away.home.config.write_text(text.replace("seed = 11", "seed = 12"))
@@ -517,9 +504,7 @@ def test_a_stop_while_it_is_away_is_in_order_keeps_the_spool_and_says_what_waits
 ) -> None:
     away = begin(REDUCE_ONLY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.pause()
-        until_away(process)
+        trade_until_it_is_away(away, process, PostgresServer.pause)
         process.send(signal.SIGTERM)
         assert process.end() == 0
         assert "batches wait in" in process.log
@@ -534,9 +519,7 @@ def test_a_stop_while_it_is_away_is_in_order_keeps_the_spool_and_says_what_waits
 def test_a_stop_while_it_is_away_in_memory_says_what_is_lost(begin: Begin) -> None:
     away = begin(MEMORY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         process.send(signal.SIGTERM)
         assert process.end() == 0, process.log
         assert "batches waited for the books' server in memory, and are lost" in process.log
@@ -561,9 +544,7 @@ def test_a_stop_just_behind_an_outage_brings_what_waits_in_memory_whatever_the_b
 def test_a_reload_while_it_is_away_is_refused_where_an_account_would_stand_still(begin: Begin) -> None:
     away = begin(REDUCE_ONLY)
     with away.home.start() as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         text = away.home.config.read_text()
         away.home.config.write_text(text.replace("checkpoint_every_s = 0.3", "checkpoint_every_s = 0.4"))
         ok, said = away.home.command("reload")
@@ -579,9 +560,7 @@ def test_a_reload_while_it_is_away_is_refused_where_an_account_would_stand_still
 def test_an_account_that_fails_while_it_is_away_waits_for_it_and_the_other_one_trades_on(begin: Begin) -> None:
     away = begin(MEMORY)
     with away.home.start({FAIL_AT: "a/executor:Decide:60"}) as process:
-        until_it_trades(process)
-        away.server.kill()
-        until_away(process)
+        trade_until_it_is_away(away, process)
         process.until(lambda: "a/executor failed" in process.log, "it does not fail")
         process.until(lambda: "the feed of b has ended" in process.log, "the other account does not trade on")
         assert process.passed()["executor.recover.loaded"] == 2

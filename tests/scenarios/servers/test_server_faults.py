@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.campaigns.kill.campaign import workplace
 from tests.campaigns.servers.campaign import Campaign, campaign
 from tests.campaigns.servers.faults import FAULTS, POSTGRES, REDIS
 from tests.campaigns.servers.plan import Blow, Plan, plan_of
 from tests.campaigns.servers.report import missing, table
 from tests.campaigns.servers.trial import said_again
 from tests.campaigns.servers.watching import Seen, too_eager
+from tests.campaigns.workplace import workplace
 
 TICKS = 400
 LASTS_MAX_S = 0.6
@@ -25,7 +25,7 @@ LASTS_MAX_S = 0.6
 @pytest.fixture(scope="module")
 def short() -> Iterator[Campaign]:
     """A campaign with two servers of each kind at most, and a short load."""
-    with workplace(None) as work, campaign(work, 2, TICKS) as running:
+    with workplace() as work, campaign(work, 2, TICKS) as running:
         yield running
 
 

@@ -6,14 +6,11 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.campaigns.faults import workplace
 from tests.campaigns.kill.stores import Books, BooksStore
 from tests.scenarios.support import Home, Process
 from tests.scenarios.support_servers import Quick, paced, spooled, until_away
@@ -60,18 +57,18 @@ class Pair:
             shutil.copyfile(path, self.other.state / path.name)
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder in memory."""
-    with workplace() as work:
-        yield work
-
-
 def in_the_middle(process: Process) -> None:
     """Wait until both accounts have done something."""
     process.until_trading("a")
     process.until_trading("b")
     process.until_passed("executor.decide.before", 20)
+
+
+def until_its_lease_is_over(process: Process) -> None:
+    """Wait until the daemon has ended since it cannot renew its lease."""
+    until_away(process)
+    assert process.end() == 70
+    assert "our lease ends: a standby may take over" in process.log
 
 
 def is_whole(home: Home) -> None:
@@ -168,9 +165,7 @@ def test_where_a_standby_waits_nothing_is_kept_here_beyond_the_lease_and_the_dae
     with both.one.start() as first:
         in_the_middle(first)
         both.server.pause()
-        until_away(first)
-        assert first.end() == 70
-        assert "our lease ends: a standby may take over" in first.log
+        until_its_lease_is_over(first)
     both.server.resume()
     with both.one.start() as first:
         in_the_middle(first)
@@ -188,9 +183,7 @@ def test_a_wall_clock_that_is_set_back_while_the_server_is_away_does_not_make_a_
         in_the_middle(first)
         both.server.pause()
         set_back.touch()
-        until_away(first)
-        assert first.end() == 70
-        assert "our lease ends: a standby may take over" in first.log
+        until_its_lease_is_over(first)
     both.server.resume()
 
 

@@ -263,6 +263,7 @@ def test_only_the_newest_backups_stay_and_other_files_are_left_alone(books):
         ours.append(copies_of(books).name(version, NOW_NS + second * s.SECOND))
         ours[-1].touch()
     others = [folder / "mine.db", folder / f"other-{HEAD}-{NOW}.db", folder / f"other-{HEAD}-{NOW}.db.partial"]
+    others += [folder / f"{books.stem}-old-{HEAD}-{NOW}.db", folder / f"{books.stem}-old-{HEAD}-{NOW}.db.partial"]
     half_made = folder / f"{books.stem}-{HEAD}-{NOW}.db.partial"
     for file in (half_made, *others):
         file.touch()
