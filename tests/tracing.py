@@ -1,7 +1,8 @@
 """Under a tracer Python takes more than twice as long, and what is done over and over shows no line more.
 
-So that a property may have as many examples in the check as its profile says, only the first are measured; and of tests that are
-marked ``untraced`` (the same lines as others, in many rounds) nothing is.
+So that a property may have as many examples in the check as its profile says, only the first are measured; of tests that are
+marked ``untraced`` (the same lines as others, in many rounds) nothing is, and of all others what they do, not what is made ready
+for them.
 """
 
 from __future__ import annotations

@@ -51,9 +51,6 @@ PARTS = (
 AT_ONCE = 3
 
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
-LEFT_OUT = {"PYTHONDONTWRITEBYTECODE"}
-"""Of the environment: with it each of a thousand daemons would compile the package anew, which is half of its start."""
-
 NO_TESTS = 5
 """pytest's exit code where nothing was selected."""
 
@@ -74,7 +71,6 @@ class Part:
         self.process = subprocess.Popen(  # noqa: S603  # our own words, and what whoever started us gave
             [sys.executable, *runner, "-q", "-o", cache, *arguments, *without, *share.folders],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if name not in LEFT_OUT},
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=subprocess.STDOUT,

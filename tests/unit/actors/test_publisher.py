@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -338,6 +339,24 @@ async def test_books_that_cannot_be_read_are_said_and_the_rest_goes_on() -> None
         assert here.shop.streams["x"] == here.books.journals["x"]
 
 
+async def test_books_that_do_not_answer_about_a_run_have_failed_until_they_do() -> None:
+    """Not being asked for a while is no answer."""
+    async with house() as here:
+        await here.pass_s(1.0)
+        here.books.wrong = StoreAway("the books' server is away")
+        here.tell(JournalsGrew({"y": 2}))
+        await here.pass_s(30.0)
+        assert here.now.state == "degraded"
+        changes = [after.state for before, after in pairwise(here.heard) if before.state != after.state]
+        assert changes.count("degraded") == 1
+        here.books.wrong = None
+        here.books.begin("y", 2)
+        here.books.grow("y", 2)
+        await here.pass_s(20.0)
+        assert here.now.state == "up"
+        assert here.shop.streams["y"] == here.books.journals["y"]
+
+
 async def test_the_last_records_of_the_run_before_are_made_up_for() -> None:
     def two_runs(here: House) -> None:
         here.books.grow("x", 9)
@@ -589,6 +608,24 @@ async def test_a_stop_publishes_what_the_books_could_not_tell_until_just_now(is_
     assert shop.streams["x"] == books.journals["x"]
     assert shop.boards["main"].trades == {"a": b"1"}
     assert await here.registry.list() == ()
+
+
+@pytest.mark.parametrize("is_wrong", [True, False])
+async def test_a_stop_publishes_a_run_that_the_books_did_not_know_until_just_now(is_wrong: bool) -> None:
+    """They were asked a moment ago, and would be asked again in a second."""
+    async with house() as here:
+        await here.pass_s(1.0)
+        here.books.wrong = StoreAway("the books' server is away") if is_wrong else None
+        here.tell(JournalsGrew({"y": 5}))
+        asked = here.books.asked
+        await here.world.until(lambda: here.books.asked > asked)
+        here.books.wrong = None
+        here.books.begin("y", 2)
+        here.books.grow("y", 5)
+        here.books.trades["y"] = {"a": 1}
+        books, shop = here.books, here.shop
+    assert shop.streams["y"] == books.journals["y"]
+    assert shop.boards["main"].trades == {"a": b"1"}
 
 
 @pytest.mark.parametrize("moved", [True, False])

@@ -81,9 +81,12 @@ def test_the_generated_tests_find_their_strategy_and_pass(unknown_folder: Path):
 
 
 def test_the_generated_tests_need_nothing_but_what_tradekeel_runs_on(folder: Path):
-    """Where pytest is not installed, in a folder of the user's, with a strategy that is right and with one that is not."""
+    """Where pytest is not installed, in a folder of the user's, with a strategy that is right and with one that is not.
+
+    (-B: the file is written twice within a second, and compiled code goes by the second.)
+    """
     hidden = "import sys; sys.modules['pytest'] = None; import runpy; sys.path.insert(0, sys.argv[1])"
-    command = [sys.executable, "-c", f"{hidden}; runpy.run_path(sys.argv[2], run_name='__main__')"]
+    command = [sys.executable, "-B", "-c", f"{hidden}; runpy.run_path(sys.argv[2], run_name='__main__')"]
 
     def run_tests() -> subprocess.CompletedProcess[str]:
         words = [*command, str(folder), str(folder / "test_dip_buyer.py")]

@@ -39,11 +39,15 @@ class Runs:
             self.of = {account: self.of.get(account, []) for account in self._accounts}
         unknown = [execution for execution in self.reached if execution not in self._known]
         if unknown and now_s >= self.due_s:
-            self.due_s = now_s + LEARN_AGAIN_S
             for execution in unknown:
                 found = await read(self._source.run(execution))
                 if found is not None:
                     self._enter(found)
+            self.due_s = now_s + LEARN_AGAIN_S  # only now: whom the books do not answer has failed until they do
+
+    def ask_at_once(self) -> None:
+        """There is no later time to ask about what was not known a moment ago."""
+        self.due_s = -inf
 
     @property
     def are_missing(self) -> bool:

@@ -214,6 +214,7 @@ class Publisher(Actor):
     async def _finish(self) -> None:
         """The last state of the boards, the last records, and goodbye. What fails now, the next start makes up for."""
         self._take_news()
+        self._runs.ask_at_once()
         now_s = self.clock.monotonic()
         for part, _ in reversed(self._parts):
             try:
