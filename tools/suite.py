@@ -36,17 +36,21 @@ class Share(NamedTuple):
 
 RECKONED = ("tests/unit/domain", "tests/unit/strategies", "tests/unit/storage")
 WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
+LISTS = "tests/conformance/repositories"
+AWAY = "tests/scenarios/servers/test_server_away.py"
 
 PARTS = (
-    Share(("tests/conformance",)),
-    Share(("tests/scenarios/servers",), measured=False),
+    Share((LISTS,)),
     Share(RECKONED),
+    Share(("tests/scenarios/servers",), without=(AWAY,), measured=False),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
     Share(WITH_SERVERS),
+    Share((AWAY,), measured=False),
+    Share(("tests/conformance",), without=(LISTS,)),
     Share(("tests/unit",), without=RECKONED),
     Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
 )
-"""Those first that wait most, for servers and their disk."""
+"""The longest first, so that they end together."""
 
 AT_ONCE = 3
 

@@ -190,7 +190,8 @@ def with_database(url: str, name: str) -> str:
 def without_password(url: str) -> str:
     """The same address as it may stand in a configuration."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}"))
+    user = f"{parts.username}@" if parts.username else ""
+    return urlunsplit(parts._replace(netloc=f"{user}{parts.hostname}:{parts.port}"))
 
 
 @contextlib.contextmanager

@@ -183,10 +183,11 @@ def _replica(plan: Plan, statedir: StateDir) -> Finding:
     """Scripts read there, and where it does not answer, at the primary: what is wrong with it is a warning."""
     storage = structs.replace(plan.config.storage, url=plan.config.storage.replica_url, replica_url="")
     replica = books_of(storage, statedir, plan.config.daemon.name)
+    unreadable: tuple[type[Exception], ...] = (*replica.errors, StoreError)
     try:
         with closing(replica.look()) as db:
             follows = bool(db.execute("SELECT pg_is_in_recovery()").fetchone()[0])
-    except (*replica.errors, StoreError) as error:
+    except unreadable as error:
         said = error if isinstance(error, StoreError) else replica.in_our_words(error, "looking whether it follows")
         return Finding("replica", True, f"{said} Scripts read at the primary meanwhile", warning=True)
     if not follows:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.servers.postgres import PostgresServer, connected, with_database
+from tests.servers.postgres import PostgresServer, connected, with_database, without_password
 from tests.servers.valkey import ValkeyServer
 from tradekeel.errors import (
     ConfigError,
@@ -35,12 +35,6 @@ from tradekeel.storage.verify import verify
 UP, OFF, UNAVAILABLE, DENIED = BackendState.UP, BackendState.OFF, BackendState.UNAVAILABLE, BackendState.DENIED
 SLACK_S = 3.0
 TRADE: dict[str, Any] = {"symbol": "EUR_USD", "side": "LONG", "quantity": 1, "entry_price": 1}
-
-
-def without_password(url: str) -> str:
-    parts = urlsplit(url)
-    user = f"{parts.username}@" if parts.username else ""
-    return parts._replace(netloc=f"{user}{parts.hostname}:{parts.port}").geturl()
 
 
 class Servers:

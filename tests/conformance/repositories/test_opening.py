@@ -15,7 +15,7 @@ import pytest
 
 from tests.conformance.repositories.conftest import ManualClock
 from tests.conformance.repositories.factories import START_NS
-from tests.conformance.repositories.test_adapter import without_password
+from tests.servers.postgres import without_password
 from tradekeel.errors import StoreUnanswered, StoreUnavailable
 from tradekeel.ports.adapter import BackendState
 from tradekeel.scripting import DataAdapter, Database, SqlTradeRepository

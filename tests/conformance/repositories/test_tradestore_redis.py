@@ -237,6 +237,7 @@ async def test_there_may_be_only_so_many_open_trades(redis_url: str) -> None:
 # --- statistics beside writers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.untraced
 async def test_statistics_are_of_one_moment_whoever_writes_meanwhile(redis_url: str, seed: int) -> None:
     """Each trade comes in a pair that sums to nothing, changed in one step of one trade: a figure between is of no moment."""
     factory = Factory("x", "y", seed)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.scenarios.support import Home
 from tests.scenarios.support_configs import EMA, account, head, market, strategy
+from tests.servers.postgres import without_password
 from tradekeel.bootstrap import schemas
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place, place_of
@@ -24,12 +25,10 @@ from tradekeel.storage.store import Store
 @pytest.fixture
 def homes(tmp_path: Path, postgres_url: str) -> dict[str, Home]:
     """Two daemons, each with an account of its own, on one server; the feed of the second one's is not over when it stops."""
-    parts = urlsplit(postgres_url)
     secret = tmp_path / "password"
     secret.touch(0o600)
-    secret.write_text(parts.password or "")
-    url = parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}").geturl()
-    on_server = f'[storage]\nurl = "{url}"\npassword = {{ file = "{secret}" }}'
+    secret.write_text(urlsplit(postgres_url).password or "")
+    on_server = f'[storage]\nurl = "{without_password(postgres_url)}"\npassword = {{ file = "{secret}" }}'
     return {
         name: Home(
             tmp_path / name,

@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradekeel.domain.risk_rates import MINUTE_NS, SECOND_NS, RateState, SlidingWindow
+from tradekeel.domain.risk_rates import MINUTE_NS, RateState, SlidingWindow
+from tradekeel.domain.times import NS_PER_S
 
 WINDOW_NS = 100
 limits = st.integers(1, 6)
@@ -77,7 +78,7 @@ class TestASlidingWindow:
 class TestTheState:
     def test_has_a_window_for_each_limit_that_is_set(self):
         state = RateState.of(3, None, 5)
-        assert state == RateState(SlidingWindow(3, SECOND_NS), None, SlidingWindow(5, SECOND_NS))
+        assert state == RateState(SlidingWindow(3, NS_PER_S), None, SlidingWindow(5, NS_PER_S))
         assert RateState.of(None, 7, None) == RateState(None, SlidingWindow(7, MINUTE_NS), None)
 
     def test_an_order_is_a_message_too_and_a_message_is_no_order(self):
@@ -100,6 +101,6 @@ class TestTheState:
         old.note_order(5)
         fresh = RateState.of(4, 9, None)
         carried = old.carried_to(fresh)
-        assert carried.orders_second == SlidingWindow(4, SECOND_NS, [5], 0, 5)
+        assert carried.orders_second == SlidingWindow(4, NS_PER_S, [5], 0, 5)
         assert carried.orders_minute is fresh.orders_minute
         assert carried.messages_second is None

@@ -94,7 +94,7 @@ def test_threads_may_look_at_the_revisions_at_the_same_time() -> None:
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda _: checksums_in(VERSIONS), range(12)))
+            found = list(threads.map(lambda _: checksums_in(VERSIONS), range(6)))
     finally:
         sys.setswitchinterval(interval_s)
         gc.set_threshold(*thresholds)
