@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.campaigns.kill.stores import MEMORY
+from tests.servers.folders import in_memory
 
 
 @contextmanager
@@ -17,8 +17,7 @@ def workplace(keep: Path | None = None) -> Iterator[Path]:
 
     ``keep`` is one that stays.
     """
-    base = MEMORY if MEMORY.is_dir() else None
-    path = Path(tempfile.mkdtemp(prefix="tradekeel-work-", dir=base)) if keep is None else keep
+    path = Path(tempfile.mkdtemp(prefix="tradekeel-work-", dir=in_memory(0))) if keep is None else keep
     path.mkdir(parents=True, exist_ok=True)
     try:
         yield path

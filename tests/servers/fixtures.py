@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.servers.folders import RunFolder
+from tests.servers.folders import RunFolder, in_memory
 from tests.servers.postgres import PostgresServer, connected, drop_database, new_database
 from tests.servers.prepared import Prepared
 from tests.servers.proxy import TcpProxy
@@ -21,6 +21,9 @@ from tests.servers.valkey import ValkeyServer
 
 POSTGRES_URL = "TRADEKEEL_TEST_POSTGRES_URL"
 REDIS_URL = "TRADEKEEL_TEST_REDIS_URL"
+
+ROOM_MIN = 4 << 30
+"""A dozen servers at a time have less, of three parts of the suite together."""
 
 MARKED = {
     "postgres": {"postgres_server", "postgres_admin", "postgres_books", "postgres_url", "own_postgres"},
@@ -37,7 +40,7 @@ def markers_of(fixtures: set[str]) -> list[str]:
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[RunFolder]:
     """The folder of all servers of this run."""
-    with RunFolder() as run:
+    with RunFolder(in_memory(ROOM_MIN)) as run:
         yield run
 
 

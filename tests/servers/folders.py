@@ -36,6 +36,7 @@ UNLOCKED_AGE_S = 600.0
 UNPRIVILEGED = "nobody"
 UNPRIVILEGED_ID = 65_534
 OTHER_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
+MEMORY = Path("/dev/shm")
 
 NO_ENTRY = 13
 ENTERS = f"""
@@ -46,6 +47,11 @@ os.setgid(int(gid))
 os.setuid(int(uid))
 sys.exit(0 if os.access(folder, os.X_OK) else {NO_ENTRY})
 """
+
+
+def in_memory(room_bytes: int) -> Path | None:
+    """Memory to put folders into, if there is so much room: a kill is as good there as on a disk, since the machine lives on."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > room_bytes else None
 
 
 class User(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tradekeel.config import ConfigError, StorageConfig, Vault, decode
-from tradekeel.errors import InputError
+from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.sqlite import InMemory, Sqlite
@@ -61,7 +61,16 @@ def _on_a_server(storage: StorageConfig, statedir: StateDir, daemon: str) -> Bac
         replica_url=storage.replica_url or None,
         daemon=daemon,
         backups=statedir.backups,
+        place=_place_of(statedir),
     )
+
+
+def _place_of(statedir: StateDir) -> str:
+    """ "" before a daemon has begun there."""
+    try:
+        return statedir.place()
+    except StoreUnavailable:
+        return ""
 
 
 def ledgers_of(books: Backend, statedir: StateDir) -> StateDir:

@@ -199,11 +199,11 @@ def _replica(plan: Plan, statedir: StateDir) -> Finding:
 
 def _redis(redis: RedisConfig) -> Finding:
     """What it keeps is for others, and trading goes on without it: that it is away, or refuses us, is a warning."""
+    if redis.password is not None:
+        unread = f"{redis.url}: not looked at, because the password is the daemon's to read"
+        return Finding("redis", True, unread, warning=True)
     try:
         prepare_publishing(redis)
-        if redis.password is not None:
-            unread = f"{redis.url}: not looked at, because the password is the daemon's to read"
-            return Finding("redis", True, unread, warning=True)
         settings = redis_settings(redis)
         ask_once(settings, "looking whether it is there", "PING")
     except InputError as error:

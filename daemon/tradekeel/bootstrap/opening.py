@@ -173,6 +173,7 @@ class Opener:
             lambda: self._store(_nothing if self._begun else self._heed),
             writer,
             waiting=lambda: bool(waiting.batches),
+            outlives_us=lambda: waiting.durable and bool(waiting.batches),
             aside=Aside("books"),
             pause=partial(pause, LOCK_PAUSE_S),
             now_ns=self._clock.now_ns,

@@ -242,7 +242,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def held_by(self, db: AsyncConnection, account: str) -> str | None:
-        """Who may write for the account instead of us, None if nobody.
+        """Who may write for the account instead of us, None if nobody. Raises AlreadyRunning where nobody may for now, with why.
 
         Asked within a transaction that writes: until its end nobody comes to hold it who would not see what it wrote.
         """

@@ -181,8 +181,7 @@ def cannot_be_written(target: Path, error: OSError) -> StoreBlocked:
             f"{target} was not made, because its disk is full ({error.strerror}): free some space there, or name another place."
         )
     return StoreBlocked(
-        f"{target} cannot be written ({error.strerror or error}): its folder must exist and be writable for this user. The books "
-        "are as they were."
+        f"{target} cannot be written ({error.strerror or error}): its folder must exist and be writable for this user."
     )
 
 

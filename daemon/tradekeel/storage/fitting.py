@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
 
+from tradekeel.errors import InputError
 from tradekeel.storage.rows import Mapping as RowMapping
 
 INDEXED_BYTES_MAX = 2_600
@@ -29,7 +30,9 @@ def look_at_columns(table: Table, values: Mapping[str, object]) -> None:
     texts = [values[name] for name in _indexed(table) if name in values]
     indexed = sum(len(text.encode()) for text in texts if isinstance(text, str))
     if indexed > INDEXED_BYTES_MAX:
-        raise ValueError(f"its ids and names have {indexed} bytes, and an index takes {INDEXED_BYTES_MAX}")
+        raise ValueError(
+            f"the ids and names of a row of {table.name} have {indexed} bytes, and an index takes {INDEXED_BYTES_MAX}"
+        )
 
 
 def look_at_value(name: str, value: object) -> None:
@@ -38,6 +41,12 @@ def look_at_value(name: str, value: object) -> None:
         raise OverflowError(f"{name} is {value}, which is beyond 64 bits")
     if isinstance(value, str) and "\0" in value:
         raise ValueError(f"{name} {value[:40]!r} has a zero character in it, which a PostgreSQL does not keep")
+
+
+def refuse_float(name: str, value: object) -> None:
+    """InputError for a float, in the place of an amount: nobody knows which amount was meant by it."""
+    if isinstance(value, float):
+        raise InputError(f"{name} is the float {value!r}: amounts are exact, Decimal or text")
 
 
 @cache

@@ -66,8 +66,8 @@ PIECE_NS = 20_000_000
 PIECE_BATCHES_MIN = 2
 """And so many in any case: more than may have come meanwhile, so that an end is in sight."""
 
-LAST_TRY_NS, LAST_TRIES = 5_000_000_000, 2
-"""How long, and how often, a stop tries to bring what would be lost."""
+LAST_TRY_NS, LAST_TRIES, LAST_DRAIN_NS = 5_000_000_000, 2, 8_000_000_000
+"""How long, and how often, a stop tries to bring what would be lost; and how long in all where the server takes it."""
 
 T = TypeVar("T")
 
@@ -193,11 +193,13 @@ class SpoolingBooks:
 
     def _bring_what_would_be_lost(self) -> None:
         """Whatever the breaker says: what the first try hears may be from before the server was back, so there is another."""
-        until_ns, failures = self._monotonic_ns() + LAST_TRY_NS, 0
+        failures, until_ns = 0, (began_ns := self._monotonic_ns()) + LAST_TRY_NS
         while failures < LAST_TRIES and self._mode is not StoreMode.DIRECT and self._monotonic_ns() < until_ns:
             self._breaker = structs.replace(self._breaker, status=BreakerStatus.CLOSED, failures=0)
             with self._sound():
-                if not self._attempt():
+                if self._attempt():
+                    until_ns = began_ns + LAST_DRAIN_NS
+                else:
                     self._pause()
             failures += self._breaker.failures
 

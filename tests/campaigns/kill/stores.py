@@ -5,7 +5,6 @@ A kill tests no disk, so the server's data lies in memory where there is such a 
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -15,12 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.servers.folders import RunFolder
+from tests.servers.folders import RunFolder, in_memory
 from tests.servers.postgres import PostgresServer, connected, drop_database, new_database, without_password
 from tests.servers.process import until
 
 BOOKS = "books.db"
-MEMORY = Path("/dev/shm")
 NO_DISK: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on"}
 
 
@@ -120,6 +118,5 @@ def store_of(kind: str) -> Iterator[BooksStore]:
     if kind == "sqlite":
         yield Files()
         return
-    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1 << 30 else None
-    with RunFolder(place) as run, PostgresServer(run, settings=NO_DISK) as server:
+    with RunFolder(in_memory(1 << 30)) as run, PostgresServer(run, settings=NO_DISK) as server:
         yield Databases(server.admin_url, server.home / "bin" / "pg_dump")

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from tests.campaigns.kill.stores import MEMORY, Databases
+from tests.campaigns.kill.stores import Databases
 from tests.campaigns.servers.benches import Bench
 from tests.campaigns.servers.plan import Plan
 from tests.campaigns.servers.trial import TICKS, Runner, Trial, undisturbed
-from tests.servers.folders import RunFolder
+from tests.servers.folders import RunFolder, in_memory
 
 ROOM_MIN = 1 << 30
 """Servers' data lies in memory where so much is free: what is tried here is what becomes of a daemon, not of a disk."""
@@ -70,6 +70,5 @@ class Campaign:
 @contextmanager
 def campaign(work: Path, workers: int, ticks: int = TICKS) -> Iterator[Campaign]:
     """A campaign with its servers, which are gone when it is over."""
-    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_MIN else None
-    with RunFolder(place) as run, ExitStack() as stack:
+    with RunFolder(in_memory(ROOM_MIN)) as run, ExitStack() as stack:
         yield Campaign(work, [stack.enter_context(Bench(run)) for _ in range(workers)], ticks)

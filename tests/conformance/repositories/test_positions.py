@@ -231,8 +231,8 @@ async def test_notes_are_attached_replaced_and_removed(positions, manual, databa
         ({"tag": "\0"}, "tag .* zero character"),
         ({"instrument": "\0"}, "instrument .* zero character"),
         ({"note": "\ud800"}, "surrogates not allowed"),
-        ({"ref": "é" * 1_400}, "its ids and names have 2,?8.. bytes"),
-        ({"account": "".join(map(chr, range(0x4E00, 0x5200)))}, "its ids and names have 3,?0.. bytes"),
+        ({"ref": "é" * 1_400}, "the ids and names of a row of .* have 2,?8.. bytes"),
+        ({"account": "".join(map(chr, range(0x4E00, 0x5200)))}, "the ids and names of a row of .* have 3,?0.. bytes"),
     ],
     ids=["note", "tag", "instrument", "half a character", "a long ref", "a long account"],
 )

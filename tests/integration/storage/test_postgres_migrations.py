@@ -24,6 +24,7 @@ from tradekeel.storage.backend import Restoring
 from tradekeel.storage.planning import plan
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.postgres.changing import MIGRATION_LOCK
+from tradekeel.storage.postgres.lease import NOW_NS as NOW_NS_THERE
 from tradekeel.storage.postgres.lease import try_lock
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
@@ -130,6 +131,32 @@ def test_while_a_daemon_writes_nothing_is_migrated_and_it_is_named(books, versio
         assert problem is not None
         assert "night-watch" in problem
     assert version(postgres_url) == HEAD
+    assert migrating.upgrade(books, NOW_NS, versions=versions).applied
+
+
+def test_whoever_has_lost_its_connection_comes_back_under_its_lease_and_finds_the_schema_that_it_knows(
+    books, versions, postgres_url, tmp_path
+):
+    with connected(postgres_url) as db:
+        db.execute(
+            "INSERT INTO trading.leases (account, daemon, holder, epoch, batch, since_ns, until_ns) "
+            f"VALUES ('paper-1', 'night-watch', 'here/us/this-directory/r', 1, 0, 0, {NOW_NS_THERE} + 60000000000)"
+        )
+        with pytest.raises(StoreHeld, match=r"daemon night-watch for another (59|60) s"):
+            migrating.upgrade(books, NOW_NS, versions=versions)
+        with pytest.raises(StoreHeld, match="night-watch"):
+            migrating.upgrade(Postgres(postgres_url, place="a-copy-of-it"), NOW_NS, versions=versions)
+        assert version(postgres_url) == HEAD
+        again = Postgres(postgres_url, place="this-directory", backups=tmp_path / "backups")
+        assert migrating.upgrade(again, NOW_NS, versions=versions).applied, "an earlier run of ours is over"
+
+
+def test_a_lease_that_is_over_keeps_nobody_from_migrating(books, versions, postgres_url):
+    with connected(postgres_url) as db:
+        db.execute(
+            "INSERT INTO trading.leases (account, daemon, holder, epoch, batch, since_ns, until_ns) "
+            f"VALUES ('paper-1', 'night-watch', 'here/us/elsewhere/r', 1, 0, 0, {NOW_NS_THERE} - 1)"
+        )
     assert migrating.upgrade(books, NOW_NS, versions=versions).applied
 
 

@@ -69,7 +69,7 @@ def test_what_is_no_file_is_no_books(place: Place, make: Callable[[Path], None])
     for command in (*READING, "verify"):
         said = call(command, "--state", place.state_dir)
         assert said.returncode == ExitCode.BOOKS_DO_NOT_MATCH, command
-        assert "where a file should be" in said.stdout + said.stderr
+        assert "where a file should be" in " ".join((said.stdout + said.stderr).split())
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
@@ -77,5 +77,5 @@ def test_a_ledger_that_is_no_file_is_told_by_verify_alone(place: Place, make: Ca
     make(place.statedir.paper_ledger("paper-1"))
     said = call("verify", "--state", place.state_dir)
     assert said.returncode == ExitCode.BOOKS_DO_NOT_MATCH
-    assert "where a file should be" in said.stdout + said.stderr
+    assert "where a file should be" in " ".join((said.stdout + said.stderr).split())
     assert call("trades", "--state", place.state_dir).returncode == 0

@@ -624,6 +624,20 @@ def test_at_a_stop_a_server_that_has_just_come_back_is_waited_for_whatever_the_b
     forgetful.is_whole()
 
 
+def test_at_a_stop_a_server_that_takes_what_waits_slowly_gets_more_time_than_one_that_does_not_answer(forgetful):
+    forgetful.memory = MemorySpool()
+    forgetful.open().settle()
+    forgetful.decide(1)
+    forgetful.server.up = False
+    forgetful.decide(30)
+    forgetful.server.up = True
+    began_ns = forgetful.clock()
+    forgetful.point = lambda name: forgetful.clock.pass_s(0.22) if name == "standin.brought" else None
+    forgetful.books.close()
+    assert forgetful.clock() - began_ns > 6 * SECOND
+    forgetful.is_whole()
+
+
 def test_at_a_stop_one_that_stays_away_is_asked_twice_and_one_that_never_answers_for_five_seconds(forgetful):
     forgetful.server.up = False
     forgetful.decide(2)

@@ -19,7 +19,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 
-from tradekeel.domain.rows import Mode
 from tradekeel.errors import AlreadyRunning, InputError, StoreBlocked
 from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Tool, Values
@@ -37,6 +36,7 @@ from tradekeel.storage.postgres.dump import dump
 from tradekeel.storage.postgres.lease import NOW_NS, UNFINISHED, Holder, ended_silently
 from tradekeel.storage.postgres.rights import SCHEMA, set_rights
 from tradekeel.storage.postgres.words import UNDONE, in_our_words
+from tradekeel.storage.whose import A_DAEMONS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection as SqlConnection
@@ -87,15 +87,16 @@ class Postgres(Backend):
         replica_url: str | None = None,
         daemon: str | None = None,
         backups: Path | None = None,
+        place: str = "",
     ) -> None:
         """Repositories read from the replica, where there is one. ``backups`` is the folder here for
-        copies made before migrations. InputError for a URL that is none.
+        copies made before migrations, ``place`` tells our own leases from those of others. InputError for a URL that is none.
         """
         self._url = _parsed(url, password)
         self._replica = None if replica_url is None else _parsed(replica_url, password)
         self._limits = limits or Limits()
         self.daemon = daemon
-        self._backups = backups
+        self._backups, self._place = backups, place
 
     def __str__(self) -> str:
         return _shown(self._url)
@@ -303,7 +304,7 @@ class Postgres(Backend):
 
     def check_migration(self, execute: Any, standing: Standing, *, backup: bool) -> None:
         refuse_without_rights(execute, str(self))
-        refuse_beside_writers(execute, str(self))
+        refuse_beside_writers(execute, str(self), self._place)
         if backup and standing.version is not None:
             copies, needed_bytes = self._kept(), size_of(execute)
             with writing(copies.folder):
@@ -425,7 +426,7 @@ class Postgres(Backend):
         if row.left_ns > 0:
             return who
         runs = tables.executions.c
-        unfinished = exists().where(runs.account == account, runs.status == "running", runs.mode != Mode.MANUAL)
+        unfinished = exists().where(runs.account == account, runs.status == "running", text(A_DAEMONS))
         if row.until_ns and (await db.execute(select(unfinished))).scalar_one():
             raise AlreadyRunning(ended_silently(str(self), account, row.daemon, row.holder))
         if row.holder != A_SCRIPT:

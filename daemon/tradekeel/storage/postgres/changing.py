@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import DBAPIError
 
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import StoreBlocked, StoreDenied, StoreHeld
-from tradekeel.storage.postgres.lease import LOCK_CLASS
+from tradekeel.storage.postgres.lease import LOCK_CLASS, NOW_NS, Holder
 from tradekeel.storage.postgres.rights import SCHEMA
 
 if TYPE_CHECKING:
@@ -89,24 +90,36 @@ def refuse_all_but_owner(execute: Any, place: str) -> None:
         )
 
 
-def refuse_beside_writers(execute: Any, place: str) -> None:
-    """StoreHeld while daemons write: each of their connections holds a lock."""
+def refuse_beside_writers(execute: Any, place: str, ours: str) -> None:
+    """StoreHeld while daemons write: each of their connections holds a lock, and whoever has lost it comes back under its lease.
+
+    ``ours`` is the place of our own state directory, if it is known: what an earlier run there has held is over.
+    """
     locks = execute(
         "SELECT DISTINCT l.objid::bigint FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' "  # noqa: S608  # a constant
         f"AND l.classid::bigint = {LOCK_CLASS} AND l.granted "
         "AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
     ).fetchall()
-    if not locks:
-        return
-    names: list[str] = []
+    leases: list[tuple[str, str, int, bool]] = []
     if execute(f"SELECT to_regclass('{SCHEMA}.leases') IS NOT NULL").fetchone()[0]:
-        listed = ", ".join(str(number) for (number,) in locks)
-        rows = execute(
-            f"SELECT DISTINCT daemon FROM {SCHEMA}.leases "  # noqa: S608  # constants and numbers
-            f"WHERE hashtext(daemon)::bigint & 4294967295 IN ({listed}) ORDER BY 1"
-        )
-        names = [name for (name,) in rows]
-    who = f"daemon {', '.join(names)} writes" if names else f"{len(locks)} daemons write"
+        listed = ", ".join(str(number) for (number,) in locks) or "NULL"
+        leases = execute(
+            f"SELECT daemon, holder, until_ns - {NOW_NS}, hashtext(daemon)::bigint & 4294967295 IN ({listed}) "  # noqa: S608
+            f"FROM {SCHEMA}.leases ORDER BY daemon"
+        ).fetchall()
+    if locks:
+        names = dict.fromkeys(daemon for daemon, _, _, locked in leases if locked)
+        who = f"daemon {', '.join(names)} writes" if names else f"{len(locks)} daemons write"
+    else:
+        left_ns = {
+            name: left
+            for name, holder, left, _ in leases
+            if left > 0 and not (ours and Holder.of(holder).place == ours)
+        }
+        if not left_ns:
+            return
+        left = ", ".join(f"daemon {name} for another {left / NS_PER_S:.0f} s" for name, left in left_ns.items())
+        who = f"a lease is held ({left}) by whoever writes"
     raise StoreHeld(
         f"{place}: the schema is to be changed, and {who} there. Nothing was changed: stop every daemon that uses these books, "
         "and begin them again afterwards."

@@ -25,6 +25,7 @@ from msgspec import Struct
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt
 from tradekeel.storage.backend import Connection
+from tradekeel.storage.whose import A_DAEMONS
 
 NOW_NS = "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 LOCK_CLASS = 0x6B65656C  # "keel": our advisory locks of one daemon each
@@ -179,7 +180,7 @@ def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
         )
 
 
-UNFINISHED = "SELECT 1 FROM executions WHERE account = ? AND status = 'running' AND mode <> 'manual' LIMIT 1"
+UNFINISHED = f"SELECT 1 FROM executions WHERE account = ? AND status = 'running' AND {A_DAEMONS} LIMIT 1"  # noqa: S608
 """Whether an account has a run that a daemon goes on with."""
 
 

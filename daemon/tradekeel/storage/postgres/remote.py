@@ -58,19 +58,21 @@ class PostgresBooks:
         writer: Writer,
         *,
         waiting: Callable[[], bool],
+        outlives_us: Callable[[], bool] | None = None,
         aside: Aside,
         pause: Callable[[], object],
         now_ns: Callable[[], int],
         monotonic_ns: Callable[[], int],
         tell: Callable[[str], object],
     ) -> None:
-        """``waiting`` tells whether batches wait on this side; ``pause`` lets a moment pass, in the thread that calls it.
+        """``waiting`` tells whether batches wait on this side, ``outlives_us`` whether they will when this process is gone (the
+        same, unless it is said). ``pause`` lets a moment pass, in the thread that calls it.
 
         ``now_ns`` is UTC. ``tell`` is given what a person should know of a start that takes its time.
         """
         self._open_store = open_store
         self._writer = writer
-        self._waiting = waiting
+        self._waiting, self._outlives_us = waiting, outlives_us or waiting
         self._aside = aside
         self._pause = pause
         self._now_ns = now_ns
@@ -163,7 +165,7 @@ class PostgresBooks:
             raise StoreUnavailable(CLOSED)
 
     def _give_back(self, store: Store, lease: Lease) -> None:
-        if self._waiting():  # what a script wrote now would take the places that were promised to it
+        if self._outlives_us():  # what a script wrote now would take the places that were promised to it
             return
         with suppress(StoreUnavailable):
             store.within(lambda db: release(db, self._writer, lease))

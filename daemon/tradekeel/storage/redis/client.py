@@ -31,7 +31,7 @@ NOT_INSTALLED: Final = (
     "this Tradekeel was installed without redis-py, which talks to a Redis server: pip install 'tradekeel[redis]'"
 )
 
-_SCHEMES = ("redis", "rediss", "unix")
+_KINDS = {"redis": "Connection", "rediss": "SSLConnection", "unix": "UnixDomainSocketConnection"}
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 
 
@@ -61,51 +61,55 @@ def check_settings(settings: RedisSettings) -> None:
 
 def make_client(settings: RedisSettings) -> Redis:
     """A client, not yet connected. Raises InputError where the settings make no sense, or redis-py is not installed."""
-    arguments = _arguments(settings)
+    told = _told(settings)
     try:
-        from redis.asyncio import Redis
-        from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+        from redis.asyncio import Redis, connection
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError as error:
         raise InputError(NOT_INSTALLED) from error
-    scheme = urlsplit(settings.url).scheme
-    pool = ConnectionPool(
-        connection_class={"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}[scheme],
+    pool = connection.ConnectionPool(
+        connection_class=getattr(connection, _kind_of(settings)),
         max_connections=settings.connections_max,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=settings.deadline_s,
-        socket_connect_timeout=settings.deadline_s,
         health_check_interval=settings.idle_check_s,
-        client_name=settings.client_name,
-        protocol=PROTOCOL,
-        **arguments,
+        **told,
     )
     return Redis.from_pool(pool)
 
 
 def make_blocking_client(settings: RedisSettings) -> SyncRedis:
     """A client for where there is no event loop, of one connection, not yet connected. Raises InputError as make_client does."""
-    arguments = _arguments(settings)
+    told = _told(settings)
     try:
-        from redis import Redis
+        from redis import Redis, connection
         from redis.backoff import NoBackoff
-        from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
         from redis.retry import Retry
     except ImportError as error:
         raise InputError(NOT_INSTALLED) from error
-    scheme = urlsplit(settings.url).scheme
-    pool = ConnectionPool(
-        connection_class={"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}[scheme],
+    pool = connection.ConnectionPool(
+        connection_class=getattr(connection, _kind_of(settings)),
         max_connections=1,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=settings.deadline_s,
-        socket_connect_timeout=settings.deadline_s,
-        client_name=settings.client_name,
-        protocol=PROTOCOL,
-        **arguments,
+        **told,
     )
     return Redis.from_pool(pool)
+
+
+def _told(settings: RedisSettings) -> dict[str, Any]:
+    """What the connections of every client are told. Raises InputError."""
+    return {
+        "socket_timeout": settings.deadline_s,
+        "socket_connect_timeout": settings.deadline_s,
+        "client_name": settings.client_name,
+        "protocol": PROTOCOL,
+        **_arguments(settings),
+    }
+
+
+def _kind_of(settings: RedisSettings) -> str:
+    """redis-py's class of connections for the address."""
+    return _KINDS[urlsplit(settings.url).scheme]
 
 
 def blocking_twin(client: Redis) -> Redis:
@@ -148,7 +152,7 @@ def _arguments(settings: RedisSettings) -> dict[str, Any]:
         port = url.port
     except ValueError as error:
         raise InputError(f"the Redis URL cannot be read. {_HOW}") from error
-    if url.scheme not in _SCHEMES:
+    if url.scheme not in _KINDS:
         raise InputError(f"a Redis URL begins with redis://, rediss:// or unix://, not with {url.scheme!r}. {_HOW}")
     if not 1 <= settings.connections_max <= 1_000:
         raise InputError(f"{settings.connections_max} connections to Redis: 1 to 1000 are allowed")

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import ROWS_MAX, Page
+from tradekeel.storage.fitting import refuse_float
 from tradekeel.storage.repositories.change import Change
 from tradekeel.storage.repositories.database import Database
 from tradekeel.storage.repositories.listing import Listing, Query, asked, count_of, decoded, page_of, selected
@@ -141,8 +142,7 @@ def changed(row: RowT, changes: Mapping[str, object], fixed: frozenset[str]) -> 
             raise InputError(f"a {kind} has no field {name!r}; it has {', '.join(types)}")
         if name in fixed:
             raise InputError(f"the {name} of a {kind} stays as it is")
-        if isinstance(value, float):
-            raise InputError(f"{name} is the float {value!r}: amounts are exact, Decimal or text")
+        refuse_float(name, value)
         try:
             found[name] = msgspec.convert(value, types[name])
         except msgspec.ValidationError as error:

@@ -14,6 +14,7 @@ from tradekeel.domain.rows import ExecutionRow, Mode, StrategyRow, StrategyStatu
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.storage import tables
+from tradekeel.storage.fitting import refuse_float
 from tradekeel.storage.repositories.change import Change
 from tradekeel.storage.repositories.executions import begin_manual
 
@@ -58,6 +59,8 @@ def made_trade(
     unknown = [name for name in words if name not in Trade.__struct_fields__]
     if unknown:
         raise InputError(f"a trade has no field {unknown[0]!r}; it has {', '.join(Trade.__struct_fields__)}")
+    for name, value in {**words, "entry_price": entry_price}.items():
+        refuse_float(name, value)
     if entry_price is not None:
         words |= _entered(words, entry_price, now_ns)
     if isinstance(words.get("side"), str):
@@ -69,9 +72,6 @@ def made_trade(
     words.setdefault("venue", "manual")
     words.setdefault("created_ns", now_ns)
     words.setdefault("initial_stop_loss", words.get("stop_loss"))
-    for name, value in words.items():
-        if isinstance(value, float):
-            raise InputError(f"{name} is the float {value!r}: amounts are exact, Decimal or text")
     try:
         made = msgspec.convert(words | {"execution": execution, "account": account}, Trade)
     except msgspec.ValidationError as error:
@@ -81,8 +81,6 @@ def made_trade(
 
 def _entered(words: dict[str, Any], entry_price: object, now_ns: int) -> dict[str, Any]:
     try:
-        if isinstance(entry_price, float) or isinstance(words.get("quantity"), float):
-            raise TypeError("a float is not exact")
         price, quantity = Decimal(entry_price), Decimal(words["quantity"])  # type: ignore[arg-type]  # refused below
         with ledger():
             value = price * quantity
