@@ -125,7 +125,9 @@ def test_what_is_no_address_is_refused_and_a_password_in_it_is_not_shown(url: st
 
 def test_check_needs_no_password_of_redis(server: ValkeyServer, tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=SHORT)
-    config.write_text(config.read_text() + f'\n[redis]\nurl = "{address(server)}"\npassword = {{ env = "NOT_THERE" }}\n')
+    config.write_text(
+        config.read_text() + f'\n[redis]\nurl = "{address(server)}"\npassword = {{ env = "NOT_THERE" }}\n'
+    )
     said = call("check", config, "--json")
     [finding] = [finding for finding in json.loads(said.stdout)["findings"] if finding["subject"] == "redis"]
     assert (said.returncode, finding["ok"], finding["warning"]) == (0, True, True)
