@@ -39,8 +39,8 @@ def markers_of(fixtures: set[str]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[RunFolder]:
-    """The folder of all servers of this run."""
-    with RunFolder(in_memory(ROOM_MIN)) as run:
+    """The folder of all servers of this run: in memory, where there is room for them, unless TMPDIR says where."""
+    with RunFolder(None if "TMPDIR" in os.environ else in_memory(ROOM_MIN)) as run:
         yield run
 
 
