@@ -30,9 +30,9 @@ QUICK: Mapping[str, Any] = {
 }
 """So that an outage of a second is one."""
 
-TICKS = 1_200
-SPEED = "120"
-"""Some 240 ticks a second: five seconds of trading, unless somebody stops it."""
+TICKS = 1_800
+SPEED = "180"
+"""Some 360 ticks a second: five seconds of trading, unless somebody stops it."""
 
 
 class Quick(Databases):

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -24,7 +25,7 @@ from tradekeel.domain.recovery import AccountState, encode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, Latch
 from tradekeel.errors import InputError, StoreBlocked, StoreCorrupt
 from tradekeel.ports.repositories import HeldPosition
-from tradekeel.storage.archives import archives_of
+from tradekeel.storage.archives import REPLACE, archives_of
 from tradekeel.storage.archiving.moving import Moved, archive, stem_of
 from tradekeel.storage.archiving.proving import rows_in
 from tradekeel.storage.backend import Backend
@@ -241,6 +242,20 @@ def test_a_long_journal_goes_in_pieces(books: Books) -> None:
     assert [bool(row.book) for row in rows] == [False] * 5 + [True]
     assert books.verify().ok
     assert books.counts() == dict.fromkeys(TABLES, 0) | {"journal": 1}
+
+
+def test_a_book_that_was_archived_before_it_had_a_field_is_the_same_book(books: Books) -> None:
+    over(books)
+    books.archive()
+    with closing(books.at.connect()) as db:
+        row = archives_of(db, books.at, s.RUN)[-1]
+        state = msgspec.msgpack.decode(row.book)
+        assert state.pop("counted_since") == ""
+        earlier = structs.replace(row, book=msgspec.msgpack.encode(state))
+        db.execute(books.at.begin_write)
+        db.execute(REPLACE, (earlier.book, earlier.kept, earlier.crc(), row.execution, row.first))
+        db.execute("COMMIT")
+    assert books.verify().ok
 
 
 def test_recovery_goes_on_behind_an_archive(books: Books) -> None:

@@ -46,6 +46,8 @@ EXTREME_TEXTS = (
     "%s ? :x {} %(y)s",
     "x" * 2_000,  # the longest that an index takes beside the others of its row
 )
+LONG_TEXTS = (*EXTREME_TEXTS[:-1], "x" * 10_000)
+"""For what no index has."""
 
 
 class Factory:
@@ -236,7 +238,7 @@ class Factory:
     def extreme_trade(self, number: int) -> Trade:
         """A trade of extremes, another for each number."""
         amounts = self._turned(EXTREME_AMOUNTS, number)
-        texts = self._turned(EXTREME_TEXTS, number)
+        indexed, texts = self._turned(EXTREME_TEXTS, number), self._turned(LONG_TEXTS, number)
         return self.trade(
             quantity=abs(amounts[0]) or Decimal("1E-24"),
             entered_quantity=abs(amounts[1]),
@@ -253,9 +255,9 @@ class Factory:
             gross_pnl=amounts[2],
             entry_time_ns=LAST_NS if number % 2 else 0,
             exit_at_ns=-LAST_NS,
-            session=texts[0],
+            session=indexed[0],
             timeframe=None,
-            pattern_type=texts[1],
+            pattern_type=indexed[1],
             model=texts[2],
             meta_strategy_id=texts[3],
             regime=texts[4],

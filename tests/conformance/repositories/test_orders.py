@@ -9,7 +9,7 @@ import anyio
 import pytest
 from msgspec import structs
 
-from tests.conformance.repositories.factories import EXTREME_AMOUNTS, EXTREME_TEXTS, LAST_NS, SECOND, START_NS, Factory
+from tests.conformance.repositories.factories import EXTREME_AMOUNTS, LAST_NS, LONG_TEXTS, SECOND, START_NS, Factory
 from tradekeel.domain.orders import TERMINAL, TRANSITIONS, Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
 from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound
 from tradekeel.ports.repositories import ROWS_MAX, OrderRepository
@@ -59,7 +59,7 @@ async def test_every_field_comes_back(orders, manual, status):
 
 @pytest.mark.parametrize("number", range(len(EXTREME_AMOUNTS)))
 async def test_extremes_come_back_exactly(orders, manual, number):
-    amounts, texts = EXTREME_AMOUNTS[number:] + EXTREME_AMOUNTS, EXTREME_TEXTS[number:] + EXTREME_TEXTS
+    amounts, texts = EXTREME_AMOUNTS[number:] + EXTREME_AMOUNTS, LONG_TEXTS[number:] + LONG_TEXTS
     order = manual.order(
         quantity=abs(amounts[0]),
         price=amounts[1],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.conformance.repositories.factories import EXTREME_TEXTS, SECOND, START_NS
+from tests.conformance.repositories.factories import LONG_TEXTS, SECOND, START_NS
 from tradekeel.domain.rows import StrategyStatus
 from tradekeel.errors import AlreadyExists, InputError, NotFound
 from tradekeel.ports.repositories import StrategyRepository
@@ -27,7 +27,7 @@ def strategies(database: Database) -> StrategyRepository:
 
 async def test_every_field_comes_back(strategies, manual):
     made = manual.strategy(
-        "Größe 漢字", parameters={text: [text, 2**63, 0.1, None] for text in EXTREME_TEXTS}, instruments=EXTREME_TEXTS
+        "Größe 漢字", parameters={text: [text, 2**63, 0.1, None] for text in LONG_TEXTS}, instruments=LONG_TEXTS
     )
     assert await strategies.create_strategy(made) == made
     assert await strategies.get_strategy_by_id(manual.execution, "Größe 漢字") == made

@@ -14,6 +14,7 @@ from tests.conformance.repositories.factories import (
     DAY_NS,
     EXTREME_AMOUNTS,
     EXTREME_TEXTS,
+    LONG_TEXTS,
     SECOND,
     START_NS,
     SYMBOLS,
@@ -557,6 +558,7 @@ async def test_of_many_tasks_that_change_one_version_exactly_one_succeeds(trades
 
 def test_texts_are_what_they_seem():
     assert any("\n" in text for text in EXTREME_TEXTS)
+    assert any(len(text) > 5_000 for text in LONG_TEXTS)
     assert INDEXED_BYTES_MAX / 2 < max(len(text) for text in EXTREME_TEXTS) < INDEXED_BYTES_MAX, (
         "as long as an index takes"
     )

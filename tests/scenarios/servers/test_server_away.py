@@ -559,7 +559,7 @@ def test_a_reload_while_it_is_away_is_refused_where_an_account_would_stand_still
 
 def test_an_account_that_fails_while_it_is_away_waits_for_it_and_the_other_one_trades_on(begin: Begin) -> None:
     away = begin(MEMORY)
-    with away.home.start({FAIL_AT: "a/executor:Decide:40"}) as process:
+    with away.home.start({FAIL_AT: "a/executor:Decide:60"}) as process:
         trade_until_it_is_away(away, process)
         process.until(lambda: "a/executor failed" in process.log, "it does not fail")
         process.until(lambda: "the feed of b has ended" in process.log, "the other account does not trade on")
