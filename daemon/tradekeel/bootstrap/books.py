@@ -66,7 +66,7 @@ def _on_a_server(storage: StorageConfig, statedir: StateDir, daemon: str) -> Bac
 
 
 def _place_of(statedir: StateDir) -> str:
-    """ "" before a daemon has begun there."""
+    """What tells our state directory from a copy; empty before a daemon has begun there."""
     try:
         return statedir.place()
     except StoreUnavailable:

@@ -66,7 +66,6 @@ from tradekeel.storage.tradestore import SqlTradeStore
 Part = Literal["books", "replica", "redis"]
 PARTS: Final[tuple[Part, ...]] = ("books", "replica", "redis")
 
-
 _OFF = BackendHealth(state=BackendState.OFF)
 _NO_REDIS = "no Redis is configured: name one with [redis] url in the daemon's file, or TRADEKEEL__REDIS__URL in the environment"
 

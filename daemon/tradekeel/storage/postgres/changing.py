@@ -118,8 +118,10 @@ def refuse_beside_writers(execute: Any, place: str, ours: str) -> None:
         }
         if not left_ns:
             return
-        left = ", ".join(f"daemon {name} for another {left / NS_PER_S:.0f} s" for name, left in left_ns.items())
-        who = f"a lease is held ({left}) by whoever writes"
+        held = (
+            f"daemon {name}, whose lease runs for another {left / NS_PER_S:.0f} s," for name, left in left_ns.items()
+        )
+        who = f"{' and '.join(held)} may write"
     raise StoreHeld(
         f"{place}: the schema is to be changed, and {who} there. Nothing was changed: stop every daemon that uses these books, "
         "and begin them again afterwards."
