@@ -282,6 +282,7 @@ class Process:
                 stdout=out,
                 stderr=out,
                 env=inherited | {faults.POINTS_TO: str(self._trace)} | dict(environ),
+                start_new_session=True,  # what ends a campaign early ends no daemon of its
             )
 
     @property

@@ -75,6 +75,7 @@ def live(
             stdout=out,
             stderr=out,
             env=environment,
+            start_new_session=True,  # what ends a campaign early ends no daemon of its
         )
         try:
             if kill is not None and not kill.point:
