@@ -33,6 +33,7 @@ from tests.servers.fixtures import (  # noqa: F401 - pytest finds them here
     servers_folder,
 )
 from tests.tracing import few_examples_traced, untraced
+from tools.minder import minded
 
 ROOT = Path(__file__).parent.parent
 PROFILES = ("dev", "ci", "campaign")
@@ -116,6 +117,13 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     if loop not in {"uvloop", "asyncio"}:
         raise pytest.UsageError(f"TRADEKEEL_LOOP={loop!r}: choose uvloop or asyncio")
     return "asyncio", {"use_uvloop": loop == "uvloop"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_outlives_us() -> Iterator[None]:
+    """What tests start ends with this run, even with a killed one."""
+    with minded():
+        yield
 
 
 @pytest.fixture(autouse=True)

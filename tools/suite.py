@@ -20,6 +20,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
+from tools.minder import minded
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -145,7 +147,8 @@ def main(arguments: Sequence[str]) -> int:
     passed_on = [argument for argument in arguments if argument != "--coverage"]
     one_after_the_other = any(os.environ.get(name) for name in SHARED_SERVERS)
     began_s = time.monotonic()
-    code, counts = run(PARTS, passed_on, coverage=coverage, at_once=1 if one_after_the_other else AT_ONCE)
+    with minded():
+        code, counts = run(PARTS, passed_on, coverage=coverage, at_once=1 if one_after_the_other else AT_ONCE)
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
     print(f"{said or 'no tests ran'} in {time.monotonic() - began_s:.2f}s")
     return code

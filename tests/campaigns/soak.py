@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tests.campaigns.kill.books import check_settled, read_ours, read_theirs
 from tests.campaigns.workplace import workplace
+from tools.minder import minded
 from tradekeel.storage.verify import verify
 
 GROWTH_MAX = 1.05
@@ -200,7 +201,7 @@ def main() -> int:
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else secrets.randbelow(2**31)
     print(f"seed {seed}, {asked.minutes} minutes, {asked.kills} kills", flush=True)
-    with workplace(Path(asked.keep) if asked.keep else None) as work:
+    with minded(), workplace(Path(asked.keep) if asked.keep else None) as work:
         wrong = list(soak(work, asked.minutes, seed, asked.kills))
         ours = read_ours(work / "state" / "books.db", "a")
         print(f"  {len(ours.journal)} journal records, {len(ours.fills)} fills, {len(ours.trades)} trades", flush=True)

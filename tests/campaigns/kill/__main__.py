@@ -24,6 +24,7 @@ from tests.campaigns.kill.stages import STAGES
 from tests.campaigns.kill.stores import store_of
 from tests.campaigns.kill.variants import VARIANTS
 from tests.campaigns.workplace import workplace
+from tools.minder import minded
 
 SAY_EVERY = 10
 """Rounds between two lines about how far it has come."""
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     seed, numbers = _numbers(asked)
     chosen = [VARIANTS[name] for name in asked.variant or VARIANTS]
     keep = Path(asked.keep) if asked.keep else None
-    with workplace(keep) as work, store_of(asked.store) as store:
+    with minded(), workplace(keep) as work, store_of(asked.store) as store:
         return _run(asked, Campaign(work, _data_dir(), chosen, seed, store), numbers)
 
 

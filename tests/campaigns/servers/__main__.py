@@ -25,6 +25,7 @@ from tests.campaigns.servers.plan import Plan, plan_of
 from tests.campaigns.servers.report import missing, summary, table
 from tests.campaigns.servers.trial import Trial, tail
 from tests.campaigns.workplace import workplace
+from tools.minder import minded
 
 SAY_EVERY = 20
 """Rounds between two lines about how far it has come."""
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     keep = Path(asked.keep) if asked.keep else None
     began_s = time.monotonic()
-    with workplace(keep) as work, campaign(work, min(asked.workers, len(plans))) as running:
+    with minded(), workplace(keep) as work, campaign(work, min(asked.workers, len(plans))) as running:
         print(f"seed {plans[0].seed}, {len(plans)} rounds", flush=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: running.end_early())
