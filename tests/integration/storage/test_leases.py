@@ -253,6 +253,25 @@ def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):
     assert more.last_batch() == 2
 
 
+def test_an_account_that_moves_to_another_daemon_is_free_when_the_first_one_has_begun_without_it(books):
+    books(accounts=("paper-1", "paper-2")).commit_numbered(1, [])
+    fewer = books()
+    other = books("other", "there/2", ("paper-2",))
+    fewer.commit_numbered(2, [])
+    other.commit_numbered(other.last_batch() + 1, [])
+    assert books().last_batch() == 2
+
+
+def test_it_is_not_free_while_batches_wait_there_which_may_be_about_it(books):
+    books(accounts=("paper-1", "paper-2")).commit_numbered(1, [])
+    fewer = books(waiting=True)
+    fewer.commit_numbered(2, [])
+    with pytest.raises(AlreadyRunning, match="paper-2 is traded by daemon keel"):
+        books("other", "there/2", ("paper-2",))
+    books()
+    assert books("other", "there/2", ("paper-2",))
+
+
 class Unseen:
     """Connections that are made, and that nobody has looked in on yet."""
 

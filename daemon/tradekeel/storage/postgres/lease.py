@@ -136,11 +136,17 @@ def refuse_others(db: Connection, writer: Writer, *, waiting: bool, again: bool 
 
 
 def acquire(db: Connection, writer: Writer, *, waiting: bool, again: bool = False) -> Lease:
-    """Take the leases of all accounts of a writer, within the open transaction. Raises as :func:`refuse_others`."""
+    """Take the leases of all accounts of a writer, within the open transaction. Raises as :func:`refuse_others`.
+
+    An account that it had and has no more is given back, unless batches wait here, which may be about that one.
+    """
     rows = refuse_others(db, writer, waiting=waiting, again=again, lock="FOR UPDATE")
     ours = [row for row in rows if row.is_of(writer)]
     known = {row.account for row in rows}
-    accounts = {*writer.accounts, *known}
+    had = {row.account for row in ours if row.until_ns}
+    accounts = {*writer.accounts, *had} if waiting else {*writer.accounts}
+    for account in had - accounts:
+        db.execute("UPDATE leases SET until_ns = 0 WHERE account = ?", (account,))
     lease = Lease(
         max((row.epoch for row in rows), default=0) + 1,
         max((row.batch for row in ours or rows), default=0),
