@@ -62,6 +62,8 @@ class Figures(Struct, frozen=True, kw_only=True):
         str, tuple[Position, ...]
     ] = {}  # of the same fills, and of the executions before: what came of each's
     turnover: tuple[Turnover, ...] = ()
+    removed: tuple[tuple[str, ...], ...] = ()
+    """Fills, by their keys, that were there behind the last record and had been removed when it was archived: in no position."""
 
 
 class Kept(Struct, frozen=True, kw_only=True):

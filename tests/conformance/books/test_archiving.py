@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -553,6 +554,64 @@ async def test_what_is_held_is_the_same_behind_a_deletion_of_fills_that_the_arch
     async with Database(books.at, now_ns=lambda: LATER) as database:
         assert await SqlFillRepository(database).delete_fills("paper", "EUR_USD")
     assert books.verify().ok
+    assert await held_in(books) == before
+
+
+@pytest.mark.parametrize("records_max", [5, 50_000])
+@pytest.mark.parametrize("is_corrected", [True, False])
+async def test_what_is_held_is_the_same_where_fills_were_removed_or_corrected_before_the_archive(
+    books: Books, records_max: int, is_corrected: bool
+) -> None:
+    trader = running(books)
+    books.commit(trader.closed())
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        fills = SqlFillRepository(database)
+        last = (await fills.list_fills()).rows[0]
+        assert await fills.delete_all_fills()
+        if is_corrected:
+            corrected = structs.replace(last, quantity=last.quantity / 4, realised=Decimal(0))
+            assert await fills.append_fill(s.RUN, corrected)
+    before = await held_in(books)
+    assert [held.quantity for _, held in before["open"]] == ([last.quantity / 4] if is_corrected else [])
+    assert books.archive(records_max=records_max)
+    assert await held_in(books) == before
+    assert books.verify().lines()[1:] == []
+
+
+@pytest.mark.parametrize("records_max", [7, 50_000])
+async def test_a_fill_that_is_in_an_archive_is_not_appended_again(books: Books, records_max: int) -> None:
+    trader = running(books)
+    books.commit(trader.closed())
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        fills = SqlFillRepository(database)
+        known = (await fills.list_fills(limit=1_000)).rows
+        assert await fills.append_fills(s.RUN, known) == 0
+        before = await held_in(books)
+        books.archive(records_max=records_max)
+        for fill in known:
+            with pytest.raises(
+                InputError, match=f"fill {fill.fill_id}: what was filled of EUR_USD at paper up to .* archive"
+            ):
+                await fills.append_fill(s.RUN, fill)
+        assert await held_in(books) == before
+        later = structs.replace(known[0], fill_id="later", ts_ns=known[0].ts_ns + 1)
+        assert await fills.append_fill(s.RUN, later)
+        assert not await fills.append_fill(s.RUN, later)
+    assert books.verify().ok
+
+
+async def test_a_fill_that_stayed_and_was_removed_since_is_counted_and_not_appended_again(books: Books) -> None:
+    trader = running(books)
+    books.archive()
+    books.commit(trader.closed())
+    before = await held_in(books)
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        fills = SqlFillRepository(database)
+        [stayed] = (await fills.list_fills()).rows
+        assert not await fills.append_fill(s.RUN, stayed)
+        await fills.delete_all_fills()
+        with pytest.raises(InputError, match="is in an archive"):
+            await fills.append_fill(s.RUN, structs.replace(stayed, quantity=stayed.quantity / 4))
     assert await held_in(books) == before
 
 

@@ -21,7 +21,8 @@ class FillRepository(Protocol):
     async def append_fill(self, execution: str, fill: Fill, **call: Unpack[Timed]) -> bool:
         """Add a fill; False where it is known, and nothing changes.
 
-        NotFound for an unknown execution; AlreadyExists where another fill is known under its id.
+        NotFound for an unknown execution; AlreadyExists where another fill is known under its id; InputError for one that may be
+        in an archive (`tradekeel db archive`), where nobody can tell from the books whether it is.
         """
 
     async def append_fills(self, execution: str, fills: Sequence[Fill], **call: Unpack[Timed]) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tradekeel.domain.book import Book
+from tradekeel.domain.messages import Fill
 from tradekeel.domain.orders import Order
 from tradekeel.domain.positions import Position
 from tradekeel.domain.records import Administered, LatchChanged, Record, decode_record, record_type_of
@@ -33,7 +34,7 @@ from tradekeel.storage.archives import (
     newest_archive,
 )
 from tradekeel.storage.archiving.file import JOURNAL, PARTIAL, ArchiveWriter, Header, Made, columns_of
-from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, finished
+from tradekeel.storage.archiving.segments import LISTED, MOVED, Rows, Versions, finished, removed_since
 from tradekeel.storage.archiving.sums import Began, figures_with
 from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.comparing import compared_by
@@ -195,7 +196,8 @@ class _Piece:
                     raise self._corrupt(f"record {row[0]} does not follow from those before it: {error}") from error
                 writer.write(JOURNAL, (self._run.execution, *row))
                 began.look(record)
-            moved = finished(versions, book, self._tail(end, last), is_over=self._is_over(end, last))
+            tail = self._tail(end, last)
+            moved = finished(versions, book, tail, is_over=self._is_over(end, last))
             for kind, rows in moved.items():
                 self._write_rows(writer, kind, rows)
             made = writer.close()
@@ -209,7 +211,7 @@ class _Piece:
             size=made.bytes,
             archived_ns=self._now_ns,
             counts=made.counts,
-            figures=figures_with(began.figures, kept, versions, moved),
+            figures=figures_with(began.figures, kept, versions, moved, removed_since(versions, Fill, tail)),
             book=book.save(),
             kept=encode_kept(versions.without(moved)),
         )

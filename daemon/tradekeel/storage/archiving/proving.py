@@ -149,7 +149,7 @@ def _prove_one(
             kind = by_name[table]
             moved.setdefault(kind, []).append(_matched(path, kind, versions, row.execution, values, moved))
             findings.rows += 1
-    found = figures_with(began.figures, kept, versions, moved)
+    found = figures_with(began.figures, kept, versions, moved, row.figures.removed)
     # What strategies brought from executions before this one is in the books alone.
     if structs.replace(found, strategies=row.figures.strategies) != row.figures:
         raise StoreCorrupt(f"{path}: its rows come to other figures than were saved behind it")

@@ -106,6 +106,17 @@ def _key_of(kind: type[Struct]) -> Callable[[Any], Key]:
     return of_row if len(names) > 1 else lambda row: (of_row(row),)
 
 
+def removed_since(versions: Versions, kind: type[Struct], tail: Sequence[Record]) -> set[Key]:
+    """Keys of the rows of a kind that a record of the ``tail`` removes, whatever is put in their place."""
+    name = mapping_of(kind).table.name
+    gone = [
+        each for record in tail if isinstance(record, Administered) for each in record.removed if each.table == name
+    ]
+    if not gone:
+        return set()
+    return {versions.key(row) for row in versions.of(kind) if any(each.takes(row) for each in gone)}
+
+
 # --- what may go -----------------------------------------------------------------------------------------------------
 
 

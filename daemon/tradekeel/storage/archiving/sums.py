@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import structs
 
@@ -13,7 +13,7 @@ from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.records import ExecutionStarted, Record, VenueReported
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.storage.archives import Figures, Kept, Turnover
-from tradekeel.storage.archiving.segments import Rows, Versions
+from tradekeel.storage.archiving.segments import Key, Rows, Versions
 
 _Positions = dict[PositionKey, Position]
 
@@ -42,11 +42,13 @@ class Began:
                 self.figures = structs.replace(self.figures, opening=record.transaction.amount)
 
 
-def figures_with(before: Figures, kept_before: Kept, versions: Versions, moved: Rows) -> Figures:
+def figures_with(
+    before: Figures, kept_before: Kept, versions: Versions, moved: Rows, removed: Collection[Key]
+) -> Figures:
     """The figures behind a piece of the journal.
 
     ``before`` are those in front of it, ``kept_before`` the rows that were there then, ``versions`` those behind it, and of
-    these ``moved`` go. Positions have all fills up to there in them, also those that stay.
+    these ``moved`` go. Positions have all fills up to there in them, also those that stay, but for those ``removed`` since.
     """
     gross, fees, financing, realised = before.gross, before.fees, before.financing, before.realised
     opened = before.opened
@@ -67,7 +69,7 @@ def figures_with(before: Figures, kept_before: Kept, versions: Versions, moved: 
         elif order.status is OrderStatus.DENIED:
             code = order.status_reason.partition(":")[0]
             denied[code] = denied.get(code, 0) + 1
-    held, of = _held(before, kept_before, versions)
+    held, of = _held(before, kept_before, versions, removed)
     return Figures(
         gross=gross,
         fees=fees,
@@ -83,16 +85,19 @@ def figures_with(before: Figures, kept_before: Kept, versions: Versions, moved: 
         positions=tuple(held.values()),
         strategies={name: tuple(positions.values()) for name, positions in sorted(of.items()) if positions},
         turnover=_turnover(before.turnover, moved.get(Fill, ())),
+        removed=tuple(key for key in versions.keyed(Fill) if key in removed),
     )
 
 
-def _held(before: Figures, kept_before: Kept, versions: Versions) -> tuple[_Positions, dict[str, _Positions]]:
+def _held(
+    before: Figures, kept_before: Kept, versions: Versions, removed: Collection[Key]
+) -> tuple[_Positions, dict[str, _Positions]]:
     """What is held, and what the fills of each strategy's orders come to."""
     held = _by_key(before.positions)
     of = {name: _by_key(positions) for name, positions in before.strategies.items()}
-    known = {versions.key(fill) for fill in kept_before.fills}
+    counted = {versions.key(fill) for fill in kept_before.fills} - set(before.removed)
     for key, fill in versions.keyed(Fill).items():
-        if key in known:
+        if key in counted or key in removed:
             continue
         book_fill(held, fill)
         order = versions.keyed(Order).get((fill.client_order_id,))

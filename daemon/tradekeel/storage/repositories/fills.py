@@ -12,6 +12,7 @@ from tradekeel.domain.messages import Fill
 from tradekeel.errors import AlreadyExists, InputError
 from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
 from tradekeel.storage import tables
+from tradekeel.storage.repositories.archived import Archived, fill_key, newest_archive
 from tradekeel.storage.repositories.base import Repository, bounded, fields_changed, timeout_of
 from tradekeel.storage.repositories.change import KEYS_AT_ONCE, Change, checked
 from tradekeel.storage.repositories.listing import Listing, matching
@@ -20,7 +21,10 @@ _STEERS = "a fill"
 
 
 async def add_fills(change: Change, execution: str, fills: Sequence[Fill]) -> int:
-    """Add those that are not known yet; how many those were. AlreadyExists for another fill under a known id."""
+    """Add those that are not known yet; how many those were.
+
+    AlreadyExists for another fill under a known id, InputError for one that may be in an archive.
+    """
     row = await change.execution(execution, steers=_STEERS)
     wanted: dict[tuple[str, ...], Fill] = {}
     for fill in map(checked, fills):
@@ -28,19 +32,20 @@ async def add_fills(change: Change, execution: str, fills: Sequence[Fill]) -> in
             raise InputError(
                 f"fill {fill.fill_id} is of account {fill.account}, its execution {execution} of {row.account}"
             )
-        _refuse_other(wanted.setdefault(_key_of(fill), fill), fill)
+        _refuse_other(wanted.setdefault(fill_key(fill), fill), fill)
     table, orders = tables.fills, list(dict.fromkeys(fill.venue_order_id for fill in wanted.values()))
     for at in range(0, len(orders), KEYS_AT_ONCE):
         some = table.c.venue_order_id.in_(orders[at : at + KEYS_AT_ONCE])
         for known in await change.find(Fill, table.c.execution == execution, some):
-            fill = wanted.pop(_key_of(known), known)
+            fill = wanted.pop(fill_key(known), known)
             _refuse_other(known, fill)
+    archive = await newest_archive(change.db, change.backend, execution) if wanted else None
+    if archive is not None:
+        archived = Archived(archive)
+        for fill in wanted.values():
+            archived.refuse(fill)
     await change.add(execution, list(wanted.values()), steers=_STEERS)
     return len(wanted)
-
-
-def _key_of(fill: Fill) -> tuple[str, ...]:
-    return tuple(getattr(fill, name) for name in tables.FILL_KEY)
 
 
 def _refuse_other(known: Fill, fill: Fill) -> None:

@@ -31,7 +31,8 @@ from tradekeel.ports.repositories.positions import (
     Valued,
 )
 from tradekeel.storage import tables
-from tradekeel.storage.archives import COLUMNS, ArchiveRow, Figures, archive_row
+from tradekeel.storage.archives import Figures
+from tradekeel.storage.repositories.archived import counted_in, newest_archive
 from tradekeel.storage.repositories.base import timeout_of
 from tradekeel.storage.repositories.change import Change, look_at_storable
 from tradekeel.storage.repositories.database import Database
@@ -206,28 +207,18 @@ class SqlPositionRepository:
     async def _run(self, db: AsyncConnection, row: ExecutionRow) -> _Run:
         """An execution with what it took over, or with what it held behind its last archive."""
         journal = tables.journal.c
-        archive = await self._archive(db, row.execution)
+        archive = await newest_archive(db, self.database.backend, row.execution)
         if archive is not None:
-            known = frozenset(
-                tuple(getattr(fill, name) for name in tables.FILL_KEY) for fill in archive.rows_kept().fills
-            )
             behind = select(journal.ts_ns).where(
                 journal.execution == row.execution, journal.sequence == archive.last + 1
             )
             whole_from_ns = (await db.execute(behind)).scalar_one()
-            return _Run(row, (), archive.figures, known, whole_from_ns)
+            return _Run(row, (), archive.figures, counted_in(archive), whole_from_ns)
         first = select(journal.payload).where(journal.execution == row.execution, journal.sequence == 1)
         payload = (await db.execute(first)).scalar()
         record = None if payload is None else decode_record(payload)
         opening = record.opening if isinstance(record, ExecutionStarted) else None
         return _Run(row, () if opening is None else opening.positions)
-
-    async def _archive(self, db: AsyncConnection, execution: str) -> ArchiveRow | None:
-        archives = tables.journal_archives.c
-        columns: list[ColumnElement[Any]] = [literal_column(name) for name in COLUMNS.split(", ")]
-        statement = select(*columns).select_from(tables.journal_archives).where(archives.execution == execution)
-        row = (await db.execute(statement.order_by(archives.first.desc()).limit(1))).first()
-        return None if row is None else archive_row(tuple(row), self.database.backend)
 
     async def _on_top(
         self, db: AsyncConnection, names: Sequence[str], run: _Run, *where: ColumnElement[bool]
