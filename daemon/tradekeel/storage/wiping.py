@@ -20,6 +20,7 @@ from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.batch import Batch
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of, mappings
+from tradekeel.storage.whose import not_elsewhere
 
 Progress = Callable[[str, int, int], object]
 
@@ -41,7 +42,10 @@ def wipe(
     progress: Progress = lambda step, done, total: None,
     point: Callable[[str], object] = lambda name: None,
 ) -> Wiped:
-    """Delete it in one transaction; of these accounts, or of all. Raises InputError, AlreadyRunning, StoreError."""
+    """Delete it in one transaction; of these accounts, or of all but those of other daemons on the same server.
+
+    Raises InputError, AlreadyRunning, StoreError.
+    """
     try:
         with closing(backend.connect_for_long()) as db:
             backend.make_durable(db)
@@ -91,7 +95,12 @@ def _runs(db: Connection, backend: Backend, accounts: Collection[str] | None) ->
     if unknown:
         listed = ", ".join(sorted({run.account for run in known})) or "none"
         raise InputError(f"the books know no account {', '.join(unknown)}; they know {listed}")
-    runs = [run for run in known if accounts is None or run.account in accounts]
+    if accounts is None and backend.daemon:
+        ours = f"SELECT execution FROM executions WHERE {not_elsewhere(backend)}"  # noqa: S608  # our own words
+        meant = {execution for (execution,) in db.execute(ours).fetchall()}
+        runs = [run for run in known if run.execution in meant]
+    else:
+        runs = [run for run in known if accounts is None or run.account in accounts]
     backend.refuse_holders(db, sorted({run.account for run in runs}), Tool.WRITES)
     return runs
 

@@ -566,7 +566,7 @@ async def test_what_is_held_is_the_same_where_fills_were_removed_or_corrected_be
     books.commit(trader.closed())
     async with Database(books.at, now_ns=lambda: LATER) as database:
         fills = SqlFillRepository(database)
-        last = (await fills.list_fills()).rows[0]
+        last = (await fills.list_fills())[0]
         assert await fills.delete_all_fills()
         if is_corrected:
             corrected = structs.replace(last, quantity=last.quantity / 4, realised=Decimal(0))
@@ -607,7 +607,7 @@ async def test_a_fill_that_stayed_and_was_removed_since_is_counted_and_not_appen
     before = await held_in(books)
     async with Database(books.at, now_ns=lambda: LATER) as database:
         fills = SqlFillRepository(database)
-        [stayed] = (await fills.list_fills()).rows
+        stayed = (await fills.list_fills())[0]
         assert not await fills.append_fill(s.RUN, stayed)
         await fills.delete_all_fills()
         with pytest.raises(InputError, match="is in an archive"):

@@ -131,8 +131,8 @@ def test_somebody_elses_account_is_refused_with_who_has_it_and_for_how_long(book
     books()
     with pytest.raises(AlreadyRunning, match=r"paper-1 is traded by daemon keel on here, whose lease runs .* 3600 s"):
         books("other", on)
-    with pytest.raises(AlreadyRunning, match="keel on here"):
-        books(on=on, accounts=("paper-2",))  # of the same name
+    with pytest.raises(AlreadyRunning, match=r"keel on here \(another one of our name.*set name in \[daemon\]"):
+        books(on=on, accounts=("paper-2",))
 
 
 def test_daemons_with_accounts_of_their_own_share_a_database(books):
@@ -242,6 +242,23 @@ def test_an_archive_is_of_our_own_accounts_also_where_another_daemon_is_at_work(
     moved = archive(Postgres(postgres_url, daemon="keel"), s.START_NS * 2, tmp_path / "archives", s.START_NS)
     assert {piece.row.execution for piece in moved} == {s.RUN}
     theirs.commit_numbered(2, [])
+
+
+def test_a_wipe_is_of_our_own_accounts_unless_another_one_is_named(books, postgres_url):
+    ours, theirs = books(), books("other", "there/2", ("paper-2",))
+    for remote, desk in ((ours, s.Desk()), (theirs, s.Desk("exec-2", account="paper-2"))):
+        remote.commit_numbered(1, [desk.opening(), *(desk.decision() for _ in range(5))])
+        remote.close()
+    mine = Postgres(postgres_url, daemon="keel")
+
+    def left() -> set[str]:
+        with connected(postgres_url) as db:
+            return {account for (account,) in db.execute("SELECT DISTINCT account FROM trading.orders")}
+
+    assert wipe(mine, s.START_NS, by="a test").closed == ("paper-1",)
+    assert left() == {"paper-2"}
+    assert wipe(mine, s.START_NS, by="a test", accounts=["paper-2"]).closed == ("paper-2",)
+    assert left() == set()
 
 
 def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):

@@ -174,6 +174,8 @@ def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
     who = f"daemon {row.daemon} on {row.holder.host}"
     if row.is_of(writer):
         who += ", whose state directory is a copy of ours, or ours of it"
+    elif row.account not in writer.accounts:
+        who += " (another one of our name, while on one server each needs a name of its own: set name in [daemon])"
     if row.left_ns > 0:
         raise AlreadyRunning(
             f"account {row.account} is traded by {who}, whose lease runs for another {row.left_ns / NS_PER_S:.0f} s after its "
