@@ -83,4 +83,4 @@ def ledgers_of(books: Backend, statedir: StateDir) -> StateDir:
 def in_memory(statedir: StateDir) -> InMemory:
     """Books that are lost with the process: one place for each state directory and user."""
     name = hashlib.blake2b(os.fsencode(statedir.path), digest_size=8).hexdigest()
-    return InMemory(MEMORY / f"tradekeel-{os.geteuid()}-{name}" / "books.db")
+    return InMemory(MEMORY / f"tradekeel-{os.geteuid()}-{name}" / "books.db", statedir.path)

@@ -95,7 +95,9 @@ def _run(
         if onlooker is not None:
             onlooker.close()
     code = _finish(plan, ran, clock.monotonic() - began_s, onlooker)
-    if ran.over and not isinstance(ran.books, InMemory):
+    if isinstance(ran.books, InMemory):
+        ran.books.remove()  # what a killed one leaves is there until the next start
+    elif ran.over:
         # The very last act: a process that is killed before it is started again, and must not trade the feeds anew.
         statedir.end_run()
     return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -59,6 +60,7 @@ class Sqlite(Backend):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.state = path.parent  # whose daemon alone writes while it runs
 
     def __str__(self) -> str:
         return str(self.path)
@@ -204,7 +206,7 @@ class Sqlite(Backend):
     async def held_by(self, db: AsyncConnection, account: str) -> str | None:
         # Nobody else writes while this transaction lasts, and a daemon that has just taken its lock waits for that before
         # it reads (Store.open): so the lock need only be looked at.
-        return holder_of(self.path.parent / "lock")
+        return holder_of(self.state / "lock")
 
     def is_busy(self, error: BaseException | None) -> bool:
         return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -279,28 +281,53 @@ class Sqlite(Backend):
 
 
 class InMemory(Sqlite):
-    """A file on a file system in memory: nothing of it outlives the machine's next start, nor :meth:`forget`."""
+    """A file on a file system in memory: nothing of it outlives the machine's next start, nor :meth:`forget`.
+
+    ``state`` is the state directory of the daemon whose books they are.
+    """
 
     name = "memory"
+
+    def __init__(self, path: Path, state: Path) -> None:
+        super().__init__(path)
+        self.state = state
 
     @property
     def described(self) -> str:
         return "memory (nothing is kept)"
 
+    def connect(self, *, read_only: bool = False) -> files.FileConnection:
+        """Whoever may make the books makes their folder: a script has no daemon that did it before."""
+        if not read_only:
+            self._have_folder()
+        return super().connect(read_only=read_only)
+
     def restore(self, copy: Path, when: Restoring) -> Restored:
         raise InputError(f"{self.described}: nothing can be put back there")
 
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        rmtree(self.path.parent, ignore_errors=True)
+
     def forget(self) -> None:
         """Begin with nothing, in a folder that only this user can look into. StoreUnavailable where somebody else has made it."""
-        folder = self.path.parent
-        rmtree(folder, ignore_errors=True)
+        self.remove()
         try:
-            folder.mkdir(mode=0o700)
+            self.path.parent.mkdir(mode=0o700)
         except OSError as error:
             raise StoreUnavailable(
-                f"{folder}, where books in memory would be, cannot be made anew ({error}): another user may have made it. Have "
-                "it removed (as root), or keep the books in a file (storage.enabled = true)"
+                f"{self.path.parent}, where books in memory would be, cannot be made anew ({error}): another user may have made "
+                "it. Have it removed (as root), or keep the books in a file (storage.enabled = true)"
             ) from error
+
+    def _have_folder(self) -> None:
+        """PermissionError where somebody else has made it: everybody may write beside it, and it holds what is ours to see."""
+        folder = self.path.parent
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        there = folder.lstat()
+        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or stat.S_IMODE(there.st_mode) & 0o077:
+            raise PermissionError(f"{folder} is no folder of this user's alone: have it removed (as root)")
 
 
 WAIT_MAX_S = 3_600.0

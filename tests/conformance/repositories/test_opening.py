@@ -16,15 +16,17 @@ import pytest
 from tests.conformance.repositories.conftest import ManualClock
 from tests.conformance.repositories.factories import START_NS
 from tests.servers.postgres import without_password
-from tradekeel.errors import StoreUnanswered, StoreUnavailable
+from tradekeel.bootstrap.books import in_memory
+from tradekeel.errors import AlreadyRunning, StoreUnanswered, StoreUnavailable
 from tradekeel.ports.adapter import BackendState
 from tradekeel.scripting import DataAdapter, Database, SqlTradeRepository
+from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.memory.books import Memory
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.repositories.making import MAKING_TIMEOUT_S, make_books
 from tradekeel.storage.schema import HEAD, version_of
-from tradekeel.storage.sqlite import Sqlite
+from tradekeel.storage.sqlite import InMemory, Sqlite
 from tradekeel.storage.tradestore import SqlTradeStore
 from tradekeel.storage.verify import verify
 
@@ -141,6 +143,13 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return environ
 
 
+@pytest.fixture
+def settings_of_memory(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Of a daemon that keeps nothing."""
+    yield {"TRADEKEEL__DAEMON__STATE_DIR": str(tmp_path), "TRADEKEEL__STORAGE__ENABLED": "false"}
+    in_memory(StateDir(tmp_path)).remove()
+
+
 async def test_neither_a_look_nor_a_question_makes_books_and_the_first_write_does(settings, tmp_path):
     async with DataAdapter.from_settings(environ=settings) as data:
         for _ in range(2):
@@ -161,6 +170,33 @@ async def test_neither_a_look_nor_a_question_makes_books_and_the_first_write_doe
         assert await data.trades.count_trades() == 1
         assert (await data.health_check()).books.is_up
     assert verify(data.backend).ok
+
+
+async def test_without_storage_a_script_makes_its_books_in_memory_where_no_daemon_has(settings_of_memory, tmp_path):
+    async with DataAdapter.from_settings(environ=settings_of_memory) as data:
+        health = (await data.health_check()).books
+        assert (health.state, health.where) == (BackendState.UNAVAILABLE, "memory (nothing is kept)")
+        assert "or write something, which makes them" in health.detail
+        assert isinstance(data.backend, InMemory)
+        assert not data.backend.path.parent.exists()
+        await data.trade_store.save_new_trade(**TRADE)
+        assert (await data.health_check()).books.is_up
+        assert data.backend.path.parent.stat().st_mode & 0o777 == 0o700
+    async with DataAdapter.from_settings(environ=settings_of_memory) as data:
+        assert await data.trades.count_trades() == 1
+    assert verify(data.backend).ok
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_while_a_daemon_runs_it_alone_writes_into_its_books_in_memory(settings_of_memory, tmp_path):
+    async with DataAdapter.from_settings(environ=settings_of_memory) as data:
+        await data.trade_store.save_new_trade(**TRADE)
+        daemon = StateDir(tmp_path)
+        daemon.lock()
+        with pytest.raises(AlreadyRunning):
+            await data.trade_store.save_new_trade(**TRADE)
+        daemon.release()
+        await data.trade_store.save_new_trade(**TRADE)
 
 
 async def test_what_is_required_and_not_there_is_not_made_either(settings):

@@ -209,12 +209,16 @@ def test_amounts_are_compared_to_the_last_digit_and_damaged_ones_come_last(less:
 
 
 def test_books_in_memory_are_not_begun_in_a_place_that_somebody_else_has_made(tmp_path: Path) -> None:
-    ours = InMemory(tmp_path / "ours" / "books.db")
+    ours = InMemory(tmp_path / "ours" / "books.db", tmp_path)
     ours.forget()
     (tmp_path / "ours" / "books.db").touch()
     ours.forget()
     assert list((tmp_path / "ours").iterdir()) == []
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "theirs").symlink_to(tmp_path / "elsewhere")  # what rmtree leaves alone, as what may not be removed
+    theirs = InMemory(tmp_path / "theirs" / "books.db", tmp_path)
     with pytest.raises(StoreUnavailable, match=r"theirs.*another user may have made it"):
-        InMemory(tmp_path / "theirs" / "books.db").forget()
+        theirs.forget()
+    for wrong in (theirs, InMemory(tmp_path / "elsewhere" / "books.db", tmp_path)):  # not there, and open to everybody
+        with pytest.raises(PermissionError, match="no folder of this user's alone"):
+            wrong.connect()
