@@ -16,6 +16,7 @@ import msgspec
 from tradekeel.config.config import Config, flat_values
 from tradekeel.config.decode import INVALID, Decoder
 from tradekeel.config.model import (
+    IN_MEMORY,
     NAME,
     NAME_WORDS,
     NAMED_MAX,
@@ -102,6 +103,7 @@ class Stores(msgspec.Struct, frozen=True):
 
     storage: StorageConfig
     redis: RedisConfig
+    redis_in_memory: bool  # its URL is memory://
     name: str  # the daemon's
     state_dir: Path
 
@@ -124,14 +126,18 @@ def load_stores(path: Path | None, environ: Mapping[str, str]) -> Stores:
     decoder = Decoder(problems, Vault(environ), origins, source.parent)
     daemon = decoder.struct(table.get("daemon", {}), DaemonConfig, "daemon")
     storage = decoder.struct(table.get("storage", {}), StorageConfig, "storage")
-    redis = decoder.struct(table.get("redis", {}), RedisConfig, "redis")
+    server = table.get("redis", {})
+    in_memory = isinstance(server, dict) and server.get("url") == IN_MEMORY
+    if in_memory:  # nobody is asked for a password there, and it need not be to be had
+        server = {key: value for key, value in server.items() if key not in ("url", "username", "password")}
+    redis = decoder.struct(server, RedisConfig, "redis")
     is_somewhere = storage is INVALID or storage.url or not storage.enabled
     if path is None and not (is_somewhere or table.get("daemon", {}).get("state_dir")):
         decoder.problem("storage.url", f"nothing says where the books are; {_NAME_THEM}")
     if problems or storage is INVALID or redis is INVALID or daemon is INVALID:
         raise ConfigError(_shown(problems), "the environment" if path is None else shown_path(path))
     named = msgspec.structs.replace(daemon, name=daemon.name or source.stem)
-    return Stores(storage, redis, named.name, state_dir_of(named, source, environ))
+    return Stores(storage, redis, in_memory, named.name, state_dir_of(named, source, environ))
 
 
 def _is_of_others(variable: str) -> bool:

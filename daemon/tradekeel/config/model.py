@@ -203,12 +203,17 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
+IN_MEMORY: Final = "memory://"
+"""What a script may give for the URL of a Redis server: a cache and a registry that end with it."""
+
 
 def check_redis_url(text: str) -> None:
     """The URL of a Redis server, without a password in it. Raises InputError."""
     if not text:
         return
     allowed = "allowed: redis://host:6379/0, rediss://host:6379/0 or unix:///path?db=0"
+    if text == IN_MEMORY:
+        raise InputError(f"{text} is for scripts, and a daemon shares with others what it keeps on Redis; {allowed}")
     parts = _split_url(text, allowed, "redis")
     if parts.scheme not in _REDIS_SCHEMES or (not parts.path if parts.scheme == "unix" else not parts.hostname):
         raise _no_url(text, allowed)

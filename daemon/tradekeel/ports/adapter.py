@@ -48,7 +48,7 @@ class BackendHealth(Struct, frozen=True, kw_only=True):
     where: str = ""  # for people, without a password
     latency_s: float | None = None  # of one small question; None where it was not answered
     version: str = ""  # of the program there
-    detail: str = ""  # what is wrong, and what to do
+    detail: str = ""  # what is wrong, and what to do; or what to know of a place that is up
 
     @property
     def is_up(self) -> bool:

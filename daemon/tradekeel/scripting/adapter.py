@@ -34,7 +34,8 @@ class DataAdapter(StoreAdapter):
         """The stores that a daemon's file describes, or with nothing named the file in $TRADEKEEL_CONFIG, or the environment.
 
         ``source`` is a path, or a name under systemd. ``TRADEKEEL__STORAGE__…`` and ``TRADEKEEL__REDIS__…`` go over what the file
-        says; without a file they are all there is. Calls that name no deadline have ``storage.statement_timeout_s``, those to
+        says; without a file they are all there is. ``memory://`` for ``redis.url`` is a cache and a registry of this object
+        alone, which a daemon refuses. Calls that name no deadline have ``storage.statement_timeout_s``, those to
         Redis ``redis.deadline_s``. Under ``storage.migrations = "refuse"`` no books are made where there are none. Nothing is
         connected yet. Raises ConfigError with everything that is wrong, and InputError.
         """
@@ -44,7 +45,7 @@ class DataAdapter(StoreAdapter):
         clock = SystemClock()
         return cls(
             books_of(found.storage, StateDir(found.state_dir), found.name),
-            redis_settings(found.redis) if found.redis.url else None,
+            "memory" if found.redis_in_memory else redis_settings(found.redis) if found.redis.url else None,
             now_ns=clock.now_ns,
             monotonic=clock.monotonic,
             by=by,

@@ -40,6 +40,7 @@ from tradekeel.ports.repositories import (
 from tradekeel.ports.repositories.paging import TIMEOUT_S
 from tradekeel.ports.tradestore import TradeStore
 from tradekeel.storage.backend import Backend
+from tradekeel.storage.memory.place import MemoryPlace
 from tradekeel.storage.redis.cache import RedisCache
 from tradekeel.storage.redis.client import RedisSettings, check_settings, where_is
 from tradekeel.storage.redis.registry import RedisServiceRegistry
@@ -67,7 +68,11 @@ Part = Literal["books", "replica", "redis"]
 PARTS: Final[tuple[Part, ...]] = ("books", "replica", "redis")
 
 _OFF = BackendHealth(state=BackendState.OFF)
-_NO_REDIS = "no Redis is configured: name one with [redis] url in the daemon's file, or TRADEKEEL__REDIS__URL in the environment"
+_NO_REDIS = (
+    "no Redis is configured: name one with [redis] url in the daemon's file, or TRADEKEEL__REDIS__URL in the environment; "
+    "memory:// there is a cache and a registry of this script alone"
+)
+_IN_MEMORY = "in memory: gone with this adapter, and shared with nobody"
 
 
 class StoreAdapter:
@@ -76,7 +81,7 @@ class StoreAdapter:
     def __init__(
         self,
         books: Backend,
-        redis: RedisSettings | None = None,
+        redis: RedisSettings | Literal["memory"] | None = None,
         *,
         now_ns: Callable[[], int],
         monotonic: Callable[[], float],
@@ -91,7 +96,8 @@ class StoreAdapter:
         """``now_ns`` is UTC, ``monotonic`` gives seconds that only grow; ``by`` stands in the journal beside what is written.
 
         ``timeout_s`` is the deadline of calls that name none. What is in ``require`` must be there when it is connected. Without
-        ``migrate`` no books are made where there are none; with it the first call that writes makes them.
+        ``migrate`` no books are made where there are none; with it the first call that writes makes them. With ``redis`` in
+        memory the cache and the services are this object's alone, also when it is connected again; trades are not kept there.
         InputError for words that make no sense.
         """
         unknown = sorted(set(require) - set(PARTS))
@@ -99,9 +105,14 @@ class StoreAdapter:
             raise InputError(
                 f"require is {sorted(require)} and trades_in {trades_in!r}: allowed are {', '.join(PARTS)}, and books or redis"
             )
-        if redis is not None:
-            check_settings(redis)
-        self.backend, self.redis = books, redis
+        self._memory = MemoryPlace(now_ns, monotonic) if redis == "memory" else None
+        if self._memory is not None and trades_in == "redis":
+            raise InputError(
+                "trades_in is 'redis', and redis.url is memory://: trades in memory are for get_trade_store(\"memory://\")"
+            )
+        self.backend, self.redis = books, None if isinstance(redis, str) else redis
+        if self.redis is not None:
+            check_settings(self.redis)
         self._monotonic = monotonic
         self._timeout_s = sensible(timeout_s)
         self._require = [part for part in PARTS if part in require]
@@ -166,11 +177,21 @@ class StoreAdapter:
     @property
     def services(self) -> ServiceRegistry:
         """The services of the fleet."""
+        if (memory := self._in_memory()) is not None:
+            return memory.services(self._fleet)
         return RedisServiceRegistry(self._connected(), self._fleet)
 
     def cache_in(self, namespace: str) -> Cache:
         """A cache in another namespace."""
+        if (memory := self._in_memory()) is not None:
+            return memory.cache(namespace)
         return RedisCache(self._connected(), namespace)
+
+    def _in_memory(self) -> MemoryPlace | None:
+        """NotReady before it is connected, as of a server: what works here works there."""
+        if self._memory is not None and not self.books.may_open:
+            raise NotReady("the cache and the services are not connected: `async with` the adapter, or connect() it")
+        return self._memory
 
     def _connected(self) -> RedisServer:
         if self.redis is None:
@@ -206,8 +227,13 @@ class StoreAdapter:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(look, "books", self._look_at_books, self.backend.described)
             tasks.start_soon(look, "replica", self._look_at_replica, self.backend.replica or "")
-            tasks.start_soon(look, "redis", self._look_at_redis, "" if self.redis is None else where_is(self.redis))
+            tasks.start_soon(look, "redis", self._look_at_redis, self._where_redis_is())
         return found, errors
+
+    def _where_redis_is(self) -> str:
+        if self._memory is not None:
+            return "memory"
+        return "" if self.redis is None else where_is(self.redis)
 
     async def _look_at_books(self, timeout_s: float) -> BackendHealth:
         await self.books.be_open()
@@ -237,6 +263,10 @@ class StoreAdapter:
         )
 
     async def _look_at_redis(self, timeout_s: float) -> BackendHealth:
+        if self._in_memory() is not None:
+            return BackendHealth(
+                state=BackendState.UP, where="memory", latency_s=0.0, version="memory", detail=_IN_MEMORY
+            )
         if self.redis is None:
             return _OFF
         server = self._connected().within(timeout_s).reading()

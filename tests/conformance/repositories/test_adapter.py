@@ -25,6 +25,7 @@ from tradekeel.errors import (
 )
 from tradekeel.ports.adapter import BackendState, Health
 from tradekeel.ports.adapter import DataAdapter as Port
+from tradekeel.ports.registry import Service
 from tradekeel.scripting import DataAdapter, Database, SqlTradeRepository
 from tradekeel.storage.adapter import StoreAdapter
 from tradekeel.storage.memory.books import Memory
@@ -294,6 +295,33 @@ async def test_what_is_not_configured_or_not_connected_says_so(tmp_path):
         assert (await data.health_check()).books.version.startswith("memory 3.")
     with pytest.raises(StoreUnavailable, match="not connected"):
         await adapter.trades.count_trades()
+
+
+async def test_a_cache_and_services_in_memory_are_had_by_saying_so_and_are_that_adapters_alone(tmp_path):
+    (tmp_path / "market.toml").write_text(
+        '[redis]\nurl = "redis://127.0.0.1:1/0"\nusername = "me"\npassword = { file = "/nowhere" }\n'
+    )
+    environ = {"TRADEKEEL__REDIS__URL": "memory://"}
+    adapter = DataAdapter.from_settings(tmp_path / "market.toml", environ=environ, require=["redis"])
+    service = Service(id="one", name="mine", host="here", pid=1, version="1")
+    async with adapter as data:
+        health = (await data.health_check()).redis
+        assert (health.state, health.where) == (UP, "memory")
+        assert health.detail == "in memory: gone with this adapter, and shared with nobody"
+        await data.cache.set("k", "v", ttl_s=60)
+        assert await data.cache_in("other").get("k") is None
+        await data.services.register(service)
+    assert (await adapter.health_check()).redis.state is UNAVAILABLE
+    for ask in (lambda: adapter.cache, lambda: adapter.services):
+        with pytest.raises(NotReady, match="connect"):
+            ask()
+    async with adapter as data, DataAdapter.from_settings(tmp_path / "market.toml", environ=environ) as other:
+        assert await data.cache.get("k") == b"v"
+        assert [found.id for found in await data.services.list()] == ["one"]
+        assert await other.cache.get("k") is None
+        assert await other.services.list() == ()
+    with pytest.raises(InputError, match="trades in memory are for get_trade_store"):
+        DataAdapter.from_settings(tmp_path / "market.toml", environ=environ, trades_in="redis")
 
 
 async def test_the_health_of_what_is_not_connected_says_so(servers):

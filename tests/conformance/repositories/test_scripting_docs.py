@@ -36,7 +36,7 @@ REDIS = ROOT / "docs" / "redis.md"
 
 async def test_the_examples_run_and_print_what_the_page_says(tmp_path: Path, redis_url: str) -> None:
     examples = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == PAGE.count("```python") == 4
+    assert len(examples) == PAGE.count("```python") == 5
     async with Adapter(redis_url, "a-secret-of-the-tests"):
         limited = urlsplit(redis_url)
         where = limited._replace(netloc=f"trading-adapter:a-secret-of-the-tests@{limited.hostname}:{limited.port}")

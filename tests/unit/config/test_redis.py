@@ -67,6 +67,13 @@ def test_what_is_no_address_of_a_server_is_refused(tmp_path: Path, url: str) -> 
     assert "allowed: redis://host:6379/0" in problem
 
 
+def test_a_daemon_keeps_nothing_in_memory_that_is_there_for_others(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, with_redis('url = "memory://"'))
+    assert problem.startswith(
+        "redis.url: memory:// is for scripts, and a daemon shares with others what it keeps on Redis; allowed"
+    )
+
+
 def test_a_user_without_a_password_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, with_redis('url = "redis://cache"', 'username = "me"')) == [
         "redis: username is given without password; say where that is, or leave the username out"
