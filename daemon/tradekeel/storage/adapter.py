@@ -237,6 +237,7 @@ class StoreAdapter:
 
     async def _look_at_books(self, timeout_s: float) -> BackendHealth:
         await self.books.be_open()
+        self.books.refuse_if_failed("a health check")
         began_s = self._monotonic()
         version = await self.books.read("a health check", self._version, timeout_s, at_primary=True)
         latency_s = self._monotonic() - began_s

@@ -255,6 +255,10 @@ class Backend(ABC):
         """Whether the server took a whole transaction back because another was in its way, so that it may be done once more."""
         return False
 
+    def is_failed_disk(self, error: BaseException | None) -> bool:
+        """Whether a disk of this machine did not take what was written: what is written there from then on proves nothing."""
+        return False
+
     @abstractmethod
     def refused(self, error: BaseException | None) -> str | None:
         """Which kind of rule the database held a row to, in a word: unique, reference, rule; None where it was none."""

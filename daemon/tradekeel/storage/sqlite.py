@@ -211,6 +211,9 @@ class Sqlite(Backend):
     def is_busy(self, error: BaseException | None) -> bool:
         return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
+    def is_failed_disk(self, error: BaseException | None) -> bool:
+        return _code(error) == sqlite3.SQLITE_IOERR
+
     def refused(self, error: BaseException | None) -> str | None:
         return _REFUSALS.get(getattr(error, "sqlite_errorname", ""))
 

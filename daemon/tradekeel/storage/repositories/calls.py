@@ -186,6 +186,11 @@ class Call:
 
     def _explained(self, error: Exception) -> Exception:
         where = f"{self.backend.replica if self.at_replica else self.backend.described}: {self.doing}"
+        if self.committing and isinstance(error, DBAPIError) and self.backend.is_failed_disk(error.orig):
+            return StoreUnanswered(
+                f"{where}: the disk failed in the commit ({_first_line(error.orig)}). Whether it was written shows when the "
+                "books are opened anew: look at the disk first (space, mount, errors in the kernel log)"
+            )
         if self.committing:
             return StoreUnanswered(
                 f"{where}: the answer to the commit was lost ({named(error)}). It was written whole, or not at all: read before "

@@ -16,6 +16,7 @@ from tradekeel.storage import schema
 from tradekeel.storage.backend import Backend, Engines, backend_at
 from tradekeel.storage.repositories.calls import Call
 from tradekeel.storage.repositories.change import Change
+from tradekeel.storage.repositories.disk import Disk
 from tradekeel.storage.repositories.making import make_books, refuse_to_make
 from tradekeel.storage.repositories.replicas import ReplicaUse
 
@@ -50,6 +51,7 @@ class Database:
         self._engines: Engines | None = None
         self._replicas: ReplicaUse | None = None
         self._at_primary = False
+        self._disk = Disk(self.backend)
 
     async def open(self, *, make: bool = True) -> Self:
         """Open the books, and make them where there are none, unless they are only to be read (``make``).
@@ -63,6 +65,7 @@ class Database:
             await self._make(doing, make)
         self._engines = self.backend.engines()
         self._replicas = None if self._engines.replica is None else ReplicaUse(self.backend, self.now_ns)
+        self._disk.said = None
         try:
             standing = await self._call(doing, None).run(self._engines.reading, self._standing)
             if standing.version is None:
@@ -85,6 +88,7 @@ class Database:
         engines, self._engines = self._engines, None
         if engines is not None:
             await engines.dispose()
+        await self._disk.let_go()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -152,21 +156,30 @@ class Database:
     async def write(self, action: str, work: Callable[[Change], Awaitable[T]], timeout_s: float | None = None) -> T:
         """Change something, all of it or nothing; ``action`` says in the journal what was done.
 
-        Errors: see :mod:`tradekeel.ports.repositories`.
+        Errors: see :mod:`tradekeel.ports.repositories`. Once a disk did not take it, nothing more is written before the books are
+        opened anew (StoreUnavailable): a system that has failed to write a page may call the next try a success.
         """
 
         async def change(db: AsyncConnection, call: Call) -> T:
-            await call.begin(db, writing=True)
-            changed = Change(db, self.backend, self.now_ns(), action, self.by)
-            result = await work(changed)
-            await changed.journal()
-            if self._replicas is None:
-                await call.commit(db)
-            else:
-                await self._replicas.committing(call, db)
+            self.refuse_if_failed(action)  # it may have failed while this waited for its turn
+            async with self._disk.watched(db, engines):
+                await call.begin(db, writing=True)
+                changed = Change(db, self.backend, self.now_ns(), action, self.by)
+                result = await work(changed)
+                await changed.journal()
+                if self._replicas is None:
+                    await call.commit(db)
+                else:
+                    await self._replicas.committing(call, db)
             return result
 
-        return await self._call(action, timeout_s).run(self._open_engines().writing, change)
+        self.refuse_if_failed(action)
+        engines = self._open_engines()
+        return await self._call(action, timeout_s).run(engines.writing, change)
+
+    def refuse_if_failed(self, doing: str) -> None:
+        """StoreUnavailable where a write has found that the disk fails: books that are only half of use are not up."""
+        self._disk.refuse_if_failed(doing)
 
     def _call(self, doing: str, timeout_s: float | None) -> Call:
         return Call(self.backend, doing, self.timeout_s if timeout_s is None else sensible(timeout_s))
