@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, PositionKey, Quote, booked
-from tradekeel.domain.records import ExecutionStarted, decode_record
+from tradekeel.domain.records import Administered, ExecutionStarted, decode_record, record_type_of
 from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow, Mode
 from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError
@@ -173,13 +173,29 @@ class SqlPositionRepository:
         async def ask(db: AsyncConnection) -> list[HeldPosition]:
             held = _Held()
             for run in await self._runs(db, account, execution):
-                if before_ns is None or run.row.started_ns < before_ns:
+                if before_ns is None or await self._began_ns(db, run) <= before_ns:
                     held.take_over(run.row.account, run.begins(strategy, before_ns))
                 async for rows in self._on_top(db, _BOOKED, run, *where):
                     held.book(rows)
             return await self._annotated(db, held)
 
         return await self._read("computing positions", ask, call)
+
+    async def _began_ns(self, db: AsyncConnection, run: _Run) -> int:
+        """Since when a run has what it began with, by the time of its market, which may be years ago; 0 where nobody knows."""
+        if not run.row.data_fingerprint:
+            return run.row.started_ns  # a live market's time is the clock's
+        if run.archive is not None or not run.opening:
+            return 0  # what it began with says itself since when that is known, or is nothing
+        journal = tables.journal.c
+        # Until its feed has a time a run's records have none; what people write in between has the clock's.
+        timed = (
+            journal.execution == run.row.execution,
+            journal.ts_ns != 0,
+            journal.type != record_type_of(Administered),
+        )
+        found = await db.execute(select(journal.ts_ns).where(*timed).order_by(journal.sequence).limit(1))
+        return found.scalar() or 0
 
     async def _runs(self, db: AsyncConnection, account: str | None, execution: str | None) -> list[_Run]:
         """The executions whose fills count, in their order, each with what it begins with."""
