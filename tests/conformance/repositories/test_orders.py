@@ -120,6 +120,25 @@ async def test_what_cannot_be_is_refused_and_nothing_is_written(orders, manual, 
     assert await orders.count_orders() == 0
 
 
+async def test_an_order_is_attached_to_one_that_is_there_and_never_to_itself_or_round_a_circle(orders, manual):
+    one, two, three = manual.order(), manual.order(), manual.order()
+    own = structs.replace(one, parent_id=one.client_order_id)
+    for call in (orders.create_order(own), orders.create_orders([two, own])):
+        with pytest.raises(InputError, match=f"order {one.client_order_id} is its own parent_id"):
+            await call
+    circle = [structs.replace(one, parent_id=two.client_order_id), structs.replace(two, parent_id=one.client_order_id)]
+    with pytest.raises(InputError, match="refers to"):
+        await orders.create_orders(circle)
+    assert await orders.count_orders() == 0
+    chain = [one, circle[1], structs.replace(three, parent_id=two.client_order_id)]
+    assert await orders.create_orders(chain) == 3
+    for order in chain:
+        for parent in (one.client_order_id, three.client_order_id, None):
+            with pytest.raises(InputError, match="the parent_id of an order stays as it is"):
+                await orders.update_order(order.client_order_id, {"parent_id": parent})
+        assert await orders.get_order(order.client_order_id) == order
+
+
 async def test_an_id_twice_is_refused(orders, manual):
     order = await orders.create_order(manual.order())
     with pytest.raises(AlreadyExists, match=order.client_order_id):

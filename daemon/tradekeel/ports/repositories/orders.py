@@ -23,7 +23,10 @@ class OrderRepository(Protocol):
     """
 
     async def create_order(self, order: Order, **call: Unpack[Timed]) -> Order:
-        """Add an order. AlreadyExists for a known id, NotFound for an unknown execution, InputError for what it refers to."""
+        """Add an order. AlreadyExists for a known id, NotFound for an unknown execution, InputError for what it refers to.
+
+        It may name the order that it is attached to (``parent_id``), which is there already, is not itself, and stays the same.
+        """
 
     async def create_orders(self, orders: Sequence[Order], **call: Unpack[Timed]) -> int:
         """Add many, all or none, ROWS_MAX at most, parents before what is attached to them; how many."""

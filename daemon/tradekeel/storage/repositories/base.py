@@ -137,16 +137,17 @@ def changed(row: RowT, changes: Mapping[str, object], fixed: frozenset[str]) -> 
     """The row with some fields changed. InputError for fields that there are not, that stay, or values that do not fit."""
     types, found = _types(type(row)), {}
     kind = type(row).__name__.removesuffix("Row").lower()
+    a_kind = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
     for name, value in changes.items():
         if name not in types:
-            raise InputError(f"a {kind} has no field {name!r}; it has {', '.join(types)}")
+            raise InputError(f"{a_kind} has no field {name!r}; it has {', '.join(types)}")
         if name in fixed:
-            raise InputError(f"the {name} of a {kind} stays as it is")
+            raise InputError(f"the {name} of {a_kind} stays as it is")
         refuse_float(name, value)
         try:
             found[name] = msgspec.convert(value, types[name])
         except msgspec.ValidationError as error:
-            raise InputError(f"{name} of a {kind} cannot be {value!r}: {error}") from None
+            raise InputError(f"{name} of {a_kind} cannot be {value!r}: {error}") from None
     return structs.replace(row, **found)
 
 

@@ -19,7 +19,7 @@ from tradekeel.storage.repositories.change import KEYS_AT_ONCE, Change
 from tradekeel.storage.repositories.fills import add_fills
 from tradekeel.storage.repositories.listing import Listing, matching, word_of
 
-_FIXED = frozenset({"client_order_id", "execution", "account", "status", "created_ns", "updated_ns"})
+_FIXED = frozenset({"client_order_id", "execution", "account", "parent_id", "status", "created_ns", "updated_ns"})
 _OPEN = tuple(status for status in OrderStatus if status not in TERMINAL)
 _STEERS = "an order"
 
@@ -55,12 +55,15 @@ class SqlOrderRepository(Repository[Order]):
 
     async def create_order(self, order: Order, **call: Unpack[Timed]) -> Order:
         """Add an order."""
+        _refuse_own_parents([order])
         [created] = await self._add("create_order", [order], _STEERS, timeout_of(call))
         return created
 
     async def create_orders(self, orders: Sequence[Order], **call: Unpack[Timed]) -> int:
         """Add many, all or none."""
-        return len(await self._add("create_orders", bounded(orders, "orders"), _STEERS, timeout_of(call)))
+        made = bounded(orders, "orders")
+        _refuse_own_parents(made)
+        return len(await self._add("create_orders", made, _STEERS, timeout_of(call)))
 
     async def update_order(self, client_order_id: str, changes: Mapping[str, object], **call: Unpack[Timed]) -> Order:
         """Change the named fields and nothing else."""
@@ -272,3 +275,10 @@ class SqlOrderRepository(Repository[Order]):
             execution=execution,
         )
         return await self._count("counting orders", where, span)
+
+
+def _refuse_own_parents(orders: Sequence[Order]) -> None:
+    """InputError for an order that is attached to itself. No longer circle can come about: a parent is there first, and stays."""
+    for order in orders:
+        if order.parent_id == order.client_order_id:
+            raise InputError(f"order {order.client_order_id} is its own parent_id: an order is attached to another one")
