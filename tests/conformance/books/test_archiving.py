@@ -31,7 +31,14 @@ from tradekeel.storage.archiving.moving import Moved, archive, stem_of
 from tradekeel.storage.archiving.proving import rows_in
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
-from tradekeel.storage.repositories import Database, SqlEventRepository, SqlFillRepository, SqlPositionRepository
+from tradekeel.storage.repositories import (
+    Database,
+    SqlEventRepository,
+    SqlFillRepository,
+    SqlOrderRepository,
+    SqlPositionRepository,
+)
+from tradekeel.storage.repositories.change import Change
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import Verdict, verify
 from tradekeel.storage.watching import Watch
@@ -335,6 +342,56 @@ def test_books_that_do_not_agree_are_not_archived(books: Books) -> None:
         books.archive()
     assert books.counts() == before
     assert not list(books.folder.iterdir())
+
+
+async def attach(books: Books, trader: Trader, parents: dict[str, str]) -> None:
+    """Orders attached to others, as a repository did it before it refused to."""
+    rows = [structs.replace(trader.desk.book.ended[one], parent_id=parent) for one, parent in parents.items()]
+
+    async def work(change: Change) -> None:
+        await change.replace(trader.run, rows, steers=None)
+
+    async with Database(books.at, now_ns=lambda: trader.now_ns, by="a script") as database:
+        await database.write("update_orders", work)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+async def test_orders_that_are_attached_to_each_other_in_a_circle_are_damage_that_is_named(
+    books: Books, length: int
+) -> None:
+    trader = over(books)
+    ids = [f"tk{s.RUN}-{number}" for number in range(1, length + 1)]
+    await attach(books, trader, dict(zip(ids, [*ids[1:], ids[0]], strict=True)))
+    await attach(books, trader, {f"tk{s.RUN}-6": f"tk{s.RUN}-5"})  # the last record stays, with what it tells of
+    before = books.counts()
+    with pytest.raises(StoreCorrupt, match=f"order tk{s.RUN}-[1-{length}] is attached to itself"):
+        books.archive()
+    assert books.counts() == before
+    assert not list(books.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "refers", [{"trade_id": f"tr{s.RUN}-1"}, {"parent_id": f"tk{s.RUN}-1"}, {"signal_id": f"sg{s.RUN}-1"}]
+)
+async def test_what_somebody_refers_to_when_all_was_over_stays_with_that(books: Books, refers: dict[str, str]) -> None:
+    over(books)
+    written = s.order(99, s.RUN, **{"trade_id": None, "signal_id": None} | refers)
+    async with Database(books.at, now_ns=lambda: LATER, by="a script") as database:
+        await SqlOrderRepository(database).create_order(written)
+    assert books.archive()
+    assert books.verify().ok
+    async with Database(books.at, now_ns=lambda: LATER) as database:
+        assert await SqlOrderRepository(database).get_order(written.client_order_id) == written
+
+
+async def test_orders_that_are_attached_to_attached_ones_are_moved_with_them(books: Books) -> None:
+    trader = over(books)
+    ids = [f"tk{s.RUN}-{number}" for number in (1, 2, 3, 4)]
+    await attach(books, trader, dict(zip(ids[1:], ids, strict=False)))
+    await attach(books, trader, {f"tk{s.RUN}-6": f"tk{s.RUN}-5"})  # the last record stays, with what it tells of
+    books.archive()
+    assert books.counts()["orders"] == 4, "what the last record tells of, its parent, and the exits of both"
+    assert books.verify().ok
 
 
 @pytest.mark.parametrize("point", ["archive.file_written", "archive.before_commit", "archive.after_commit"])

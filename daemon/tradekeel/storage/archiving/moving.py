@@ -198,6 +198,7 @@ class _Piece:
                 began.look(record)
             tail = self._tail(end, last)
             moved = finished(versions, book, tail, is_over=self._is_over(end, last))
+            ranks = self._ranks(moved.get(Order, []))
             for kind, rows in moved.items():
                 self._write_rows(writer, kind, rows)
             made = writer.close()
@@ -215,7 +216,7 @@ class _Piece:
             book=book.save(),
             kept=encode_kept(versions.without(moved)),
         )
-        self._delete(made_row, made, moved, before)
+        self._delete(made_row, made, moved, ranks, before)
         return Moved(made_row, self._run.account, made.path)
 
     # --- how far -------------------------------------------------------------------------------------------------------
@@ -317,6 +318,22 @@ class _Piece:
             there = {tuple(row[place] for place in places): tuple(row) for row in page}
             yield from (there.get(key) for key in keys)
 
+    def _ranks(self, orders: Sequence[Order]) -> list[Sequence[Order]]:
+        """Orders in pieces, none of which has one that an order of a later piece is attached to: the children first.
+
+        StoreCorrupt for orders that are attached to each other in a circle: none of them could go first.
+        """
+        by_id = {order.client_order_id: order for order in orders}
+        depths: dict[int, list[Order]] = {}
+        for order in orders:
+            depth, above = 0, by_id.get(order.parent_id or "")
+            while above is not None:
+                depth, above = depth + 1, by_id.get(above.parent_id or "")
+                if depth > len(orders):
+                    raise self._corrupt(f"order {order.client_order_id} is attached to itself, by way of its parents")
+            depths.setdefault(depth, []).append(order)
+        return [depths[depth] for depth in sorted(depths, reverse=True)]
+
     def _corrupt(self, what: str) -> StoreCorrupt:
         return StoreCorrupt(
             f"{self._backend}: execution {self._run.execution} is not archived, because its books do not agree: {what}. Run "
@@ -325,7 +342,14 @@ class _Piece:
 
     # --- deleting ------------------------------------------------------------------------------------------------------
 
-    def _delete(self, row: ArchiveRow, made: Made, moved: Rows, before: ArchiveRow | None) -> None:
+    def _delete(
+        self,
+        row: ArchiveRow,
+        made: Made,
+        moved: Rows,
+        ranks: Sequence[Sequence[Order]],
+        before: ArchiveRow | None,
+    ) -> None:
         if before is not None:
             empty = before.emptied()
             self._db.execute(REPLACE, (empty.book, empty.kept, empty.crc(), before.execution, before.first))
@@ -333,7 +357,8 @@ class _Piece:
         with indexed_references(self._db):
             for kind in reversed(MOVED):
                 rows = moved.get(kind, [])
-                self._expect(kind, self._delete_rows(kind, rows), len(rows))
+                gone = sum(self._delete_rows(kind, some) for some in (ranks if kind is Order else [rows]))
+                self._expect(kind, gone, len(rows))
         with self._backend.journal_open(self._db):
             gone = self._db.execute(
                 "DELETE FROM journal WHERE execution = ? AND sequence <= ?", (self._run.execution, row.last)
@@ -356,10 +381,9 @@ class _Piece:
         versions = Versions()
         sql = f'DELETE FROM "{table}" WHERE execution = ? AND {" AND ".join(f"{name} = ?" for name in names)}'  # noqa: S608
         gone = 0
-        for rank in _ranks(kind, rows):
-            for start in range(0, len(rank), PAGE_ROWS):
-                keys = [(self._run.execution, *versions.key(row)) for row in rank[start : start + PAGE_ROWS]]
-                gone += self._db.executemany(sql, keys).rowcount
+        for start in range(0, len(rows), PAGE_ROWS):
+            keys = [(self._run.execution, *versions.key(row)) for row in rows[start : start + PAGE_ROWS]]
+            gone += self._db.executemany(sql, keys).rowcount
         return gone
 
     def _expect(self, what: Any, gone: int, wanted: int) -> None:
@@ -379,17 +403,3 @@ class _Piece:
         with writing(self._folder):
             for file in self._folder.glob(f"{stem}*{PARTIAL}"):
                 file.unlink(missing_ok=True)
-
-
-def _ranks(kind: Any, rows: Sequence[Any]) -> list[Sequence[Any]]:
-    """Rows in pieces, none of which has a row that one of a later piece refers to: of orders, the children first."""
-    if kind is not Order:
-        return [rows]
-    by_id = {order.client_order_id: order for order in rows}
-    depths: dict[int, list[Any]] = {}
-    for order in rows:
-        depth, above = 0, by_id.get(order.parent_id)
-        while above is not None:
-            depth, above = depth + 1, by_id.get(above.parent_id)
-        depths.setdefault(depth, []).append(order)
-    return [depths[depth] for depth in sorted(depths, reverse=True)]

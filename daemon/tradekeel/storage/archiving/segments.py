@@ -157,6 +157,9 @@ class _Staying:
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
         self._keys: dict[type[Struct], set[Key]] = defaultdict(set)
+        self._later: list[
+            Order | Trade
+        ] = []  # versions from behind the piece, which may refer to other rows than those in it
         self._of_trade: dict[str, list[Order]] = defaultdict(list)
         for order in versions.of(Order):
             if order.trade_id is not None:
@@ -169,6 +172,8 @@ class _Staying:
         for row in rows:
             if type(row) in MOVED and type(row) not in LISTED:
                 self._keys[type(row)].add(self._versions.key(row))
+                if isinstance(row, Order | Trade):
+                    self._later.append(row)
 
     def has(self, row: Any) -> bool:
         if isinstance(row, Fill):
@@ -183,7 +188,7 @@ class _Staying:
 
     def spread(self) -> None:
         """Until nothing stays that something which goes belongs to."""
-        waiting = [*self._rows(Order), *self._rows(Trade)]
+        waiting = [*self._later, *self._rows(Order), *self._rows(Trade)]
         while waiting:
             row = waiting.pop()
             waiting.extend(self._new(row))
