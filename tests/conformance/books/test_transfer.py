@@ -124,6 +124,29 @@ def test_a_file_and_a_server_give_the_same_bytes(books: Backend, empty_file: Pat
     assert written(file, tmp_path / "second", kind) == first
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_comes_after_the_one_it_is_attached_to_however_deep(
+    books: Backend, elsewhere: Callable[[], Backend], tmp_path: Path, kind: str
+) -> None:
+    ids = [f"tk-{letter}" for letter in "zyxw"]  # the deeper, the earlier by its key
+    attached = [
+        s.order(50 + number, client_order_id=one, parent_id=parent, trade_id=None, signal_id=None)
+        for number, (one, parent) in enumerate(zip(ids, [None, *ids], strict=False))
+    ]
+    with Store.open(books, now_ns=s.START_NS) as store:
+        record = r.Administered(ts_ns=s.START_NS, action="x", rows=4, by="a script", orders=tuple(attached))
+        [done] = store.commit([s.group(record, rows=tuple(attached))])
+        assert not isinstance(done, Exception)
+    first = written(books, tmp_path / "first", kind)
+    copy = elsewhere()
+    import_books(copy, tmp_path / "first", s.START_NS)
+    assert written(copy, tmp_path / "second", kind) == first
+    if kind == "csv":
+        found = [line.split(",")[0].strip('"') for line in first["orders.csv"].decode().splitlines()]
+        assert [one for one in found if one in ids] == ids
+        assert found[-3:] == ids[1:], "by their depth, then by their key"
+
+
 def test_csv_tells_nothing_from_an_empty_text(books: Backend, tmp_path: Path) -> None:
     written(books, tmp_path / "out", "csv")
     lines = (tmp_path / "out" / "orders.csv").read_text().splitlines()

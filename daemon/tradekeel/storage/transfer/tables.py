@@ -1,8 +1,9 @@
 """What of each table goes into a file: its columns with their kinds, and the order of its rows.
 
 Numbers that a database gives its rows by itself (``id``) stay behind: the order of the file is that of the writing. Rows
-without such a number come by their key, byte by byte, so that every database gives them in one order; an order never comes
-before its parent. Beside each time stands the same moment as text, for people; it is not read back.
+without such a number come by their key, byte by byte, so that every database gives them in one order; orders come first by how
+deep they are attached to others, so that none comes before its parent. Beside each time stands the same moment as text, for
+people; it is not read back.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ LEFT_OUT = frozenset({"leases", "migration_history"})
 
 TIMES = ("ts_ns", "created_ns", "generated_at_ns", "started_ns", "updated_ns")
 """The first of these that a table has is the time that rows are narrowed by."""
+
+
+_DEPTH = (
+    "CASE WHEN parent_id IS NULL THEN 0 "
+    "WHEN (SELECT upper.parent_id FROM orders AS upper WHERE upper.client_order_id = orders.parent_id) IS NULL THEN 1 "
+    "ELSE (WITH RECURSIVE above(id) AS (SELECT orders.parent_id UNION SELECT upper.parent_id FROM orders AS upper "
+    "JOIN above ON upper.client_order_id = above.id WHERE upper.parent_id IS NOT NULL) SELECT count(*) FROM above) END"
+)
+"""How many orders stand above an order, each attached to the next.
+
+The usual depths are told without recursion, which costs much more. UNION, so that it ends on books that have a circle.
+"""
 
 
 class Kind(StrEnum):
@@ -118,7 +131,7 @@ def _described(table: Table) -> FileTable:
     texts = frozenset(column.name for column in columns if column.kind is Kind.TEXT)
     if numbered:
         return FileTable(str.__str__(table.name), tuple(columns), ("id",), frozenset())
-    parents_first = ["(parent_id IS NOT NULL)"] if "parent_id" in table.c else []
+    parents_first = [_DEPTH] if "parent_id" in table.c else []
     return FileTable(str.__str__(table.name), tuple(columns), (*parents_first, *key), texts)
 
 
