@@ -233,6 +233,11 @@ class Factory:
         )
         return structs.replace(row, **changes)
 
+    def fill_of(self, order: Order, **changes: Any) -> Fill:
+        """A fill of that order."""
+        same = {"instrument": order.instrument, "side": order.side, "venue_order_id": order.venue_order_id or "v-new"}
+        return self.fill(order.client_order_id, **same | changes)
+
     # --- what no script should write -------------------------------------------------------------------------------------
 
     def extreme_trade(self, number: int) -> Trade:

@@ -13,7 +13,13 @@ from tests.conformance.repositories.factories import EXTREME_AMOUNTS, LAST_NS, L
 from tradekeel.domain.orders import TERMINAL, TRANSITIONS, Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
 from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound
 from tradekeel.ports.repositories import ROWS_MAX, OrderRepository
-from tradekeel.storage.repositories import Database, SqlFillRepository, SqlOrderRepository, SqlTradeRepository
+from tradekeel.storage.repositories import (
+    Database,
+    SqlExecutionRepository,
+    SqlFillRepository,
+    SqlOrderRepository,
+    SqlTradeRepository,
+)
 
 EVENT_TO = {
     OrderStatus.SUBMITTED: OrderEvent.SUBMIT,
@@ -162,7 +168,10 @@ async def test_an_update_changes_what_it_names_and_many_are_changed_all_or_none(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"nonsense": 1}, {"client_order_id": "x"}, {"status": "canceled"}, {"price": 1.5}, {"quantity": None}],
+    [
+        *({"nonsense": 1}, {"client_order_id": "x"}, {"status": "canceled"}, {"price": 1.5}, {"quantity": None}),
+        *({"filled_quantity": "900"}, {"filled_quantity": "2000"}, {"filled_value": "1"}, {"fee": "0.1", "price": "2"}),
+    ],
     ids=str,
 )
 async def test_an_update_that_makes_no_sense_is_refused(orders, manual, changes):
@@ -201,7 +210,7 @@ async def test_fills_book_on_their_order_once_in_part_and_whole(orders, manual, 
     order = await orders.create_order(
         manual.order(quantity=Decimal(10), status=OrderStatus.ACCEPTED, venue_order_id=None)
     )
-    first = manual.fill(order.client_order_id, quantity=Decimal(4), price=Decimal("1.5"), fee=Decimal("0.1"))
+    first = manual.fill_of(order, quantity=Decimal(4), price=Decimal("1.5"), fee=Decimal("0.1"))
     second = structs.replace(first, fill_id="f-2", quantity=Decimal(6), price=Decimal(2))
     part = await orders.record_fill(first)
     assert (part.status, part.filled_quantity, part.filled_value) == (
@@ -224,6 +233,39 @@ async def test_fills_book_on_their_order_once_in_part_and_whole(orders, manual, 
     assert await SqlFillRepository(database).count_fills() == 2
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("instrument", "XAU_USD"), ("side", Side.BUY), ("venue", "elsewhere"), ("venue_order_id", "v-other")],
+)
+async def test_a_fill_of_another_order_is_refused_with_what_differs(orders, database, field, value):
+    run = await SqlExecutionRepository(database).create_execution("at oanda", venue="oanda")
+    make = Factory(run.execution, "at oanda")
+    order = await orders.create_order(make.order(None, side=Side.SELL, instrument="EUR_USD", venue_order_id="v-1"))
+    fill = make.fill_of(order, venue="oanda")
+    both = {"instrument": "EUR_USD", "side": "sell", "venue": "oanda", "venue_order_id": "v-1"}
+    with pytest.raises(InputError, match=f"its {field} is {value}, the order's {both[field]}"):
+        await orders.record_fill(structs.replace(fill, **{field: value}))
+    assert await orders.get_order(order.client_order_id) == order
+    assert await SqlFillRepository(database).count_fills() == 0
+    assert (await orders.record_fill(fill)).filled_quantity == fill.quantity
+
+
+async def test_a_fill_of_more_than_is_left_is_booked(orders, manual):
+    order = await orders.create_order(manual.order(quantity=Decimal(10)))
+    after = await orders.record_fill(manual.fill_of(order, quantity=Decimal(12), price=Decimal(2)))
+    assert (after.status, after.filled_quantity, after.filled_value) == (OrderStatus.FILLED, Decimal(12), Decimal(24))
+
+
+async def test_a_quantity_is_never_less_than_what_is_filled_and_of_a_filled_order_just_that(orders, manual):
+    part = await orders.create_order(manual.order(status=OrderStatus.PARTIALLY_FILLED))
+    whole = await orders.create_order(manual.order(status=OrderStatus.FILLED))
+    for order, quantity in ((part, "399"), (whole, "999"), (whole, "1001")):
+        with pytest.raises(InputError, match=f"its quantity cannot be {quantity}"):
+            await orders.update_order(order.client_order_id, {"quantity": quantity})
+        assert await orders.get_order(order.client_order_id) == order
+    assert (await orders.update_order(part.client_order_id, {"quantity": "700"})).open_quantity == Decimal(300)
+
+
 async def test_a_cancel_has_its_time_and_its_reason_and_comes_too_late_for_what_has_ended(orders, manual):
     order = await orders.create_order(manual.order())
     after = await orders.cancel_order(order.client_order_id, "changed my mind", ts_ns=START_NS + 5)
@@ -241,7 +283,7 @@ async def test_a_cancel_has_its_time_and_its_reason_and_comes_too_late_for_what_
 
 async def test_of_many_fills_at_once_each_books_once(orders, manual):
     order = await orders.create_order(manual.order(quantity=Decimal(20)))
-    fills = [manual.fill(order.client_order_id, quantity=Decimal(1), price=Decimal(1)) for _ in range(20)]
+    fills = [manual.fill_of(order, quantity=Decimal(1), price=Decimal(1)) for _ in range(20)]
     async with anyio.create_task_group() as tasks:
         for fill in fills + fills:
             tasks.start_soon(orders.record_fill, fill)

@@ -14,7 +14,7 @@ from tests.conformance.repositories.factories import DAY_NS, EXTREME_TEXTS, SECO
 from tests.unit.storage import samples
 from tradekeel.domain import records as r
 from tradekeel.domain.messages import Fill
-from tradekeel.domain.orders import OrderStatus, Side
+from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, Quote
 from tradekeel.domain.rows import Mode
 from tradekeel.errors import InputError
@@ -153,8 +153,8 @@ async def test_what_is_held_at_each_venue_is_of_one_moment_and_within_one_deadli
 async def test_positions_of_a_strategy_are_those_of_its_orders(positions, manual, database):
     orders, made = SqlOrderRepository(database), []
     for strategy in ("floor", "trend", "floor"):
-        order = await orders.create_order(manual.order(strategy, status=OrderStatus.ACCEPTED))
-        made.append((strategy, manual.fill(order.client_order_id, instrument="EUR_USD")))
+        order = await orders.create_order(manual.order(strategy, instrument="EUR_USD"))
+        made.append((strategy, manual.fill_of(order)))
         await orders.record_fill(made[-1][1])
     await SqlFillRepository(database).append_fill(manual.execution, manual.fill())  # somebody else's
     [found] = await positions.get_positions_by_strategy("trend")

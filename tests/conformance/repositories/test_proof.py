@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec import structs
 
 from tests.conformance.repositories.conftest import ManualClock
-from tests.conformance.repositories.factories import START_NS, Factory
+from tests.conformance.repositories.factories import LAST_NS, START_NS, Factory
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Signal, SignalStatus
@@ -90,15 +89,13 @@ class Scripts:
                 {"quantity": "17"},
                 {"position_ref": self.random.choice(("a", "b", None))},
                 {"strategy": "extra"},
-                {"status": self.random.choice(list(TradeStatus)), "exit_time_ns": 1, "exit_reason": "time"},
+                {"status": self.random.choice(list(TradeStatus)), "exit_time_ns": LAST_NS, "exit_reason": "time"},
             )
         )
         await self.trades.update_trade(self._some("trade").trade_id, changes)
 
     async def close_trade(self) -> None:
-        await self.trades.mark_trade_closed(
-            self._some("trade").trade_id, Decimal(1), START_NS, "manual", pnl=Decimal(1)
-        )
+        await self.trades.mark_trade_closed(self._some("trade").trade_id, Decimal(1), LAST_NS, "manual", pnl=Decimal(1))
 
     async def save_signal(self) -> None:
         await self.signals.save_signal(self._new("signal", strategy=self._strategy() or "floor"))
@@ -130,8 +127,9 @@ class Scripts:
         await self.orders.cancel_order(self._some("order").client_order_id, "why not")
 
     async def record_fill(self) -> None:
-        fill = self._new("fill", client_order_id=self._some("order").client_order_id)
-        await self.orders.record_fill(structs.replace(fill, instrument=self.random.choice(SYMBOLS)))
+        fill = self.make.fill_of(self._some("order"))
+        self.known["fill"].append(fill)
+        await self.orders.record_fill(fill)
 
     async def append_fills(self) -> None:
         new = [self._new("fill", instrument=self.random.choice(SYMBOLS)) for _ in range(self.random.randint(1, 3))]

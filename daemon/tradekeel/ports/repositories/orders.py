@@ -43,7 +43,11 @@ class OrderRepository(Protocol):
         """The newest order that a venue gave this id, None if there is none."""
 
     async def update_order(self, client_order_id: str, changes: Mapping[str, object], **call: Unpack[Timed]) -> Order:
-        """Change the named fields and nothing else; the order after. NotFound, InputError; not for the status."""
+        """Change the named fields and nothing else; the order after. NotFound, InputError.
+
+        Not for the status, nor for what is summed up from its fills (filled_quantity, filled_value, fee: :meth:`record_fill`). A
+        new quantity is at least what is filled, and of an order that is filled just that.
+        """
 
     async def update_orders(self, changes: Mapping[str, Mapping[str, object]], **call: Unpack[Timed]) -> int:
         """:meth:`update_order` for many ids, all or none, ROWS_MAX at most; how many."""
@@ -66,7 +70,9 @@ class OrderRepository(Protocol):
     async def record_fill(self, fill: Fill, **call: Unpack[Timed]) -> Order:
         """Book a fill, in part or whole, on the order that it names; the order after. A fill that is known changes nothing.
 
-        NotFound for an order that there is not; AlreadyExists for another fill under a known id.
+        NotFound for an order that there is not; AlreadyExists for another fill under a known id; InputError for a fill of another
+        instrument, side, venue (where the execution has one) or venue order id (where the order has one). As in the daemon's own
+        books, a late fill is booked, and so is one of more than is left: the venue has done it.
         """
 
     async def cancel_order(

@@ -19,6 +19,9 @@ from tradekeel.storage.repositories.base import Repository, timeout_of
 from tradekeel.storage.repositories.change import Change, checked
 from tradekeel.storage.repositories.listing import Listing, matching
 
+MANUAL_VENUE = "manual"
+"""The venue of an execution for which nobody has named one: what a script writes down there may be of several."""
+
 Modes = Mode | str | tuple[Mode | str, ...] | None
 
 
@@ -77,7 +80,7 @@ class SqlExecutionRepository(Repository[ExecutionRow]):
         account: str,
         *,
         execution: str | None = None,
-        venue: str = "manual",
+        venue: str = MANUAL_VENUE,
         currency: str = "USD",
         opening_balance: Decimal = ZERO,
         **call: Unpack[Timed],

@@ -11,15 +11,20 @@ from sqlalchemy import select
 from tradekeel.domain import orders as order_rules
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.orders import TERMINAL, Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import IllegalTransition, InputError, NotFound
 from tradekeel.ports.repositories.orders import OrderStatuses
 from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
 from tradekeel.storage.repositories.base import Repository, bounded, changed, refuse_many, timeout_of
 from tradekeel.storage.repositories.change import KEYS_AT_ONCE, Change
+from tradekeel.storage.repositories.executions import MANUAL_VENUE
 from tradekeel.storage.repositories.fills import add_fills
 from tradekeel.storage.repositories.listing import Listing, matching, word_of
 
 _FIXED = frozenset({"client_order_id", "execution", "account", "parent_id", "status", "created_ns", "updated_ns"})
+_BY_FILLS = frozenset({"filled_quantity", "filled_value", "fee"})
+"""What is summed up from the fills of an order, and changes with them alone."""
+
 _OPEN = tuple(status for status in OrderStatus if status not in TERMINAL)
 _STEERS = "an order"
 
@@ -97,8 +102,12 @@ class SqlOrderRepository(Repository[Order]):
     async def _update(self, change: Change, client_order_id: str, changes: Mapping[str, object]) -> Order:
         if "status" in changes:
             raise InputError("the status of an order has a life of its own: use update_order_status or record_fill")
+        for name in sorted(_BY_FILLS & changes.keys()):
+            raise InputError(f"the {name} of an order is the sum of its fills: use record_fill")
         before = await self._locked(change, client_order_id)
         after = structs.replace(changed(before, changes, _FIXED), updated_ns=change.now_ns)
+        if after.quantity != before.quantity:
+            _refuse_quantity(after)
         [saved] = await change.replace(before.execution, [after], steers=_STEERS)
         return saved
 
@@ -159,6 +168,7 @@ class SqlOrderRepository(Repository[Order]):
             before = await self._locked(change, client_order_id)
             if not await add_fills(change, before.execution, [fill]):
                 return before
+            _refuse_other_order(before, fill, await change.execution(before.execution, steers=_STEERS))
             after = self.exactly(
                 lambda: order_rules.fill(before, fill.quantity, fill.price, fill.fee, fill.ts_ns),
                 f"order {client_order_id}",
@@ -282,3 +292,30 @@ def _refuse_own_parents(orders: Sequence[Order]) -> None:
     for order in orders:
         if order.parent_id == order.client_order_id:
             raise InputError(f"order {order.client_order_id} is its own parent_id: an order is attached to another one")
+
+
+def _refuse_quantity(order: Order) -> None:
+    """InputError for a new quantity that does not go with what is filled. Only a fill goes beyond what was asked for."""
+    filled = order.filled_quantity
+    if order.quantity < filled or (order.status is OrderStatus.FILLED and order.quantity != filled):
+        raise InputError(
+            f"order {order.client_order_id} is {order.status}, {filled} of it filled: its quantity cannot be {order.quantity}"
+        )
+
+
+def _refuse_other_order(order: Order, fill: Fill, run: ExecutionRow) -> None:
+    """InputError for a fill that is of another order than it says, naming what differs.
+
+    An order has no venue of its own, it goes to that of its execution; one of a script's that is called ``manual`` has none.
+    """
+    told = {
+        "instrument": (fill.instrument, order.instrument),
+        "side": (fill.side, order.side),
+        "venue": (fill.venue, fill.venue if run.venue == MANUAL_VENUE else run.venue),
+        "venue_order_id": (fill.venue_order_id, order.venue_order_id or fill.venue_order_id),
+    }
+    for name, (of_fill, of_order) in told.items():
+        if of_fill != of_order:
+            raise InputError(
+                f"fill {fill.fill_id} is not of order {order.client_order_id}: its {name} is {of_fill}, the order's {of_order}"
+            )

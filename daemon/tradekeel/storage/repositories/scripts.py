@@ -16,7 +16,7 @@ from tradekeel.errors import InputError
 from tradekeel.storage import tables
 from tradekeel.storage.fitting import refuse_float
 from tradekeel.storage.repositories.change import Change
-from tradekeel.storage.repositories.executions import begin_manual
+from tradekeel.storage.repositories.executions import MANUAL_VENUE, begin_manual
 
 _OURS = ("execution", "account", "version", "updated_ns")
 
@@ -28,7 +28,7 @@ async def scripts_execution(change: Change, account: str, currency: str) -> str:
     found = await change.find(ExecutionRow, runs.account == account, runs.mode == Mode.MANUAL, runs.status == "running")
     if found:
         return max(found, key=lambda row: row.number).execution
-    return (await begin_manual(change, account, None, "manual", currency, Decimal(0))).execution
+    return (await begin_manual(change, account, None, MANUAL_VENUE, currency, Decimal(0))).execution
 
 
 async def strategy_known(change: Change, execution: str, strategy: str, symbol: str) -> None:
@@ -69,7 +69,7 @@ def made_trade(
     words.setdefault("entry_order_id", derived_id("tk", execution, number))
     words.setdefault("signal_id", None)
     words.setdefault("strategy", None)
-    words.setdefault("venue", "manual")
+    words.setdefault("venue", MANUAL_VENUE)
     words.setdefault("created_ns", now_ns)
     words.setdefault("initial_stop_loss", words.get("stop_loss"))
     try:
