@@ -18,7 +18,7 @@ CHECKSUMS = {
     "0001": "2e1768a737493765d73f411ce55ee1df46a5ee71506419dae6b0be49f3993ea1",
     "0002": "8db409ea713fe599fc8b8fa84f6a64cd457a0c36e12871fd883c84f26a3275bb",
     "0003": "147a3ba978626ebdb2f019a01c29fdf2b5ef325cf19ae79a089fcb905f722025",
-    "0004": "fe8709f17ef093918a1a218ee2e1ad688fd087ac90c5aaca3b26b56dc655f7d7",
+    "0004": "2dfa9c1159f217a321b6a660cb5c13cb9f1c7b0f343ca54df072b76049191bb4",
 }
 """Every revision that this version knows, oldest first, with its checksum; a test holds them to ``migrations/versions``."""
 

@@ -145,7 +145,12 @@ class SqlTradeRepository(Repository[Trade]):
         **paging: Unpack[Paging],
     ) -> Page[Trade]:
         """Trades that hold, or may still come to hold, anything."""
-        where = self._where(symbol=symbol, strategy=strategy, status=rules.OPEN, account=account, execution=execution)
+        where = self._where(symbol=symbol, status=rules.OPEN, account=account)
+        for column, wanted in (("strategy", strategy), ("execution", execution)):
+            if (
+                wanted is not None
+            ):  # compared so that it is the status that is gone by: most trades of either are closed
+                where.append(literal_column(f"{column} || ''") == wanted)
         return await self._page("listing open trades", where, paging)
 
     async def get_trades_by_session(self, session: str, **paging: Unpack[Paging]) -> Page[Trade]:

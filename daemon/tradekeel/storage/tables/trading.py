@@ -43,7 +43,8 @@ def _where(condition: str, *columns: str) -> Index:
 
 # Indexes are few on purpose: each is a page that every intent has to write before it may be sent (4 KiB of the log, and a few
 # hundredths of a millisecond). The reading commands go by execution, what is still open is found by its status, and each
-# has one by its time alone. Those that only a fill or the venue's answer writes, and the partial ones, cost an intent nothing.
+# table has one by its time alone; the others serve the lists of repositories that narrow by one word, so that a rare one does not
+# read the whole table. Those that only a fill or the venue's answer writes, and the partial ones, cost an intent nothing.
 
 signals = Table(
     "signals",
@@ -75,6 +76,8 @@ signals = Table(
     CheckConstraint("(executed = 1) = (execution_status = 'executed')", name="executed_agrees"),
     Index(None, "execution", "generated_at_ns"),
     Index(None, "generated_at_ns"),
+    Index(None, "symbol", "generated_at_ns"),
+    Index(None, "execution_status", "generated_at_ns"),
 )
 
 trades = Table(
@@ -161,6 +164,7 @@ trades = Table(
     Index(None, "execution", "created_ns"),
     Index(None, "status", "created_ns"),
     Index(None, "created_ns"),
+    Index(None, "strategy", "created_ns"),
     _where("entry_time_ns IS NOT NULL", "symbol", "entry_time_ns"),
     _where("exit_time_ns IS NOT NULL", "exit_time_ns"),
     _where("session IS NOT NULL", "session", "created_ns"),
@@ -266,5 +270,6 @@ fills = Table(
     positive("quantity"),
     Index(None, "client_order_id"),
     Index(None, "execution", "ts_ns"),
-    Index(None, "venue", "instrument", "ts_ns"),
+    Index(None, "ts_ns"),
+    Index(None, "venue", "instrument", "ts_ns"),  # which symbols and venues there are is read from it, too
 )

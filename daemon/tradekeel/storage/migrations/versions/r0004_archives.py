@@ -1,6 +1,6 @@
 """What was moved out of the books: which files have it, and what is needed to go on behind them
 
-On PostgreSQL the positions have what was moved in them.
+On PostgreSQL the positions have what was moved in them. Lists that are narrowed by one word, or by time alone, have indexes.
 """
 
 import sqlalchemy as sa
@@ -15,6 +15,13 @@ branch_labels = None
 depends_on = None
 
 EXITS = "ix_trades_exit_time_ns"
+
+INDEXES = (
+    ("ix_fills_ts_ns", "fills", ["ts_ns"]),
+    ("ix_signals_execution_status_generated_at_ns", "signals", ["execution_status", "generated_at_ns"]),
+    ("ix_signals_symbol_generated_at_ns", "signals", ["symbol", "generated_at_ns"]),
+    ("ix_trades_strategy_created_ns", "trades", ["strategy", "created_ns"]),
+)
 
 POSITIONS = """
 CREATE VIEW trading.positions AS
@@ -68,7 +75,7 @@ GROUP BY f.account, f.venue, f.instrument, coalesce(f.position_ref, '')
 
 
 def upgrade() -> None:
-    """A new table, on PostgreSQL with its readable time; and an index for what is asked by the time of an exit."""
+    """A new table, on PostgreSQL with its readable time; and indexes for what is listed."""
     op.create_table(
         "journal_archives",
         sa.Column("execution", sa.Text(), nullable=False),
@@ -92,6 +99,8 @@ def upgrade() -> None:
     )
     has_exit = sa.text("exit_time_ns IS NOT NULL")
     op.create_index(op.f(EXITS), "trades", ["exit_time_ns"], sqlite_where=has_exit, postgresql_where=has_exit)
+    for name, table, columns in INDEXES:
+        op.create_index(op.f(name), table, columns)
     if op.get_context().dialect.name == "postgresql":
         op.execute(
             "ALTER TABLE trading.journal_archives ADD COLUMN archived_time timestamptz GENERATED ALWAYS AS "
@@ -113,5 +122,7 @@ def downgrade() -> None:
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP VIEW trading.positions")
         op.execute(POSITIONS_BEFORE)
+    for name, table, _ in INDEXES:
+        op.drop_index(op.f(name), table_name=table)
     op.drop_index(op.f(EXITS), table_name="trades")
     op.drop_table("journal_archives")
