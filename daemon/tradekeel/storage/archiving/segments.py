@@ -157,9 +157,8 @@ class _Staying:
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
         self._keys: dict[type[Struct], set[Key]] = defaultdict(set)
-        self._later: list[
-            Order | Trade
-        ] = []  # versions from behind the piece, which may refer to other rows than those in it
+        # Versions from behind the piece, which may refer to other rows than those in it.
+        self._later: list[Order | Trade] = []
         self._of_trade: dict[str, list[Order]] = defaultdict(list)
         for order in versions.of(Order):
             if order.trade_id is not None:

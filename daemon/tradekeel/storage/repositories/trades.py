@@ -146,10 +146,9 @@ class SqlTradeRepository(Repository[Trade]):
     ) -> Page[Trade]:
         """Trades that hold, or may still come to hold, anything."""
         where = self._where(symbol=symbol, status=rules.OPEN, account=account)
+        # Compared so that it is the status that is gone by: most trades of either are closed.
         for column, wanted in (("strategy", strategy), ("execution", execution)):
-            if (
-                wanted is not None
-            ):  # compared so that it is the status that is gone by: most trades of either are closed
+            if wanted is not None:
                 where.append(literal_column(f"{column} || ''") == wanted)
         return await self._page("listing open trades", where, paging)
 
