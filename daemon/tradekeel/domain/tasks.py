@@ -1,4 +1,9 @@
-"""Tasks: what somebody asked to be run, and each time that it was run. Job control, and no part of the books."""
+"""Tasks: what somebody asked to be run, and each time that it was run. Job control, and no part of the books.
+
+An execution of a task is ``CREATED`` before anything of it is there, ``STARTING`` while it comes up, and ``RUNNING``; it may
+pause and go on. ``STOPPING`` is that somebody wants its end, ``STOPPED`` that he got it, ``COMPLETED`` that it came to its own,
+and ``FAILED`` that it can go on no more. None of these three is ever left: who runs the task again begins the next execution.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
+
+from tradekeel.errors import IllegalTransition
 
 PROGRESS_MAX = 100
 """Percent: progress counts from 0 to this."""
@@ -36,6 +43,27 @@ class TaskStatus(StrEnum):
     def is_over(self) -> bool:
         """Whether it goes on no more."""
         return self in (TaskStatus.STOPPED, TaskStatus.COMPLETED, TaskStatus.FAILED)
+
+
+S = TaskStatus
+
+TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
+    S.CREATED: frozenset({S.STARTING, S.RUNNING}),
+    S.STARTING: frozenset({S.RUNNING, S.STOPPING, S.FAILED}),
+    S.RUNNING: frozenset({S.PAUSED, S.STOPPING, S.COMPLETED, S.FAILED}),
+    S.PAUSED: frozenset({S.RUNNING, S.STOPPING, S.FAILED}),
+    S.STOPPING: frozenset({S.STOPPED, S.FAILED}),
+    S.STOPPED: frozenset(),
+    S.COMPLETED: frozenset(),
+    S.FAILED: frozenset(),
+}
+"""What may follow a status. What takes no time to come up is running at once."""
+
+
+def refuse_status(before: TaskStatus, wanted: TaskStatus) -> None:
+    """:class:`~tradekeel.errors.IllegalTransition` for a status that cannot follow; the same one again changes nothing."""
+    if wanted is not before and wanted not in TRANSITIONS[before]:
+        raise IllegalTransition("execution of a task", before, wanted)
 
 
 class TaskRow(Struct, frozen=True, kw_only=True):

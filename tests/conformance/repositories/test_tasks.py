@@ -8,7 +8,7 @@ from msgspec import structs
 
 from tests.conformance.repositories.factories import EXTREME_TEXTS, START_NS
 from tradekeel.domain.tasks import TaskRow, TaskStatus, TaskType
-from tradekeel.errors import AlreadyExists, InputError, NotFound
+from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound
 from tradekeel.ports.repositories import TaskRepository
 from tradekeel.storage.repositories import Database, SqlTaskRepository
 
@@ -91,6 +91,50 @@ async def test_each_execution_has_the_next_number_and_says_how_far_it_is(tasks, 
     assert await tasks.delete_task("task-1")
     assert not await tasks.delete_task("task-1")
     assert await tasks.get_execution("task-1", 2) is None
+
+
+WAYS: dict[str, tuple[str, ...]] = {
+    "created": (),
+    "starting": ("starting",),
+    "running": ("starting", "running"),
+    "paused": ("running", "paused"),
+    "stopping": ("running", "stopping"),
+}
+
+
+@pytest.mark.parametrize("before", WAYS)
+async def test_a_status_changes_only_as_the_life_of_an_execution_allows(tasks, before):
+    legal = {
+        "created": {"starting", "running"},
+        "starting": {"running", "stopping", "failed"},
+        "running": {"paused", "stopping", "completed", "failed"},
+        "paused": {"running", "stopping", "failed"},
+        "stopping": {"stopped", "failed"},
+    }
+    await tasks.create_task(task(1))
+    for wanted in TaskStatus:
+        number = (await tasks.start_execution("task-1")).number
+        for status in WAYS[before]:
+            await tasks.update_execution("task-1", number, status=status)
+        there = await tasks.get_execution("task-1", number)
+        if wanted == before or wanted in legal[before]:
+            assert (await tasks.update_execution("task-1", number, status=wanted)).status is wanted
+        else:
+            with pytest.raises(IllegalTransition, match=f"{wanted.name} is not allowed in state {before.upper()}"):
+                await tasks.update_execution("task-1", number, status=wanted, progress=50)
+            assert await tasks.get_execution("task-1", number) == there
+
+
+@pytest.mark.parametrize("end", [status for status in TaskStatus if status.is_over])
+async def test_what_is_over_is_left_for_no_other_status(tasks, end):
+    await tasks.create_task(task(1))
+    number = (await tasks.start_execution("task-1")).number
+    for status in ("running", *(["stopping"] if end is TaskStatus.STOPPED else []), end):
+        await tasks.update_execution("task-1", number, status=status)
+    for status in TaskStatus:
+        with pytest.raises(InputError, match="over"):
+            await tasks.update_execution("task-1", number, status=status)
+    assert (await tasks.start_execution("task-1")).number == number + 1
 
 
 async def test_executions_that_begin_at_once_have_numbers_of_their_own(tasks):

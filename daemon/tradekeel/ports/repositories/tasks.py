@@ -49,7 +49,8 @@ class TaskRepository(Protocol):
     ) -> TaskExecution:
         """Say how far it is; the row after. It has started when it is first running, and completed when it goes on no more.
 
-        ``progress`` is in percent. NotFound; InputError for a word or a number that cannot be, and for one that is over.
+        ``progress`` is in percent. NotFound; InputError for a word or a number that cannot be, and for one that is over;
+        IllegalTransition for a status that cannot follow (:data:`~tradekeel.domain.tasks.TRANSITIONS`).
         """
 
     async def get_execution(self, task_id: str, number: int, **call: Unpack[Timed]) -> TaskExecution | None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Unpack
 from msgspec import structs
 from sqlalchemy import delete, func, insert, select, update
 
-from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
+from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType, refuse_status
 from tradekeel.errors import AlreadyExists, InputError
 from tradekeel.ports.repositories.paging import Page, Paging, Timed
 from tradekeel.storage import tables
@@ -116,6 +116,8 @@ class SqlTaskRepository(Repository[TaskRow]):
             before = await change.one(TaskExecution, f"execution {number} of task {task_id}", *here)
             if before.status.is_over:
                 raise InputError(f"execution {number} of task {task_id} is over: {before.status}")
+            if wanted is not None:
+                refuse_status(before.status, wanted)
             fields: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
             if wanted is TaskStatus.RUNNING and before.started_ns is None:
                 fields["started_ns"] = change.now_ns
