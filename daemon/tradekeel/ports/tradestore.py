@@ -39,7 +39,9 @@ class TradeStore(Protocol):
     ) -> Trade:
         """Add a trade; as it was stored, with its id.
 
-        With an ``entry_price`` it is open, entered now unless ``entry_time_ns`` says otherwise; without one it is pending.
+        With an ``entry_price`` it is open, entered now and with its whole quantity unless ``entry_time_ns`` and
+        ``entered_quantity`` say otherwise; without one it is pending. ``entry_value`` and ``open_cost`` follow from the price:
+        InputError for one of them beside it.
         ``side`` is LONG or SHORT. Any other field of a trade may be named. A strategy that is not known is made known. A whole
         ``trade`` may be given instead; its execution and account become the store's.
         """

@@ -20,6 +20,7 @@ from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND
 DAY_NS = 86_400 * SECOND
+LATER_NS = START_NS + 1_000 * DAY_NS  # when every plain row is over
 LAST_NS = 2**63 - 1
 
 SYMBOLS = ("EUR_USD", "USD_JPY", "GBP_USD", "BTC_USD")
@@ -134,7 +135,7 @@ class Factory:
             entry_time_ns=created + 7 if entered else None,
             entry_fee=self.amount(0, 100, 2) if entered else Decimal(0),
             entry_slippage=self.amount(-100, 100),
-            exit_time_ns=created + self.random.randint(1, 5 * DAY_NS) if closed else None,
+            exit_time_ns=created + self.random.randint(7, 5 * DAY_NS) if closed else None,
             exit_fee=self.amount(0, 100, 2) if closed else Decimal(0),
             exit_slippage=self.amount(-100, 100) if closed else Decimal(0),
             exit_reason=self.random.choice(list(CloseReason)) if closed else None,

@@ -11,9 +11,9 @@ import pytest
 from msgspec import structs
 
 from tests.conformance.repositories.factories import (
-    DAY_NS,
     EXTREME_AMOUNTS,
     EXTREME_TEXTS,
+    LATER_NS,
     LONG_TEXTS,
     SECOND,
     START_NS,
@@ -167,7 +167,7 @@ async def test_an_update_of_another_version_is_refused_with_both(trades, manual)
     assert (await trades.get_trade_by_id(trade.trade_id)).model == "one"
     with pytest.raises(VersionConflict):
         await trades.mark_trade_closed(
-            trade.trade_id, Decimal(1), START_NS, "manual", pnl=Decimal(1), expected_version=7
+            trade.trade_id, Decimal(1), LATER_NS, "manual", pnl=Decimal(1), expected_version=7
         )
 
 
@@ -197,7 +197,7 @@ async def test_what_is_not_there_cannot_be_changed(trades):
     with pytest.raises(NotFound, match="tr-nobody"):
         await trades.update_trade("tr-nobody", {"model": "x"})
     with pytest.raises(NotFound, match="tr-nobody"):
-        await trades.mark_trade_closed("tr-nobody", Decimal(1), START_NS, "manual")
+        await trades.mark_trade_closed("tr-nobody", Decimal(1), LATER_NS, "manual")
 
 
 @pytest.mark.parametrize("before", list(TradeStatus))
@@ -253,20 +253,20 @@ async def test_the_whole_life_of_a_trade(trades, manual):
     closed = await trades.mark_trade_closed(
         trade.trade_id,
         Decimal("1.1234567"),
-        START_NS + DAY_NS,
+        LATER_NS,
         CloseReason.TAKE_PROFIT,
         fee=Decimal("1.25"),
         expected_version=2,
     )
     assert closed == await trades.get_trade_by_id(trade.trade_id)
     assert (closed.status, closed.exit_reason, closed.version) == (TradeStatus.CLOSED, CloseReason.TAKE_PROFIT, 3)
-    assert (closed.exit_time_ns, closed.exit_price) == (START_NS + DAY_NS, Decimal("1.1234567"))
+    assert (closed.exit_time_ns, closed.exit_price) == (LATER_NS, Decimal("1.1234567"))
     assert closed.gross_pnl == Decimal("23.4567")
     assert closed.pnl == Decimal("20.9567")
     assert not len(await trades.get_open_trades())
     assert (await trades.get_stats()).pnl == closed.pnl
     with pytest.raises(IllegalTransition):
-        await trades.mark_trade_closed(trade.trade_id, Decimal(1), START_NS, "manual")
+        await trades.mark_trade_closed(trade.trade_id, Decimal(1), LATER_NS, "manual")
 
 
 async def test_a_short_trade_wins_when_prices_fall_and_the_rate_converts(trades, manual):
@@ -275,15 +275,15 @@ async def test_a_short_trade_wins_when_prices_fall_and_the_rate_converts(trades,
                      entry_value=Decimal(150_000), open_cost=Decimal(150_000), entry_fee=Decimal(0))
     )  # fmt: skip
     with pytest.raises(InputError, match="rate"):
-        await trades.mark_trade_closed(trade.trade_id, Decimal(149), START_NS, "stop_loss")
-    closed = await trades.mark_trade_closed(trade.trade_id, Decimal(149), START_NS, "stop_loss", rate=Decimal("0.0067"))
+        await trades.mark_trade_closed(trade.trade_id, Decimal(149), LATER_NS, "stop_loss")
+    closed = await trades.mark_trade_closed(trade.trade_id, Decimal(149), LATER_NS, "stop_loss", rate=Decimal("0.0067"))
     assert closed.gross_pnl == Decimal("6.7")
 
 
 async def test_a_profit_that_is_told_stands_whatever_the_prices_say(trades, manual):
     trade = await trades.save_trade(manual.trade(symbol="USD_JPY"))
     closed = await trades.mark_trade_closed(
-        trade.trade_id, Decimal(1), START_NS, "manual", fee=Decimal("0.5"), pnl=Decimal("-12.34")
+        trade.trade_id, Decimal(1), LATER_NS, "manual", fee=Decimal("0.5"), pnl=Decimal("-12.34")
     )
     assert closed.pnl == Decimal("-12.34")
 
@@ -292,7 +292,7 @@ async def test_a_profit_that_is_told_stands_whatever_the_prices_say(trades, manu
 async def test_what_is_not_open_cannot_be_closed(trades, manual, status):
     trade = await trades.save_trade(manual.trade(status=status))
     with pytest.raises(IllegalTransition):
-        await trades.mark_trade_closed(trade.trade_id, Decimal(1), START_NS, "manual", pnl=Decimal(0))
+        await trades.mark_trade_closed(trade.trade_id, Decimal(1), LATER_NS, "manual", pnl=Decimal(0))
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ async def test_what_is_not_open_cannot_be_closed(trades, manual, status):
 )
 async def test_a_close_that_makes_no_sense_is_refused(trades, manual, arguments):
     trade = await trades.save_trade(manual.trade(symbol="EUR_USD"))
-    words: dict[str, Any] = {"exit_price": Decimal(1), "exit_time_ns": START_NS, "reason": "manual"} | arguments
+    words: dict[str, Any] = {"exit_price": Decimal(1), "exit_time_ns": LATER_NS, "reason": "manual"} | arguments
     with pytest.raises(InputError):
         await trades.mark_trade_closed(trade.trade_id, **words)
     assert await trades.get_trade_by_id(trade.trade_id) == trade

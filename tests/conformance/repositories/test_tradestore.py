@@ -15,7 +15,7 @@ from msgspec import structs
 
 from tests.conformance.backends import Adapter
 from tests.conformance.repositories.conftest import BACKENDS, ManualClock, fresh_books
-from tests.conformance.repositories.factories import EXTREME_AMOUNTS, SECOND, START_NS, Factory
+from tests.conformance.repositories.factories import EXTREME_AMOUNTS, LATER_NS, SECOND, START_NS, Factory
 from tests.conformance.repositories.test_trades import dumb, figures
 from tradekeel.domain.rows import Mode
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
@@ -86,7 +86,7 @@ async def test_the_life_of_a_trade_in_a_few_words(store):
     assert (moved.stop_loss, moved.version) == (Decimal("1.0855"), 1)
     with pytest.raises(VersionConflict):
         await store.update_trade(trade.trade_id, {"model": "x"}, expected_version=0)
-    closed = await store.mark_trade_closed(trade.trade_id, "1.0900", "take_profit", fee="0.5", exit_time_ns=START_NS)
+    closed = await store.mark_trade_closed(trade.trade_id, "1.0900", "take_profit", fee="0.5", exit_time_ns=LATER_NS)
     assert (closed.status, closed.exit_reason, closed.pnl) == (
         TradeStatus.CLOSED,
         CloseReason.TAKE_PROFIT,
@@ -277,12 +277,63 @@ async def test_an_update_that_makes_no_sense_is_refused(store, factory, changes)
     assert await store.get_trade(trade.trade_id) == trade
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exited_quantity": "11"},
+        {"entered_quantity": "3", "exited_quantity": "4"},
+        {"exit_time_ns": START_NS},
+        {"entry_time_ns": LATER_NS, "exit_time_ns": LATER_NS - 1},
+    ],
+    ids=str,
+)
+async def test_no_more_leaves_a_trade_than_came_in_and_none_ends_before_it_begins(store, factory, changes):
+    words = {"quantity": Decimal(10), "entered_quantity": Decimal(10), "entry_time_ns": START_NS + 1}
+    trade = await store.save_new_trade(factory.trade(None, symbol="EUR_USD", **words))
+    with pytest.raises(InputError, match=r"is more than entered_quantity|is before entry_time_ns"):
+        await store.update_trade(trade.trade_id, changes)
+    with pytest.raises(InputError, match=f"exit_time_ns {START_NS} is before entry_time_ns {START_NS + 1}"):
+        await store.mark_trade_closed(trade.trade_id, "1", exit_time_ns=START_NS)
+    assert await store.get_trade(trade.trade_id) == trade
+    assert (await store.mark_trade_closed(trade.trade_id, "1", exit_time_ns=START_NS + 1)).open_quantity == 0
+
+
+async def test_a_trade_that_was_saved_crossed_may_still_be_described(store, factory):
+    words = {"entered_quantity": Decimal(1), "exited_quantity": Decimal(2), "entry_time_ns": 2, "exit_time_ns": 1}
+    trade = await store.save_new_trade(factory.trade(None, TradeStatus.CLOSED, **words))
+    assert (await store.update_trade(trade.trade_id, model="x")).model == "x"
+
+
+async def test_a_price_is_of_what_was_entered(store):
+    words = {"symbol": "EUR_USD", "side": "LONG", "quantity": "10", "entry_price": "1.5"}
+    part = await store.save_new_trade(**words, entered_quantity="4")
+    assert (part.quantity, part.entered_quantity, part.entry_price) == (Decimal(10), Decimal(4), Decimal("1.5"))
+    assert (part.entry_value, part.open_cost) == (Decimal(6), Decimal(6))
+    left = await store.save_new_trade(**words, exited_quantity=Decimal(4))
+    assert (left.entered_quantity, left.entry_value, left.open_cost) == (Decimal(10), Decimal(15), Decimal(9))
+    for name in ("entry_value", "open_cost"):
+        with pytest.raises(InputError, match=f"entry_price says {name}, too"):
+            await store.save_new_trade(**words, **{name: "7"})
+    for amount in (1.5, "a lot", None):
+        with pytest.raises(InputError):
+            await store.save_new_trade(**words, entered_quantity=amount)
+    assert len(await store.get_open_trades()) == 2
+
+
+async def test_a_whole_trade_may_be_given_with_the_price_of_its_entry(store, factory):
+    given = factory.trade(None, TradeStatus.OPEN, quantity=Decimal(10), entry_value=Decimal(0), open_cost=Decimal(0))
+    for entered in (Decimal(0), Decimal(4)):
+        trade = structs.replace(given, trade_id=f"tr-{entered}", entered_quantity=entered)
+        kept = await store.save_new_trade(trade, entry_price="1.5")
+        assert (kept.entered_quantity, kept.entry_price) == (entered or Decimal(10), Decimal("1.5"))
+
+
 async def test_a_trade_that_moves_is_found_where_it_is_now(store, factory):
     trade = await store.save_new_trade(factory.trade(None, symbol="EUR_USD"))
     moved = await store.update_trade(trade.trade_id, symbol="GBP_USD")
     assert list(await store.get_open_trades("EUR_USD")) == []
     assert list(await store.get_open_trades("GBP_USD")) == [moved]
-    closed = await store.mark_trade_closed(trade.trade_id, "2", exit_time_ns=START_NS)
+    closed = await store.mark_trade_closed(trade.trade_id, "2", exit_time_ns=LATER_NS)
     corrected = await store.update_trade(trade.trade_id, gross_pnl=closed.gross_pnl + 1, session="TOKYO")
     stats = await store.get_stats()
     assert (stats.count, stats.pnl, list(stats.by_session)) == (1, corrected.pnl, ["TOKYO"])

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from tests.conformance.repositories.conftest import ManualClock
-from tests.conformance.repositories.factories import START_NS, Factory
+from tests.conformance.repositories.factories import LATER_NS, START_NS, Factory
 from tests.conformance.repositories.test_trades import dumb, figures
 from tests.servers.valkey import DURABLE, ValkeyServer
 from tradekeel.domain.trades import Trade, TradeStatus
@@ -116,7 +116,7 @@ async def test_whatever_breaks_in_the_middle_a_change_is_there_whole_or_not_at_a
                 trade = await store.update_trade(trade.trade_id, model=f"{number}")
                 known[trade.trade_id].add(trade.version)
                 if chance.random() < 0.5:
-                    trade = await store.mark_trade_closed(trade.trade_id, "1", rate=1, exit_time_ns=START_NS)
+                    trade = await store.mark_trade_closed(trade.trade_id, "1", rate=1, exit_time_ns=LATER_NS)
                     known[trade.trade_id].add(trade.version)
             except StoreUnanswered:
                 unsure += 1
@@ -243,7 +243,7 @@ async def test_statistics_are_of_one_moment_whoever_writes_meanwhile(redis_url: 
     factory = Factory("x", "y", seed)
     async with opened(redis_url) as store:
         count = module.STATS_PAGE + 500  # so that one page is not enough
-        template = factory.trade(None, TradeStatus.CLOSED)
+        template = factory.trade(None, TradeStatus.CLOSED, entry_time_ns=0)
         async with RedisServer.open(RedisSettings(url=redis_url)) as admin:
             words: list[bytes | int] = []
             for number in range(count):

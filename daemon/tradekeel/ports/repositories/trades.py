@@ -38,8 +38,9 @@ class TradeRepository(Protocol):
     ) -> Trade:
         """Change the named fields and nothing else; the trade after, whose version is one higher.
 
-        NotFound; VersionConflict where the version is another than expected; InputError for an unknown or fixed field or a
-        value that it cannot take; IllegalTransition for a status that cannot follow; DaemonsOwn.
+        NotFound; VersionConflict where the version is another than expected; InputError for an unknown or fixed field, a value
+        that it cannot take, more exited than entered, or an exit before the entry; IllegalTransition for a status that cannot
+        follow; DaemonsOwn.
         """
 
     async def mark_trade_closed(

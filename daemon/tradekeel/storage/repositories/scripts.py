@@ -9,7 +9,7 @@ import msgspec
 from msgspec import structs
 
 from tradekeel.domain.ids import derived_id
-from tradekeel.domain.money import ledger
+from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.rows import ExecutionRow, Mode, StrategyRow, StrategyStatus
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import InputError
@@ -80,18 +80,29 @@ def made_trade(
 
 
 def _entered(words: dict[str, Any], entry_price: object, now_ns: int) -> dict[str, Any]:
+    """What an entry at this price makes of the other words: of all that was asked for, unless they say how much was entered.
+
+    A zero says nothing: a whole trade has one where nobody has named anything. InputError for no exact amounts, and for words
+    that the price says already.
+    """
+    said = {name: value for name, value in words.items() if value != ZERO}
+    for name in ("entry_value", "open_cost"):
+        if name in said:
+            raise InputError(f"entry_price says {name}, too: name one of them")
+    quantity = said.get("entered_quantity", words.get("quantity"))
     try:
-        price, quantity = Decimal(entry_price), Decimal(words["quantity"])  # type: ignore[arg-type]  # refused below
+        price, entered = Decimal(entry_price), Decimal(quantity)  # type: ignore[arg-type]  # refused below
         with ledger():
-            value = price * quantity
+            value = price * entered
+            held = price * (entered - Decimal(words.get("exited_quantity", 0)))
     except (InvalidOperation, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(
-            f"entry_price {entry_price!r} and quantity {words.get('quantity')!r} are no exact amounts: {error}"
+            f"entry_price {entry_price!r} and quantity {quantity!r} are no exact amounts: {error}"
         ) from None
     return {
         "status": words.get("status", TradeStatus.OPEN),
-        "entered_quantity": quantity,
+        "entered_quantity": entered,
         "entry_value": value,
-        "open_cost": value,
+        "open_cost": held,
         "entry_time_ns": words.get("entry_time_ns", now_ns),
     }

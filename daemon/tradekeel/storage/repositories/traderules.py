@@ -13,7 +13,7 @@ from tradekeel.domain.messages import Liquidity
 from tradekeel.domain.money import ONE, ZERO, ledger
 from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeEvent, TradeStatus
 from tradekeel.errors import IllegalTransition, InputError
-from tradekeel.storage.repositories.base import changed
+from tradekeel.storage.repositories.base import changed, fields_changed
 from tradekeel.storage.repositories.listing import word_of
 
 STATS_TIMEOUT_S: Final = 60.0
@@ -79,7 +79,7 @@ def _exact(name: str, amount: object) -> Decimal:
 def closed(trade: Trade, how: Closing, now_ns: int, currency: str) -> Trade:
     """The trade after all that it still held was closed; ``currency`` is its account's.
 
-    IllegalTransition; InputError where it holds nothing, or where a rate is missing.
+    IllegalTransition; InputError where it holds nothing, where a rate is missing, or before it began.
     """
     trade_rules.next_status(trade.status, TradeEvent.CLOSE)
     if not trade.open_quantity:
@@ -99,6 +99,7 @@ def closed(trade: Trade, how: Closing, now_ns: int, currency: str) -> Trade:
         with ledger():
             gross = how.pnl + after.entry_fee + after.exit_fee - after.financing
         after = structs.replace(after, gross_pnl=gross)
+    _refuse_crossed(trade, after)
     return structs.replace(after, updated_ns=now_ns)
 
 
@@ -109,7 +110,24 @@ def updated(trade: Trade, changes: Mapping[str, object], now_ns: int) -> Trade:
         events = _EVENTS.get(after.status, ())
         if not any(trade_rules.TRANSITIONS[trade.status].get(event) is after.status for event in events):
             raise IllegalTransition("trade", trade.status, events[0] if events else after.status)
+    _refuse_crossed(trade, after)
     return structs.replace(after, version=trade.version + 1, updated_ns=now_ns)
+
+
+def _refuse_crossed(before: Trade, after: Trade) -> None:
+    """InputError for a change by which more has left a trade than came in, or it ends before it begins.
+
+    A trade that was so before may change otherwise: what a venue's record says may be saved as it is.
+    """
+    touched = fields_changed(before, after)
+    if touched & {"entered_quantity", "exited_quantity"} and after.exited_quantity > after.entered_quantity:
+        raise InputError(
+            f"trade {after.trade_id}: exited_quantity {after.exited_quantity} is more than entered_quantity "
+            f"{after.entered_quantity}"
+        )
+    begin, end = after.entry_time_ns, after.exit_time_ns
+    if touched & {"entry_time_ns", "exit_time_ns"} and begin is not None and end is not None and end < begin:
+        raise InputError(f"trade {after.trade_id}: exit_time_ns {end} is before entry_time_ns {begin}")
 
 
 def _rate(trade: Trade, currency: str, how: Closing) -> Decimal:
