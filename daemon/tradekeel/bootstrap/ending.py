@@ -22,6 +22,7 @@ from tradekeel import logs
 from tradekeel.errors import (
     AlreadyRunning,
     DataError,
+    Defect,
     ErrorCategory,
     ExitCode,
     InputError,
@@ -109,7 +110,8 @@ def is_a_persons_to_mend(error: BaseException) -> bool:
 
 
 def _words_for_a_bug(error: BaseException) -> tuple[str, ...]:
-    first = next(iter(_roots(error)), error)
+    ours = (cause for cause, _ in _chain(error) if isinstance(cause, Defect))  # it says more than what it came from
+    first = next(ours, None) or next(iter(_roots(error)), error)
     lines = [f"a bug of ours ended this: {named(first)}"]
     if isinstance(error, StuckActor | LeakedTasks):
         lines.append("something in this process could not be ended, so the process ends instead")

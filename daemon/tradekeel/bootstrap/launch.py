@@ -238,6 +238,6 @@ def _kept(text: str, folder: Path | None) -> list[str]:
         path = None if place is None or not place.is_dir() else save_traceback(text, place, name)
         if path is not None:
             return [
-                f"the traceback is in {path}: please report it. What was durable is safe; starting again recovers it"
+                f"the traceback is in {path}: please report it. What was durable is safe; as a rule starting again recovers it"
             ]
     return [text]

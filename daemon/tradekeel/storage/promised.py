@@ -5,7 +5,8 @@ the group and the number that its first record was promised. It is kept as bytes
 journal): records by their tag, rows with their type's name, since rows have no tag.
 
 Whoever was answered cannot be told no any more. So everything that can be known without the server is looked at before
-the answer: whether the group can be written down and read again, and whether every value is one that a column takes.
+the answer: whether the group can be written down and read again, whether every value is one that a column takes, and whether
+every row keeps the rules of its table. What rows refer to, only the server knows.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from msgspec import Struct
 from tradekeel.domain.records import Group, Record
 from tradekeel.domain.rows import Checkpoint, Row
 from tradekeel.errors import Defect, GroupRefused
+from tradekeel.storage import tables
 from tradekeel.storage.batch import Batch, Written
 from tradekeel.storage.fitting import look_at_row, look_at_value
 from tradekeel.storage.rows import mappings
+from tradekeel.storage.ruling import look_at_rules
 
 KEEP_IT = "Nothing was changed: keep what waits as it is, and please report this."
 """What a person does where a promise was not kept."""
@@ -118,11 +121,15 @@ def _look_at_values(group: Group) -> None:
     Batch([group], 1)  # one id never stands for two things within it
     for row in group.rows:
         mapping = mappings()[type(row)]
-        look_at_row(mapping, mapping.encode(row, group.execution))
+        values = mapping.encode(row, group.execution)
+        look_at_row(mapping, values)
+        look_at_rules(mapping.table, dict(zip(mapping.columns, values, strict=True)))
     look_at_value("execution", group.execution)
     for record in group.records:
         look_at_value("ts_ns", record.ts_ns)
         look_at_value("correlation_id", record.correlation_id)
     for saved in group.checkpoints:
-        for name in ("owner", "position", "inbox", "ts_ns", "version"):
-            look_at_value(name, getattr(saved, name))
+        values_of = {name: getattr(saved, name) for name in Checkpoint.__struct_fields__}
+        for name, value in values_of.items():
+            look_at_value(name, value)
+        look_at_rules(tables.checkpoints, {**values_of, "sequence": 0})

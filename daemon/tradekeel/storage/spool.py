@@ -17,9 +17,10 @@ So the spool refuses everything from then on, and the process ends.
 
 **What was not.** A process that is killed in the middle of an append leaves an entry without its end: the file ends too early,
 or, after a power cut, there are zeros where its end should be. Nobody was answered for it, so it is cut off when the folder
-is opened. An entry whose end is there and whose checksum is off was whole once, and was answered for. That is damage,
-wherever it is, and so is a file that ends too early with others behind it: an error that names the entry, and nothing is
-skipped.
+is opened. An entry whose end is there and whose checksum is off is damage, wherever it is, and so is a file that ends too
+early with others behind it: an error that names the entry, and nothing is skipped. As a rule it was whole once, and answered
+for. The last one may not have been: a power cut may leave a later page of it on the disk and an earlier one not, and nothing
+in the file tells that from damage. So a person decides: see docs/recovery.md.
 
 The class is synchronous and belongs to one thread at a time; that one process at a time has the folder is the state
 directory's business.

@@ -125,6 +125,12 @@ def test_a_bug_is_named_by_where_it_began() -> None:
     assert "ZeroDivisionError: by zero" in explain(top).lines[0]
 
 
+def test_a_sentence_of_ours_is_told_and_not_what_it_came_from() -> None:
+    top, defect = RuntimeError("it all came down"), Defect("the server refuses batch 3: keep what waits as it is")
+    top.__cause__, defect.__cause__ = defect, KeyError("fk_orders_trade_id")
+    assert explain(top).lines[0].endswith("Defect: the server refuses batch 3: keep what waits as it is")
+
+
 def test_a_chain_without_end_is_left() -> None:
     error: BaseException = ValueError("first")
     error.__cause__ = error

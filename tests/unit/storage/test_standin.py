@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,17 @@ def test_what_no_store_would_take_is_refused_also_while_the_server_is_away(desk,
     assert isinstance(refused, GroupRefused)
     assert "execution exec-1 was refused" in str(refused)
     assert results == [Written(4, 4), Written(5, 5)]
+    desk.server.up = True
+    desk.books.settle()
+    desk.is_whole()
+
+
+def test_what_breaks_a_rule_of_its_table_is_refused_also_while_the_server_is_away(desk):
+    desk.server.up = False
+    [refused] = desk.commit(s.group(s.noted(), rows=(s.order(9, quantity=Decimal(-1)),)))
+    assert isinstance(refused, GroupRefused)
+    assert "breaks the rule ck_orders_quantity_not_negative" in str(refused)
+    desk.decide(1)
     desk.server.up = True
     desk.books.settle()
     desk.is_whole()
