@@ -163,6 +163,9 @@ async def test_events_are_numbered_and_found(database, manual):
     assert list(await events.list_events(strategy="floor", type="opened", limit=2)) == made[10:7:-2]
     assert await events.get_events_since(manual.execution, "floor", 4) == [made[8], made[10]]
     assert await events.get_events_since(manual.execution, "floor", 0, limit=1) == [made[0]]
+    times = {"since_ns": made[2].ts_ns, "until_ns": made[8].ts_ns}
+    assert await events.get_events_since(manual.execution, "floor", 0, **times) == [made[2], made[4], made[6]]
+    assert await events.get_events_since(manual.execution, "floor", 2, limit=1, **times) == [made[4]]
     assert await events.count_events(type="closed", account=manual.account) == 6
 
 
@@ -177,6 +180,11 @@ async def test_the_journal_is_read_from_a_number_on(database, manual, backend):
     assert await events.get_journal_since(manual.execution, 1, 1) == journal[1:2]
     assert await events.get_journal_since(manual.execution, type="execution_started") == journal[:1]
     assert await events.get_journal_since(manual.execution, 3) == []
+    assert await events.get_journal_since(manual.execution, since_ns=journal[1].ts_ns) == journal[1:]
+    assert await events.get_journal_since(manual.execution, until_ns=journal[1].ts_ns) == journal[:1]
+    since, until = journal[1].ts_ns, journal[2].ts_ns
+    assert await events.get_journal_since(manual.execution, since_ns=since, until_ns=until) == journal[1:2]
+    assert await events.get_journal_since(manual.execution, 2, since_ns=since, until_ns=until) == []
     with Store.open(backend, now_ns=START_NS) as store:
         assert [(e.sequence, e.record) for e in journal] == store.read_journal(manual.execution, 0, 10)
     with pytest.raises(InputError):

@@ -109,6 +109,11 @@ async def test_filters_narrow_and_the_last_changed_comes_first(strategies, manua
     for words, keeps in questions:
         assert list(await strategies.list_strategies(**words)) == [s for s in every if keeps(s)], words
         assert await strategies.count_strategies(**words) == sum(map(keeps, every)), words
+    since, until = START_NS + 100 * SECOND + 5, START_NS + 100 * SECOND + 9
+    assert await strategies.count_strategies(since_ns=since, until_ns=until) == 4
+    assert await strategies.count_strategies(type="A", since_ns=since) == len(
+        await strategies.list_strategies(type="A", since_ns=since)
+    )
     assert list(await strategies.get_strategies_by_type("A")) == [s for s in every if s.kind == "A"]
     assert list(await strategies.get_strategies_by_status("failed")) == [s for s in every if s.status == "failed"]
 

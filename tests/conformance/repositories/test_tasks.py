@@ -137,6 +137,38 @@ async def test_what_is_over_is_left_for_no_other_status(tasks, end):
     assert (await tasks.start_execution("task-1")).number == number + 1
 
 
+async def test_tasks_are_found_and_counted_by_the_status_of_their_latest_execution(tasks):
+    made = [await tasks.create_task(task(n, type=list(TaskType)[n % 2])) for n in range(1, 6)]
+    for number, statuses in enumerate((("failed", "running"), ("running", "completed"), ("running",), ("created",)), 1):
+        for status in statuses:
+            run = await tasks.start_execution(f"task-{number}")
+            for step in (status,) if status in ("created", "running") else ("running", status):
+                await tasks.update_execution(run.task_id, run.number, status=step)
+    expected = {"running": [made[2], made[0]], "completed": [made[1]], "created": [made[3]], "failed": []}
+    for status, found in expected.items():
+        assert list(await tasks.list_tasks(status=status)) == found
+        assert await tasks.count_tasks(status=TaskStatus(status)) == len(found)
+    page = await tasks.list_tasks(status="running", limit=1)
+    assert [*page, *await tasks.list_tasks(status="running", cursor=page.next_cursor)] == expected["running"]
+    assert list(await tasks.list_tasks(status="running", type=made[0].type)) == [made[2], made[0]]
+    assert await tasks.count_tasks(status="running", type=made[1].type) == 0
+    assert await tasks.count_tasks(type=made[0].type) == 3
+    for ask in (tasks.list_tasks, tasks.count_tasks):
+        with pytest.raises(InputError, match="created, starting"):
+            await ask(status="asleep")
+
+
+async def test_tasks_and_executions_are_narrowed_by_time(tasks):
+    made = [await tasks.create_task(task(n)) for n in range(1, 6)]
+    since, until = made[1].created_ns, made[3].created_ns
+    assert list(await tasks.list_tasks(since_ns=since, until_ns=until)) == [made[2], made[1]]
+    assert await tasks.count_tasks(since_ns=since, until_ns=until) == 2
+    assert await tasks.count_tasks(since_ns=since) == 4
+    runs = [await tasks.start_execution("task-1") for _ in range(4)]
+    found = await tasks.list_executions(since_ns=runs[1].updated_ns, until_ns=runs[3].updated_ns)
+    assert list(found) == [runs[2], runs[1]]
+
+
 async def test_executions_that_begin_at_once_have_numbers_of_their_own(tasks):
     await tasks.create_task(task(1))
     async with anyio.create_task_group() as group:

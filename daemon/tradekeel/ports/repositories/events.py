@@ -41,9 +41,9 @@ class EventRepository(Protocol):
         """Events by their time, the newest first; sorted by ts_ns, sequence or type."""
 
     async def get_events_since(
-        self, execution: str, strategy: str, after: int, limit: int = ..., **call: Unpack[Timed]
+        self, execution: str, strategy: str, after: int, limit: int = ..., **span: Unpack[Span]
     ) -> list[StrategyEvent]:
-        """A strategy's events behind number ``after``, in order."""
+        """A strategy's events behind number ``after``, in order; the times are about ``ts_ns``."""
 
     async def get_journal_since(
         self,
@@ -52,11 +52,12 @@ class EventRepository(Protocol):
         limit: int = ...,
         *,
         type: str | None = None,  # noqa: A002
-        **call: Unpack[Timed],
+        **span: Unpack[Span],
     ) -> list[JournalRecord]:
         """Records behind number ``after`` in order, checked one by one; empty when there is no more.
 
-        StoreCorrupt, and InputError where some of these records are archived.
+        The times are about ``ts_ns``, which is 0 in records from before any feed had a time. StoreCorrupt, and InputError where
+        some of these records are archived.
         """
 
     async def count_events(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, Unpack, runtime_checkable
 
 from tradekeel.domain.rows import StrategyRow, StrategyStatus
-from tradekeel.ports.repositories.paging import Page, Paging, Timed
+from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 
 
 @runtime_checkable
@@ -71,6 +71,6 @@ class StrategyRepository(Protocol):
         instrument: str | None = None,
         execution: str | None = None,
         account: str | None = None,
-        **call: Unpack[Timed],
+        **span: Unpack[Span],
     ) -> int:
-        """How many there are."""
+        """How many there are; the times are about ``updated_ns``."""

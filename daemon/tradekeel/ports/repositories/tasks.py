@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, Unpack, runtime_checkable
 
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus, TaskType
-from tradekeel.ports.repositories.paging import Page, Paging, Timed
+from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 
 
 @runtime_checkable
@@ -25,9 +25,22 @@ class TaskRepository(Protocol):
         self,
         *,
         type: TaskType | str | None = None,  # noqa: A002  # the field's name
+        status: TaskStatus | str | None = None,
         **paging: Unpack[Paging],
     ) -> Page[TaskRow]:
-        """Tasks by their creation, the newest first; sorted by created_ns, name or type."""
+        """Tasks by their creation, the newest first; sorted by created_ns, name or type.
+
+        ``status`` is that of the latest execution: a task that was never run has none.
+        """
+
+    async def count_tasks(
+        self,
+        *,
+        type: TaskType | str | None = None,  # noqa: A002
+        status: TaskStatus | str | None = None,
+        **span: Unpack[Span],
+    ) -> int:
+        """How many there are; the times are about ``created_ns``."""
 
     async def delete_task(self, task_id: str, **call: Unpack[Timed]) -> bool:
         """Remove a task with its executions; False if there was none."""

@@ -16,7 +16,7 @@ from tradekeel.storage.backend import RESTORE
 from tradekeel.storage.journal import decoded as record_of
 from tradekeel.storage.journal import fault_of
 from tradekeel.storage.repositories.base import Repository, timeout_of
-from tradekeel.storage.repositories.listing import Listing, asked, decoded, matching, of_account, selected
+from tradekeel.storage.repositories.listing import Listing, asked, decoded, in_span, matching, of_account, selected
 from tradekeel.storage.rows import mapping_of
 
 
@@ -48,13 +48,16 @@ class SqlEventRepository(Repository[StrategyEvent]):
         return await self._page("listing events", self._where(strategy, type, execution, account), paging)
 
     async def get_events_since(
-        self, execution: str, strategy: str, after: int, limit: int = ROWS_DEFAULT, **call: Unpack[Timed]
+        self, execution: str, strategy: str, after: int, limit: int = ROWS_DEFAULT, **span: Unpack[Span]
     ) -> list[StrategyEvent]:
         """A strategy's events behind number ``after``, in order."""
-        query, mapping = asked({"limit": limit, **call}), mapping_of(StrategyEvent)
+        query, mapping = asked({"limit": limit, **span}), mapping_of(StrategyEvent)
         events = self.table.c
         statement = selected(mapping).where(
-            events.execution == execution, events.strategy == strategy, events.sequence > after
+            events.execution == execution,
+            events.strategy == strategy,
+            events.sequence > after,
+            *in_span(events.ts_ns, query.since_ns, query.until_ns),
         )
 
         async def ask(db: AsyncConnection) -> list[StrategyEvent]:
@@ -70,11 +73,15 @@ class SqlEventRepository(Repository[StrategyEvent]):
         limit: int = ROWS_DEFAULT,
         *,
         type: str | None = None,  # noqa: A002
-        **call: Unpack[Timed],
+        **span: Unpack[Span],
     ) -> list[JournalRecord]:
         """Records behind number ``after`` in order, checked one by one."""
-        query, journal = asked({"limit": limit, **call}), tables.journal.c
-        statement = select(tables.journal).where(journal.execution == execution, journal.sequence > after)
+        query, journal = asked({"limit": limit, **span}), tables.journal.c
+        statement = select(tables.journal).where(
+            journal.execution == execution,
+            journal.sequence > after,
+            *in_span(journal.ts_ns, query.since_ns, query.until_ns),
+        )
         if type is not None:
             statement = statement.where(journal.type == type)
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Text, exists, func, select
 
 from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.errors import InputError
-from tradekeel.ports.repositories.paging import Page, Paging, Timed
+from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 from tradekeel.storage import tables
 from tradekeel.storage.repositories.base import Repository, changed, timeout_of
 from tradekeel.storage.repositories.change import Change
@@ -124,10 +124,10 @@ class SqlStrategyRepository(Repository[StrategyRow]):
         instrument: str | None = None,
         execution: str | None = None,
         account: str | None = None,
-        **call: Unpack[Timed],
+        **span: Unpack[Span],
     ) -> int:
         """How many there are."""
-        return await self._count("counting strategies", self._where(status, type, instrument, execution, account), call)
+        return await self._count("counting strategies", self._where(status, type, instrument, execution, account), span)
 
     def _is(self, execution: str, strategy: str) -> list[ColumnElement[bool]]:
         return [self.table.c.execution == execution, self.table.c.strategy == strategy]

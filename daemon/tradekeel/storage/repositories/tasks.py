@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Unpack
 
 from msgspec import structs
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType, refuse_status
 from tradekeel.errors import AlreadyExists, InputError
-from tradekeel.ports.repositories.paging import Page, Paging, Timed
+from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 from tradekeel.storage import tables
 from tradekeel.storage.repositories.base import Repository, timeout_of
 from tradekeel.storage.repositories.change import Change, bare, checked, encoded
@@ -61,10 +61,29 @@ class SqlTaskRepository(Repository[TaskRow]):
         self,
         *,
         type: TaskType | str | None = None,  # noqa: A002  # the field's name
+        status: TaskStatus | str | None = None,
         **paging: Unpack[Paging],
     ) -> Page[TaskRow]:
         """Tasks by their creation, the newest first."""
-        return await self._page("listing tasks", matching(self.table, type=type), paging)
+        return await self._page("listing tasks", self._where(type, status), paging)
+
+    async def count_tasks(
+        self,
+        *,
+        type: TaskType | str | None = None,  # noqa: A002
+        status: TaskStatus | str | None = None,
+        **span: Unpack[Span],
+    ) -> int:
+        """How many there are."""
+        return await self._count("counting tasks", self._where(type, status), span)
+
+    def _where(self, kind: TaskType | str | None, status: TaskStatus | str | None) -> list[ColumnElement[bool]]:
+        where = matching(self.table, type=kind)
+        if status is not None:
+            runs = tables.task_executions.alias("latest")
+            latest = select(runs.c.status).where(runs.c.task_id == self.table.c.task_id).order_by(runs.c.number.desc())
+            where.append(latest.limit(1).scalar_subquery() == word_of(TaskStatus, status, "status"))
+        return where
 
     async def delete_task(self, task_id: str, **call: Unpack[Timed]) -> bool:
         """Remove a task with its executions."""
