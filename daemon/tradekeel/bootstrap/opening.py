@@ -27,7 +27,6 @@ from tradekeel.storage.store import Store
 ASK_AGAIN_S = 0.05
 LOCK_PAUSE_S = 0.1
 STAND_BY_S = 0.5
-MEMORY_BYTES_MAX = 64 * 1024**2
 RENEWALS = 3  # of a lease, within its time
 
 MEMORY = "memory"
@@ -153,7 +152,7 @@ class Opener:
             logger.warning("{}", on_disk.cut)
         # What an earlier run left on the disk is brought to the server first, whatever is said now.
         uses_memory = self._policy == MEMORY and not on_disk.batches
-        waiting = MemorySpool(bytes_max=MEMORY_BYTES_MAX) if uses_memory else on_disk
+        waiting = MemorySpool() if uses_memory else on_disk
         if uses_memory:
             on_disk.close()
         writer = Writer(

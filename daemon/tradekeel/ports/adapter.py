@@ -66,7 +66,7 @@ class Health(Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> bool:
         """Whether all that is configured can be used."""
-        return all(part.state in (BackendState.UP, BackendState.OFF) for part in (self.books, self.replica, self.redis))
+        return all(part.is_up or part.state is BackendState.OFF for part in (self.books, self.replica, self.redis))
 
 
 @runtime_checkable

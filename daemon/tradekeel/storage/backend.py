@@ -130,7 +130,9 @@ class Backend(ABC):
     ask_version: ClassVar[str]  # the question for the version of the program behind it
     begin_write: ClassVar[str]
     begin_read: ClassVar[str]  # everything read until the end is of one moment
-    bytewise: ClassVar[str] = ""  # behind a text in an ORDER BY: byte by byte, whatever the database's language is
+    bytewise: ClassVar[str | None] = (
+        None  # the collation that compares texts byte by byte, where a database has others, too
+    )
     row_number: ClassVar[str]  # an expression that tells the rows of a table apart, a whole number
     errors: tuple[type[Exception], ...]  # all that the driver and the system raise
     sender_errors: tuple[type[Exception], ...]  # of these, what only a bug in who writes can raise

@@ -302,3 +302,26 @@ async def test_a_page_far_behind_costs_no_more_than_the_first(large: Database) -
     plan = await plan_of(large, *said[-1])
     assert ("SEARCH trades USING INDEX" if is_file(large) else "Index Cond") in plan, plan
     assert "Seq Scan" not in plan, plan
+
+
+TEXTS: dict[str, Callable[[Database, Any], Awaitable[Any]]] = {
+    **dict.fromkeys(
+        ("symbol", "strategy", "status", "trade_id"), lambda b, w: SqlTradeRepository(b).get_recent_trades(**w)
+    ),
+    **dict.fromkeys(("instrument", "venue"), lambda b, w: SqlFillRepository(b).list_fills(**w)),
+    **dict.fromkeys(("execution_status", "signal_id"), lambda b, w: SqlSignalRepository(b).get_recent_signals(**w)),
+    "name": lambda b, w: SqlParameterHistoryRepository(b).list_changes(**w),
+}
+
+
+@pytest.mark.parametrize("sort", TEXTS)
+async def test_a_list_that_is_sorted_by_a_text_is_sorted_byte_by_byte(large: Database, sort: str) -> None:
+    """PostgreSQL would go by the language of its database; the servers of tests have none, so that only the question shows it."""
+    with heard(large) as said:
+        page = await TEXTS[sort](large, {"sort": sort, "limit": 10})
+        await TEXTS[sort](large, {"sort": sort, "limit": 10, "cursor": page.next_cursor})
+    statement, _ = said[-1]
+    _, _, behind = statement.partition("WHERE")
+    compared, _, ordered = behind.partition("ORDER BY")
+    for part in (compared, ordered):
+        assert (f'{sort} COLLATE "C"' in part) is not is_file(large), statement

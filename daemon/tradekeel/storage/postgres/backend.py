@@ -65,7 +65,7 @@ class Postgres(Backend):
     name = "postgresql"
     label = "PostgreSQL"
     copy_suffix: ClassVar[str] = ".zip"
-    bytewise: ClassVar[str] = ' COLLATE "C"'
+    bytewise: ClassVar[str | None] = "C"
     ask_version: ClassVar[str] = "SHOW server_version"
     begin_write: ClassVar[str] = "BEGIN"
     begin_read: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    Text,
     func,
     literal,
     literal_column,
@@ -195,13 +196,17 @@ def sort_of(listing: Listing, query: Query) -> str:
 
 
 def _sortable(column: ColumnElement[Any], backend: Backend) -> ColumnElement[Any]:
-    """What a column is ordered by. Amounts that are text are compared as the amounts that they are, to the last digit."""
+    """What a column is ordered by, on every database alike, and what a cursor is compared with.
+
+    Amounts that are text are compared as the amounts that they are, to the last digit, and texts byte by byte, whatever the
+    database's language is.
+    """
     assert not isinstance(column.type, Json | Texts)
-    return column.collate(BY_AMOUNT) if _is_text_amount(column, backend) else column
-
-
-def _is_text_amount(column: ColumnElement[Any], backend: Backend) -> bool:
-    return isinstance(column.type, Money) and backend.dialect.name == "sqlite"
+    if isinstance(column.type, Money):
+        return column.collate(BY_AMOUNT) if backend.dialect.name == "sqlite" else column
+    if isinstance(column.type, Text | Choice) and backend.bytewise is not None:
+        return column.collate(backend.bytewise)
+    return column
 
 
 def _behind(
@@ -258,6 +263,7 @@ __all__ = [
     "asked",
     "count_of",
     "cursor_of",
+    "in_span",
     "matching",
     "no_cursor",
     "of_account",

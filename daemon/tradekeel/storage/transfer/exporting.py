@@ -122,7 +122,7 @@ def _is_meant(table: FileTable, runs: list[str] | None) -> bool:
 def _question(table: FileTable, backend: Backend, narrowed: Narrowed, runs: list[str] | None) -> Question:
     conditions, values = _conditions(table.time, narrowed, runs)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return Question(table, table.select_sql(backend) + where, values, table.order_sql(backend))
+    return Question(table, table.select_sql + where, values, table.order_sql(backend))
 
 
 def _learning(backend: Backend, narrowed: Narrowed, runs: list[str] | None) -> Question:

@@ -83,14 +83,16 @@ class FileTable(Struct, frozen=True):
         """Whether there is such a column."""
         return any(column.name == name for column in self.columns)
 
-    def select_sql(self, backend: Backend) -> str:
+    @property
+    def select_sql(self) -> str:
         """The question without a WHERE."""
         listed = ", ".join(f'"{column.name}"' for column in self.stored)
         return f'SELECT {listed} FROM "{self.name}"'  # noqa: S608  # names of our own tables
 
     def order_sql(self, backend: Backend) -> str:
         """Its ORDER BY."""
-        return ", ".join(f"{part}{backend.bytewise if part in self.texts else ''}" for part in self.order)
+        bytewise = "" if backend.bytewise is None else f' COLLATE "{backend.bytewise}"'
+        return ", ".join(f"{part}{bytewise if part in self.texts else ''}" for part in self.order)
 
     @property
     def insert_sql(self) -> str:
