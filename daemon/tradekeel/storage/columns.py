@@ -151,7 +151,10 @@ class Choice(Coded):
 
 
 class SignRule(ColumnElement[bool]):
-    """An amount compared with zero. In SQLite the cast to a float is for the sign alone, which it keeps."""
+    """An amount compared with zero. In SQLite the cast to a float is for the sign alone.
+
+    It keeps the sign of whatever :mod:`tradekeel.storage.fitting` lets through: below 5e-324 it would be lost.
+    """
 
     inherit_cache = True
     type = Boolean()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,46 @@ async def test_it_is_a_trade_store_and_says_where(store, request):
     assert isinstance(store, TradeStore)
     place = request.node.callspec.params["store"]
     assert store.backend_name == {"postgres": "postgresql", "redis-limited-user": "redis"}.get(place, place)
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    ["1e-301", "-1e-400", "1e-20000", "0." + "3" * 301, "0e-301", "1e300", "7" * 301, "1e140000", "1e999999999"],
+    ids=lambda text: text[:12],
+)
+async def test_an_amount_with_more_digits_than_every_place_keeps_is_refused_in_words(store, beyond):
+    words = {"symbol": "EUR_USD", "side": "long"}
+    trade = await store.save_new_trade(**words, quantity="1", entry_price="1")
+    for call in (
+        partial(store.save_new_trade, **words, quantity=beyond),
+        partial(store.save_new_trade, **words, quantity="1", stop_loss=Decimal(beyond)),
+        partial(store.update_trade, trade.trade_id, stop_loss=Decimal(beyond)),
+        partial(store.mark_trade_closed, trade.trade_id, "1", "manual", fee=beyond),
+    ):
+        with pytest.raises(InputError, match=r"300|exact"):
+            await call()
+    assert list(await store.get_open_trades()) == [trade]
+
+
+@pytest.mark.parametrize("amount", ["1e-300", "9" * 300, "0." + "1" * 300, "9e299"], ids=lambda text: text[:12])
+async def test_an_amount_with_as_many_digits_as_there_may_be_is_kept(store, amount):
+    trade = await store.save_new_trade(symbol="EUR_USD", side="long", quantity=amount, stop_loss=amount)
+    found = await store.get_trade(trade.trade_id)
+    assert (found.quantity, found.stop_loss) == (Decimal(amount), Decimal(amount))
+
+
+async def test_texts_are_sorted_byte_by_byte(store):
+    symbols = ["b_A", "B_a", "a", "A", "_", "é", "Z", "z", "ab", "a_b", "漢", "𝔘", "\uff5e"]
+    for symbol in symbols:
+        await store.save_new_trade(symbol=symbol, side="long", quantity="1", entry_price="1")
+    found: list[str] = []
+    page = await store.get_open_trades(sort="symbol", descending=False, limit=5)
+    while True:
+        found += [trade.symbol for trade in page]
+        if page.next_cursor is None:
+            break
+        page = await store.get_open_trades(sort="symbol", descending=False, limit=5, cursor=page.next_cursor)
+    assert found == sorted(symbols, key=str.encode)
 
 
 async def test_the_life_of_a_trade_in_a_few_words(store):

@@ -210,11 +210,14 @@ def test_what_is_written_out_is_what_was_drained_of_a_segment_too(folder):
         s.group(s.noted(), rows=(s.trade(1, model="a\0b"),)),
         s.group(structs.replace(s.noted(), correlation_id="a\0b")),
         s.group(s.noted(), rows=(s.order(1, venue_order_id="é" * (INDEXED_BYTES_MAX // 2)),)),
+        s.group(s.noted(), rows=(s.order(1, quantity=Decimal("1e-301")),)),
+        s.group(s.noted(), rows=(s.order(1, price=Decimal("7" * 301)),)),
     ],
     ids=[
         *("no JSON", "no number", "no 64 bits", "no character", "no amount", "no row", "two things under one id"),
         *("no record", "a record that cannot be read", "no time", "no place"),
         *("a zero character", "a zero character in a record", "more than an index takes"),
+        *("an amount next to zero", "an amount without end"),
     ],
 )
 def test_a_group_that_no_store_would_take_is_not_promised_anything(group):

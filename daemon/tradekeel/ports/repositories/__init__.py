@@ -4,10 +4,13 @@
 passes. A write that timed out or was cancelled has happened whole or not at all; where the answer to the commit itself was lost,
 :class:`~tradekeel.errors.StoreUnanswered` says so.
 
-**Every list** is a :class:`Page`; how one asks for more is in :mod:`tradekeel.ports.repositories.paging`.
+**A list of rows** is a :class:`Page`; how one asks for more is in :mod:`tradekeel.ports.repositories.paging`. Plain lists are
+what goes on behind a number (``get_events_since``, ``get_journal_since``), and what is computed whole: positions and figures of
+them, and which symbols and venues there are.
 
 **Every write** is one transaction: the rows change, and an administrative record in the journal of the execution concerned says
-how, so that ``tradekeel verify`` holds before and after. It is refused
+how, so that ``tradekeel verify`` holds before and after. Tasks and the notes of positions are no part of the books: they are
+written in one transaction, too, but no journal tells of them. A write is refused
 
 - with :class:`~tradekeel.errors.AlreadyRunning`, naming who, while a daemon holds the books or the account;
 - with :class:`~tradekeel.errors.DaemonsOwn` where the execution is one that a daemon goes on with when it is started, and the
@@ -16,7 +19,8 @@ how, so that ``tradekeel verify`` holds before and after. It is refused
   signal's session, pattern_type and rl keys, performance snapshots and the history of parameters. In a finished execution of a
   daemon everything may be corrected, and in one of mode ``manual``, which is a script's own, everything may be written.
 - with :class:`~tradekeel.errors.InputError` (:class:`~tradekeel.errors.NotFound`, :class:`~tradekeel.errors.AlreadyExists`)
-  for what cannot be, such as amounts that are no numbers, words that are none, or texts with a zero character in them.
+  for what cannot be, such as amounts that are no numbers or have more than 300 digits before or behind their point, words that
+  are none, or texts with a zero character in them.
 """
 
 from tradekeel.ports.repositories.events import EventRepository, JournalRecord

@@ -34,7 +34,7 @@ from tradekeel.storage import tables
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.batch import SENDER_ERRORS, journal_values
 from tradekeel.storage.columns import Choice, Coded
-from tradekeel.storage.fitting import look_at_columns, look_at_row, refuse_float
+from tradekeel.storage.fitting import look_at_columns, look_at_row, refuse_amount
 from tradekeel.storage.repositories.listing import decoded, selected
 from tradekeel.storage.rows import Mapping as RowMapping
 from tradekeel.storage.rows import mapping_of
@@ -288,7 +288,7 @@ def checked(row: RowT) -> RowT:
     """
     table = mapping_of(type(row)).table.name
     for name in row.__struct_fields__:
-        refuse_float(f"{table}: {name}", getattr(row, name))
+        refuse_amount(f"{table}: {name}", getattr(row, name))
     notes = {name: getattr(row, name) for name in row.__struct_fields__}
     notes = {name: without_nan(value) for name, value in notes.items() if isinstance(value, dict) and value}
     row = structs.replace(row, **notes) if notes else row
