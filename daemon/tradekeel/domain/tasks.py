@@ -48,16 +48,16 @@ class TaskStatus(StrEnum):
 S = TaskStatus
 
 TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
-    S.CREATED: frozenset({S.STARTING, S.RUNNING}),
+    S.CREATED: frozenset({S.STARTING, S.RUNNING, S.STOPPED, S.FAILED}),
     S.STARTING: frozenset({S.RUNNING, S.STOPPING, S.FAILED}),
     S.RUNNING: frozenset({S.PAUSED, S.STOPPING, S.COMPLETED, S.FAILED}),
     S.PAUSED: frozenset({S.RUNNING, S.STOPPING, S.FAILED}),
-    S.STOPPING: frozenset({S.STOPPED, S.FAILED}),
+    S.STOPPING: frozenset({S.STOPPED, S.COMPLETED, S.FAILED}),
     S.STOPPED: frozenset(),
     S.COMPLETED: frozenset(),
     S.FAILED: frozenset(),
 }
-"""What may follow a status. What takes no time to come up is running at once."""
+"""What may follow a status. What takes no time to come up is running at once; what has not begun is stopped at once."""
 
 
 def refuse_status(before: TaskStatus, wanted: TaskStatus) -> None:
