@@ -31,6 +31,9 @@ LINES_WAITING_MAX = 1_000
 BAR_WIDTH = 30
 EQUITY_DIGITS_MIN = 4
 ALERTS_SHOWN_MAX = 3
+AROUND_ACTORS = 3
+"""Lines: the head of their table, and one below the picture for the cursor."""
+
 STARTING = "starting"
 
 
@@ -104,7 +107,7 @@ class LiveView:
         with self._turn:
             self._write_log()
             if self._live is not None:
-                self._live.update(picture(status, self._console.width), refresh=True)
+                self._live.update(picture(status, self._console.width, self._console.height), refresh=True)
 
     def close(self) -> None:
         """The last picture stays above what follows."""
@@ -146,19 +149,34 @@ class LiveView:
 # --- the picture ----------------------------------------------------------------------------------------------------------
 
 
-def picture(status: Mapping[str, Any], width: int) -> RenderableType:
-    """How things stand."""
+def picture(status: Mapping[str, Any], width: int, height: int | None = None) -> RenderableType:
+    """How things stand, what is wrong before the actors, of which only as many are shown as a terminal has lines for."""
     unanswered = "stopping" if status["stopping"] else None if status["ready"] else STARTING
     accounts = [account_live_row(name, account, unanswered) for name, account in status["accounts"].items()]
     parts: list[RenderableType] = [Text(), _headline(status)]
     parts.extend(feed_bar(name, feed) for name, feed in status["feeds"].items())
     parts.append(make_table(accounts, LIVE_COLUMNS, width))
-    actors = [{"actor": name} | dict(figures) for name, figures in status["actors"].items()]
-    parts.append(make_table(actors, ACTOR_COLUMNS, width))
     parts.extend(store_lines(status["store"]))
     parts.extend(redis_lines(status["redis"]))
     parts.extend(Text(f"alert: {alert}", style="red") for alert in status["alerts"][-ALERTS_SHOWN_MAX:])
+    actors = [{"actor": name} | dict(figures) for name, figures in status["actors"].items()]
+    shown = len(actors) if height is None else height - _height(parts, width) - AROUND_ACTORS
+    if len(actors) > shown:
+        left_out = f"{len(actors) - max(0, shown - 1)} actors more: tradekeel status"
+        actors = actors[: max(0, shown - 1)]
+    else:
+        left_out = ""
+    if actors:
+        parts.append(make_table(actors, ACTOR_COLUMNS, width))
+    if left_out:
+        parts.append(Text(left_out, style="dim"))
     return Group(*parts)
+
+
+def _height(parts: Sequence[RenderableType], width: int) -> int:
+    """How many lines they take."""
+    console = Console(width=width, file=io.StringIO())
+    return len(console.render_lines(Group(*parts)))
 
 
 def _headline(status: Mapping[str, Any]) -> Text:
