@@ -345,6 +345,9 @@ def test_what_was_archived_verifies_and_changes_no_figure(tmp_path: Path) -> Non
     verdict = call("verify", config)
     assert verdict.returncode == 0, verdict.stderr
 
+    moved = file["rows"]["trades"]
+    assert f"{moved:,} that are older are in archives" in call("trades", config).stdout
+    assert "archives" not in call("positions", config).stdout
     read = call("db", "archive", "--read", file["file"], "--table", "trades")
     assert read.returncode == 0
     back = [json.loads(line) for line in read.stdout.splitlines()]

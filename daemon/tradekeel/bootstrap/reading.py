@@ -24,6 +24,7 @@ from tradekeel.domain.trades import TradeStatus
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.loop import run as run_loop
+from tradekeel.storage.archives import archived_rows
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.queries import CHUNK_ROWS, Filter, JournalEntry, Reader
@@ -57,6 +58,20 @@ def read_rows(place: Place, kind: str, query: Query) -> list[Row]:
     """
     which = _filter(query)
     return run_loop(_read, place.books(), kind, query, which, use_uvloop=False)
+
+
+def in_archives(place: Place, kind: str, query: Query) -> int:
+    """How many rows of a kind have been moved into archives, of the account or the execution that is asked for.
+
+    Raises StoreError.
+    """
+    accounts = None if query.account is None else (query.account,)
+    executions = None if query.execution is None else (query.execution,)
+    with one_moment(place.books(), "looking for its archives") as db:
+        return archived_rows(db, accounts, executions).get(_TABLES.get(kind, kind), 0)
+
+
+_TABLES = {"events": "strategy_events", "snapshots": "performance_snapshots", "parameters": "parameter_history"}
 
 
 def account_names(place: Place) -> list[str]:

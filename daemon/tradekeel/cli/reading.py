@@ -61,14 +61,15 @@ Status = Annotated[
 
 
 class _Answer(NamedTuple):
-    """Rows, and whether they might be of several accounts."""
+    """Rows, whether they might be of several accounts, and how many more of them are in archives, where all others are shown."""
 
     rows: Sequence[dict[str, Any]]
     accounts: bool
+    archived: int
 
 
 def _read(kind: str, target: str | None, which: Which, **words: Any) -> _Answer:
-    from tradekeel.bootstrap.reading import Query, account_names, read_rows
+    from tradekeel.bootstrap.reading import Query, account_names, in_archives, read_rows
     from tradekeel.bootstrap.standing import memory_since
 
     where = place(target, which.state)
@@ -86,7 +87,11 @@ def _read(kind: str, target: str | None, which: Which, **words: Any) -> _Answer:
         **words,
     )
     rows = read_rows(where, kind, query)
-    return _Answer(rows, which.account is None and not which.json and len(account_names(where)) > 1)
+    if which.json:
+        return _Answer(rows, accounts=False, archived=0)
+    is_all = query.limit is None or len(rows) < query.limit
+    several = which.account is None and len(account_names(where)) > 1
+    return _Answer(rows, several, in_archives(where, kind, query) if is_all else 0)
 
 
 def _show(answer: _Answer, which: Which, columns: Sequence[Column], empty: str) -> int:
@@ -95,6 +100,10 @@ def _show(answer: _Answer, which: Which, columns: Sequence[Column], empty: str) 
     else:
         left_out = {"account": not answer.accounts, "run": not which.all_runs}
         print_table(answer.rows, [c for c in columns if not left_out.get(c.title)], empty)
+        if answer.archived:
+            say(
+                f"{answer.archived:,} that are older are in archives, and are not looked at (tradekeel db archive --read FILE)"
+            )
     return ExitCode.DONE
 
 

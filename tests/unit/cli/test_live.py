@@ -119,20 +119,17 @@ def test_the_picture_has_accounts_actors_feeds_and_alerts_and_fits() -> None:
     assert max(map(len, shown.splitlines())) <= 100
 
 
-def test_on_a_small_terminal_what_is_wrong_is_shown_and_the_actors_as_far_as_there_is_room() -> None:
+@pytest.mark.parametrize("height", [14, 24, 50])
+def test_on_a_small_terminal_what_is_wrong_is_shown_and_the_actors_as_far_as_there_is_room(height: int) -> None:
     actors = {f"actor-{number}": next(iter(STATUS["actors"].values())) for number in range(30)}
-    for height in (14, 24, 50):
-        out = io.StringIO()
-        console = Console(file=out, width=80, height=height, force_terminal=True, color_system=None)
-        console.print(picture(STATUS | {"actors": actors}, 80, height))
-        lines = out.getvalue().splitlines()
-        assert len(lines) < height
-        assert any("alert: the day's loss" in line for line in lines)
-        there = sum("actor-" in line for line in lines)
-        assert there == 30 or (
-            f"{30 - there} actors more: tradekeel status" in lines[-1].rstrip() and len(lines) > height - 3
-        )
-    assert there == 30
+    out = io.StringIO()
+    console = Console(file=out, width=80, height=height, force_terminal=True, color_system=None)
+    console.print(picture(STATUS | {"actors": actors}, 80, height))
+    lines = out.getvalue().splitlines()
+    assert height == 50 or height - 3 < len(lines) < height
+    assert any("alert: the day's loss" in line for line in lines)
+    there = sum("actor-" in line for line in lines)
+    assert there == 30 if height == 50 else f"{30 - there} actors more: tradekeel status" in lines[-1]
 
 
 def test_an_account_that_has_not_answered_yet_is_starting_and_not_said_to_be_flat() -> None:
