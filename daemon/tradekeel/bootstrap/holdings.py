@@ -1,8 +1,11 @@
-"""What an execution holds, at its exact cost: the sum of its fills, and the profit at the latest prices that are known."""
+"""What an execution holds, at its exact cost: the sum of its fills, and the profit at the latest prices that are known.
+
+Where a wipe has deleted the fills the journal still tells of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -14,9 +17,11 @@ from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.monitor import MonitorState
 from tradekeel.domain.positions import Position, Quote, book_fill, conversion_rate, convert
 from tradekeel.domain.recovery import decode_account_state
-from tradekeel.domain.rows import ACCOUNT_OWNER, ExecutionRow
+from tradekeel.domain.rows import ACCOUNT_OWNER, WIPED, ExecutionRow
 from tradekeel.domain.times import iso
+from tradekeel.storage.archives import last_archived
 from tradekeel.storage.backend import Connection
+from tradekeel.storage.journal import REPORTED, fills_told
 from tradekeel.storage.rows import mapping_of
 
 Quotes = Mapping[str, Quote]
@@ -29,12 +34,24 @@ def positions_of(db: Connection, run: ExecutionRow, latest: Quotes) -> list[Row]
     opening = opening_of_fills(db, run)
     held = {} if opening is None else {(position.instrument, position.ref): position for position in opening.positions}
     quotes = {**_quotes(db, run), **latest}
+    if run.close_reason == WIPED:
+        for fill in _wiped(db, run):
+            book_fill(held, fill)
     mapping, after = mapping_of(Fill), -1 if opening is None else opening.cursor
     for row in db.stream(
         f"{mapping.select_sql} WHERE execution = ? AND venue_sequence > ? ORDER BY id", (run.execution, after)
     ):
         book_fill(held, mapping.decode(row))
     return [_position_row(run, position, quotes) for _, position in sorted(held.items(), key=str)]
+
+
+def _wiped(db: Connection, run: ExecutionRow) -> Iterator[Fill]:
+    """The fills that a wipe has deleted, behind the last archive: what they came to is what the next execution takes over."""
+    told = db.stream(
+        "SELECT payload FROM journal WHERE execution = ? AND type = ? AND sequence > ? ORDER BY sequence",
+        (run.execution, REPORTED, last_archived(db, run.execution)),
+    )
+    return fills_told(payload for (payload,) in told)
 
 
 def _quotes(db: Connection, run: ExecutionRow) -> Quotes:

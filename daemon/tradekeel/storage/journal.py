@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
-from tradekeel.domain.records import Administered, ExecutionClosed, Record, decode_record, record_type_of
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.records import (
+    Administered,
+    ExecutionClosed,
+    Record,
+    VenueReported,
+    decode_record,
+    record_type_of,
+)
 from tradekeel.errors import StoreCorrupt, TradekeelError
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
@@ -21,6 +31,19 @@ SELECT = (
 )
 
 LAST = "SELECT max(sequence) FROM journal WHERE execution = ?"
+
+
+REPORTED = record_type_of(VenueReported)
+
+
+def fills_told(payloads: Iterable[bytes]) -> Iterator[Fill]:
+    """The fills that the venue has told of, out of such records: where the tables have none any more, the journal has."""
+    for payload in payloads:
+        record = decode_record(payload)
+        if not isinstance(record, VenueReported) or not record.allocations:  # one without is told a second time
+            continue
+        if record.transaction.fill is not None:
+            yield record.transaction.fill
 
 
 def last_sequence(db: Connection, execution: str) -> int:

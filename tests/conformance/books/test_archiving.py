@@ -672,16 +672,3 @@ async def test_a_fill_that_stayed_and_was_removed_since_is_counted_and_not_appen
         with pytest.raises(InputError, match="is in an archive"):
             await fills.append_fill(s.RUN, structs.replace(stayed, quantity=stayed.quantity / 4))
     assert await held_in(books) == before
-
-
-async def test_what_a_run_held_that_is_over_is_held_behind_a_wipe(books: Books) -> None:
-    """A wipe takes the fills; what they came to is in the next run's opening."""
-    trader = running(books)
-    books.commit(trader.closed())
-    before = await held_in(books)
-    wipe(books.at, LATER, by="a test")
-    assert books.verify().ok
-    second = Trader("exec-2", number=2)
-    books.commit(second.going_on(trader))
-    assert (await held_in(books))["open"] == before["open"]
-    assert (await held_in(books))["venues"] == before["venues"]

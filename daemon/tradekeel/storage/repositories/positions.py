@@ -1,4 +1,4 @@
-"""Positions, computed from the fills in SQL."""
+"""Positions, computed from the fills in SQL; where a wipe has deleted those, from what the journal tells of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar, Unpack
 
+from msgspec import structs
 from sqlalchemy import ColumnElement, delete, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,6 +33,7 @@ from tradekeel.ports.repositories.positions import (
 )
 from tradekeel.storage import tables
 from tradekeel.storage.archives import Figures
+from tradekeel.storage.journal import REPORTED, fills_told
 from tradekeel.storage.repositories.archived import counted_in, newest_archive
 from tradekeel.storage.repositories.base import timeout_of
 from tradekeel.storage.repositories.change import Change, look_at_storable
@@ -62,6 +64,7 @@ class _Run(NamedTuple):
     archive: Figures | None = None  # what came of the fills up to where it was archived
     known: frozenset[Values] = frozenset()  # the fills in the tables that are in that, each by its key
     whole_from_ns: int = 0  # since when everything is in the books
+    told_after: int | None = None  # a wipe has deleted the fills: the journal tells of them behind this record
 
     @property
     def fills(self) -> list[ColumnElement[bool]]:
@@ -82,6 +85,10 @@ class _Run(NamedTuple):
 
 def _without_daemons(runs: Sequence[_Run], account: str) -> list[_Run]:
     return [run for run in runs if run.row.account != account or not run.row.mode.is_a_daemons]
+
+
+def _without_wiped(runs: Sequence[_Run], account: str) -> list[_Run]:
+    return [run for run in runs if run.row.account != account or run.told_after is None]
 
 
 _BOOKED = ("account", "instrument", "position_ref", "side", "quantity", "price", "ts_ns")
@@ -175,6 +182,9 @@ class SqlPositionRepository:
             for run in await self._runs(db, account, execution):
                 if before_ns is None or await self._began_ns(db, run) <= before_ns:
                     held.take_over(run.row.account, run.begins(strategy, before_ns))
+                if strategy is None:  # whose a fill was that is deleted is in no table any more
+                    async for rows in self._told(db, _BOOKED, run, before_ns):
+                        held.book(rows)
                 async for rows in self._on_top(db, _BOOKED, run, *where):
                     held.book(rows)
             return await self._annotated(db, held)
@@ -211,12 +221,13 @@ class SqlPositionRepository:
                 counting.append(_Run(row))
             elif row.mode.is_a_daemons:
                 run = await self._run(db, row)
-                if run.archive is not None:  # all that was held before is in it
+                counting = _without_wiped(counting, row.account)  # it says itself what it took over from that
+                if run.archive is not None or run.told_after is not None:  # all that was held before is in it
                     counting = _without_daemons(counting, row.account)
                 elif any(one.row.account == row.account and one.row.mode.is_a_daemons for one in counting):
                     run = _Run(row)  # it took over what the fills before it came to
                 counting.append(run)
-                if row.close_reason in (STARTED_FRESH, WIPED):  # what comes behind has nothing of it, or says what
+                if row.close_reason == STARTED_FRESH:  # what comes behind has nothing of it
                     counting = _without_daemons(counting, row.account)
         return counting
 
@@ -229,12 +240,34 @@ class SqlPositionRepository:
                 journal.execution == row.execution, journal.sequence == archive.last + 1
             )
             whole_from_ns = (await db.execute(behind)).scalar_one()
+            if row.close_reason == WIPED:
+                # What fills were there when it was archived says nothing any more, because a wipe may have been before it.
+                held = tuple(archive.book_behind().positions.values())
+                figures = structs.replace(archive.figures, positions=held, strategies={})
+                return _Run(row, (), figures, whole_from_ns=whole_from_ns, told_after=archive.last)
             return _Run(row, (), archive.figures, counted_in(archive), whole_from_ns)
         first = select(journal.payload).where(journal.execution == row.execution, journal.sequence == 1)
         payload = (await db.execute(first)).scalar()
         record = None if payload is None else decode_record(payload)
         opening = record.opening if isinstance(record, ExecutionStarted) else None
-        return _Run(row, () if opening is None else opening.positions)
+        began = () if opening is None else opening.positions
+        return _Run(row, began, told_after=0 if row.close_reason == WIPED else None)
+
+    async def _told(
+        self, db: AsyncConnection, names: Sequence[str], run: _Run, before_ns: int | None = None
+    ) -> AsyncIterator[Sequence[Values]]:
+        """The fills that a wipe has deleted, as the journal tells of them; nothing for an execution that was not wiped."""
+        if run.told_after is None:
+            return
+        journal = tables.journal.c
+        reported = (journal.execution == run.row.execution, journal.type == REPORTED, journal.sequence > run.told_after)
+        statement = select(journal.payload).where(*reported).order_by(journal.sequence)
+        found = await db.stream(statement, execution_options={"yield_per": FILLS_AT_ONCE})
+        async for page in found.partitions():
+            fills = fills_told(payload for (payload,) in page)
+            yield [
+                [getattr(fill, name) for name in names] for fill in fills if before_ns is None or fill.ts_ns < before_ns
+            ]
 
     async def _on_top(
         self, db: AsyncConnection, names: Sequence[str], run: _Run, *where: ColumnElement[bool]
@@ -285,11 +318,13 @@ class SqlPositionRepository:
                 held.take_over(run.row.account, run.begins())
                 for position in run.begins():
                     _add(venues.setdefault(position.instrument, {}), run.row.venue, position.quantity)
-                async for rows in self._on_top(db, (*_BOOKED, "venue"), run):
-                    held.book([row[:-1] for row in rows])
-                    for row in rows:
-                        side, quantity, venue = row[3], row[4], row[-1]
-                        _add(venues.setdefault(row[1], {}), venue, _SIGNS[side] * Decimal(quantity))
+                names = (*_BOOKED, "venue")
+                for some in (self._told(db, names, run), self._on_top(db, names, run)):
+                    async for rows in some:
+                        held.book([row[:-1] for row in rows])
+                        for row in rows:
+                            side, quantity, venue = row[3], row[4], row[-1]
+                            _add(venues.setdefault(row[1], {}), venue, _SIGNS[side] * Decimal(quantity))
             return held, venues
 
         held, venues = await self._read("netting venues", ask, call)
