@@ -17,7 +17,7 @@ from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionStarted, LatchChanged, Opening, Record, VenueReported
-from tradekeel.domain.rows import ExecutionRow, Latch
+from tradekeel.domain.rows import WIPED, ExecutionRow, Latch
 from tradekeel.errors import ExitCode, StoreCorrupt
 from tradekeel.storage.archives import ArchiveRow, Figures, newest_archive
 from tradekeel.storage.backend import Backend, Connection, backend_at
@@ -59,6 +59,7 @@ class AccountSummary(Struct, frozen=True, kw_only=True):
     latched_by: str
     opening_balance: Decimal = ZERO  # what this execution began with, the deposit that opened the account included
     other: Decimal = ZERO  # of no trade: later deposits, and what the venue charged while nothing was held
+    wiped: Decimal | None = None  # what the balance changed by before a wipe deleted the trades; None without one
     failed: Mapping[str, str] = {}  # strategies that were given up, and why
 
 
@@ -130,7 +131,9 @@ def newest_executions(db: Connection, books: Backend) -> list[ExecutionRow]:
 def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     """One execution in figures; they fit together where ``db`` looks at one moment."""
     archive = _archive_of(db, row)
-    moved = archive.figures if archive is not None else Figures()
+    is_wiped = row.close_reason == WIPED
+    # A wipe deletes the trades of an execution wherever they were: what is in its archives is no figure of these books.
+    moved = archive.figures if archive is not None and not is_wiped else Figures()
     gross, fees, financing, realised = moved.gross, moved.fees, moved.financing, moved.realised
     closed, won, opened = moved.closed, moved.won, moved.opened
     with ledger():
@@ -150,7 +153,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     balance, opening = balance_of(db, row), _opening_balance(db, row)
     with ledger():
         attribution = realised - gross
-        other = balance - opening - pnl - attribution
+        change = balance - opening - pnl - attribution  # of no trade, or nobody can tell of which
     orders = moved.orders + int(
         db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
     )
@@ -174,7 +177,8 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
         balance=balance,
         attribution=attribution,
         opening_balance=opening,
-        other=other,
+        other=ZERO if is_wiped else change,
+        wiped=change if is_wiped else None,
         paused=row.paused,
         latch=row.latch.value,
         latch_reason=row.latch_reason,

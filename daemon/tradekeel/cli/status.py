@@ -178,7 +178,11 @@ def figures(account: Row) -> Text:
         line.append(f" · equity {cash('equity')(account)}")
     if account["equity_time"] is not None:
         line.append(f" as of {moment(account['equity_time'])}")
-    line.append(f"\n  began with {cash('opening_balance')(account)} · pnl ")
+    line.append(f"\n  began with {cash('opening_balance')(account)} · ")
+    if account["wiped"] is not None:
+        line.append(money("wiped")(account))
+        return line.append(" until its trades were deleted (tradekeel db wipe)")
+    line.append("pnl ")
     line.append(money("pnl")(account))
     line.append(f" (fees {cash('fees')(account)}, financing {cash('financing')(account)})")
     for words in beside_the_trades(account):

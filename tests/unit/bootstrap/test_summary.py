@@ -41,6 +41,7 @@ from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import backend_at
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.verify import verify
+from tradekeel.storage.wiping import wipe
 
 QUALITY = {
     "rows": 100,
@@ -144,6 +145,7 @@ def test_what_netting_booked_and_what_belongs_to_no_trade_is_told_beside_the_pro
         "financing": "0",
         "attribution": "-0.1600",
         "other": "0.00",
+        "wiped": None,
         "trades_open": 1,
         "trades_closed": 4,
         "win_rate": "0.75",
@@ -154,6 +156,27 @@ def test_what_netting_booked_and_what_belongs_to_no_trade_is_told_beside_the_pro
     shown = str(figures(account | {"attribution": "0", "other": "5.0"}))
     assert "netting" not in shown
     assert "deposits and charges of no trade +5\n" in shown
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_what_a_wiped_run_came_to_is_told_as_what_it_is(place: Place, is_archived: bool) -> None:
+    """The trades are in no table any more, whatever an archive has of them, and nobody can tell their profit from deposits."""
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS + 1, reason="the feed has ended")])
+    books = backend_at(place.statedir.books)
+    if is_archived:
+        assert archive(books, 2**62, place.statedir.archives, samples.START_NS)
+    before = only(place)
+    wipe(books, samples.START_NS + 2, by="a test")
+    after = only(place)
+    assert (after.trades_open, after.trades_closed, after.orders, after.denied) == (0, 0, 0, {})
+    assert not any((after.pnl, after.fees, after.financing, after.attribution, after.other))
+    assert after.wiped == before.pnl + before.attribution + before.other
+    assert after.opening_balance + after.wiped == after.balance == before.balance
+    [said] = read_status(place)["accounts"]
+    shown = str(figures(said))
+    assert "until its trades were deleted (tradekeel db wipe)" in shown
+    assert "no trade" not in shown
+    assert "closed" not in shown
 
 
 def test_refused_orders_are_counted_by_reason() -> None:
