@@ -133,6 +133,8 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
 
     It is for its maker alone, wherever it is put: the state directory closed the books to everybody else.
     A copy that exists already under that name is kept and an error raised. The source may be in use.
+    Pages are copied as they are, so the copy is looked at before it has its name: of a damaged source there is none, and what
+    SQLite says of the damage is raised.
     """
     if target.exists():
         raise StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
@@ -151,6 +153,7 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
             source.backup(copy, pages=COPY_PAGES, progress=report)
             # One file is easier to carry about than three; the store turns the log on again.
             copy.execute("PRAGMA journal_mode = DELETE")
+            _refuse_damaged(copy)
         sync(partial)
         partial.rename(target)
         sync(target.parent)
@@ -163,6 +166,15 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
     finally:
         for beside in ("", "-journal", "-wal", "-shm"):  # of a copy that came to nothing SQLite leaves its journal, too
             partial.with_name(partial.name + beside).unlink(missing_ok=True)
+
+
+def _refuse_damaged(copy: sqlite3.Connection) -> None:
+    """The structure of each page, as SQLite sees it, and no values: about a second for a million records of a journal."""
+    [found] = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        error = sqlite3.DatabaseError(" ".join(str(found).split()))
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 @contextmanager
@@ -197,7 +209,7 @@ def back_up(path: Path, target: Path, progress: Progress | None = None) -> None:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             copy_database(db, target, progress)
     except (sqlite3.Error, OSError) as error:
-        raise in_our_words(error, path, f"copying it to {target}") from error
+        raise in_our_words(error, path, f"copying it to {target}, which was not made") from error
 
 
 def sync(path: Path) -> None:

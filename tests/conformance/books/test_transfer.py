@@ -16,6 +16,7 @@ import pytest
 
 from tests.servers.prepared import Prepared
 from tests.unit.storage import samples as s
+from tests.unit.storage.looking import tamper
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.rows import MetricsCheckpoint
@@ -332,4 +333,12 @@ def test_an_export_that_fails_leaves_nothing(books: Backend, tmp_path: Path) -> 
 
     with pytest.raises(KeyboardInterrupt):
         export(books, tmp_path / "out", "csv", Narrowed(), progress=fail)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_that_is_damaged_is_named_and_nothing_is_exported(books: Backend, tmp_path: Path, kind: str) -> None:
+    tamper(books, f"UPDATE journal SET ts_ns = ts_ns + 1 WHERE execution = '{s.RUN}' AND sequence = 4")
+    with pytest.raises(StoreCorrupt, match=rf"record 4 of execution {s.RUN} is damaged .* put a copy back"):
+        export(books, tmp_path / "out", kind, Narrowed())
     assert not list(tmp_path.glob("out*"))

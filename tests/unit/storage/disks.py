@@ -1,4 +1,4 @@
-"""Disks that are soon full."""
+"""Disks that are soon full, and one that has gone bad."""
 
 from __future__ import annotations
 
@@ -40,3 +40,11 @@ def fill(folder: Path) -> None:
                     pass
             except OSError:
                 continue
+
+
+def overwrite_the_middle(path: Path, size: int = 3_000) -> None:
+    """As a disk does that goes bad, or somebody else's program: all is there, and some of it is nonsense."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + size] = b"\xa5" * size
+    path.write_bytes(content)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.unit.storage import samples as s
+from tests.unit.storage.disks import overwrite_the_middle
 from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
 from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.backups import back_up as back_up_before
 from tradekeel.storage.files import back_up, compare_amounts
 from tradekeel.storage.queries import Reader
 from tradekeel.storage.sqlite import InMemory, Sqlite
@@ -114,6 +117,31 @@ def test_a_backup_never_replaces_a_file(store, path, tmp_path):
     with pytest.raises(StoreUnavailable, match="never overwritten"):
         back_up(path, target)
     assert target.read_text() == "precious"
+
+
+@pytest.fixture
+def damaged(store: Store, desk: s.Desk, path: Path) -> Path:
+    """Books that open as if nothing was wrong."""
+    store.commit([desk.decision() for _ in range(400)])
+    store.close()
+    overwrite_the_middle(path)
+    return path
+
+
+def test_a_copy_of_damaged_books_is_none(damaged, tmp_path):
+    target = tmp_path / "copy.db"
+    with pytest.raises(StoreCorrupt, match=r"copying it to .*copy.db, which was not made") as caught:
+        back_up(damaged, target)
+    assert str(caught.value).startswith(f"{damaged} is damaged")
+    assert "put a copy back" in str(caught.value)
+    assert not list(tmp_path.glob("copy.db*"))
+
+
+def test_before_damaged_books_are_migrated_no_copy_of_them_is_called_one(damaged, tmp_path):
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        back_up_before(damaged, "0003", s.START_NS, 5, lambda text: None, lambda: None)
+    assert isinstance(Sqlite(damaged).in_our_words(caught.value, "copying it"), StoreCorrupt)
+    assert not list((damaged.parent / "backups").iterdir())
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

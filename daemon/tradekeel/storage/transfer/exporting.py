@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
 from tradekeel.storage import schema
-from tradekeel.storage.backend import Backend, Connection
+from tradekeel.storage.backend import RESTORE, Backend, Connection
+from tradekeel.storage.checksums import journal_crc
 from tradekeel.storage.files import sync
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.transfer.files import FORMATS, checksum_of, sheet_of
@@ -147,8 +148,13 @@ def _write_file(db: Connection, folder: Path, kind: str, question: Question, pro
     table = question.table
     total = int(db.execute(f"SELECT count(*) FROM ({question.sql}) AS counted", question.values).fetchone()[0])  # noqa: S608
     path = folder / f"{table.name}.{kind}"
+    is_journal = table.name == "journal"
     with sheet_of(kind, path, table.columns) as sheet:
         for row in _rows(db, question):
+            if is_journal and journal_crc(*row[:-1]) != row[-1]:
+                raise StoreCorrupt(
+                    f"record {row[1]} of execution {row[0]} is damaged (its checksum is off): nothing was exported. {RESTORE}"
+                )
             try:
                 sheet.write(row)
             except (ValueError, TypeError) as error:
@@ -157,6 +163,8 @@ def _write_file(db: Connection, folder: Path, kind: str, question: Question, pro
                 ) from error
             if sheet.rows % TOLD_EVERY == 0:
                 progress(table.name, sheet.rows, total)
+    if sheet.rows != total:  # damage in a key ends the walk early
+        raise StoreCorrupt(f"of {total} rows of {table.name} {sheet.rows} can be read: nothing was exported. {RESTORE}")
     progress(table.name, sheet.rows, total)
     return FileWritten(table.name, path.name, sheet.rows, checksum_of(path), table.columns)
 
