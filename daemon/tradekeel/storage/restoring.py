@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from tradekeel.errors import InputError, StoreCorrupt, StoreError
 from tradekeel.storage import schema
-from tradekeel.storage.backend import Backend, Restored, Restoring, backend_at
+from tradekeel.storage.backend import RESTORE, Backend, Restored, Restoring, backend_at
 from tradekeel.storage.files import connect, connect_to_look, copy_database, in_our_words, sync
 from tradekeel.storage.naming import free_path
 from tradekeel.storage.store import Store
@@ -95,7 +95,7 @@ def _prove(made: Path, copy: Path, doing: Restoring) -> tuple[Path, str, Proved]
     except sqlite3.Error as error:
         said = in_our_words(error, copy, "reading it")
         if isinstance(said, StoreCorrupt):
-            said = StoreCorrupt(f"{copy} is damaged, and nothing was changed: {error}. Put another copy back.")
+            said = _damaged(copy, str(error))
         raise said from error
     proved = _proved(backend_at(made), copy, doing)
     with closing(connect(made)) as db:
@@ -119,11 +119,23 @@ def _proved(made: Backend, copy: Path, doing: Restoring) -> Proved:
     try:
         Store.open(made, now_ns=doing.now_ns).close()
         verdict = verify(made, doing.progress)
+    except StoreCorrupt as error:
+        raise _damaged(copy, _of_the_copy(str(error), made, copy)) from error
     except StoreError as error:
-        raise type(error)(f"{copy} is not put in place, and nothing was changed: {error}") from error
+        said = _of_the_copy(str(error), made, copy)
+        raise type(error)(f"{copy} is not put in place, and nothing was changed: {said}") from error
     if not verdict.ok:
-        raise StoreCorrupt(f"{copy} is damaged, and nothing was changed: {verdict.in_short()}. Put another copy back.")
+        raise _damaged(copy, _of_the_copy(verdict.in_short(), made, copy))
     return Proved(verdict.executions, verdict.records)
+
+
+def _damaged(copy: Path, what: str) -> StoreCorrupt:
+    return StoreCorrupt(f"{copy} is damaged, and nothing was changed: {what.rstrip('. ')}. Put another copy back.")
+
+
+def _of_the_copy(said: str, made: Backend, copy: Path) -> str:
+    """What was found in our own copy, which is gone, as what it is in the one that was given; what to do is said anew."""
+    return said.replace(str(made), str(copy)).replace(RESTORE, "").strip()
 
 
 # --- the books that are there ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.storage import samples as s
+from tests.unit.storage.disks import overwrite_the_middle
 from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.backend import Restored, Restoring
 from tradekeel.storage.files import back_up
@@ -128,12 +129,27 @@ def write_nonsense(copy: Path) -> None:
     copy.write_bytes(b"these are no books" * 1_000)
 
 
-@pytest.mark.parametrize("damage", [damage_a_payload, damage_a_table, cut_it_off, write_nonsense])
+def damage_the_last_record(copy: Path) -> None:
+    """What a start looks at, and calls the books damaged by."""
+    with closing(sqlite3.connect(copy)) as db:
+        db.execute("DROP TRIGGER journal_refuses_update")
+        db.execute("UPDATE journal SET crc = crc + 1 WHERE sequence = (SELECT max(sequence) FROM journal)")
+        db.commit()
+
+
+DAMAGES = [damage_a_payload, damage_the_last_record, damage_a_table, cut_it_off, write_nonsense, overwrite_the_middle]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_copy_is_refused_and_nothing_changes(books: Path, copy: Path, damage: Callable[[Path], None]) -> None:
     damage(copy)
     before = books.read_bytes()
-    with pytest.raises(StoreCorrupt):
+    with pytest.raises(StoreCorrupt, match=r"is damaged, and nothing was changed: .*\. Put another copy back\.$") as refused:
         restore(books, copy)
+    said = str(refused.value)
+    assert said.startswith(str(copy))
+    assert "restoring" not in said
+    assert "db restore" not in said, "it is what was just tried"
     assert books.read_bytes() == before
     assert not (books.parent / "backups").exists()
 
