@@ -16,11 +16,12 @@ import pytest
 
 from tests.servers.prepared import Prepared
 from tests.unit.storage import samples as s
+from tests.unit.storage.disks import fill, tiny_disk
 from tests.unit.storage.looking import tamper
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.rows import MetricsCheckpoint
-from tradekeel.errors import InputError, StoreCorrupt
+from tradekeel.errors import InputError, StoreBlocked, StoreCorrupt
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.sqlite import Sqlite
@@ -30,6 +31,8 @@ from tradekeel.storage.transfer.importing import import_books
 from tradekeel.storage.transfer.manifest import Narrowed, read_manifest
 from tradekeel.storage.transfer.tables import file_tables
 from tradekeel.storage.verify import verify
+
+__all__ = ["tiny_disk"]
 
 KINDS = ["csv", "jsonl", "parquet"]
 NASTY = [
@@ -342,3 +345,20 @@ def test_a_record_that_is_damaged_is_named_and_nothing_is_exported(books: Backen
     with pytest.raises(StoreCorrupt, match=rf"record 4 of execution {s.RUN} is damaged .* put a copy back"):
         export(books, tmp_path / "out", kind, Narrowed())
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_is_full_is_named_and_not_the_books(books: Backend, tiny_disk: Path, kind: str) -> None:
+    fill(tiny_disk)
+    (tiny_disk / "filler").write_bytes(
+        (tiny_disk / "filler").read_bytes()[: -16 * 1024]
+    )  # room for a file, and not for all
+    target = tiny_disk / "out"
+    with pytest.raises(StoreBlocked, match=rf"^{target} was not made, because its disk is full"):
+        export(books, target, kind, Narrowed())
+    assert not list(tiny_disk.glob("out*"))
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_what_there_must_be(books: Backend) -> None:
+    with pytest.raises(StoreBlocked, match=r"^/proc/x cannot be written .*must exist and be writable for this user"):
+        export(books, Path("/proc/x"), "csv", Narrowed())

@@ -144,7 +144,9 @@ DAMAGES = [damage_a_payload, damage_the_last_record, damage_a_table, cut_it_off,
 def test_a_damaged_copy_is_refused_and_nothing_changes(books: Path, copy: Path, damage: Callable[[Path], None]) -> None:
     damage(copy)
     before = books.read_bytes()
-    with pytest.raises(StoreCorrupt, match=r"is damaged, and nothing was changed: .*\. Put another copy back\.$") as refused:
+    with pytest.raises(
+        StoreCorrupt, match=r"is damaged, and nothing was changed: .*\. Put another copy back\.$"
+    ) as refused:
         restore(books, copy)
     said = str(refused.value)
     assert said.startswith(str(copy))

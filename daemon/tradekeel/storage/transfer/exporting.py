@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tradekeel.errors import InputError, StoreCorrupt, StoreUnavailable
+from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage import schema
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
-from tradekeel.storage.files import sync
+from tradekeel.storage.files import cannot_be_written, sync
 from tradekeel.storage.moment import one_moment
-from tradekeel.storage.transfer.files import FORMATS, checksum_of, sheet_of
+from tradekeel.storage.transfer.files import FORMATS, Sheet, checksum_of, sheet_of
 from tradekeel.storage.transfer.learning import LEARNING, learning_sql
 from tradekeel.storage.transfer.manifest import NAME, FileWritten, Manifest, Narrowed
 from tradekeel.storage.transfer.tables import FileTable, chosen_tables
@@ -54,7 +54,7 @@ def export(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700, parents=True)
         try:
-            manifest = _write(backend, partial, kind, narrowed, tables, learning, progress)
+            manifest = _write(backend, partial, folder, kind, narrowed, tables, learning, progress)
             (partial / NAME).write_bytes(manifest.encoded())
             for file in partial.iterdir():
                 sync(file)
@@ -65,13 +65,14 @@ def export(
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:
-        raise StoreUnavailable(f"{folder} cannot be written: {error}") from error
+        raise cannot_be_written(folder, error) from error
     return manifest
 
 
 def _write(
     backend: Backend,
     folder: Path,
+    target: Path,
     kind: str,
     narrowed: Narrowed,
     tables: Sequence[FileTable],
@@ -83,7 +84,7 @@ def _write(
         questions = [_question(table, backend, narrowed, runs) for table in tables if _is_meant(table, runs)]
         if learning:
             questions.append(_learning(backend, narrowed, runs))
-        files = [_write_file(db, folder, kind, question, progress) for question in questions]
+        files = [_write_file(db, folder, target, kind, question, progress) for question in questions]
     return Manifest(
         schema=schema.HEAD,
         files_are=kind,
@@ -144,29 +145,37 @@ def _conditions(time: str | None, narrowed: Narrowed, runs: list[str] | None) ->
     return conditions, tuple(values)
 
 
-def _write_file(db: Connection, folder: Path, kind: str, question: Question, progress: Progress) -> FileWritten:
+def _write_file(
+    db: Connection, folder: Path, target: Path, kind: str, question: Question, progress: Progress
+) -> FileWritten:
     table = question.table
     total = int(db.execute(f"SELECT count(*) FROM ({question.sql}) AS counted", question.values).fetchone()[0])  # noqa: S608
     path = folder / f"{table.name}.{kind}"
-    is_journal = table.name == "journal"
-    with sheet_of(kind, path, table.columns) as sheet:
-        for row in _rows(db, question):
-            if is_journal and journal_crc(*row[:-1]) != row[-1]:
-                raise StoreCorrupt(
-                    f"record {row[1]} of execution {row[0]} is damaged (its checksum is off): nothing was exported. {RESTORE}"
-                )
-            try:
-                sheet.write(row)
-            except (ValueError, TypeError) as error:
-                raise StoreCorrupt(
-                    f"row {sheet.rows + 1} of {table.name} is damaged, and cannot be written: {error}"
-                ) from error
-            if sheet.rows % TOLD_EVERY == 0:
-                progress(table.name, sheet.rows, total)
+    try:
+        with sheet_of(kind, path, table.columns) as sheet:
+            _write_rows(db, sheet, question, total, progress)
+        return FileWritten(table.name, path.name, sheet.rows, checksum_of(path), table.columns)
+    except OSError as error:  # of the file that is written: whoever reads the books raises the database's own
+        raise cannot_be_written(target, error) from error
+
+
+def _write_rows(db: Connection, sheet: Sheet, question: Question, total: int, progress: Progress) -> None:
+    """All rows of one question, each looked at. Raises StoreCorrupt, OSError."""
+    name = question.table.name
+    for row in _rows(db, question):
+        if name == "journal" and journal_crc(*row[:-1]) != row[-1]:
+            raise StoreCorrupt(
+                f"record {row[1]} of execution {row[0]} is damaged (its checksum is off): nothing was exported. {RESTORE}"
+            )
+        try:
+            sheet.write(row)
+        except (ValueError, TypeError) as error:
+            raise StoreCorrupt(f"row {sheet.rows + 1} of {name} is damaged, and cannot be written: {error}") from error
+        if sheet.rows % TOLD_EVERY == 0:
+            progress(name, sheet.rows, total)
     if sheet.rows != total:  # damage in a key ends the walk early
-        raise StoreCorrupt(f"of {total} rows of {table.name} {sheet.rows} can be read: nothing was exported. {RESTORE}")
-    progress(table.name, sheet.rows, total)
-    return FileWritten(table.name, path.name, sheet.rows, checksum_of(path), table.columns)
+        raise StoreCorrupt(f"of {total} rows of {name} {sheet.rows} can be read: nothing was exported. {RESTORE}")
+    progress(name, sheet.rows, total)
 
 
 def _rows(db: Connection, question: Question) -> Iterator[Any]:
