@@ -140,7 +140,10 @@ def test_a_wipe_takes_the_words_and_nobody_else_at_work(tmp_path: Path) -> None:
     with Daemon(config) as daemon:
         daemon.until_trading()
         daemon.until(lambda: bool(read_json("positions", config)), "nothing was filled")
-        assert call("db", "wipe", config, *words).returncode == ExitCode.ALREADY_RUNNING
+        beside = call("db", "wipe", config, *words)
+        assert beside.returncode == ExitCode.ALREADY_RUNNING
+        assert "Stop it first (tradekeel stop)" in beside.stderr
+        assert "of its own" not in beside.stderr, "what is wiped are these books"
         assert call("stop", config).returncode == 0
         daemon.wait()
     fills = len(read_json("fills", config, "-n", "0"))
@@ -356,6 +359,9 @@ def test_what_was_archived_verifies_and_changes_no_figure(tmp_path: Path) -> Non
     assert json.loads(journal[0])["record"]["type"] == "execution_started"
     assert call("db", "archive", "--read", file["file"], "--table", "nothing").returncode == ExitCode.BAD_USAGE
     assert call("db", "archive", "--read", tmp_path / "nothing").returncode == ExitCode.BAD_USAGE
+    another = call("db", "archive", "--read", config)
+    assert another.returncode == ExitCode.BAD_USAGE
+    assert f"{config} is no archive: name an archive that" in another.stderr
     assert "nothing that is older" in call("db", "archive", config, *ALL).stdout
     assert call("db", "archive", config).returncode == ExitCode.BAD_USAGE
 
@@ -379,6 +385,9 @@ def test_how_long_ago_is_reckoned_from_the_newest_time_in_the_books(tmp_path: Pa
     said = json.loads(done.stdout)
     assert said["files"]
     moved = sum(sum(file["rows"].values()) for file in said["files"])
+    again = call("db", "archive", config, "--before", "90d")
+    assert f"(90d before {newest[:10]}" in again.stderr, "what was archived has told what time it was"
+    assert "moved" not in again.stderr, "nothing is said to be done before it is"
     out = call("db", "export", config, "--to", tmp_path / "out")
     assert f"{moved:,} more rows are in archives" in out.stdout
     trades = call("db", "export", config, "--to", tmp_path / "trades", "--table", "trades", "--json")

@@ -16,7 +16,8 @@ from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
-from tradekeel.storage.archives import archived_rows
+from tradekeel.storage.archives import archived_rows, newest_archive
+from tradekeel.storage.archiving.file import is_compressed
 from tradekeel.storage.archiving.moving import archive as move
 from tradekeel.storage.archiving.proving import archived_tables, rows_in
 from tradekeel.storage.backend import Backend
@@ -25,6 +26,7 @@ from tradekeel.storage.moment import one_moment
 from tradekeel.storage.transfer.exporting import export as write_files
 from tradekeel.storage.transfer.importing import import_books
 from tradekeel.storage.transfer.manifest import Narrowed
+from tradekeel.storage.whose import not_elsewhere
 
 Steps = Callable[[str, int, int], None]
 
@@ -102,8 +104,12 @@ def archive(
     with alone_with_books(place, environ) as (books, statedir):
         newest_ns = _newest_ns(books) if is_span(before) else None
         before_ns = _stored(moment_ns(before, now_ns if newest_ns is None else newest_ns))
-        since = "" if newest_ns is None else f" ({before} before {iso(newest_ns)}, the newest time in the books)"
-        tell(f"what is older than {_shown(before_ns) or before}{since} is moved")
+        since = ""
+        if newest_ns is not None:
+            since = f" ({before} before {iso(newest_ns)}, the newest time in the books)"
+        elif is_span(before):
+            since = f" ({before} before now: the books tell no time)"
+        tell(f"moving what is older than {_shown(before_ns) or before}{since}")
         moved = move(
             books,
             before_ns,
@@ -134,8 +140,16 @@ def archive(
 
 
 def _newest_ns(books: Backend) -> int | None:
+    """The newest time in the books; of what was archived, that of the last fill."""
     with one_moment(books, "looking for its newest time") as db:
-        return newest_time_ns(db, books)
+        found = newest_time_ns(db, books)
+        times = [] if found is None else [found]
+        where = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
+        for (execution,) in db.execute(f"SELECT execution FROM executions{where}").fetchall():  # noqa: S608  # our own words
+            archive = newest_archive(db, books, execution)
+            if archive is not None:
+                times.extend(one.last_ns for one in archive.figures.turnover)
+        return max(times, default=None)
 
 
 def _shown(ns: int) -> str | None:
@@ -146,10 +160,15 @@ def _shown(ns: int) -> str | None:
         return None
 
 
+_NAME_ONE = "name an archive that `tradekeel db archive` has made"
+
+
 def read_archive(path: Path, table: str | None) -> Iterator[Row]:
     """The rows of an archive, as JSON values; of the journal each record as it stands. Raises InputError, StoreCorrupt."""
     if not path.is_file():
-        raise InputError(f"{path} is no file: name an archive that `tradekeel db archive` has made")
+        raise InputError(f"{path} is no file: {_NAME_ONE}")
+    if not is_compressed(path):
+        raise InputError(f"{path} is no archive: {_NAME_ONE} (in archives/ of the state directory, NAME.jsonl.gz)")
     known = archived_tables(path)
     if table is not None and table not in known:
         raise InputError(f"{path} has no table {table}; it has {', '.join(known)}")

@@ -142,6 +142,12 @@ def file_checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether a file begins as gzip does, as every archive: otherwise it is another file, and no damaged one. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 class ArchiveReader:
     """Reads one row after the other, and checks at the end what the last line says. Raises StoreCorrupt."""
 
