@@ -10,7 +10,7 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime import faults
-from tradekeel.statedir import StateDir
+from tradekeel.statedir import A_COMMAND_IS_ALONE, StateDir
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.restoring import make_whole
 from tradekeel.storage.spool import Spool
@@ -22,7 +22,7 @@ def alone_at(place: Place, environ: Mapping[str, str]) -> Iterator[StateDir]:
     """The state directory, locked for as long as it takes. AlreadyRunning beside a daemon."""
     faults.arm_from_environment(environ)
     statedir = place.statedir
-    statedir.lock()
+    statedir.lock(A_COMMAND_IS_ALONE)
     try:
         yield statedir
     finally:

@@ -58,6 +58,13 @@ _OURS = re.compile(
 _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid
 
 
+A_DAEMON_IS_ALONE = (
+    "two would break the journal. Stop it first (tradekeel stop), or give this one a state_dir of its own"
+)
+A_COMMAND_IS_ALONE = "this command changes books that nobody else uses meanwhile. Stop it first (tradekeel stop)"
+"""Why a state directory has one process at a time: what a daemon is told that finds another, and what a command is."""
+
+
 class StateDir:
     """One state directory. Creating the object changes nothing."""
 
@@ -205,10 +212,11 @@ class StateDir:
     def _folders(self) -> tuple[Path, ...]:
         return (self.latches, self.commands, self.results, self.backups)
 
-    def lock(self) -> None:
+    def lock(self, why: str = A_DAEMON_IS_ALONE) -> None:
         """Take the directory for this process, until :meth:`release` or the process's end. Creates what is missing.
 
-        Raises :class:`AlreadyRunning` naming the process that has it, :class:`StoreUnavailable` if nobody could write here.
+        Raises :class:`AlreadyRunning` naming the process that has it, with ``why`` that is in the way and what to do;
+        :class:`StoreUnavailable` if nobody could write here.
         """
         if self._lock is not None:
             raise AlreadyRunning(f"this process holds {self.path} already")
@@ -217,7 +225,7 @@ class StateDir:
         with explained(self.path / "lock"):
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
-            self._take(descriptor)
+            self._take(descriptor, why)
         except BaseException:
             os.close(descriptor)
             raise
@@ -229,16 +237,13 @@ class StateDir:
             with suppress(OSError):
                 os.utime(self._lock)
 
-    def _take(self, descriptor: int) -> None:
+    def _take(self, descriptor: int, why: str) -> None:
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise StoreUnavailable(explain(error, self.path / "lock")) from error
-            raise AlreadyRunning(
-                f"a daemon{_named(_read_pid(descriptor))} holds {self.path}: two would break the journal. "
-                "Stop it first (tradekeel stop), or give this one a state_dir of its own"
-            ) from None
+            raise AlreadyRunning(f"a daemon{_named(_read_pid(descriptor))} holds {self.path}: {why}") from None
         with explained(self.commands):  # before anybody can see that we are here, and give us one
             self.left_over = frozenset(os.listdir(self.commands))
         with explained(self.path / "lock"):
