@@ -23,7 +23,7 @@ def books_of(storage: StorageConfig, statedir: StateDir, daemon: str) -> Backend
         return in_memory(statedir)
     if storage.url:
         return _on_a_server(storage, statedir, daemon)
-    return Sqlite(statedir.books)
+    return Sqlite(statedir.books, statedir.create)
 
 
 def books_in(

@@ -151,6 +151,9 @@ class Backend(ABC):
     def exists(self) -> bool:
         """Whether there is anything to open, as far as that can be told without opening it."""
 
+    def make_home(self) -> None:  # noqa: B027  # most places are not ours to make
+        """Before books are made for whoever has no daemon that made their place: make it, where it is ours to make."""
+
     @abstractmethod
     def keep_name(self) -> None:
         """Books that were just made bear their name for good."""

@@ -58,9 +58,11 @@ class Sqlite(Backend):
         sqlite3.ProgrammingError,  # a type that the driver does not know
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make_state: Callable[[], object] | None = None) -> None:
+        """``make_state`` makes the state directory that the file is in; a folder that a person named is his to make."""
         self.path = path
         self.state = path.parent  # whose daemon alone writes while it runs
+        self._make_state = make_state
 
     def __str__(self) -> str:
         return str(self.path)
@@ -73,6 +75,10 @@ class Sqlite(Backend):
 
     def exists(self) -> bool:
         return self.path.exists()
+
+    def make_home(self) -> None:
+        if self._make_state is not None:
+            self._make_state()
 
     def keep_name(self) -> None:
         files.sync(self.path.parent)  # the file's name is as durable as its content

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tests.conformance.backends import Adapter
 from tests.conftest import ROOT
 from tradekeel.ports.repositories.paging import ROWS_DEFAULT, ROWS_MAX, TIMEOUT_S
+from tradekeel.statedir.layout import DIRECTORY_MODE
 from tradekeel.storage import repositories
 from tradekeel.storage.redis.trades import OPEN_MAX
 from tradekeel.storage.repositories.making import MAKING_TIMEOUT_S
@@ -43,9 +44,10 @@ async def test_the_examples_run_and_print_what_the_page_says(tmp_path: Path, red
         (tmp_path / "market.toml").write_text(
             CONFIG.format(url=limited._replace(netloc=f"{limited.hostname}:{limited.port}").geturl())
         )
-        (tmp_path / "state").mkdir()
+        assert not (tmp_path / "state").exists()  # whoever tries it has nothing but the settings
         for code, printed in examples:
             run_example(code.replace(ON_REDIS, where.geturl()), printed, tmp_path)
+        assert (tmp_path / "state").stat().st_mode & 0o777 == DIRECTORY_MODE
 
 
 def run_example(code: str, printed: str, folder: Path) -> None:

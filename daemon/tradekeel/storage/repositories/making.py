@@ -33,6 +33,7 @@ async def make_books(
             raise StoreUnavailable(f"{backend.described}: nobody waits for the books any more")
 
     def make() -> None:
+        backend.make_home()
         Store.open(backend, now_ns=now_ns(), heed=heed).close()
 
     try:
