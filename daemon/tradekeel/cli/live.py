@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradekeel.cli.render import Column, Row, amount, cash, in_currency, make_table, money, print_table, text, trimmed
-from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, bad_rows, redis_lines, store_lines
+from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, bad_rows, rate, redis_lines, store_lines
 
 if TYPE_CHECKING:
     from tradekeel.bootstrap.summary import Summary
@@ -195,8 +195,12 @@ def feed_bar(account: str, feed: Row) -> RenderableType:
         cells.append(ProgressBar(total=1.0, completed=feed["share"], width=BAR_WIDTH))
         cells.append(Text(f"{feed['share']:.0%}"))
     cells.append(Text(f"tick {feed['position']:,}"))
-    if feed.get("ticks_per_s"):
-        cells.append(Text(f"{feed['ticks_per_s']:,.0f}/s"))
+    if feed.get("ticks_per_s") is not None:
+        cells.append(Text(f"{rate(feed)}/s"))
+    if feed.get("silent_s"):
+        cells.append(Text(f"no tick for {feed['silent_s']:,} s", style="bold yellow"))
+    if feed.get("waits"):
+        cells.append(Text("it waits", style="bold yellow"))
     bad = sum(count for _, count in bad_rows(feed["quality"]))
     if bad:
         cells.append(Text(f"{bad:,} bad rows", style="yellow"))

@@ -236,16 +236,36 @@ def feed_line(account: str, feed: Row) -> Text:
         line.append(f" of {feed['total']:,}")
     if feed["share"] is not None:
         line.append(f" ({feed['share']:.0%})")
-    if feed.get("ticks_per_s"):
-        line.append(f", {feed['ticks_per_s']:,.0f} ticks/s")
+    if feed.get("ticks_per_s") is not None and not feed.get("ended"):
+        line.append(f", {rate(feed)} ticks/s")
     if feed.get("ts_ns"):
         line.append(f", at {moment(feed['time'])}")
     if feed.get("ended"):
         line.append(", ended")
+    if feed.get("silent_s"):
+        line.append(f"\n  no tick has come for {feed['silent_s']:,} s", style="bold yellow")
+    if feed.get("waits"):
+        line.append(f"\n  it waits: {feed['waits']}", style="bold yellow")
+    if "shared" in feed["quality"]:
+        line.append("\n  " + ", ".join(shared_words(feed["quality"])))
     bad = dict(bad_rows(feed["quality"]))
     if bad:
         line.append("\n  bad rows: " + ", ".join(f"{kind} {count:,}" for kind, count in bad.items()), style="yellow")
     return line
+
+
+def shared_words(quality: Mapping[str, int]) -> Iterator[str]:
+    """What became of the ticks of a feed that is shared."""
+    yield f"{quality['shared']:,} ticks shared"
+    for count, words in ((quality.get("share_waiting", 0), "wait"), (quality.get("share_missed", 0), "left out")):
+        if count:
+            yield f"{count:,} {words}"
+
+
+def rate(feed: Row) -> str:
+    """Ticks a second, as of the last seconds; of few a digit more."""
+    ticks_per_s = feed["ticks_per_s"]
+    return f"{ticks_per_s:.1f}" if 0 < ticks_per_s < 10 else f"{ticks_per_s:,.0f}"
 
 
 def bad_rows(quality: Mapping[str, int]) -> Iterator[tuple[str, int]]:

@@ -70,12 +70,15 @@ class TickWindow(Struct, frozen=True):
     A time bar is complete when the first tick at or after its end arrives; a tick bar with its last tick (and then comes
     before the following tick, or with the end of the feed).
 
-    With ``gap`` ticks before the first are missing that somebody may count on, or bars begin anew with it.
+    With ``gap`` ticks before the first are missing that somebody may count on, or bars begin anew with it. Where that is because
+    whoever shares a live market was begun anew, ``lost`` says how many are missing of those that it had numbered: the other
+    numbers before the first never were.
     """
 
     ticks: Sequence[Tick]
     bars: dict[int, tuple[Bar, ...]] = {}
     gap: bool = False
+    lost: int | None = None
 
     @property
     def first_position(self) -> int:

@@ -31,6 +31,7 @@ class PatientReader:
         self._say = context.say
         self.rows = 0  # read, also those that were only looked at
         self.times_away = 0
+        self.waits = ""  # why nothing can be read at the moment
 
     @property
     def described(self) -> str:
@@ -77,12 +78,14 @@ class PatientReader:
             except StoreRefused as error:
                 raise DataError(f"feed {self._feed}: {error}") from error
             else:
+                self.waits = ""
                 if pause_s:
                     self._tell("INFO", f"feed {self._feed}: {self._stream.described} is back")
                 return answer
 
     def _say_that_it_waits(self, error: Exception) -> None:
         why = f"{self._stream.described} is not there" if isinstance(error, StreamGone) else str(error)
+        self.waits = why
         self._tell("WARNING", f"feed {self._feed} waits: {why}")
 
     def _tell(self, level: Level, text: str) -> None:

@@ -152,6 +152,7 @@ class SharedFeed:
         if not count:
             return None
         # Nothing is taken before the last wait, which may be cut short.
+        lost = self._lost(self._buffer[0])
         gap = self._meet_gap(self._buffer[0].tick.position)
         ticks = [shared.tick for shared in self._buffer[:count]]
         del self._buffer[:count]
@@ -160,7 +161,7 @@ class SharedFeed:
         bars: dict[int, tuple[Bar, ...]] = self._bars.fill(ticks) if self._bars else {}
         if self._ended and not self._buffer and (last := self._bars.finish()):
             bars = {**bars, count: last}
-        return TickWindow(ticks, bars, gap)
+        return TickWindow(ticks, bars, gap, lost if gap else None)
 
     async def close(self) -> None:
         """Let go of the server."""
@@ -179,6 +180,10 @@ class SharedFeed:
     def progress(self) -> float | None:
         """Unknown: it goes on as long as its writer does."""
         return None
+
+    def waits(self) -> str:
+        """Why the stream cannot be read at the moment; its writer may be silent all the same."""
+        return self._reader.waits
 
     # --- where it begins -------------------------------------------------------------------------------------------------
 
@@ -246,6 +251,13 @@ class SharedFeed:
         if self._buffer[count - 1].tick.position - first == count - 1:
             return count
         return next(at for at in range(1, count) if self._buffer[at].tick.position != first + at)
+
+    def _lost(self, first: SharedTick) -> int | None:
+        """Ticks before this one that had a number and are missing, if its writer was begun anew with it or just before."""
+        leap = first.leap
+        if leap is None:
+            return None
+        return max(0, leap.behind - max(self._position, self._seen)) + first.tick.position - leap.first
 
     def _meet_gap(self, first: int) -> bool:
         """Whether the window that begins with this position says so; ticks before it that everybody has seen are no loss."""

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.feeds.pace import Sleeper
-from tradekeel.ports import Feed, FeedInfo
-from tradekeel.ports.ticks import Begun, Counts, SharedTick
+from tradekeel.ports import Feed, FeedInfo, waits_of
+from tradekeel.ports.ticks import Begun, Counts, Leap, SharedTick
 
 WAITING_TICKS_MAX = 50_000
 """Of one feed, while its server is away or slow: some 15 MB, and a good hour of a busy market."""
@@ -49,6 +49,7 @@ class Outbox:
         self._shift = 0  # from there to the stream's; changes with a live market only
         self._last = 0  # position in the stream that was brought last
         self._known: dict[str, Counts] = {}
+        self._leap: Leap | None = None
         self._has_begun = False
 
     def __len__(self) -> int:
@@ -103,6 +104,7 @@ class Outbox:
             first = self._waiting[0].position if self._waiting else self._offered + self._shift + 1
             leap = max(0, begun.last + LEAP_TICKS + 1 - first)
             self._shift += leap
+            self._leap = Leap(begun.last, first + leap)
             self._waiting = deque(replace(tick, position=tick.position + leap) for tick in self._waiting)
         if begun.last > self._last or not self._has_begun:
             self._last, self._known = begun.last, dict(begun.counts)
@@ -116,13 +118,15 @@ class Outbox:
         taken = []
         at = self._last
         for tick in islice(self._waiting, ticks_max):
+            leap = None
             if tick.position != at + 1:
                 counts.clear()
+                leap = self._leap if self._leap is not None and self._leap.behind == at else None
             at = tick.position
             before = counts.get(tick.instrument, _NONE)
             known = Counts(before.count + 1, max(before.latest_ns, tick.ts_ns))
             counts[tick.instrument] = known
-            taken.append(SharedTick(tick, known.count, known.latest_ns))
+            taken.append(SharedTick(tick, known.count, known.latest_ns, leap))
         return taken, counts
 
     def brought(self, ticks: Sequence[SharedTick], counts: Mapping[str, Counts]) -> None:
@@ -174,6 +178,10 @@ class TappedFeed:
     def progress(self) -> float | None:
         """As the feed inside."""
         return self._feed.progress()
+
+    def waits(self) -> str | None:
+        """As the feed inside."""
+        return waits_of(self._feed)
 
     async def _wait_for_room(self, ticks: int) -> None:
         outbox = self._outbox

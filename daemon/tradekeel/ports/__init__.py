@@ -1,7 +1,7 @@
 """The sockets of the house: what venues, feeds, stores, caches and the log must offer, and nothing about how they do it."""
 
 from tradekeel.ports.cache import Cache, KeyPage
-from tradekeel.ports.feed import Feed, FeedInfo
+from tradekeel.ports.feed import FedByAnother, Feed, FeedInfo, waits_of
 from tradekeel.ports.log import Say
 from tradekeel.ports.publication import Author, Board, Event, JournalSource, OpenTrades, Publication, Run
 from tradekeel.ports.registry import ChangeKind, Service, ServiceChange, ServiceRegistry
@@ -13,6 +13,7 @@ __all__ = [
     "Cache",
     "ChangeKind",
     "Event",
+    "FedByAnother",
     "Feed",
     "FeedInfo",
     "JournalSource",
@@ -28,4 +29,5 @@ __all__ = [
     "TickMatcher",
     "Venue",
     "VenueCapabilities",
+    "waits_of",
 ]

@@ -45,3 +45,16 @@ class Feed(Protocol):
 
     def progress(self) -> float | None:
         """Share of the feed delivered, 0 to 1, if known."""
+
+
+@runtime_checkable
+class FedByAnother(Protocol):
+    """A feed whose ticks another process brings, which may go silent or be gone."""
+
+    def waits(self) -> str | None:
+        """Why nothing can come at the moment; empty: as far as is known something may. None: nobody else brings anything."""
+
+
+def waits_of(feed: Feed) -> str | None:
+    """What a feed says of :meth:`FedByAnother.waits`, whichever it is."""
+    return feed.waits() if isinstance(feed, FedByAnother) else None

@@ -23,16 +23,24 @@ class StreamHead(Struct, frozen=True, kw_only=True):
     last: int  # the last position that was written, or behind which writing began
 
 
+class Leap(Struct, frozen=True):
+    """Where the writer of a live market was begun anew: behind ``behind`` it goes on at ``first``, and nothing has the others."""
+
+    behind: int
+    first: int
+
+
 class SharedTick(Struct, frozen=True):
     """A tick of a sequence, and what somebody who begins to read at it needs to build the same bars.
 
     ``count`` is which of its instrument's ticks it is, from 1, counted anew behind each gap. ``latest_ns`` is the latest time of
-    that instrument so far, its own included.
+    that instrument so far, its own included. ``leap`` is there with the first one that a writer shared after it was begun anew.
     """
 
     tick: Tick
     count: int
     latest_ns: int
+    leap: Leap | None = None
 
 
 class Piece(Struct, frozen=True, kw_only=True):

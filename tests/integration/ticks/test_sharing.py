@@ -313,7 +313,10 @@ async def test_a_live_market_that_begins_again_goes_on_behind_all_that_was_share
     assert [tick.position for tick in read.ticks[:100]] == list(range(1, 101))
     assert [tick.position for tick in read.ticks[100:]] == [100 + LEAP_TICKS + n for n in range(1, 51)]
     assert [tick.ts_ns for tick in read.ticks[100:]] == [tick.ts_ns for tick in others]
-    assert read.gaps == [100 + LEAP_TICKS]
+    assert (read.gaps, read.lost) == ([100 + LEAP_TICKS], [0])
+    client(redis_url).xtrim(KEY, maxlen=51, approximate=False)  # the second life, and its end
+    behind = await read_all(feed_of(redis_url), after=40)
+    assert (behind.gaps, behind.lost) == ([100 + LEAP_TICKS], [60])
 
 
 async def test_of_two_writers_of_a_live_market_the_first_gives_up_and_says_so(redis_url: str) -> None:

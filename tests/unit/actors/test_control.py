@@ -458,3 +458,48 @@ async def test_the_pace_is_that_of_the_ticks_and_what_was_read_before_the_first_
             w.system.ref("control").latest("feed", progress)
             await w.clock.settle()
         assert control.pace["a"].ticks_per_s == 1_500.0
+
+
+async def test_a_feed_that_others_bring_is_said_to_be_silent_once_and_the_rate_is_that_of_the_last_seconds() -> None:
+    said = list[tuple[str, str]]()
+
+    def progress(position: int, ticks: int, **others: Any) -> FeedProgress:
+        return FeedProgress("a", position, None, None, 0, {"ticks": ticks}, may_go_silent=True, **others)
+
+    async with world(tree(Drawer(), Slow(), said)) as w:
+        control, ref = w.system.actors["control"], w.system.ref("control")
+        assert isinstance(control, Control)
+        ref.latest("a", ready())
+        for second in range(20):
+            ref.latest("feed", progress(5_000_000 * (second > 10) + second, second * 10))  # the numbers jump once
+            await w.clock.advance(1.0)
+        feed = (await control.describe())["feeds"]["a"]
+        assert (feed["ticks_per_s"], feed["silent_s"]) == (pytest.approx(10.0, abs=1.0), None)
+        said.clear()
+        await w.clock.advance(100.0)
+        described = await control.describe()
+        assert (described["feeds"]["a"]["ticks_per_s"], described["feeds"]["a"]["silent_s"]) == (0.0, 101)
+        assert [alert.partition(";")[0] for alert in described["alerts"]] == ["feed of a: no tick has come for 60 s"]
+        ref.latest("feed", progress(5_000_019, 190, waits="the server is away"))
+        await w.clock.settle()
+        assert (await control.describe())["feeds"]["a"]["waits"] == "the server is away"
+        ref.latest("feed", progress(5_000_020, 200))
+        await w.clock.advance(2.0)
+        described = await control.describe()
+        assert (described["feeds"]["a"]["silent_s"], described["alerts"]) == (None, [])
+    assert [(level, text.partition(";")[0]) for level, text in said] == [
+        ("WARNING", "feed of a: no tick has come for 60 s"),
+        ("INFO", "feed of a: ticks come again"),
+    ]
+
+
+async def test_a_recording_of_its_own_is_not_said_to_be_silent() -> None:
+    said = list[tuple[str, str]]()
+    async with world(tree(Drawer(), Slow(), said)) as w:
+        control = w.system.actors["control"]
+        assert isinstance(control, Control)
+        w.system.ref("control").latest("a", ready())
+        w.system.ref("control").latest("feed", FeedProgress("a", 5, None, None, 0, {"ticks": 5}))
+        await w.clock.advance(300.0)
+        assert (await control.describe())["feeds"]["a"]["silent_s"] is None
+    assert not [text for _, text in said if "no tick" in text]

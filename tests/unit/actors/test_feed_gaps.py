@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import pytest
 
 from tests.unit.feeds.markets import Market, ticks_of
 from tests.unit.runtime.support import World, world
@@ -46,6 +47,7 @@ class Holey(Market):
         super().__init__(ticks, live=True, window_max=1_000)
         self.info = Market(TICKS).info  # but it may be read again
         self.opened: list[tuple[int, int]] = []
+        self.lost_at: dict[int, int] = {}  # where a writer was begun anew, and how many ticks are missing before that
         self.answers = anyio.Event()
         self.answers.set()
         self._seen = self._behind = 0
@@ -63,10 +65,11 @@ class Holey(Market):
         if window is None:
             await anyio.sleep_forever()
             raise AssertionError
+        lost = self.lost_at.get(window.first_position)
         begins = not self._behind and not self._seen
         gap = window.first_position > self._behind + 1 and window.first_position - 1 > self._seen and not begins
         self._behind = window.last_position
-        return TickWindow(window.ticks, gap=gap)
+        return TickWindow(window.ticks, gap=gap, lost=lost if gap else None)
 
 
 class Part(Actor):
@@ -176,6 +179,22 @@ async def test_of_a_gap_the_venue_the_monitor_and_the_strategies_are_told_in_tha
         ]
         assert a.parts["strategist"].position == 100
         assert a.cuts[0] == 50, "a restart does not meet it again"
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [(0, "nothing of what it had shared is missing"), (7, "7 ticks of what it had shared are missing")],
+)
+async def test_numbers_that_never_were_are_not_said_to_be_missing_and_everybody_is_told_all_the_same(
+    lost: int, said: str
+) -> None:
+    source = Holey([*TICKS[:30], *TICKS[50:]])
+    source.lost_at[51] = lost
+    async with account(source) as a:
+        assert a.told == everybody(missed(50))
+        [alert] = a.alerts
+        assert alert.startswith("its feed goes on at tick 51, since whoever shares it was started anew:")
+        assert f": {said}, and what the market told meanwhile nobody shared: strategies have been told" in alert
 
 
 async def test_a_venue_that_ticks_do_not_drive_is_not_told() -> None:

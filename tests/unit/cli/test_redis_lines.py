@@ -6,7 +6,7 @@ from typing import Any
 
 from tradekeel.cli.fleet import COLUMNS
 from tradekeel.cli.render import make_table
-from tradekeel.cli.status import redis_lines
+from tradekeel.cli.status import feed_line, redis_lines
 
 UP: dict[str, Any] = {
     "where": "Redis at cache:6379, database 0",
@@ -63,3 +63,34 @@ def test_the_fleet_fits_a_narrow_terminal_with_status_and_life_in_it() -> None:
     table = make_table([row], COLUMNS, 80)
     titles = [str(column.header) for column in table.columns]
     assert {"name", "status", "alive", "beat ago"} <= set(titles)
+
+
+FEED: dict[str, Any] = {
+    "position": 1_000_020,
+    "total": None,
+    "share": None,
+    "ts_ns": 0,
+    "ticks_per_s": 10.0,
+    "silent_s": None,
+    "waits": "",
+    "quality": {"ticks": 20, "rows": 20},
+    "ended": False,
+}
+
+
+def test_a_feed_that_is_silent_or_waits_says_so_in_the_status_and_its_rate_is_nothing() -> None:
+    assert feed_line("r", FEED).plain == "\nfeed of r: tick 1,000,020, 10 ticks/s"
+    assert feed_line("r", FEED | {"ticks_per_s": 0.0, "silent_s": 360}).plain.splitlines()[1:] == [
+        "feed of r: tick 1,000,020, 0 ticks/s",
+        "  no tick has come for 360 s",
+    ]
+    assert feed_line("r", FEED | {"waits": "Redis is away"}).plain.endswith("\n  it waits: Redis is away")
+
+
+def test_a_feed_that_is_shared_says_how_many_ticks_were_and_what_is_late() -> None:
+    assert feed_line("r", FEED | {"quality": {"shared": 1_234}}).plain.splitlines()[-1] == "  1,234 ticks shared"
+    late = {"shared": 1_234, "share_waiting": 50_000, "share_missed": 7}
+    assert (
+        feed_line("r", FEED | {"quality": late}).plain.splitlines()[-1]
+        == "  1,234 ticks shared, 50,000 wait, 7 left out"
+    )

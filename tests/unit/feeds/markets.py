@@ -67,6 +67,7 @@ class Read:
         self.ticks: list[Tick] = []
         self.bars: list[Placed] = []
         self.gaps: list[int] = []
+        self.lost: list[int | None] = []  # with each gap, how many of the numbers were ticks, where the writer says so
 
     @property
     def at(self) -> int:
@@ -78,6 +79,7 @@ class Read:
         assert positions[0] > self.at
         if window.gap:
             self.gaps.append(positions[0] - 1)
+            self.lost.append(window.lost)
         self.ticks += window.ticks
         for index in sorted(window.bars):
             self.bars += [(positions[0] + index, bar) for bar in window.bars[index]]

@@ -46,8 +46,16 @@ async def test_a_server_that_is_away_is_asked_ever_more_seldom_and_said_once(err
     feed, read = stream_feed(streams, said=said, clock=clock), Read()
     await feed.open(20, 20)
     due = faults(*[error] * 9)
-    streams.fault = lambda doing: next(due)
+    waited_for = set[str]()
+
+    def fault(doing: str) -> Exception | None:
+        waited_for.add(feed.waits())
+        return next(due)
+
+    streams.fault = fault
     await read_on(feed, read)
+    assert waited_for == {"", str(error)}
+    assert feed.waits() == ""
     assert read.ticks == ticks[20:]
     assert clock.pauses[0] == AGAIN_FIRST_S
     assert clock.pauses[-1] == AGAIN_MAX_S

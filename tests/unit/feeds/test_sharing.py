@@ -13,7 +13,7 @@ from tests.unit.feeds.test_patient import Pauses
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.feeds import Outbox, TappedFeed
 from tradekeel.feeds.sharing import LEAP_TICKS, ROOM_WAITS_MAX
-from tradekeel.ports.ticks import Begun, Counts
+from tradekeel.ports.ticks import Begun, Counts, Leap
 
 TICKS = ticks_of(200)
 NEW = Begun(run="r", last=0, counts={}, is_new=True)
@@ -139,6 +139,8 @@ def test_a_live_market_that_begins_again_beside_a_stream_leaps_behind_all_of_it(
     taken, _ = box.take(100)
     assert positions([shared.tick for shared in taken]) == list(range(LEAP_TICKS + 101, LEAP_TICKS + 121))
     assert taken[0].count == 1
+    assert taken[0].leap == Leap(100, LEAP_TICKS + 101), "no tick has the numbers in between"
+    assert not [shared for shared in taken[1:] if shared.leap]
     box.offer(TickWindow(TICKS[80:81]))
     assert positions(bring(box))[-1] == LEAP_TICKS + 121
 

@@ -13,6 +13,10 @@ from tradekeel.runtime.actor import Actor, ActorRef, MailboxLimits
 from tradekeel.runtime.watchdog import Watchdog
 
 ASK_TIMEOUT_S = 10.0
+SILENT_S = 60.0
+"""So long without a tick is told of a feed that may go silent: the age at which prices deny entries unless a limit says other."""
+RATE_OVER_S = 10.0
+COUNT_EVERY_S = 0.5
 
 
 class Notify(Protocol):
@@ -126,6 +130,36 @@ class Pace(Struct):
         return self.ticks / passed_s if passed_s > 0 and self.ticks > 0 else None
 
 
+class Flow(Struct):
+    """How an account's ticks come in at the moment, by the clock on the wall (monotonic seconds)."""
+
+    moved_s: float  # when a tick came, or the feed began
+    position: int = 0
+    said_silent: bool = False  # in the log, since a tick came
+    counts: list[tuple[float, int]] = []
+    """Ticks that had come at some moments of the last RATE_OVER_S, the oldest first."""
+
+    def see(self, now_s: float, progress: FeedProgress) -> None:
+        """It has come so far."""
+        if progress.position != self.position:
+            self.position, self.moved_s = progress.position, now_s
+
+    def count(self, now_s: float, ticks: int) -> None:
+        """So many ticks have come by now, which grows with ticks and not with gaps in their numbers."""
+        if self.counts and ticks < self.counts[-1][1]:
+            self.counts.clear()  # the feed began anew
+        while len(self.counts) > 1 and self.counts[1][0] <= now_s - RATE_OVER_S:
+            del self.counts[0]
+        if not self.counts or now_s - self.counts[-1][0] >= COUNT_EVERY_S:
+            self.counts.append((now_s, ticks))
+
+    def ticks_per_s(self, now_s: float, ticks: int) -> float | None:
+        """Their rate over the last seconds; None before there is one."""
+        self.count(now_s, ticks)
+        since_s, before = self.counts[0]
+        return (ticks - before) / (now_s - since_s) if now_s - since_s >= COUNT_EVERY_S else None
+
+
 class Shell(Actor):
     """What all parts of control share."""
 
@@ -158,6 +192,7 @@ class Shell(Actor):
         self._publishing: PublisherStands | None = None
         self._failing_said: set[str] = set()  # what fails of what is published, and was said since nothing did
         self._ready: dict[str, AccountReady] = {}
+        self._ready_s: dict[str, float] = {}  # since when, monotonic seconds
         self._progress: dict[str, FeedProgress] = {}
         self._ended: set[str] = set()  # accounts whose feeds have ended
         self._closed: set[str] = set()  # those of them that are over: a stop has nothing to do there
@@ -181,3 +216,4 @@ class Shell(Actor):
         """The account that a reload is starting again: a stop waits for it, so that it is stopped as it should be."""
         self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
         self.pace: dict[str, Pace] = {}
+        self._flows: dict[str, Flow] = {}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from tradekeel.actors.control.shell import AccountRefs, AskedFor, KeptAlert, Pace, Shell
+from tradekeel.actors.control.shell import SILENT_S, AccountRefs, AskedFor, Flow, KeptAlert, Pace, Shell
 from tradekeel.domain.protocol import (
     AccountReady,
     AccountStatus,
@@ -28,6 +28,7 @@ from tradekeel.runtime.watchdog import Stuck
 ALERTS_KEPT_MAX = 20
 STATUS_EVERY_S = 1.0
 DESCRIBE_TIMEOUT_S = 1.0
+SILENCE = "whoever brings them may be gone, or the market is closed, and no entry is taken on old prices"
 
 
 class Telling(Shell):
@@ -39,6 +40,7 @@ class Telling(Shell):
         before = self._ready.get(ready.account)
         self._ready[ready.account] = ready
         if before is None:
+            self._ready_s[ready.account] = self.clock.monotonic()
             self.pace[ready.account] = Pace(0, self.clock.monotonic())
             self._log_recovery(ready)
         if before is None or before.trading is not ready.trading:
@@ -69,6 +71,11 @@ class Telling(Shell):
     def _feed_progress(self, progress: FeedProgress) -> None:
         before = self._progress.get(progress.account)
         self._progress[progress.account] = progress
+        now_s = self.clock.monotonic()
+        flow = self._flows.setdefault(progress.account, Flow(now_s, counts=[]))
+        flow.see(now_s, progress)
+        if not flow.counts:
+            flow.count(now_s, progress.quality.get("ticks", 0))
         pace = self.pace.setdefault(progress.account, Pace(0, self.clock.monotonic()))
         stands_still = before is None or before.position == progress.position == pace.from_position
         if stands_still and progress.share != 1.0:
@@ -161,8 +168,34 @@ class Telling(Shell):
             self._tell_ready()
         elif self._told_ready and not self._stopping:
             self._notify.status(self._status_line())
+        self._look_for_silence()
         self._tell_publisher()
         self._write_status(await self.describe())
+
+    def _silent_s(self, account: str) -> float | None:
+        """How long no tick has come where that is news, in seconds; None where it is none."""
+        progress, flow = self._progress[account], self._flows[account]
+        if not progress.may_go_silent or account in self._ended or account not in self._ready:
+            return None
+        silent_s = self.clock.monotonic() - max(flow.moved_s, self._ready_s[account])
+        return silent_s if silent_s >= SILENT_S else None
+
+    def _look_for_silence(self) -> None:
+        """Whoever trades on a feed that another process or a market brings does not see by himself that nothing comes."""
+        for account, progress in self._progress.items():
+            flow, silent_s = self._flows[account], self._silent_s(account)
+            about = f"feed of {account}"
+            if silent_s is None and flow.said_silent:
+                flow.said_silent = False
+                self._is_past(about)
+                if not self._stopping:
+                    self._say("INFO", f"{about}: ticks come again", account=account)
+            elif silent_s is not None and not flow.said_silent and not self._stopping:
+                flow.said_silent = True
+                why = f"it waits: {progress.waits}" if progress.waits else SILENCE
+                text = f"{about}: no tick has come for {silent_s:.0f} s; {why}"
+                self._keep_alert(about, text)
+                self._say("WARNING", text, account=account)
 
     def _tell_publisher(self) -> None:
         """How the daemon stands, for the list of daemons. Told again and again: a publisher that died begins with nothing."""
@@ -172,6 +205,9 @@ class Telling(Shell):
         metadata = {"accounts": ", ".join(self._accounts), "books": self.settings.books, "trading": self._trading()}
         if self._store is not None and not self._store.is_direct:
             metadata["store"] = self._store.mode
+        silent = [name for name, flow in self._flows.items() if flow.said_silent]
+        if silent:
+            metadata["without_ticks"] = ", ".join(silent)
         self._publisher.latest("daemon", DaemonStands(status, metadata))
 
     def _publisher_stands(self, stands: PublisherStands) -> None:
@@ -217,7 +253,10 @@ class Telling(Shell):
         """Everything there is to say about this process, as JSON values."""
         asks = [partial(self._described, refs) for refs in self._accounts.values()]
         accounts = dict(zip(self._accounts, await in_order(asks, len(asks)), strict=True)) if asks else {}
-        rates = {name: pace.ticks_per_s for name, pace in self.pace.items()}
+        now_s = self.clock.monotonic()
+        rates = {
+            name: self._flows[name].ticks_per_s(now_s, p.quality.get("ticks", 0)) for name, p in self._progress.items()
+        }
         return {
             "name": self.settings.name,
             "ready": self._told_ready,
@@ -231,6 +270,8 @@ class Telling(Shell):
                     "share": p.share,
                     "ts_ns": p.ts_ns,
                     "ticks_per_s": None if (rate := rates.get(name)) is None else round(rate, 1),
+                    "silent_s": None if (silent_s := self._silent_s(name)) is None else round(silent_s),
+                    "waits": p.waits,
                     "quality": dict(p.quality),
                     "ended": name in self._ended,
                 }

@@ -124,7 +124,7 @@ class Feed(Conducting):
         if self._nobody_saw and behind:
             await self._begin_behind(behind, window.ticks[0].ts_ns)
         elif window.gap:
-            return await self._pass_gap(behind, window.ticks[0].ts_ns)
+            return await self._pass_gap(window)
         self._nobody_saw = False
         return True
 
@@ -134,21 +134,31 @@ class Feed(Conducting):
         await self._catch_up(None, Stamp.after(behind))
         await self._cut()
 
-    async def _pass_gap(self, behind: int, ts_ns: int) -> bool:
+    async def _pass_gap(self, window: TickWindow) -> bool:
         """Everybody goes on behind the ticks that are missing, as after a restart on a feed that cannot be replayed.
 
         On the way back nobody knows what was decided on them: then it goes on behind all that anybody has seen. A restart
         begins behind the gap, and does not meet it again.
         """
+        behind, ts_ns = window.first_position - 1, window.ticks[0].ts_ns
         seen, at = self._at, behind
         if not self._arrived:
             at = max(behind, self._furthest, Stamp.position(self._frontier))
-        missing = (
-            f"ticks {seen + 1:,} to {at:,} of its feed" if at > seen else f"what its bars were built of at tick {at:,}"
-        )
-        self._warn(
-            f"{missing} are missing: strategies have been told, and no entry is taken before they are warm again"
-        )
+        if window.lost is not None and at == behind:
+            lost = (
+                f"{window.lost:,} ticks of what it had shared are"
+                if window.lost
+                else "nothing of what it had shared is"
+            )
+            told = (
+                f"its feed goes on at tick {at + 1:,}, since whoever shares it was started anew: {lost} missing, and what the "
+                "market told meanwhile nobody shared"
+            )
+        elif at > seen:
+            told = f"ticks {seen + 1:,} to {at:,} of its feed are missing"
+        else:
+            told = f"what its bars were built of at tick {at:,} is missing"
+        self._warn(f"{told}: strategies have been told, and no entry is taken before they are warm again")
         if at > behind:
             await self._source.open(at, at)
         await self._miss(MissTicks(at, ts_ns, gap=True))

@@ -47,6 +47,7 @@ from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
+from tradekeel.ports import waits_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.errors import ActorError
@@ -134,7 +135,10 @@ class Conducting(Actor):
         self._stopping: tuple[StopFeed, Reply | None] | None = None
         self._over = False  # it has ended, or stopped: nobody is conducted any more
         self._waiting = Interruptible()
-        self._told: dict[str, int] = {}  # the rows that were last told of
+        self._told: tuple[dict[str, int], str | None] = (
+            {},
+            None,
+        )  # the rows that were last told of, and what it waits for
 
     async def _go_to_lowest_position(self) -> None:
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
@@ -402,9 +406,16 @@ class Conducting(Actor):
 
     def _tell_progress(self) -> None:
         source = self._source
-        self._told = source.quality()
+        quality, waits = self._told = (source.quality(), waits_of(source))
         progress = FeedProgress(
-            self.settings.account, self._at, source.info.total, source.progress(), self._last_ns, self._told
+            self.settings.account,
+            self._at,
+            source.info.total,
+            source.progress(),
+            self._last_ns,
+            quality,
+            waits or "",
+            may_go_silent=source.info.live or waits is not None,
         )
         self._control.latest(("feed", self.settings.account), progress)
 
@@ -412,7 +423,7 @@ class Conducting(Actor):
         """Each window is told of; a long way to one is seen, too: millions of rows may stand before `start`."""
         while not self._over:
             await self.clock.sleep(TELL_EVERY_S)
-            if self._source.quality() != self._told:
+            if (self._source.quality(), waits_of(self._source)) != self._told:
                 self._tell_progress()
 
     def _samples(self, window: TickWindow, start: int, stop: int) -> tuple[TickSampled, ...]:

@@ -104,6 +104,8 @@ class FeedProgress(Struct, frozen=True):
     share: float | None
     ts_ns: int
     quality: Mapping[str, int]
+    waits: str = ""  # why nothing can come at the moment, where that is known
+    may_go_silent: bool = False  # its ticks are of their moment, or another process brings them
 
 
 class FeedEnded(Struct, frozen=True):

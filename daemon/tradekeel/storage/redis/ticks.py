@@ -6,8 +6,9 @@
 | ``NAME:about`` | a hash: ``format``, ``run``, ``writer``, ``data``, ``live``, ``instruments``, ``last``, ``counts`` |
 
 The fields of an entry are ``i`` instrument, ``t`` time (ns UTC), ``b`` bid, ``a`` ask, ``n`` which of the instrument's ticks it
-is since the last gap, and where there is something to say ``B`` and ``A``, the sizes, and ``l``, the latest time of the
-instrument if that is later than ``t``. Amounts are decimals as text, exactly as they were.
+is since the last gap, and where there is something to say ``B`` and ``A``, the sizes, ``l``, the latest time of the instrument
+if that is later than ``t``, and ``w``, the two numbers of a :class:`~tradekeel.ports.ticks.Leap`. Amounts are decimals as text,
+exactly as they were.
 
 Each call is one script, so one step of the server: nobody reads entries of one run and takes them for another's. Ids only grow,
 so writing the same positions twice writes them once. A script hands over many entries as one packed text, which costs a
@@ -24,7 +25,17 @@ import msgspec
 
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import StoreRefused
-from tradekeel.ports.ticks import Begun, Counts, Piece, SharedTick, StreamGone, StreamHead, StreamReplaced, Writing
+from tradekeel.ports.ticks import (
+    Begun,
+    Counts,
+    Leap,
+    Piece,
+    SharedTick,
+    StreamGone,
+    StreamHead,
+    StreamReplaced,
+    Writing,
+)
 from tradekeel.storage.redis.client import RedisSettings
 from tradekeel.storage.redis.once import ask_once
 from tradekeel.storage.redis.server import PREFIX, RedisServer
@@ -261,7 +272,7 @@ def _tick(entry: str, fields: list[str]) -> SharedTick:
         raise ValueError(f"{entry}: {fields}")
     ts_ns = int(fields[3])
     bid_size = ask_size = None
-    latest_ns = ts_ns
+    latest_ns, leap = ts_ns, None
     if len(fields) > 10:
         said = dict(zip(fields[10::2], fields[11::2], strict=True))
         sizes = [Decimal(said[side]) if side in said else None for side in ("B", "A")]
@@ -269,10 +280,13 @@ def _tick(entry: str, fields: list[str]) -> SharedTick:
             raise ValueError(f"{entry}: {fields}")
         bid_size, ask_size = sizes
         latest_ns = int(said.get("l", ts_ns))
+        if "w" in said:
+            behind, first = map(int, said["w"].split())
+            leap = Leap(behind, first)
     bid, ask, count = Decimal(fields[5]), Decimal(fields[7]), int(fields[9])
     if not (ZERO < bid < INFINITE and ZERO < ask < INFINITE and count >= 1 and latest_ns >= ts_ns):
         raise ValueError(f"{entry}: {fields}")
-    return SharedTick(Tick(fields[1], ts_ns, bid, ask, int(entry[:-2]), bid_size, ask_size), count, latest_ns)
+    return SharedTick(Tick(fields[1], ts_ns, bid, ask, int(entry[:-2]), bid_size, ask_size), count, latest_ns, leap)
 
 
 def _fields(shared: SharedTick) -> list[str]:
@@ -295,4 +309,6 @@ def _fields(shared: SharedTick) -> list[str]:
         fields += ("A", str(tick.ask_size))
     if shared.latest_ns > tick.ts_ns:
         fields += ("l", str(shared.latest_ns))
+    if shared.leap is not None:
+        fields += ("w", f"{shared.leap.behind} {shared.leap.first}")
     return fields
