@@ -34,9 +34,11 @@ from tradekeel.storage.backend import Backend
 from tradekeel.storage.journal import last_sequence, read_records
 from tradekeel.storage.redis.client import where_is
 from tradekeel.storage.redis.once import ask_once
+from tradekeel.storage.sqlite import InMemory
 from tradekeel.venues.paper import read_ledger
 
 FIRST_TICK_TIMEOUT_S = 15.0
+NOT_KEPT = "in memory (storage.enabled = false): nothing is kept, and each start begins with nothing"
 
 
 class Finding(Struct, frozen=True):
@@ -64,6 +66,8 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     books = _books_to_look_at(plan, statedir) if disk.ok else None
     if isinstance(books, Finding):
         findings.append(books)
+    elif isinstance(books, InMemory):
+        findings.append(Finding("books", True, NOT_KEPT, warning=True))
     elif books is not None:
         migrates = plan.config.storage.migrations == "upgrade"
         findings.append(_found("books", partial(_books, books, statedir, migrates)))

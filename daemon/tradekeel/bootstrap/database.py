@@ -18,7 +18,7 @@ from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Restoring
 from tradekeel.storage.files import Progress, sync
 from tradekeel.storage.naming import free_path
-from tradekeel.storage.sqlite import Sqlite
+from tradekeel.storage.sqlite import InMemory, Sqlite
 from tradekeel.storage.wiping import look
 from tradekeel.storage.wiping import wipe as storage_wipe
 
@@ -103,7 +103,14 @@ def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, s
     now_ns = SystemClock().now_ns()
     with alone_with_books(place, environ) as (books, statedir):
         if not look(books, accounts):
-            return {"books": str(books), "backup": None, "executions": 0, "closed": [], "deleted": {}}
+            return {
+                "books": str(books),
+                "backup": None,
+                "restorable": False,
+                "executions": 0,
+                "closed": [],
+                "deleted": {},
+            }
         # Named so that no migration takes it for one of its own copies, of which only the last few stay.
         copy = free_path(statedir.backups / f"before-wipe-{when(now_ns)}{books.copy_suffix}")
         try:
@@ -115,6 +122,7 @@ def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, s
     return {
         "books": str(books),
         "backup": str(copy),
+        "restorable": not isinstance(books, InMemory),
         "executions": done.executions,
         "closed": list(done.closed),
         "deleted": done.deleted,

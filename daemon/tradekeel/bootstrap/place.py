@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tradekeel.bootstrap.books import books_in
+from tradekeel.bootstrap.books import books_in, in_memory
 from tradekeel.config import SYSTEM_FOLDER, ConfigError, DaemonConfig, decode
 from tradekeel.config.load import state_dir_of
 from tradekeel.config.overrides import apply_overrides
@@ -87,10 +87,20 @@ class Place(Struct, frozen=True):
         source = shown_path(self.config or self.state_dir)
         return books_in(self.storage, self.statedir, self.name, self.environ, source)
 
+    @property
+    def no_books(self) -> str:
+        """What to say where there are none. Of books in memory the state directory does not tell, the configuration does."""
+        if self.config is None and in_memory(self.statedir).exists():
+            return (
+                f"the books of the daemon of {self.state_dir} are not there but in memory: name its configuration file, or its "
+                "name under systemd, instead of --state"
+            )
+        return f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first"
+
     def books(self) -> Backend:
         """The books; InputError where there are none yet."""
         if not self.has_books:
-            raise InputError(f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first")
+            raise InputError(self.no_books)
         books = self.where
         if isinstance(books, Sqlite):
             refuse_no_data(books.path)

@@ -23,6 +23,7 @@ from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
+from tradekeel.storage.sqlite import InMemory
 
 STALE_AFTER_S = 5.0
 """A daemon writes its status every second; one that has not for this long does not do its work."""
@@ -64,6 +65,7 @@ def read_status(place: Place) -> Status:
         "releases_waiting": _latch_files(place, "*.release"),
         "problem": None,
         "damaged": False,  # the books are, so that they cannot be read
+        "emptied_at_start": False,  # they are in memory, and what is there is of a daemon that has ended
         "accounts": [],
         "reported": [],  # accounts as the daemon itself says, where its books cannot be read
         "feeds": {name: feed | {"time": iso(feed["ts_ns"])} for name, feed in said.get("feeds", {}).items()},
@@ -82,9 +84,10 @@ def read_status(place: Place) -> Status:
             books = _books_in_use(place, status)
             with one_moment(books) as db:
                 accounts = accounts_of(db, books, live)
+            status["emptied_at_start"] = not running and isinstance(books, InMemory)
             status["accounts"] = [account | ({"state": "starting"} if starting else {}) for account in accounts]
         elif not running and "ended" not in said:
-            status["problem"] = f"there are no books in {place.state_dir} yet: start the daemon with `tradekeel run`"
+            status["problem"] = place.no_books
         if not running and "ended" in said:
             status["problem"] = f"it ended with exit code {said['ended']['code']}: {said['ended']['said']}"
     except (InputError, StoreError) as error:

@@ -119,7 +119,8 @@ def wipe(
         say(f"{count:>12,} {table}")
     say(
         f"{sum(done['deleted'].values()):,} rows of {done['executions']} executions deleted from {done['books']}",
-        f"a copy of what was there is {done['backup']}: tradekeel db restore puts it back",
+        f"a copy of what was there is {done['backup']}"
+        + (": tradekeel db restore puts it back" if done["restorable"] else ", and nothing is put back into memory"),
     )
     for name in done["closed"]:
         say(

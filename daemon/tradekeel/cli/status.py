@@ -30,6 +30,10 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
         out.print(Text(said["doing"], style="yellow"))
     if said["problem"]:
         out.print(Text(said["problem"], style="red"))
+    if said["emptied_at_start"]:
+        out.print(
+            Text("the books are in memory: they are not kept, and the next start empties them", style="bold yellow")
+        )
     for words in store_lines(said["store"]):
         out.print(words)
     for words in redis_lines(said["redis"]):

@@ -53,6 +53,13 @@ def test_who_is_only_a_draft_is_said(tmp_path: Path) -> None:
     assert findings[0].text.endswith("one (trend), two (floor: draft)")
 
 
+def test_books_that_are_not_kept_are_a_warning_and_not_well(tmp_path: Path) -> None:
+    findings, code = look(tmp_path, CONFIG.replace("[storage]\n", "[storage]\nenabled = false\n"))
+    [books] = [finding for finding in findings if finding.subject == "books"]
+    assert (books.warning, code) == (True, ExitCode.DONE)
+    assert books.text == "in memory (storage.enabled = false): nothing is kept, and each start begins with nothing"
+
+
 @pytest.mark.parametrize(("policy", "is_wrong"), [("upgrade", False), ("refuse", True)])
 def test_books_with_an_earlier_schema_are_told_of_and_stop_a_daemon_that_may_not_migrate(
     tmp_path: Path, policy: str, is_wrong: bool
