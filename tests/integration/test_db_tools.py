@@ -235,6 +235,14 @@ def test_the_books_of_a_daemon_go_out_and_come_back_byte_for_byte(tmp_path: Path
     other = tmp_path / "other"
     done = call("db", "import", tmp_path / "first", "--state", other)
     assert done.returncode == 0, done.stderr
+    assert (
+        f"{other / 'paper-paper.db'} is not there: the ledger of a paper account is the venue's"
+        in done.stdout + done.stderr
+    )
+    assert "archives" not in done.stdout + done.stderr
+    gone = call("verify", "--state", other)
+    assert gone.returncode == ExitCode.BOOKS_DO_NOT_MATCH
+    assert "it is copied along from where they were" in gone.stderr
     again = call("db", "export", "--state", other, "--to", tmp_path / "second", "--format", kind)
     assert again.returncode == 0
     assert {file.name: file.read_bytes() for file in (tmp_path / "second").iterdir()} == first
@@ -278,6 +286,11 @@ def test_an_export_is_narrowed_in_words(tmp_path: Path) -> None:
     )
     assert set(some) == {"manifest.json", "trades.csv", "orders.csv"}
     assert set(exported(config, tmp_path / "learning", "jsonl", "--learning")) == {"manifest.json", "learning.jsonl"}
+    lessons = call("db", "export", config, "--to", tmp_path / "lessons", "--learning")
+    assert (
+        "closed trades has a state (rl_state_key): a strategy gives it with its entry"
+        in lessons.stdout + lessons.stderr
+    )
     assert call("db", "export", config).returncode == ExitCode.BAD_USAGE
     assert call("db", "export", config, "--to", tmp_path / "x", "--since", "soon").returncode == ExitCode.BAD_USAGE
     done = call("db", "export", config, "--to", tmp_path / "json", "--json")

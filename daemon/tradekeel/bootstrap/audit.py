@@ -135,6 +135,17 @@ def _of_others(db: Connection, books: Backend) -> list[str]:
     ]
 
 
+def ledgers_missing(place: Place, books: Backend) -> list[Path]:
+    """The paper ledgers that these books go on with, and that are not here. Raises StoreError."""
+    with one_moment(books, "looking for its ledgers") as db:
+        paths = [
+            _ledger_of(place, books, run.account)
+            for run in newest_executions(db, books)
+            if run.venue == "paper" and run.close_reason != STARTED_FRESH and _cursor(db, run)
+        ]
+    return [path for path in paths if not path.exists()]
+
+
 def _compared(db: Connection, books: Backend, run: ExecutionRow, path: Path) -> Comparison | str:
     """An account's newest run, and those before it on the same ledger; or why it is left out."""
     if run.close_reason == STARTED_FRESH:
@@ -150,7 +161,10 @@ def _compared(db: Connection, books: Backend, run: ExecutionRow, path: Path) -> 
         if not halted:
             return f"{run.account}: there is no ledger of the venue here to compare with"
     elif not path.exists():
-        found.add(f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone")
+        found.add(
+            f"our books have come to entry {_cursor(db, run)}, and the venue's ledger is gone ({path}): where books were "
+            "imported or moved, it is copied along from where they were"
+        )
     else:
         return _compare_all(db, books, runs, path, found)
     return Comparison(run.account, str(path), 0, 0, found.as_tuple())

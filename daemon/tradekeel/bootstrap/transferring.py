@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.bootstrap.alone import alone_at, alone_with_books, make_whole_again
+from tradekeel.bootstrap.audit import ledgers_missing
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import Row, is_span, moment_ns, plain_value
 from tradekeel.domain.records import decode_record
@@ -16,7 +17,7 @@ from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.faults import point
-from tradekeel.storage.archives import archived_rows, newest_archive
+from tradekeel.storage.archives import archive_names, archived_rows, newest_archive
 from tradekeel.storage.archiving.file import is_compressed
 from tradekeel.storage.archiving.moving import archive as move
 from tradekeel.storage.archiving.proving import archived_tables, rows_in
@@ -25,6 +26,7 @@ from tradekeel.storage.journal import newest_time_ns
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.transfer.exporting import export as write_files
 from tradekeel.storage.transfer.importing import import_books
+from tradekeel.storage.transfer.learning import LEARNING
 from tradekeel.storage.transfer.manifest import Narrowed
 from tradekeel.storage.whose import not_elsewhere
 
@@ -56,11 +58,16 @@ def export(place: Place, folder: Path, kind: str, wanted: Wanted, progress: Step
     manifest = write_files(books, folder, kind, narrowed, learning=wanted.learning, progress=progress)
     with one_moment(books, "looking for its archives") as db:
         archived = archived_rows(db, wanted.accounts, wanted.executions)
+        no_lesson = wanted.learning and not any(file.rows for file in manifest.files if file.table == LEARNING.name)
+        closed = db.execute("SELECT count(*) FROM trades WHERE status = 'CLOSED'").fetchone()[0] if no_lesson else 0
     return {
         "books": str(place.where),
         "folder": str(folder.absolute()),
         "archived": sum(count for name, count in archived.items() if wanted.tables is None or name in wanted.tables),
         "importable": manifest.importable,
+        "without_state": int(
+            closed
+        ),  # closed trades of the books, where an export for learning has found none with a state
         "files": [{"file": file.file, "rows": file.rows, "sha256": file.sha256} for file in manifest.files],
     }
 
@@ -78,12 +85,18 @@ def fill(place: Place, source: Path, environ: Mapping[str, str], progress: Steps
         done = import_books(
             books, source, SystemClock().now_ns(), archives=statedir.archives, progress=progress, point=point
         )
+        with one_moment(books, "looking for its archives") as db:
+            files = [statedir.archives / name for name in archive_names(db)]
+        archives = [path for path in files if not path.exists()]
+        ledgers = ledgers_missing(place, books)
     return {
         "books": str(books),
         "source": str(source.absolute()),
         "executions": done.executions,
         "records": done.records,
         "rows": done.rows,
+        "ledgers_missing": [str(path) for path in ledgers],
+        "archives_missing": [str(path) for path in archives],
     }
 
 

@@ -64,6 +64,11 @@ def export(
     say(f"{sum(file['rows'] for file in done['files']):,} rows of {done['books']} written to {done['folder']}")
     if done["archived"]:
         say(f"{done['archived']:,} more rows are in archives, and not in it (tradekeel db archive --read FILE)")
+    if done["without_state"]:
+        say(
+            f"none of {done['without_state']:,} closed trades has a state (rl_state_key): a strategy gives it with its entry, or "
+            "a script writes it to the trade"
+        )
     if not done["importable"]:
         say("it holds only a part of the books, and cannot be imported")
     return ExitCode.DONE
@@ -102,6 +107,16 @@ def import_(
         f"{done['books']} holds {done['records']:,} journal records of {done['executions']} executions now, and everything in it "
         "agrees"
     )
+    for path in done["ledgers_missing"]:
+        say(
+            f"{path} is not there: the ledger of a paper account is the venue's, and in no export. Copy it from the state "
+            "directory that the books were in, or verify and the next start find it gone"
+        )
+    if done["archives_missing"]:
+        folder = Path(done["archives_missing"][0]).parent
+        say(
+            f"{len(done['archives_missing'])} of its archives are not in {folder}: copy them there from where they were"
+        )
     return ExitCode.DONE
 
 

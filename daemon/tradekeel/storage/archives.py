@@ -194,6 +194,11 @@ def _about(values: Sequence[Any], place: object) -> str:
     return f"{place}: what is known of the archive of execution {values[0]} from record {values[1]} on"
 
 
+def archive_names(db: Connection) -> list[str]:
+    """The files that hold what was moved out of the books: a name in the folder of archives, or a whole path."""
+    return [name for (name,) in db.execute("SELECT DISTINCT name FROM journal_archives ORDER BY name").fetchall()]
+
+
 def archived_rows(
     db: Connection, accounts: Collection[str] | None, executions: Collection[str] | None
 ) -> dict[str, int]:
