@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
     if json:
         write_json(said)
         return _code(said)
+    said = with_each_complaint_once(said)
     out = console()
     out.print(headline(said))
     if said["doing"]:
@@ -47,6 +49,35 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
     for alert in said["alerts"]:
         out.print(Text(f"alert: {alert}", style="red"))
     return _code(said)
+
+
+_COMPLAINT = re.compile(r"\((?P<doing>[^():]*): (?P<said>[^\n]*?)\)\. Is the server running, and the address right\?")
+"""How a server that cannot be reached is told of: what was tried, and what the driver said."""
+
+
+def with_each_complaint_once(said: Row) -> Row:
+    """What the driver said of a server that is away stands in several places; where it has stood before, that is enough."""
+    told = set[str]()
+
+    def shorter(found: re.Match[str]) -> str:
+        if found["said"] not in told:
+            told.add(found["said"])
+            return found[0]
+        return f"({found['doing']}: see above)"
+
+    def once(value: Any) -> Any:
+        match value:
+            case str():
+                return _COMPLAINT.sub(shorter, value)
+            case list() | tuple():
+                return [once(each) for each in value]
+            case dict():
+                return {key: once(each) for key, each in value.items()}
+        return value
+
+    # In the order in which they are printed.
+    printed = ("doing", "problem", "store", "redis", "accounts", "reported", "feeds", "alerts")
+    return said | {key: once(said[key]) for key in printed}
 
 
 def _code(said: Row) -> ExitCode:

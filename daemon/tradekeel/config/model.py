@@ -133,7 +133,9 @@ def _split_url(text: str, allowed: str, section: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         _ = parts.port
-    except ValueError:
+    except ValueError as error:
+        if str(error).startswith("Port out of range"):  # what is no number may be a password, and is not quoted
+            raise InputError(f"its port is beyond 65535, {allowed}") from None
         raise InputError(f"found no URL, {allowed}") from None
     if parts.password is not None:
         raise InputError(f"a password stands in it (it was not read); put it into {section}.password, {allowed}")
@@ -151,14 +153,23 @@ def _no_url(text: str, allowed: str) -> InputError:
     return InputError(f"found {shown}, {allowed}")
 
 
+def _other_scheme(parts: SplitResult, text: str, allowed: str) -> InputError:
+    """A URL of something else is named by what stands before ://, where no password can be."""
+    if "://" in text and parts.scheme:
+        return InputError(f"it begins with {quoted(f'{parts.scheme}://')}, {allowed}")
+    return _no_url(text, allowed)
+
+
 def _check_database(text: str) -> None:
     """The URL of a PostgreSQL database, without a password in it: storage.url or storage.replica_url. Raises InputError."""
     if not text:
         return
     allowed = "allowed: postgresql://user@host:5432/database"
     parts = _split_url(text, allowed, "storage")
-    if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:  # "/" and a name
-        raise _no_url(text, allowed)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise _other_scheme(parts, text, allowed)
+    if len(parts.path) < 2:  # "/" and a name
+        raise InputError(f"it names no database behind the server, {allowed}")
 
 
 DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_database})]

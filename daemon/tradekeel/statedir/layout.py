@@ -193,8 +193,12 @@ class StateDir:
 
     def create(self) -> None:
         """Make the directory and its folders, for us alone. Raises :class:`StoreUnavailable`."""
-        with explained(self.path):
+        try:
             self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            said = explain(error, self.path)
+            raise StoreUnavailable(f"the state directory (daemon.state_dir) cannot be made: {said}") from error
+        with explained(self.path):
             for folder in self._folders:
                 make_folder(folder, DIRECTORY_MODE)
 

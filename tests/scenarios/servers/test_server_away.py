@@ -397,7 +397,7 @@ def test_what_would_refuse_a_start_is_looked_at_when_the_server_is_back(begin: B
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("password", "Check the user in storage.url, storage.password"),
+        ("password", "Check user and password (storage.url and storage.password, or a script's URL)"),
         ("database", "Make the database first: CREATE DATABASE"),
         ("rights", "This role may not do that: run `tradekeel db upgrade` as the owner"),
     ],

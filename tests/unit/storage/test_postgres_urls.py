@@ -21,6 +21,7 @@ SECRET = "hunter2-hunter2"
         f"mysql://u:{SECRET}@h/d",
         f"postgresql://h:{SECRET}/d",
         f"u:{SECRET}@h/d",
+        f"postgresql://u:{SECRET}@h:99999/d",
     ],
 )
 def test_what_is_no_url_of_a_database_is_refused_without_the_passwords_in_it(url: str) -> None:
@@ -28,6 +29,19 @@ def test_what_is_no_url_of_a_database_is_refused_without_the_passwords_in_it(url
         with pytest.raises(InputError, match=r"allowed.*postgresql://user:password@host:port/database") as failed:
             Postgres(books_url, replica_url=replica_url)
         assert SECRET not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://u@h/d", "is no PostgreSQL"),
+        ("postgresql://u@h", "names no database"),
+        ("postgresql://u@h:99999/d", "its port is beyond 65535"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(url: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Postgres(url)
 
 
 def test_a_password_among_the_options_is_used_and_not_shown() -> None:

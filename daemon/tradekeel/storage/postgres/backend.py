@@ -479,8 +479,12 @@ def _parsed(url: str, password: str | None) -> URL:
     except (ArgumentError, ValueError):  # a port that is no number
         raise InputError(f"not the URL of a database; allowed: {_SHAPE}") from None
     if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
-        raise InputError(f"{_shown(parsed)}: allowed is {_SHAPE}")
+        what = "is no PostgreSQL" if parsed.drivername not in ("postgresql", "postgres") else "names no database"
+        raise InputError(f"{_shown(parsed)} {what}: allowed is {_SHAPE}")
+    if parsed.port is not None and parsed.port > PORT_MAX:
+        raise InputError(f"{_shown(parsed)}: its port is beyond {PORT_MAX}; allowed is {_SHAPE}")
     return parsed.set(drivername="postgresql", password=password or parsed.password)
 
 
+PORT_MAX = 65_535
 _SHAPE = "postgresql://user:password@host:port/database"

@@ -11,16 +11,22 @@ from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 from tradekeel.errors import StoreCorrupt, StoreDenied, StoreError, StoreUnavailable
 from tradekeel.storage.backend import RESTORE
 
-_CREDENTIALS = "Check the user in storage.url, storage.password, and the server's pg_hba.conf."
+_CREDENTIALS = (
+    "Check user and password (storage.url and storage.password, or a script's URL), and the server's pg_hba.conf."
+)
 _NO_DATABASE = "Make the database first: CREATE DATABASE, as an administrator of the server."
 _RIGHTS = "This role may not do that: run `tradekeel db upgrade` as the owner, and grant trading_adapter to this role."
 _MAY_NOT_CONNECT = "Its owner must grant CONNECT to this role."
-_CERTIFICATES = "Check sslmode and the certificates that storage.url names."
+_CERTIFICATES = "Check sslmode and the certificates that the URL names."
 _DENIED = frozenset({_CREDENTIALS, _NO_DATABASE, _RIGHTS, _MAY_NOT_CONNECT, _CERTIFICATES})
 """Nobody is away there: a person has to do something before it goes on."""
 
 _FULL_HOUSE = "The server is out of memory or connections: see max_connections."
 _AWAY = "Is the server running, and the address right?"
+_QUESTION = re.compile(
+    r" Is the server running (on that host|locally) and accepting (TCP/IP )?connections( on that socket)?\?"
+)
+"""The driver asks what we ask behind it."""
 _POOL = "Ask less at a time, or raise storage.pool_size."
 _SAYS_WHY = "The server refused it, and says why."
 _COMES_AND_GOES = "It is starting or stopping: try again when it is up."
@@ -62,7 +68,7 @@ _REFUSED: tuple[tuple[str, str], ...] = (
 
 def in_our_words(error: Exception, place: str, doing: str) -> StoreError:
     """The store error that a complaint of the driver, the server or the system means."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = _QUESTION.sub("", " ".join(str(error).split())) or type(error).__name__
     if isinstance(error, PoolIsEmpty):
         return StoreUnavailable(f"{place}: {doing} failed: all connections are in use ({said}). {_POOL}")
     if isinstance(error, _DAMAGE):
