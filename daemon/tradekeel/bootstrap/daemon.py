@@ -11,6 +11,8 @@ from loguru import logger
 from msgspec import Struct
 
 from tradekeel.actors.control import Control, DescribeProcess, SignalArrived
+from tradekeel.bootstrap.desk import Desk
+from tradekeel.bootstrap.earlycommands import EarlyCommands
 from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.ending import category_of_escaped, is_a_persons_to_mend, is_of_the_world
 from tradekeel.bootstrap.onlooker import Onlooker
@@ -116,9 +118,13 @@ async def _main(
         lambda: watch_effort(system.clock, builder.effort),
     )
     bystander = _Bystander(system, signals, onlooker, watches)
+    accounts = [account.config.name for account in plan.accounts]
+    early = EarlyCommands(Desk(statedir), accounts, builder.effort, signals.stops_already)
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
-            await bystander.beside_preparations(builder.prepare)
+            await bystander.beside_preparations(builder.prepare, early)
+            if signals.stop_asked:
+                return Ran()
             await bystander.beside(builder.build())
             for worker in builder.workers:
                 await worker.close()
@@ -191,7 +197,9 @@ class _Bystander:
         self._onlooker = onlooker
         self._watches = watches
 
-    async def beside_preparations(self, prepare: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def beside_preparations(
+        self, prepare: Callable[[], Coroutine[Any, Any, None]], commands: EarlyCommands
+    ) -> None:
         """Get ready for the tree. Whatever is wrong is raised as it is, outside of any group."""
         import anyio
 
@@ -199,6 +207,7 @@ class _Bystander:
         async with anyio.create_task_group() as tasks:
             for watch in self._watches:
                 tasks.start_soon(watch)
+            tasks.start_soon(commands.keep_looking, self._system.clock)
             try:
                 await prepare()
             except Exception as error:  # noqa: BLE001  # raised below

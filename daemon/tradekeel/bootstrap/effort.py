@@ -27,6 +27,7 @@ class Effort:
         self._moved_s: float | None = None  # None: nothing is under way
         self._told_s = 0.0
         self.doing = ""  # empty: nothing that is worth telling
+        self.waiting = ""  # for what others have to do first; empty: it goes on by itself
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -35,17 +36,22 @@ class Effort:
         try:
             yield
         finally:
-            self._moved_s, self.doing = None, ""
+            self._moved_s, self.doing, self.waiting = None, "", ""
 
     def moved(self, what: str) -> None:
         """It goes on; the log says so now and then."""
         now_s = self._clock.monotonic()
         if self._moved_s is None:
             return
-        self._moved_s, self.doing = now_s, what
+        self._moved_s, self.doing, self.waiting = now_s, what, ""
         if now_s - self._told_s >= TOLD_EVERY_S:
             self._told_s = now_s
             logger.info("{}", what)
+
+    def waits(self, what: str) -> None:
+        """It cannot go on by itself; for as long as that takes."""
+        self.moved(what)
+        self.waiting = what
 
     def stalled(self) -> str | None:
         """What has stood still for too long, or None."""

@@ -100,7 +100,7 @@ class Opener:
                 if not standing_by:
                     logger.info("standing by: {}", error)
                 standing_by = f"standing by: {error}"
-                self._effort.moved(standing_by)
+                self._effort.waits(standing_by)
                 pause(STAND_BY_S)
             except BaseException:
                 books.close()
@@ -222,7 +222,7 @@ class Opener:
                     raise
                 asked = error.__cause__ is not None  # until it has answered once more, what it said last holds
                 waiting = f"waiting for the books' server: {error}" if asked or not standing_by else standing_by
-                self._effort.moved(waiting)
+                self._effort.waits(waiting)
                 if asked and not told:
                     told = True
                     logger.warning("{}", waiting)

@@ -244,7 +244,7 @@ class Preparing:
         """What a feed cannot do without is not there yet."""
         self._heed_stop()
         self._say_that_we_wait(for_what)
-        self.effort.moved(f"waiting: {for_what}")
+        self.effort.waits(f"waiting: {for_what}")
         pause(WAIT_FOR_FEED_S)
 
     def _say_that_we_wait(self, for_what: str) -> None:

@@ -37,8 +37,8 @@ class SignalInbox:
 
     @property
     def stop_asked(self) -> bool:
-        """Whether somebody asked for a stop before anybody could act on it."""
-        return self.stops > 0
+        """Whether somebody asked for a stop, be it before anybody could act on it."""
+        return self.stops > 0 or self._stops_already
 
     def stops_already(self) -> None:
         """A stop was asked for in another way: a signal to stop is a second request now."""

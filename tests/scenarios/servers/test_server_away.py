@@ -28,6 +28,7 @@ from tests.scenarios.support_servers import (
 )
 from tests.scenarios.test_signals_systemd import Ear
 from tests.servers.postgres import PostgresServer, connected
+from tradekeel.bootstrap.commands import kill
 from tradekeel.cli.live import picture
 from tradekeel.runtime.faults import FAIL_AT, KILL_AT
 from tradekeel.storage import migrating
@@ -303,6 +304,33 @@ def test_killed_again_and_again_while_it_is_away_it_waits_says_so_and_a_stop_end
     away.is_whole()
 
 
+def test_a_start_that_waits_ends_at_a_stop_keeps_a_kill_and_refuses_the_rest_with_what_it_waits_for(
+    begin: Begin,
+) -> None:
+    away = begin(HALT)
+    away.server.kill()
+    with away.home.start() as process:
+        process.until(lambda: "waiting for the books' server" in process.log, "it does not wait")
+        for command in ("pause", "release", "reload"):
+            ok, said = away.home.command(command)
+            assert not ok
+            assert said.startswith("nothing done: the daemon is still waiting for the books' server: ")
+        assert "there is no account 'c'" in away.home.command("kill", account="c")[1]
+        answer = kill(away.home.place, "a", "by hand", "operator")
+        assert answer.ok
+        assert "a will start halted" in answer.message
+        assert away.home.command("stop") == (True, "stopping")
+        assert process.end() == 0
+        assert "stopped before recovery was done: nothing was traded" in process.log
+    away.server.start()
+    with away.home.start() as process:
+        process.until_trading("b")
+        process.send(signal.SIGTERM)
+        process.end()
+        assert "a is halted by latch file: by hand" in process.log
+    assert away.home.execution("a")["latch"] == "halted"
+
+
 def test_killed_while_it_trades_in_memory_what_is_lost_is_found_and_nothing_is_traded_on_it(begin: Begin) -> None:
     away = begin(MEMORY)
     with away.home.start() as process:
@@ -480,6 +508,7 @@ def test_a_standby_that_would_change_the_schema_stands_by_until_nobody_writes_an
         with away.home.start() as process:
             process.until(lambda: "standing by: " in process.log, "it does not stand by")
             assert "daemon night-watch writes there" in process.log
+            assert "the daemon is still standing by: " in away.home.command("pause")[1]
             other.execute("SELECT pg_advisory_unlock_all()")
             assert process.end() == 0
             assert "begin in memory" not in process.log
