@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import signal
 import sqlite3
 import struct
@@ -315,6 +316,28 @@ def _until_logged(log: Path, text: str) -> None:
     while not (log.exists() and text in log.read_text()):
         assert time.monotonic() < deadline, f"the log never said {text!r}"
         time.sleep(0.01)
+
+
+def test_on_a_terminal_a_start_that_waits_says_so_as_it_is_said_and_can_be_stopped(tmp_path: Path) -> None:
+    config = write_config(tmp_path, feed=SHORT)
+    away = 'url = "postgresql://keel@127.0.0.1:1/keel"\non_store_failure = "halt"'
+    config.write_text(config.read_text().replace("[storage]", f"[storage]\n{away}"))
+    process, ours = _on_a_terminal(config)
+    shown = b""
+    try:
+        for word in (b"test starts: 1 accounts", b"waiting for the books' server", b"Ctrl-C stops in order"):
+            while word not in b" ".join(shown.split()):
+                assert select.select([ours], [], [], DEADLINE_S)[0], shown.decode()
+                shown += _read(ours)
+        process.send_signal(signal.SIGINT)
+        while chunk := _read(ours):
+            shown += chunk
+        assert process.wait(timeout=DEADLINE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert b"stopped before recovery was done" in shown
 
 
 def test_a_terminal_that_is_closed_ends_the_view_and_the_daemon_trades_on(tmp_path: Path) -> None:

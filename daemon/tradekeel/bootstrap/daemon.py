@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loguru import logger
 from msgspec import Struct
@@ -35,6 +35,9 @@ from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.storage.backend import Backend
 
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
 TELL_AGAIN_S = 0.005
 SHOW_EVERY_S = 0.25
 SHOW_TIMEOUT_S = 5.0
@@ -45,6 +48,10 @@ EFFORT_EVERY_S = 10.0
 
 Applied = Callable[[Plan], object]
 """Called with a plan that a reload has put in force."""
+
+Status = Mapping[str, Any]
+Ask = Callable[[], Awaitable[Status | None]]
+"""How the daemon stands at this moment."""
 
 
 class Starts(Protocol):
@@ -122,7 +129,7 @@ async def _main(
     early = EarlyCommands(Desk(statedir), accounts, builder.effort, signals.stops_already)
     with collector.seldom(), LoopGuard(plan.config.daemon.stall_limit_s, dump_stacks_and_exit):
         try:
-            await bystander.beside_preparations(builder.prepare, early)
+            await bystander.beside_preparations(builder, early)
             if signals.stop_asked:
                 return Ran()
             await bystander.beside(builder.build())
@@ -197,9 +204,7 @@ class _Bystander:
         self._onlooker = onlooker
         self._watches = watches
 
-    async def beside_preparations(
-        self, prepare: Callable[[], Coroutine[Any, Any, None]], commands: EarlyCommands
-    ) -> None:
+    async def beside_preparations(self, builder: Builder, commands: EarlyCommands) -> None:
         """Get ready for the tree. Whatever is wrong is raised as it is, outside of any group."""
         import anyio
 
@@ -208,8 +213,9 @@ class _Bystander:
             for watch in self._watches:
                 tasks.start_soon(watch)
             tasks.start_soon(commands.keep_looking, self._system.clock)
+            self._show_beside(tasks, builder.describe_starting)
             try:
-                await prepare()
+                await builder.prepare()
             except Exception as error:  # noqa: BLE001  # raised below
                 wrong = error
             tasks.cancel_scope.cancel()
@@ -224,8 +230,7 @@ class _Bystander:
             tasks.start_soon(self._pass_on_signals)
             for watch in self._watches:
                 tasks.start_soon(watch)
-            if self._onlooker is not None and not self._onlooker.is_gone:
-                tasks.start_soon(self._keep_showing, self._onlooker)
+            self._show_beside(tasks, self._described)
             try:
                 await self._system.run(root)
             finally:
@@ -239,16 +244,25 @@ class _Bystander:
             while not _told(control, number):
                 await self._system.clock.sleep(TELL_AGAIN_S)
 
-    async def _keep_showing(self, onlooker: Onlooker) -> None:
+    def _show_beside(self, tasks: TaskGroup, ask: Ask) -> None:
+        if self._onlooker is not None and not self._onlooker.is_gone:
+            tasks.start_soon(self._keep_showing, self._onlooker, ask)
+
+    async def _described(self) -> Status | None:
+        """What control says; None while it is starting or ending: the next look tells."""
+        try:
+            status: Status = await self._system.ref("control").ask(DescribeProcess(), timeout_s=SHOW_TIMEOUT_S)
+        except ActorError:
+            return None
+        return status
+
+    async def _keep_showing(self, onlooker: Onlooker, ask: Ask) -> None:
         """Draw now and then, in a thread, because a terminal can be stopped. What goes wrong there ends the view, not us."""
-        control, clock = self._system.ref("control"), self._system.clock
+        clock = self._system.clock
         async with BlockingWorker("terminal", may_be_left=True) as worker:
             while True:
-                try:
-                    status = await control.ask(DescribeProcess(), timeout_s=SHOW_TIMEOUT_S)
-                except ActorError:
-                    pass  # it is starting or ending; the next look tells
-                else:
+                status = await ask()
+                if status is not None:
                     try:
                         await worker.call(onlooker.show, status)
                     except Exception as error:  # noqa: BLE001  # as the docstring says

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from loguru import logger
 
@@ -222,17 +223,22 @@ class Preparing:
         with suppress(
             StoreUnavailable
         ):  # it is for looking at; a disk that does not take it is found out by the start itself
-            Desk(self.statedir).write_status(
-                {
-                    "name": self.plan.config.daemon.name,
-                    "ready": False,
-                    "pid": os.getpid(),
-                    "version": __version__,
-                    "ts_ns": self.system.clock.now_ns(),
-                    "config": str(self.plan.config.source),
-                    "doing": self.effort.doing,
-                }
-            )
+            Desk(self.statedir).write_status(self._starting())
+
+    async def describe_starting(self) -> dict[str, Any]:
+        """The same, for whoever looks on at a terminal."""
+        return self._starting()
+
+    def _starting(self) -> dict[str, Any]:
+        return {
+            "name": self.plan.config.daemon.name,
+            "ready": False,
+            "pid": os.getpid(),
+            "version": __version__,
+            "ts_ns": self.system.clock.now_ns(),
+            "config": str(self.plan.config.source),
+            "doing": self.effort.doing,
+        }
 
     def _reading(self, path: str, done: int, size: int) -> None:
         """A piece of a feed's data has been read, to tell whether it is the data that was there before."""

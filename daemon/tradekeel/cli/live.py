@@ -150,7 +150,12 @@ class LiveView:
 
 
 def picture(status: Mapping[str, Any], width: int, height: int | None = None) -> RenderableType:
-    """How things stand, what is wrong before the actors, of which only as many are shown as a terminal has lines for."""
+    """How things stand, what is wrong before the actors, of which only as many are shown as a terminal has lines for.
+
+    Of a start that has no accounts yet only what it is at.
+    """
+    if "accounts" not in status:
+        return Group(Text(), _headline(status), Text(status["doing"], style="yellow"))
     unanswered = "stopping" if status["stopping"] else None if status["ready"] else STARTING
     accounts = [account_live_row(name, account, unanswered) for name, account in status["accounts"].items()]
     parts: list[RenderableType] = [Text(), _headline(status)]
@@ -181,7 +186,7 @@ def _height(parts: Sequence[RenderableType], width: int) -> int:
 
 def _headline(status: Mapping[str, Any]) -> Text:
     line = Text(status["name"], style="bold")
-    what = "stopping" if status["stopping"] else "running" if status["ready"] else "starting"
+    what = "stopping" if status.get("stopping") else "running" if status["ready"] else "starting"
     line.append(f" {what}", style="green" if what == "running" else "yellow")
     line.append("  Ctrl-C stops in order", style="dim")
     return line
