@@ -141,10 +141,7 @@ def redis_lines(redis: Row | None) -> Iterator[Text]:
     events = f"{redis['events_published']:,} events published, {redis['events_waiting']:,} wait"
     match redis["state"]:
         case "degraded":
-            failing = ", ".join(redis["failing"])
-            yield Text(
-                f"{redis['where']} fails us ({failing}), and trading goes on without: {redis['reason']}", "bold yellow"
-            )
+            yield Text(redis["trouble"], "bold yellow")
             yield Text(f"  {events}; {redis['failures']} questions failed", style="yellow")
         case "down":
             yield Text("nothing is published any more: the publisher has failed too often, see the log", "bold yellow")

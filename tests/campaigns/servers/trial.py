@@ -48,7 +48,7 @@ LOST = "batches waited for the books' server in memory, and are lost"
 LATE, MADE_UP = "fails us (", "is back: what was to be published meanwhile is made up for"
 
 
-_FAILS = re.compile(r"fails us \((.*?)\), and trading goes on")
+_FAILS = re.compile(r"fails us \((.*?)\)[, ]")
 
 
 def load(ticks: int, speed: str = SPEED) -> str:

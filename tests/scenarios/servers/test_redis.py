@@ -255,12 +255,14 @@ def test_what_waits_for_the_books_server_is_published_when_that_has_it(
         until_state(daemon, home, "up")
         books.kill()
         daemon.until(lambda: home.status["store"]["batches_waiting"] > 5, "nothing waits for the books' server")
+        daemon.until(lambda: "publishing waits for the books (" in daemon.log, "it does not say what it waits for")
         assert outside.services() != {}
         books.start()
         daemon.until(lambda: home.status["store"]["mode"] == "direct", "the books' server is not back")
         until_state(daemon, home, "up")
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0
+        assert "fails us" not in daemon.log
     assert [wrong for account in "ab" for wrong in wrong_events(home, account, outside)] == []
     assert [wrong for account in "ab" for wrong in wrong_board(home, account, outside)] == []
     outside.client.close()

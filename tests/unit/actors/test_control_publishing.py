@@ -128,6 +128,22 @@ async def test_a_server_that_fails_is_said_once_when_it_begins_and_once_when_it_
     assert len([text for _, text in said if "Redis" in text]) == 2
 
 
+async def test_books_that_cannot_be_read_are_not_blamed_on_the_server_for_outside_readers() -> None:
+    said: list[tuple[str, str]] = []
+    async with world(house(said, [])) as this:
+        control = this.system.ref("control")
+        waits = structs.replace(AWAY, failing=("events",), at_books=("events",), reason="postgresql://x is away")
+        for stands in (UP, waits, UP):
+            control.latest("publisher", stands)
+            await this.clock.settle()
+            redis = (await this.ask("control", DescribeProcess()))["redis"]
+            assert ("waits for the books" in redis["trouble"]) is (stands is waits)
+    assert said[:2] == [
+        ("WARNING", "publishing waits for the books (events), and trading goes on without: postgresql://x is away"),
+        ("INFO", "the books can be read again: what was to be published meanwhile is made up for"),
+    ]
+
+
 async def test_parts_that_fail_in_turn_on_a_full_server_are_said_once_each_until_all_are_well_again() -> None:
     said: list[tuple[str, str]] = []
     async with world(house(said, [])) as this:

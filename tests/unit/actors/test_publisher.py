@@ -331,6 +331,7 @@ async def test_books_that_cannot_be_read_are_said_and_the_rest_goes_on() -> None
         here.grow("x", 3)
         await here.pass_s(20.0)
         assert (here.now.state, here.now.failing) == ("degraded", ("events", "open trades"))
+        assert here.now.at_books == ("events", "open trades")
         assert here.now.reason == "record 4 is damaged"
         assert (await here.registry.list())[0].alive
         here.books.wrong = None
@@ -528,6 +529,7 @@ async def test_a_server_that_fails_is_left_alone_more_and_more_said_once_and_mad
             await here.pass_s(1.0)
         assert here.shop.asked - before < 20
         assert (here.now.state, here.now.failing, here.now.reason) == ("degraded", ("the server",), str(error))
+        assert here.now.at_books == ()
         assert len([one for one in here.heard if one.state == "degraded"]) < 130
         here.shop.wrong = None
         await here.pass_s(15.0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from tradekeel.cli.fleet import COLUMNS
 from tradekeel.cli.render import make_table
 from tradekeel.cli.status import feed_line, redis_lines
+from tradekeel.domain.protocol import PublisherStands
 
 UP: dict[str, Any] = {
     "where": "Redis at cache:6379, database 0",
@@ -32,13 +35,24 @@ def test_one_line_tells_that_it_goes_well() -> None:
 
 
 def test_what_fails_is_named_with_why_and_what_waits() -> None:
-    first, second = said(
-        state="degraded", failing=("events", "open trades"), reason="it is full", events_waiting=7, failures=3
-    )
-    assert first == (
-        "Redis at cache:6379, database 0 fails us (events, open trades), and trading goes on without: it is full"
-    )
+    stands = PublisherStands(where="Redis", state="degraded", failing=("events", "open trades"), reason="it is full")
+    first, second = said(state="degraded", trouble=stands.trouble, events_waiting=7, failures=3)
+    assert first == "Redis fails us (events, open trades), and trading goes on without: it is full"
     assert second == "  12,345 events published, 7 wait; 3 questions failed"
+
+
+def test_what_the_books_fail_is_not_blamed_on_the_server_for_outside_readers() -> None:
+    stands = PublisherStands(
+        where="Redis", state="degraded", failing=("events",), at_books=("events",), reason="postgresql://x is away"
+    )
+    assert stands.trouble == (
+        "publishing waits for the books (events), and trading goes on without: postgresql://x is away"
+    )
+    both = structs.replace(stands, failing=("events", "open trades"), reason="postgresql://x is away; it is full")
+    assert both.trouble == (
+        "Redis fails us (open trades) and publishing waits for the books (events), and trading goes on without: "
+        "postgresql://x is away; it is full"
+    )
 
 
 def test_a_publisher_that_has_given_up_is_told() -> None:

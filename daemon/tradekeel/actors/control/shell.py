@@ -190,7 +190,9 @@ class Shell(Actor):
         self._on_stop_command = on_stop_command  # from then on a signal to stop is a second request
         self._publisher = publisher  # for outside readers; None: nothing is published
         self._publishing: PublisherStands | None = None
-        self._failing_said: set[str] = set()  # what fails of what is published, and was said since nothing did
+        self._failing_said: set[tuple[str, bool]] = (
+            set()
+        )  # what fails of what is published, at the books or not; said since nothing did
         self._ready: dict[str, AccountReady] = {}
         self._ready_s: dict[str, float] = {}  # since when, monotonic seconds
         self._progress: dict[str, FeedProgress] = {}

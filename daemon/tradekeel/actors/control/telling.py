@@ -219,14 +219,14 @@ class Telling(Shell):
         if not stands.failing:
             if self._failing_said:
                 self._is_past("redis")
-                self._say("INFO", f"{stands.where} is back: what was to be published meanwhile is made up for")
+                of_books = all(at_books for _, at_books in self._failing_said)
+                back = "the books can be read again" if of_books else f"{stands.where} is back"
+                self._say("INFO", f"{back}: what was to be published meanwhile is made up for")
             self._failing_said.clear()
-        elif not self._failing_said.issuperset(stands.failing):
-            self._failing_said.update(stands.failing)
-            what = ", ".join(stands.failing)
-            text = f"{stands.where} fails us ({what}), and trading goes on without: {stands.reason}"
-            self._keep_alert("redis", text)
-            self._say("WARNING", text)
+        elif not self._failing_said.issuperset(failing := {(part, part in stands.at_books) for part in stands.failing}):
+            self._failing_said.update(failing)
+            self._keep_alert("redis", stands.trouble)
+            self._say("WARNING", stands.trouble)
 
     def _write_status(self, status: Mapping[str, Any]) -> None:
         """The file is for looking at: where the disk does not take it, trading goes on without (degrade), and says so once."""
@@ -313,7 +313,7 @@ class Telling(Shell):
         if self._publisher is None:
             return None
         stands = self._publishing or PublisherStands(where="", state="connecting")
-        said = {field: getattr(stands, field) for field in stands.__struct_fields__}
+        said = {field: getattr(stands, field) for field in stands.__struct_fields__} | {"trouble": stands.trouble}
         if self._publisher.alive or self._publishing is None:
             return said
         return said | {"state": "stopped" if self._stopping else "down"}

@@ -59,9 +59,9 @@ class Boards:
         self._boards: dict[str, AccountBoard] = {}
 
     @property
-    def reason(self) -> str:
-        """Why one of them is not shown."""
-        return next((b.patience.reason for b in self._boards.values() if b.patience.reason), "")
+    def trouble(self) -> Patience | None:
+        """That of one that is not shown."""
+        return next((b.patience for b in self._boards.values() if b.patience.reason), None)
 
     @property
     def shown(self) -> int:
@@ -105,7 +105,7 @@ class Boards:
                 try:
                     await self._show(board)
                 except (StoreRefused, BooksFailed) as error:
-                    board.patience.failed(str(error), now_s)
+                    board.patience.failed(error, now_s)
                 else:
                     board.patience.went_well()
         return False

@@ -17,7 +17,7 @@ class Membership:
     """See the module."""
 
     name = "the list of daemons"
-    reason = ""
+    trouble = None
 
     def __init__(self, registry: ServiceRegistry, service: Service, *, beat_every_s: float) -> None:
         self._registry, self._service, self._beat_every_s = registry, service, beat_every_s

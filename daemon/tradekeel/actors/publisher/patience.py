@@ -35,16 +35,21 @@ class Patience:
         self.failures = 0  # in a row
         self.not_before_s = -inf
         self.reason = ""  # why it failed last; empty where it goes well
+        self.at_books = False  # whether it was the books that failed it, and not the server for outside readers
 
-    def failed(self, reason: str, now_s: float) -> None:
+    def failed(self, error: Exception, now_s: float) -> None:
         """It failed, and is not to be tried for a while."""
+        self.reason, self.at_books = str(error), isinstance(error, BooksFailed)
+        self.not_yet(now_s)
+
+    def not_yet(self, now_s: float) -> None:
+        """There is nothing wrong, and it is not to be tried for a while."""
         self.failures += 1
-        self.reason = reason
         self.not_before_s = now_s + backoff_delay_s(BACKOFF, self.failures, self._random)
 
     def went_well(self) -> None:
         """It is as it should be."""
-        self.failures, self.not_before_s, self.reason = 0, -inf, ""
+        self.failures, self.not_before_s, self.reason, self.at_books = 0, -inf, "", False
 
     def is_over(self, now_s: float) -> bool:
         """Whether it may be tried."""

@@ -181,7 +181,7 @@ class Publisher(Actor):
         except (StoreAway, StoreUnanswered, StoreRefused) as error:
             self._failed += 1
             self._is_up = False
-            self._link.failed(str(error), self.clock.monotonic())
+            self._link.failed(error, self.clock.monotonic())
             return False
         self._is_up = True
         self._link.went_well()
@@ -193,7 +193,7 @@ class Publisher(Actor):
             more = await part.step(now_s)
         except (StoreRefused, BooksFailed) as error:
             self._failed += 1
-            patience.failed(str(error), self.clock.monotonic())
+            patience.failed(error, self.clock.monotonic())
             return False
         patience.went_well()
         return more
@@ -228,18 +228,20 @@ class Publisher(Actor):
     # --- how it stands ------------------------------------------------------------------------------------------------
 
     def _stand(self) -> PublisherStands:
-        failing = {"the server": self._link.reason} if self._link.reason else {}
+        failing = {"the server": self._link} if self._link.reason else {}
         if not failing:
             for part, patience in self._parts:
-                if reason := patience.reason or part.reason:
-                    failing[part.name] = reason
+                trouble = patience if patience.reason else part.trouble
+                if trouble is not None:
+                    failing[part.name] = trouble
         state = "degraded" if failing else "up" if self._is_up else "connecting"
         lasts = self._told is not None and self._told.state == state
         return PublisherStands(
             where=self._outlet.where,
             state=state,
             failing=tuple(failing),
-            reason="; ".join(dict.fromkeys(failing.values())),
+            at_books=tuple(name for name, trouble in failing.items() if trouble.at_books),
+            reason="; ".join(dict.fromkeys(trouble.reason for trouble in failing.values())),
             since_ns=self._told.since_ns if lasts and self._told is not None else self.clock.now_ns(),
             failures=self._failed,
             registered=self._membership.registered,
@@ -253,7 +255,11 @@ class Publisher(Actor):
     def _tell(self) -> None:
         """Control hears of every change, not more often than anybody looks."""
         stands, told, now_s = self._stand(), self._told, self.clock.monotonic()
-        is_urgent = told is None or (told.state, told.failing) != (stands.state, stands.failing)
+        is_urgent = told is None or (told.state, told.failing, told.at_books) != (
+            stands.state,
+            stands.failing,
+            stands.at_books,
+        )
         if stands != told and (is_urgent or now_s >= self._told_s + TELL_EVERY_S) and self._control.alive:
             self._told, self._told_s = stands, now_s
             self._control.latest("publisher", stands)

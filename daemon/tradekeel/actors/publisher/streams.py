@@ -66,9 +66,9 @@ class Streams:
         return sum(max(0, reached.get(s.execution, 0) - (s.sent or 0)) for s in self._streams.values())
 
     @property
-    def reason(self) -> str:
-        """Why one of them does not go on."""
-        return next((s.patience.reason for s in self._streams.values() if s.patience.reason), "")
+    def trouble(self) -> Patience | None:
+        """That of one that does not go on."""
+        return next((s.patience for s in self._streams.values() if s.patience.reason), None)
 
     def due_s(self) -> float:
         """When there is something to do: -inf for at once."""
@@ -89,7 +89,7 @@ class Streams:
                 try:
                     more |= await self._advance(stream, now_s)
                 except BooksFailed as error:
-                    stream.patience.failed(str(error), now_s)
+                    stream.patience.failed(error, now_s)
         return more
 
     async def finish(self, now_s: float) -> None:
@@ -140,7 +140,7 @@ class Streams:
             return False
         events = await read(self._source.events(execution, sent, PAGE))
         if not events:
-            stream.patience.failed("", now_s)  # acknowledged, and waits for the books' server: there is nothing wrong
+            stream.patience.not_yet(now_s)  # acknowledged, and waits for the books' server: there is nothing wrong
             return False
         end = await self._append(stream, sent, events)
         if end != events[-1].sequence:

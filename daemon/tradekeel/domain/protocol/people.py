@@ -156,6 +156,7 @@ class PublisherStands(Struct, frozen=True, kw_only=True):
     where: str
     state: str  # connecting, up, degraded; down, where there is no publisher any more
     failing: tuple[str, ...] = ()  # what does not work: the server, or parts of what is published
+    at_books: tuple[str, ...] = ()  # those of them that the books fail, and not the server for outside readers
     reason: str = ""
     since_ns: int = 0
     failures: int = 0  # questions that failed
@@ -165,6 +166,15 @@ class PublisherStands(Struct, frozen=True, kw_only=True):
     streams_replaced: int = 0  # that were of other books
     streams_refilled: int = 0  # that the server had lost
     trades_shown: int = 0
+
+    @property
+    def trouble(self) -> str:
+        """What does not work, and whose fault that is; empty where all goes well."""
+        theirs = [part for part in self.failing if part not in self.at_books]
+        said = [f"{self.where} fails us ({', '.join(theirs)})"] if theirs else []
+        if self.at_books:
+            said.append(f"publishing waits for the books ({', '.join(self.at_books)})")
+        return f"{' and '.join(said)}, and trading goes on without: {self.reason}" if said else ""
 
 
 class Alert(Struct, frozen=True):
