@@ -105,11 +105,20 @@ class Place(Struct, frozen=True):
         if isinstance(books, Sqlite):
             refuse_no_data(books.path)
         if not _has_schema(books):
-            raise InputError(
+            raise InputError(self._not_made(books))
+        return books
+
+    def _not_made(self, books: Backend) -> str:
+        if isinstance(books, Sqlite):
+            return (
                 f"the books in {self.state_dir} are not made yet, because a start was interrupted or is under way: "
                 "the next start makes them"
             )
-        return books
+        refuses = self.storage.get("migrations") == "refuse"
+        to_do = (
+            'as their owner (storage.migrations is "refuse")' if refuses else "or start the daemon (`tradekeel run`)"
+        )
+        return f"there are no books on {books} yet: run `tradekeel db upgrade` {to_do}"
 
     def __str__(self) -> str:
         return str(self.config or self.state_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +16,12 @@ from sqlalchemy.engine import URL, make_url
 from tests.integration.cli_daemon import SHORT, call, write_config
 from tests.servers.postgres import PostgresServer, connected, with_database, without_password
 from tests.unit.storage import samples
-from tradekeel.bootstrap.audit import fills_were_deleted
+from tradekeel.bootstrap.audit import audit, fills_were_deleted
 from tradekeel.bootstrap.database import restore
 from tradekeel.bootstrap.place import Place
+from tradekeel.bootstrap.reading import Query, read_rows
+from tradekeel.bootstrap.schemas import history
+from tradekeel.bootstrap.standing import read_status
 from tradekeel.bootstrap.summary import last_record, latched_by
 from tradekeel.domain.records import LatchChanged
 from tradekeel.domain.rows import Latch
@@ -213,6 +217,19 @@ def there(postgres_url: str, tmp_path: Path) -> Place:
 
 def silently(step: str, done: int, total: int) -> None:
     """Nobody looks."""
+
+
+@pytest.mark.parametrize(
+    ("migrations", "to_do"),
+    [("upgrade", r"`tradekeel db upgrade` or start the daemon"), ("refuse", r"`tradekeel db upgrade` as their owner")],
+)
+def test_an_empty_server_is_named_with_what_makes_books_there(there: Place, migrations: str, to_do: str) -> None:
+    place = structs.replace(there, storage={**there.storage, "migrations": migrations})
+    where = f"there are no books on {place.where} yet: run "
+    for ask in (lambda: audit(place, silently), lambda: read_rows(place, "trades", Query()), lambda: history(place)):
+        with pytest.raises(InputError, match=f"^{re.escape(where)}{to_do}"):
+            ask()
+    assert where in str(read_status(place)["problem"])
 
 
 def test_a_copy_is_not_put_back_in_front_of_batches_that_wait(books: Postgres, there: Place, tmp_path: Path) -> None:
