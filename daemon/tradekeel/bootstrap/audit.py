@@ -9,12 +9,13 @@ last digit. Where our books have come to its end, both sides have the same order
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from itertools import islice, takewhile
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -30,6 +31,7 @@ from tradekeel.bootstrap.summary import (
     opening_of_fills,
     records_of,
 )
+from tradekeel.bootstrap.waiting import waiting_at
 from tradekeel.config.source import read_table
 from tradekeel.domain.marks import Marks
 from tradekeel.domain.matching import WorkingOrder
@@ -79,6 +81,7 @@ class Audit(Struct, frozen=True):
     verdict: Verdict
     comparisons: tuple[Comparison, ...]
     left_out: tuple[str, ...] = ()  # accounts without a ledger of the paper venue, and why
+    waiting: Mapping[str, Any] = {}  # what is acknowledged and not in the books yet
 
     @property
     def ok(self) -> bool:
@@ -97,15 +100,16 @@ class Audit(Struct, frozen=True):
                 lines.extend(comparison.differences)
             if comparison.beyond:
                 lines.append(f"{comparison.ledger} goes on beyond that for {comparison.beyond} entries: not booked yet")
-        return lines + list(self.left_out)
+        lines += self.left_out
+        return [*lines, self.waiting["said"]] if self.waiting.get("said") else lines
 
 
 def audit(place: Place, progress: Progress) -> Audit:
     """Verify the books of a place, and compare them with the paper ledgers beside them."""
-    books = place.books()
+    books, waiting = place.books(), waiting_at(place)
     verdict = verify(books, progress, archives=place.statedir.archives)
     if verdict.problems:
-        return Audit(verdict, (), ("not compared with the venue's ledgers, because the books are damaged",))
+        return Audit(verdict, (), ("not compared with the venue's ledgers, because the books are damaged",), waiting)
     comparisons: list[Comparison] = []
     left_out: list[str] = []
     with one_moment(books, "comparing it") as db:  # and before the ledgers': these can only have come further
@@ -118,7 +122,7 @@ def audit(place: Place, progress: Progress) -> Audit:
                 comparisons.append(compared)
             progress("venue ledgers", number, len(runs))
         left_out.extend(_of_others(db, books))
-    return Audit(verdict, tuple(comparisons), tuple(left_out))
+    return Audit(verdict, tuple(comparisons), tuple(left_out), waiting)
 
 
 def _of_others(db: Connection, books: Backend) -> list[str]:

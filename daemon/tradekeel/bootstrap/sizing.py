@@ -8,6 +8,7 @@ from typing import Any
 
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import plain_row
+from tradekeel.bootstrap.waiting import waiting_at
 from tradekeel.domain.times import iso
 from tradekeel.storage.sizes import Progress, sizes
 from tradekeel.storage.sqlite import Sqlite
@@ -26,7 +27,7 @@ def stats(place: Place, progress: Progress) -> dict[str, Any]:
         "schema": counted.version,
         "bytes": (sum(taken) if taken else None) if file is None else _size(file),
         "wal_bytes": None if file is None else _size(file.with_name(file.name + "-wal")),
-        "spool_bytes": sum(found["bytes"] for found in _files(statedir.spool)),
+        "waiting": waiting_at(place),
         "tables": [plain_row(table) for table in counted.tables],
         "executions": [plain_row(journal) for journal in counted.journals],
         "backups": _files(statedir.backups),

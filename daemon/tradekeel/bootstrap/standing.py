@@ -14,6 +14,7 @@ from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import of_run
 from tradekeel.bootstrap.summary import AccountSummary, newest_executions, summary_of
 from tradekeel.bootstrap.values import plain_row
+from tradekeel.bootstrap.waiting import waiting_at
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.rows import ExecutionRow, Latch, StrategyRow, standing_of
@@ -74,6 +75,7 @@ def read_status(place: Place) -> Status:
         "alerts": said.get("alerts", []),
         "store": said.get("store") if heard else None,
         "redis": said.get("redis") if heard else None,
+        "waiting": waiting_at(place),
     }
     live = said.get("accounts", {}) if heard and not stale else {}
     try:

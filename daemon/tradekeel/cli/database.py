@@ -142,8 +142,8 @@ def _show(found: dict[str, Any]) -> None:
 
     log = "" if found["wal_bytes"] is None else f", and {in_bytes(found['wal_bytes'])} in its write-ahead log"
     say(f"{found['books']}: {found['kind']}, schema {found['schema']}, {in_bytes(found['bytes']) or '?'}{log}")
-    if found["spool_bytes"]:
-        say(f"{in_bytes(found['spool_bytes'])} in the spool")
+    if found["waiting"]["said"]:
+        say(found["waiting"]["said"])
     tables = [
         table | {"shown_rows": f"{table['rows']:,}", "shown_bytes": in_bytes(table["bytes"])}
         for table in found["tables"]

@@ -53,7 +53,7 @@ def verify(target: Target = None, /, *, state: State = None, json: Json = False)
         result = audit(place(target, state), progress)
     code = ExitCode.DONE if result.ok else ExitCode.BOOKS_DO_NOT_MATCH
     if json:
-        write_json({"ok": result.ok, "findings": result.lines()})
+        write_json({"ok": result.ok, "findings": result.lines(), "waiting": result.waiting})
     elif result.ok:
         say(*result.lines())
     else:

@@ -36,6 +36,8 @@ def status(target: Target = None, /, *, state: State = None, json: Json = False)
         out.print(
             Text("the books are in memory: they are not kept, and the next start empties them", style="bold yellow")
         )
+    if said["waiting"]["said"] and said["store"] is None:  # which a daemon that trades says better
+        out.print(Text(said["waiting"]["said"], style="yellow"))
     for words in store_lines(said["store"]):
         out.print(words)
     for words in redis_lines(said["redis"]):

@@ -76,6 +76,13 @@ class Segment(Struct):
         return f"{self.path}: batch {number} at byte {at} is damaged ({how}). {WHAT_TO_DO}"
 
 
+class Waiting(NamedTuple):
+    """How much a folder holds."""
+
+    batches: int
+    bytes: int
+
+
 class Found(NamedTuple):
     """What a folder holds."""
 
@@ -127,6 +134,40 @@ def numbers_in_order(numbers: Sequence[int], last: int | None) -> None:
         if number != expected or number < 1:
             raise Defect(f"the spool is given batch {number}, and batch {max(expected, 1)} comes next")
         expected += 1
+
+
+# --- looking from outside ----------------------------------------------------------------------------------------------
+
+
+def waiting_in(folder: Path) -> Waiting:
+    """How much waits, for people: nothing is changed, and what is damaged is not found here but by whoever opens it.
+
+    It reads the heads of one file, since numbers follow one another. Beside its daemon it is as of about now.
+    """
+    try:
+        paths = sorted(path for path in folder.glob("*.spool") if path.stem.isdecimal())
+        if not paths:
+            return Waiting(0, 0)
+        mark = folder / MARK
+        drained = read_header(mark.read_bytes(), DRAINED, mark) if mark.exists() else 0
+        begins = [int(path.stem) for path in (paths[0], paths[-1])]
+        batches = max(_last_in(paths[-1], begins[1]) - max(drained, begins[0] - 1), 0)
+        return Waiting(batches, sum(path.stat().st_size for path in paths) if batches else 0)
+    except FileNotFoundError:
+        return Waiting(0, 0)  # its daemon has brought it there since
+
+
+def _last_in(path: Path, first: int) -> int:
+    """The number of the last entry that came to its end."""
+    last, at, size = first - 1, HEADER.size, path.stat().st_size
+    with path.open("rb") as file:
+        while True:
+            file.seek(at)
+            head = read_head(file)
+            at += 0 if head is None else HEAD.size + head.length + len(END)
+            if head is None or at > size:
+                return last
+            last = head.number
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------

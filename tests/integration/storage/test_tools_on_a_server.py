@@ -21,6 +21,7 @@ from tradekeel.bootstrap.database import restore
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.reading import Query, read_rows
 from tradekeel.bootstrap.schemas import history
+from tradekeel.bootstrap.sizing import stats
 from tradekeel.bootstrap.standing import read_status
 from tradekeel.bootstrap.summary import last_record, latched_by
 from tradekeel.domain.records import LatchChanged
@@ -230,6 +231,22 @@ def test_an_empty_server_is_named_with_what_makes_books_there(there: Place, migr
         with pytest.raises(InputError, match=f"^{re.escape(where)}{to_do}"):
             ask()
     assert where in str(read_status(place)["problem"])
+
+
+def test_whoever_reads_is_told_of_batches_that_wait(books: Postgres, there: Place) -> None:
+    for waiting in (audit(there, silently).waiting, stats(there, silently)["waiting"], read_status(there)["waiting"]):
+        assert waiting["batches"] == 1
+        assert waiting["bytes"] > 0
+        assert waiting["said"] == (
+            f"1 acknowledged batches ({waiting['bytes']:,} bytes) wait in {there.statedir.spool} for the books' server: what is "
+            "shown is without them, and the next start brings them there"
+        )
+    said = audit(there, silently).lines()[-1]
+    assert said.startswith("1 acknowledged batches")
+    for path in there.statedir.spool.iterdir():
+        path.unlink()
+    assert audit(there, silently).waiting == {"batches": 0, "bytes": 0, "said": ""}
+    assert "acknowledged" not in "".join(audit(there, silently).lines())
 
 
 def test_a_copy_is_not_put_back_in_front_of_batches_that_wait(books: Postgres, there: Place, tmp_path: Path) -> None:

@@ -280,6 +280,9 @@ def test_killed_again_and_again_while_it_is_away_it_waits_says_so_and_a_stop_end
         until_said(process, AWAY, "denied: .*store_away")
         process.kill()
     waiting = spooled(away.home)
+    size = sum(path.stat().st_size for path in waiting)
+    assert f"acknowledged batches ({size:,} bytes) wait in" in away.status_text()
+    assert away.status()["waiting"]["batches"] > 0
     ear = hear(place)
     with away.home.start({"NOTIFY_SOCKET": str(ear.path)}) as process:
         process.until(

@@ -27,7 +27,7 @@ from tradekeel.storage.fitting import INDEXED_BYTES_MAX
 from tradekeel.storage.memoryspool import MemorySpool
 from tradekeel.storage.promised import NumberedBatch, promise
 from tradekeel.storage.spool import Spool
-from tradekeel.storage.spoolfiles import DRAINED, HEADER, MARK, SEGMENT, file_header
+from tradekeel.storage.spoolfiles import DRAINED, HEADER, MARK, SEGMENT, Waiting, file_header, waiting_in
 
 __all__ = ["tiny_disk"]
 
@@ -624,3 +624,33 @@ def test_whatever_is_done_with_it_it_holds_what_a_list_would(tmp_path_factory, s
             spool = Spool.open(folder, segment_bytes=count)
         assert numbers(spool) == waiting
     spool.close()
+
+
+# --- looking from outside --------------------------------------------------------------------------------------------
+
+
+class TestWhoeverLooksFromOutside:
+    def test_sees_how_many_batches_wait_over_several_files_and_changes_nothing(self, folder):
+        assert waiting_in(folder) == Waiting(0, 0)
+        spool = Spool.open(folder, segment_bytes=1)
+        for number in range(41, 46):
+            spool.append([batch(number)])
+        spool.drained(42)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        found = waiting_in(folder)
+        assert found == Waiting(3, sum(len(content) for name, content in before.items() if name != MARK))
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        spool.drained(45)
+        assert waiting_in(folder) == Waiting(0, 0)
+
+    def test_counts_what_waits_behind_the_mark_and_not_what_came_to_no_end(self, folder):
+        spool = Spool.open(folder)
+        for number in range(1, 6):
+            spool.append([batch(number)])
+        spool.drained(2)
+        assert waiting_in(folder).batches == 3
+        spool.close()
+        [path] = folder.glob("*.spool")
+        os.truncate(path, path.stat().st_size - 1)
+        assert waiting_in(folder).batches == 2
+        assert Spool.open(folder).batches == 2
