@@ -57,7 +57,7 @@ _COMPLAINT = re.compile(r"\((?P<doing>[^():]*): (?P<said>[^\n]*?)\)\. Is the ser
 """How a server that cannot be reached is told of: what was tried, and what the driver said."""
 
 
-def with_each_complaint_once(said: Row) -> Row:
+def with_each_complaint_once(said: dict[str, Any]) -> dict[str, Any]:
     """What the driver said of a server that is away stands in several places; where it has stood before, that is enough."""
     told = set[str]()
 
