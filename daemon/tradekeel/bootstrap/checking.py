@@ -17,6 +17,7 @@ from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.publishing import prepare_publishing, redis_settings
 from tradekeel.bootstrap.sharing import needs_a_secret, stream_of
 from tradekeel.config import RedisConfig
+from tradekeel.domain.counting import counted
 from tradekeel.domain.matching import Matcher
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import (
@@ -180,7 +181,8 @@ def _books_as_they_stand(books: Backend, migrates: bool) -> str:
         for execution in running:
             last = last_sequence(db, execution)
             read_records(db, books, execution, max(0, last - 1), 1)
-    return f"{books}: {len(running)} unfinished executions, their journals end soundly (`tradekeel verify` reads all)"
+    unfinished = counted(len(running), "unfinished execution")
+    return f"{books}: {unfinished}, the journal of each ends soundly (`tradekeel verify` reads all)"
 
 
 def _replica(plan: Plan, statedir: StateDir) -> Finding:

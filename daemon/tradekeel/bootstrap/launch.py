@@ -25,6 +25,7 @@ from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.onlooker import Onlooker, View
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
+from tradekeel.domain.counting import counted
 from tradekeel.errors import ExitCode, InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.signals import SignalInbox
@@ -84,7 +85,9 @@ def _run(
     config = plan.config
     for warning in config.warnings:
         logger.warning("{}: {}", config.source, warning)
-    logger.info("{} starts: {} accounts, state in {}", config.daemon.name, len(plan.accounts), config.state_dir)
+    logger.info(
+        "{} starts: {}, state in {}", config.daemon.name, counted(len(plan.accounts), "account"), config.state_dir
+    )
     if onlooker is not None:
         onlooker.open(config.daemon.name)
     try:
@@ -161,8 +164,9 @@ def account_line(account: AccountSummary) -> str:
     netting = "" if not account.attribution else f", netting booked {account.attribution:+f} differently"
     refused = refusals(account.denied, account.rejected)
     state = "" if account.latch == "open" else f"; {account.latch}: {account.latch_reason}"
+    closed = counted(account.trades_closed, "trade")
     return (
-        f"{account.account} #{account.number}: {account.trades_closed} trades closed{won}, {account.trades_open} open, "
+        f"{account.account} #{account.number}: {closed} closed{won}, {account.trades_open} open, "
         f"pnl {account.pnl:f} {account.currency}, fees {account.fees:f}, balance {account.balance:f}{netting}"
         f"{'; ' if refused else ''}{refused}{state}"
     )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from tradekeel.domain.counting import counted
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.orders import OrderStatus
@@ -210,9 +211,11 @@ def refusals(denied: Mapping[str, int], rejected: int) -> str:
     said = []
     if denied:
         reasons = ", ".join(f"{code} {count:,}" for code, count in denied.items())
-        said.append(f"{sum(denied.values()):,} orders denied ({reasons})")
+        said.append(f"{counted(sum(denied.values()), 'order')} denied ({reasons})")
     if rejected:
-        said.append(f"{rejected:,} {'orders ' if not denied else ''}rejected by the venue")
+        said.append(
+            f"{rejected:,} rejected by the venue" if denied else f"{counted(rejected, 'order')} rejected by the venue"
+        )
     return ", ".join(said)
 
 

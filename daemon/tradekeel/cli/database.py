@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from tradekeel.bootstrap.counting import counted
 from tradekeel.cli.common import Json, State, Target, complain, place, say, words_of, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode, InputError
@@ -65,8 +66,8 @@ def restore(
         write_json(done)
         return ExitCode.DONE
     say(
-        f"{done['books']} is now what {done['copy']} is: {done['records']:,} journal records of {done['executions']} "
-        "executions, and everything in it agrees"
+        f"{done['books']} is now what {done['copy']} is: {counted(done['records'], 'journal record')} of "
+        f"{counted(done['executions'], 'execution')}, and everything in it agrees"
     )
     if done["replaced"]:
         say(f"what was there before is in {done['replaced']}: delete it when you no longer need it")
@@ -117,8 +118,9 @@ def wipe(
         return ExitCode.DONE
     for table, count in done["deleted"].items():
         say(f"{count:>12,} {table}")
+    rows = counted(sum(done["deleted"].values()), "row")
     say(
-        f"{sum(done['deleted'].values()):,} rows of {done['executions']} executions deleted from {done['books']}",
+        f"{rows} of {counted(done['executions'], 'execution')} deleted from {done['books']}",
         f"a copy of what was there is {done['backup']}"
         + (": tradekeel db restore puts it back" if done["restorable"] else ", and nothing is put back into memory"),
     )

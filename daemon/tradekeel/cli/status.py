@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from tradekeel.bootstrap.counting import counted
 from tradekeel.cli.common import Json, State, Target, place, write_json
 from tradekeel.cli.render import Column, Row, cash, console, moment, money, price, print_table, text, trimmed
 from tradekeel.errors import ExitCode
@@ -79,7 +80,7 @@ def with_each_complaint_once(said: dict[str, Any]) -> dict[str, Any]:
 
     # In the order in which they are printed.
     printed = ("doing", "problem", "store", "redis", "accounts", "reported", "feeds", "alerts")
-    return said | {key: once(said[key]) for key in printed}
+    return {**said, **{key: once(said[key]) for key in printed}}
 
 
 def _code(said: Row) -> ExitCode:
@@ -126,7 +127,7 @@ def store_lines(store: Row | None) -> Iterator[Text]:
             "bold red",
         )
     if store["mode"] != "direct":
-        waiting = f"{store['batches_waiting']} batches ({store['bytes_waiting']:,} bytes) wait for it"
+        waiting = f"{counted(store['batches_waiting'], 'batch waits', 'batches wait')} for it ({store['bytes_waiting']:,} bytes)"
         then = store["on_failure"].replace("_", "-")
         yield Text(f"the books' server is {store['mode']}: {store['reason']}", style="bold red")
         yield Text(f"  {waiting}; the circuit breaker is {store['breaker']}, and trading goes by {then}", style="red")
@@ -140,11 +141,13 @@ def redis_lines(redis: Row | None) -> Iterator[Text]:
     """How it is with the server for outside readers, where there is one."""
     if redis is None:
         return
-    events = f"{redis['events_published']:,} events published, {redis['events_waiting']:,} wait"
+    events = (
+        f"{counted(redis['events_published'], 'event')} published, {counted(redis['events_waiting'], 'waits', 'wait')}"
+    )
     match redis["state"]:
         case "degraded":
             yield Text(redis["trouble"], "bold yellow")
-            yield Text(f"  {events}; {redis['failures']} questions failed", style="yellow")
+            yield Text(f"  {events}; {counted(redis['failures'], 'question')} failed", style="yellow")
         case "down":
             yield Text("nothing is published any more: the publisher has failed too often, see the log", "bold yellow")
         case "connecting":
@@ -186,7 +189,7 @@ def reported_lines(account: Row) -> Text:
     line.append(f"\n  balance {account['balance']}")
     if account["equity"] is not None:
         line.append(f" · equity {account['equity']}")
-    line.append(f" · {account['trades']} trades open, {account['orders']} orders at work")
+    line.append(f" · {counted(account['trades'], 'trade')} open, {counted(account['orders'], 'order')} at work")
     for instrument, net in account["positions"].items():
         line.append(f"\n  {instrument} {net}")
     return line
@@ -221,7 +224,7 @@ def figures(account: Row) -> Text:
     line.append(f" (fees {cash('fees')(account)}, financing {cash('financing')(account)})")
     for words in beside_the_trades(account):
         line.append(f" · {words}")
-    line.append(f"\n  {account['trades_open']} trades open, {account['trades_closed']} closed")
+    line.append(f"\n  {counted(account['trades_open'], 'trade')} open, {account['trades_closed']} closed")
     if account["win_rate"] is not None:
         line.append(f" ({float(account['win_rate']):.0%} won)")
     return line
@@ -253,7 +256,7 @@ def strategy_line(strategy: Row) -> Text:
     line.append(strategy["status"], style=STRATEGY_STYLES.get(strategy["status"], "bold red"))
     if strategy["status_reason"]:
         line.append(f", {strategy['status_reason']}")
-    line.append(f", {strategy['decisions']} decisions", style="dim")
+    line.append(f", {counted(strategy['decisions'], 'decision')}", style="dim")
     return line
 
 
@@ -318,7 +321,7 @@ def print_actors(out: Console, actors: Mapping[str, Row], dead_letters: int) -> 
     out.print()
     print_table([{"actor": name} | dict(figures) for name, figures in actors.items()], ACTOR_COLUMNS, "", out)
     if dead_letters:
-        out.print(Text(f"{dead_letters} dead letters", style="yellow"))
+        out.print(Text(f"{counted(dead_letters, 'dead letter')}", style="yellow"))
 
 
 def _latency(row: Row) -> str:

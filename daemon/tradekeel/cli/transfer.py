@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from tradekeel.bootstrap.counting import counted
 from tradekeel.cli.common import Json, State, Target, complain, place, say, words_of, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode, InputError
@@ -61,9 +62,10 @@ def export(
         return ExitCode.DONE
     for file in done["files"]:
         say(f"{file['rows']:>12,} {file['file']}")
-    say(f"{sum(file['rows'] for file in done['files']):,} rows of {done['books']} written to {done['folder']}")
+    say(f"{counted(sum(file['rows'] for file in done['files']), 'row')} of {done['books']} written to {done['folder']}")
     if done["archived"]:
-        say(f"{done['archived']:,} more rows are in archives, and not in it (tradekeel db archive --read FILE)")
+        more = counted(done["archived"], "more row is", "more rows are")
+        say(f"{more} in archives, and not in it (tradekeel db archive --read FILE)")
     if done["without_state"]:
         say(
             f"none of {done['without_state']:,} closed trades has a state (rl_state_key): a strategy gives it with its entry, or "
@@ -104,8 +106,8 @@ def import_(
     for name, count in done["rows"].items():
         say(f"{count:>12,} {name}")
     say(
-        f"{done['books']} holds {done['records']:,} journal records of {done['executions']} executions now, and everything in it "
-        "agrees"
+        f"{done['books']} holds {counted(done['records'], 'journal record')} of "
+        f"{counted(done['executions'], 'execution')} now, and everything in it agrees"
     )
     for path in done["ledgers_missing"]:
         say(

@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.domain.counting import counted
 from tradekeel.domain.records import Administered, Record, record_type, record_type_of
 from tradekeel.domain.rows import Checkpoint, MetricsCheckpoint
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
@@ -84,7 +85,10 @@ class Verdict(Struct, frozen=True):
 
     def lines(self) -> list[str]:
         """The verdict as sentences."""
-        read = f"{self.records} journal records and {self.rows} rows of {self.executions} executions read"
+        read = (
+            f"{counted(self.records, 'journal record')} and {counted(self.rows, 'row')} of "
+            f"{counted(self.executions, 'execution')} read"
+        )
         if self.ok:
             return [f"{self.path}: {read}; everything agrees", *self.notes]
         found = [*self.problems, *(str(difference) for difference in self.differences)]

@@ -185,7 +185,7 @@ def test_refused_orders_are_counted_by_reason() -> None:
     assert refusals({"price_collar": 1_000, "paused": 2}, 3) == (
         "1,002 orders denied (price_collar 1,000, paused 2), 3 rejected by the venue"
     )
-    assert refusals({}, 1) == "1 orders rejected by the venue"
+    assert refusals({}, 1) == "1 order rejected by the venue"
 
 
 def test_bad_rows_are_those_with_something_wrong() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tradekeel.actors.control.steering import Steering
+from tradekeel.domain.counting import counted
 from tradekeel.domain.protocol import AccountReady, Command, HoldEntries, StoreStands
 
 AWAY = "the books' server is away"
@@ -32,7 +33,10 @@ class Storekeeping(Steering):
             self._say("ERROR", text)
             self._restrain(self._accounts)
         elif before is not None and before.mode != store.mode:
-            self._say("INFO", f"the books' server: {store.mode}; {store.batches} batches wait for it")
+            self._say(
+                "INFO",
+                f"the books' server: {store.mode}; {counted(store.batches, 'batch waits', 'batches wait')} for it",
+            )
 
     def _account_ready(self, ready: AccountReady) -> None:
         """One that comes (back) meanwhile must hear of it, too. That it is halted is in its journal, once it was told."""

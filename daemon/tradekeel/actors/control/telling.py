@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tradekeel.actors.control.shell import SILENT_S, AccountRefs, AskedFor, Flow, KeptAlert, Pace, Shell
+from tradekeel.domain.counting import counted
 from tradekeel.domain.protocol import (
     AccountReady,
     AccountStatus,
@@ -63,7 +64,7 @@ class Telling(Shell):
     def _log_recovery(self, ready: AccountReady) -> None:
         """What was found on the disk, the first five of it by name."""
         name = ready.account
-        found = f"{ready.recovered_orders} orders and {ready.recovered_trades} trades"
+        found = f"{counted(ready.recovered_orders, 'order')} and {counted(ready.recovered_trades, 'trade')}"
         self._say("INFO", f"{name}: recovered {found} from {self.settings.books}", account=name)
         for line in ready.first_five:
             self._say("INFO", f"recovered {line}", account=name)
@@ -323,11 +324,11 @@ class Telling(Shell):
         return f"{trading} of {len(self._accounts)}"
 
     def _status_line(self) -> str:
-        parts = [f"{self._trading()} accounts trading"]
+        parts = [f"{self._trading()} {'account' if len(self._accounts) == 1 else 'accounts'} trading"]
         if self._publishing is not None and self._publishing.failing:
             parts.append("what is published is late")
         if self._store is not None and self.store_is_away:
-            parts.append(f"the books' server is away, {self._store.batches} batches wait")
+            parts.append(f"the books' server is away, {counted(self._store.batches, 'batch waits', 'batches wait')}")
         if not self._store_status()["promise_holds"]:
             parts.append("nothing is kept beyond this process")
         parts.extend(f"{name}: {r.why}" for name, r in self._ready.items() if not r.trading)

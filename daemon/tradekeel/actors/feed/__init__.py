@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.actors.feed.conducting import Conducting, ConductorSettings, StrategistGone
+from tradekeel.domain.counting import counted
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.protocol import (
     AccountStatus,
@@ -251,7 +252,7 @@ class Feed(Conducting):
     def _tell_what_is_left(self, status: AccountStatus) -> None:
         if not status.trades:
             return
-        left = f'on_stop = "flatten" leaves {status.trades} trade{"" if status.trades == 1 else "s"} open'
+        left = f'on_stop = "flatten" leaves {counted(status.trades, "trade")} open'
         if status.latch is Latch.HALTED:
             self._warn(f"{left}: the account is halted, and nothing is sent until it is released (tradekeel release)")
         else:
