@@ -364,6 +364,11 @@ def test_what_was_archived_verifies_and_changes_no_figure(tmp_path: Path) -> Non
     moved = file["rows"]["trades"]
     assert f"{moved:,} that are older are in archives" in call("trades", config).stdout
     assert "archives" not in call("positions", config).stdout
+    exported(config, tmp_path / "whole", "jsonl")
+    other = tmp_path / "other"
+    done = call("db", "import", tmp_path / "whole", "--state", other)
+    assert f"1 of its archives are not in {other / 'archives'}: copy them there" in done.stdout + done.stderr
+
     read = call("db", "archive", "--read", file["file"], "--table", "trades")
     assert read.returncode == 0
     back = [json.loads(line) for line in read.stdout.splitlines()]
