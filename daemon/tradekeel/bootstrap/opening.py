@@ -165,6 +165,7 @@ class Opener:
             ),
             accounts=tuple(self.config.accounts),
             lease_ns=lease_ns,
+            standby=storage.standby,
         )
         self._begun = False
         remote = PostgresBooks(

@@ -70,12 +70,13 @@ def books(postgres_url: str) -> Iterator[Open]:
             clocks: Clocks = Clocks(),  # noqa: B008  # never set
             tell: Callable[[str], object] = lambda text: None,
             aside: Any = None,
+            standby: bool = False,
         ) -> PostgresBooks:
             host, installation = on.split("/")
             holder = Holder(host=host, installation=installation, place=place or installation, run=f"run {next(runs)}")
             remote = PostgresBooks(
                 partial(Store.open, Postgres(postgres_url), now_ns=s.START_NS),
-                Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns),
+                Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns, standby=standby),
                 waiting=lambda: waiting,
                 aside=aside or AtOnce(),
                 pause=partial(pause, 0.02),
@@ -133,6 +134,18 @@ def test_somebody_elses_account_is_refused_with_who_has_it_and_for_how_long(book
         books("other", on)
     with pytest.raises(AlreadyRunning, match=r"keel on here \(another one of our name.*set name in \[daemon\]"):
         books(on=on, accounts=("paper-2",))
+
+
+@pytest.mark.parametrize("daemon", ["keel", "other"])
+def test_who_meets_its_account_in_another_installation_is_told_how_to_stand_by_unless_it_does(books, daemon):
+    books()
+    to_do = r"or wait\. If this one is to take over .* set storage\.standby = true at both; else give each a name and accounts"
+    with pytest.raises(AlreadyRunning, match=to_do):
+        books(daemon, "there/2")
+    with pytest.raises(AlreadyRunning, match=r"or wait$"):
+        books(daemon, "there/2", standby=True)
+    with pytest.raises(AlreadyRunning, match=r"set name in \[daemon\].*or wait$"):
+        books("keel", "there/2", ("paper-2",))
 
 
 def test_daemons_with_accounts_of_their_own_share_a_database(books):

@@ -56,6 +56,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     holder: Holder
     accounts: tuple[str, ...]
     lease_ns: int
+    standby: bool = False  # whether it waits to take over, and need not be told of that
 
 
 class Term(Struct, frozen=True):
@@ -171,15 +172,20 @@ def acquire(db: Connection, writer: Writer, *, waiting: bool, again: bool = Fals
 
 def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
     """Somebody else's row: it may be taken over when its time is up, and nothing of ours waits for an earlier state."""
-    who = f"daemon {row.daemon} on {row.holder.host}"
+    who, instead = f"daemon {row.daemon} on {row.holder.host}", ""
     if row.is_of(writer):
         who += ", whose state directory is a copy of ours, or ours of it"
     elif row.account not in writer.accounts:
         who += " (another one of our name, while on one server each needs a name of its own: set name in [daemon])"
+    elif not writer.standby:
+        instead = (
+            ". If this one is to take over when that one ends, set storage.standby = true at both; else give each a name and "
+            "accounts of its own"
+        )
     if row.left_ns > 0:
         raise AlreadyRunning(
             f"account {row.account} is traded by {who}, whose lease runs for another {row.left_ns / NS_PER_S:.0f} s after its "
-            f"last word, until {_utc(row.until_ns)} by the server's clock: stop it there, or wait"
+            f"last word, until {_utc(row.until_ns)} by the server's clock: stop it there, or wait{instead}"
         )
     if waiting:
         raise StoreCorrupt(
