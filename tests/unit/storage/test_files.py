@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.disks import overwrite_the_middle
+from tests.unit.storage.looking import tamper
 from tradekeel.domain.rows import ACCOUNT_OWNER
 from tradekeel.errors import StoreCorrupt, StoreUnavailable
 from tradekeel.storage.archiving.moving import archive
@@ -134,6 +135,14 @@ def test_a_copy_of_damaged_books_is_none(damaged, tmp_path):
         back_up(damaged, target)
     assert str(caught.value).startswith(f"{damaged} is damaged")
     assert "put a copy back" in str(caught.value)
+    assert not list(tmp_path.glob("copy.db*"))
+
+
+def test_a_copy_with_a_record_that_is_damaged_is_none(store, desk, path, tmp_path):
+    """SQLite's check sees no more than the structure of the pages."""
+    tamper(path, "UPDATE journal SET payload = zeroblob(length(payload)) WHERE sequence = 2")
+    with pytest.raises(StoreCorrupt, match=f"which was not made: record 2 of execution {s.RUN} has a checksum"):
+        back_up(path, tmp_path / "copy.db")
     assert not list(tmp_path.glob("copy.db*"))
 
 
