@@ -135,10 +135,8 @@ class Conducting(Actor):
         self._stopping: tuple[StopFeed, Reply | None] | None = None
         self._over = False  # it has ended, or stopped: nobody is conducted any more
         self._waiting = Interruptible()
-        self._told: tuple[dict[str, int], str | None] = (
-            {},
-            None,
-        )  # the rows that were last told of, and what it waits for
+        # The rows that were last told of, and what it waits for.
+        self._told: tuple[dict[str, int], str | None] = ({}, None)
 
     async def _go_to_lowest_position(self) -> None:
         stands = [await self._where(ref) for ref in (self._monitor, *self._strategists)]
