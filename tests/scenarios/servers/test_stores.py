@@ -188,7 +188,7 @@ def test_a_thousand_open_trades_are_recovered_field_by_field(tmp_path: Path, sto
     assert len(before) == TRADES
     with home.start(notes) as daemon:
         daemon.until_trading()
-        assert f"{TRADES} trades from {home.place.where.described}" in daemon.log, daemon.log
+        assert f"{TRADES:,} trades from {home.place.where.described}" in daemon.log, daemon.log
         assert held(home) == before
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0, daemon.log
