@@ -173,6 +173,14 @@ class Telling(Shell):
         self._tell_publisher()
         self._write_status(await self.describe())
 
+    def _ticks_per_s(self, account: str, now_s: float) -> float | None:
+        """Over the last seconds; of a recorded market that was over before they were, over all of it."""
+        progress = self._progress[account]
+        rate = self._flows[account].ticks_per_s(now_s, progress.quality.get("ticks", 0))
+        if rate is None and not progress.may_go_silent and account in self.pace:
+            return self.pace[account].ticks_per_s
+        return rate
+
     def _silent_s(self, account: str) -> float | None:
         """How long no tick has come where that is news, in seconds; None where it is none."""
         progress, flow = self._progress[account], self._flows[account]
@@ -255,9 +263,7 @@ class Telling(Shell):
         asks = [partial(self._described, refs) for refs in self._accounts.values()]
         accounts = dict(zip(self._accounts, await in_order(asks, len(asks)), strict=True)) if asks else {}
         now_s = self.clock.monotonic()
-        rates = {
-            name: self._flows[name].ticks_per_s(now_s, p.quality.get("ticks", 0)) for name, p in self._progress.items()
-        }
+        rates = {name: self._ticks_per_s(name, now_s) for name in self._progress}
         return {
             "name": self.settings.name,
             "ready": self._told_ready,
