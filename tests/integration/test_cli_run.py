@@ -13,6 +13,8 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.integration.cli_daemon import (
@@ -276,19 +278,8 @@ def test_on_a_terminal_there_is_a_live_view_and_a_summary_in_the_end(tmp_path: P
         env=environment(TERM="xterm", NO_COLOR="1"),
     )
     os.close(theirs)
-    shown = bytearray()
-    try:
-        while chunk := _read(ours):
-            shown += chunk
-        assert process.wait(timeout=DEADLINE_S) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    text = shown.decode()
+    with _ended(process, ours):
+        text = _all_shown(process, ours).decode()
     for word in ("Ctrl-C stops in order", "strategist", "recorder", "is reconciled and trading", "bad rows: none"):
         assert word in text, word
     assert re.search(r"\d s(\x1b\[0m)?\s*$", text)  # how long it took, below the table
@@ -311,6 +302,26 @@ def _on_a_terminal(config: Path) -> tuple[subprocess.Popen[bytes], int]:
     return process, ours
 
 
+@contextmanager
+def _ended(process: subprocess.Popen[bytes], ours: int) -> Iterator[None]:
+    """It and its terminal are gone afterwards."""
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _all_shown(process: subprocess.Popen[bytes], ours: int) -> bytes:
+    """What comes until it ends, which it does in order."""
+    shown = bytearray()
+    while chunk := _read(ours):
+        shown += chunk
+    assert process.wait(timeout=DEADLINE_S) == 0
+    return bytes(shown)
+
+
 def _until_logged(log: Path, text: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not (log.exists() and text in log.read_text()):
@@ -324,7 +335,7 @@ def test_on_a_terminal_a_start_that_waits_says_so_as_it_is_said_and_can_be_stopp
     config.write_text(config.read_text().replace("[storage]", f"[storage]\n{away}"))
     process, ours = _on_a_terminal(config)
     shown = b""
-    try:
+    with _ended(process, ours):
         for word in (b"test starts: 1 account,", b"waiting for the books' server", b"Ctrl-C stops in order"):
             deadline = time.monotonic() + DEADLINE_S  # the picture comes again and again, whatever it says
             while word not in b" ".join(shown.split()):
@@ -332,13 +343,7 @@ def test_on_a_terminal_a_start_that_waits_says_so_as_it_is_said_and_can_be_stopp
                 assert select.select([ours], [], [], DEADLINE_S)[0], shown.decode()
                 shown += _read(ours)
         process.send_signal(signal.SIGINT)
-        while chunk := _read(ours):
-            shown += chunk
-        assert process.wait(timeout=DEADLINE_S) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+        shown += _all_shown(process, ours)
     assert b"stopped before recovery was done" in shown
 
 

@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_ends_the_process_and_with_room_it_goes_on(
     place: Path, undisturbed: dict[str, Story]
 ) -> None:
     home = Home(place, PAIR)
-    with _disk(home.state, "480k") as remount:
+    with _disk(home.state, "400k") as remount:
         life = home.live()
         assert life.code == 70
         assert "disk is full" in life.log

@@ -599,13 +599,18 @@ async def test_whoever_follows_the_journal_is_told_where_it_begins(books: Books)
             await events.get_journal_since(s.RUN, run.archived - 1)
 
 
-async def test_what_is_held_is_the_same_behind_a_deletion_of_fills_that_the_archive_has_counted(books: Books) -> None:
-    """They stay in the tables, because a late one may come; what was archived is there once and for all."""
+def archived_but_for_fills_that_stayed(books: Books) -> None:
+    """An execution whose newest fills are in the archive's figures and in the tables, because a late one may come; it is over."""
     trader = running(books)
     last = r.SnapshotTaken(ts_ns=trader.now_ns, snapshot=structs.replace(SNAPSHOT, execution=s.RUN))
     books.commit(trader.desk.group(last))  # which stays, as the last record always does
     books.archive()
     books.commit(trader.closed())
+
+
+async def test_what_is_held_is_the_same_behind_a_deletion_of_fills_that_the_archive_has_counted(books: Books) -> None:
+    """They stay in the tables, because a late one may come; what was archived is there once and for all."""
+    archived_but_for_fills_that_stayed(books)
     before = await held_in(books)
     assert before["open"]
     async with Database(books.at, now_ns=lambda: LATER) as database:
@@ -658,11 +663,7 @@ async def test_a_fill_that_is_in_an_archive_is_not_appended_again(books: Books, 
 
 
 async def test_a_fill_that_stayed_and_was_removed_since_is_counted_and_not_appended_again(books: Books) -> None:
-    trader = running(books)
-    last = r.SnapshotTaken(ts_ns=trader.now_ns, snapshot=structs.replace(SNAPSHOT, execution=s.RUN))
-    books.commit(trader.desk.group(last))  # which stays, as the last record always does
-    books.archive()
-    books.commit(trader.closed())
+    archived_but_for_fills_that_stayed(books)
     before = await held_in(books)
     async with Database(books.at, now_ns=lambda: LATER) as database:
         fills = SqlFillRepository(database)

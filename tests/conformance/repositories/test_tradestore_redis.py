@@ -127,7 +127,7 @@ async def test_whatever_breaks_in_the_middle_a_change_is_there_whole_or_not_at_a
 
     async with opened(server.url()) as store:
         for round_ in range(4):
-            stopped, reached, enough = anyio.Event(), anyio.Event(), len(known) + chance.randint(5, 40)
+            stopped, reached, enough = anyio.Event(), anyio.Event(), len(known) + chance.randint(13, 40)
             async with anyio.create_task_group() as tasks:
                 for number in range(8):
                     tasks.start_soon(write, store, number, Factory(f"{round_}-{number}", "y", seed + number))
@@ -139,6 +139,7 @@ async def test_whatever_breaks_in_the_middle_a_change_is_there_whole_or_not_at_a
             rows = await is_whole(server.url(), store)
             for trade_id, versions in known.items():
                 assert rows[trade_id].version >= max(versions), "what was answered for is there"
+    assert len(known) > 50
 
 
 # --- answers that do not come ----------------------------------------------------------------------------------------

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 import anyio
-import pytest
-from loguru import logger
 from msgspec import Struct
 
 from tests.unit.bootstrap.test_reload import CONFIG
@@ -41,15 +38,6 @@ class Starting(Struct):
 
     def tell_starting(self) -> None:
         self.told += 1
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is said in the log."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(message.record["message"]))
-    yield lines
-    logger.remove(sink)
 
 
 async def test_a_start_that_takes_long_is_extended_at_once_and_always_before_the_last_time_is_over(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.earlycommands import EarlyCommands
@@ -45,15 +43,6 @@ class Start:
 def start(tmp_path: Path) -> Start:
     StateDir(tmp_path).create()
     return Start(tmp_path)
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is said in the log."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(message.record["message"]))
-    yield lines
-    logger.remove(sink)
 
 
 def test_a_stop_is_obeyed_whatever_the_start_is_at(start: Start) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from loguru import logger
 
 from tradekeel.bootstrap.onlooker import Onlooker
 from tradekeel.bootstrap.summary import Summary
@@ -46,15 +45,6 @@ class Terminal:
 
     def give_up(self) -> None:
         self._do("give_up")
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is said in the log."""
-    lines: list[str] = []
-    sink = logger.add(lambda message: lines.append(message.record["message"]))
-    yield lines
-    logger.remove(sink)
 
 
 def look_on(terminal: Terminal) -> None:
