@@ -146,6 +146,7 @@ class TappedFeed:
     def __init__(self, feed: Feed, outbox: Outbox, sleeper: Sleeper) -> None:
         self.info = feed.info
         self._feed = feed
+        self._waits = waits_of(feed)
         self._outbox = outbox
         self._sleeper = sleeper
 
@@ -181,7 +182,7 @@ class TappedFeed:
 
     def waits(self) -> str | None:
         """As the feed inside."""
-        return waits_of(self._feed)
+        return self._waits()
 
     async def _wait_for_room(self, ticks: int) -> None:
         outbox = self._outbox

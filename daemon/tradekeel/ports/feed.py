@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -55,6 +56,6 @@ class FedByAnother(Protocol):
         """Why nothing can come at the moment; empty: as far as is known something may. None: nobody else brings anything."""
 
 
-def waits_of(feed: Feed) -> str | None:
-    """What a feed says of :meth:`FedByAnother.waits`, whichever it is."""
-    return feed.waits() if isinstance(feed, FedByAnother) else None
+def waits_of(feed: Feed) -> Callable[[], str | None]:
+    """What asks a feed for :meth:`FedByAnother.waits`, whichever it is. Found once: it is asked at every window."""
+    return feed.waits if isinstance(feed, FedByAnother) else lambda: None

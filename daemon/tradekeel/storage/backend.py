@@ -145,7 +145,7 @@ class Backend(ABC):
     @property
     @abstractmethod
     def dialect(self) -> Dialect:
-        """SQLAlchemy's word for it, with ``?`` for values."""
+        """SQLAlchemy's word for it, with ``?`` for values. One for all that is asked of a backend: it remembers what it made."""
 
     @abstractmethod
     def exists(self) -> bool:

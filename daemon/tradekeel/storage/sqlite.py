@@ -9,6 +9,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -67,7 +68,7 @@ class Sqlite(Backend):
     def __str__(self) -> str:
         return str(self.path)
 
-    @property
+    @cached_property
     def dialect(self) -> Dialect:
         from sqlalchemy.dialects import sqlite
 

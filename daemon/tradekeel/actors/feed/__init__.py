@@ -28,6 +28,7 @@ from tradekeel.domain.protocol import (
 )
 from tradekeel.domain.rows import FEED_HAS_ENDED, Latch
 from tradekeel.domain.ticks import TickWindow
+from tradekeel.ports import waits_of
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.faults import point
@@ -57,6 +58,7 @@ class Feed(Conducting):
 
     async def on_start(self) -> None:
         self._source = await self._make_source()
+        self._waits = waits_of(self._source)
         self.resources.push_async_callback(self._source.close)
         self.spawn(self._conduct)
         self.spawn(self._keep_telling)

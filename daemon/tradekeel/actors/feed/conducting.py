@@ -47,7 +47,6 @@ from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
-from tradekeel.ports import waits_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.clock import move_on_after
 from tradekeel.runtime.errors import ActorError
@@ -101,6 +100,7 @@ class Conducting(Actor):
     """Ticks, from the lowest position that anybody needs, and the cuts in between."""
 
     _source: Source  # opened when the actor starts
+    _waits: Callable[[], str | None]  # why it has nothing, where another process brings its ticks
 
     def __init__(
         self,
@@ -404,7 +404,7 @@ class Conducting(Actor):
 
     def _tell_progress(self) -> None:
         source = self._source
-        quality, waits = self._told = (source.quality(), waits_of(source))
+        quality, waits = self._told = (source.quality(), self._waits())
         progress = FeedProgress(
             self.settings.account,
             self._at,
@@ -421,7 +421,7 @@ class Conducting(Actor):
         """Each window is told of; a long way to one is seen, too: millions of rows may stand before `start`."""
         while not self._over:
             await self.clock.sleep(TELL_EVERY_S)
-            if (self._source.quality(), waits_of(self._source)) != self._told:
+            if (self._source.quality(), self._waits()) != self._told:
                 self._tell_progress()
 
     def _samples(self, window: TickWindow, start: int, stop: int) -> tuple[TickSampled, ...]:

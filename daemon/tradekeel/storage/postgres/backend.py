@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
@@ -105,7 +106,7 @@ class Postgres(Backend):
     def described(self) -> str:
         return str(self)
 
-    @property
+    @cached_property
     def dialect(self) -> Dialect:
         from sqlalchemy.dialects import postgresql
 
