@@ -59,6 +59,10 @@ class Books(Protocol):
     def stands(self) -> StoreStands:
         """How it is with the store."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether a server is being asked at this moment, within deadlines of the books' own. Any thread may ask."""
+
 
 class _NobodyWaits(Exception):
     """Whoever asked for an account has gone: the rest of its journal need not be read."""
@@ -96,6 +100,7 @@ class Recorder(Actor):
         self._waiting: list[tuple[Commit | LoadAccount, Reply | None]] = []
         self._put_off: list[tuple[LoadAccount, Reply | None]] = []  # until the books' server has all that waits for it
         self._busy = False
+        self._done = 0  # pieces of work that the thread has come back from
         self._pages = 0  # of the journal, read while accounts were loaded: one piece of work may be many
         self._books: Books | None = None
         self._control = control
@@ -142,6 +147,7 @@ class Recorder(Actor):
                 self._waiting.append((message, reply))
             case _Done():
                 self._busy = False
+                self._done += 1
                 self._tell()
             case _Tend():
                 self._to_tend = True
@@ -239,11 +245,13 @@ class Recorder(Actor):
 
     @property
     def works(self) -> bool:
-        return self._busy
+        """A server that is slow to answer is given up by the books themselves; a disk that hangs only the watchdog sees."""
+        return self._busy and not (self._books is not None and self._books.asks)
 
     @property
     def progress(self) -> int:
-        return super().progress + self._pages
+        """What has come back from the thread. Mail is none: it comes in time, and says nothing of a thread that hangs."""
+        return self._done + self._pages
 
     def settled(self) -> bool:
         return not self._busy and not self._waiting and super().settled()

@@ -135,6 +135,11 @@ class AccountBooks:
         """A file is there, or the process ends."""
         return StoreStands(mode="direct")
 
+    @property
+    def asks(self) -> bool:
+        """Nobody has a deadline for a disk."""
+        return False
+
 
 def _dead_strategies(book: Book) -> frozenset[str]:
     return frozenset(name for name, line in book.strategies.items() if not line.row.status.runs)

@@ -11,15 +11,19 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tradekeel.domain.protocol import LoadedAccount
-from tradekeel.domain.records import Group
+from tradekeel.domain.protocol import LoadedAccount, StoreStands
+from tradekeel.domain.records import ExecutionStarted, Group
 from tradekeel.domain.rows import ExecutionRow
+from tradekeel.errors import StoreUnavailable, text_of
 from tradekeel.storage.breaker import BreakerStatus
 from tradekeel.storage.promised import NumberedBatch
 from tradekeel.storage.store import Approve, CommitResult
 
 Load = Callable[[str, Callable[[], object]], LoadedAccount]
 """Reads an account's books from the server: :meth:`tradekeel.storage.loading.AccountBooks.load`."""
+
+ASKS_MAX_NS = 600_000_000_000
+"""Nothing that the server is asked takes longer: each exchange with it has a deadline, and there are a few to a batch."""
 
 
 class RemoteStore(Protocol):
@@ -121,3 +125,48 @@ class StoreState(Struct, frozen=True, kw_only=True):
     size_bytes: int  # that they take
     promise_holds: bool  # whether what is acknowledged now survives a kill
     changes: int  # counts every change of mode or breaker
+
+    def told(self) -> StoreStands:
+        """The same for people, and for whoever decides what may be traded."""
+        return StoreStands(
+            mode=self.mode.value,
+            reason=self.reason,
+            since_ns=self.since_ns,
+            breaker=self.breaker.value,
+            batches=self.batches,
+            size_bytes=self.size_bytes,
+            durable=self.promise_holds,
+        )
+
+
+class Away(Exception):
+    """The server did not answer as it should: what it said."""
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(text_of(error))
+        self.error = error
+
+
+class Asking:
+    """Whether a server is being asked, which takes its time, rather than a disk, which may hang. Any thread may look."""
+
+    def __init__(self, monotonic_ns: Callable[[], int]) -> None:
+        self._monotonic_ns = monotonic_ns
+        self._since_ns: list[int] = []
+
+    def __enter__(self) -> None:
+        self._since_ns.append(self._monotonic_ns())
+
+    def __exit__(self, *_: object) -> None:
+        self._since_ns.pop()
+
+    @property
+    def goes_on(self) -> bool:
+        """It is, and not for longer than anything that it is asked may take."""
+        since_ns = self._since_ns[-1:]
+        return bool(since_ns) and self._monotonic_ns() - since_ns[0] < ASKS_MAX_NS
+
+
+def begins(group: Group) -> bool:
+    """Whether nothing of its execution can have been before it."""
+    return bool(group.records) and isinstance(group.records[0], ExecutionStarted)

@@ -33,7 +33,7 @@ from typing import TypeVar
 from msgspec import structs
 
 from tradekeel.domain.protocol import LoadedAccount, StoreStands
-from tradekeel.domain.records import ExecutionStarted, Group
+from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import (
     AlreadyRunning,
@@ -51,7 +51,7 @@ from tradekeel.storage.batch import SENDER_ERRORS, Written
 from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
 from tradekeel.storage.points import Point, unwatched
 from tradekeel.storage.promised import KEEP_IT, NumberedBatch, Promised, as_answered, promise
-from tradekeel.storage.remote import Load, RemoteStore, StoreMode, StoreState, WaitingBatches
+from tradekeel.storage.remote import Asking, Away, Load, RemoteStore, StoreMode, StoreState, WaitingBatches, begins
 from tradekeel.storage.store import CommitResult
 
 TEND_EVERY_S = 1.0
@@ -74,14 +74,6 @@ T = TypeVar("T")
 
 def _nothing() -> None:
     """Nobody has an objection."""
-
-
-class _Away(Exception):
-    """The server did not answer as it should: what it said."""
-
-    def __init__(self, error: StoreUnavailable) -> None:
-        super().__init__(text_of(error))
-        self.error = error
 
 
 class SpoolingBooks:
@@ -120,6 +112,7 @@ class SpoolingBooks:
         self._committed_ns = monotonic_ns()
         self._point = point
         self._connected = False
+        self._asking = Asking(monotonic_ns)
         self._number: int | None = None  # of the last batch; unknown before the server was asked
         self._sequences: dict[str, int] = {}  # the last journal number of each execution, with what waits
         self._failed: str | None = None
@@ -160,14 +153,25 @@ class SpoolingBooks:
     def load(self, account: str, progress: Callable[[], object] = _nothing) -> LoadedAccount:
         """Everything that an account needs to go on, with all that waits brought to the server before.
 
-        StoreAway where the server cannot be reached. ``progress`` is called for each page of a long journal.
+        StoreAway where the server cannot be reached. ``progress`` is called for each page of a long journal, and the lease
+        is renewed meanwhile: nobody may take over who would have to read the same.
         """
         self.settle()
+
+        def page_read() -> None:
+            progress()
+            with self._sound():
+                self._renew()
+            if self._mode is not StoreMode.DIRECT:
+                raise self._away()
+
         try:
-            loaded = self._load(account, progress)
-            if loaded.execution is not None:
-                self._sequences[loaded.execution] = self._remote.last_sequence(loaded.execution)
+            with self._asking:
+                loaded = self._load(account, page_read)
+                if loaded.execution is not None:
+                    self._sequences[loaded.execution] = self._remote.last_sequence(loaded.execution)
         except StoreUnavailable as error:
+            self._refuse_if_failed()
             self._fell(error)
             raise self._away() from error
         return loaded
@@ -212,23 +216,22 @@ class SpoolingBooks:
         """For moments in which nobody commits: the lease is renewed, and what waits goes to the server. Whether there is more."""
         if self._mode is not StoreMode.DIRECT:
             return self.advance()
-        if self._renew_every_ns is not None and self._monotonic_ns() >= self._committed_ns + self._renew_every_ns:
-            with self._sound():
-                self._commit_there(self._next_number(), ())
+        with self._sound():
+            self._renew()
         return False
+
+    def _renew(self) -> None:
+        if self._renew_every_ns is not None and self._monotonic_ns() >= self._committed_ns + self._renew_every_ns:
+            self._commit_there(self._next_number(), ())
+
+    @property
+    def asks(self) -> bool:
+        """Whether the server is being asked at this moment, and may take its time."""
+        return self._asking.goes_on
 
     def stands(self) -> StoreStands:
         """How it is with the store, for people and for whoever decides what may be traded."""
-        state = self._state
-        return StoreStands(
-            mode=state.mode.value,
-            reason=state.reason,
-            since_ns=state.since_ns,
-            breaker=state.breaker.value,
-            batches=state.batches,
-            size_bytes=state.size_bytes,
-            durable=state.promise_holds,
-        )
+        return self._state.told()
 
     # --- what is to be done beside that -----------------------------------------------------------------------------------
 
@@ -273,8 +276,9 @@ class SpoolingBooks:
     def _commit_there(self, number: int, groups: Sequence[Group]) -> list[CommitResult]:
         self._point("standin.before_commit")
         try:
-            self._learn_sequences(groups)
-            results = self._remote.commit_numbered(number, groups)
+            with self._asking:
+                self._learn_sequences(groups)
+                results = self._remote.commit_numbered(number, groups)
         except StoreUnavailable as error:
             self._fell(error)
             return self._keep(number, groups)
@@ -290,7 +294,7 @@ class SpoolingBooks:
         for group in groups:
             execution = group.execution
             if execution not in self._sequences:
-                self._sequences[execution] = 0 if _begins(group) else self._remote.last_sequence(execution)
+                self._sequences[execution] = 0 if begins(group) else self._remote.last_sequence(execution)
 
     # --- kept here --------------------------------------------------------------------------------------------------------
 
@@ -325,7 +329,7 @@ class SpoolingBooks:
     def _last_of(self, group: Group, sequences: dict[str, int]) -> int:
         last = sequences.get(group.execution)
         if last is None:
-            if not _begins(group):
+            if not begins(group):
                 raise StoreUnavailable(
                     f"the server is away ({self._reason}), and nobody here knows where the journal of execution "
                     f"{group.execution} ends. Start again when the server is back."
@@ -356,7 +360,7 @@ class SpoolingBooks:
             if not self._connected:
                 self._meet()
             self._bring_a_piece()
-        except _Away as away:
+        except Away as away:
             self._fell(away.error)
             return False
         except AlreadyRunning as error:  # it answers, and lets somebody else write
@@ -373,9 +377,10 @@ class SpoolingBooks:
     def _ask(self, question: Callable[[], T]) -> T:
         """The server's answer. What goes wrong on this side is told from what goes wrong on that."""
         try:
-            return question()
+            with self._asking:
+                return question()
         except StoreUnavailable as error:
-            raise _Away(error) from error
+            raise Away(error) from error
 
     def _meet(self) -> None:
         """Make a connection, and compare what the server has with what we know."""
@@ -427,7 +432,7 @@ class SpoolingBooks:
                 brought = batch.number
                 if count >= PIECE_BATCHES_MAX or (count >= PIECE_BATCHES_MIN and self._monotonic_ns() >= until_ns):
                     break
-        except _Away:
+        except Away:
             self._done_with(brought)
             raise
         self._done_with(brought)
@@ -493,8 +498,3 @@ class SpoolingBooks:
         return StoreAway(
             f"the server that keeps the books is away ({self._reason}){later}. {self._waiting.batches} batches wait for it."
         )
-
-
-def _begins(group: Group) -> bool:
-    """Whether nothing of its execution can have been before it."""
-    return bool(group.records) and isinstance(group.records[0], ExecutionStarted)

@@ -30,7 +30,7 @@ from tests.scenarios.test_signals_systemd import Ear
 from tests.servers.postgres import PostgresServer, connected
 from tradekeel.bootstrap.commands import kill
 from tradekeel.cli.live import picture
-from tradekeel.runtime.faults import FAIL_AT, KILL_AT
+from tradekeel.runtime.faults import FAIL_AT, KILL_AT, POINTS_TO
 from tradekeel.storage import migrating
 from tradekeel.storage.postgres.lease import LOCK_CLASS
 from tradekeel.storage.schema import REVISIONS
@@ -246,6 +246,22 @@ def test_with_the_spool_a_run_that_was_disturbed_is_whole_whatever_the_fault(beg
                 until_said(process, AWAY, "denied: .*store_away")
                 away.server.start()
         until_back(process)
+        assert process.end() == 0
+    away.is_whole()
+
+
+def test_a_disk_that_hangs_under_the_spool_is_noticed_and_the_next_start_goes_on(begin: Begin) -> None:
+    """Nothing would be answered any more, no exit sent, and the status would say that all is well."""
+    away = begin(REDUCE_ONLY, paced().replace("stall_limit_s = 60", "stall_limit_s = 2"))
+    hang = ["tests.scenarios.support_hang", str(away.home.config), "thread", "spool.written", "1"]
+    with Process(away.home, {POINTS_TO: ""}, hang) as process:
+        process.until_trading("a")
+        process.until_trading("b")
+        away.server.kill()
+        assert process.end() == 70
+        assert "recorder has made no progress" in process.log
+    away.server.start()
+    with away.home.start() as process:
         assert process.end() == 0
     away.is_whole()
 

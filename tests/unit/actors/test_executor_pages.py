@@ -217,6 +217,10 @@ class Long:
     def stands(self) -> StoreStands:
         return StoreStands(mode="direct")
 
+    @property
+    def asks(self) -> bool:
+        return False
+
 
 def alone(recorder: Recorder) -> Callable[[World], Supervisor]:
     return lambda _: Supervisor("root", children=[ChildSpec("recorder", lambda: recorder)], intensity=Intensity(0, 1.0))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import anyio
+import pytest
+
 from tests.unit.runtime.support import World, world
 from tradekeel.actors.recorder import Recorder
 from tradekeel.domain import records as r
@@ -14,6 +17,7 @@ from tradekeel.runtime.childspec import ChildSpec
 from tradekeel.runtime.loop import InlineWorker
 from tradekeel.runtime.restart import Intensity
 from tradekeel.runtime.supervisor import Supervisor
+from tradekeel.runtime.watchdog import Watchdog
 
 
 class OnAServer:
@@ -23,6 +27,7 @@ class OnAServer:
 
     def __init__(self) -> None:
         self.there = True
+        self.asks = False
         self.waiting = 0
         self.done: list[str] = []
         self.goes_at_load = False
@@ -55,8 +60,17 @@ class OnAServer:
         """Nothing is open."""
 
 
-def alone(books: OnAServer) -> Callable[[World], Supervisor]:
-    recorder = ChildSpec("recorder", lambda: Recorder(lambda: books, InlineWorker(), groups_max=10))
+class Hanging(InlineWorker):
+    """A thread that never comes back from a commit."""
+
+    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if function.__name__ == "commit":
+            await anyio.sleep_forever()
+        return await super().call(function, *args, **kwargs)
+
+
+def alone(books: OnAServer, worker: InlineWorker | None = None) -> Callable[[World], Supervisor]:
+    recorder = ChildSpec("recorder", lambda: Recorder(lambda: books, worker or InlineWorker(), groups_max=10))
     return lambda _: Supervisor("root", children=[recorder], intensity=Intensity(0, 1.0))
 
 
@@ -102,3 +116,30 @@ async def test_a_load_that_nobody_waits_for_any_more_is_not_made_when_the_server
         assert await w.ask("recorder", LoadAccount("b"))
 
     assert books.done == ["load b"]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_a_thread_that_hangs_in_the_disk_is_noticed_though_the_books_are_looked_after_each_second(
+    asks: bool,
+) -> None:
+    """A server that is slow to answer is given up by the books themselves: it is no reason to end the process."""
+    books = OnAServer()
+    books.asks = asks
+    async with world(alone(books, Hanging())) as w:
+        watchdog = Watchdog(w.system, limit_s=10)
+        asked = w.system.ref("recorder").begin(Commit(r.Group(execution="a", records=())), timeout_s=1e6)
+        for _ in range(30):
+            await w.clock.advance(1)
+            watchdog.look()
+        assert [stuck.actor for stuck in watchdog.stuck] == ([] if asks else ["recorder"])
+        asked.close()
+
+
+async def test_a_recorder_that_has_much_to_do_makes_progress() -> None:
+    books = OnAServer()
+    async with world(alone(books)) as w:
+        watchdog = Watchdog(w.system, limit_s=10)
+        for _ in range(30):
+            assert await w.ask("recorder", Commit(r.Group(execution="a", records=())))
+            await w.clock.advance(1)
+            assert watchdog.healthy()

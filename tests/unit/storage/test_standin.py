@@ -16,7 +16,7 @@ from tests.unit.storage.servers import SECOND, Clock, Server
 from tradekeel.domain import records as r
 from tradekeel.domain.records import Group
 from tradekeel.errors import AlreadyRunning, Defect, GroupRefused, LeaseLost, StoreAway, StoreCorrupt, StoreUnavailable
-from tradekeel.storage.breaker import BreakerStatus
+from tradekeel.storage.breaker import Breaker, BreakerStatus
 from tradekeel.storage.memoryspool import MemorySpool
 from tradekeel.storage.remote import StoreMode, StoreState
 from tradekeel.storage.spool import Spool
@@ -42,6 +42,8 @@ class Desk:
         self.folder = folder / "spool"
         self.desk = s.Desk()
         self.lease_ends_ns: int | None = None
+        self.renew_every_ns: int | None = None
+        self.breaker = Breaker()
         self.point: Callable[[str], None] = lambda name: None
         self.memory = MemorySpool(bytes_max=30_000) if memory else None
         self.spool_options: dict[str, Any] = {}
@@ -57,8 +59,10 @@ class Desk:
             monotonic_ns=self.clock,
             now_ns=self.clock.utc,
             pause=lambda: self.clock.pass_s(0.02),
+            breaker=self.breaker,
             lease_left_ns=lambda: None if self.lease_ends_ns is None else self.lease_ends_ns - self.clock(),
             lease_margin_ns=MARGIN_S * SECOND,
+            renew_every_ns=self.renew_every_ns,
             point=self._passed,
         )
         return self.books
@@ -396,6 +400,74 @@ def test_a_server_that_goes_while_an_account_is_loaded_is_away_and_what_comes_th
     desk.server.up = True
     desk.decide(1)
     desk.is_whole()
+
+
+def test_the_lease_is_renewed_while_a_long_journal_is_read(desk):
+    """Or who stands by takes over in the middle of that, reads as long, and is taken over from in its turn."""
+    desk.renew_every_ns = 10 * SECOND
+    books = desk.open()
+    books.settle()
+    before = desk.server.store.last_batch()
+    for _ in range(3):
+        books.load("paper-1", lambda: desk.clock.pass_s(9))
+    assert desk.server.store.last_batch() == before + 1
+    books.load("paper-1", lambda: desk.clock.pass_s(10))
+    assert desk.server.store.last_batch() == before + 2
+    desk.decide(1)
+    desk.is_whole()
+
+
+def test_a_server_that_goes_while_the_lease_is_renewed_so_is_away_and_the_account_waits_for_it(desk):
+    desk.renew_every_ns, desk.breaker = 10 * SECOND, Breaker(failures_max=1, open_ns=SECOND)
+    books = desk.open()
+    books.load("paper-1")
+
+    def goes() -> None:
+        desk.clock.pass_s(10)
+        desk.server.up = False
+
+    with pytest.raises(StoreAway, match="connection reset"):
+        books.load("paper-1", goes)
+    assert desk.state.mode is StoreMode.AWAY
+    desk.server.up = True
+    desk.clock.pass_s(1)
+    assert len(books.load("paper-1").journal) == 3
+    desk.decide(1)
+    desk.is_whole()
+
+
+def test_where_our_lease_is_over_when_it_is_to_be_renewed_so_the_books_are_done_for(desk):
+    desk.renew_every_ns = 10 * SECOND
+    books = desk.open()
+    books.load("paper-1")
+
+    def goes() -> None:
+        desk.clock.pass_s(10)
+        desk.server.up, desk.lease_ends_ns = False, desk.clock()
+
+    with pytest.raises(StoreUnavailable, match="our lease ends: a standby may take over"):
+        books.load("paper-1", goes)
+
+
+def test_it_is_known_whether_the_server_is_being_asked_or_the_disk_is_at_work(desk):
+    seen: list[tuple[str, bool]] = []
+    desk.server.point = desk.point = lambda name: seen.append((name, desk.books.asks))
+    desk.decide(1)
+    desk.server.up = False
+    desk.decide(1)
+    desk.server.up = True
+    desk.decide(1)
+    assert not desk.books.asks
+    assert dict(seen) == {name: name.startswith("server.") for name, _ in seen}
+    assert {"server.before_commit", "spool.written", "spool.marked"} <= dict(seen).keys()
+
+    def late(name: str) -> None:
+        desk.clock.pass_s(601)
+        seen.append((name, desk.books.asks))
+
+    desk.server.point = late
+    desk.decide(1)
+    assert ("server.after_commit", False) in seen, "no question takes as long as that"
 
 
 POINTS = [
