@@ -201,6 +201,28 @@ def test_what_waits_here_fits_no_more_where_another_has_written_meanwhile(books)
     assert books(waiting=False)
 
 
+@pytest.mark.parametrize("daemon", ["keel", "other"])
+def test_who_would_stand_by_with_batches_that_fit_no_more_is_told_before_he_is_needed(books, daemon):
+    """The daemon that has taken over trades yet: it is refused now, and not when that one has ended."""
+    books(lease_ns=PAST_NS).close()
+    other = books(daemon, "there/2")
+    for standby in (True, False):
+        with pytest.raises(
+            StoreCorrupt, match=rf"daemon {daemon} on there has written for account paper-1: .* no longer"
+        ):
+            books(waiting=True, standby=standby)
+    other.commit_numbered(1, [])  # which is not disturbed
+    with pytest.raises(AlreadyRunning, match=f"paper-1 is traded by daemon {daemon} on there"):
+        books(standby=True)
+
+
+def test_an_account_that_comes_to_a_daemon_with_waiting_batches_and_is_another_ones_says_nothing_of_these(books):
+    books()
+    books("other", "there/2", accounts=("paper-2",))
+    with pytest.raises(AlreadyRunning, match="paper-2 is traded by daemon other on there"):
+        books(accounts=("paper-1", "paper-2"), waiting=True)
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_where_batches_wait_here_a_stop_leaves_the_lease_to_run_out(books, postgres_url, taken):
     """Scripts tell by that that the places behind what is there are promised."""

@@ -175,6 +175,35 @@ def test_where_a_standby_waits_nothing_is_kept_here_beyond_the_lease_and_the_dae
     is_whole(both.one)
 
 
+def test_one_whose_batches_fit_no_more_is_refused_at_once_and_not_when_it_is_needed(
+    place: Path, own_postgres: OwnPostgres
+) -> None:
+    """It would stand by as if all were well, and end when the one that has taken over does."""
+    both = Pair(place, own_postgres(), standby=True)
+    with both.one.start() as first:
+        in_the_middle(first)
+        both.server.pause()
+        until_its_lease_is_over(first)
+    waiting = spooled(both.one)
+    assert waiting != []
+    both.server.resume()
+    both.hand_over_the_venue()
+    with both.other.start() as second:
+        second.until_passed("executor.recover.loaded", 2)
+        with both.one.start() as first:
+            assert first.end() == 4
+            assert "has written for account a: what waits no longer fits" in first.log
+            assert "standing by" not in first.log
+        assert spooled(both.one) == waiting
+        for path in waiting:
+            path.rename(place / path.name)
+        with both.one.start() as first:
+            first.until(lambda: "standing by: account a is traded by" in first.log, "it does not stand by")
+            second.send(signal.SIGTERM)
+            assert second.end() in (0, 4)  # halted, where the venue has an order that only those batches know
+            first.until_passed("executor.recover.loaded", 2)
+
+
 def test_a_wall_clock_that_is_set_back_while_the_server_is_away_does_not_make_a_lease_longer(
     place: Path, own_postgres: OwnPostgres
 ) -> None:

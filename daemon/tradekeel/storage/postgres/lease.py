@@ -127,12 +127,16 @@ def refuse_others(db: Connection, writer: Writer, *, waiting: bool, again: bool 
     ``waiting`` says that batches wait on this side: then nobody else may have written since, or it is StoreCorrupt. ``again``
     says that this process has had the leases: then another run of its installation is somebody else. Gives what there is of
     the accounts, under the ``lock``.
+
+    A start with batches of accounts that have all been taken over hears that at once: who stood by with those would find out
+    when he is needed.
     """
     rows = _rows(db, writer, lock)
+    is_left_out = waiting and not again and not any(row.is_of(writer) for row in rows)
     for row in rows:
         is_ours = row.is_of(writer) and (row.holder.run == writer.holder.run if again else row.is_over(writer))
         if not is_ours:
-            _refuse(row, writer, waiting)
+            _refuse(row, writer, waiting, is_left_out)
     return rows
 
 
@@ -170,7 +174,7 @@ def acquire(db: Connection, writer: Writer, *, waiting: bool, again: bool = Fals
     return lease
 
 
-def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
+def _refuse(row: _Row, writer: Writer, waiting: bool, is_left_out: bool) -> None:
     """Somebody else's row: it may be taken over when its time is up, and nothing of ours waits for an earlier state."""
     who, instead = f"daemon {row.daemon} on {row.holder.host}", ""
     if row.is_of(writer):
@@ -182,7 +186,7 @@ def _refuse(row: _Row, writer: Writer, waiting: bool) -> None:
             ". If this one is to take over when that one ends, set storage.standby = true at both; else give each a name and "
             "accounts of its own"
         )
-    if row.left_ns > 0:
+    if row.left_ns > 0 and not is_left_out:
         raise AlreadyRunning(
             f"account {row.account} is traded by {who}, whose lease runs for another {row.left_ns / NS_PER_S:.0f} s after its "
             f"last word, until {_utc(row.until_ns)} by the server's clock: stop it there, or wait{instead}"

@@ -206,7 +206,7 @@ class PostgresBooks:
 
     def _end_earlier(self, db: Connection) -> None:
         # Nothing is locked here: who was frozen in the middle of a transaction would never let go of it.
-        refuse_others(db, self._writer, waiting=False, again=self._again)
+        refuse_others(db, self._writer, waiting=self._waiting(), again=self._again)
         for pid in holders_of_lock(db, self._writer.daemon):
             db.execute("SELECT pg_terminate_backend(?::int)", (pid,))
 
