@@ -11,7 +11,15 @@ import pytest
 
 from tests.unit.runtime.support import Boom, World, world
 from tradekeel.actors.control import AccountRefs, AskedFor, Control, ControlSettings, SignalArrived
-from tradekeel.domain.protocol import AccountCommand, AccountReady, Command, Describe, FeedProgress, StopFeed
+from tradekeel.domain.protocol import (
+    AccountCommand,
+    AccountReady,
+    Command,
+    Describe,
+    FeedProgress,
+    StopFeed,
+    StoreStands,
+)
 from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime.actor import Actor, Reply
 from tradekeel.runtime.childspec import ChildSpec
@@ -113,12 +121,14 @@ def asked(*names: str) -> list[AskedFor]:
     return [AskedFor(f"{number}-{name}", name, {}) for number, name in enumerate(names)]
 
 
-def tree(desk: Drawer, executor: Actor, said: list[tuple[str, str]]) -> Callable[[World], Supervisor]:
+def tree(
+    desk: Drawer, executor: Actor, said: list[tuple[str, str]], on_store_failure: str = "reduce_only"
+) -> Callable[[World], Supervisor]:
     """Control and one account, with nothing but an executor."""
 
     def root(this: World) -> Supervisor:
         refs = AccountRefs("a", this.system.ref("executor"), this.system.ref("feed"))
-        control = control_of([refs], desk, said)
+        control = control_of([refs], desk, said, on_store_failure=on_store_failure)
         return Supervisor(
             "root",
             children=[
@@ -137,10 +147,17 @@ def control_of(
     on_stop: str = "keep",
     within_s: float = 1.0,
     notify: Notifier | None = None,
+    on_store_failure: str = "reduce_only",
 ) -> Control:
     """Control over these accounts."""
     settings = ControlSettings(
-        name="t", on_stop=on_stop, stop_at_feed_end=False, stop_timeout_s=within_s, watchdog_every_s=1e6, books="memory"
+        name="t",
+        on_stop=on_stop,
+        stop_at_feed_end=False,
+        stop_timeout_s=within_s,
+        watchdog_every_s=1e6,
+        books="memory",
+        on_store_failure=on_store_failure,
     )
 
     async def reload() -> str:
@@ -421,6 +438,30 @@ async def test_what_a_signal_asks_for_waits_for_an_account_however_long_it_loads
         await w.clock.advance(1_900)
         assert executor.heard == [Command.RESUME], "the newest"
     assert len([text for level, text in said if level == "WARNING"]) == 1
+
+
+@pytest.mark.parametrize(("number", "command"), [(signal.SIGUSR1, Command.PAUSE), (signal.SIGUSR2, Command.RESUME)])
+@pytest.mark.parametrize("signal_first", [True, False])
+async def test_what_a_signal_asks_for_takes_nothing_away_of_what_a_server_that_is_away_asks_for(
+    signal_first: bool, number: signal.Signals, command: Command
+) -> None:
+    """Of an account that can take neither for now: one that waits for that server, say."""
+    desk, executor = Drawer(), Loading(3_600.0)
+    away = StoreStands(mode="away", reason="it does not answer")
+
+    async with world(tree(desk, executor, [], on_store_failure="halt")) as w:
+        control = w.system.ref("control")
+        if signal_first:
+            control.control(SignalArrived(number))
+        control.latest("store", away)
+        await w.clock.advance(60)
+        if not signal_first:
+            control.control(SignalArrived(number))
+        await w.clock.advance(60)
+        control.latest("store", StoreStands(mode="direct"))
+        for _ in range(60):
+            await w.clock.advance(60)
+        assert sorted(executor.heard) == sorted([Command.KILL, command])
 
 
 async def test_the_status_stays_fresh_while_accounts_say_nothing() -> None:

@@ -216,6 +216,8 @@ class Shell(Actor):
         self._reloading = False
         self.rebuilding: str | None = None
         """The account that a reload is starting again: a stop waits for it, so that it is stopped as it should be."""
-        self._steering: dict[str, AccountCommand] = {}  # what a signal asked for and an account has not taken yet
+        self._steering: dict[
+            tuple[str, str], AccountCommand
+        ] = {}  # what an account has not taken yet of what was asked, by whom
         self.pace: dict[str, Pace] = {}
         self._flows: dict[str, Flow] = {}

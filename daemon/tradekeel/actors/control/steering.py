@@ -158,25 +158,28 @@ class Steering(Reloading):
     def _steer(
         self, command: Command, reason: str, *, by: str = "signal", accounts: Iterable[str] | None = None
     ) -> None:
-        """Nobody answers a signal, and it must not be lost: each account gets it as soon as it can take it, the newest last."""
+        """Nobody answers a signal, and it must not be lost: each account gets it as soon as it can take it, the newest last.
+
+        Of each who asks: a signal that comes while an account cannot take a halt of the store's takes nothing of that away.
+        """
         message = AccountCommand(command, by, reason)
         for name in self._accounts if accounts is None else accounts:
-            if name not in self._steering:
-                self.spawn(self._hand_over, self._accounts[name])
-            self._steering[name] = message
+            if (name, by) not in self._steering:
+                self.spawn(self._hand_over, self._accounts[name], by)
+            self._steering[name, by] = message
 
-    async def _hand_over(self, refs: AccountRefs) -> None:
-        told = ""
+    async def _hand_over(self, refs: AccountRefs, by: str) -> None:
+        told, key = "", (refs.account, by)
         while True:
-            message = self._steering[refs.account]
+            message = self._steering[key]
             taken, said = await self._tell(refs, message)
             if taken:
                 self._say("INFO", said, account=refs.account)
             elif said != told:
                 told = said
                 self._say("WARNING", f"{said}; it is told again until it does", account=refs.account)
-            if taken and self._steering[refs.account] is message:
-                del self._steering[refs.account]
+            if taken and self._steering[key] is message:
+                del self._steering[key]
                 return
             await self.clock.sleep(TELL_AGAIN_S if taken else HAND_OVER_AGAIN_S)
 
