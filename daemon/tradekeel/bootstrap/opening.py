@@ -12,6 +12,7 @@ from tradekeel.bootstrap.books import in_memory
 from tradekeel.bootstrap.effort import Effort
 from tradekeel.bootstrap.withoutserver import BooksWithoutServer
 from tradekeel.config import Config
+from tradekeel.domain.counting import counted
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import AlreadyRunning, StoreAway, StoreBlocked, StoreHeld
 from tradekeel.runtime.clock import Clock, new_id, pause
@@ -210,10 +211,17 @@ class Opener:
         ``standing_by`` is what was said of another daemon's lease a moment ago, or empty.
         """
         began_s, told = self._clock.monotonic(), False
+
+        def piece_brought() -> None:
+            self._heed()
+            if batches := books.stands().batches:  # days of them take their time
+                what = counted(batches, "batch is", "batches are")
+                self._effort.waits(f"bringing what waited to the books' server: {what} left")
+
         while True:
             self._heed()
             try:
-                books.settle(self._heed)
+                books.settle(piece_brought)
             except StoreAway as error:
                 if isinstance(error.__cause__, StoreBlocked):
                     raise error.__cause__ from None
