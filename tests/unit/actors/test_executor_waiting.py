@@ -26,12 +26,14 @@ from tradekeel.domain.protocol import (
     Attach,
     CaughtUp,
     Command,
+    Commit,
     Describe,
     EndWorking,
     LoadedAccount,
     ReconcileNow,
     VenueSide,
 )
+from tradekeel.runtime.actor import Reply
 
 D = Decimal
 
@@ -235,3 +237,24 @@ async def test_a_record_that_is_shorter_than_ours_was_when_we_asked_halts_at_onc
 
     assert not record.balanced
     assert venue.asked == 1 < RECONCILE_ROUNDS_MAX
+
+
+class Patient(Books):
+    """A recorder whose server has not answered for ten minutes each time: what it was told is durable then."""
+
+    async def handle(self, message: Any, reply: Reply | None) -> None:
+        if isinstance(message, Commit):
+            await self.clock.sleep(600)
+        await super().handle(message, reply)
+
+
+async def test_an_account_waits_for_its_commit_as_long_as_the_books_wait_for_their_server() -> None:
+    """What the server does not take in the end is kept on this side: started again it would wait for that server to be back."""
+    books = Patient(LoadedAccount(execution_row().execution, 1, None, journal_of(0), {}))
+    venue: Any = Venue((), behind=0)
+    async with world(bare_house(books, venue)) as w:
+        asked = w.system.ref("executor").begin(Attach("a"), timeout_s=1e6)
+        await w.until(asked.future.done)
+        asked.close()
+        assert w.faults == []
+        assert r.Reconciled in map(type, books.kept)

@@ -51,7 +51,9 @@ UNACKNOWLEDGED_MAX = 64
 
 ASK_AGAIN_S = 1.0
 REFUSED_AGAIN_S = 10.0
-COMMIT_TIMEOUT_S = 60.0
+COMMIT_TIMEOUT_S = 10 * 365 * 86_400.0
+"""The books' server has deadlines of its own, and what it does not take is kept here; that the recorder hangs control's watch
+sees. An account that gave up before would have to be loaded again, from a server that is away."""
 
 
 VENUE_TIMEOUT_S = 120.0

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from tradekeel.actors.executor.reconciling import Reconciling
-from tradekeel.actors.executor.shell import COMMIT_TIMEOUT_S
 from tradekeel.domain.book import Book
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.money import ZERO
@@ -22,6 +21,9 @@ from tradekeel.runtime.faults import point
 
 LOAD_TIMEOUT_S = 10 * 365 * 86_400.0
 """The recorder reads for as long as there is a journal; whether it makes progress is for control's watch to say."""
+
+RECORDER_GONE_S = 60.0
+"""The process ends with its recorder, long before."""
 
 PAGE_RECORDS_MAX = 1_000
 """Records of the journal that are gone through at a time."""
@@ -85,8 +87,8 @@ class Starting(Reconciling):
             try:
                 loaded = await self._recorder.ask(LoadAccount(self.terms.account), timeout_s=LOAD_TIMEOUT_S)
             except ActorDied:
-                # The process ends with its recorder: failing, too, would hide why.
-                await self.clock.sleep(COMMIT_TIMEOUT_S)
+                # Failing, too, would hide why it ends.
+                await self.clock.sleep(RECORDER_GONE_S)
             else:
                 assert isinstance(loaded, LoadedAccount)
                 return loaded
