@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.postgres import connected
+from tests.servers.postgres import connected, drop_database, new_database
 from tests.unit.storage import samples as s
 from tradekeel.errors import AlreadyRunning, Defect, LeaseLost, StoreCorrupt, StoreUnavailable
 from tradekeel.runtime.clock import SystemClock, pause
@@ -71,11 +71,12 @@ def books(postgres_url: str) -> Iterator[Open]:
             tell: Callable[[str], object] = lambda text: None,
             aside: Any = None,
             standby: bool = False,
+            url: str = postgres_url,
         ) -> PostgresBooks:
             host, installation = on.split("/")
             holder = Holder(host=host, installation=installation, place=place or installation, run=f"run {next(runs)}")
             remote = PostgresBooks(
-                partial(Store.open, Postgres(postgres_url), now_ns=s.START_NS),
+                partial(Store.open, Postgres(url), now_ns=s.START_NS),
                 Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns, standby=standby),
                 waiting=lambda: waiting,
                 aside=aside or AtOnce(),
@@ -125,6 +126,19 @@ def test_a_restart_takes_its_own_leases_at_once_and_ends_what_an_earlier_connect
     later.commit_numbered(2, [s.group(s.noted())])
     with pytest.raises(StoreUnavailable, match="terminat"):  # the server has closed it
         earlier.commit_numbered(2, [s.group(s.noted())])
+
+
+def test_a_daemon_of_the_same_name_in_another_database_of_the_server_is_another_one(books, postgres_admin):
+    """Theirs is not ended when ours ends what an earlier connection of its own has left."""
+    another = new_database(postgres_admin())
+    try:
+        theirs = books(url=another)
+        books()
+        books().commit_numbered(1, [])  # one of ours is ended for that
+        theirs.commit_numbered(1, [])
+        theirs.close()
+    finally:
+        drop_database(postgres_admin(), another)
 
 
 @pytest.mark.parametrize("on", ["there/2", "here/2"])

@@ -256,9 +256,10 @@ def try_lock(db: Connection, daemon: str) -> bool:
 
 
 def holders_of_lock(db: Connection, daemon: str) -> Sequence[int]:
-    """The server's processes that hold it."""
+    """The server's processes that hold it. In another database of that server the same name is another daemon's."""
     rows = db.execute(
         "SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid::bigint = ? "
+        "AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) "
         "AND objid::bigint = hashtext(?)::bigint & 4294967295 AND granted AND pid <> pg_backend_pid()",
         (LOCK_CLASS, daemon),
     )
