@@ -25,6 +25,12 @@ from tradekeel.storage.fitting import look_at_row, look_at_value
 from tradekeel.storage.rows import mappings
 from tradekeel.storage.ruling import look_at_rules
 
+NEWEST = (
+    "Restore the newest books there are, then start again. Where these are the newest, move the folder spool away (and keep it) "
+    "before that: the account is compared with its venue, and halts where the books miss something."
+)
+"""What a person does where a server has lost what it had acknowledged."""
+
 KEEP_IT = "Nothing was changed: keep what waits as it is, and please report this."
 """What a person does where a promise was not kept."""
 

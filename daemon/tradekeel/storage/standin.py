@@ -50,7 +50,7 @@ from tradekeel.errors import (
 from tradekeel.storage.batch import SENDER_ERRORS, Written
 from tradekeel.storage.breaker import Breaker, BreakerEvent, BreakerStatus, allows, apply
 from tradekeel.storage.points import Point, unwatched
-from tradekeel.storage.promised import KEEP_IT, NumberedBatch, Promised, as_answered, promise
+from tradekeel.storage.promised import KEEP_IT, NEWEST, NumberedBatch, Promised, as_answered, promise
 from tradekeel.storage.remote import Asking, Away, Load, RemoteStore, StoreMode, StoreState, WaitingBatches, begins
 from tradekeel.storage.store import CommitResult
 
@@ -394,7 +394,7 @@ class SpoolingBooks:
         if applied < lowest - 1:
             raise StoreCorrupt(
                 f"the server's books end with batch {applied}, and it had acknowledged batch {lowest - 1}: an older copy was put "
-                "back, or it failed over to a server that was behind. Restore the newest books there are, then start again."
+                f"back, or it failed over to a server that was behind. {NEWEST}"
             )
         if applied > highest:
             raise Defect(
