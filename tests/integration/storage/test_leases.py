@@ -319,6 +319,20 @@ def test_an_account_that_comes_to_a_daemon_counts_with_the_others(books):
     assert more.last_batch() == 2
 
 
+def test_a_daemon_does_not_end_of_what_is_wrong_with_the_books_of_another(books, postgres_url):
+    """It would at the next connection that is lost, though nothing of its own is damaged."""
+    ours, theirs = books(), books("other", "there/2", ("paper-2",))
+    ours.commit_numbered(1, [s.Desk().opening()])
+    theirs.commit_numbered(1, [s.Desk("exec-2", account="paper-2").opening()])
+    with connected(postgres_url) as db:
+        db.execute("ALTER TABLE trading.journal DISABLE TRIGGER USER")
+        db.execute("UPDATE trading.journal SET crc = crc + 1 WHERE execution = 'exec-2'")
+    Store.open(Postgres(postgres_url, daemon="keel"), now_ns=s.START_NS).close()
+    for daemon in ("other", None):
+        with pytest.raises(StoreCorrupt, match="record 3 of execution exec-2 is damaged"):
+            Store.open(Postgres(postgres_url, daemon=daemon), now_ns=s.START_NS)
+
+
 def test_an_account_that_moves_to_another_daemon_is_free_when_the_first_one_has_begun_without_it(books):
     books(accounts=("paper-1", "paper-2")).commit_numbered(1, [])
     fewer = books()
