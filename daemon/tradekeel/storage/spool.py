@@ -68,6 +68,8 @@ ENTRY_BYTES_MAX = 256 * 1024**2
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class Spool:
     """See the module. Make one with :meth:`open`."""
@@ -233,7 +235,15 @@ class Spool:
 
     def _remove(self, up_to: int) -> None:
         self._point("spool.before_mark")
-        _write_mark(self.folder, up_to)
+        try:
+            _write_mark(self.folder, up_to)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            # What is removed makes room, and may be all that does. Without a mark some wait once more behind a kill.
+            for name in (f"{MARK}.partial", MARK):
+                (self.folder / name).unlink(missing_ok=True)
+            sync(self.folder)
         self._point("spool.marked")
         self._drained = up_to
         if up_to == self.last:
@@ -246,7 +256,7 @@ class Spool:
             self._segments[0].skip(up_to)
         sync(self.folder)
         if not self._segments:
-            (self.folder / MARK).unlink()
+            (self.folder / MARK).unlink(missing_ok=True)
             sync(self.folder)
             self._drained = 0
         self._point("spool.drained")
@@ -298,7 +308,7 @@ def _write_all(file: int, content: bytes) -> None:
 
 
 def _in_our_words(error: OSError, path: Path, doing: str) -> StoreUnavailable:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in NO_ROOM:
         return StoreUnavailable(f"the disk is full ({doing} {path}: {error}). Free some space and start again.")
     return StoreUnavailable(
         f"{path}: {doing} failed: {error}. Look at the disk (space, mount, rights, errors in the kernel log)."

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.unit.storage import disks
 from tests.unit.storage import samples as s
 from tests.unit.storage.disks import tiny_disk
 from tradekeel.domain.rows import MetricsCheckpoint, ParameterChange, Row, StrategyEvent, VenueCursor
@@ -324,6 +325,31 @@ def test_a_full_disk_is_called_by_its_name_and_loses_nothing(tiny_disk):
     again = Spool.open(tiny_disk / "spool")
     assert numbers(again) == acknowledged
     assert again.cut is not None
+
+
+@pytest.mark.parametrize("marked", [0, 3])
+def test_what_is_done_with_makes_room_on_a_disk_that_is_full(tiny_disk, marked):
+    """Nothing else might: the spool itself may be what has filled it, and the server is back."""
+    spool = Spool.open(tiny_disk / "spool", segment_bytes=200_000)
+    acknowledged: list[int] = []
+    with pytest.raises(StoreUnavailable, match="the disk is full"):
+        fill(spool, 1, acknowledged, 60_000)
+    spool.close()
+    spool = Spool.open(tiny_disk / "spool", segment_bytes=200_000)
+    spool.drained(marked)
+    disks.fill(tiny_disk)
+    half = len(acknowledged) // 2
+    spool.drained(1 + marked)
+    spool.drained(half)
+    assert numbers(spool) == acknowledged[half:]
+    spool.close()
+    again = numbers(Spool.open(tiny_disk / "spool"))
+    assert again[-len(acknowledged[half:]) :] == acknowledged[half:]
+    assert half - again[0] < 4, "the rest of a file waits once more at most"
+    spool = Spool.open(tiny_disk / "spool")
+    spool.append([batch(acknowledged[-1] + 1)])
+    spool.drained(acknowledged[-1] + 1)
+    assert list((tiny_disk / "spool").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(tmp_path):
