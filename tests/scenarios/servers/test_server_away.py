@@ -266,6 +266,19 @@ def test_a_disk_that_hangs_under_the_spool_is_noticed_and_the_next_start_goes_on
     away.is_whole()
 
 
+def test_a_server_that_answers_late_is_no_thread_that_hangs_and_is_waited_for(begin: Begin) -> None:
+    """For longer than an actor may make no progress, and not as long as an answer may take."""
+    away = begin({**REDUCE_ONLY, "statement_timeout_s": 8}, paced().replace("stall_limit_s = 60", "stall_limit_s = 1"))
+    with away.home.start() as process:
+        until_it_trades(process)
+        away.server.pause()
+        process.wait_s(5)
+        away.server.resume()
+        assert process.end() == 0, process.log[-2_000:]
+        assert AWAY not in process.log
+    away.is_whole()
+
+
 # --- killed while it is away ----------------------------------------------------------------------------------------------
 
 
