@@ -75,10 +75,15 @@ class AccountBooks:
 
     def _last_books(self, account: str, progress: Callable[[], object]) -> Book | None:
         """The books of the account's last execution of a daemon, as they were closed."""
-        executions = [row for row in self.store.executions(account) if row.mode.is_a_daemons]
-        if not executions or executions[-1].close_reason == STARTED_FRESH:
+        # By their numbers: a clock that was set back says of the newest that it began before the others.
+        newest = max(
+            (row for row in self.store.executions(account) if row.mode.is_a_daemons),
+            key=lambda row: row.number,
+            default=None,
+        )
+        if newest is None or newest.close_reason == STARTED_FRESH:
             return None
-        last = executions[-1].execution
+        last = newest.execution
         cut = next(self._readable_cuts(last, []), None)
         book = self._behind_archives(last) or Book()
         if (

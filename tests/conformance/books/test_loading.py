@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from tests.unit.storage.looking import tamper
+from tests.unit.storage.rounds import DAY, Trader
 from tests.unit.storage.samples import RUN, START_NS, STRATEGY, Desk, group
 from tests.unit.storage.samples import checkpoint as state_of
 from tradekeel.domain import records as r
@@ -187,3 +188,18 @@ async def test_a_thousand_open_trades_are_recovered_field_by_field(at: Backend, 
         known = desk.book.trades[trade.trade_id]
         for name in Trade.__struct_fields__:
             assert getattr(recovered[trade.trade_id], name) == getattr(trade, name) == getattr(known, name), name
+
+
+def test_the_next_run_takes_over_from_the_newest_also_where_the_clock_was_set_back_before_that_began(
+    books: AccountBooks, store: Store
+) -> None:
+    first = Trader()
+    results = store.commit([first.opening(), *first.round_trip(), first.closed()])
+    first.now_ns = START_NS - DAY
+    second = Trader("exec-2", number=2)
+    results += store.commit([second.going_on(first), second.entry(), second.closed()])
+    assert not [result for result in results if isinstance(result, Exception)]
+    previous = books.load(ACCOUNT).previous
+    assert previous is not None
+    assert (previous.execution_id, previous.cursor) == ("exec-2", second.desk.book.cursor)
+    assert previous.net("EUR_USD") == 1_000
