@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from zlib import crc32
 
+import anyio
 import msgspec
 import pytest
 from msgspec import structs
@@ -22,11 +23,14 @@ from tests.scenarios.support_configs import pair
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.place import Place
 from tradekeel.domain.matching import OrderState, WorkingOrder
+from tradekeel.domain.messages import Fill, VenueTransaction
 from tradekeel.domain.messages import TransactionKind as Kind
-from tradekeel.domain.messages import VenueTransaction
 from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
+from tradekeel.storage.archiving.moving import archive
+from tradekeel.storage.backend import backend_at
+from tradekeel.storage.repositories import Database, SqlFillRepository
 from tradekeel.venues.paper.examining import examine
 
 TICKS = 300
@@ -118,6 +122,36 @@ def test_nor_has_the_run_after_the_last_one(tmp_path: Path) -> None:
     home = Home(tmp_path, pair(TICKS))
     assert [home.live().code, home.live({"recorder:Commit": fail_at(40)}).code] == [0, 70]
     assert lines_of(home.state) == []
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["", "archived"])
+def test_a_fill_that_somebody_has_written_down_is_not_the_venues(tmp_path: Path, archived: bool) -> None:
+    """Whatever entry of the venue's record it says that it is: none at all, or one from before its run began."""
+    home = Home(tmp_path, pair(TICKS))
+    assert [home.live().code for _ in range(2)] == [0, 0]
+    [real] = anyio.run(_fills_of, home.books)
+    if archived:
+        assert archive(backend_at(home.books), LATER_NS, home.state / "archives", LATER_NS)
+    assert lines_of(home.state) == []
+    made_up = [
+        structs.replace(real, fill_id=f"of entry {entry}", venue_sequence=entry, ts_ns=LATER_NS) for entry in (0, 1)
+    ]
+    anyio.run(_write_down, home.books, home.execution("a")["execution"], made_up)
+    said = [line for line in lines_of(home.state) if "is in our books, and not the venue's" in line]
+    assert len(said) == len(made_up)
+
+
+async def _fills_of(books: Path) -> list[Fill]:
+    async with Database(books, now_ns=lambda: LATER_NS) as database:
+        return list(await SqlFillRepository(database).list_fills(account="a", limit=1))
+
+
+async def _write_down(books: Path, execution: str, fills: list[Fill]) -> None:
+    async with Database(books, now_ns=lambda: LATER_NS, by="somebody") as database:
+        assert await SqlFillRepository(database).append_fills(execution, fills) == len(fills)
+
+
+LATER_NS = 2**62
 
 
 def test_books_with_open_orders_and_positions_have_nothing_wrong(held: Path) -> None:

@@ -43,6 +43,7 @@ from tradekeel.domain.records import Administered
 from tradekeel.domain.rows import STARTED_FRESH, ExecutionRow, VenueCursor
 from tradekeel.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from tradekeel.statedir import refuse_no_data
+from tradekeel.storage.archives import newest_archive
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.files import connect
 from tradekeel.storage.moment import one_moment
@@ -260,6 +261,8 @@ def _compare(db: Connection, books: Backend, run: ExecutionRow, path: Path, foun
         book_fill(ours, fill)
         if number not in met:
             found.add(f"fill {fill.fill_id} of order {fill.venue_order_id} is in our books, and not the venue's")
+    for fill in _fills_of_nowhere(db, run, first):
+        found.add(f"fill {fill.fill_id} of order {fill.venue_order_id} is in our books, and not the venue's")
     booked = balance_of(db, run)
     if balance != booked:
         found.add(f"balance: ours {plain(booked)}, the venue's {'unknown' if balance is None else plain(balance)}")
@@ -348,6 +351,20 @@ def _our_fills(db: Connection, run: ExecutionRow, after: int) -> Iterator[tuple[
         f"{_numbered_fills()} WHERE execution = ? AND venue_sequence > ? ORDER BY id", (run.execution, after)
     )
     return ((number, mapping_of(Fill).decode(values)) for number, *values in rows)
+
+
+def _fills_of_nowhere(db: Connection, run: ExecutionRow, first: int) -> Iterator[Fill]:
+    """Fills of a run that say of themselves that they were told before it began, or never: somebody has written them down.
+
+    But for those of its archives that have stayed in the tables.
+    """
+    mapping = mapping_of(Fill)
+    archive = newest_archive(db, "the books", run.execution)
+    stayed = set() if archive is None else {_key(fill) for fill in archive.rows_kept().fills}
+    rows = db.stream(
+        f"{mapping.select_sql} WHERE execution = ? AND venue_sequence <= ? ORDER BY id", (run.execution, first)
+    )
+    return (fill for fill in map(mapping.decode, rows) if _key(fill) not in stayed)
 
 
 def _our_versions(
