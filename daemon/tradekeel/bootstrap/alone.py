@@ -12,9 +12,9 @@ from tradekeel.errors import StoreUnavailable
 from tradekeel.runtime import faults
 from tradekeel.statedir import A_COMMAND_IS_ALONE, StateDir
 from tradekeel.storage.backend import Backend
-from tradekeel.storage.restoring import make_whole
 from tradekeel.storage.spool import Spool
 from tradekeel.storage.sqlite import Sqlite
+from tradekeel.storage.torn import make_whole
 
 
 @contextmanager

@@ -116,6 +116,15 @@ def _sortable(text: str) -> tuple[bool, Decimal, str]:
 _ZERO = Decimal(0)
 
 
+def file_at(path: Path) -> tuple[int, int] | None:
+    """What tells a file from any other that comes to bear its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def make_durable(db: sqlite3.Connection) -> None:
     """Write-ahead log, every commit on the disk before it is acknowledged, references enforced."""
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -138,12 +147,13 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
     SQLite says of the damage is raised.
     """
     if target.exists():
-        raise StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
+        raise _exists(target)
     partial = target.with_name(target.name + ".partial")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         partial.touch(0o600)
+        ours = file_at(partial)
 
     def report(status: int, remaining: int, total: int) -> None:
         if progress is not None:
@@ -155,18 +165,48 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
             # One file is easier to carry about than three; the store turns the log on again.
             copy.execute("PRAGMA journal_mode = DELETE")
             _refuse_damaged(copy)
+        if file_at(partial) != ours:
+            raise _made_twice(target)
         sync(partial)
-        partial.rename(target)
+        _give_name(partial, target)
         sync(target.parent)
     except sqlite3.OperationalError as error:
+        if file_at(partial) != ours:
+            raise _made_twice(target) from error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:
             raise
         raise StoreUnavailable(
             f"{target} was not made, because its disk is full ({error}): free some space there, or name another place."
         ) from error
     finally:
-        for beside in ("", "-journal", "-wal", "-shm"):  # of a copy that came to nothing SQLite leaves its journal, too
-            partial.with_name(partial.name + beside).unlink(missing_ok=True)
+        if file_at(partial) == ours:
+            for beside in (
+                "",
+                "-journal",
+                "-wal",
+                "-shm",
+            ):  # of a copy that came to nothing SQLite leaves its journal, too
+                partial.with_name(partial.name + beside).unlink(missing_ok=True)
+
+
+def _give_name(partial: Path, target: Path) -> None:
+    """A file that bears the name by now, because somebody else was faster, stays what it is."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        raise _exists(target) from None
+    except OSError:  # not every file system has second names
+        if target.exists():
+            raise _exists(target) from None
+        partial.rename(target)
+
+
+def _made_twice(target: Path) -> StoreUnavailable:
+    return StoreUnavailable(f"{target} was not made here: somebody else is making it. Choose another name.")
+
+
+def _exists(target: Path) -> StoreUnavailable:
+    return StoreUnavailable(f"{target} exists already: a backup is never overwritten. Choose another name.")
 
 
 def _refuse_damaged(copy: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ old books or the new ones at any moment, and the old ones are never deleted.
 
 The log of damaged books may get lost where somebody tries to fold it, and a log would be played into any file that it lies
 beside: so it is copied first, and goes before the copy comes. Whoever opens the books next puts it back if a process was
-killed in between (:func:`make_whole`).
+killed in between (:mod:`tradekeel.storage.torn`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tradekeel.storage.backend import RESTORE, Backend, Restored, Restoring, bac
 from tradekeel.storage.files import connect, connect_to_look, copy_database, in_our_words, sync
 from tradekeel.storage.naming import free_path
 from tradekeel.storage.store import Store
+from tradekeel.storage.torn import is_swapped, log_of, make_whole
 from tradekeel.storage.verify import verify
 
 
@@ -37,7 +38,7 @@ def put_back(path: Path, copy: Path, doing: Restoring) -> Restored:
         _make_folder(work)
         proved, version, restored = _prove(work / path.name, copy, doing)
         doing.point("restore.proved")
-        if path.exists() or _log(path).exists():
+        if path.exists() or log_of(path).exists():
             _keep_present(path, work / "old")
             doing.point("restore.kept")
         _swap(path, proved)
@@ -47,25 +48,6 @@ def put_back(path: Path, copy: Path, doing: Restoring) -> Restored:
     except (sqlite3.Error, OSError) as error:
         raise in_our_words(error, path, f"putting {copy} in its place") from error
     return Restored(version, restored.executions, restored.records, None if replaced is None else str(replaced))
-
-
-def make_whole(path: Path, work: Path) -> bool:
-    """After a process that was killed in between there are the old books, or the new ones; whether that took anything.
-
-    Raises OSError.
-    """
-    log = _log(work / "old" / path.name)
-    if not log.exists() or _is_swapped(path, work):
-        return False
-    os.replace(log, _log(path))
-    sync(path.parent)
-    return True
-
-
-def _is_swapped(path: Path, work: Path) -> bool:
-    """Whether what is at the place of the books came there as a copy."""
-    kept = work / "old" / path.name
-    return path.exists() and not (kept.exists() and kept.samefile(path))
 
 
 def _refuse_nonsense(path: Path, copy: Path) -> None:
@@ -142,29 +124,50 @@ def _of_the_copy(said: str, made: Backend, copy: Path) -> str:
 
 
 def _keep_present(path: Path, kept: Path) -> None:
-    """Another name for the file, so that it outlives its replacement; its log is folded into it, if that can be."""
+    """Another name for the file, so that it outlives its replacement; its log is folded into it, if that can be.
+
+    A script may be in the middle of a write that it began before the state directory was taken. It is waited for, and what it
+    has written is in what is kept; whoever comes later sees that the directory is taken.
+    """
     _make_folder(kept)
     if path.exists():
         os.link(path, kept / path.name)
-    log, copied = _log(path), _log(kept / path.name)
+    log, copied = log_of(path), log_of(kept / path.name)
     if not log.exists():
         sync(kept)
         sync(kept.parent)
         return
-    shutil.copy2(log, kept / "log")
-    sync(kept / "log")
-    os.replace(kept / "log", copied)
-    sync(kept)
-    sync(kept.parent)
+    _copy_log(log, copied)  # before anybody opens the books: those that are damaged may lose it by that
     if not path.exists():
         return  # nothing to fold it into
+    is_ours = False
     try:
         with closing(connect(path)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            is_ours = True
+            _copy_log(log, copied)
+            db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             db.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error:
-        return  # that damaged are they: the log goes with them
+    except sqlite3.Error as error:
+        if not is_ours and _is_busy(error):
+            copied.unlink()  # nothing was touched, and somebody goes on writing
+            raise
+        return  # that damaged are they, or somebody has them open: the log goes with them
     copied.unlink(missing_ok=True)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _copy_log(log: Path, copied: Path) -> None:
+    partial = copied.with_name("log")
+    shutil.copy2(log, partial)
+    sync(partial)
+    os.replace(partial, copied)
+    sync(copied.parent)
+    sync(copied.parent.parent)
 
 
 def _swap(path: Path, proved: Path) -> None:
@@ -180,7 +183,7 @@ def _finish_earlier(path: Path, work: Path, aside: Path) -> Path | None:
     make_whole(path, work)
     old = work / "old"
     put = None
-    if _is_swapped(path, work) and old.exists() and any(old.iterdir()):
+    if is_swapped(path, work) and old.exists() and any(old.iterdir()):
         put = free_path(aside)
         put.parent.mkdir(mode=0o700, exist_ok=True)
         os.rename(old, put)
@@ -196,7 +199,3 @@ def _make_folder(folder: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.parent.stat()
         os.chown(folder, owner.st_uid, owner.st_gid)
-
-
-def _log(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")

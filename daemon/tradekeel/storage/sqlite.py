@@ -19,15 +19,20 @@ from tradekeel.storage import files
 from tradekeel.storage.backend import Backend, Connection, Engines, Restored, Restoring, Tool, Values
 from tradekeel.storage.backups import Doing, Heed, back_up, copies_of, size_of
 from tradekeel.storage.files import BUSY_TIMEOUT_MS, CHECKED_AT_START_BYTES_MAX, Progress
+from tradekeel.storage.torn import is_torn
 
 if TYPE_CHECKING:
     import aiosqlite
     from sqlalchemy.engine import Connection as SqlConnection
     from sqlalchemy.engine import Dialect
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from tradekeel.errors import StoreError
     from tradekeel.storage.schema import Standing
+
+_FILE = "file"
+"""Under which a pool remembers what a connection has opened."""
 
 READERS_MAX = 4
 """Connections that read beside each other, each in a thread of its own."""
@@ -188,7 +193,7 @@ class Sqlite(Backend):
                 raise failed[0]
             return connection
 
-        return create_async_engine(
+        engine = create_async_engine(
             "sqlite+aiosqlite://",
             async_creator=connected,
             poolclass=AsyncAdaptedQueuePool,
@@ -196,6 +201,25 @@ class Sqlite(Backend):
             max_overflow=0,
             pool_timeout=WAIT_MAX_S,
         )
+        self._follow_the_name(engine)
+        return engine
+
+    def _follow_the_name(self, engine: AsyncEngine) -> None:
+        """A connection stays with the file that it has opened, also when `tradekeel db restore` has put other books in its place:
+        what is written there then would be in no books. So each call looks, and is given a new one.
+        """
+        from sqlalchemy import event
+        from sqlalchemy.exc import DisconnectionError
+
+        def opened(connection: Any, record: ConnectionPoolEntry) -> None:
+            record.info[_FILE] = files.file_at(self.path)
+
+        def used(connection: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+            if record.info[_FILE] != files.file_at(self.path):
+                raise DisconnectionError(f"other books are in the place of {self}")
+
+        event.listen(engine.sync_engine, "connect", opened)
+        event.listen(engine.sync_engine, "checkout", used)
 
     def _for_repositories(self, read_only: bool) -> sqlite3.Connection:
         db = self.connect(read_only=read_only)
@@ -212,8 +236,27 @@ class Sqlite(Backend):
 
     async def held_by(self, db: AsyncConnection, account: str) -> str | None:
         # Nobody else writes while this transaction lasts, and a daemon that has just taken its lock waits for that before
-        # it reads (Store.open): so the lock need only be looked at.
-        return holder_of(self.state / "lock")
+        # it reads (Store.open): so the lock need only be looked at. A restore waits for it, too, before it puts others in place.
+        holder = self._holder()
+        if holder is None and (await db.get_raw_connection()).info[_FILE] != files.file_at(self.path):
+            raise StoreUnavailable(
+                f"{self}: nothing was written, because other books were put in their place: try again"
+            )
+        return holder
+
+    def _holder(self) -> str | None:
+        """Who has the directory that the file is in, whatever link leads to it. StoreUnavailable for books that are torn."""
+        real = Path(os.path.realpath(self.path))
+        for folder in dict.fromkeys((self.state, real.parent)):
+            holder = holder_of(folder / "lock")
+            if holder is not None:
+                return holder
+        if is_torn(real, real.parent / "restoring"):
+            raise StoreUnavailable(
+                f"{self}: nothing is written there, because a `tradekeel db restore` was killed: run it again, or start the "
+                "daemon, which goes on with the books from before it"
+            )
+        return None
 
     def is_busy(self, error: BaseException | None) -> bool:
         return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -120,6 +120,28 @@ def test_a_backup_never_replaces_a_file(store, path, tmp_path):
     assert target.read_text() == "precious"
 
 
+def test_nor_one_that_somebody_else_has_put_there_while_it_was_made(store, path, tmp_path):
+    target = tmp_path / "copy.db"
+    with pytest.raises(StoreUnavailable, match="never overwritten"):
+        back_up(path, target, lambda done, total: target.write_text("precious"))
+    assert target.read_text() == "precious"
+    assert not list(tmp_path.glob("copy.db.*"))
+
+
+def test_of_two_that_make_one_copy_at_a_time_none_names_what_the_other_has_only_begun(store, path, tmp_path):
+    target = tmp_path / "copy.db"
+    begun = target.with_name("copy.db.partial")
+
+    def begin_too(done: int, total: int) -> None:
+        begun.unlink()
+        begun.write_text("half of a copy")
+
+    with pytest.raises(StoreUnavailable, match="somebody else is making it"):
+        back_up(path, target, begin_too)
+    assert not target.exists()
+    assert begun.read_text() == "half of a copy"
+
+
 @pytest.fixture
 def damaged(store: Store, desk: s.Desk, path: Path) -> Path:
     """Books that open as if nothing was wrong."""

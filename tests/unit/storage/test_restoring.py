@@ -19,8 +19,9 @@ from tests.unit.storage.disks import overwrite_the_middle
 from tradekeel.errors import InputError, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage.backend import Restored, Restoring
 from tradekeel.storage.files import back_up
-from tradekeel.storage.restoring import make_whole, put_back
+from tradekeel.storage.restoring import put_back
 from tradekeel.storage.store import Store
+from tradekeel.storage.torn import make_whole
 from tradekeel.storage.verify import verify
 
 OLD, NEW = 2, 5
