@@ -158,17 +158,48 @@ async def test_a_daemon_goes_on_with_what_was_described_meanwhile(books, desk, b
 async def test_a_finished_execution_of_a_daemon_can_be_corrected_and_goes_on_as_corrected(books, desk, backend):
     finish(backend, desk)
     trades, fills = SqlTradeRepository(books), SqlFillRepository(books)
-    after = await trades.update_trade("trexec-1-1", {"stop_loss": Decimal("1.3"), "symbol": "EUR_JPY"})
+    after = await trades.update_trade("trexec-1-1", {"stop_loss": Decimal("1.3"), "strategy": None})
     await trades.mark_trade_closed("trexec-1-1", Decimal("1.5"), START_NS, "reconcile", rate=Decimal("0.01"))
     assert await fills.delete_fills("paper", "EUR_USD") == 1
     assert await fills.append_fill(samples.RUN, samples.fill(1, price=Decimal(2)))
-    assert after.symbol == "EUR_JPY"
+    assert after.strategy is None
     with Store.open(backend, now_ns=START_NS) as store:
         journal = store.read_journal(samples.RUN, 0, 100)
     assert [type(record).__name__ for _, record in journal][-5:] == ["ExecutionClosed", *["Administered"] * 4]
     said = [(record.action, record.by) for _, record in journal[-4:] if isinstance(record, r.Administered)]
     assert [action for action, _ in said] == ["update_trade", "mark_trade_closed", "delete_fills", "append_fill"]
     assert {by for _, by in said} == {"a script"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entered_quantity": Decimal(5_000)},
+        {"entered_quantity": Decimal("1000.1"), "exited_quantity": Decimal("0.05")},
+        {"side": "SHORT"},
+        {"symbol": "GBP_USD"},
+        {"position_ref": "another"},
+    ],
+    ids=str,
+)
+async def test_no_trade_of_a_finished_run_comes_to_hold_more_by_being_written_down(books, desk, backend, changes):
+    """The next run takes over what is open, and would send orders to close what is not there."""
+    finish(backend, desk)
+    trades = SqlTradeRepository(books)
+    before = await trades.get_trade_by_id("trexec-1-1")
+    assert before is not None
+    assert before.open_quantity == 1_000
+    with pytest.raises(
+        InputError, match=r"would hold .* and the next run of its account would close that at the venue"
+    ):
+        await trades.update_trade("trexec-1-1", changes)
+    with pytest.raises(InputError, match="it holds 0"):
+        await trades.save_trade(structs.replace(before, trade_id="another", entry_order_id="another"))
+    assert await trades.count_trades() == 2
+    await trades.update_trade("trexec-1-1", {"exited_quantity": Decimal(400)})
+    with pytest.raises(InputError, match="it holds 600"):
+        await trades.update_trade("trexec-1-1", {"exited_quantity": Decimal(399)})
+    await trades.update_trade("trexec-1-2", {"status": "FAILED"})
 
 
 # --- beside a daemon -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import InputError
 from tradekeel.ports.repositories.paging import ROWS_MAX, Page
 from tradekeel.storage.fitting import refuse_float
@@ -78,18 +79,22 @@ class Repository(Generic[RowT]):
                 by_execution.setdefault(getattr(row, "execution"), []).append(number)  # noqa: B009  # every one of them has it
             await change.lock(by_execution)
             for execution, numbers in sorted(by_execution.items()):
-                account = (await change.execution(execution, steers=steers)).account
+                run = await change.execution(execution, steers=steers)
                 ours = [rows[number] for number in numbers]
                 for row in ours:
-                    if getattr(row, "account", account) != account:
+                    if getattr(row, "account", run.account) != run.account:
                         key = "/".join(str(getattr(row, name)) for name in self.listing.key)
                         raise InputError(
-                            f"{self.table.name}: {key} is not of account {account}, as its execution {execution} is"
+                            f"{self.table.name}: {key} is not of account {run.account}, as its execution {execution} is"
                         )
+                    self._look_at_new(run, row)
                 added.update(zip(numbers, await change.add(execution, ours, steers=steers), strict=True))
             return [added[number] for number in range(len(rows))]
 
         return await self.database.write(action, work, timeout_s)
+
+    def _look_at_new(self, run: ExecutionRow, row: RowT) -> None:
+        """InputError for a row that does not belong into this execution."""
 
     async def _before(self, change: Change, what: str, where: ColumnElement[bool]) -> RowT:
         """The row that is about to change, which nobody else can change meanwhile. NotFound."""

@@ -130,6 +130,27 @@ def _refuse_crossed(before: Trade, after: Trade) -> None:
         raise InputError(f"trade {after.trade_id}: exit_time_ns {end} is before entry_time_ns {begin}")
 
 
+def refuse_more_held(before: Trade | None, after: Trade) -> None:
+    """InputError for what would make a trade of a daemon's run hold more than it did, or something else.
+
+    The next run takes over the trades that hold something, and sends orders to close all of it. What there is follows from the
+    venue's fills, and nobody has it by writing it down; that less is left, somebody may know better.
+    """
+    if not after.is_open or after.open_quantity <= ZERO:
+        return
+    had = before.open_quantity if before is not None and before.is_open else ZERO
+    is_the_same = before is not None and (before.side, before.symbol, before.position_ref) == (
+        after.side,
+        after.symbol,
+        after.position_ref,
+    )
+    if not is_the_same or after.open_quantity > had:
+        raise InputError(
+            f"trade {after.trade_id} would hold {after.open_quantity} {after.side} of {after.symbol}, and the next run of its "
+            f"account would close that at the venue, where it is not: it holds {had}"
+        )
+
+
 def _rate(trade: Trade, currency: str, how: Closing) -> Decimal:
     """What converts the quote currency into the account's."""
     if how.rate is not None:

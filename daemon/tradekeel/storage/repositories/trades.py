@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.domain.money import ZERO
+from tradekeel.domain.rows import ExecutionRow
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 from tradekeel.domain.tradestats import StatsTally, TradeStats
 from tradekeel.errors import VersionConflict
@@ -57,6 +58,10 @@ class SqlTradeRepository(Repository[Trade]):
     async def save_trades(self, trades: Sequence[Trade], **call: Unpack[Timed]) -> int:
         """Add many, all or none."""
         return len(await self._add("save_trades", bounded(trades, "trades"), _STEERS, timeout_of(call)))
+
+    def _look_at_new(self, run: ExecutionRow, row: Trade) -> None:
+        if run.mode.is_a_daemons:
+            rules.refuse_more_held(None, row)
 
     async def update_trade(
         self,
@@ -107,6 +112,8 @@ class SqlTradeRepository(Repository[Trade]):
             if expected_version is not None and before.version != expected_version:
                 raise VersionConflict(f"trade {trade_id}", expected_version, before.version)
             after = self.exactly(lambda: apply(before, change.now_ns, execution.currency), f"trade {trade_id}")
+            if execution.mode.is_a_daemons and execution.status == "closed":
+                rules.refuse_more_held(before, after)
             touched = fields_changed(before, after) - {"version", "updated_ns"}
             steering = sorted(touched - DESCRIPTIVE)
             steers = f"the {', '.join(steering)} of a trade" if steering else None
