@@ -163,6 +163,7 @@ class Opener:
                 installation=self._statedir.installation(new_id),
                 place=self._statedir.place(),
                 run=self._run,
+                yields=storage.standby,
             ),
             accounts=tuple(self.config.accounts),
             lease_ns=lease_ns,

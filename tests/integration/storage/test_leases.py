@@ -74,7 +74,8 @@ def books(postgres_url: str) -> Iterator[Open]:
             url: str = postgres_url,
         ) -> PostgresBooks:
             host, installation = on.split("/")
-            holder = Holder(host=host, installation=installation, place=place or installation, run=f"run {next(runs)}")
+            run = f"run {next(runs)}"
+            holder = Holder(host=host, installation=installation, place=place or installation, run=run, yields=standby)
             remote = PostgresBooks(
                 partial(Store.open, Postgres(url), now_ns=s.START_NS),
                 Writer(daemon=daemon, holder=holder, accounts=accounts, lease_ns=lease_ns, standby=standby),
@@ -152,7 +153,7 @@ def test_somebody_elses_account_is_refused_with_who_has_it_and_for_how_long(book
 
 @pytest.mark.parametrize("daemon", ["keel", "other"])
 def test_who_meets_its_account_in_another_installation_is_told_how_to_stand_by_unless_it_does(books, daemon):
-    books()
+    books(standby=True)
     to_do = r"or wait\. If this one is to take over .* set storage\.standby = true at both; else give each a name and accounts"
     with pytest.raises(AlreadyRunning, match=to_do):
         books(daemon, "there/2")
@@ -160,6 +161,25 @@ def test_who_meets_its_account_in_another_installation_is_told_how_to_stand_by_u
         books(daemon, "there/2", standby=True)
     with pytest.raises(AlreadyRunning, match=r"set name in \[daemon\].*or wait$"):
         books("keel", "there/2", ("paper-2",))
+
+
+def test_a_standby_takes_nothing_over_from_one_that_does_not_end_with_its_lease_and_says_so_in_time(books):
+    """It may have lost the server only, and would trade the account beside the standby. A person may know that it has ended."""
+    books()
+    with pytest.raises(
+        AlreadyRunning, match=r"or wait\. It does not end with its lease: set storage\.standby = true there"
+    ):
+        books("other", "there/2", standby=True)
+    books(lease_ns=PAST_NS)
+    with pytest.raises(
+        AlreadyRunning, match=r"was traded by daemon keel on here, which has not given its lease back, and"
+    ):
+        books("other", "there/2", standby=True)
+    assert books("other", "there/2", lease_ns=PAST_NS), "without standing by, which is a person's word"
+    assert books("other", "there/2", standby=True, lease_ns=PAST_NS), "a restart takes its own"
+    assert books("third", "there/3", standby=True), "the one before ends with its lease"
+    books("third", "there/3").close()
+    assert books("other", "there/2", standby=True), "and this one has given it back"
 
 
 def test_daemons_with_accounts_of_their_own_share_a_database(books):
@@ -219,7 +239,7 @@ def test_what_waits_here_fits_no_more_where_another_has_written_meanwhile(books)
 def test_who_would_stand_by_with_batches_that_fit_no_more_is_told_before_he_is_needed(books, daemon):
     """The daemon that has taken over trades yet: it is refused now, and not when that one has ended."""
     books(lease_ns=PAST_NS).close()
-    other = books(daemon, "there/2")
+    other = books(daemon, "there/2", standby=True)
     for standby in (True, False):
         with pytest.raises(
             StoreCorrupt, match=rf"daemon {daemon} on there has written for account paper-1: .* no longer"

@@ -29,6 +29,7 @@ from tradekeel.storage.whose import A_DAEMONS
 
 NOW_NS = "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 LOCK_CLASS = 0x6B65656C  # "keel": our advisory locks of one daemon each
+YIELDS = "yields"
 
 
 class Holder(Struct, frozen=True, kw_only=True):
@@ -38,15 +39,17 @@ class Holder(Struct, frozen=True, kw_only=True):
     installation: str  # the same after a restart and in a copy of the state directory, another one for a standby
     place: str  # of the state directory: the same after a restart, another one for a copy
     run: str  # of the process
+    yields: bool = False  # whether it ends with its lease, since somebody stands by
 
     def __str__(self) -> str:
-        return "/".join((self.host, self.installation, self.place, self.run))
+        words = (self.host, self.installation, self.place, self.run)
+        return "/".join((*words, YIELDS) if self.yields else words)
 
     @classmethod
     def of(cls, text: str) -> Holder:
         """What stands in a row. What does not say its installation (a script) is nobody's."""
-        host, installation, place, run, *_ = (*text.split("/"), "", "", "")
-        return cls(host=host, installation=installation, place=place, run=run)
+        host, installation, place, run, yields, *_ = (*text.split("/"), "", "", "", "")
+        return cls(host=host, installation=installation, place=place, run=run, yields=yields == YIELDS)
 
 
 class Writer(Struct, frozen=True, kw_only=True):
@@ -186,6 +189,10 @@ def _refuse(row: _Row, writer: Writer, waiting: bool, is_left_out: bool) -> None
             ". If this one is to take over when that one ends, set storage.standby = true at both; else give each a name and "
             "accounts of its own"
         )
+    elif not row.holder.yields:
+        instead = (
+            ". It does not end with its lease: set storage.standby = true there, too, or it is never taken over from"
+        )
     if row.left_ns > 0 and not is_left_out:
         raise AlreadyRunning(
             f"account {row.account} is traded by {who}, whose lease runs for another {row.left_ns / NS_PER_S:.0f} s after its "
@@ -195,6 +202,13 @@ def _refuse(row: _Row, writer: Writer, waiting: bool, is_left_out: bool) -> None
         raise StoreCorrupt(
             f"batches wait in the spool here, and meanwhile {who} has written for account {row.account}: what waits no longer "
             "fits. Compare both with the venue (`tradekeel verify`), then move the folder spool away."
+        )
+    if writer.standby and row.until_ns and not (row.holder.yields or row.is_of(writer)):
+        # Nobody has decided that it is over: it may only have lost the server, and trade on.
+        raise AlreadyRunning(
+            f"account {row.account} was traded by {who}, which has not given its lease back, and does not end with it, because "
+            "storage.standby is not set there: it may trade on without the server. Set it there, too; or, where it has ended for "
+            "certain, start this one once without it"
         )
 
 
