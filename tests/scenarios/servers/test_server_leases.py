@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.campaigns.kill.stores import Books, BooksStore
 from tests.scenarios.support import Home, Process
-from tests.scenarios.support_servers import Quick, paced, spooled, until_away
+from tests.scenarios.support_servers import Quick, paced, spooled, until_away, until_back
+from tests.servers.ports import HOST
 from tests.servers.postgres import PostgresServer, connected
+from tests.servers.proxy import TcpProxy
 
 OwnPostgres = Callable[..., PostgresServer]
 
@@ -127,6 +130,39 @@ def test_a_standby_waits_says_for_whom_and_takes_over_when_the_first_one_is_kill
             assert "waiting for the books' server" not in second.log
             assert "executor.recover.loaded" not in second.passed()
             first.kill()
+            both.hand_over_the_venue()
+            in_the_middle(second)
+            second.send(signal.SIGTERM)
+            assert second.end() == 0
+    is_whole(both.other)
+
+
+def test_a_standby_takes_nothing_over_from_one_that_has_lost_the_server_only_and_trades_on(
+    place: Path, own_postgres: OwnPostgres, proxy_before: Callable[[str], TcpProxy]
+) -> None:
+    """`storage.standby` is not set there, so nothing tells it to end with its lease: two would trade one account."""
+    both = Pair(place, own_postgres(), standby=True)
+    url = str(both.one.at.place)
+    proxy = proxy_before(url)
+    text = both.one.config.read_text().replace(urlsplit(url).netloc.rpartition("@")[2], f"{HOST}:{proxy.port}")
+    both.one.config.write_text(text.replace("standby = true", "standby = false"))
+    with both.one.start() as first:
+        in_the_middle(first)
+        with both.other.start() as second:
+            second.until(lambda: "It does not end with its lease: set" in second.log, "it does not say so in time")
+            proxy.refuse()
+            proxy.cut()
+            until_away(first)
+            before = sent(both.one)
+            second.until(
+                lambda: "has not given its lease back" in both.other.status.get("doing", ""), "the lease does not end"
+            )
+            first.until(lambda: sent(both.one) > before, "it does not trade on")
+            assert "executor.recover.loaded" not in second.passed()
+            proxy.normal()
+            until_back(first)
+            first.send(signal.SIGTERM)
+            assert first.end() == 0
             both.hand_over_the_venue()
             in_the_middle(second)
             second.send(signal.SIGTERM)
