@@ -6,7 +6,7 @@ Where a wipe has deleted the fills the journal still tells of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, Inexact
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tradekeel.domain.positions import Position, Quote, book_fill, conversion_ra
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, WIPED, ExecutionRow
 from tradekeel.domain.times import iso
+from tradekeel.errors import InputError
 from tradekeel.storage.archives import last_archived
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.journal import REPORTED, fills_told
@@ -29,8 +30,18 @@ Quotes = Mapping[str, Quote]
 
 def positions_of(db: Connection, run: ExecutionRow, latest: Quotes) -> list[Row]:
     """What an execution took over and what its fills made of it; the profit is at the ``latest`` quotes, and where there is none
-    at the last saved ones.
+    at the last saved ones. InputError for amounts that a script has written down, and that nobody can compute with.
     """
+    try:
+        return _positions_of(db, run, latest)
+    except Inexact as error:
+        raise InputError(
+            f"the positions of account {run.account} cannot be computed: amounts of its fills have more digits than can be "
+            "computed exactly. Ask for the other accounts by --account"
+        ) from error
+
+
+def _positions_of(db: Connection, run: ExecutionRow, latest: Quotes) -> list[Row]:
     opening = opening_of_fills(db, run)
     held = {} if opening is None else {(position.instrument, position.ref): position for position in opening.positions}
     quotes = {**_quotes(db, run), **latest}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import anyio
 import msgspec
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from tradekeel.domain.rows import STARTED_FRESH
 from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.storage.queries import CHUNK_ROWS
+from tradekeel.storage.repositories import Database, SqlExecutionRepository, SqlFillRepository
 from tradekeel.storage.store import Store
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -191,6 +193,20 @@ def test_a_journal_longer_than_what_is_read_in_one_go_is_read_whole(place: Place
 def test_what_would_not_narrow_is_refused(place: Place, kind: str, query: Query, word: str) -> None:
     with pytest.raises(InputError, match=f"{word} means nothing for {kind}"):
         read_rows(place, kind, query)
+
+
+async def test_amounts_that_nobody_can_compute_with_are_no_damage(place: Place) -> None:
+    """They are exact, and what a script has written down: no copy has to be put back."""
+    async with Database(place.where, now_ns=lambda: NOW_NS) as database:
+        run = await SqlExecutionRepository(database).create_execution("mine")
+        amounts = [Decimal("1E-250"), Decimal("1E+250")]
+        fills = [samples.fill(n, account="mine", quantity=q, fill_id=f"mine-{n}") for n, q in enumerate(amounts)]
+        await SqlFillRepository(database).append_fills(run.execution, fills)
+    with pytest.raises(
+        InputError, match=r"of account mine cannot be computed.*Ask for the other accounts by --account"
+    ):
+        await anyio.to_thread.run_sync(read_rows, place, "positions", Query())
+    assert len(await anyio.to_thread.run_sync(read_rows, place, "positions", Query(account="paper-1"))) == 1
 
 
 def test_no_more_positions_than_asked_for(place: Place) -> None:
