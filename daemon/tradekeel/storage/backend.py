@@ -189,6 +189,9 @@ class Backend(ABC):
     def make_durable(self, db: Connection) -> None:
         """Every commit on the disk before it is acknowledged, references enforced."""
 
+    def settle(self, db: Connection) -> None:  # noqa: B027  # a server has done that before it answers
+        """What a process that died has left behind is where everything else is, before anything is written on top of it."""
+
     @abstractmethod
     def tables(self, execute: Any) -> set[str]:
         """The names of the tables that there are. ``execute`` runs a statement on whatever connection there is."""

@@ -366,6 +366,7 @@ def _make_ready(
     _let_others_finish(db, backend)
     if standing.version is not None:
         _check(db, backend)
+    backend.settle(db)
     return None if standing.version == schema.HEAD else upgrade(backend)
 
 

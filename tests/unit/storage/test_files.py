@@ -60,6 +60,23 @@ def test_a_store_that_failed_leaves_file_and_log_as_they_are(store, desk, path):
     assert not log.exists(), "a sound store folds its log into the file when it is closed"
 
 
+def test_what_a_store_that_failed_has_left_in_the_log_is_in_the_file_before_anything_comes_behind_it(
+    store, desk, path, tmp_path
+):
+    """Behind a failed fsync a system may show what is not on the disk: nothing is acknowledged in the same log."""
+    store.commit([desk.decision()])
+    fill_up(store)
+    with pytest.raises(StoreUnavailable):
+        store.commit([s.group(checkpoints=(s.checkpoint(owner=ACCOUNT_OWNER, state=b"x" * 10**6),))])
+    store.close()
+    alone = tmp_path / "without its log.db"
+    with Store.open(path, now_ns=s.START_NS):
+        alone.write_bytes(path.read_bytes())
+    with Store.open(alone, now_ns=s.START_NS) as without:
+        assert without.last_sequence(s.RUN) == 4
+    assert verify(alone).ok
+
+
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
