@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 
 from tests.campaigns.workplace import workplace
 from tests.scenarios import support_configs as configs
-from tests.scenarios.support import Home, Story, told_differently
+from tests.scenarios.support import Home, Story, caught_signals, told_differently
+from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
 from tradekeel.runtime.signals import SignalInbox
-from tradekeel.statedir import StateDir
+from tradekeel.statedir import A_COMMAND_IS_ALONE, StateDir
 from tradekeel.storage import migrating
 from tradekeel.storage.schema import REVISIONS
 from tradekeel.storage.store import Store
@@ -253,3 +255,35 @@ def test_a_second_daemon_leaves_the_log_of_the_first_alone(place: Path) -> None:
     assert f"a daemon (process {os.getpid()}) holds" in life.log
     assert (os.stat(log).st_ino, log.read_bytes()) == before
     assert [path.name for path in home.state.glob("daemon*")] == ["daemon.log"]
+
+
+# --- a start beside a command -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[StateDir]:
+    """A command that changes books has taken the state directory."""
+    statedir = StateDir(tmp_path / "state")
+    statedir.lock(A_COMMAND_IS_ALONE)
+    yield statedir
+    statedir.release()
+
+
+def test_a_start_waits_for_a_command_that_changes_the_books(tmp_path: Path, at_work: StateDir) -> None:
+    """Refused with the code of a second daemon, nobody would start it again, and there is no first."""
+    threading.Timer(SOON_S, at_work.release).start()
+    life = Home(tmp_path, PAIR).live()
+    assert life.code == ExitCode.DONE
+    assert f"waiting until a command that changes the books in {at_work.path} has ended" in life.log
+
+
+def test_a_stop_ends_a_start_that_waits_for_a_command(tmp_path: Path, at_work: StateDir) -> None:
+    home = Home(tmp_path, PAIR)
+    with caught_signals() as inbox:
+        threading.Timer(SOON_S, os.kill, [os.getpid(), signal.SIGTERM]).start()
+        assert home.live(signals=inbox).code == ExitCode.DONE
+    assert at_work.holder() == os.getpid()
+    assert not home.books.exists()
+
+
+SOON_S = 0.5

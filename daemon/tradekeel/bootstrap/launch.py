@@ -26,11 +26,14 @@ from tradekeel.bootstrap.onlooker import Onlooker, View
 from tradekeel.bootstrap.plan import Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
 from tradekeel.domain.counting import counted
-from tradekeel.errors import ExitCode, InputError, StoreCorrupt, StoreError
-from tradekeel.runtime.clock import SystemClock
+from tradekeel.errors import AlreadyRunning, ExitCode, InputError, StoreCorrupt, StoreError
+from tradekeel.runtime.clock import SystemClock, pause
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.statedir import StateDir
 from tradekeel.storage.sqlite import InMemory
+
+LOOK_AGAIN_S = 0.2
+"""How soon a start looks again whether a command has ended that is at work on the books."""
 
 
 class RunOptions(Struct, frozen=True, kw_only=True):
@@ -53,7 +56,8 @@ def launch(
         if signals.stop_asked:
             return ExitCode.DONE
         statedir = StateDir(folder)
-        statedir.lock()  # first of all: also the log may be the one of the daemon that holds it
+        if not _take(statedir, signals):  # first of all: also the log may be the one of the daemon that holds it
+            return ExitCode.DONE
         try:
             was_torn = make_whole_again(statedir)
             with _Log(plan, options, environ, onlooker) as log:
@@ -69,6 +73,27 @@ def launch(
             statedir.release()
     except Exception as error:  # noqa: BLE001  # as above, before there was a log
         return fail(error, folder)
+
+
+def _take(statedir: StateDir, signals: SignalInbox) -> bool:
+    """Take the directory. A command that changes the books ends by itself, and is waited for: refused, nobody would start the
+    daemon again. False where a stop is asked for meanwhile. Raises AlreadyRunning beside a daemon.
+    """
+    told = False
+    while True:
+        try:
+            statedir.lock()
+        except AlreadyRunning:
+            if not statedir.is_at_work:
+                raise
+            if not told:
+                told = True
+                tell_terminal([f"waiting until a command that changes the books in {statedir.path} has ended"])
+            if signals.stop_asked:
+                return False
+            pause(LOOK_AGAIN_S)
+        else:
+            return True
 
 
 def _run(

@@ -2,7 +2,7 @@
 
     books.db                    the journal and its tables
     paper-ACCOUNT.db            the paper venue's own ledger of one account
-    lock                        held by the daemon; holds its process id
+    lock                        held by the daemon, or a command; holds its process id
     running                     there while a run goes on: each account's newest execution of the runs before it
     latches/SCOPE.json          a kill that only a person releases; SCOPE is an account, or "all"
     latches/ACCOUNT.release     a release that was asked for without a daemon, until the account has started
@@ -63,6 +63,9 @@ A_DAEMON_IS_ALONE = (
 )
 A_COMMAND_IS_ALONE = "this command changes books that nobody else uses meanwhile. Stop it first (tradekeel stop)"
 """Why a state directory has one process at a time: what a daemon is told that finds another, and what a command is."""
+
+_COMMAND = b"command"
+"""Stands in the lock behind the process id of one that is no daemon."""
 
 
 class StateDir:
@@ -235,6 +238,14 @@ class StateDir:
             raise
         self._lock = descriptor
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a command that changes books holds the directory, which ends by itself; or nobody does any more."""
+        if self.holder() is None:
+            return True
+        with explained(self.path / "lock"):
+            return (self.path / "lock").read_bytes().split()[1:] == [_COMMAND]
+
     def still_starting(self) -> None:
         """Whoever looks goes by the time of the lock: this process has not said anything yet because it is still starting."""
         if self._lock is not None:
@@ -247,12 +258,13 @@ class StateDir:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise StoreUnavailable(explain(error, self.path / "lock")) from error
-            raise AlreadyRunning(f"a daemon{_named(_read_pid(descriptor))} holds {self.path}: {why}") from None
+            raise AlreadyRunning(f"{_said_in(descriptor)} holds {self.path}: {why}") from None
         with explained(self.commands):  # before anybody can see that we are here, and give us one
             self.left_over = frozenset(os.listdir(self.commands))
         with explained(self.path / "lock"):
-            os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
-            os.ftruncate(descriptor, 11)
+            said = f"{os.getpid():<10}\n".encode() + (_COMMAND if why == A_COMMAND_IS_ALONE else b"")
+            os.pwrite(descriptor, said, 0)
+            os.ftruncate(descriptor, len(said))
             os.fsync(descriptor)
             now_ns = os.fstat(descriptor).st_mtime_ns
         for folder in (self.path, *self._folders):
@@ -310,9 +322,10 @@ def _part(name: str) -> str:
 
 
 def _read_pid(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).strip()
+    text = os.pread(descriptor, 10, 0).strip()
     return int(text) if text.isdigit() else None
 
 
-def _named(pid: int | None) -> str:
-    return f" (process {pid})" if pid else ""
+def _said_in(descriptor: int) -> str:
+    pid, who = _read_pid(descriptor), os.pread(descriptor, 32, 0).split()[1:]
+    return f"{'a command' if who == [_COMMAND] else 'a daemon'}{f' (process {pid})' if pid else ''}"

@@ -415,7 +415,7 @@ def holder_of(lock: Path) -> str | None:
         kind = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
         if kind == fcntl.F_UNLCK:
             return None
-        written = os.pread(descriptor, 32, 0).strip()
+        written = os.pread(descriptor, 10, 0).strip()
         return f"a daemon (process {written.decode()})" if written.isdigit() else "a daemon"
     finally:
         os.close(descriptor)
