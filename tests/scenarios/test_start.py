@@ -14,6 +14,7 @@ import pytest
 from tests.campaigns.workplace import workplace
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, Story, caught_signals, told_differently
+from tests.scenarios.test_signals_systemd import Ear
 from tradekeel.errors import ExitCode
 from tradekeel.runtime import faults
 from tradekeel.runtime.faults import InjectedFault
@@ -272,8 +273,11 @@ def at_work(tmp_path: Path) -> Iterator[StateDir]:
 def test_a_start_waits_for_a_command_that_changes_the_books(tmp_path: Path, at_work: StateDir) -> None:
     """Refused with the code of a second daemon, nobody would start it again, and there is no first."""
     threading.Timer(SOON_S, at_work.release).start()
-    life = Home(tmp_path, PAIR).live()
+    ear = Ear(tmp_path / "notify")
+    life = Home(tmp_path, PAIR).live(environ={"NOTIFY_SOCKET": str(ear.path)})
     assert life.code == ExitCode.DONE
+    assert ear.keys()[0] == "EXTEND_TIMEOUT_USEC", "a large archive takes longer than the unit gives a start"
+    ear.close()
     assert f"waiting until a command that changes the books in {at_work.path} has ended" in life.log
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -19,7 +20,7 @@ from msgspec import Struct
 from tradekeel import logs
 from tradekeel.bootstrap.alone import make_whole_again
 from tradekeel.bootstrap.books import books_of
-from tradekeel.bootstrap.daemon import Ran, run_to_the_end
+from tradekeel.bootstrap.daemon import START_EXTEND_S, Ran, run_to_the_end
 from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.onlooker import Onlooker, View
@@ -28,6 +29,7 @@ from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, fa
 from tradekeel.domain.counting import counted
 from tradekeel.errors import AlreadyRunning, ExitCode, InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import SystemClock, pause
+from tradekeel.runtime.notify import Notifier
 from tradekeel.runtime.signals import SignalInbox
 from tradekeel.statedir import StateDir
 from tradekeel.storage.sqlite import InMemory
@@ -56,7 +58,9 @@ def launch(
         if signals.stop_asked:
             return ExitCode.DONE
         statedir = StateDir(folder)
-        if not _take(statedir, signals):  # first of all: also the log may be the one of the daemon that holds it
+        if not _take(
+            statedir, signals, environ
+        ):  # first of all: also the log may be the one of the daemon that holds it
             return ExitCode.DONE
         try:
             was_torn = make_whole_again(statedir)
@@ -75,25 +79,29 @@ def launch(
         return fail(error, folder)
 
 
-def _take(statedir: StateDir, signals: SignalInbox) -> bool:
+def _take(statedir: StateDir, signals: SignalInbox, environ: Mapping[str, str]) -> bool:
     """Take the directory. A command that changes the books ends by itself, and is waited for: refused, nobody would start the
     daemon again. False where a stop is asked for meanwhile. Raises AlreadyRunning beside a daemon.
     """
     told = False
-    while True:
-        try:
-            statedir.lock()
-        except AlreadyRunning:
-            if not statedir.is_at_work:
-                raise
-            if not told:
-                told = True
-                tell_terminal([f"waiting until a command that changes the books in {statedir.path} has ended"])
-            if signals.stop_asked:
-                return False
-            pause(LOOK_AGAIN_S)
-        else:
-            return True
+    with closing(Notifier.from_environ(environ)) as notify:
+        while True:
+            try:
+                statedir.lock()
+            except AlreadyRunning:
+                if not statedir.is_at_work:
+                    raise
+                if not told:
+                    told = True
+                    waiting = f"waiting until a command that changes the books in {statedir.path} has ended"
+                    tell_terminal([waiting])
+                    notify.status(waiting)
+                notify.extend_timeout(START_EXTEND_S)  # a large archive takes longer than the unit gives a start
+                if signals.stop_asked:
+                    return False
+                pause(LOOK_AGAIN_S)
+            else:
+                return True
 
 
 def _run(
