@@ -604,6 +604,7 @@ def test_a_command_that_a_daemon_left_undone_is_not_obeyed_by_the_next_one_but_a
     assert home.execution("a")["status"] == "closed", "its feed has ended, and nobody has stopped it"
     assert (home.execution("a")["paused"], home.execution("a")["latch"]) == (0, "halted" if name == "kill" else "open")
     assert list(statedir.commands.iterdir()) == []
+    assert (home.entries_after("a", 0) == []) == (name == "kill"), "a kill is obeyed before anything is traded"
 
 
 # --- kill, release, flatten -----------------------------------------------------------------------------------------------

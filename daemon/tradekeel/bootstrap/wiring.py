@@ -279,7 +279,7 @@ class Builder(Preparing):
             version=__version__,
             make_execution_id=new_id,
             number_before=self._before_run.get(account.config.name, 0),
-            halted_by=partial(desk.held, account.config.name),
+            halted_by=partial(self._halted_by, desk, account.config.name),
             released_by=partial(desk.released, account.config.name),
             forget_release=partial(desk.forget_release, account.config.name),
             chronicle=self._chronicle(account),
@@ -293,6 +293,14 @@ class Builder(Preparing):
             control=self.system.ref("control"),
             feed=self.system.ref(names.of("feed")),
         )
+
+    def _halted_by(self, desk: Desk, account: str) -> tuple[str, str] | None:
+        """Why an account starts halted, and by whom: a latch file, or a halt that has found nobody there yet."""
+        held = desk.held(account)
+        if held is not None:
+            return held, "latch file"
+        halt = None if self.control is None else self.control.halt_on_the_way(account)
+        return None if halt is None else (halt.reason, halt.by)
 
     def _chronicle(self, account: AccountPlan) -> Chronicle:
         name = account.config.name

@@ -464,6 +464,38 @@ async def test_what_a_signal_asks_for_takes_nothing_away_of_what_a_server_that_i
         assert sorted(executor.heard) == sorted([Command.KILL, command])
 
 
+async def test_an_account_that_comes_to_itself_at_any_moment_hears_of_a_halt_before_it_trades() -> None:
+    """It is told for ten seconds, and then at once again: in a pause between the two it would trade."""
+    desk, executor = Drawer(), Loading(10.5)
+    async with world(tree(desk, executor, [], on_store_failure="halt")) as w:
+        w.system.ref("control").latest("store", StoreStands(mode="away", reason="it does not answer"))
+        await w.clock.advance(10.5)
+        await w.clock.settle()
+        assert executor.heard == [Command.KILL]
+
+
+@pytest.mark.parametrize("who", ["store", "operator"])
+async def test_an_account_that_starts_can_ask_for_a_halt_that_has_found_nobody_there(who: str) -> None:
+    """Between two incarnations there is nobody to tell, and the next one may trade before it is told."""
+    desk, executor = Drawer(), Loading(0.0)
+    async with world(tree(desk, executor, [], on_store_failure="halt")) as w:
+        control = w.system.actors["control"]
+        assert isinstance(control, Control)
+        assert control.halt_on_the_way("a") is None
+        executor.for_s = 3_600.0
+        await w.system.ref("executor").send("answer")  # which it has none: it fails, and is started again
+        if who == "store":
+            w.system.ref("control").latest("store", StoreStands(mode="away", reason="it does not answer"))
+        else:
+            desk.waiting = asked("kill")
+            w.system.ref("control").control(SignalArrived(signal.SIGURG))
+        await w.clock.settle()
+        halt = control.halt_on_the_way("a")
+        assert halt is not None
+        assert halt.by == who
+        assert control.halt_on_the_way("b") is None
+
+
 async def test_the_status_stays_fresh_while_accounts_say_nothing() -> None:
     desk = Drawer()
 

@@ -209,6 +209,7 @@ class Shell(Actor):
         self._stopping = False
         self._obeying = ""  # the command that the others wait for
         self._kills = 0  # how many are under way beside it
+        self._telling: list[tuple[frozenset[str], AccountCommand]] = []  # commands that accounts are being told
         self._stop_reason = ""  # what the accounts are being stopped for
         self._unstopped: set[str] = set()  # the accounts that are being stopped at this moment
         self._stopped = False  # all of them have been: the tree ends

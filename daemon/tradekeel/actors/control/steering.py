@@ -22,7 +22,7 @@ OUTCOMES = ("not_sent", "rejected", "canceled", "expired")
 """What a person may say has become of an order that nobody else can tell."""
 TELL_AGAIN_S = 0.02
 HAND_OVER_AGAIN_S = 1.0
-"""How soon an account is told again what a signal asked for, where it has not taken it."""
+"""How soon an account is told again what a signal asked for, where it could not be told."""
 BESIDE = ("reload", "stop")
 """Commands of the process: they wait for no other. The rest is obeyed one after another; a kill waits for a release only."""
 LOOK_EVERY_S = 0.25
@@ -142,11 +142,16 @@ class Steering(Reloading):
         refs = [self._accounts[account]] if account else list(self._accounts.values())
         if command is Command.RELEASE:
             self._desk.let_go(account or "all")
+        telling = (frozenset(one.account for one in refs), message)
+        self._telling.append(telling)
         try:
             said = await in_order([partial(self._tell, one, message) for one in refs], len(refs))
         finally:
-            if command is Command.KILL:  # in memory first, which is quicker; then for the processes to come
-                self._desk.hold(account or "all", reason)
+            try:
+                if command is Command.KILL:  # in memory first, which is quicker; then for the processes to come
+                    self._desk.hold(account or "all", reason)
+            finally:
+                self._telling.remove(telling)
         if command is Command.RESOLVE:
             return _resolved(said)
         if command is Command.KILL:
@@ -171,7 +176,7 @@ class Steering(Reloading):
     async def _hand_over(self, refs: AccountRefs, by: str) -> None:
         told, key = "", (refs.account, by)
         while True:
-            message = self._steering[key]
+            message, began_s = self._steering[key], self.clock.monotonic()
             taken, said = await self._tell(refs, message)
             if taken:
                 self._say("INFO", said, account=refs.account)
@@ -181,7 +186,17 @@ class Steering(Reloading):
             if taken and self._steering[key] is message:
                 del self._steering[key]
                 return
-            await self.clock.sleep(TELL_AGAIN_S if taken else HAND_OVER_AGAIN_S)
+            if taken:
+                await self.clock.sleep(TELL_AGAIN_S)
+            elif self.clock.monotonic() < began_s + ASK_TIMEOUT_S:
+                await self.clock.sleep(HAND_OVER_AGAIN_S)
+            # One that has let all of its time pass is told again at once: in a pause it might come to itself, and trade.
+
+    def halt_on_the_way(self, account: str) -> AccountCommand | None:
+        """A halt that this account may not have heard of yet: whoever starts, and was told nothing, asks before he trades."""
+        told = [message for (name, _), message in self._steering.items() if name == account]
+        told += [message for accounts, message in self._telling if account in accounts]
+        return next((message for message in told if message.command is Command.KILL), None)
 
     async def _tell(self, refs: AccountRefs, message: AccountCommand) -> tuple[bool, str]:
         """An account that is between two incarnations is waited for; one that is there and does not answer is not.

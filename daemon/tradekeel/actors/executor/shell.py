@@ -75,7 +75,9 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     version: str
     make_execution_id: Callable[[], str]
     number_before: int  # of the account's newest execution of the runs before this one; 0: this is its first run
-    halted_by: Callable[[], str | None]  # why a latch file holds the account, read at every start
+    halted_by: Callable[
+        [], tuple[str, str] | None
+    ]  # why the account is to start halted, and by whom; asked at every start
     released_by: Callable[[], tuple[str, str] | None]  # why and by whom it was released while there was no daemon
     forget_release: Callable[[], object]  # the books have that release
     chronicle: Chronicle  # what the log says of the account; kept between incarnations

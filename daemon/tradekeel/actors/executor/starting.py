@@ -72,7 +72,7 @@ class Starting(Reconciling):
         self._flush()
 
     def _heed_what_was_said_meanwhile(self) -> None:
-        """While there was no daemon: a release first, because a latch file that is there is of a later kill."""
+        """While there was no daemon, or none that could hear: a release first, since whatever halts is of a later kill."""
         released = self.settings.released_by()
         if released is not None:
             reason, by = released
@@ -80,7 +80,8 @@ class Starting(Reconciling):
             self._when_durable(self.settings.forget_release)
         held = self.settings.halted_by()
         if held is not None:
-            self._take(self.core.latch(Latch.HALTED, held, "latch file", self._now()))
+            reason, by = held
+            self._take(self.core.latch(Latch.HALTED, reason, by, self._now()))
 
     async def _load(self) -> LoadedAccount:
         while True:
