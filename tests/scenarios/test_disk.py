@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ import pytest
 
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_strategies as strategies
-from tests.scenarios.support import Home, Story, fail_at, story_undisturbed, told_differently
+from tests.scenarios.support import Home, Story, caught_signals, fail_at, story_undisturbed, told_differently
 from tests.unit.storage.looking import tamper
 from tradekeel.bootstrap.audit import audit
 from tradekeel.bootstrap.checking import check, exit_code
@@ -316,6 +317,40 @@ def test_a_damaged_ledger_is_refused_and_a_good_copy_goes_on(place: Path, undist
         db.execute("UPDATE account SET standing = ?", (standing,))
         db.commit()
     _goes_on_as_if_nothing_had_been(home, undisturbed)
+
+
+@pytest.mark.parametrize("point", ["session.place.before", "session.cancel.before", "session.match.before"])
+def test_a_ledger_that_fails_in_the_middle_of_anything_is_read_again_and_the_run_goes_on(
+    point: str, place: Path, undisturbed: dict[str, Story]
+) -> None:
+    """Nobody waits for ever for a venue that nobody opens again."""
+    home = Home(place, PAIR)
+    broken: list[threading.Timer] = []
+
+    def rename(before: str, after: str) -> None:
+        for account in "ab":
+            with closing(sqlite3.connect(home.ledger(account))) as db:
+                db.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+    def break_it(passed: int) -> None:
+        if not broken and passed >= 3:
+            rename("orders", "gone")
+            broken.append(threading.Timer(0.3, rename, ["gone", "orders"]))
+            broken[0].start()
+
+    with caught_signals() as inbox:
+        gives_up = threading.Timer(20.0, os.kill, [os.getpid(), signal.SIGTERM])
+        gives_up.start()
+        first = home.live({point: break_it}, signals=inbox)
+        gives_up.cancel()
+    broken[0].join()
+    assert "stopping: signal" not in first.log, "it stood still"
+    assert first.code in (0, 70)
+    assert "no such table" in first.log
+    if first.code:
+        assert home.live().code == 0
+    assert home.wrong("a", "b") + home.unverified() == []
+    assert told_differently(undisturbed, home) == []
 
 
 def test_a_ledger_of_a_newer_version_or_of_another_account_is_refused(

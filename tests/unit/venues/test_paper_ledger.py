@@ -325,15 +325,17 @@ class TestFailure:
     def mended(file: Path) -> None:
         change(file, "ALTER TABLE gone RENAME TO orders")
 
-    async def test_of_an_order_is_an_unknown_outcome_and_the_venue_is_unreachable(self, file: Path):
+    async def test_of_an_order_is_an_unknown_outcome_and_whatever_is_asked_next_fails_as_the_ledger_did(
+        self, file: Path
+    ):
         venue = paper(file)
         await venue.connect()
         self.breaks(file)
         with pytest.raises(OutcomeUnknown):
             await venue.place(request("a", "buy", 1000), allow)
-        with pytest.raises(VenueUnreachable, match="cannot be used"):
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
             await venue.place(request("b", "buy", 1000), allow)
-        with pytest.raises(VenueUnreachable):
+        with pytest.raises(StoreUnavailable):
             await venue.positions()
         self.mended(file)
         await venue.connect()

@@ -6,8 +6,9 @@ for what is under way.
 
 A paper order is never refused by an exception: rejections are entries of the record, as at a real venue. What can be
 thrown is misbehaviour on purpose (``timeout_rate``, ``drop_rate``), and a ledger that fails: then what was under way
-is unknown, memory is given up because it may be ahead of the disk, and the venue is unreachable until
-:meth:`PaperVenue.connect` has read the file again.
+is unknown, memory is given up because it may be ahead of the disk, and whatever is asked next fails as the ledger did, until
+:meth:`PaperVenue.connect` has read the file again. That is no venue that is away and comes back: nobody would wait for it in
+vain, whoever asks has to begin anew.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class PaperVenue:
         self._matcher: Matcher | None = None
         self._tail: deque[VenueTransaction] = deque(maxlen=TAIL_ENTRIES_MAX)
         self._failure = "it is not connected"
+        self._failed: StoreError | None = None  # the ledger, since it was opened
         self._drawn_at = -1
         self._drawn: Counter[tuple[str | int | Decimal, ...]] = Counter()
 
@@ -80,7 +82,7 @@ class PaperVenue:
         Raises StoreUnavailable, StoreCorrupt, StoreTooNew or DataError: the file is ours, and waiting does not mend
         it.
         """
-        self._matcher = None
+        self._matcher, self._failed = None, None
         self._tail.clear()
         state = await self._run(self._ledger.open)
         matcher = Matcher(self._terms, self._instruments, self._settings, state)
@@ -96,7 +98,7 @@ class PaperVenue:
             if self._matcher is not None:
                 await self.checkpoint()
         finally:
-            self._matcher = None
+            self._matcher, self._failed = None, None
             self._failure = "it is closed"
             await self._run(self._ledger.close)
 
@@ -215,6 +217,8 @@ class PaperVenue:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _ready(self) -> Matcher:
+        if self._failed is not None:
+            raise self._failed
         if self._matcher is None:
             raise VenueUnreachable(f"the paper venue of account {self.account} cannot be used: {self._failure}")
         return self._matcher
@@ -257,6 +261,5 @@ class PaperVenue:
         try:
             await self._run(self._ledger.flush)
         except StoreError as error:
-            self._matcher = None
-            self._failure = str(error)
+            self._matcher, self._failed = None, error
             raise
