@@ -258,6 +258,20 @@ def test_a_second_daemon_leaves_the_log_of_the_first_alone(place: Path) -> None:
     assert [path.name for path in home.state.glob("daemon*")] == ["daemon.log"]
 
 
+def test_a_second_daemon_is_refused_also_where_the_lock_file_of_the_first_was_removed(place: Path) -> None:
+    """It looks like one that a dead process has left behind; two daemons would write one journal, each its own."""
+    home = Home(place, PAIR)
+    first = StateDir(home.state)
+    first.lock()
+    (home.state / "lock").unlink()
+    life = home.live()
+    assert life.code == ExitCode.ALREADY_RUNNING
+    assert f"still holds {home.state}, though its file `lock` was removed or replaced" in life.log
+    assert not home.books.exists()
+    first.release()
+    assert home.live().code == ExitCode.DONE
+
+
 # --- a start beside a command -------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +293,22 @@ def test_a_start_waits_for_a_command_that_changes_the_books(tmp_path: Path, at_w
     assert ear.keys()[0] == "EXTEND_TIMEOUT_USEC", "a large archive takes longer than the unit gives a start"
     ear.close()
     assert f"waiting until a command that changes the books in {at_work.path} has ended" in life.log
+
+
+def test_a_start_that_looks_while_a_command_gives_the_directory_back_is_not_refused(
+    tmp_path: Path, at_work: StateDir
+) -> None:
+    """Its name goes out of the lock a moment before the lock itself, and nobody would start the daemon again."""
+    (at_work.path / "lock").write_bytes(b"")
+    threading.Timer(SOON_S, at_work.release).start()
+    assert Home(tmp_path, PAIR).live().code == ExitCode.DONE
+
+
+def test_a_start_does_not_wait_for_ever_for_whoever_does_not_say_who_he_is(tmp_path: Path, at_work: StateDir) -> None:
+    (at_work.path / "lock").write_bytes(b"")
+    life = Home(tmp_path, PAIR).live()
+    assert life.code == ExitCode.ALREADY_RUNNING
+    assert "a daemon holds" in life.log
 
 
 def test_a_stop_ends_a_start_that_waits_for_a_command(tmp_path: Path, at_work: StateDir) -> None:

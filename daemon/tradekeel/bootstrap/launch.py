@@ -37,6 +37,9 @@ from tradekeel.storage.sqlite import InMemory
 LOOK_AGAIN_S = 0.2
 """How soon a start looks again whether a command has ended that is at work on the books."""
 
+UNNAMED_MAX = 25
+"""So often in a row nobody may have said that he holds the directory: as a rule that is over before anybody can look."""
+
 
 class RunOptions(Struct, frozen=True, kw_only=True):
     """What the command line says beyond the file."""
@@ -83,15 +86,16 @@ def _take(statedir: StateDir, signals: SignalInbox, environ: Mapping[str, str]) 
     """Take the directory. A command that changes the books ends by itself, and is waited for: refused, nobody would start the
     daemon again. False where a stop is asked for meanwhile. Raises AlreadyRunning beside a daemon.
     """
-    told = False
+    told, unnamed = False, 0
     with closing(Notifier.from_environ(environ)) as notify:
         while True:
             try:
                 statedir.lock()
             except AlreadyRunning:
-                if not statedir.is_at_work:
+                unnamed = 0 if statedir.holder() else unnamed + 1
+                if unnamed > UNNAMED_MAX or not statedir.is_at_work:
                     raise
-                if not told:
+                if not told and not unnamed:
                     told = True
                     waiting = f"waiting until a command that changes the books in {statedir.path} has ended"
                     tell_terminal([waiting])

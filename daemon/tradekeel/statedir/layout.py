@@ -75,6 +75,7 @@ class StateDir:
         # The directory itself may be reached through a link (systemd's is, for a dynamic user); nothing inside it may be one.
         self.path = Path(os.path.realpath(path))
         self._lock: int | None = None
+        self._folder: int | None = None  # held with the lock, and not to be removed as a file is
         self.left_over: frozenset[str] = frozenset()
         """Files that were in the folder of commands when this process took the directory: given to a daemon before it."""
 
@@ -234,17 +235,21 @@ class StateDir:
         try:
             self._take(descriptor, why)
         except BaseException:
+            self.release()
             os.close(descriptor)
             raise
         self._lock = descriptor
 
     @property
     def is_at_work(self) -> bool:
-        """Whether a command that changes books holds the directory, which ends by itself; or nobody does any more."""
-        if self.holder() is None:
+        """Whether a command that changes books holds the directory, which ends by itself; or nobody does any more, or says that
+        he does: who takes it or gives it back is at that for a moment.
+        """
+        if not self.holder():
             return True
         with explained(self.path / "lock"):
-            return (self.path / "lock").read_bytes().split()[1:] == [_COMMAND]
+            said = (self.path / "lock").read_bytes().split()
+        return not said or said[1:] == [_COMMAND]
 
     def still_starting(self) -> None:
         """Whoever looks goes by the time of the lock: this process has not said anything yet because it is still starting."""
@@ -259,6 +264,7 @@ class StateDir:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise StoreUnavailable(explain(error, self.path / "lock")) from error
             raise AlreadyRunning(f"{_said_in(descriptor)} holds {self.path}: {why}") from None
+        self._hold_folder()
         with explained(self.commands):  # before anybody can see that we are here, and give us one
             self.left_over = frozenset(os.listdir(self.commands))
         with explained(self.path / "lock"):
@@ -270,8 +276,30 @@ class StateDir:
         for folder in (self.path, *self._folders):
             sweep(folder, now_ns)
 
+    def _hold_folder(self) -> None:
+        """Hold the directory itself, too: a lock file looks like one that a dead process has left, and people remove those.
+
+        Not every file system can do this: there the file alone has to do.
+        """
+        with explained(self.path):
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise AlreadyRunning(
+                f"a daemon or a command still holds {self.path}, though its file `lock` was removed or replaced: end that "
+                "process first (look for it with `ps` or `fuser`). Two would break the journal"
+            ) from None
+        except OSError:
+            pass
+        self._folder = folder
+
     def release(self) -> None:
         """Give the directory back. Safe to call twice."""
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
         if self._lock is not None:
             with suppress(OSError):
                 os.ftruncate(self._lock, 0)
