@@ -748,6 +748,21 @@ def test_a_wall_clock_that_is_set_back_stops_new_entries_and_loses_nothing(place
     assert home.wrong("a", ended=False) + home.unverified() == []
 
 
+def test_a_clock_that_is_behind_the_books_at_a_start_is_told(place: Path) -> None:
+    """What waits for a time does so in silence, and for as long as the clock was ahead."""
+    home = Home(place, configs.head(0.2) + LIVE_MARKET + configs.account("a") + configs.strategy("ema", "a"))
+    with home.start_by_a_clock(3_600, place) as ahead:
+        ahead.until(lambda: " opened " in ahead.log, "it does not trade")
+        ahead.send(signal.SIGTERM)
+        assert ahead.end() == 0
+        assert "the clock is" not in ahead.log
+    with home.start() as again:
+        again.until(lambda: "s behind the last record of the books: it was ahead then" in again.log, "it was not said")
+        again.send(signal.SIGTERM)
+        assert again.end() == 0
+    assert home.wrong("a", ended=False) + home.unverified() == []
+
+
 def _until(condition: Callable[[], bool], limit_s: float = 40.0) -> None:
     end_s = time.monotonic() + limit_s
     while time.monotonic() < end_s:

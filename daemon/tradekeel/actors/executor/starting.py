@@ -15,6 +15,7 @@ from tradekeel.domain.protocol import FeedEnded, LoadAccount, LoadedAccount
 from tradekeel.domain.records import DaemonStarted, ExecutionStarted
 from tradekeel.domain.recovery import Folding, decode_account_state, opening_of
 from tradekeel.domain.rows import FEED_HAS_ENDED, ExecutionRow, Latch
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import Defect
 from tradekeel.runtime.errors import ActorDied
 from tradekeel.runtime.faults import point
@@ -24,6 +25,9 @@ LOAD_TIMEOUT_S = 10 * 365 * 86_400.0
 
 RECORDER_GONE_S = 60.0
 """The process ends with its recorder, long before."""
+
+CLOCK_BEHIND_S = 60.0
+"""Seconds by which the clock may be behind the books without a word."""
 
 PAGE_RECORDS_MAX = 1_000
 """Records of the journal that are gone through at a time."""
@@ -47,6 +51,7 @@ class Starting(Reconciling):
         self.core.quotes.update(self._quotes)
         for note in loaded.notes:
             self._alert("warning", note)
+        self._look_at_the_clock()
         if loaded.previous is not None and self._has_ended(loaded.previous):
             self._stay_ended(loaded.previous)
             return
@@ -70,6 +75,17 @@ class Starting(Reconciling):
         self._tell_session()
         self._reconcile()
         self._flush()
+
+    def _look_at_the_clock(self) -> None:
+        """It was ahead before, or is wrong now: who waits for a time of the books waits until the clock is there, in silence."""
+        behind_s = (self._last_ns - self.clock.now_ns()) / NS_PER_S
+        if self.terms.live and behind_s > CLOCK_BEHIND_S:
+            self._alert(
+                "warning",
+                f"{self.terms.account}: the clock is {behind_s:,.0f} s behind the last record of the books: it was ahead then, "
+                "or is wrong now. Until it is there again, whoever waits for a time (a strategy between two signals or before it "
+                "asks for an exit once more, a trade that is to be held for so long at most) waits so much longer",
+            )
 
     def _heed_what_was_said_meanwhile(self) -> None:
         """While there was no daemon, or none that could hear: a release first, since whatever halts is of a later kill."""
