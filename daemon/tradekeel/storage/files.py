@@ -166,13 +166,13 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
             copy.execute("PRAGMA journal_mode = DELETE")
             _refuse_damaged(copy)
         if file_at(partial) != ours:
-            raise _made_twice(target)
+            raise made_twice(target)
         sync(partial)
-        _give_name(partial, target)
+        give_name(partial, target)
         sync(target.parent)
     except sqlite3.OperationalError as error:
         if file_at(partial) != ours:
-            raise _made_twice(target) from error
+            raise made_twice(target) from error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:
             raise
         raise StoreUnavailable(
@@ -189,7 +189,7 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
                 partial.with_name(partial.name + beside).unlink(missing_ok=True)
 
 
-def _give_name(partial: Path, target: Path) -> None:
+def give_name(partial: Path, target: Path) -> None:
     """A file that bears the name by now, because somebody else was faster, stays what it is."""
     try:
         os.link(partial, target)
@@ -201,7 +201,7 @@ def _give_name(partial: Path, target: Path) -> None:
         partial.rename(target)
 
 
-def _made_twice(target: Path) -> StoreUnavailable:
+def made_twice(target: Path) -> StoreUnavailable:
     return StoreUnavailable(f"{target} was not made here: somebody else is making it. Choose another name.")
 
 

@@ -21,12 +21,13 @@ from tests.unit.storage.looking import tamper
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.rows import MetricsCheckpoint
-from tradekeel.errors import InputError, StoreBlocked, StoreCorrupt
+from tradekeel.errors import InputError, StoreBlocked, StoreCorrupt, StoreUnavailable
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.sqlite import Sqlite
 from tradekeel.storage.store import Store
 from tradekeel.storage.transfer.exporting import export
+from tradekeel.storage.transfer.files import checksum_of
 from tradekeel.storage.transfer.importing import import_books
 from tradekeel.storage.transfer.manifest import Narrowed, read_manifest
 from tradekeel.storage.transfer.tables import file_tables
@@ -337,6 +338,28 @@ def test_an_export_that_fails_leaves_nothing(books: Backend, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         export(books, tmp_path / "out", "csv", Narrowed(), progress=fail)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_of_two_that_export_into_one_folder_at_a_time_the_first_one_has_it(books: Backend, tmp_path: Path) -> None:
+    """Neither mixes its files with those of the other; what one that was killed has left is in nobody's way."""
+    refused: list[StoreUnavailable] = []
+    left = tmp_path / "out.partial"
+    left.mkdir()
+    (left / "left.csv").touch()
+
+    def beside(step: str, done: int, total: int) -> None:
+        with pytest.raises(StoreUnavailable, match="somebody else is making it") as caught:
+            export(books, tmp_path / "out", "csv", Narrowed(accounts=("paper-2",)))
+        refused.append(caught.value)
+
+    manifest = export(books, tmp_path / "out", "csv", Narrowed(), progress=beside)
+    assert refused
+    assert manifest == read_manifest(tmp_path / "out")
+    assert {file.file for file in manifest.files} | {"manifest.json"} == {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    assert all(checksum_of(tmp_path / "out" / file.file) == file.sha256 for file in manifest.files)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage import schema
 from tradekeel.storage.backend import RESTORE, Backend, Connection
 from tradekeel.storage.checksums import journal_crc
-from tradekeel.storage.files import cannot_be_written, sync
+from tradekeel.storage.files import cannot_be_written, file_at, made_twice, sync
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.transfer.files import FORMATS, Sheet, checksum_of, sheet_of
 from tradekeel.storage.transfer.learning import LEARNING, learning_sql
@@ -51,9 +53,7 @@ def export(
     tables = [] if learning and narrowed.tables is None else chosen_tables(narrowed.tables)
     partial = folder.with_name(folder.name + ".partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700, parents=True)
-        try:
+        with _alone_in(partial, folder):
             manifest = _write(backend, partial, folder, kind, narrowed, tables, learning, progress)
             (partial / NAME).write_bytes(manifest.encoded())
             for file in partial.iterdir():
@@ -61,12 +61,38 @@ def export(
             sync(partial)
             partial.rename(folder)
             sync(folder.parent)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
     except OSError as error:
         raise cannot_be_written(folder, error) from error
     return manifest
+
+
+@contextmanager
+def _alone_in(partial: Path, folder: Path) -> Iterator[None]:
+    """An empty folder that nobody else writes into meanwhile; what an export that was killed has left there goes.
+
+    StoreUnavailable where somebody does; raises OSError.
+    """
+    partial.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise made_twice(folder) from None
+        except OSError:
+            pass  # not every file system has locks
+        status = os.fstat(handle)
+        if file_at(partial) != (status.st_dev, status.st_ino):
+            raise made_twice(folder)  # it was whole a moment ago, and has its name by now
+        for left in partial.iterdir():
+            left.unlink()
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    finally:
+        os.close(handle)
 
 
 def _write(
