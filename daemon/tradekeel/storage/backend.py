@@ -185,6 +185,9 @@ class Backend(ABC):
         """A connection for a short look at books that nobody may be using, which leaves nothing behind."""
         return self.connect(read_only=True)
 
+    def refuse_replaced(self, db: Connection, doing: str) -> None:  # noqa: B027  # a file that is open stays the same file
+        """StoreUnavailable where a reading transaction no longer sees the tables that it began with, at the end of it."""
+
     @abstractmethod
     def make_durable(self, db: Connection) -> None:
         """Every commit on the disk before it is acknowledged, references enforced."""

@@ -24,6 +24,7 @@ def one_moment(place: Backend | Path, doing: str = "reading it") -> Iterator[Con
             db.execute(backend.begin_read)
             schema.refuse_other(schema.standing_of(db.execute, backend), backend)
             yield db
+            backend.refuse_replaced(db, doing)
     except backend.errors as error:
         raise backend.in_our_words(error, doing) from error
     except (ArithmeticError, UnicodeDecodeError) as error:  # amounts that are none, or the driver's own words

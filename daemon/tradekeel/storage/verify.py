@@ -173,6 +173,7 @@ def verify(
             db.execute(backend.begin_read)
             schema.refuse_other(schema.standing_of(db.execute, backend), backend)
             executions = _check(db, backend, findings, progress, page_rows, archives)
+            backend.refuse_replaced(db, "verifying it")
     except backend.errors as error:
         meant = backend.in_our_words(error, "verifying it")
         if not isinstance(meant, StoreCorrupt):

@@ -14,13 +14,17 @@ import pytest
 from tests.servers.postgres import PostgresServer, connected
 from tests.unit.storage import samples as s
 from tests.unit.storage.disks import fill, tiny_disk
+from tests.unit.storage.looking import tamper
 from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreTooNew, StoreUnavailable
 from tradekeel.storage import migrating
 from tradekeel.storage.backend import Restored, Restoring
+from tradekeel.storage.moment import one_moment
 from tradekeel.storage.postgres import Postgres
 from tradekeel.storage.postgres.dump import HEADER, DumpHeader, opened
 from tradekeel.storage.schema import HEAD
 from tradekeel.storage.store import CommitResult, Store
+from tradekeel.storage.transfer.exporting import export
+from tradekeel.storage.transfer.manifest import Narrowed
 from tradekeel.storage.verify import verify
 
 __all__ = ["tiny_disk"]
@@ -162,6 +166,85 @@ def test_a_copy_never_replaces_a_file(books, tmp_path):
     assert (tmp_path / "copy.zip").read_text() == "mine"
 
 
+def test_nor_one_that_somebody_else_has_put_there_while_it_was_made(books, tmp_path):
+    target = tmp_path / "copy.zip"
+    with pytest.raises(StoreUnavailable, match="never overwritten"):
+        books.copy(target, lambda done, total: target.write_text("precious"))
+    assert target.read_text() == "precious"
+    assert not list(tmp_path.glob("copy.zip.*"))
+
+
+def test_of_two_that_make_one_copy_at_a_time_none_names_what_the_other_has_only_begun(books, tmp_path):
+    target = tmp_path / "copy.zip"
+    begun = target.with_name("copy.zip.partial")
+
+    def begin_too(done: int, total: int) -> None:
+        begun.unlink()
+        begun.write_text("half of a copy")
+
+    with pytest.raises(StoreUnavailable, match="somebody else is making it"):
+        books.copy(target, begin_too)
+    assert not target.exists()
+    assert begun.read_text() == "half of a copy"
+
+
+def test_a_copy_of_tables_that_are_replaced_meanwhile_is_none(books, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+    restored: list[Restored] = []
+
+    def beside(done: int, total: int) -> None:
+        if not restored:
+            restored.append(restore(tmp_path / "copy.zip", books))
+
+    with pytest.raises(
+        StoreUnavailable, match=r"other\.zip, which was not made: meanwhile somebody has put other tables"
+    ):
+        books.copy(tmp_path / "other.zip", beside)
+    assert restored
+    assert not list(tmp_path.glob("other*"))
+    books.copy(tmp_path / "other.zip")
+    assert verify(books).ok
+
+
+def test_an_export_of_tables_that_are_replaced_meanwhile_is_none(books, tmp_path):
+    """It sees no row of those that come in their place, and would have files of books that are half empty."""
+    books.copy(tmp_path / "copy.zip")
+    restored: list[Restored] = []
+
+    def beside(step: str, done: int, total: int) -> None:
+        if not restored:
+            restored.append(restore(tmp_path / "copy.zip", books))
+
+    with pytest.raises(StoreUnavailable, match="exporting it: meanwhile somebody has put other tables"):
+        export(books, tmp_path / "out", "csv", Narrowed(), progress=beside)
+    assert restored
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_proof_of_tables_that_are_replaced_meanwhile_is_none(books, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+
+    def beside(step: str, done: int, total: int) -> None:
+        if (step, done) == ("file", 0):
+            restore(tmp_path / "copy.zip", books)
+
+    with pytest.raises(StoreUnavailable, match=r"verifying it: meanwhile somebody has put other tables"):
+        verify(books, beside)
+
+
+def test_who_looks_at_tables_that_are_replaced_meanwhile_is_told_so(books, tmp_path):
+    books.copy(tmp_path / "copy.zip")
+
+    def look() -> None:
+        with one_moment(books) as db:
+            restore(tmp_path / "copy.zip", books)
+            assert db.execute("SELECT count(*) FROM journal").fetchone() == (0,)
+
+    with pytest.raises(StoreUnavailable, match="not be of one moment"):
+        look()
+    assert verify(books).ok
+
+
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +277,16 @@ def test_a_flipped_byte_anywhere_is_found(books, empty, tmp_path):
             assert everything(empty) == everything(books)
             with closing(empty.connect()) as db:
                 db.execute("DROP SCHEMA trading CASCADE")
+
+
+def test_of_books_with_a_damaged_record_there_is_no_copy(books, tmp_path):
+    """It could never be put back: `db restore` proves what it puts in place."""
+    tamper(books, "UPDATE journal SET ts_ns = ts_ns + 1 WHERE sequence = 2")
+    with pytest.raises(
+        StoreCorrupt, match=rf"copy\.zip, which was not made: record 2 of execution {s.RUN} has a checksum"
+    ):
+        books.copy(tmp_path / "copy.zip")
+    assert not list(tmp_path.glob("copy.zip*"))
 
 
 @pytest.mark.parametrize("damage", ["a row less", "an amount", "cut off"])

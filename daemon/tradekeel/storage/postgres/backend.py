@@ -28,6 +28,7 @@ from tradekeel.storage.files import writing
 from tradekeel.storage.postgres.changing import (
     refuse_all_but_owner,
     refuse_beside_writers,
+    refuse_replaced,
     refuse_without_rights,
     size_of,
     wait_until_alone,
@@ -166,6 +167,9 @@ class Postgres(Backend):
 
     def refuse_all_but_owner(self, db: Connection) -> None:
         refuse_all_but_owner(db.execute, str(self))
+
+    def refuse_replaced(self, db: Connection, doing: str) -> None:
+        refuse_replaced(db.execute, str(self), doing)
 
     @property
     def _patience_s(self) -> float:

@@ -9,7 +9,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import DBAPIError
 
 from tradekeel.domain.times import NS_PER_S
-from tradekeel.errors import StoreBlocked, StoreDenied, StoreHeld
+from tradekeel.errors import StoreBlocked, StoreDenied, StoreHeld, StoreUnavailable
 from tradekeel.storage.postgres.lease import LOCK_CLASS, NOW_NS, Holder
 from tradekeel.storage.postgres.rights import SCHEMA
 
@@ -126,6 +126,24 @@ def refuse_beside_writers(execute: Any, place: str, ours: str) -> None:
         f"{place}: the schema is to be changed, and {who} there. Nothing was changed: stop every daemon that uses these books, "
         "and begin them again afterwards."
     )
+
+
+def refuse_replaced(execute: Any, place: str, doing: str) -> None:
+    """StoreUnavailable where the tables are no more those that this transaction has begun to look at.
+
+    It sees their rows as they were; but their names lead to what bears them by now, and of that it sees no row: a restore or a
+    migration beside it would make it tell of empty tables.
+    """
+    changed = execute(
+        "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "  # noqa: S608
+        f"WHERE n.nspname = '{SCHEMA}' AND c.relkind = 'r' AND (to_regclass('{SCHEMA}.' || c.relname)::oid "
+        "IS DISTINCT FROM c.oid OR pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode) LIMIT 1"
+    ).fetchone()
+    if changed is not None:
+        raise StoreUnavailable(
+            f"{place}: {doing}: meanwhile somebody has put other tables in the place of those that were read (a restore, a "
+            "migration), so it would not be of one moment. Do it again."
+        )
 
 
 def size_of(execute: Any) -> int:
