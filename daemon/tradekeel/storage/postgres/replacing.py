@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
+
 from tradekeel.errors import InputError, StoreCorrupt
 from tradekeel.storage import migrating
 from tradekeel.storage.backend import Restored, Restoring, Tool
@@ -58,8 +60,10 @@ def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
                 wanted = f"{SCHEMA}_{doing.aside.name}".replace("-", "_").lower()
                 taken = {name for (name,) in db.execute("SELECT nspname FROM pg_namespace").fetchall()}
                 aside = free_name(wanted, taken.__contains__, "_")
+                owner = _owner(db)
                 db.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {aside}")
-                db.execute(f"CREATE SCHEMA {SCHEMA}")
+                raw.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(SCHEMA), owner))
+                raw.execute(sql.SQL("SET LOCAL ROLE {}").format(owner))  # an administrator puts it back for the owner
             migrating.make(connection, header.revision)
             load(raw, archive, header, copy, lambda done, total: doing.progress("copying", done, total))
             _bring_up(connection, doing.now_ns)
@@ -73,6 +77,11 @@ def _put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
     doing.point("restore.swapped")
     replaced = None if aside is None else f"schema {aside}"
     return Restored(header.revision, verdict.executions, verdict.records, replaced)
+
+
+def _owner(db: PostgresConnection) -> sql.Identifier:
+    [(name,)] = db.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = ?", (SCHEMA,)).fetchall()
+    return sql.Identifier(name)
 
 
 def _bring_up(connection: Any, now_ns: int) -> None:
