@@ -102,7 +102,8 @@ def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, s
     """
     now_ns = SystemClock().now_ns()
     with alone_with_books(place, environ) as (books, statedir):
-        if not look(books, accounts):
+        seen = look(books, accounts)
+        if not seen:
             return {
                 "books": str(books),
                 "backup": None,
@@ -118,7 +119,7 @@ def wipe(place: Place, accounts: Collection[str] | None, environ: Mapping[str, s
         except (InputError, StoreError) as error:
             raise type(error)(f"nothing was deleted, because no backup could be made: {error}") from error
         point("wipe.backed_up")
-        done = storage_wipe(books, now_ns, by=_user(), accounts=accounts, progress=progress, point=point)
+        done = storage_wipe(books, now_ns, by=_user(), accounts=accounts, seen=seen, progress=progress, point=point)
     return {
         "books": str(books),
         "backup": str(copy),

@@ -7,7 +7,7 @@ follow from the journal, and no trades.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ from msgspec import structs
 
 from tradekeel.domain.records import Administered, ExecutionClosed, Group, Record, Removed
 from tradekeel.domain.rows import STARTED_FRESH, WIPED, ExecutionRow
-from tradekeel.errors import InputError
+from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.storage.backend import Backend, Connection, Tool
 from tradekeel.storage.batch import Batch
+from tradekeel.storage.journal import last_sequence
 from tradekeel.storage.referring import indexed_references
 from tradekeel.storage.rows import mapping_of, mappings
 from tradekeel.storage.whose import not_elsewhere
@@ -39,19 +40,21 @@ def wipe(
     *,
     by: str,
     accounts: Collection[str] | None = None,
+    seen: Mapping[str, int] | None = None,
     progress: Progress = lambda step, done, total: None,
     point: Callable[[str], object] = lambda name: None,
 ) -> Wiped:
     """Delete it in one transaction; of these accounts, or of all but those of other daemons on the same server.
 
-    Raises InputError, AlreadyRunning, StoreError.
+    ``seen`` is what :func:`look` has said before a copy was made: what came behind is in no copy. Raises InputError,
+    AlreadyRunning, StoreError.
     """
     try:
         with closing(backend.connect_for_long()) as db:
             backend.make_durable(db)
             db.execute(backend.begin_write)
             try:
-                done = _wipe(db, backend, now_ns, by, accounts, progress)
+                done = _wipe(db, backend, now_ns, by, accounts, seen, progress)
                 point("wipe.before_commit")
                 db.execute("COMMIT")
                 point("wipe.after_commit")
@@ -63,8 +66,11 @@ def wipe(
     return done
 
 
-def look(backend: Backend, accounts: Collection[str] | None = None) -> bool:
-    """Whether there is anything that a wipe would do, before anything is done. Raises as :func:`wipe`."""
+def look(backend: Backend, accounts: Collection[str] | None = None) -> Mapping[str, int]:
+    """Before anything is done: where the journals end of which a wipe would delete something; none where there is nothing to do.
+
+    Raises as :func:`wipe`.
+    """
     try:
         with closing(backend.connect_for_long()) as db:
             backend.refuse_all_but_owner(db)
@@ -73,11 +79,17 @@ def look(backend: Backend, accounts: Collection[str] | None = None) -> bool:
                 runs = _runs(db, backend, accounts)
                 deleted = [_delete(db, name, "") for name in _tables()]  # of no execution: is it allowed at all?
                 assert not any(deleted)
-                return any(run.status == "running" or _has_any(db, run.execution) for run in runs)
+                if any(run.status == "running" or _has_any(db, run.execution) for run in runs):
+                    return _ends(db, runs)
+                return {}
             finally:
                 db.rollback()
     except backend.errors as error:
         raise backend.in_our_words(error, "wiping it") from error
+
+
+def _ends(db: Connection, runs: Iterable[ExecutionRow]) -> dict[str, int]:
+    return {run.execution: last_sequence(db, run.execution) for run in runs}
 
 
 def _has_any(db: Connection, execution: str) -> bool:
@@ -106,9 +118,20 @@ def _runs(db: Connection, backend: Backend, accounts: Collection[str] | None) ->
 
 
 def _wipe(
-    db: Connection, backend: Backend, now_ns: int, by: str, accounts: Collection[str] | None, progress: Progress
+    db: Connection,
+    backend: Backend,
+    now_ns: int,
+    by: str,
+    accounts: Collection[str] | None,
+    seen: Mapping[str, int] | None,
+    progress: Progress,
 ) -> Wiped:
     runs = _runs(db, backend, accounts)
+    if seen is not None and seen != _ends(db, runs):
+        raise StoreUnavailable(
+            f"{backend}: nothing was deleted, because somebody (a script, a daemon elsewhere) has written into these books while "
+            "they were copied, and that is in no copy: do it again"
+        )
     groups: list[Group] = []
     deleted = dict.fromkeys(_tables(), 0)
     with indexed_references(db):

@@ -11,12 +11,12 @@ from tests.unit.storage import samples as s
 from tests.unit.storage.samples import CHANGE, SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.rows import MetricsCheckpoint
-from tradekeel.errors import InputError
+from tradekeel.errors import InputError, StoreUnavailable
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.loading import AccountBooks
 from tradekeel.storage.store import Store
 from tradekeel.storage.verify import verify
-from tradekeel.storage.wiping import wipe
+from tradekeel.storage.wiping import look, wipe
 
 NOW_NS = s.START_NS + 86_400 * s.SECOND
 
@@ -98,6 +98,25 @@ def test_it_can_be_done_twice(books: Backend) -> None:
     again = wipe(books, NOW_NS, by="a test")
     assert (again.deleted, again.closed) == ({}, ())
     assert verify(books).ok
+
+
+def test_what_was_written_while_the_copy_was_made_is_not_deleted(books: Backend) -> None:
+    """It is in no copy. Whoever is told so does it again."""
+    seen = look(books)
+    with Store.open(books, now_ns=NOW_NS) as store:
+        store.commit([s.Desk("exec-3", account="paper-3").opening()])
+    before = counts(books, s.RUN)
+    with pytest.raises(StoreUnavailable, match="written into these books while they were copied"):
+        wipe(books, NOW_NS, by="a test", seen=seen)
+    assert counts(books, s.RUN) == before
+    with Store.open(books, now_ns=NOW_NS) as store:
+        seen = look(books)
+        store.commit([s.group(s.noted(7))])
+    with pytest.raises(StoreUnavailable, match="in no copy"):
+        wipe(books, NOW_NS, by="a test", seen=seen)
+    wipe(books, NOW_NS, by="a test", seen=look(books))
+    assert verify(books).ok
+    assert not look(books)
 
 
 @pytest.mark.parametrize("point", ["wipe.before_commit", "wipe.after_commit"])

@@ -189,7 +189,29 @@ def test_what_deletes_history_is_said_to_be_the_owners(books, adapter, tmp_path)
     ):
         with pytest.raises(StoreDenied, match=r"keel_daemon may not do that.*run this as the owner of the schema \("):
             tool()
-    assert look(books) is False
+    assert not look(books)
+
+
+def test_what_an_administrator_puts_back_is_the_owners_as_before(postgres_url, as_role, tmp_path):
+    """Else nobody but the administrator could look at it, or change it, from then on."""
+    owners = Postgres(as_role("keel_owner"))
+    with connected(postgres_url) as admin:
+        admin.execute("CREATE SCHEMA trading AUTHORIZATION keel_owner")
+        [(database,)] = admin.execute("SELECT current_database()").fetchall()
+        admin.execute(f'GRANT CREATE ON DATABASE "{database}" TO keel_owner'.encode())
+    desk = s.Desk()
+    with Store.open(owners, now_ns=NOW_NS) as store:
+        store.commit([desk.opening(), desk.decision()])
+    owners.copy(tmp_path / "copy.zip")
+    doing = Restoring(NOW_NS, tmp_path, tmp_path / "replaced", lambda *step: None, lambda name: None)
+    Postgres(postgres_url).restore(tmp_path / "copy.zip", doing)
+    assert verify(owners).ok
+    with Store.open(owners, now_ns=NOW_NS) as store:
+        store.commit([desk.decision()])
+    migrating.downgrade(owners, "0003", NOW_NS, backup=False)
+    migrating.upgrade(owners, NOW_NS, backup=False)
+    owners.restore(tmp_path / "copy.zip", doing)
+    assert verify(owners).ok
 
 
 def test_one_who_may_not_make_a_schema_is_told_so(postgres_url, as_role):
