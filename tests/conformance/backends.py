@@ -50,6 +50,10 @@ class Backend:
         """What a reader finds in an execution's stream."""
         raise NotImplementedError
 
+    async def take_events(self, execution: str, count: int) -> None:
+        """A reader deletes the newest events of a stream."""
+        raise NotImplementedError
+
     async def board(self, account: str) -> dict[str, str]:
         """What a reader finds on an account's board: the trades, and as of what, by which daemon."""
         raise NotImplementedError
@@ -106,6 +110,9 @@ class MemoryBackend(Backend):
     async def events(self, execution: str) -> list[Event]:
         return self._publication.streams.get(execution, [])
 
+    async def take_events(self, execution: str, count: int) -> None:
+        self._publication.take_away(execution, count)
+
     async def board(self, account: str) -> dict[str, str]:
         shown = self._publication.boards.get(account)
         if shown is None:
@@ -145,6 +152,11 @@ class RedisBackend(Backend):
     async def events(self, execution: str) -> list[Event]:
         found = await self.server.ask("reading a stream", "XRANGE", f"{EVENTS}{execution}", "-", "+")
         return [_event(entry, dict(zip(parts[::2], parts[1::2], strict=True))) for entry, parts in found]
+
+    async def take_events(self, execution: str, count: int) -> None:
+        stream = f"{EVENTS}{execution}"
+        found = await self.server.ask("reading a stream", "XREVRANGE", stream, "+", "-", "COUNT", count)
+        assert await self.server.ask("deleting events", "XDEL", stream, *(entry for entry, _ in found)) == count
 
     async def board(self, account: str) -> dict[str, str]:
         parts = await self.server.ask("reading a board", "HGETALL", f"{OPEN_TRADES}{account}")

@@ -84,6 +84,21 @@ async def test_a_stream_that_is_forgotten_begins_anew(publication: Publication, 
     assert await backend.events("y") == events(1, 2)
 
 
+async def test_events_that_a_reader_has_deleted_come_no_second_time(publication: Publication, backend: Backend) -> None:
+    await publication.append("x", 0, events(1, 5), keep=KEEP)
+    await backend.take_events("x", 2)
+    assert await publication.newest("x") == event(3)
+    assert await publication.append("x", 3, events(4, 6), keep=KEEP) == 5
+    assert await publication.append("x", 5, events(6, 7), keep=KEEP) == 7
+    assert await backend.events("x") == [*events(1, 3), *events(6, 7)]
+    await backend.take_events("x", 5)
+    assert await publication.newest("x") is None
+    assert await publication.append("x", 0, events(1, 1), keep=KEEP, anew=True) == 7
+    assert await backend.events("x") == []
+    await publication.forget("x")
+    assert await publication.append("x", 0, events(1, 1), keep=KEEP) == 1
+
+
 async def test_about_as_many_are_kept_as_were_asked_for_the_newest(publication: Publication, backend: Backend) -> None:
     keep, last = 1_000, 5_000
     for after in range(0, last, 500):

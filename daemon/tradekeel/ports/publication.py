@@ -70,7 +70,8 @@ class Publication(Protocol):
         """Append events behind number ``after``, in one step; the number of the stream's last event then.
 
         Where the stream does not end at ``after``, nothing is appended, and the answer says where it ends: 0 where there is
-        none. With ``anew`` a stream that there is not may begin behind any number. About ``keep`` events are kept.
+        none; also where a reader has deleted its newest events, since their numbers are never given again. With ``anew`` a
+        stream that there is not may begin behind any number. About ``keep`` events are kept.
         """
 
     async def forget(self, execution: str) -> None:

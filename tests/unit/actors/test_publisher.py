@@ -293,6 +293,41 @@ async def test_a_stream_of_other_books_is_begun_anew(ahead: bool) -> None:
         assert here.now.streams_replaced == 1
 
 
+@pytest.mark.parametrize("taken", [1, 9, 10])
+async def test_a_stream_from_which_a_reader_deletes_goes_on_where_it_was(taken: int) -> None:
+    """Such as one that takes it for a queue. What was deleted comes no second time, and nobody asks again and again."""
+
+    def read(here: House) -> None:
+        here.books.grow("x", 10)
+        here.shop.streams["x"] = list(here.books.journals["x"])
+        here.shop.take_away("x", taken)
+
+    async with house(read) as here:
+        await here.pass_s(1.0)
+        here.grow("x", 2)
+        await here.pass_s(1.0)
+        journal = here.books.journals["x"]
+        assert here.shop.streams["x"] == [*journal[: 10 - taken], *journal[10:]]
+        here.shop.take_away("x", 2)
+        here.grow("x", 1)
+        await here.pass_s(1.0)
+        assert here.shop.streams["x"][-1] == journal[-1]
+        assert (here.now.state, here.now.events_waiting, here.now.streams_replaced) == ("up", 0, 0)
+        assert here.shop.asked < 30
+
+
+async def test_a_stream_of_other_books_from_which_a_reader_deletes_is_begun_anew() -> None:
+    def other(here: House) -> None:
+        here.books.grow("x", 10)
+        here.shop.streams["x"] = [event(n) for n in range(1, 31)]
+        here.shop.take_away("x", 25)
+
+    async with house(other) as here:
+        await here.pass_s(1.0)
+        assert here.shop.streams["x"] == here.books.journals["x"]
+        assert here.now.streams_replaced == 1
+
+
 @pytest.mark.parametrize(
     ("published", "there"), [(0, range(21, 31)), (12, range(21, 31)), (20, [*range(1, 31)]), (25, [*range(1, 31)])]
 )

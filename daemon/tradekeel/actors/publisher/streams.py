@@ -28,6 +28,7 @@ class Stream:
     def __init__(self, execution: str, random: Random) -> None:
         self.execution = execution
         self.sent: int | None = None  # where it ends; None: that is to be asked
+        self.ended = 0  # behind which number it wanted to go on, when it was last asked to go on elsewhere
         self.anew = False  # it may begin behind ``sent``
         self.was_there = False
         self.patience = Patience(random)
@@ -158,6 +159,8 @@ class Streams:
         end = await self._publication.append(stream.execution, sent, events, keep=self._keep, anew=anew)
         if end == (events[-1].sequence if events else sent):
             stream.sent, stream.anew = end, anew and not events
+        else:
+            stream.ended = end
         return end
 
     async def _place(self, stream: Stream) -> None:
@@ -165,6 +168,15 @@ class Streams:
         execution, reached = stream.execution, self._runs.reached[stream.execution]
         archived = self._runs.archived(execution)
         newest = await self._publication.newest(execution)
+        ended, stream.ended = stream.ended, 0
+        if ended > (0 if newest is None else newest.sequence):
+            # Somebody has taken its newest entries away, and it gives none of their ids again.
+            if archived <= ended <= reached:
+                stream.sent, stream.anew, stream.was_there = ended, False, True
+                return
+            await self._publication.forget(execution)
+            self.replaced += 1
+            newest = None
         if newest is not None and not await self._goes_on(execution, newest, archived):
             await self._publication.forget(execution)
             self.replaced += 1

@@ -28,6 +28,7 @@ class MemoryPublication:
         self._now_ns = now_ns
         self.streams: dict[str, list[Event]] = {}
         self.boards: dict[str, ShownBoard] = {}
+        self._given: dict[str, int] = {}  # the last number of a stream that somebody has taken events from
 
     async def newest(self, execution: str) -> Event | None:
         events = self.streams.get(execution)
@@ -38,14 +39,21 @@ class MemoryPublication:
     ) -> int:
         assert len(events) <= EVENTS_A_CALL_MAX
         there = self.streams.get(execution, [])
-        last = there[-1].sequence if there else 0
-        if events and (last == after or (not there and anew)):
+        last = max(there[-1].sequence if there else 0, self._given.get(execution, 0))
+        if events and (last == after or (not last and anew)):
             self.streams[execution] = [*there, *events][-keep:]
             last = events[-1].sequence
         return last
 
     async def forget(self, execution: str) -> None:
         self.streams.pop(execution, None)
+        self._given.pop(execution, None)
+
+    def take_away(self, execution: str, count: int) -> None:
+        """A reader deletes the newest events: their numbers are not given again."""
+        events = self.streams[execution]
+        self._given[execution] = max(events[-1].sequence, self._given.get(execution, 0))
+        self.streams[execution] = events[:-count]
 
     async def show(self, board: Board, by: Author, *, since: int | None, fresh_s: float) -> bool:
         shown, now_ns = self.boards.get(board.account), self._now_ns()
