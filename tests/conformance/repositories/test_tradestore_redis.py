@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -31,7 +31,7 @@ SLACK_S = 3.0
 """What a busy machine may add."""
 
 RECOVERED = 1_000
-ROWS, OPEN, CLOSED = (f"trading:trades:scripts:{name}" for name in ("rows", "open", "closed"))
+ROWS, OPEN, CLOSED, COUNTS = (f"trading:trades:scripts:{name}" for name in ("rows", "open", "closed", "counts"))
 
 
 @asynccontextmanager
@@ -225,6 +225,35 @@ async def test_keys_that_were_pushed_out_or_overwritten_are_damage_and_not_fewer
             await store.get_trade(trade.trade_id)
 
 
+@pytest.mark.parametrize("lost", [(), ("counts",)])
+async def test_an_index_that_was_pushed_out_is_damage_and_not_an_empty_one(
+    redis_url: str, lost: tuple[str, ...]
+) -> None:
+    """Who is told that there are no open trades opens others beside them."""
+    words = {"symbol": "EUR_USD", "side": "LONG", "quantity": 1, "entry_price": 1}
+    for index in ("open", "open:EUR_USD", "closed"):
+        async with opened(redis_url) as store, RedisServer.open(RedisSettings(url=redis_url)) as admin:
+            trade = await store.save_new_trade(**words)  # type: ignore[arg-type]  # words of a trade
+            other = await store.save_new_trade(**words)  # type: ignore[arg-type]
+            await store.mark_trade_closed(other.trade_id, "2")
+            assert [found.trade_id for found in await store.get_open_trades("EUR_USD")] == [trade.trade_id]
+            assert list(await store.get_open_trades("USD_JPY")) == []
+            for name in (index, *lost):
+                assert await admin.ask("pushing out", "DEL", f"trading:trades:scripts:{name}") == 1
+            symbol = "EUR_USD" if index.endswith("EUR_USD") else None
+            call: Awaitable[object] = store.get_stats() if index == "closed" else store.get_open_trades(symbol)
+            with pytest.raises(StoreCorrupt, match=rf"the index trading:trades:scripts:{index} .*maxmemory-policy"):
+                await call
+            await admin.ask("beginning anew", "FLUSHDB")
+
+
+async def test_a_store_that_has_only_a_failed_trade_has_no_open_ones(redis_url: str, seed: int) -> None:
+    async with opened(redis_url) as store:
+        await store.save_new_trade(Factory("x", "y", seed).trade(None, TradeStatus.FAILED))
+        assert list(await store.get_open_trades()) == []
+        assert (await store.get_stats()).count == 0
+
+
 async def test_there_may_be_only_so_many_open_trades(redis_url: str) -> None:
     async with opened(redis_url) as store, RedisServer.open(RedisSettings(url=redis_url)) as admin:
         trade = await store.save_new_trade(symbol="EUR_USD", side="LONG", quantity=1, entry_price=1)
@@ -253,6 +282,7 @@ async def test_statistics_are_of_one_moment_whoever_writes_meanwhile(redis_url: 
                 row = structs.replace(template, trade_id=f"old-{number}", exit_time_ns=START_NS + number)
                 words += (0, closed_entry(row))
             await admin.ask("older ones", "ZADD", CLOSED, *words)
+            await admin.ask("as many as there are", "HSET", COUNTS, CLOSED, count)
         moving = await store.save_new_trade(structs.replace(template, exit_time_ns=START_NS - 1))
         expected = (await store.get_stats()).count
         assert expected == count + 1

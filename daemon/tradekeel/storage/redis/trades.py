@@ -6,6 +6,7 @@
 | ``open`` | an index: the trades that are open or pending, by their ``created_ns`` |
 | ``open:SYMBOL`` | the same of one instrument |
 | ``closed`` | an index: the closed ones by their ``exit_time_ns``, each with what statistics need of it |
+| ``counts`` | a hash: how many members each index has: an index that the server has pushed out is no empty one |
 | ``made`` | a hash: the execution that the trades are said to be of, and how many there have been |
 | ``changes`` | how often ``closed`` was changed: who reads it in pages sees whether it was one and the same all along |
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Self, TypeVar, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack
 
 import anyio
 import msgspec
@@ -74,17 +75,18 @@ Apply = Callable[[Trade, int], Trade]
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _DECODER = msgspec.json.Decoder(Trade)
 
-# KEYS: rows, open, changes. ARGV: id, what the row must be ('': none), the new one, most open trades, whether it comes to be
-# open, whether `closed` changes, and then command, index, member of each step
+# KEYS: rows, open, changes, counts. ARGV: id, what the row must be ('': none), the new one, most open trades, whether it comes
+# to be open, whether `closed` changes, and then command, index, member of each step
 _PUT = """#!lua
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 if ARGV[5] == '1' and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return -1 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('HINCRBY', KEYS[4], KEYS[2], 0)
 for place = 7, #ARGV, 3 do
   if ARGV[place] == 'ZADD' then
-    redis.call('ZADD', ARGV[place + 1], 0, ARGV[place + 2])
+    redis.call('HINCRBY', KEYS[4], ARGV[place + 1], redis.call('ZADD', ARGV[place + 1], 0, ARGV[place + 2]))
   else
-    redis.call('ZREM', ARGV[place + 1], ARGV[place + 2])
+    redis.call('HINCRBY', KEYS[4], ARGV[place + 1], -redis.call('ZREM', ARGV[place + 1], ARGV[place + 2]))
   end
 end
 if ARGV[6] == '1' then redis.call('INCR', KEYS[3]) end
@@ -96,8 +98,17 @@ redis.call('HSETNX', KEYS[1], 'execution', ARGV[1])
 return {redis.call('HGET', KEYS[1], 'execution'), redis.call('HINCRBY', KEYS[1], 'trades', 1)}
 """
 
-# KEYS: the index, the rows. The ids and the rows of a part of the index.
-_ROWS = """#!lua flags=no-writes
+# KEYS: the index, the rows, counts. Gives 0 where the index is not whole.
+_WHOLE = """#!lua flags=no-writes
+local counted = redis.call('HGET', KEYS[3], KEYS[1])
+if tonumber(counted or 0) ~= redis.call('ZCARD', KEYS[1]) then return 0 end
+if not counted and redis.call('EXISTS', KEYS[2]) == 1 and redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+"""
+
+# The ids and the rows of a part of the index.
+_ROWS = (
+    _WHOLE
+    + """
 local ids = {}
 for place, member in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2], 'BYLEX', 'LIMIT', ARGV[3], ARGV[4])) do
   ids[place] = string.sub(member, 18)
@@ -110,13 +121,17 @@ for first = 1, #ids, 1000 do
 end
 return {ids, rows}
 """
+)
 _ROWS_BACKWARDS = _ROWS.replace("'BYLEX'", "'BYLEX', 'REV'")
 
-# KEYS: closed, changes. How often it was changed, and a part of it.
-_CLOSED = """#!lua flags=no-writes
+# KEYS: as above, and changes. How often the index was changed, and a part of it.
+_CLOSED = (
+    _WHOLE
+    + """
 local found = redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2], 'BYLEX', 'LIMIT', 0, ARGV[3])
-return {redis.call('GET', KEYS[2]) or '0', found}
+return {redis.call('GET', KEYS[4]) or '0', found}
 """
+)
 
 
 class RedisTradeStore:
@@ -144,7 +159,7 @@ class RedisTradeStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         prefix = f"{TRADES}{SCRIPTS}:"
         self._rows, self._open, self._closed = f"{prefix}rows", f"{prefix}open", f"{prefix}closed"
-        self._made, self._changes = f"{prefix}made", f"{prefix}changes"
+        self._made, self._changes, self._counts = f"{prefix}made", f"{prefix}changes", f"{prefix}counts"
 
     async def __aenter__(self) -> Self:
         await self._opened().within(self._timeout_s).ping()
@@ -276,7 +291,7 @@ class RedisTradeStore:
         answer = await server.run(
             f"writing trade {after.trade_id}",
             _PUT,
-            (self._rows, self._open, self._changes),
+            (self._rows, self._open, self._changes, self._counts),
             *(after.trade_id, expected, _ENCODER.encode(after), OPEN_MAX, int(opens), int(closes)),
             *(word for step in steps for word in step),
         )
@@ -317,8 +332,9 @@ class RedisTradeStore:
         async def work(server: RedisServer) -> Page[Trade]:
             async def rows(least: bytes, most: bytes, *, backwards: bool, offset: int, limit: int) -> list[Trade]:
                 ends, script = ((most, least), _ROWS_BACKWARDS) if backwards else ((least, most), _ROWS)
-                keys = (index, self._rows)
-                ids, raw = await server.reading().run("listing open trades", script, keys, *ends, offset, limit)
+                keys = (index, self._rows, self._counts)
+                answer = await server.reading().run("listing open trades", script, keys, *ends, offset, limit)
+                ids, raw = self._whole(server, index, answer)
                 return [self._read(server, *row) for row in zip(ids, raw, strict=True)]
 
             if query.sort in (None, "created_ns"):
@@ -348,8 +364,9 @@ class RedisTradeStore:
         """Statistics, read in pages of so many; None where a trade was closed, or a closed one changed, meanwhile."""
         tally, seen = StatsTally(), None
         while True:
-            keys = (self._closed, self._changes)
-            changes, found = await server.reading().run("reading closed trades", _CLOSED, keys, least, most, limit)
+            keys = (self._closed, self._rows, self._counts, self._changes)
+            answer = await server.reading().run("reading closed trades", _CLOSED, keys, least, most, limit)
+            changes, found = self._whole(server, self._closed, answer)
             if seen not in (None, changes):
                 return None
             seen = changes
@@ -375,7 +392,12 @@ class RedisTradeStore:
         except msgspec.MsgspecError as error:
             raise self._damaged(server, f"the entry {member[:80]!r} of {self._closed}", error) from error
 
-    def _damaged(self, server: RedisServer, what: str, error: Exception) -> StoreCorrupt:
+    def _whole(self, server: RedisServer, index: str, answer: Any) -> Any:
+        if answer == 0:
+            raise self._damaged(server, f"the index {index}", "it has not as many trades as were put there")
+        return answer
+
+    def _damaged(self, server: RedisServer, what: str, error: object) -> StoreCorrupt:
         return StoreCorrupt(
             f"{what} on {server.where} is not what was written there ({error}). Somebody else writes below {TRADES}, or the "
             "server has pushed keys out (maxmemory-policy): put a copy back, or remove it"
