@@ -37,7 +37,9 @@ class _Unhurried(PostgresConnection):
 
 
 def put_back(backend: Postgres, copy: Path, doing: Restoring) -> Restored:
-    """See the module. Raises InputError, AlreadyRunning, StoreError: nothing was changed then."""
+    """See the module. Raises InputError, AlreadyRunning, StoreError: nothing was changed then, but for a StoreUnavailable whose
+    connection was lost with the answer to the COMMIT: then it may have been done, and doing it again does no harm.
+    """
     if not copy.is_file():
         raise InputError(f"{copy} is no file: name a copy that `tradekeel db backup` has made")
     try:
