@@ -30,9 +30,10 @@ from tradekeel.domain.protocol import (
     Where,
 )
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.clock import FOREVER_S
 from tradekeel.runtime.faults import point
 
-ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
+ATTACH_TIMEOUT_S = FOREVER_S  # a venue that is down is waited for
 ASK_TIMEOUT_S = 60.0
 
 

@@ -21,9 +21,10 @@ from tradekeel.domain.protocol import Commit, JournalsGrew, LoadAccount, LoadedA
 from tradekeel.domain.records import Group
 from tradekeel.errors import GroupRefused, StoreAway
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
+from tradekeel.runtime.clock import FOREVER_S
 from tradekeel.runtime.loop import Worker
 
-UNTIL_STOPPED_S = 10 * 365 * 86_400.0
+UNTIL_STOPPED_S = FOREVER_S
 
 
 class Written(Protocol):

@@ -36,9 +36,10 @@ from tradekeel.domain.ticks import TickWindow
 from tradekeel.domain.view import Entry, View
 from tradekeel.errors import ErrorAction, TradekeelError, action_of, named, text_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
+from tradekeel.runtime.clock import FOREVER_S
 from tradekeel.runtime.faults import point
 
-ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
+ATTACH_TIMEOUT_S = FOREVER_S  # a venue that is down is waited for
 ASK_TIMEOUT_S = 60.0
 UNSEEN_NS = 1
 """The gap that is told to a strategy that comes to a run under way: some, nobody knows how long."""

@@ -26,6 +26,9 @@ import anyio
 
 NS_PER_S = 1_000_000_000
 
+#: Ten years: a deadline for what somebody else watches, or takes as long as it takes.
+FOREVER_S = 10 * 365 * 86_400.0
+
 #: How many turns of the event loop a manual clock waits at most for everybody to come to rest. A task that
 #: swallows its cancellation is cancelled again in every turn, so "nothing left to do" may never come.
 SETTLE_TURNS_MAX = 2_000

@@ -116,10 +116,10 @@ def _sortable(text: str) -> tuple[bool, Decimal, str]:
 _ZERO = Decimal(0)
 
 
-def file_at(path: Path) -> tuple[int, int] | None:
-    """What tells a file from any other that comes to bear its name; None where there is none."""
+def file_at(place: Path | int) -> tuple[int, int] | None:
+    """What tells a file, by its path or a descriptor, from any other that comes to bear its name; None where there is none."""
     try:
-        found = path.stat()
+        found = os.stat(place)
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -180,12 +180,8 @@ def copy_database(source: sqlite3.Connection, target: Path, progress: Progress |
         ) from error
     finally:
         if file_at(partial) == ours:
-            for beside in (
-                "",
-                "-journal",
-                "-wal",
-                "-shm",
-            ):  # of a copy that came to nothing SQLite leaves its journal, too
+            # Of a copy that came to nothing SQLite leaves its journal, too.
+            for beside in ("", "-journal", "-wal", "-shm"):
                 partial.with_name(partial.name + beside).unlink(missing_ok=True)
 
 

@@ -74,6 +74,20 @@ def until_its_lease_is_over(process: Process) -> None:
     assert "our lease ends: a standby may take over" in process.log
 
 
+def until_it_has_lost_server_and_lease(both: Pair) -> None:
+    """The first one trades, its server stops answering, and it ends with its lease."""
+    with both.one.start() as first:
+        in_the_middle(first)
+        both.server.pause()
+        until_its_lease_is_over(first)
+
+
+def stop(process: Process) -> None:
+    """Stop it in order."""
+    process.send(signal.SIGTERM)
+    assert process.end() == 0
+
+
 def is_whole(home: Home) -> None:
     """Both sides say the same, at any moment."""
     assert home.wrong(*ACCOUNTS, ended=False) == []
@@ -91,8 +105,7 @@ def test_a_second_daemon_with_the_same_account_elsewhere_is_refused_and_told_who
             assert "account a is traded by daemon scenario on " in second.log
             assert "whose lease runs for another " in second.log
             assert "a bug of ours" not in second.log
-        first.send(signal.SIGTERM)
-        assert first.end() == 0
+        stop(first)
     is_whole(both.one)
 
 
@@ -100,13 +113,11 @@ def test_a_lease_that_was_given_back_by_a_stop_is_free_at_once(place: Path, own_
     both = Pair(place, own_postgres(), standby=False)
     with both.one.start() as first:
         in_the_middle(first)
-        first.send(signal.SIGTERM)
-        assert first.end() == 0
+        stop(first)
     both.hand_over_the_venue()
     with both.other.start() as second:
         in_the_middle(second)
-        second.send(signal.SIGTERM)
-        assert second.end() == 0
+        stop(second)
     is_whole(both.other)
 
 
@@ -132,8 +143,7 @@ def test_a_standby_waits_says_for_whom_and_takes_over_when_the_first_one_is_kill
             first.kill()
             both.hand_over_the_venue()
             in_the_middle(second)
-            second.send(signal.SIGTERM)
-            assert second.end() == 0
+            stop(second)
     is_whole(both.other)
 
 
@@ -161,12 +171,10 @@ def test_a_standby_takes_nothing_over_from_one_that_has_lost_the_server_only_and
             assert "executor.recover.loaded" not in second.passed()
             proxy.normal()
             until_back(first)
-            first.send(signal.SIGTERM)
-            assert first.end() == 0
+            stop(first)
             both.hand_over_the_venue()
             in_the_middle(second)
-            second.send(signal.SIGTERM)
-            assert second.end() == 0
+            stop(second)
     is_whole(both.other)
 
 
@@ -189,8 +197,7 @@ def test_one_that_was_frozen_until_another_has_taken_over_writes_and_sends_nothi
             for account, orders in shown(both.one).items():
                 assert orders - before[account] <= durable
             assert spooled(both.one) == []
-            second.send(signal.SIGTERM)
-            assert second.end() == 0
+            stop(second)
     is_whole(both.other)
 
 
@@ -198,15 +205,11 @@ def test_where_a_standby_waits_nothing_is_kept_here_beyond_the_lease_and_the_dae
     place: Path, own_postgres: OwnPostgres
 ) -> None:
     both = Pair(place, own_postgres(), standby=True)
-    with both.one.start() as first:
-        in_the_middle(first)
-        both.server.pause()
-        until_its_lease_is_over(first)
+    until_it_has_lost_server_and_lease(both)
     both.server.resume()
     with both.one.start() as first:
         in_the_middle(first)
-        first.send(signal.SIGTERM)
-        assert first.end() == 0
+        stop(first)
     assert spooled(both.one) == []
     is_whole(both.one)
 
@@ -216,10 +219,7 @@ def test_one_whose_batches_fit_no_more_is_refused_at_once_and_not_when_it_is_nee
 ) -> None:
     """It would stand by as if all were well, and end when the one that has taken over does."""
     both = Pair(place, own_postgres(), standby=True)
-    with both.one.start() as first:
-        in_the_middle(first)
-        both.server.pause()
-        until_its_lease_is_over(first)
+    until_it_has_lost_server_and_lease(both)
     waiting = spooled(both.one)
     assert waiting != []
     both.server.resume()
@@ -261,8 +261,7 @@ def test_a_wall_clock_that_is_set_forward_ends_no_lease_that_can_be_renewed(
         set_forward.touch()
         before = sent(both.one)
         first.until(lambda: sent(both.one) > before + 5, "it does not trade on")
-        first.send(signal.SIGTERM)
-        assert first.end() == 0
+        stop(first)
     is_whole(both.one)
 
 
@@ -281,8 +280,7 @@ def test_killed_while_batches_wait_and_started_under_another_host_name_it_brings
         connection.execute("UPDATE trading.leases SET holder = regexp_replace(holder, '^[^/]+', 'former')")
     with both.one.start() as first:
         in_the_middle(first)
-        first.send(signal.SIGTERM)
-        assert first.end() == 0
+        stop(first)
         assert "the state directory was moved, or copied" not in first.log  # it waits for nobody
     assert spooled(both.one) == []
     is_whole(both.one)
@@ -302,8 +300,7 @@ def test_a_copy_of_the_state_directory_is_refused_while_the_daemon_runs_and_does
             assert "executor.recover.loaded" not in second.passed()
         before = sent(both.one)
         first.until(lambda: sent(both.one) > before, "it does not trade on")
-        first.send(signal.SIGTERM)
-        assert first.end() == 0
+        stop(first)
         assert "the books' server is away" not in first.log
     is_whole(both.one)
 
@@ -319,8 +316,7 @@ def test_a_state_directory_that_was_moved_goes_on_when_the_lease_of_its_last_run
     with both.other.start() as second:
         in_the_middle(second)
         assert "the state directory was moved, or copied. Waiting" in second.log
-        second.send(signal.SIGTERM)
-        assert second.end() == 0
+        stop(second)
     is_whole(both.other)
 
 

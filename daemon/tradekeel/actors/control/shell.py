@@ -217,8 +217,7 @@ class Shell(Actor):
         self._reloading = False
         self.rebuilding: str | None = None
         """The account that a reload is starting again: a stop waits for it, so that it is stopped as it should be."""
-        self._steering: dict[
-            tuple[str, str], AccountCommand
-        ] = {}  # what an account has not taken yet of what was asked, by whom
+        # By account and by whom: what it has not taken yet of what was asked.
+        self._steering: dict[tuple[str, str], AccountCommand] = {}
         self.pace: dict[str, Pace] = {}
         self._flows: dict[str, Flow] = {}

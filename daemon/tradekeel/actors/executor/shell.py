@@ -43,6 +43,7 @@ from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, Latch, Mode, Strate
 from tradekeel.domain.trades import Trade
 from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
+from tradekeel.runtime.clock import FOREVER_S
 from tradekeel.runtime.faults import point
 
 UNACKNOWLEDGED_MAX = 64
@@ -51,7 +52,7 @@ UNACKNOWLEDGED_MAX = 64
 
 ASK_AGAIN_S = 1.0
 REFUSED_AGAIN_S = 10.0
-COMMIT_TIMEOUT_S = 10 * 365 * 86_400.0
+COMMIT_TIMEOUT_S = FOREVER_S
 """The books' server has deadlines of its own, and what it does not take is kept here; that the recorder hangs control's watch
 sees. An account that gave up before would have to be loaded again, from a server that is away."""
 
@@ -61,7 +62,7 @@ VENUE_TIMEOUT_S = 120.0
 
 TRADING = "trading"
 
-LOOKUP_TIMEOUT_S = 10 * 365 * 86_400.0  # sync answers when it knows, however long that takes
+LOOKUP_TIMEOUT_S = FOREVER_S  # sync answers when it knows, however long that takes
 
 
 class ExecutorSettings(Struct, frozen=True, kw_only=True):
@@ -75,9 +76,7 @@ class ExecutorSettings(Struct, frozen=True, kw_only=True):
     version: str
     make_execution_id: Callable[[], str]
     number_before: int  # of the account's newest execution of the runs before this one; 0: this is its first run
-    halted_by: Callable[
-        [], tuple[str, str] | None
-    ]  # why the account is to start halted, and by whom; asked at every start
+    halted_by: Callable[[], tuple[str, str] | None]  # why it is to start halted, and by whom; asked at every start
     released_by: Callable[[], tuple[str, str] | None]  # why and by whom it was released while there was no daemon
     forget_release: Callable[[], object]  # the books have that release
     chronicle: Chronicle  # what the log says of the account; kept between incarnations

@@ -17,10 +17,11 @@ from tradekeel.domain.recovery import Folding, decode_account_state, opening_of
 from tradekeel.domain.rows import FEED_HAS_ENDED, ExecutionRow, Latch
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import Defect
+from tradekeel.runtime.clock import FOREVER_S
 from tradekeel.runtime.errors import ActorDied
 from tradekeel.runtime.faults import point
 
-LOAD_TIMEOUT_S = 10 * 365 * 86_400.0
+LOAD_TIMEOUT_S = FOREVER_S
 """The recorder reads for as long as there is a journal; whether it makes progress is for control's watch to say."""
 
 RECORDER_GONE_S = 60.0

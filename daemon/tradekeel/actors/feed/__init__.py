@@ -30,7 +30,7 @@ from tradekeel.domain.rows import FEED_HAS_ENDED, Latch
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.ports import waits_of
 from tradekeel.runtime.actor import Reply
-from tradekeel.runtime.clock import move_on_after
+from tradekeel.runtime.clock import FOREVER_S, move_on_after
 from tradekeel.runtime.faults import point
 
 __all__ = ["ConductorSettings", "Feed"]
@@ -40,7 +40,7 @@ FLATTEN_TICKS_MAX = 100_000
 FLATTEN_ASKS_MAX = 100
 """A venue that rejects every exit is not asked for ever: in a replay a second holds thousands of ticks."""
 FLATTEN_WINDOW_TICKS = 16
-UNTIL_STOPPED_S = 10 * 365 * 86_400.0
+UNTIL_STOPPED_S = FOREVER_S
 
 
 class Flattening(Struct):

@@ -48,14 +48,14 @@ from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
-from tradekeel.runtime.clock import move_on_after
+from tradekeel.runtime.clock import FOREVER_S, move_on_after
 from tradekeel.runtime.errors import ActorError
 from tradekeel.runtime.faults import point
 from tradekeel.runtime.interrupt import Interruptible
 from tradekeel.runtime.reference import ask_each
 
 ASK_TIMEOUT_S = 120.0
-ATTACH_TIMEOUT_S = 10 * 365 * 86_400.0  # a venue that is down is waited for
+ATTACH_TIMEOUT_S = FOREVER_S  # a venue that is down is waited for
 DECISIONS_MAX = 1_000
 """Decisions of one strategy at one tick that ask for something, and so bring news to decide on: beyond this it is a loop. A grid
 of a hundred layers that is swept at one tick takes a few hundred."""

@@ -78,8 +78,7 @@ def dump(raw: psycopg.Connection[Any], source: str, target: Path, progress: Prog
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            status = os.fstat(file.fileno())
-            ours = (status.st_dev, status.st_ino)  # no other file has these as long as it is open
+            ours = file_at(file.fileno())  # no other file has these as long as it is open
             try:
                 with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION) as archive:
                     header = _dump_all(raw, source, target, archive, progress)

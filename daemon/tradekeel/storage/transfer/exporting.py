@@ -81,8 +81,7 @@ def _alone_in(partial: Path, folder: Path) -> Iterator[None]:
             raise made_twice(folder) from None
         except OSError:
             pass  # not every file system has locks
-        status = os.fstat(handle)
-        if file_at(partial) != (status.st_dev, status.st_ino):
+        if file_at(partial) != file_at(handle):
             raise made_twice(folder)  # it was whole a moment ago, and has its name by now
         for left in partial.iterdir():
             left.unlink()
