@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradekeel.domain.evidence import EvidenceRules, Look, NotFoundEvidence, Verdict, look, next_look_ns
+from tradekeel.domain.evidence import NEVER_ARRIVED, EvidenceRules, Look, NotFoundEvidence, Verdict, look, next_look_ns
 from tradekeel.domain.protocol import LookedUp, LookUp, Reconcile, VenueSide
 from tradekeel.errors import ErrorAction, TradekeelError, action_of
 from tradekeel.ports import VenueCapabilities
@@ -87,7 +87,7 @@ class Sync(Actor):
     def _answer(evidence: NotFoundEvidence, side: VenueSide) -> LookedUp:
         reasons = {
             Verdict.FOUND: "the venue knows it",
-            Verdict.PROVED: "the venue's record, read without a gap, does not have it",
+            Verdict.PROVED: NEVER_ARRIVED,
             Verdict.NEEDS_PERSON: "this venue offers no proof that an order never arrived: a person has to resolve it",
         }
         return LookedUp(

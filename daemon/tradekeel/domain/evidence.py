@@ -29,6 +29,9 @@ from msgspec import Struct, structs
 
 from tradekeel.domain.times import NS_PER_S
 
+NEVER_ARRIVED = "the venue's record, read without a gap, does not have it"
+"""Why an order is taken for one that was not sent."""
+
 
 class Proof(StrEnum):
     """How a venue can prove that an order never arrived."""

@@ -31,6 +31,7 @@ from tradekeel.domain.rows import (
     StrategyStatus,
     VenueCursor,
 )
+from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.trades import Allocation, Trade
 
 
@@ -204,6 +205,19 @@ class TickSampled(_Record, frozen=True, kw_only=True, tag="tick_sampled"):
     position: int
     bid: Decimal
     ask: Decimal
+
+
+def samples(window: TickWindow, start: int, stop: int, every: int) -> tuple[TickSampled, ...]:
+    """One tick in so many of ``[start, stop)``, for orientation when the journal is read by a person. None with 0."""
+    if not every:
+        return ()
+    first = window.first_position
+    places = range((-(first + start)) % every + start, stop, every)
+    return tuple(_sampled(window.ticks[place]) for place in places)
+
+
+def _sampled(tick: Tick) -> TickSampled:
+    return TickSampled(ts_ns=tick.ts_ns, instrument=tick.instrument, position=tick.position, bid=tick.bid, ask=tick.ask)
 
 
 class Reconciled(_Record, frozen=True, kw_only=True, tag="reconciled"):

@@ -42,9 +42,9 @@ from tradekeel.domain.protocol import (
     WatchTick,
     Where,
 )
-from tradekeel.domain.records import TickSampled, Turn
+from tradekeel.domain.records import Turn, samples
 from tradekeel.domain.rows import Checkpoint
-from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import Defect
 from tradekeel.ports import Feed as Source
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
@@ -282,7 +282,10 @@ class Conducting(Actor):
         tick = window.ticks[index]
         before, after = Stamp.before(tick.position), Stamp.after(tick.position)
         extremes = window.extremes(index, index + 1)
-        quotes, sampled = last_quotes(window, index, index + 1), self._samples(window, index, index + 1)
+        quotes, sampled = (
+            last_quotes(window, index, index + 1),
+            samples(window, index, index + 1, self.settings.sample_ticks_every),
+        )
         await self._executor.send(See(tick.position, before, quotes, extremes, None, sampled))
         if venue_acts:
             self._heard(await self._executor_side(self._executor, MatchTick(window, index)))
@@ -380,7 +383,10 @@ class Conducting(Actor):
         last = window.ticks[stop - 1].position
         if self.settings.lockstep:
             await self._session.send(VenuePassed(window, stop))
-        quotes, sampled = last_quotes(window, start, stop), self._samples(window, start, stop)
+        quotes, sampled = (
+            last_quotes(window, start, stop),
+            samples(window, start, stop, self.settings.sample_ticks_every),
+        )
         await self._executor.send(See(last, Stamp.after(last), quotes, extremes, equity, sampled))
 
     async def _settle(self, stamp: int) -> None:
@@ -424,15 +430,6 @@ class Conducting(Actor):
             if (self._source.quality(), self._waits()) != self._told:
                 self._tell_progress()
 
-    def _samples(self, window: TickWindow, start: int, stop: int) -> tuple[TickSampled, ...]:
-        """One tick in so many, for orientation when the journal is read by a person."""
-        every = self.settings.sample_ticks_every
-        if not every:
-            return ()
-        first = window.first_position
-        places = range((-(first + start)) % every + start, stop, every)
-        return tuple(_sampled(window.ticks[place]) for place in places)
-
     def _cut_is_due(self) -> bool:
         if not self._arrived:
             return False  # the past is in the journal already; a cut is of one moment, and the books are at a later one
@@ -462,7 +459,3 @@ class Conducting(Actor):
             text = f"no state was saved at tick {self._at}: something came in between {CUT_ATTEMPTS_MAX} times; it is tried again"
             self._control.latest(("alert", self.settings.account, "cut"), Alert(self.settings.account, "warning", text))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
-
-
-def _sampled(tick: Tick) -> TickSampled:
-    return TickSampled(ts_ns=tick.ts_ns, instrument=tick.instrument, position=tick.position, bid=tick.bid, ask=tick.ask)

@@ -13,12 +13,14 @@
     floor      what one tick does to the orders
     lookahead  which ticks do nothing
     matcher    all of it behind one class;   state: what is saved of it
+    misbehaviour   requests that get lost on purpose
 
 The rules themselves are told in docs/paper.md.
 """
 
 from tradekeel.domain.matching.account import by_age
 from tradekeel.domain.matching.matcher import Matcher, describe
+from tradekeel.domain.matching.misbehaviour import Misbehaviour
 from tradekeel.domain.matching.rules import Ending, Refusal
 from tradekeel.domain.matching.state import Changes, MatcherState, Standing
 from tradekeel.domain.matching.terms import Commission, FinancingRate, PaperAccount, PaperSettings, Slippage
@@ -31,6 +33,7 @@ __all__ = [
     "FinancingRate",
     "Matcher",
     "MatcherState",
+    "Misbehaviour",
     "OrderState",
     "PaperAccount",
     "PaperSettings",

@@ -13,7 +13,7 @@ vain, whoever asks has to begin anew.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -21,8 +21,7 @@ from typing import Any
 
 from tradekeel.domain.evidence import Proof
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.matching import Matcher, PaperAccount, PaperSettings, WorkingOrder, describe
-from tradekeel.domain.matching.chance import happens
+from tradekeel.domain.matching import Matcher, Misbehaviour, PaperAccount, PaperSettings, WorkingOrder, describe
 from tradekeel.domain.messages import OrderRequest, VenueBalance, VenueOrder, VenuePosition, VenueTransaction
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import OutcomeUnknown, StoreError, VenueUnreachable
@@ -71,8 +70,7 @@ class PaperVenue:
         self._tail: deque[VenueTransaction] = deque(maxlen=TAIL_ENTRIES_MAX)
         self._failure = "it is not connected"
         self._failed: StoreError | None = None  # the ledger, since it was opened
-        self._drawn_at = -1
-        self._drawn: Counter[tuple[str | int | Decimal, ...]] = Counter()
+        self._misbehaviour = Misbehaviour(settings)
 
     # --- connection ------------------------------------------------------------------------------------------------
 
@@ -125,11 +123,11 @@ class PaperVenue:
         """
         matcher = self._ready()
         last_check()
-        if self._misbehaves(self._settings.drop_rate, "drop", request):
+        if self._misbehaviour.loses(request, matcher.position):
             raise OutcomeUnknown(f"order {request.client_order_id}: the connection was lost (simulated)")
         matcher.place(request)
         await self._send("place", matcher, request.client_order_id)
-        if self._misbehaves(self._settings.timeout_rate, "timeout", request):
+        if self._misbehaviour.keeps_silent(request, self.position):
             raise OutcomeUnknown(f"order {request.client_order_id}: no answer in time (simulated)")
 
     async def cancel(self, client_order_id: str, last_check: LastCheck) -> None:
@@ -222,21 +220,6 @@ class PaperVenue:
         if self._matcher is None:
             raise VenueUnreachable(f"the paper venue of account {self.account} cannot be used: {self._failure}")
         return self._matcher
-
-    def _misbehaves(self, rate: Decimal, how: str, request: OrderRequest) -> bool:
-        # By what is asked and how often it was asked at this tick, never by the client id: ids are random, and two runs over
-        # the same ticks must lose the same orders. An order that was lost and is asked for again draws anew.
-        what: tuple[str | int | Decimal, ...] = (
-            how,
-            request.instrument,
-            self.position,
-            request.side.value,
-            request.quantity,
-        )
-        if self._drawn_at != self.position:
-            self._drawn_at, self._drawn = self.position, Counter()
-        self._drawn[what] += 1
-        return happens(rate, self._settings.seed, *what, self._drawn[what])
 
     async def _send(self, label: str, matcher: Matcher, client_order_id: str) -> None:
         """Commit an act that somebody asked for; if that fails nobody knows whether it happened."""

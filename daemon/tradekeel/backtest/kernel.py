@@ -1,0 +1,192 @@
+"""One sequence of ticks, conducted through an account in the daemon's order of events.
+
+*Venue match → fills → monitor → strategists in config order → gate → commit → venue accept → next tick*, as told in
+docs/architecture.md. It asks everybody how far it is quiet, lets the strategists run that far in one go, and goes tick by tick
+where something happens: the same way as :mod:`tradekeel.actors.feed.conducting`, without its waiting and its way back after a
+kill. An order meets the venue's next look at the market, never the tick that it was decided on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from tradekeel.backtest.account import Account
+from tradekeel.domain.messages import Decision, Emit, Stamp
+from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.rows import FEED_HAS_ENDED
+from tradekeel.domain.ticks import TickWindow
+from tradekeel.errors import Defect, InputError
+from tradekeel.strategies.core import StrategistCore
+
+DECISIONS_MAX = 1_000
+"""Decisions of one strategy at one tick that ask for something: beyond this it answers its own orders for ever."""
+
+ROUNDS_MAX = 100_000
+
+
+class Kernel:
+    """See the module. The cores are the daemon's; they follow ``account``'s journal."""
+
+    def __init__(
+        self,
+        account: Account,
+        monitor: MonitorCore,
+        strategists: Sequence[StrategistCore],
+        *,
+        exits_at_venue: bool,
+        needs_equity: bool,
+    ) -> None:
+        self.account = account
+        self.monitor = monitor
+        self.strategists = tuple(strategists)
+        self._matcher = account.exchange.matcher
+        self._exits_at_venue = exits_at_venue
+        self._needs_equity = needs_equity
+        self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
+
+    @property
+    def position(self) -> int:
+        """The last tick that was conducted."""
+        return self._matcher.position
+
+    def start(self) -> None:
+        """Every strategy's ``on_start``, and all that follows from it."""
+        self.account.equity_seen(self.monitor.seen())
+        for strategist in self.strategists:
+            strategist.start(self.account.last_ns)
+        self._catch_up(None, Stamp.after(0))
+
+    def conduct(self, window: TickWindow) -> None:
+        """The next ticks."""
+        count = len(window.ticks)
+        index = 0
+        while index < count:
+            acts = min(count, self._matcher.quiet_until(window, index))
+            calm = self.monitor.quiet_until(window, index, acts)
+            if calm > index:
+                index = self._quiet_ticks(window, index, calm)
+            else:
+                self._loud_tick(window, index, venue_acts=acts == index)
+                index += 1
+
+    def rest(self) -> None:
+        """Have everybody take over all that has happened: between two windows nothing is under way then."""
+        stamp = Stamp.after(self._matcher.position)
+        self.account.journal_samples()
+        self.account.settle(stamp)
+        self._catch_up(None, stamp)
+        self.monitor.follow(stamp)
+
+    def end(self, reason: str = FEED_HAS_ENDED) -> None:
+        """The ticks are over: every strategy's ``on_stop``, and the execution is closed."""
+        self.account.core.stopping = True
+        for strategist in self.strategists:
+            self._take(strategist, strategist.stop(self.account.last_ns, reason, for_good=True))
+        self.account.settle(self.account.core.stamp)
+        self.account.close(reason)
+
+    # --- one tick at a time, many ticks at once ---------------------------------------------------------------------------
+
+    def _quiet_ticks(self, window: TickWindow, index: int, calm: int) -> int:
+        until = Stamp.after(window.ticks[calm - 1].position)
+        target, decided = self._run_all(window, until)
+        done = min(calm, max(index, (target - 1) // 2 - window.first_position + 1))
+        if done > index:
+            self._pass(window, index, done)
+        if decided or target < until:
+            self._confirm(window, target)
+            self._catch_up(window, target)
+        return done
+
+    def _loud_tick(self, window: TickWindow, index: int, *, venue_acts: bool) -> None:
+        tick = window.ticks[index]
+        before, after = Stamp.before(tick.position), Stamp.after(tick.position)
+        self.account.see(window, index, index + 1, before)
+        if venue_acts:
+            self.account.match(window, index)
+        else:
+            self._matcher.advance(window, index + 1)
+        if self._watch(window, index):
+            self.account.settle(before)
+        self._catch_up(window, before)
+        self._catch_up(window, after)
+
+    def _watch(self, window: TickWindow, index: int) -> bool:
+        """What the monitor makes of a tick; whether it asks for anything."""
+        account, core, tick = self.account, self.account.core, window.ticks[index]
+        seen = self.monitor.at(tick)
+        core.at(Stamp.before(tick.position))
+        account.last_ns = now_ns = max(account.last_ns, tick.ts_ns)
+        for move in seen.moves:
+            account.take(core.move_stop(move.trade_id, move.stop, move.best, None, now_ns))
+        if seen.trip is not None:
+            account.take(core.latch(seen.trip.latch, seen.trip.sentence, "risk", now_ns))
+        if seen.exits:
+            wishes = tuple((exit_.trade_id, exit_.reason.value) for exit_ in seen.exits)
+            account.take(core.exit_trades(wishes, "monitor", now_ns))
+        account.equity_seen(self.monitor.seen())
+        return bool(seen)
+
+    def _catch_up(self, window: TickWindow | None, until: int) -> None:
+        """Bring all strategists to ``until``, with all that their decisions on the way lead to."""
+        goals = [until]
+        for _ in range(ROUNDS_MAX):
+            target, decided = self._run_all(window, goals[-1])
+            if decided or target < goals[-1]:
+                self._confirm(window, target)
+                if target < goals[-1]:
+                    goals.append(target)  # first everybody handles there what was decided there
+            else:
+                goals.pop()
+                if not goals:
+                    return
+        raise Defect(f"no end to the decisions at tick {Stamp.position(until)}")
+
+    def _run_all(self, window: TickWindow | None, until: int) -> tuple[int, bool]:
+        """How far all strategists can go together, and whether any of them decides there."""
+        target, decided = until, False
+        self._told_to = self.account.book.sequence
+        for strategist in self.strategists:
+            reached = strategist.run(window, target)
+            more = strategist.has_more(reached)
+            if reached < target:
+                target, decided = reached, more
+            elif reached == target and more:
+                decided = True
+        return target, decided
+
+    def _confirm(self, window: TickWindow | None, target: int) -> None:
+        """Decisions go out in config order, and everything settles; see Conducting._confirm for when."""
+        for strategist in self.strategists:
+            asks = self._take(strategist, strategist.confirm(window, target))
+            if asks:
+                self._count_decision(strategist, Stamp.position(target))
+                if self._exits_at_venue:
+                    self.account.settle(target)
+        self.account.settle(target)
+
+    def _take(self, strategist: StrategistCore, decision: Decision | None) -> bool:
+        """Hand a decision on; whether it asks for anything that brings news."""
+        if decision is None:
+            return False
+        self.account.decide(structs.replace(decision, told_to=self._told_to))
+        return not all(isinstance(request, Emit) for request in decision.requests)
+
+    def _count_decision(self, strategist: StrategistCore, position: int) -> None:
+        name = strategist.settings.name
+        at, count = self._decisions.get(name, (position, 0))
+        count = count + 1 if at == position else 1
+        self._decisions[name] = (position, count)
+        if count >= DECISIONS_MAX:
+            raise InputError(
+                f"strategy {name}: it took {count} decisions at tick {position}, and each brought news for the next: there is no end to that"
+            )
+
+    def _pass(self, window: TickWindow, start: int, stop: int) -> None:
+        seen = self.monitor.passed(window, start, stop, window.extremes(start, stop))
+        if self._needs_equity:
+            self.account.equity_seen(seen)
+        self._matcher.advance(window, stop)
+        self.account.see(window, start, stop, Stamp.after(window.ticks[stop - 1].position))

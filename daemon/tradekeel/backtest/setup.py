@@ -1,0 +1,121 @@
+"""What a backtest is made of, and its cores made from that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from tradekeel.backtest.account import Account, Journal
+from tradekeel.backtest.exchange import Exchange
+from tradekeel.backtest.kernel import Kernel
+from tradekeel.backtest.saving import decode_state
+from tradekeel.domain.book import Book
+from tradekeel.domain.execution import ExecutorCore
+from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.matching import Matcher, PaperAccount, PaperSettings
+from tradekeel.domain.money import ZERO
+from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.risk import RiskGate
+from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Mode, StrategyRow
+from tradekeel.domain.view import View
+from tradekeel.strategies.base import AnyStrategy
+from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.saving import decode_execution_state
+
+
+class Traded(Struct, frozen=True, kw_only=True):
+    """One strategy that trades."""
+
+    strategy: AnyStrategy
+    row: StrategyRow  # as the books have it, before it has an execution
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """One account with its strategies, in config order: everything a run depends on but its ticks."""
+
+    execution: str
+    number: int = 1
+    started_ns: int = 0  # event time
+    terms: AccountTerms
+    paper: PaperAccount
+    settings: PaperSettings = PaperSettings()
+    limits: RiskLimits = RiskLimits()
+    venue_instruments: Mapping[str, Instrument]  # an exchange knows more than we trade
+    traded: tuple[Traded, ...]
+    drafts: tuple[StrategyRow, ...] = ()
+    sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
+    config_fingerprint: str = ""
+    data_fingerprint: str = ""
+
+
+def begin(setup: Setup, journal: Journal) -> Kernel:
+    """A kernel that stands before the first tick, with the execution and the account at the venue opened."""
+    terms = setup.terms
+    matcher = Matcher(setup.paper, setup.venue_instruments, setup.settings)
+    core = ExecutorCore(Book(), terms, RiskGate(setup.limits))
+    account = Account(core, Exchange(matcher, setup.settings), journal, sample_ticks_every=setup.sample_ticks_every)
+    row = ExecutionRow(
+        execution=setup.execution,
+        account=terms.account,
+        number=setup.number,
+        mode=Mode.BACKTEST,
+        venue=terms.venue,
+        currency=terms.currency,
+        status="running",
+        config_fingerprint=setup.config_fingerprint,
+        data_fingerprint=setup.data_fingerprint,
+        opening_balance=ZERO,
+        started_ns=setup.started_ns,
+    )
+    account.begin(row, (*(traded.row for traded in setup.traded), *setup.drafts))
+    kernel = _kernel(setup, account, None, {})
+    kernel.start()
+    return kernel
+
+
+def resume(setup: Setup, journal: Journal, saved: Sequence[Checkpoint]) -> Kernel:
+    """A kernel that goes on from what :func:`tradekeel.backtest.saving.save` gave. Raises ``msgspec`` errors on anything else."""
+    states = {checkpoint.owner: checkpoint.state for checkpoint in saved}
+    state = decode_state(states.pop(ACCOUNT_OWNER))
+    matcher = Matcher(setup.paper, setup.venue_instruments, setup.settings, state.venue)
+    core = ExecutorCore(Book.load(state.book), setup.terms, RiskGate(setup.limits, state.rates))
+    core.resume(state.memories, state.position, ())
+    core.quotes.update(state.quotes)
+    account = Account(
+        core,
+        Exchange(matcher, setup.settings),
+        journal,
+        last_ns=state.ts_ns,
+        sample_ticks_every=setup.sample_ticks_every,
+    )
+    account.go_on()
+    return _kernel(setup, account, state.monitor, states)
+
+
+def _kernel(setup: Setup, account: Account, monitor_state: bytes | None, states: Mapping[str, bytes]) -> Kernel:
+    terms, book = setup.terms, account.book
+    monitor = MonitorCore(View.of(book, None), terms.instruments, terms.currency, setup.limits, monitor_state)
+    strategists = [_strategist(setup, traded, book, states.get(traded.row.strategy)) for traded in setup.traded]
+    account.followers = [monitor, *strategists]
+    return Kernel(
+        account,
+        monitor,
+        strategists,
+        exits_at_venue=terms.exits_at_venue,
+        needs_equity=setup.limits.needs_equity,
+    )
+
+
+def _strategist(setup: Setup, traded: Traded, book: Book, saved: bytes | None) -> StrategistCore:
+    name = traded.row.strategy
+    settings = StrategySettings(
+        name=name,
+        execution=setup.execution,
+        instruments={symbol: setup.venue_instruments[symbol] for symbol in traded.row.instruments},
+        parameter_mode=setup.terms.parameter_mode or "",
+    )
+    state = None if saved is None else decode_execution_state(saved)
+    return StrategistCore(traded.strategy, settings, View.of(book, name), state)

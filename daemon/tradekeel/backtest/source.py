@@ -1,0 +1,160 @@
+"""Where a backtest's ticks come from: anything that gives windows of ticks, one after the other, without waiting."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from tradekeel.domain.bars import BarSet
+from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.errors import Defect, InputError
+from tradekeel.ports import Feed, FeedInfo
+
+WINDOW_TICKS = 2_048
+"""Ticks that are conducted at a time. What a backtest does is the same with any number."""
+
+T = TypeVar("T")
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+
+
+class TickDataSource(Protocol):
+    """Ticks with positions from 1 on, without a gap, and the same each time they are read."""
+
+    info: FeedInfo
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """All windows behind position ``after``. Raises :class:`~tradekeel.errors.DataError` where the data is refused."""
+        ...
+
+    def quality(self) -> Mapping[str, int]:
+        """Rows by kind so far, as :meth:`tradekeel.ports.Feed.quality` tells them."""
+        ...
+
+    def progress(self) -> float | None:
+        """Share of the ticks that were delivered, 0 to 1, if known."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class FeedSource:
+    """The ticks of a feed that never waits: a file, a made-up market at full speed. A :class:`TickDataSource`."""
+
+    def __init__(self, feed: Feed, window_ticks: int = WINDOW_TICKS) -> None:
+        if not feed.info.replayable:
+            raise InputError(
+                f"feed {feed.info.name} cannot be replayed, so nothing can be tested on it: take one with a file or a seed"
+            )
+        self.info = feed.info
+        self._feed = feed
+        self._window_ticks = window_ticks
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """All windows behind a position."""
+        at_once(self._feed.open(after))
+        while (window := at_once(self._feed.next_window(self._window_ticks))) is not None:
+            yield window
+
+    def quality(self) -> Mapping[str, int]:
+        """Rows by kind so far."""
+        return self._feed.quality()
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._feed.progress()
+
+    def close(self) -> None:
+        """Let go of the feed."""
+        at_once(self._feed.close())
+
+
+class TicksSource:
+    """Ticks that are in memory. A :class:`TickDataSource`.
+
+    Raises :class:`~tradekeel.errors.InputError` for none, for positions that do not count from 1, and for time that runs
+    backwards.
+    """
+
+    def __init__(
+        self,
+        ticks: Sequence[Tick],
+        *,
+        name: str = "ticks",
+        timeframes: Mapping[str, Sequence[str]] | None = None,
+        window_ticks: int = WINDOW_TICKS,
+    ) -> None:
+        _check(ticks, name)
+        self._ticks = ticks
+        self._timeframes = dict(timeframes or {})
+        self._window_ticks = window_ticks
+        self._delivered = 0
+        self.info = FeedInfo(
+            name=name,
+            instruments=tuple(dict.fromkeys(tick.instrument for tick in ticks)),
+            replayable=True,
+            fingerprint=_fingerprint(ticks),
+            total=len(ticks),
+        )
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """All windows behind a position; bars are built from the first tick on, whatever that is."""
+        bars = BarSet(self._timeframes)
+        if bars and after:
+            bars.fill(self._ticks[:after])
+        self._delivered = after
+        for start in range(after, len(self._ticks), self._window_ticks):
+            ticks = self._ticks[start : start + self._window_ticks]
+            self._delivered = start + len(ticks)
+            yield TickWindow(ticks, bars.fill(ticks) if bars else {})
+
+    def quality(self) -> Mapping[str, int]:
+        """Ticks delivered."""
+        return {"ticks": self._delivered}
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._delivered / len(self._ticks)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def at_once(waiting: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine comes to that never waits for anything. Defect if it does."""
+    try:
+        waiting.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    waiting.close()
+    raise Defect("a feed waits, and there is nobody else to wait for: it cannot be stepped")
+
+
+def _check(ticks: Sequence[Tick], name: str) -> None:
+    if not ticks:
+        raise InputError(f"{name}: there are no ticks")
+    before = ticks[0]
+    for number, tick in enumerate(ticks, start=1):
+        if tick.position != number:
+            raise InputError(
+                f"{name}: tick {number} has position {tick.position}; positions count from 1 without a gap"
+            )
+        if tick.ts_ns < before.ts_ns:
+            raise InputError(
+                f"{name}: tick {number} is earlier than the one before it ({tick.ts_ns} after {before.ts_ns})"
+            )
+        before = tick
+
+
+def _fingerprint(ticks: Sequence[Tick]) -> str:
+    """A hash over every tick."""
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(ticks), WINDOW_TICKS):
+        digest.update(_ENCODER.encode(ticks[start : start + WINDOW_TICKS]))
+    return digest.hexdigest()

@@ -1,0 +1,107 @@
+"""Backtests of a configuration: each account's strategies, gate and venue, on the ticks of its feed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from msgspec import structs
+
+from tradekeel.backtest.setup import Setup, Traded
+from tradekeel.backtest.source import FeedSource, TickDataSource
+from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
+from tradekeel.domain.ids import derived_id
+from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.matching import PaperAccount
+from tradekeel.domain.rows import StrategyStatus
+from tradekeel.errors import InputError
+from tradekeel.feeds import FEEDS, FeedContext
+
+FULL_SPEED = {"speed": "max", "wait_max_s": None}
+"""A backtest waits for nobody."""
+
+
+class _NoClock:
+    """For feeds that never wait."""
+
+    def now_ns(self) -> int:
+        raise AssertionError("a replay reads no clock")
+
+    def monotonic(self) -> float:
+        raise AssertionError("a replay reads no clock")
+
+    async def sleep(self, seconds: float) -> None:
+        """Nobody else is to run."""
+
+
+def account_of(plan: Plan, name: str | None) -> AccountPlan:
+    """The account of this name; without one the only one there is. InputError where that is not said."""
+    names = [account.config.name for account in plan.accounts]
+    if name is None and len(names) == 1:
+        return plan.accounts[0]
+    if name not in names:
+        asked = "which account? " if name is None else f"there is no account {name!r}; "
+        raise InputError(f"{plan.config.source}: {asked}name one with --account: {', '.join(names)}")
+    return plan.accounts[names.index(name)]
+
+
+def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None) -> TickDataSource:
+    """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed or cut."""
+    feed = plan.config.feeds[account.config.feed]
+    kind = FEEDS[feed.kind]
+    settings: Any = feed.settings
+    fields = settings.__struct_fields__
+    changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and "end" not in fields:  # a made-up market begins at its start: that would be another one
+            raise InputError(f"feed {feed.name} is {feed.kind}: it cannot be cut with --{name}")
+        if value is not None:
+            changes[name] = value
+    wanted: dict[str, dict[str, None]] = {}
+    for strategy in account.strategies:
+        for symbol in strategy.config.instruments:
+            wanted.setdefault(symbol, {}).update(dict.fromkeys(strategy.timeframes))
+    context = FeedContext(
+        name=feed.name,
+        sleeper=_NoClock(),
+        base=plan.config.folder,
+        instruments=plan.instruments,
+        timeframes={symbol: tuple(frames) for symbol, frames in wanted.items()},
+    )
+    return FeedSource(kind.build(structs.replace(settings, **changes), context))
+
+
+def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: Decimal | None = None) -> Setup:
+    """What is run: the account as the daemon would trade it, on this source."""
+    config = account.config
+    paper = account.paper if balance is None else _with_deposit(account.paper, balance)
+    fingerprint = source.info.fingerprint
+    return Setup(
+        execution=derived_id("", "backtest", plan.config.fingerprint, config.name, f"{paper.deposit:f}", fingerprint),
+        terms=AccountTerms(
+            account=config.name,
+            venue="paper",
+            currency=config.currency,
+            instruments=account_instruments(account, source.info.instruments, plan.instruments),
+            exits_at_venue=account.exits_at_venue,
+            hedging=config.hedging,
+            leverage=config.leverage,
+            parameter_mode=config.parameter_mode,
+        ),
+        paper=paper,
+        settings=account.settings,
+        limits=account.limits,
+        venue_instruments=plan.instruments,
+        traded=tuple(
+            Traded(strategy=strategy.make(), row=strategy_row(strategy.config, StrategyStatus.ACTIVE))
+            for strategy in account.strategies
+        ),
+        drafts=tuple(strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
+        sample_ticks_every=plan.config.storage.sample_ticks_every,
+        config_fingerprint=plan.config.fingerprint,
+        data_fingerprint=fingerprint,
+    )
+
+
+def _with_deposit(paper: PaperAccount, deposit: Decimal) -> PaperAccount:
+    return structs.replace(paper, deposit=deposit)

@@ -1,0 +1,127 @@
+"""The same data through the daemon on the paper venue and through a backtest: the same orders, fills, trades and P&L."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.kill.books import Ours, read_ours
+from tests.campaigns.kill.story import differences, story_of
+from tests.scenarios import support_configs as configs
+from tests.scenarios.support import Home
+from tradekeel.backtest.run import run
+from tradekeel.bootstrap.backtestbooks import FileBooks
+from tradekeel.bootstrap.backtesting import account_of, setup_of, source_of
+from tradekeel.bootstrap.plan import read_plan
+from tradekeel.errors import ExitCode
+
+BY_RUN = frozenset(
+    (
+        "execution",
+        "client_order_id",
+        "trade_id",
+        "parent_id",
+        "oco_group",
+        "renews",
+        "correlation_id",
+        "after_cancel_of",
+        "signal_id",
+    )
+)
+
+
+def backtested(config: Path, account: str, folder: Path) -> Ours:
+    """A backtest of one account, in books of its own."""
+    plan = read_plan(config, {})
+    chosen = account_of(plan, account)
+    source = source_of(plan, chosen)
+    setup = setup_of(plan, chosen, source)
+    path = folder / f"{account}.db"
+    with FileBooks(path, setup.execution, [t.row.strategy for t in setup.traded], now_ns=1) as books:
+        run(setup, source, books)
+    return read_ours(path, account)
+
+
+def orders_of(ours: Ours) -> list[list[tuple[str, str]]]:
+    """All orders without their ids, in the order in which they were decided."""
+    rows = sorted(
+        ours.orders,
+        key=lambda row: (row["created_ns"], row["strategy"] or "", row["decision"], row["leg"], row["attempt"]),
+    )
+    return [sorted((name, str(value)) for name, value in row.items() if name not in BY_RUN) for row in rows]
+
+
+def compare(toml: str, folder: Path, *accounts: str) -> None:
+    home = Home(folder / "daemon", toml)
+    life = home.live()
+    assert life.code in (ExitCode.DONE, ExitCode.HALTED_BY_RISK), life.log
+    for account in accounts:
+        theirs, ours = home.ours(account), backtested(home.config, account, folder)
+        assert theirs.trades, "nothing was traded, so nothing is shown"
+        assert list(differences(story_of(theirs), story_of(ours))) == []
+        assert orders_of(ours) == orders_of(theirs)
+
+
+BAD_LINE = """latency_ms = 120
+latency_jitter_ms = 900
+reject_rate = "0.1"
+drop_rate = "0.1"
+timeout_rate = "0.1"
+seed = 5"""
+COSTS = """slippage = { model = "random", pips = "0.4" }
+commission = { model = "per_million", taker = "30", maker = "10", minimum = "0.5" }
+financing = { EUR_USD = { long = "-2.1", short = "0.7" } }"""
+LIMITS = """[accounts.a.risk]
+quantity_max = 20000
+position_max = 3000
+price_collar_pips = 5
+orders_per_minute = 12
+daily_loss_max = 4
+drawdown_max = 6
+"""
+
+
+def scenario(*parts: str, ticks: int = 2_000, more: str = "") -> str:
+    """A made-up market, and what trades it."""
+    return configs.head() + configs.market(ticks, more=more) + "".join(parts)
+
+
+SCENARIOS = {
+    "exits at the venue": scenario(configs.account("a"), configs.strategy("ema", "a")),
+    "two strategies share an instrument": scenario(
+        configs.account("a", exits="monitor"),
+        configs.strategy("floor", "a", "floor", configs.FLOOR),
+        configs.strategy("ema", "a"),
+    ),
+    "a bad line": scenario(
+        configs.account("a", exits="monitor", paper=BAD_LINE),
+        configs.strategy("ema", "a"),
+        configs.strategy("floor", "a", "floor", configs.FLOOR),
+    ),
+    "costs": scenario(configs.account("a", paper=COSTS), configs.strategy("ema", "a"), ticks=4_000),
+    "a bad line to exits at the venue": scenario(configs.account("a", paper=BAD_LINE), configs.strategy("ema", "a")),
+    "hedging": scenario(
+        configs.account("a", more="hedging = true"),
+        configs.strategy("floor", "a", "floor", configs.FLOOR),
+        configs.strategy("ema", "a"),
+        more="size = 700",
+    ),
+    "limits that trip": scenario(
+        configs.account("a", exits="monitor"),
+        LIMITS,
+        configs.strategy("ema", "a"),
+        configs.strategy("floor", "a", "floor", configs.FLOOR),
+    ),
+    "bars": scenario(
+        configs.account("a", exits="monitor"),
+        configs.strategy("ema", "a", params='timeframe = "5s", fast = 3, slow = 9'),
+        configs.strategy("donchian", "a", "donchian", 'timeframe = "30t"'),
+        ticks=6_000,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_on_a_made_up_market(name: str, tmp_path: Path) -> None:
+    compare(SCENARIOS[name], tmp_path, "a")
