@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-import msgspec
-
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.protocol import (
     NOWHERE,
@@ -33,7 +32,7 @@ from tradekeel.domain.protocol import (
 )
 from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import TickWindow
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.errors import ErrorAction, TradekeelError, action_of, named, text_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
 from tradekeel.runtime.clock import FOREVER_S
@@ -84,10 +83,10 @@ class Core(Protocol):
     def has_more(self, until: int) -> bool:
         """Whether a decision is held, or news is due by ``until``."""
 
-    def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
+    def confirm(self, window: TickWindow | None, stamp: int, told_to: int = 0) -> Decision | None:
         """Agree on a stamp."""
 
-    def stop(self, ts_ns: int, reason: str, for_good: bool = False) -> Decision | None:
+    def stop(self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0) -> Decision | None:
         """``on_stop``."""
 
     def save(self) -> bytes:
@@ -205,7 +204,7 @@ class Strategist(Actor):
                 stamp = _own(core.run, window, until, told_to)
                 return Reached(stamp, core.has_more(stamp))
             case Confirm(window, stamp):
-                return await self._decide(_own(core.confirm, window, stamp))
+                return await self._decide(_own(core.confirm, window, stamp, self._told_to))
             case Save():
                 return self._checkpoint(core)
             case Where():
@@ -213,7 +212,7 @@ class Strategist(Actor):
             case MissTicks(position, ts_ns, gap):
                 return self._miss(core, position, ts_ns, gap=gap)
             case StopStrategy(ts_ns, reason, for_good):
-                return await self._decide(_own(core.stop, ts_ns, reason, for_good))
+                return await self._decide(_own(core.stop, ts_ns, reason, for_good, self._told_to))
             case GiveUp(reason):
                 await self._fail(reason)
                 return Taken.NOTHING
@@ -231,7 +230,6 @@ class Strategist(Actor):
         if decision is None:
             return Taken.NOTHING
         point("strategist.before_decide")
-        decision = msgspec.structs.replace(decision, told_to=self._told_to)
         await self._executor.ask(Decide(decision), timeout_s=ASK_TIMEOUT_S)
         return Taken.NOTES if all(isinstance(request, Emit) for request in decision.requests) else Taken.ASKS
 

@@ -6,5 +6,5 @@
     account    one account's executor, monitor and strategists, and the records of all they do
     kernel     one sequence of ticks, conducted through an account in the daemon's order of events
 
-What decides is the daemon's own code (:mod:`tradekeel.domain`, :mod:`tradekeel.strategies`); what is here has no rules of trading.
+What decides is the daemon's own code (:mod:`tradekeel.domain`, :mod:`tradekeel.strategies`): here are no rules of trading.
 """

@@ -6,7 +6,7 @@ to everybody who follows the journal, and what they ask for is done at the venue
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.account import Equity
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import CancelOrder, Effects, LookUpOrder, VenueAsk
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.evidence import NEVER_ARRIVED
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.messages import Decision, Stamp
@@ -23,8 +24,7 @@ from tradekeel.domain.monitor import last_quotes
 from tradekeel.domain.protocol import EquitySeen, Outcome, OutcomeKind
 from tradekeel.domain.records import samples
 from tradekeel.domain.rows import ExecutionRow, StrategyRow
-from tradekeel.domain.ticks import TickWindow
-from tradekeel.domain.view import Entry
+from tradekeel.domain.ticks import Extremes, TickWindow
 from tradekeel.errors import Defect
 
 SETTLING_ROUNDS_MAX = 10_000
@@ -106,12 +106,15 @@ class Account(Struct):
                 follower.deliver(effects.entries)
         self.due.extend(effects.requests)
 
-    def see(self, window: TickWindow, start: int, stop: int, stamp: int) -> None:
-        """The ticks of ``[start, stop)`` have passed everybody; what comes next happens at ``stamp``."""
-        quotes, extremes = last_quotes(window, start, stop), window.extremes(start, stop)
+    def see(self, window: TickWindow, start: int, stop: int, stamp: int, covered: Mapping[str, Extremes]) -> None:
+        """The ticks of ``[start, stop)`` have passed everybody; what comes next happens at ``stamp``.
+
+        ``covered`` is the range of each instrument's prices, where a trade is open that may ask for it.
+        """
+        quotes = last_quotes(window, start, stop)
         self.last_ns = max(self.last_ns, *(quote.ts_ns for quote in quotes.values()))
         self.core.at(stamp)
-        self.take(self.core.see(window.ticks[stop - 1].position, quotes, extremes, self.last_ns))
+        self.take(self.core.see(window.ticks[stop - 1].position, quotes, covered, self.last_ns))
         if self.sample_ticks_every:
             self.take(self.core.sample(samples(window, start, stop, self.sample_ticks_every)))
 

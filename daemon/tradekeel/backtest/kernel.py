@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import structs
-
 from tradekeel.backtest.account import Account
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore
@@ -44,6 +42,7 @@ class Kernel:
         self._matcher = account.exchange.matcher
         self._exits_at_venue = exits_at_venue
         self._needs_equity = needs_equity
+        self._told_to = 0  # the journal's end when all strategies were asked what they want
         self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
 
     @property
@@ -83,7 +82,7 @@ class Kernel:
         """The ticks are over: every strategy's ``on_stop``, and the execution is closed."""
         self.account.core.stopping = True
         for strategist in self.strategists:
-            self._take(strategist, strategist.stop(self.account.last_ns, reason, for_good=True))
+            self._take(strategist, strategist.stop(self.account.last_ns, reason, True, self._told_to))
         self.account.settle(self.account.core.stamp)
         self.account.close(reason)
 
@@ -103,7 +102,7 @@ class Kernel:
     def _loud_tick(self, window: TickWindow, index: int, *, venue_acts: bool) -> None:
         tick = window.ticks[index]
         before, after = Stamp.before(tick.position), Stamp.after(tick.position)
-        self.account.see(window, index, index + 1, before)
+        self.account.see(window, index, index + 1, before, window.extremes(index, index + 1))
         if venue_acts:
             self.account.match(window, index)
         else:
@@ -160,7 +159,7 @@ class Kernel:
     def _confirm(self, window: TickWindow | None, target: int) -> None:
         """Decisions go out in config order, and everything settles; see Conducting._confirm for when."""
         for strategist in self.strategists:
-            asks = self._take(strategist, strategist.confirm(window, target))
+            asks = self._take(strategist, strategist.confirm(window, target, self._told_to))
             if asks:
                 self._count_decision(strategist, Stamp.position(target))
                 if self._exits_at_venue:
@@ -171,7 +170,7 @@ class Kernel:
         """Hand a decision on; whether it asks for anything that brings news."""
         if decision is None:
             return False
-        self.account.decide(structs.replace(decision, told_to=self._told_to))
+        self.account.decide(decision)
         return not all(isinstance(request, Emit) for request in decision.requests)
 
     def _count_decision(self, strategist: StrategistCore, position: int) -> None:
@@ -181,12 +180,16 @@ class Kernel:
         self._decisions[name] = (position, count)
         if count >= DECISIONS_MAX:
             raise InputError(
-                f"strategy {name}: it took {count} decisions at tick {position}, and each brought news for the next: there is no end to that"
+                f"strategy {name}: it took {count} decisions at tick {position}, and each brought news for the next: "
+                "there is no end to that"
             )
 
     def _pass(self, window: TickWindow, start: int, stop: int) -> None:
-        seen = self.monitor.passed(window, start, stop, window.extremes(start, stop))
+        """The ticks of ``[start, stop)`` were quiet. What range they covered matters to trades, and to limits on losses."""
+        account = self.account
+        covered = window.extremes(start, stop) if self._needs_equity or account.book.trades else {}
+        seen = self.monitor.passed(window, start, stop, covered)
         if self._needs_equity:
-            self.account.equity_seen(seen)
+            account.equity_seen(seen)
         self._matcher.advance(window, stop)
-        self.account.see(window, start, stop, Stamp.after(window.ticks[stop - 1].position))
+        account.see(window, start, stop, Stamp.after(window.ticks[stop - 1].position), covered)

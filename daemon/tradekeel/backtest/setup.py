@@ -116,6 +116,7 @@ def _strategist(setup: Setup, traded: Traded, book: Book, saved: bytes | None) -
         execution=setup.execution,
         instruments={symbol: setup.venue_instruments[symbol] for symbol in traded.row.instruments},
         parameter_mode=setup.terms.parameter_mode or "",
+        saves_decisions=False,
     )
     state = None if saved is None else decode_execution_state(saved)
     return StrategistCore(traded.strategy, settings, View.of(book, name), state)

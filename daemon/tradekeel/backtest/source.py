@@ -111,7 +111,7 @@ class TicksSource:
         for start in range(after, len(self._ticks), self._window_ticks):
             ticks = self._ticks[start : start + self._window_ticks]
             self._delivered = start + len(ticks)
-            yield TickWindow(ticks, bars.fill(ticks) if bars else {})
+            yield TickWindow(ticks, bars.fill(ticks) if bars else {}, instruments=self.info.instruments)
 
     def quality(self) -> Mapping[str, int]:
         """Ticks delivered."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
-from tradekeel.domain.view import Entry
 from tradekeel.storage.store import Store, Written
 
 ROWS_MAX = 50_000

@@ -18,6 +18,7 @@ from msgspec import structs
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import Effects, VenueAsk
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.intents import AccountTerms, Bracket
 from tradekeel.domain.memory import PriceMemory
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
@@ -27,7 +28,6 @@ from tradekeel.domain.risk_view import RiskView
 from tradekeel.domain.rows import Checkpoint, Latch, StrategyStatus
 from tradekeel.domain.ticks import Extremes
 from tradekeel.domain.trades import Trade
-from tradekeel.domain.view import Entry
 
 SAMPLES_WAITING_MAX = 1_000
 """Sampled ticks that wait for a cut; so many, and they are journaled without one."""
@@ -55,8 +55,7 @@ class Step:
 
     def record(self, record: r.Record) -> None:
         """Apply ``record`` to the book and keep it for the journal."""
-        rows = tuple(self._book.apply(record))
-        self.entries.append(Entry(self._book.sequence, record, rows))
+        self.entries.append(self._book.entry(record))
 
     def ask(self, request: VenueAsk) -> None:
         """Do this once the records are durable."""

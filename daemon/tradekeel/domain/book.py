@@ -20,6 +20,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.bookadmin import AdminFold
 from tradekeel.domain.booknews import ORDER_EVENTS
 from tradekeel.domain.bookstate import ENDED_KEPT_MAX, STATE_DECODER, BookState, Money, PositionKey, StrategyLine
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.money import ledger
 from tradekeel.domain.rows import Latch, Row, StrategyStatus
@@ -34,11 +35,17 @@ class Book(AdminFold):
         handler = _HANDLERS.get(type(record))
         if handler is None:
             raise Defect(f"no fold for journal record {type(record).__name__}")
+        self.moved = None
         with ledger():
             rows = handler(self, record)
         self.sequence = sequence if sequence is not None else self.sequence + 1
         self.stamp = max(self.stamp, record.stamp)
         return rows
+
+    def entry(self, record: r.Record, sequence: int | None = None) -> Entry:
+        """Fold one record, and give it as its followers get it."""
+        rows = tuple(self.apply(record, sequence))
+        return Entry(self.sequence, record, rows, self.moved)
 
     def _started(self, record: r.ExecutionStarted) -> list[Row]:
         self.execution = record.row

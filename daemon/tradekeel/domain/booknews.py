@@ -169,7 +169,7 @@ class NewsFold(OrderFold):
         return rows
 
     def _book_money(self, fill: Fill) -> None:
-        book_fill(self.positions, fill)
+        self.moved = book_fill(self.positions, fill)
         self._nets = None
         self.money = structs.replace(
             self.money, realised=self.money.realised + fill.realised, fees=self.money.fees + fill.fee

@@ -102,6 +102,7 @@ class OpenBooks:
         self.trades: dict[str, Trade] = {}  # open, oldest first
         self.closed: dict[str, Trade] = {}  # the last few that closed
         self.positions: dict[PositionKey, Position] = {}
+        self.moved: Position | None = None  # by the fill that the last record told of
         self.strategies: dict[str, StrategyLine] = {}
         self.signals: dict[str, Signal] = {}  # not yet executed or failed
         self.fill_ids: dict[str, tuple[str, ...]] = {}  # of the orders that were filled last, by instrument and order

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import OrderRequest
 from tradekeel.domain.records import Group
 from tradekeel.domain.rows import Checkpoint
-from tradekeel.domain.view import Entry
 
 
 class PlaceOrder(Struct, frozen=True, tag=True):

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from tradekeel.domain import records as r
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
@@ -28,7 +29,7 @@ from tradekeel.domain.rows import Latch
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 from tradekeel.domain.trades import Trade, TradeStatus
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.errors import Defect
 
 
@@ -336,10 +337,11 @@ def _as_closed(trade: Trade, record: r.Record) -> Trade | None:
 
 def last_quotes(window: TickWindow, start: int, stop: int) -> dict[str, Quote]:
     """The last quote of each instrument in ``[start, stop)``."""
-    found: dict[str, Quote] = {}
     last = window.ticks[stop - 1]
-    found[last.instrument] = Quote(last.bid, last.ask, last.ts_ns)
-    for tick in window.ticks[start:stop]:
-        if tick.instrument != last.instrument:
-            found[tick.instrument] = Quote(tick.bid, tick.ask, tick.ts_ns)
+    found = {last.instrument: Quote(last.bid, last.ask, last.ts_ns)}
+    if stop - start == 1 or len(window.instruments) == 1:
+        return found
+    others: dict[str, Tick] = {tick.instrument: tick for tick in window.ticks[start:stop]}
+    others.pop(last.instrument, None)
+    found.update((symbol, Quote(tick.bid, tick.ask, tick.ts_ns)) for symbol, tick in others.items())
     return found

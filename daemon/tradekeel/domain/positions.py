@@ -91,15 +91,20 @@ PositionKey = tuple[str, str | None]
 """What tells positions apart: the instrument, and on hedging accounts the venue's id of the position."""
 
 
-def book_fill(held: dict[PositionKey, Position], fill: Fill) -> None:
-    """What a fill makes of what is held: positions are nothing but their fills folded by this. One that is flat is none."""
-    key = (fill.instrument, fill.position_ref)
-    before = held.get(key) or Position(fill.instrument, ref=fill.position_ref)
+def book_fill(held: dict[PositionKey, Position], fill: Fill) -> Position:
+    """What a fill makes of what is held: positions are nothing but their fills folded by this. The position behind it."""
+    before = held.get((fill.instrument, fill.position_ref)) or Position(fill.instrument, ref=fill.position_ref)
     after = before.apply(fill.side, fill.quantity, fill.price).position
-    if after.quantity:
-        held[key] = after
+    hold(held, after)
+    return after
+
+
+def hold(held: dict[PositionKey, Position], position: Position) -> None:
+    """This is the position now. One that is flat is none."""
+    if position.quantity:
+        held[position.instrument, position.ref] = position
     else:
-        held.pop(key, None)
+        held.pop((position.instrument, position.ref), None)
 
 
 class Quote(Struct, frozen=True, gc=False):

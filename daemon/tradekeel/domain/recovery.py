@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain.book import Book
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.memory import PriceMemory
 from tradekeel.domain.money import ZERO
@@ -21,7 +22,7 @@ from tradekeel.domain.records import Opening, Record
 from tradekeel.domain.risk_rates import RateState
 from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 
 
 class AccountState(Struct, kw_only=True):
@@ -80,8 +81,7 @@ class Folding:
         for sequence, record in page:
             if sequence <= self.book.sequence:
                 continue
-            rows = tuple(self.book.apply(record, sequence))
-            entries.append(Entry(sequence, record, rows))
+            entries.append(self.book.entry(record, sequence))
             if sequence in self._inboxes:
                 self.on_the_way.append(self.book.copy())
         return entries

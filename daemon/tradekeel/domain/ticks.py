@@ -70,6 +70,9 @@ class TickWindow(Struct, frozen=True):
     A time bar is complete when the first tick at or after its end arrives; a tick bar with its last tick (and then comes
     before the following tick, or with the end of the feed).
 
+    ``instruments`` are those that may be among the ticks, where the feed says so: of a single one the last quote is that of the
+    last tick.
+
     With ``gap`` ticks before the first are missing that somebody may count on, or bars begin anew with it. Where that is because
     whoever shares a live market was begun anew, ``lost`` says how many are missing of those that it had numbered: the other
     numbers before the first never were.
@@ -79,6 +82,7 @@ class TickWindow(Struct, frozen=True):
     bars: dict[int, tuple[Bar, ...]] = {}
     gap: bool = False
     lost: int | None = None
+    instruments: tuple[str, ...] = ()
 
     @property
     def first_position(self) -> int:

@@ -14,20 +14,13 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import LEDGER, ZERO
 from tradekeel.domain.orders import Order
-from tradekeel.domain.positions import Position, PositionKey, book_fill
-from tradekeel.domain.rows import ExecutionRow, Latch, Row, StrategyRow, StrategyStatus
+from tradekeel.domain.positions import Position, PositionKey, hold
+from tradekeel.domain.rows import ExecutionRow, Latch, StrategyRow, StrategyStatus
 from tradekeel.domain.trades import Trade
-
-
-class Entry(Struct, frozen=True):
-    """One durable journal record, its number, and the rows that it changed."""
-
-    sequence: int
-    record: r.Record
-    rows: tuple[Row, ...] = ()
 
 
 class View(Struct):
@@ -69,7 +62,7 @@ class View(Struct):
         self.inbox = entry.sequence
         record = entry.record
         if isinstance(record, r.VenueReported):
-            self._money(record)
+            self._money(record, entry.moved)
         elif isinstance(record, r.ExecutionStarted) and record.opening is not None:
             self.balance = record.opening.balance
             self.positions = {(p.instrument, p.ref): p for p in record.opening.positions}
@@ -81,10 +74,10 @@ class View(Struct):
                 self._order(row)  # type: ignore[arg-type]  # narrowed by the exact class
             elif kind is Trade:
                 self._trade(row)  # type: ignore[arg-type]  # likewise
-            elif isinstance(row, ExecutionRow):
-                self.paused, self.latch = row.paused, row.latch
-            elif isinstance(row, StrategyRow) and row.strategy == self.strategy:
-                self.status, self.decisions = row.status, row.decisions
+            elif kind is ExecutionRow:
+                self.paused, self.latch = row.paused, row.latch  # type: ignore[union-attr]  # likewise
+            elif kind is StrategyRow and row.strategy == self.strategy:  # type: ignore[union-attr]  # likewise
+                self.status, self.decisions = row.status, row.decisions  # type: ignore[union-attr,assignment]  # likewise
 
     def _order(self, order: Order) -> None:
         if self.strategy is not None and order.strategy != self.strategy:
@@ -102,23 +95,25 @@ class View(Struct):
         else:
             self.trades.pop(trade.trade_id, None)
 
-    def _money(self, record: r.VenueReported) -> None:
+    def _money(self, record: r.VenueReported, moved: Position | None) -> None:
         news = record.transaction
-        if news.kind in (TransactionKind.DEPOSITED, TransactionKind.FINANCED):
-            self.balance = LEDGER.add(self.balance, news.amount)
         fill = news.fill
-        if fill is None or not record.allocations:  # a fill of which no trade gets a share was told before
-            return
-        self.balance = LEDGER.subtract(LEDGER.add(self.balance, fill.realised), fill.fee)
-        book_fill(self.positions, fill)
+        if fill is not None:
+            if record.allocations:  # a fill of which no trade gets a share was told before
+                self.balance = LEDGER.subtract(LEDGER.add(self.balance, fill.realised), fill.fee)
+        elif news.kind in (TransactionKind.DEPOSITED, TransactionKind.FINANCED):
+            self.balance = LEDGER.add(self.balance, news.amount)
+        if moved is not None:
+            hold(self.positions, moved)
 
     def net_positions(self) -> dict[str, Position]:
         """Net position an instrument: the sum over references on a hedging account."""
-        net: dict[str, Position] = {}
-        for (symbol, _), held in self.positions.items():
-            known = net.get(symbol)
-            if known is None:
-                net[symbol] = Position(symbol, held.quantity, held.cost)
-            else:
-                net[symbol] = Position(symbol, known.quantity + held.quantity, known.cost + held.cost)
+        held = self.positions.values()
+        net = {position.instrument: position for position in held if position.ref is None}
+        for position in held:
+            if position.ref is None:
+                continue
+            symbol = position.instrument
+            known = net.get(symbol) or Position(symbol)
+            net[symbol] = Position(symbol, known.quantity + position.quantity, known.cost + position.cost)
         return net

@@ -126,7 +126,7 @@ class ReplayFeed:
         ticks, bars = self._take(count)
         if self._ended and self._at == len(self._buffer) and (last := self._bars.finish()):
             bars = {**bars, len(ticks): last}
-        return TickWindow(ticks, bars)
+        return TickWindow(ticks, bars, instruments=self.info.instruments)
 
     async def close(self) -> None:
         """Let go of everything."""

@@ -161,7 +161,7 @@ class SharedFeed:
         bars: dict[int, tuple[Bar, ...]] = self._bars.fill(ticks) if self._bars else {}
         if self._ended and not self._buffer and (last := self._bars.finish()):
             bars = {**bars, count: last}
-        return TickWindow(ticks, bars, gap, lost if gap else None)
+        return TickWindow(ticks, bars, gap, lost if gap else None, self.info.instruments)
 
     async def close(self) -> None:
         """Let go of the server."""

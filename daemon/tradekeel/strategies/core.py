@@ -20,15 +20,17 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.domain import records as r
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp
 from tradekeel.domain.orders import Order
 from tradekeel.domain.rows import CHECKPOINT_BYTES_MAX
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.errors import Defect, InputError
 from tradekeel.strategies.arithmetic import arithmetic
 from tradekeel.strategies.base import (
+    HANDLERS,
     AnyStrategy,
     FillEvent,
     OrderUpdate,
@@ -56,6 +58,9 @@ class StrategySettings(Struct, frozen=True, kw_only=True):
     execution: str
     instruments: Mapping[str, Instrument]
     parameter_mode: str = ""
+    saves_decisions: bool = (
+        True  # a decision carries the state to be saved with it; no: a run that saves at its cuts only
+    )
 
 
 class _Base(Struct):
@@ -85,14 +90,15 @@ class StrategistCore:
         self._working = WorkingOrders(view.orders.values())
         with arithmetic():
             self._timeframes = frozenset(strategy.timeframes())
-        self._wants_ticks = overrides(strategy, "on_tick")
+        self._hears = frozenset(handler for handler in HANDLERS if overrides(strategy, handler))
+        self._wants_ticks = "on_tick" in self._hears
         self._codec = StateCodec(settings.name, strategy.State)
         self.news: deque[Entry] = deque()
         self.held: Decision | None = None
         self._contexts: dict[str, StrategyContext] = {}
         self._dirty = True
         self._restore(saved)
-        self._base = self._snapshot()
+        self._base: _Base | None = None  # where the last run began, if it has taken any ticks
 
     def _restore(self, saved: ExecutionState | None) -> None:
         self.decisions = self.view.decisions
@@ -151,7 +157,7 @@ class StrategistCore:
         gap_ns = max(1, ts_ns - self.last_tick_ns) if self.last_tick_ns else 1
         event = Started(ts_ns=ts_ns, resumed=True, gap_ns=gap_ns)
         decided = self._handle(self._call(self.strategy.on_start, event, None), ts_ns, self.stamp, more=True)
-        self._base = self._snapshot()  # nobody goes back behind it
+        self._base = None  # nobody goes back behind it
         return decided
 
     def deliver(self, entries: Sequence[Entry]) -> None:
@@ -173,43 +179,46 @@ class StrategistCore:
         """
         if self.held is not None:
             return self.stamp
-        self._take_news(min(until, Stamp.before(self.position + 1)), sys.maxsize if told_to is None else told_to)
-        self._base = self._snapshot()
+        if self.news:
+            due = min(until, Stamp.before(self.position + 1))
+            self._take_news(due, sys.maxsize if told_to is None else told_to)
+        self._base = None
         if self._undecided:
-            self._take_ticks(window, min(until, self._next_news_stamp()))
-        if self._undecided and self._next_news_stamp() > until:
-            self.stamp = max(self.stamp, until)
+            next_news = self.news[0].record.stamp if self.news else NEVER_NS
+            if window is not None:
+                self._take_ticks(window, min(until, next_news))
+            if self._undecided and next_news > until and self.stamp < until:
+                self.stamp = until
         return self.stamp
 
     def has_more(self, until: int) -> bool:
         """Whether a decision is held, or news is due by ``until`` that must be taken before anything else happens."""
-        return self.held is not None or self._next_news_stamp() <= until
+        return self.held is not None or bool(self.news and self.news[0].record.stamp <= until)
 
     @property
     def _undecided(self) -> bool:
+        """Asked again behind each step: whatever it runs may decide."""
         return self.held is None
 
-    def _next_news_stamp(self) -> int:
-        return self.news[0].record.stamp if self.news else NEVER_NS
-
     def _take_news(self, due: int, told_to: int) -> None:
-        while self.news and self.news[0].record.stamp <= due and self.news[0].sequence <= told_to:
-            entry = self.news.popleft()
-            paused = self.view.paused
-            self.view.follow(entry)
+        news, view, name = self.news, self.view, self.settings.name
+        while news and news[0].record.stamp <= due and news[0].sequence <= told_to:
+            entry = news.popleft()
+            record, paused = entry.record, view.paused
+            view.follow(entry)
             for row in entry.rows:
-                if isinstance(row, Order) and row.strategy == self.view.strategy:
+                if type(row) is Order and row.strategy == name:
                     self._working.take(row)
             self._dirty = True
-            self.stamp = max(self.stamp, entry.record.stamp)
-            for handle, event in happenings(
-                entry, self.strategy, self.settings.name, self.view.renewed, paused_before=paused
-            ):
+            if record.stamp > self.stamp:
+                self.stamp = record.stamp
+            for handler, event in happenings(entry, name, view.renewed, paused_before=paused):
                 self._count_news(event)
-                outcome = self._call(handle, event, instrument_of(event))
-                self._handle(outcome, entry.record.ts_ns, self.stamp, more=True)
-            if isinstance(entry.record, r.OrderChanged):
-                self.view.renewed.discard(entry.record.client_order_id)  # its end was the news that this was kept for
+                if handler in self._hears:
+                    outcome = self._call(getattr(self.strategy, handler), event, instrument_of(event))
+                    self._handle(outcome, record.ts_ns, self.stamp, more=True)
+            if isinstance(record, r.OrderChanged):
+                view.renewed.discard(record.client_order_id)  # its end was the news that this was kept for
             if self.held is not None:
                 return
 
@@ -222,26 +231,74 @@ class StrategistCore:
     def _count(self, what: str) -> None:
         self.metrics[what] = self.metrics.get(what, 0) + 1
 
-    def _take_ticks(self, window: TickWindow | None, until: int) -> None:
+    def _take_ticks(self, window: TickWindow, until: int) -> None:
         """Ticks whose own stamp is not beyond ``until``: tick p for ``after(p)``, tick p - 1 for ``before(p)``."""
-        if window is None:
-            return
-        first = window.first_position
-        last = min(window.last_position, (until - 1) // 2)
+        ticks = window.ticks
+        first, last = ticks[0].position, ticks[-1].position
         start = max(self.position + 1, first) - first
-        stop = last - first + 1
+        stop = min(last, (until - 1) // 2) - first + 1
         if start >= stop:
             return
+        self._base = self._snapshot()
         with arithmetic():
             index = self._tick_loop(window, start, stop)
         self.position = first + index - 1
         self.stamp = Stamp.after(self.position)
 
     def _tick_loop(self, window: TickWindow, start: int, stop: int) -> int:
-        """Run ticks until the first decision; returns the index after the last one consumed."""
+        """Run ticks until the first decision; returns the index after the last one consumed.
+
+        Where nothing but ticks of one instrument can come, nothing else is asked for on the way.
+        """
+        index, bars = start, window.bars if self._timeframes else {}
+        while index < stop:
+            plain = self._plain_until(window, index, stop, bars)
+            if plain > index:
+                index = self._run_plain(window, index, plain)
+            if self.held is None and index < stop and index >= plain:
+                index = self._run_mixed(window, index, stop, bars)
+            if self.held is not None:
+                return index
+        return stop
+
+    def _plain_until(self, window: TickWindow, start: int, stop: int, bars: Mapping[int, Sequence[Bar]]) -> int:
+        """The index behind the ticks from ``start`` on of which each is its instrument's, and nothing else is due with them."""
+        if len(window.instruments) != 1 or self.timers or not self.warm:
+            return start
+        if window.instruments[0] not in self.settings.instruments:
+            return start
+        return min((index for index in bars if start <= index < stop), default=stop) if bars else stop
+
+    def _run_plain(self, window: TickWindow, start: int, stop: int) -> int:
+        context = self._all_contexts()[window.instruments[0]]
+        state, ticks = self.state, window.ticks
+        if not self._wants_ticks:
+            self._account_ticks(stop - start, ticks, stop)
+            return stop
+        on_tick = self.strategy.on_tick
+        run = ticks if start == 0 and stop == len(ticks) else ticks[start:stop]
+        requests: Sequence[Request] = ()
+        tick = ticks[start]
+        try:
+            for tick in run:
+                state, requests = on_tick(tick, state, context)
+                if requests:
+                    break
+        except BaseException:
+            self.position = tick.position  # whoever handles this may ask where it was
+            raise
+        self.state = state
+        index = tick.position - window.first_position + 1
+        self._account_ticks(index - start, ticks, index)
+        if requests:
+            self.position = tick.position
+            self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position))
+        return index
+
+    def _run_mixed(self, window: TickWindow, start: int, stop: int, bars: Mapping[int, Sequence[Bar]]) -> int:
+        """As far as a decision, or to where plain ticks may follow."""
         contexts = self._all_contexts()
         on_tick, state, ticks = self.strategy.on_tick, self.state, window.ticks
-        bars = window.bars if self._timeframes else {}
         due = min(self.timers.values(), default=NEVER_NS)
         cold, seen = not self.warm, 0
         index = start
@@ -252,13 +309,8 @@ class StrategistCore:
                 if tick.ts_ns >= due or index in bars:
                     self.state = state
                     self._account_ticks(seen, ticks, index)
-                    seen = 0
                     self._step_slowly(tick, bars.get(index, ()), context)
-                    if self.held is not None:
-                        return index + 1
-                    state, due = self.state, min(self.timers.values(), default=NEVER_NS)
-                    cold, contexts = not self.warm, self._all_contexts()
-                    continue
+                    return index + 1
                 if context is None:
                     continue
                 seen += 1
@@ -268,12 +320,9 @@ class StrategistCore:
                 if requests:
                     self.state = state
                     self._account_ticks(seen, ticks, index + 1)
-                    seen = 0
                     self.position = tick.position
-                    if self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position)):
-                        return index + 1
-                    due = min(self.timers.values(), default=NEVER_NS)
-                    cold, contexts = not self.warm, self._all_contexts()
+                    self._handle((state, requests), tick.ts_ns, Stamp.after(tick.position))
+                    return index + 1
         except BaseException:
             self.position = ticks[index].position  # whoever handles this may ask where it was
             raise
@@ -365,19 +414,18 @@ class StrategistCore:
 
     # --- agreeing with the others ----------------------------------------------------------------------------------------
 
-    def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
+    def confirm(self, window: TickWindow | None, stamp: int, told_to: int = 0) -> Decision | None:
         """Everybody stands at ``stamp``: come back to it if this strategy ran further; returns its decision there, if any."""
-        if self.stamp > stamp and self._base.stamp <= stamp and self._base.position < self.position:
-            self._rewind(window, stamp)
+        base = self._base
+        if base is not None and self.stamp > stamp and base.stamp <= stamp:
+            self._rewind(base, window, stamp)
         decision = self.held
         if decision is None or decision.stamp > stamp:
             return None
-        self.held = None
-        decision = self._decided(decision)
-        self._base = self._snapshot()
-        return decision
+        self.held = self._base = None
+        return self._decided(decision, told_to)
 
-    def _decided(self, decision: Decision) -> Decision:
+    def _decided(self, decision: Decision, told_to: int) -> Decision:
         """A decision that is taken, with the state to be saved with it. Only now does it count: a held one may be undone.
 
         It goes on from what was saved, as it would behind a restart.
@@ -385,10 +433,10 @@ class StrategistCore:
         for request in decision.requests:
             self._count(_ASKED[type(request)])
         written, self.state = self._codec.written(self.state)
-        return msgspec.structs.replace(decision, state=self._saved(written))
+        saved = self._saved(written) if self.settings.saves_decisions else b""
+        return msgspec.structs.replace(decision, state=saved, told_to=told_to)
 
-    def _rewind(self, window: TickWindow | None, stamp: int) -> None:
-        base = self._base
+    def _rewind(self, base: _Base, window: TickWindow | None, stamp: int) -> None:
         if self.held is not None:
             self.held = None
             self.decisions -= 1
@@ -396,7 +444,9 @@ class StrategistCore:
         self.timers, self.ticks_processed, self.last_tick_ns = dict(base.timers), base.ticks, base.last_tick_ns
         self._dirty = self._dirty or self.warm is not base.warm
         self.warm = base.warm
-        self._take_ticks(window, stamp)
+        if window is not None:
+            self._take_ticks(window, stamp)
+            self._base = base
         if self.held is not None:
             raise InputError(f"strategy {self.settings.name} decided differently when it was run again: it is not pure")
         self.stamp = max(self.stamp, stamp)
@@ -405,7 +455,7 @@ class StrategistCore:
         timers = dict(self.timers)
         return _Base(self.stamp, self.position, self.state, timers, self.ticks_processed, self.last_tick_ns, self.warm)
 
-    def stop(self, ts_ns: int, reason: str, for_good: bool = False) -> Decision | None:
+    def stop(self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0) -> Decision | None:
         """``on_stop``; returns a last decision, if the strategy takes one. Entries are left out of it, and said to be.
 
         ``for_good``: the run is over, and a start that comes back to its end does not take it again.
@@ -417,7 +467,7 @@ class StrategistCore:
         kept = [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
         self._handle((state, kept), ts_ns, self.stamp, more=True)
         decision, self.held = self.held, None
-        return None if decision is None else self._decided(decision)
+        return None if decision is None else self._decided(decision, told_to)
 
     def save(self) -> bytes:
         """The state as it is now (:class:`ExecutionState`, msgpack). Refuses one that is larger than a checkpoint may be, or

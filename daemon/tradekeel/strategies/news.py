@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from tradekeel.domain import records as r
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import Request, TransactionKind
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.trades import Trade
-from tradekeel.domain.view import Entry
-from tradekeel.strategies.base import AnyStrategy, FillEvent, OrderUpdate, Paused, Resumed
+from tradekeel.strategies.base import FillEvent, OrderUpdate, Paused, Resumed
 
 Outcome = tuple[Any, Sequence[Request]]
-Happening = tuple[Callable[..., Outcome], Any]
+Happening = tuple[str, Any]
 
 
-def happenings(
-    entry: Entry, strategy: AnyStrategy, name: str, renewed: Container[str], *, paused_before: bool
-) -> list[Happening]:
-    """What one journal entry means to the strategy called ``name``: the handlers to call, each with its event.
+def happenings(entry: Entry, name: str, renewed: Container[str], *, paused_before: bool) -> Sequence[Happening]:
+    """What one journal entry means to the strategy called ``name``: the names of handlers to call, each with its event.
 
     ``renewed`` are never-sent orders whose decision was taken again: to the strategy nothing has happened.
     """
     record = entry.record
     if isinstance(record, r.VenueReported):
-        if record.transaction.kind is TransactionKind.ORDER_FILLED:
-            return [(strategy.on_fill, e) for e in _fills(entry, record, name)]
-        word = _NEWS_WORDS.get(record.transaction.kind)
-        return [(strategy.on_order, e) for e in _updates(entry, record.transaction.reason, word, name)]
+        news = record.transaction
+        if news.kind is TransactionKind.ORDER_FILLED:
+            return [("on_fill", e) for e in _fills(entry, record, name)]
+        word = _NEWS_WORDS.get(news.kind)
+        return [("on_order", e) for e in _updates(entry, news.reason, word, name)]
     if isinstance(record, r.OrderChanged):
         word = _CHANGE_WORDS.get(record.event)
         if record.client_order_id in renewed:
             return []
-        return [(strategy.on_order, e) for e in _updates(entry, record.reason, word, name)]
+        return [("on_order", e) for e in _updates(entry, record.reason, word, name)]
     if isinstance(record, r.DecisionTaken) and record.strategy == name:
         return [
-            (strategy.on_order, OrderUpdate(order=o, event="denied", reason=o.status_reason, ts_ns=record.ts_ns))
+            ("on_order", OrderUpdate(order=o, event="denied", reason=o.status_reason, ts_ns=record.ts_ns))
             for o in record.orders
             if o.status is OrderStatus.DENIED
         ]
     if isinstance(record, r.LatchChanged) and record.paused is not paused_before:
         if record.paused:
-            return [(strategy.on_pause, Paused(ts_ns=record.ts_ns, reason=record.reason))]
-        return [(strategy.on_resume, Resumed(ts_ns=record.ts_ns, reason=record.reason))]
+            return [("on_pause", Paused(ts_ns=record.ts_ns, reason=record.reason))]
+        return [("on_resume", Resumed(ts_ns=record.ts_ns, reason=record.reason))]
     return []
 
 

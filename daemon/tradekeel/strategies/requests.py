@@ -12,7 +12,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Emit, Enter, Exit, MoveStop, Request
 from tradekeel.domain.money import ZERO, Rounding
 from tradekeel.domain.notes import without_nan
-from tradekeel.domain.orders import Side
+from tradekeel.domain.orders import OrderType, Side, TimeInForce
 from tradekeel.domain.trades import CloseReason
 from tradekeel.errors import InputError
 
@@ -74,7 +74,7 @@ def check_request(
     is not its own any more.
     """
     who = f"strategy {strategy}"
-    for field in _amounts_of(request):
+    for field in _AMOUNTS.get(type(request)) or _amounts_of(request):
         value = getattr(request, field)
         if value is not None and not _is_amount(value):
             raise InputError(
@@ -85,22 +85,26 @@ def check_request(
     except (TypeError, ValueError, OverflowError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         raise InputError(f"{who} asks with a value that cannot be written down: {error}") from error
     _check_values(known, who)
-    match known:
-        case Exit(instrument=symbol) if symbol in instruments or holds(symbol):
-            pass
-        case Enter(instrument=symbol) | Exit(instrument=symbol) if symbol not in instruments:
-            allowed = ", ".join(instruments)
-            raise InputError(f"{who} asks for {symbol!r}, which is not among its instruments: {allowed}")
-    match known:
-        case Enter():
-            return _check_entry(known, who, instruments[known.instrument])
-        case Exit() if known.reason not in EXIT_REASONS:
+    if isinstance(known, Enter):
+        _check_instrument(known.instrument, who, instruments)
+        return _check_entry(known, who, instruments[known.instrument])
+    if isinstance(known, Exit):
+        if not holds(known.instrument):
+            _check_instrument(known.instrument, who, instruments)
+        if known.reason not in EXIT_REASONS:
             raise InputError(
                 f"{who} gives the exit reason {known.reason!r}: a strategy's are {', '.join(EXIT_REASONS)}"
             )
-        case Emit():
-            return msgspec.structs.replace(known, data=_as_json(known.data, "data", who))
+    elif isinstance(known, Emit):
+        data = _as_json(known.data, "data", who)
+        return known if data is known.data else msgspec.structs.replace(known, data=data)
     return known
+
+
+def _check_instrument(symbol: str, who: str, instruments: Mapping[str, Instrument]) -> None:
+    if symbol not in instruments:
+        allowed = ", ".join(instruments)
+        raise InputError(f"{who} asks for {symbol!r}, which is not among its instruments: {allowed}")
 
 
 def _check_entry(enter: Enter, who: str, instrument: Instrument) -> Enter:
@@ -109,30 +113,37 @@ def _check_entry(enter: Enter, who: str, instrument: Instrument) -> Enter:
         raise InputError(f"{who} is confident by {_shown(confidence)}: it must be a number from 0 to 1")
     if enter.trailing_percent is not None and enter.trailing_percent >= 100:
         raise InputError(f"{who} trails by {enter.trailing_percent} %: it must be below 100")
-    limit = Rounding.PRICE_DOWN if enter.side is Side.BUY else Rounding.PRICE_UP
-    roundings = dict.fromkeys(_LEVELS, Rounding.PRICE_NEAREST) | {"price": limit}
     changes: dict[str, Any] = {}
     if enter.metadata:
         changes["metadata"] = _as_json(enter.metadata, "metadata", who)
-    for field, rounding in roundings.items():
+    for field in _LEVELS:
         wanted = getattr(enter, field)
-        if wanted is None:
-            continue
-        level = instrument.price(wanted, rounding)
-        if level <= ZERO:
-            least = f"the smallest step of {instrument.symbol} is {instrument.tick_size}"
-            raise InputError(f"{who} asks with {field} = {_shown(wanted)}, which is no price: {least}")
-        if level != wanted:
-            changes[field] = level
+        if wanted is not None:
+            _put_on_grid(changes, field, wanted, Rounding.PRICE_NEAREST, who, instrument)
+    if enter.price is not None:
+        limit = Rounding.PRICE_DOWN if enter.side is Side.BUY else Rounding.PRICE_UP
+        _put_on_grid(changes, "price", enter.price, limit, who, instrument)
     return msgspec.structs.replace(enter, **changes) if changes else enter
+
+
+def _put_on_grid(
+    changes: dict[str, Any], field: str, wanted: Decimal, rounding: Rounding, who: str, instrument: Instrument
+) -> None:
+    level = instrument.price(wanted, rounding)
+    if level <= ZERO:
+        least = f"the smallest step of {instrument.symbol} is {instrument.tick_size}"
+        raise InputError(f"{who} asks with {field} = {_shown(wanted)}, which is no price: {least}")
+    if level != wanted:
+        changes[field] = level
 
 
 def _check_values(request: Request, who: str) -> None:
     """Whatever has the right type and still no place in the books."""
     if isinstance(request, Emit) and not request.type:
         raise InputError(f"{who} emits an event without a type: say in a word what it is")
-    for field in request.__struct_fields__:
-        value = getattr(request, field)
+    for field, value in zip(request.__struct_fields__, msgspec.structs.astuple(request), strict=True):
+        if type(value) in _ALWAYS_RIGHT:
+            continue
         if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
             raise InputError(f"{who} asks with {field} = {value}: it must be from {INTEGER_MIN} to {INTEGER_MAX}")
         texts = value if isinstance(value, tuple) else (value,)
@@ -183,6 +194,9 @@ _AMOUNTS: dict[type, tuple[str, ...]] = {
     Exit: ("quantity",),
     MoveStop: ("stop_loss", "take_profit"),
 }
+_ALWAYS_RIGHT = frozenset((type(None), bool, Decimal, Side, OrderType, TimeInForce, dict))
+"""Amounts were looked at before, and notes are as JSON; of the words of the trade all are known."""
+
 EXIT_REASONS = (
     CloseReason.SIGNAL.value,
     CloseReason.STOP_LOSS.value,

@@ -25,13 +25,13 @@ from tradekeel.actors.executor.chronicle import (
 )
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.messages import Signal, SignalStatus, TransactionKind, VenueTransaction
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.recovery import fold
 from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import Trade, TradeStatus
-from tradekeel.domain.view import Entry
 
 NOW_S = 1_000.0
 

@@ -22,13 +22,14 @@ from tradekeel.actors.executor.chronicle import Chronicle
 from tradekeel.actors.executor.shell import SideRead
 from tradekeel.actors.strategist import Failures, Strategist
 from tradekeel.actors.sync import Sync
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.evidence import Proof
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Decision, VenueBalance
 from tradekeel.domain.protocol import Attach, Attached, FailStrategy, LookUp, Reached, Reconcile, Run, VenueSide
 from tradekeel.domain.rows import Mode
 from tradekeel.domain.ticks import TickWindow
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.errors import FAULT_TABLE, ErrorAction, TradekeelError, action_of
 from tradekeel.ports import VenueCapabilities
 from tradekeel.runtime.actor import Actor, Reply
@@ -200,10 +201,10 @@ class Core:
     def has_more(self, until: int) -> bool:
         return False
 
-    def confirm(self, window: TickWindow | None, stamp: int) -> Decision | None:
+    def confirm(self, window: TickWindow | None, stamp: int, told_to: int = 0) -> Decision | None:
         return None
 
-    def stop(self, ts_ns: int, reason: str, for_good: bool = False) -> Decision | None:
+    def stop(self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0) -> Decision | None:
         return None
 
     def save(self) -> bytes:

@@ -10,12 +10,13 @@ from msgspec import structs
 from tests.unit.domain.executor_desk import ExecutorDesk, K, Side, buy, leave, placed_in, records_in, sell
 from tradekeel.domain import book as books
 from tradekeel.domain import records as r
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.orders import Order, OrderStatus, OrderType
 from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import fold
 from tradekeel.domain.rows import Latch, VenueCursor
 from tradekeel.domain.trades import CloseReason, TradeSide, TradeStatus
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.errors import Defect
 
 D = Decimal

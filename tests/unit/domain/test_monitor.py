@@ -18,6 +18,7 @@ from tests.unit.domain.markets import walk
 from tests.unit.domain.world import EUR, NS, START_NS, Unlucky, World, ticks_of
 from tradekeel.domain import records as r
 from tradekeel.domain.effects import Effects
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import MoveStop
 from tradekeel.domain.monitor import MonitorCore, Watched, last_quotes
@@ -28,7 +29,7 @@ from tradekeel.domain.rows import Latch
 from tradekeel.domain.sessions import Session
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, TradeStatus
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.errors import Defect
 
 D = Decimal

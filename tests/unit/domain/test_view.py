@@ -19,7 +19,7 @@ from tradekeel.domain.positions import Position
 from tradekeel.domain.recovery import fold, view_at
 from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.domain.trades import TradeStatus
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 
 D = Decimal
 
@@ -33,8 +33,7 @@ def without_renewed(view: View) -> View:
 def test_following_is_the_same_as_looking_at_the_book_at_every_entry(seed: int, strategy: str | None) -> None:
     book, view = Book(), View(strategy=strategy)
     for number, record in journal(seed):
-        rows = tuple(book.apply(record, number))
-        view.follow(Entry(number, record, rows))
+        view.follow(book.entry(record, number))
         seen = View.of(book, strategy)
         assert without_renewed(view) == seen
         assert [*view.trades] == [*seen.trades], "in the same order, too"
@@ -81,7 +80,7 @@ def test_what_an_execution_takes_over_is_in_the_view_from_its_first_entry_on() -
     record = r.ExecutionStarted(ts_ns=START_NS, row=execution_row(), opening=opening)
     book, view = Book(), View(strategy="a")
 
-    view.follow(Entry(1, record, tuple(book.apply(record))))
+    view.follow(book.entry(record))
 
     assert view == View.of(book, "a")
     assert (view.balance, view.net_positions()) == (D(900), {"EUR_USD": positions[0]})

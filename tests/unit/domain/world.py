@@ -18,6 +18,7 @@ from tradekeel.domain import records as r
 from tradekeel.domain.account import Equity
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.intents import AccountTerms
@@ -32,7 +33,6 @@ from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Mode, StrategyRow, StrategyStatus
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.trades import TradeStatus
-from tradekeel.domain.view import Entry
 from tradekeel.strategies.base import AnyStrategy
 from tradekeel.strategies.core import StrategistCore, StrategySettings
 from tradekeel.strategies.saving import decode_execution_state

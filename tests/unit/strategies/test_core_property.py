@@ -15,12 +15,13 @@ from tests.unit.domain.gambler import Gambler, GamblerParams
 from tests.unit.domain.markets import tick_bars, walk
 from tests.unit.domain.world import EUR, RUN, Unlucky, World
 from tradekeel.domain import records as r
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.recovery import view_at
 from tradekeel.domain.ticks import Tick, TickWindow
-from tradekeel.domain.view import Entry, View
-from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.domain.view import View
+from tradekeel.strategies.core import StrategistCore, StrategySettings, _Base
 from tradekeel.strategies.saving import decode_execution_state
 
 D = Decimal
@@ -165,10 +166,10 @@ def test_the_days_are_busy_enough_to_mean_something() -> None:
     rewind = StrategistCore._rewind
 
     class Counting(StrategistCore):
-        def _rewind(self, window: TickWindow | None, stamp: int) -> None:
+        def _rewind(self, base: _Base, window: TickWindow | None, stamp: int) -> None:
             nonlocal backs
             backs += 1
-            rewind(self, window, stamp)
+            rewind(self, base, window, stamp)
 
     for seed in range(5):
         done = day(seed, 32)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.records import DaemonStarted
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 from tradekeel.strategies.core import StrategistCore, StrategySettings
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 

@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.messages import Fill, TransactionKind
 from tradekeel.domain.money import ledger, plain
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import Trade
-from tradekeel.domain.view import Entry
 from tradekeel.ports import Say
 
 TRADES_PER_S_MAX = 20

@@ -6,10 +6,10 @@ from collections import deque
 
 from tradekeel.actors.executor.shell import Shell
 from tradekeel.domain.effects import Effects
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.protocol import Attach, Attached, Cut, ReadEntries
 from tradekeel.domain.recovery import AccountState, encode_account_state, nearest, view_at
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, StrategyStatus
-from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Reply
 
 ACCOUNT_STATE_VERSION = 1

@@ -17,6 +17,7 @@ from msgspec import Struct
 from tradekeel.actors.executor.chronicle import Chronicle
 from tradekeel.domain.book import Book
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, VenueAsk, merged
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import TransactionKind
@@ -41,7 +42,6 @@ from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_losses import Marks
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, Latch, Mode, StrategyRow
 from tradekeel.domain.trades import Trade
-from tradekeel.domain.view import Entry
 from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
 from tradekeel.runtime.clock import FOREVER_S
 from tradekeel.runtime.faults import point

@@ -6,10 +6,11 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import Decision
 from tradekeel.domain.records import Record, Turn
 from tradekeel.domain.rows import Latch
-from tradekeel.domain.view import Entry, View
+from tradekeel.domain.view import View
 
 
 class Attach(Struct, frozen=True):
