@@ -183,12 +183,11 @@ class StrategistCore:
             due = min(until, Stamp.before(self.position + 1))
             self._take_news(due, sys.maxsize if told_to is None else told_to)
         self._base = None
-        if self._undecided:
-            next_news = self.news[0].record.stamp if self.news else NEVER_NS
-            if window is not None:
-                self._take_ticks(window, min(until, next_news))
-            if self._undecided and next_news > until and self.stamp < until:
-                self.stamp = until
+        next_news = self.news[0].record.stamp if self.news else NEVER_NS
+        if window is not None and self._undecided:
+            self._take_ticks(window, min(until, next_news))
+        if next_news > until > self.stamp and self._undecided:
+            self.stamp = until
         return self.stamp
 
     def has_more(self, until: int) -> bool:
