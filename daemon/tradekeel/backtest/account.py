@@ -23,7 +23,7 @@ from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.monitor import last_quotes
 from tradekeel.domain.protocol import EquitySeen, Outcome, OutcomeKind
 from tradekeel.domain.records import samples
-from tradekeel.domain.rows import ExecutionRow, StrategyRow
+from tradekeel.domain.rows import Checkpoint, ExecutionRow, StrategyRow
 from tradekeel.domain.ticks import Extremes, TickWindow
 from tradekeel.errors import Defect
 
@@ -46,14 +46,25 @@ class Journal(Protocol):
 
 
 class MemoryJournal:
-    """All entries, in memory."""
+    """All entries, in memory, and the states of the last cut."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self._saved: tuple[Checkpoint, ...] = ()
+        self._kept = 0
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Keep these."""
         self.entries.extend(entries)
+
+    def cut(self, saved: Sequence[Checkpoint]) -> None:
+        """Keep these states; what was appended since is part of them."""
+        self._saved, self._kept = tuple(saved), len(self.entries)
+
+    def last_cut(self) -> Sequence[Checkpoint]:
+        """The states of the last cut. What came behind it is forgotten: it comes again."""
+        del self.entries[self._kept :]
+        return self._saved
 
 
 class Account(Struct):
@@ -117,6 +128,7 @@ class Account(Struct):
         self.take(self.core.see(window.ticks[stop - 1].position, quotes, covered, self.last_ns))
         if self.sample_ticks_every:
             self.take(self.core.sample(samples(window, start, stop, self.sample_ticks_every)))
+            self.take(self.core.journal_samples())  # at once: where a run saves its state is no part of its journal
 
     def decide(self, decision: Decision) -> None:
         """A strategy's decision."""
@@ -137,10 +149,6 @@ class Account(Struct):
         """What the monitor says of the account: the gate's measure."""
         if seen is not None:
             self.core.equity = Equity(seen.equity, seen.day_start, seen.peak)
-
-    def journal_samples(self) -> None:
-        """What was sampled becomes records."""
-        self.take(self.core.journal_samples())
 
     def settle(self, stamp: int) -> None:
         """Do everything that is asked for, and what its answers ask for, until nothing is."""

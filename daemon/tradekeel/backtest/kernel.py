@@ -73,7 +73,6 @@ class Kernel:
     def rest(self) -> None:
         """Have everybody take over all that has happened: between two windows nothing is under way then."""
         stamp = Stamp.after(self._matcher.position)
-        self.account.journal_samples()
         self.account.settle(stamp)
         self._catch_up(None, stamp)
         self.monitor.follow(stamp)
@@ -83,7 +82,7 @@ class Kernel:
         self.account.core.stopping = True
         for strategist in self.strategists:
             self._take(strategist, strategist.stop(self.account.last_ns, reason, True, self._told_to))
-        self.account.settle(self.account.core.stamp)
+        self.account.settle(Stamp.after(self.position))
         self.account.close(reason)
 
     # --- one tick at a time, many ticks at once ---------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""A run: a kernel over all of its ticks, with the states saved on the way that it can go on from."""
+"""A run: a kernel over all of its ticks, with the states saved on the way that it can go on from.
+
+Where the states are saved, and how often a run was interrupted or killed, changes nothing of what it comes to: its journal is the
+same to the last byte.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from tradekeel.backtest.saving import save
 from tradekeel.backtest.setup import Setup, begin, resume
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.domain.rows import Checkpoint
+from tradekeel.errors import DataError
 
 CUT_TICKS = 200_000
 """Ticks between two saved states."""
@@ -28,30 +33,48 @@ class Keeper(Journal, Protocol):
         ...
 
 
+class Ran:
+    """What a run has come to."""
+
+    def __init__(self, kernel: Kernel, *, completed: bool) -> None:
+        self.kernel = kernel
+        self.completed = completed  # otherwise it was interrupted, and goes on from its last state
+
+
 def run(
     setup: Setup,
     source: TickDataSource,
     journal: Keeper,
     *,
+    goes_on: Callable[[int], bool] = lambda position: True,
     cut_ticks: int = CUT_TICKS,
-    heed: Callable[[int], object] = lambda position: None,
-) -> Kernel:
+) -> Ran:
     """Begin, or go on where the journal ends, and come to the end of the ticks.
 
-    ``heed`` is told the position behind each window; what it raises ends the run there, and it can go on from its last cut.
+    ``goes_on`` is asked behind each window, with the position that was reached. Where it says no, the state is saved and the run
+    interrupted. Raises what a strategy raises, DataError for data that is refused, and what the journal raises.
     """
     saved = journal.last_cut()
-    kernel = resume(setup, journal, saved) if saved else begin(setup, journal)
-    last_cut = position = kernel.position
+    kernel = resume(setup, journal, saved) if saved else None
+    position = last_cut = 0 if kernel is None else kernel.position
     for window in source.windows(position):
+        if kernel is None:
+            kernel = begin(setup, journal, window.ticks[0].ts_ns)
         kernel.conduct(window)
         position = window.last_position
-        heed(position)
+        if not goes_on(position):
+            _cut(kernel, journal)
+            return Ran(kernel, completed=False)
         if position - last_cut >= cut_ticks:
-            kernel.rest()
-            journal.cut(save(kernel))
+            _cut(kernel, journal)
             last_cut = position
+    if kernel is None:
+        raise DataError(f"feed {source.info.name} has no ticks: nothing can be tested on it")
     kernel.end()
+    _cut(kernel, journal)
+    return Ran(kernel, completed=True)
+
+
+def _cut(kernel: Kernel, journal: Keeper) -> None:
     kernel.rest()
     journal.cut(save(kernel))
-    return kernel

@@ -38,7 +38,6 @@ class Setup(Struct, frozen=True, kw_only=True):
 
     execution: str
     number: int = 1
-    started_ns: int = 0  # event time
     terms: AccountTerms
     paper: PaperAccount
     settings: PaperSettings = PaperSettings()
@@ -51,8 +50,8 @@ class Setup(Struct, frozen=True, kw_only=True):
     data_fingerprint: str = ""
 
 
-def begin(setup: Setup, journal: Journal) -> Kernel:
-    """A kernel that stands before the first tick, with the execution and the account at the venue opened."""
+def begin(setup: Setup, journal: Journal, started_ns: int = 0) -> Kernel:
+    """A kernel that stands before the first tick, whose time is ``started_ns``, with the execution and the account opened."""
     terms = setup.terms
     matcher = Matcher(setup.paper, setup.venue_instruments, setup.settings)
     core = ExecutorCore(Book(), terms, RiskGate(setup.limits))
@@ -68,7 +67,7 @@ def begin(setup: Setup, journal: Journal) -> Kernel:
         config_fingerprint=setup.config_fingerprint,
         data_fingerprint=setup.data_fingerprint,
         opening_balance=ZERO,
-        started_ns=setup.started_ns,
+        started_ns=started_ns,
     )
     account.begin(row, (*(traded.row for traded in setup.traded), *setup.drafts))
     kernel = _kernel(setup, account, None, {})

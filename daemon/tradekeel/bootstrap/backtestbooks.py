@@ -45,7 +45,8 @@ class FileBooks:
             raise result
 
     def last_cut(self) -> Sequence[Checkpoint]:
-        """The states of the last cut."""
+        """The states of the last cut; what came behind it is forgotten."""
+        self._waiting.clear()
         states = []
         for owner in self._owners:
             saved = self._store.load_checkpoints(self._execution, owner).saved

@@ -34,6 +34,9 @@ class _NoClock:
         """Nobody else is to run."""
 
 
+NO_CLOCK = _NoClock()
+
+
 def account_of(plan: Plan, name: str | None) -> AccountPlan:
     """The account of this name; without one the only one there is. InputError where that is not said."""
     names = [account.config.name for account in plan.accounts]
@@ -63,7 +66,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
             wanted.setdefault(symbol, {}).update(dict.fromkeys(strategy.timeframes))
     context = FeedContext(
         name=feed.name,
-        sleeper=_NoClock(),
+        sleeper=NO_CLOCK,
         base=plan.config.folder,
         instruments=plan.instruments,
         timeframes={symbol: tuple(frames) for symbol, frames in wanted.items()},

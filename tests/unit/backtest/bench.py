@@ -1,0 +1,108 @@
+"""A small backtest for tests: a lively market that is made up, an account, and who trades it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tradekeel.backtest.setup import Setup, Traded
+from tradekeel.backtest.source import FeedSource
+from tradekeel.bootstrap.backtesting import NO_CLOCK
+from tradekeel.domain.entries import Entry
+from tradekeel.domain.instruments import CATALOGUE
+from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.matching import PaperAccount, PaperSettings
+from tradekeel.domain.records import encode_record
+from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
+from tradekeel.feeds import FEEDS, FeedContext, SyntheticFeedSettings
+from tradekeel.strategies.base import AnyStrategy
+from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
+from tradekeel.strategies.floor import FloorParameters, FloorStrategy
+
+EUR = "EUR_USD"
+
+
+def market(ticks: int, *, seed: int = 11, timeframes: Sequence[str] = (), **more: Any) -> FeedSource:
+    """A made-up market, in which something happens every few seconds."""
+    settings = SyntheticFeedSettings(
+        instruments=(EUR,),
+        seed=seed,
+        start="2024-01-03T13:00:00Z",
+        ticks=ticks,
+        interval_ms=500,
+        volatility=Decimal("0.4"),
+        spread_pips=Decimal("0.6"),
+        **more,
+    )
+    context = FeedContext(name="market", sleeper=NO_CLOCK, timeframes={EUR: tuple(timeframes)})
+    return FeedSource(FEEDS["synthetic"].build(settings, context), window_ticks=64)
+
+
+def ema(**parameters: Any) -> EmaCross:
+    """A strategy that trades every minute or so, with exits of all kinds."""
+    chosen = {
+        "fast": 8,
+        "slow": 34,
+        "stop_loss_pips": Decimal(3),
+        "take_profit_pips": Decimal(5),
+        "trailing_pips": Decimal(2),
+    }
+    return EmaCross(EmaCrossParameters(**(chosen | parameters)))
+
+
+def floor() -> FloorStrategy:
+    """A strategy of several layers."""
+    return FloorStrategy(
+        FloorParameters(retracement_pips=Decimal(2), take_profit_pips=Decimal(3), floor_stop_pips=Decimal(12))
+    )
+
+
+def setup(
+    strategies: Mapping[str, AnyStrategy],
+    *,
+    exits_at_venue: bool = True,
+    hedging: bool = False,
+    settings: PaperSettings | None = None,
+    limits: RiskLimits | None = None,
+    sample_ticks_every: int = 0,
+) -> Setup:
+    """An account in dollars that these strategies trade."""
+    leverage = Decimal(30)
+    return Setup(
+        execution="bt",
+        terms=AccountTerms(
+            account="a",
+            venue="paper",
+            currency="USD",
+            instruments={EUR: CATALOGUE[EUR]},
+            exits_at_venue=exits_at_venue,
+            hedging=hedging,
+            leverage=leverage,
+        ),
+        paper=PaperAccount(account="a", currency="USD", deposit=Decimal(10_000), leverage=leverage, hedging=hedging),
+        settings=settings or PaperSettings(),
+        limits=limits or RiskLimits(),
+        venue_instruments=CATALOGUE,
+        traded=tuple(
+            Traded(
+                strategy=strategy,
+                row=StrategyRow(
+                    execution="",
+                    strategy=name,
+                    kind=strategy.kind,
+                    status=StrategyStatus.ACTIVE,
+                    instruments=(EUR,),
+                    parameters={},
+                ),
+            )
+            for name, strategy in strategies.items()
+        ),
+        sample_ticks_every=sample_ticks_every,
+    )
+
+
+def written(entries: Sequence[Entry]) -> list[bytes]:
+    """The journal as it would stand on a disk."""
+    return [encode_record(entry.record) for entry in entries]

@@ -1,0 +1,118 @@
+"""A run may be killed at any moment, and goes on from its last saved state: what it comes to is the same to the last byte."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.backtest import bench
+from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.run import run
+from tradekeel.backtest.setup import Setup
+from tradekeel.domain.entries import Entry
+from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
+from tradekeel.domain.risk_limits import RiskLimits
+
+TICKS = 2_000
+RUNS = 8
+KILLS_MAX = 4
+"""Of each run; with eight runs of each of the eight setups more than two hundred in all."""
+
+BAD_LINE = PaperSettings(
+    latency_ms=120,
+    latency_jitter_ms=900,
+    reject_rate=Decimal("0.1"),
+    drop_rate=Decimal("0.1"),
+    timeout_rate=Decimal("0.1"),
+    seed=5,
+)
+COSTS = PaperSettings(
+    slippage=Slippage(model="random", pips=Decimal("0.4")),
+    commission=Commission(model="per_million", taker=Decimal(30), minimum=Decimal("0.5")),
+    financing={bench.EUR: FinancingRate(long=Decimal("-2.1"), short=Decimal("0.7"))},
+)
+
+SETUPS: dict[str, Callable[[], Setup]] = {
+    "exits at the venue": lambda: bench.setup({"ema": bench.ema()}),
+    "exits kept by the monitor": lambda: bench.setup({"ema": bench.ema()}, exits_at_venue=False),
+    "two strategies": lambda: bench.setup({"floor": bench.floor(), "ema": bench.ema()}, exits_at_venue=False),
+    "hedging": lambda: bench.setup({"floor": bench.floor(), "ema": bench.ema()}, hedging=True),
+    "a bad line": lambda: bench.setup({"ema": bench.ema(), "floor": bench.floor()}, settings=BAD_LINE, hedging=True),
+    "costs": lambda: bench.setup({"ema": bench.ema()}, settings=COSTS),
+    "bars and sampled ticks": lambda: bench.setup(
+        {"ema": bench.ema(timeframe="5s", fast=3, slow=9)}, sample_ticks_every=40
+    ),
+    "limits": lambda: bench.setup(
+        {"ema": bench.ema()},
+        limits=RiskLimits(
+            orders_per_minute=6, daily_loss_max=Decimal(3), drawdown_max=Decimal(5), position_max=Decimal(900)
+        ),
+    ),
+}
+
+
+class Killed(Exception):
+    """Nothing runs any more."""
+
+
+class DyingJournal(MemoryJournal):
+    """Dies at its n-th call; what was not cut by then is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls_left = -1
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        self._live()
+        super().append(entries)
+
+    def _live(self) -> None:
+        if not self.calls_left:
+            self.calls_left = -1
+            raise Killed
+        self.calls_left -= 1
+
+
+def undisturbed(setup: Setup) -> list[bytes]:
+    journal = MemoryJournal()
+    assert run(setup, source(), journal, cut_ticks=10**9).completed
+    return bench.written(journal.entries)
+
+
+def source() -> bench.FeedSource:
+    return bench.market(TICKS, timeframes=("5s",))
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_a_run_that_is_killed_again_and_again_comes_to_the_same(name: str) -> None:
+    make = SETUPS[name]
+    wanted = undisturbed(make())
+    assert len(wanted) > 50, "something happens"
+    for seed in range(RUNS):
+        draw = random.Random(f"{name} {seed}")
+        journal, kills = DyingJournal(), 0
+        while True:
+            journal.calls_left = draw.randrange(1, len(wanted) // 4) if kills < KILLS_MAX else -1
+            try:
+                ran = run(make(), source(), journal, cut_ticks=draw.choice((64, 200, 1_000)))
+            except Killed:
+                kills += 1
+                continue
+            break
+        assert ran.completed
+        assert kills, "it was killed"
+        assert bench.written(journal.entries) == wanted, f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_a_run_that_is_interrupted_goes_on_and_comes_to_the_same(name: str) -> None:
+    make = SETUPS[name]
+    journal, draw, interruptions = MemoryJournal(), random.Random(name), 0
+    while not (ran := run(make(), source(), journal, goes_on=lambda position: draw.random() < 0.8)).completed:
+        interruptions += 1
+    assert ran.completed
+    assert interruptions > 2
+    assert bench.written(journal.entries) == undisturbed(make())
