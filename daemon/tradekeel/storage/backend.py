@@ -299,6 +299,10 @@ class Backend(ABC):
         ``goes_on`` is called now and then while it lasts. While it is waited for, ``heed`` may raise to end that.
         """
 
+    def beyond_tables(self) -> Iterator[str]:
+        """The statements that make what the schema has here beside its tables, indexes and their triggers."""
+        return iter(())
+
     @abstractmethod
     def check_migration(self, execute: Any, standing: Standing, *, backup: bool) -> None:
         """Whether it may be begun: StoreUnavailable without the rights, without room for the copy, beside somebody who writes."""

@@ -1,4 +1,4 @@
-"""The schema, changed: with Alembic, after a backup, in one transaction.
+"""The schema, changed: with Alembic, after a backup, in one transaction. New books are made at once, without it.
 
 Whoever changes books is alone with them from the first look to the commit: what was looked at is what is copied, and what is
 copied is what is changed. All missing revisions are applied in one transaction, and each is written into
@@ -17,6 +17,7 @@ from msgspec import Struct
 from tradekeel.errors import InputError, StoreBlocked
 from tradekeel.storage.backend import Backend, backend_at
 from tradekeel.storage.backups import BACKUPS_KEPT, Doing, Heed
+from tradekeel.storage.newbooks import make_new
 from tradekeel.storage.revisions import checksums_in
 from tradekeel.storage.schema import CHECKSUMS, HISTORY, Standing, refuse_unknown, standing_of
 
@@ -67,8 +68,9 @@ def upgrade(
     """Bring the books to the newest revision, after a backup.
 
     ``heed`` is called again and again as long as nothing has been changed: what it raises ends it there, and no half-made copy
-    is left. Without ``backup`` no copy is made first. ``versions`` is a folder of revisions instead of the built-in one (tests).
-    On any error the books stay as they were. Raises StoreError, and what the driver or the system raises.
+    is left. Without ``backup`` no copy is made first. ``versions`` is a folder of revisions that are run instead of the built-in
+    ones, also where the books are new (tests). On any error the books stay as they were. Raises StoreError, and what the driver
+    or the system raises.
     """
     return _migrate(place, now_ns, None, backups_kept, progress, heed, backup, versions)
 
@@ -103,7 +105,6 @@ def _migrate(
 ) -> Migrated:
     doing: Doing = progress if progress is not None else lambda what: None
     backend = backend_at(place)
-    known = known_in(versions)
     version: str | None = None
     heed()
 
@@ -114,6 +115,8 @@ def _migrate(
         execute = connection.exec_driver_sql
         standing = standing_of(execute, backend)
         version = standing.version
+        is_new = version is None and target is None and versions is None
+        known = CHECKSUMS if is_new else known_in(versions)
         if not missing(standing, target, backend, known):
             return Migrated((), backend.after_migration(connection))
         backend.check_migration(execute, standing, backup=backup)
@@ -121,10 +124,13 @@ def _migrate(
         if backup and version is not None:
             copy = backend.back_up_before(version, now_ns, backups_kept, doing, heed)
         heed()
-        ran: list[dict[str, Any]] = []
-        config = alembic_config(versions)
-        config.attributes.update(now_ns=now_ns, backup=copy, checksums=known, connection=connection, ran=ran)
-        run_revisions(config, target)
+        if is_new:
+            ran = make_new(connection, backend, now_ns)
+        else:
+            ran = []
+            config = alembic_config(versions)
+            config.attributes.update(now_ns=now_ns, backup=copy, checksums=known, connection=connection, ran=ran)
+            run_revisions(config, target)
         notes = backend.after_migration(connection)
     if copy is not None:
         backend.forget_backups(backups_kept, newest=copy)

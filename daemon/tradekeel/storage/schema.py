@@ -1,7 +1,7 @@
 """The version of the books: told cheaply at every start, and refused where this program does not know it.
 
 Comparing versions is one SELECT; what changes them is in :mod:`tradekeel.storage.migrating`, which imports Alembic, and
-costs memory and time, only when there is something to be done.
+costs memory and time, only when there are books with another schema.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ CHECKSUMS = {
     "0004": "2dfa9c1159f217a321b6a660cb5c13cb9f1c7b0f343ca54df072b76049191bb4",
 }
 """Every revision that this version knows, oldest first, with its checksum; a test holds them to ``migrations/versions``."""
+
+NAMES = {
+    "0001": "The first tables",
+    "0002": "Tasks, leases, notes on positions; a history with checksums; more indexes",
+    "0003": "On PostgreSQL: readable times, updated_at, an append-only journal, positions, a health check",
+    "0004": "What was moved out of the books: which files have it, and what is needed to go on behind them",
+}
+"""What each revision calls itself, for the history of books that are made without running it."""
 
 REVISIONS = tuple(CHECKSUMS)
 

@@ -22,7 +22,7 @@ from tests.unit.storage.rounds import Trader
 from tradekeel.domain.money import ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.rows import STARTED_FRESH, Mode
-from tradekeel.storage import schema
+from tradekeel.storage import migrating, schema
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.fitting import INDEXED_BYTES_MAX
 from tradekeel.storage.postgres import Postgres, objects, rights
@@ -34,7 +34,7 @@ NOW_NS = 1_700_000_000_000_000_000
 
 CATALOGUE = {
     "columns": """
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
+        SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
             pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
@@ -48,13 +48,16 @@ CATALOGUE = {
     "functions": """
         SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'trading'::regnamespace""",
     "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'trading'",
-    "sequences": "SELECT sequencename, data_type::text FROM pg_sequences WHERE schemaname = 'trading'",
+    "sequences": "SELECT sequencename, data_type::text, last_value FROM pg_sequences WHERE schemaname = 'trading'",
+    "rights": "SELECT relname, relowner::regrole::text, relacl::text FROM pg_class WHERE relnamespace = 'trading'::regnamespace",
+    "version": "SELECT version_num FROM alembic_version",
+    "history": "SELECT id, version, name, applied_ns, applied_time, checksum, from_version, backup FROM migration_history",
 }
 
 
 @pytest.fixture
 def books(postgres_url: str) -> Postgres:
-    """Empty books, made by the migrations."""
+    """Empty books."""
     made = Postgres(postgres_url)
     Store.open(made, now_ns=NOW_NS).close()
     return made
@@ -69,36 +72,24 @@ def db(books: Postgres, postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def catalogue(db: psycopg.Connection[Any]) -> dict[str, list[tuple]]:
-    """All that the server knows of the schema, but for Alembic's own table."""
+    """All that the server knows of the schema, and what new books hold."""
     found = {kind: db.execute(question.encode()).fetchall() for kind, question in CATALOGUE.items()}
-    return {
-        kind: sorted((row for row in rows if not str(row[0]).startswith("alembic_version")), key=repr)
-        for kind, rows in found.items()
-    }
+    return {kind: sorted(rows, key=repr) for kind, rows in found.items()}
 
 
-def made_directly(url: str) -> None:
-    """The schema from what the code says today, without a migration."""
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(url, options="-c search_path=trading"),
-        poolclass=NullPool,
-    )
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA trading CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA trading")
-        connection.exec_driver_sql(
-            "CREATE TABLE trading.alembic_version (version_num text)"
-        )  # the health check reads it
-        metadata.create_all(connection)
-        for statement in objects.statements(metadata):
-            connection.exec_driver_sql(statement)
+@pytest.fixture
+def migrated(db: psycopg.Connection[Any], postgres_url: str) -> Postgres:
+    """In their place books that were made by one revision after the other."""
+    db.execute("DROP SCHEMA trading CASCADE")
+    made = Postgres(postgres_url)
+    migrating.upgrade(made, NOW_NS, versions=migrating.VERSIONS)
+    return made
 
 
 # --- migrations and tables -------------------------------------------------------------------------------------------
 
 
-def test_migrations_make_the_tables_that_alembic_expects(books, postgres_url):
+def test_migrations_make_the_tables_that_alembic_expects(migrated, postgres_url):
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(postgres_url, options="-c search_path=trading"),
@@ -126,13 +117,13 @@ def _with_companions() -> Any:
     return copied
 
 
-def test_migrations_make_what_the_code_says_down_to_the_last_rule(db, postgres_url):
+def test_new_books_are_what_the_migrations_make_down_to_the_last_rule_and_row(db, request):
+    at_once = catalogue(db)
+    request.getfixturevalue("migrated")
     by_migrations = catalogue(db)
-    made_directly(postgres_url)
-    directly = catalogue(db)
     for kind in CATALOGUE:
-        assert by_migrations[kind] == directly[kind], kind
-        assert by_migrations[kind], kind
+        assert at_once[kind] == by_migrations[kind], kind
+        assert at_once[kind], kind
 
 
 def test_both_databases_have_the_same_constraints_references_and_indexes(db):

@@ -2,8 +2,9 @@
 
     python -m tests.unit.storage.migrator BOOKS VERSIONS FOLDER
 
-Copies the books into a folder of their own for each kill, migrates them in a process that kills itself before its n-th
-statement or call that changes a file, and prints the folder. It ends with the first migration that is not killed.
+Copies the books, where there are any, into a folder of their own for each kill, migrates them in a process that kills itself
+before its n-th statement or call that changes a file, and prints the folder. It ends with the first migration that is not
+killed. "-" for VERSIONS are the built-in ones.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ NOW_NS = 1_700_000_000_000_000_000
 CALLS = {"execute", "executemany", "commit", "rollback", "backup", "fsync", "rename", "unlink", "mkdir"}
 
 
-def migrate(books: Path, versions: Path, kill_at: int) -> None:
+def migrate(books: Path, versions: Path | None, kill_at: int) -> None:
     """Upgrade, and die on the way."""
     calls = 0
 
@@ -49,6 +50,7 @@ def migrate(books: Path, versions: Path, kill_at: int) -> None:
 def main() -> None:
     """Kill at one call after the other."""
     books, versions, folder = map(Path, sys.argv[1:])
+    chosen = None if str(versions) == "-" else versions
     for number in count(1):
         place = folder / str(number)
         place.mkdir(parents=True)
@@ -56,7 +58,7 @@ def main() -> None:
             shutil.copy(file, place)
         child = os.fork()
         if child == 0:
-            migrate(place / books.name, versions, number)
+            migrate(place / books.name, chosen, number)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):

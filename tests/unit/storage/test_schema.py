@@ -74,6 +74,15 @@ def versions(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def migrated(tmp_path: Path) -> Path:
+    """New books, made by one revision after the other."""
+    path = tmp_path / "migrated" / "books.db"
+    path.parent.mkdir()
+    migrating.upgrade(path, NOW_NS, versions=migrating.VERSIONS)
+    return path
+
+
+@pytest.fixture
 def books(path: Path) -> Path:
     """Books with a trade in them."""
     desk = s.Desk()
@@ -91,44 +100,56 @@ def dump(path: Path, *but: str) -> dict[str, list[tuple]]:
 def structure(path: Path) -> dict[str, list[str]]:
     """What SQLite was told, whatever the order of the rules within a table."""
     with closing(sqlite3.connect(path)) as db:
-        rows = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
+        rows = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         # A table that was rebuilt bears its name in quotes.
         return {name: sorted(re.sub(r'[,"]', "", line.strip()) for line in sql.splitlines()) for name, sql in rows}
+
+
+def columns(path: Path) -> dict[str, list[tuple]]:
+    """The columns of each table in their order."""
+    with closing(sqlite3.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: db.execute(f"PRAGMA table_xinfo({name})").fetchall() for name in names}
 
 
 # --- migrations and tables -------------------------------------------------------------------------------------------
 
 
-def test_migrations_make_the_tables_that_alembic_expects(books):
-    engine = create_engine(
-        f"sqlite:///{books}".replace("?", "%3F"), creator=lambda: sqlite3.connect(books), poolclass=NullPool
-    )
+def test_migrations_make_the_tables_that_alembic_expects(migrated):
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(migrated), poolclass=NullPool)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
 
-def test_migrations_make_the_tables_word_for_word(books, tmp_path):
+def test_new_books_are_word_for_word_what_the_migrations_make(migrated, path):
     """Alembic does not compare checks, partial indexes and triggers; SQLite remembers them all."""
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(tmp_path / "direct.db"), poolclass=NullPool)
-    tables.metadata.create_all(engine)
-    assert structure(books) == structure(tmp_path / "direct.db")
+    Store.open(path, now_ns=NOW_NS).close()
+    assert structure(path) == structure(migrated)
+    assert columns(path) == columns(migrated)
+
+
+def test_new_books_hold_row_for_row_what_the_migrations_write(migrated, path):
+    with Store.open(path, now_ns=NOW_NS) as store:
+        assert list(store.migrations) == migrating.history(migrated)
+    assert dump(path) == dump(migrated)
 
 
 def test_the_known_revisions_are_the_files_and_say_what_they_said_when_they_were_released():
     assert revisions.checksums_in(migrating.VERSIONS) == schema.CHECKSUMS
 
 
-def test_the_revisions_follow_each_other():
+def test_the_revisions_follow_each_other_and_are_called_what_the_history_of_new_books_says():
     script = ScriptDirectory.from_config(migrating.alembic_config(None))
     found = [revision.revision for revision in script.walk_revisions()]
     assert tuple(reversed(found)) == schema.REVISIONS
+    assert {name: script.get_revision(name).doc for name in found} == schema.NAMES
     assert script.get_heads() == [schema.HEAD]
 
 
 # --- at the start ----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_file_is_made_by_migrations_and_the_log_says_so(path):
+def test_a_new_file_is_made_at_once_and_the_log_tells_of_every_revision(path):
     with Store.open(path, now_ns=NOW_NS) as store:
         made = store.migrations
     assert made[0] == MigrationApplied("0001", None, "The first tables", NOW_NS, None, schema.CHECKSUMS["0001"])
@@ -144,14 +165,35 @@ def test_a_current_file_is_left_as_it_is(books):
     assert len(migrating.history(books)) == len(schema.REVISIONS)
 
 
-def test_alembic_is_not_even_imported_for_a_current_file(books):
+@pytest.mark.parametrize("what", ["books", "path"])
+def test_alembic_is_not_even_imported_for_a_current_file_or_a_new_one(what, request):
     code = (
         "import sys; from pathlib import Path; from tradekeel.storage.store import Store\n"
         "Store.open(Path(sys.argv[1]), now_ns=0).close()\n"
         "print([name for name in ('alembic', 'aiosqlite', 'sqlalchemy.ext.asyncio', 'mako') if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", code, str(books)], capture_output=True, text=True, check=True)
+    file = str(request.getfixturevalue(what))
+    answer = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.untraced
+def test_a_kill_anywhere_in_the_making_of_new_books_leaves_none_or_all_of_them(migrated, tmp_path):
+    """Before every statement; the next start makes them, or finds them made."""
+    new = tmp_path / "new" / "books.db"
+    command = [sys.executable, "-m", "tests.unit.storage.migrator", str(new), "-", str(tmp_path / "kills")]
+    killed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split()
+    assert len(killed) > 50
+    made = set()
+    for place in map(Path, killed):
+        left = place / new.name
+        found = dump(left) if left.exists() else {}
+        assert found in ({}, dump(migrated)), place
+        made.add(bool(found))
+        if place in (Path(killed[0]), Path(killed[len(killed) // 2]), Path(killed[-1])):
+            Store.open(left, now_ns=NOW_NS).close()
+            assert dump(left) == dump(migrated), place
+    assert False in made
 
 
 def test_an_empty_file_is_a_new_one(path):

@@ -307,6 +307,12 @@ class Postgres(Backend):
                 raise error.orig from error
             raise
 
+    def beyond_tables(self) -> Iterator[str]:
+        from tradekeel.storage.postgres import objects
+        from tradekeel.storage.tables import metadata
+
+        return objects.statements(metadata)
+
     def check_migration(self, execute: Any, standing: Standing, *, backup: bool) -> None:
         refuse_without_rights(execute, str(self))
         refuse_beside_writers(execute, str(self), self._place)

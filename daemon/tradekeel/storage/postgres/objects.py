@@ -1,7 +1,8 @@
 """What the books are on PostgreSQL beyond their tables: readable times, ``updated_at``, triggers, a view, a health check.
 
-This is what should be there. Revisions make it, each its part; a test compares the catalogue of a database that they have made
-with one that was made from here. A revision that adds a table adds its times, and its ``updated_at`` where rows are updated.
+This is what should be there, and what new books get. Revisions make it, each its part; a test compares the catalogue of a
+database that they have made with one that was made from here. A revision that adds a table adds its times, and its
+``updated_at`` where rows are updated.
 """
 
 from __future__ import annotations
