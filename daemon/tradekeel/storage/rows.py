@@ -18,7 +18,6 @@ from msgspec import Struct
 from msgspec.structs import astuple
 from sqlalchemy import Table, Text, and_, cast
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import Insert
 
@@ -169,17 +168,29 @@ def _no_key(row: Struct) -> Any:
 def _upsert(mapping: Mapping[Any], dialect: Dialect) -> Insert:
     """Insert, or replace the changing columns of the same thing."""
     table, fixed = mapping.table, IDENTITY[mapping.row_type]
-    statement = postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+    statement = _inserted(table, dialect)
     changing = [name for name in mapping.columns if name not in fixed and name not in mapping.key_columns]
     same = [
         _compared(table.c[name], dialect).is_not_distinct_from(_compared(statement.excluded[name], dialect))
         for name in fixed
     ]
-    return statement.on_conflict_do_update(
+    upsert: Insert = statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={name: statement.excluded[name] for name in changing},
         where=and_(*same) if same else None,
     )
+    return upsert
+
+
+def _inserted(table: Table, dialect: Dialect) -> Any:
+    """The dialect's own INSERT; a dialect is imported where there are books on its database."""
+    if dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def _compared(column: Any, dialect: Dialect) -> Any:

@@ -11,7 +11,7 @@ booked.
 """
 
 from tradekeel.storage.tables.archives import journal_archives
-from tradekeel.storage.tables.base import metadata
+from tradekeel.storage.tables.base import metadata, say_conditions_to_postgresql
 from tradekeel.storage.tables.control import leases, migration_history, position_notes, task_executions, tasks
 from tradekeel.storage.tables.figures import (
     checkpoints,
@@ -49,6 +49,7 @@ __all__ = [
     "parameter_history",
     "performance_snapshots",
     "position_notes",
+    "say_conditions_to_postgresql",
     "signals",
     "strategies",
     "strategy_events",

@@ -110,7 +110,6 @@ Index(
     executions.c.account,
     unique=True,
     sqlite_where=text(f"status = 'running' AND {A_DAEMONS}"),
-    postgresql_where=text(f"status = 'running' AND {A_DAEMONS}"),
 )
 
 strategies = Table(

@@ -37,8 +37,8 @@ from tradekeel.storage.tables.base import metadata
 
 
 def _where(condition: str, *columns: str) -> Index:
-    """An index of some of the rows."""
-    return Index(None, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
+    """An index of some of the rows, on every database: see :func:`say_conditions_to_postgresql`."""
+    return Index(None, *columns, sqlite_where=text(condition))
 
 
 # Indexes are few on purpose: each is a page that every intent has to write before it may be sent (4 KiB of the log, and a few
