@@ -45,6 +45,9 @@ Story = dict[str, list[Line]]
 LIFE_MAX_S = 60.0
 """No life of a scenario takes a tenth of this."""
 
+LOOK_EVERY_S = 0.02
+"""How often a condition is looked at, as a rule."""
+
 HARMLESS = "order_in_doubt"
 """What a comparison rightly finds after a restart: an order that may have been sent."""
 
@@ -322,16 +325,20 @@ class Process:
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition, for as long as it runs and as a life may take."""
-        end_s = time.monotonic() + LIFE_MAX_S
+        looks_s = time.monotonic()
+        end_s = looks_s + LIFE_MAX_S
         while not condition():
             if self._process.poll() is not None:
                 if condition():
                     return
                 raise AssertionError(f"{what}, and it ended with {self._process.returncode}:\n{self.log[-3_000:]}")
-            if time.monotonic() > end_s:
+            now_s = time.monotonic()
+            if now_s > end_s:
                 self.kill()
                 raise AssertionError(f"{what} in {LIFE_MAX_S} s:\n{self.log[-3_000:]}")
-            time.sleep(0.02)
+            # A look that takes long (at all books) would take from the daemon what it needs to get there.
+            time.sleep(max(LOOK_EVERY_S, now_s - looks_s))
+            looks_s = time.monotonic()
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -40,7 +40,7 @@ class ManualClock:
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Empty books in a file, made once by the migrations."""
+    """Empty books in a file, made once."""
     made = tmp_path_factory.mktemp("empty") / "books.db"
     Store.open(made, now_ns=START_NS).close()
     return made

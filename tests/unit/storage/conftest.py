@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Empty books, made once by the migrations: copying them is faster than making them."""
+    """Empty books, made once: copying them is faster than making them."""
     made = tmp_path_factory.mktemp("empty") / "books.db"
     Store.open(made, now_ns=samples.START_NS).close()
     return made
