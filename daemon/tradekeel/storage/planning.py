@@ -39,7 +39,8 @@ def plan(
     sql: bool = False,
     versions: Path | None = None,
 ) -> Plan:
-    """What ``upgrade`` (or with a ``target``, ``downgrade``) would do. Nothing is changed.
+    """What ``upgrade`` (or with a ``target``, ``downgrade``) would do. Nothing is changed. Of new books that is told as one
+    revision after the other: they are made at once, which comes to the same.
 
     Raises as these do where they would not even begin: StoreError and InputError, and what the driver raises.
     """
