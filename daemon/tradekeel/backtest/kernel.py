@@ -8,20 +8,24 @@ kill. An order meets the venue's next look at the market, never the tick that it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tradekeel.backtest.account import Account
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.rows import FEED_HAS_ENDED
 from tradekeel.domain.ticks import TickWindow
-from tradekeel.errors import Defect, InputError
+from tradekeel.errors import Defect, InputError, TradekeelError, named
 from tradekeel.strategies.core import StrategistCore
 
 DECISIONS_MAX = 1_000
 """Decisions of one strategy at one tick that ask for something: beyond this it answers its own orders for ever."""
 
 ROUNDS_MAX = 100_000
+
+T = TypeVar("T")
 
 
 class Kernel:
@@ -54,7 +58,7 @@ class Kernel:
         """Every strategy's ``on_start``, and all that follows from it."""
         self.account.equity_seen(self.monitor.seen())
         for strategist in self.strategists:
-            strategist.start(self.account.last_ns)
+            _own(strategist, strategist.start, self.account.last_ns)
         self._catch_up(None, Stamp.after(0))
 
     def conduct(self, window: TickWindow) -> None:
@@ -81,7 +85,8 @@ class Kernel:
         """The ticks are over: every strategy's ``on_stop``, and the execution is closed."""
         self.account.core.stopping = True
         for strategist in self.strategists:
-            self._take(strategist, strategist.stop(self.account.last_ns, reason, True, self._told_to))
+            last = _own(strategist, strategist.stop, self.account.last_ns, reason, True, self._told_to)
+            self._take(strategist, last)
         self.account.settle(Stamp.after(self.position))
         self.account.close(reason)
 
@@ -147,7 +152,7 @@ class Kernel:
         target, decided = until, False
         self._told_to = self.account.book.sequence
         for strategist in self.strategists:
-            reached = strategist.run(window, target)
+            reached = _own(strategist, strategist.run, window, target)
             more = strategist.has_more(reached)
             if reached < target:
                 target, decided = reached, more
@@ -158,7 +163,7 @@ class Kernel:
     def _confirm(self, window: TickWindow | None, target: int) -> None:
         """Decisions go out in config order, and everything settles; see Conducting._confirm for when."""
         for strategist in self.strategists:
-            asks = self._take(strategist, strategist.confirm(window, target, self._told_to))
+            asks = self._take(strategist, _own(strategist, strategist.confirm, window, target, self._told_to))
             if asks:
                 self._count_decision(strategist, Stamp.position(target))
                 if self._exits_at_venue:
@@ -192,3 +197,17 @@ class Kernel:
             account.equity_seen(seen)
         self._matcher.advance(window, stop)
         account.see(window, start, stop, Stamp.after(window.ticks[stop - 1].position), covered)
+
+
+def _own(strategist: StrategistCore, step: Callable[..., T], *args: Any) -> T:
+    """Run a step of a strategy's. What its code throws ends the run: nothing of it would be what the strategy was meant to do."""
+    try:
+        return step(*args)
+    except TradekeelError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"strategy {strategist.settings.name} threw at tick {strategist.position:,}: {named(error)} "
+            f"({where.filename}:{where.lineno})"
+        ) from error

@@ -1,31 +1,50 @@
-"""The books of a backtest: a file like a daemon's, written in bulk."""
+"""The books of one execution of a backtest: a file like a daemon's, written in bulk, and how far the execution is.
+
+Nothing is durable between two cuts, so the journal of a run that was killed ends at one; what is said of the execution (status,
+progress) becomes durable in the same transaction as the cut that it tells of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from msgspec import structs
 
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
+from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus, refuse_status
+from tradekeel.storage.backend import Connection
+from tradekeel.storage.moment import one_moment
+from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.store import Store, Written
-
-ROWS_MAX = 50_000
-"""Entries that are kept in memory before they go to the disk: so much of a journal is one group at the most."""
 
 
 class FileBooks:
-    """One execution's journal, tables and states in a file: a :class:`~tradekeel.backtest.run.Keeper`.
+    """A :class:`~tradekeel.backtest.run.Keeper` in a file."""
 
-    Nothing is durable between two cuts, so that the journal of a run that was killed ends at one.
-    """
-
-    def __init__(self, path: Path, execution: str, owners: Sequence[str], *, now_ns: int) -> None:
-        self._store = Store.open(path, now_ns=now_ns)
+    def __init__(
+        self,
+        path: Path,
+        task: TaskRow,
+        number: int,
+        execution: str,
+        owners: Sequence[str],
+        *,
+        now_ns: Callable[[], int],
+        progress: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``owners`` are the strategies; ``now_ns`` tells the wall's time, ``progress`` how far the run is, in percent."""
+        self._store = Store.open(path, now_ns=now_ns())
+        self._task = task
         self._execution = execution
         self._owners = (ACCOUNT_OWNER, *owners)
+        self._now_ns, self._progress = now_ns, progress
         self._waiting: list[Entry] = []
+        known = self._store.within(self._find)
+        self.told = known or TaskExecution(task_id=task.task_id, number=number)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Keep these for the next cut."""
@@ -40,9 +59,11 @@ class FileBooks:
             rows=tuple(row for entry in entries for row in entry.rows),
             checkpoints=tuple(saved),
         )
-        (result,) = self._store.commit([group])
+        self._say(progress=self._progress())
+        (result,) = self._store.commit([group], mark=self._mark)
         if not isinstance(result, Written):
             raise result
+        self._say(execution=self._execution)  # the books know it from here on
 
     def last_cut(self) -> Sequence[Checkpoint]:
         """The states of the last cut; what came behind it is forgotten."""
@@ -55,6 +76,12 @@ class FileBooks:
             states.append(saved[0].checkpoint)
         return states
 
+    def tell(self, status: TaskStatus, **said: Any) -> None:
+        """The execution stands so now. IllegalTransition for a status that cannot follow."""
+        refuse_status(self.told.status, status)
+        self._say(status=status, **said)
+        self._store.within(self._mark)
+
     def close(self) -> None:
         """Let go of the file."""
         self._store.close()
@@ -64,3 +91,49 @@ class FileBooks:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _say(self, **said: Any) -> None:
+        now_ns = self._now_ns()
+        status = said.get("status", self.told.status)
+        if status is TaskStatus.RUNNING and self.told.started_ns is None:
+            said["started_ns"] = now_ns
+        if status.is_over:
+            said["completed_ns"] = now_ns
+        self.told = structs.replace(self.told, updated_ns=now_ns, **said)
+
+    def _mark(self, db: Connection) -> Callable[[], object]:
+        """Write down how far the execution is."""
+        told = self.told
+        db.execute("DELETE FROM task_executions WHERE task_id = ? AND number = ?", (told.task_id, told.number))
+        self._insert(db, told)
+        return lambda: None
+
+    def _insert(self, db: Connection, row: TaskRow | TaskExecution) -> None:
+        mapping: Any = mapping_of(type(row))
+        db.execute(mapping.insert_sql(self._store.backend), mapping.encode(row, ""))
+
+    def _find(self, db: Connection) -> TaskExecution | None:
+        """How the execution was left; a new one's task is written down."""
+        known = read_execution(db, self._task.task_id)
+        if known is None and not db.execute("SELECT 1 FROM tasks").fetchone():
+            self._insert(db, structs.replace(self._task, created_ns=self._now_ns()))
+        return known
+
+
+def read_execution(db: Connection, task_id: str | None = None) -> TaskExecution | None:
+    """What is said of the newest execution in these books; of a task, or of the only one."""
+    mapping = mapping_of(TaskExecution)
+    where, values = ("", ()) if task_id is None else (" WHERE task_id = ?", (task_id,))
+    found = db.execute(f"{mapping.select_sql}{where} ORDER BY number DESC LIMIT 1", values).fetchone()
+    return None if found is None else mapping.decode(found)
+
+
+def look(path: Path) -> tuple[TaskRow, TaskExecution] | None:
+    """Which task a file's books are of, and how its execution stands; None for other books."""
+    mapping = mapping_of(TaskRow)
+    with one_moment(path) as db:
+        execution = read_execution(db)
+        if execution is None:
+            return None
+        row = db.execute(f"{mapping.select_sql} WHERE task_id = ?", (execution.task_id,)).fetchone()
+        return mapping.decode(row), execution

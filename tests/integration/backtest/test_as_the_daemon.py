@@ -10,11 +10,11 @@ from tests.campaigns.kill.books import Ours, read_ours
 from tests.campaigns.kill.story import differences, story_of
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home
-from tradekeel.backtest.run import run
-from tradekeel.bootstrap.backtestbooks import FileBooks
-from tradekeel.bootstrap.backtesting import account_of, setup_of, source_of
-from tradekeel.bootstrap.plan import read_plan
+from tradekeel.bootstrap.backtests import execute, prepare
+from tradekeel.domain.tasks import TaskStatus
 from tradekeel.errors import ExitCode
+from tradekeel.runtime.clock import SystemClock
+from tradekeel.storage.verify import verify
 
 BY_RUN = frozenset(
     (
@@ -33,14 +33,10 @@ BY_RUN = frozenset(
 
 def backtested(config: Path, account: str, folder: Path) -> Ours:
     """A backtest of one account, in books of its own."""
-    plan = read_plan(config, {})
-    chosen = account_of(plan, account)
-    source = source_of(plan, chosen)
-    setup = setup_of(plan, chosen, source)
-    path = folder / f"{account}.db"
-    with FileBooks(path, setup.execution, [t.row.strategy for t in setup.traded], now_ns=1) as books:
-        run(setup, source, books)
-    return read_ours(path, account)
+    executed = execute(prepare(config, {}, account=account, folder=folder / "backtests"), SystemClock())
+    assert executed.status is TaskStatus.COMPLETED
+    assert verify(executed.folder / "books.db").ok
+    return read_ours(executed.folder / "books.db", account)
 
 
 def orders_of(ours: Ours) -> list[list[tuple[str, str]]]:

@@ -42,14 +42,9 @@ def market(ticks: int, *, seed: int = 11, timeframes: Sequence[str] = (), **more
 
 def ema(**parameters: Any) -> EmaCross:
     """A strategy that trades every minute or so, with exits of all kinds."""
-    chosen = {
-        "fast": 8,
-        "slow": 34,
-        "stop_loss_pips": Decimal(3),
-        "take_profit_pips": Decimal(5),
-        "trailing_pips": Decimal(2),
-    }
-    return EmaCross(EmaCrossParameters(**(chosen | parameters)))
+    exits = {"stop_loss_pips": Decimal(3), "take_profit_pips": Decimal(5), "trailing_pips": Decimal(2)}
+    chosen: dict[str, Any] = {"fast": 8, "slow": 34, **exits, **parameters}
+    return EmaCross(EmaCrossParameters(**chosen))
 
 
 def floor() -> FloorStrategy:

@@ -12,6 +12,7 @@ from tests.unit.backtest import bench
 from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
+from tradekeel.backtest.source import FeedSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
 from tradekeel.domain.risk_limits import RiskLimits
@@ -82,7 +83,7 @@ def undisturbed(setup: Setup) -> list[bytes]:
     return bench.written(journal.entries)
 
 
-def source() -> bench.FeedSource:
+def source() -> FeedSource:
     return bench.market(TICKS, timeframes=("5s",))
 
 

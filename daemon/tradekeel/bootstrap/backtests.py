@@ -1,0 +1,345 @@
+"""Backtests as tasks: where each execution of one lies, which one is gone on with, and how it ends.
+
+    STATE/backtests/TASK/NUMBER/     the books of one execution, in a folder like a daemon's state directory
+
+A task is a configuration's account on certain data, with a certain deposit: its name is the hash of all that decides what comes
+out. An execution that was interrupted or killed is gone on with; behind one that is over the next number begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from tradekeel import __version__
+from tradekeel.backtest.run import Ran, run
+from tradekeel.backtest.setup import Setup
+from tradekeel.backtest.source import TickDataSource
+from tradekeel.bootstrap.backtestbooks import FileBooks, look
+from tradekeel.bootstrap.backtesting import account_of, setup_of, source_of
+from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
+from tradekeel.bootstrap.summary import AccountSummary, bad_rows, read_summaries
+from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
+from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
+from tradekeel.feeds.zones import parse_instant
+from tradekeel.runtime.clock import Clock, pause
+from tradekeel.statedir import StateDir
+
+FOLDER = "backtests"
+
+TASK_DIGITS = 12
+"""Of a task's name, in folders and tables."""
+
+LOOK_AGAIN_S = 0.1
+"""How soon a run that is paused looks again whether it may go on."""
+
+IS_BEING_RUN = (
+    "it is being run: one process at a time. Wait for it, or stop it (Ctrl-C, or SIGTERM) and run this again to go on"
+)
+
+
+class Steering(Protocol):
+    """What somebody wants of a run that is under way."""
+
+    def wants(self) -> str:
+        """ "" for nothing, "pause", or "stop"."""
+        ...
+
+
+class Backtest(Struct, frozen=True):
+    """One task, ready to be executed."""
+
+    plan: Plan
+    account: AccountPlan
+    source: TickDataSource
+    setup: Setup
+    task: TaskRow
+    folder: Path  # of the task
+
+
+class Executed(Struct, frozen=True, kw_only=True):
+    """What one execution has come to."""
+
+    task: str
+    number: int
+    execution: str
+    status: TaskStatus
+    progress: int  # percent
+    folder: Path
+    resumed_at: int  # the tick that it went on behind; 0: it began
+    ticks: int
+    duration_s: float  # of this process's part
+    quality: Mapping[str, int]
+    bad_rows: Mapping[str, int]
+    summary: AccountSummary | None
+    error: str = ""
+
+
+Tell = Callable[[int, float | None], object]
+"""Called now and then with the ticks that were conducted, and the share of all, 0 to 1, if known."""
+
+
+def prepare(
+    config: Path,
+    environ: Mapping[str, str],
+    *,
+    account: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    balance: Decimal | None = None,
+    folder: Path | None = None,
+) -> Backtest:
+    """Read and check everything that decides what comes out; reads the data once, for its fingerprint.
+
+    Raises ConfigError, InputError, DataError.
+    """
+    if balance is not None and not (balance.is_finite() and balance > 0):
+        raise InputError(f"--balance {balance}: it must be above zero")
+    plan = read_plan(config, environ)
+    chosen = account_of(plan, account)
+    if not chosen.strategies:
+        raise InputError(
+            f"{config}: account {chosen.config.name} has no strategy that is enabled: nothing would happen"
+        )
+    source = source_of(plan, chosen, start, end)
+    setup = setup_of(plan, chosen, source, balance)
+    root = folder if folder is not None else plan.config.state_dir / FOLDER
+    instruments = tuple(dict.fromkeys(symbol for s in chosen.strategies for symbol in s.config.instruments))
+    task = TaskRow(
+        task_id=setup.execution,
+        type=TaskType.BACKTEST,
+        name=f"{plan.config.daemon.name}/{chosen.config.name}",
+        instruments=instruments,
+        since_ns=None if start is None else parse_instant(start),
+        until_ns=None if end is None else parse_instant(end),
+        config={
+            "file": str(plan.config.source),
+            "fingerprint": plan.config.fingerprint,
+            "account": chosen.config.name,
+            "balance": f"{setup.paper.deposit:f}",
+            "data": source.info.fingerprint,
+            "version": __version__,
+        },
+    )
+    return Backtest(plan, chosen, source, setup, task, root / task.task_id[:TASK_DIGITS])
+
+
+def execute(
+    backtest: Backtest,
+    clock: Clock,
+    *,
+    restart: bool = False,
+    steering: Steering | None = None,
+    tell: Tell = lambda ticks, share: None,
+) -> Executed:
+    """Execute it, or go on with the execution that is not over.
+
+    What the strategies or the data do wrong is raised, with the execution marked FAILED; so is what our side does wrong, whose
+    execution can be gone on with. Raises AlreadyRunning beside another process with the same task.
+    """
+    number, left_over = _number(backtest.folder, restart=restart)
+    place = StateDir(backtest.folder / str(number))
+    try:
+        place.lock()
+    except AlreadyRunning:
+        raise AlreadyRunning(f"backtest {backtest.task.task_id[:TASK_DIGITS]} #{number}: {IS_BEING_RUN}") from None
+    try:
+        if left_over is not None:
+            _leave(left_over, backtest, clock)
+        return _Execution(backtest, number, place, clock, steering, tell).come_to_an_end()
+    finally:
+        place.release()
+        backtest.source.close()
+
+
+class _Execution:
+    """One execution on its way."""
+
+    def __init__(
+        self, backtest: Backtest, number: int, place: StateDir, clock: Clock, steering: Steering | None, tell: Tell
+    ) -> None:
+        self._backtest, self._number, self._place, self._clock = backtest, number, place, clock
+        self._steering, self._tell = steering, tell
+        self._began_s = clock.monotonic()
+        self._books: FileBooks
+
+    def come_to_an_end(self) -> Executed:
+        backtest = self._backtest
+        setup = backtest.setup
+        owners = [traded.row.strategy for traded in setup.traded]
+        with FileBooks(
+            self._place.books,
+            backtest.task,
+            self._number,
+            setup.execution,
+            owners,
+            now_ns=self._clock.now_ns,
+            progress=self._percent,
+        ) as self._books:
+            self._books.tell(TaskStatus.RUNNING)
+            cut = self._books.last_cut()
+            try:
+                ran = run(setup, backtest.source, self._books, goes_on=self._goes_on)
+            except InputError as error:
+                self._books.tell(TaskStatus.FAILED, error=str(error))
+                raise
+            self._end(ran)
+            told = self._books.told
+        return self._executed(told, ran, cut[0].position if cut else 0)
+
+    def _end(self, ran: Ran) -> None:
+        if ran.completed:
+            self._books.tell(TaskStatus.COMPLETED, progress=PROGRESS_MAX)
+        elif self._books.told.status is not TaskStatus.PAUSED:
+            self._books.tell(TaskStatus.PAUSED)
+
+    def _executed(self, told: TaskExecution, ran: Ran, resumed_at: int) -> Executed:
+        backtest = self._backtest
+        quality = dict(backtest.source.quality())
+        found = read_summaries(self._place.books)
+        return Executed(
+            task=backtest.task.task_id,
+            number=self._number,
+            execution=backtest.setup.execution,
+            status=told.status,
+            progress=told.progress,
+            folder=self._place.path,
+            resumed_at=resumed_at,
+            ticks=ran.kernel.position,
+            duration_s=self._clock.monotonic() - self._began_s,
+            quality=quality,
+            bad_rows=bad_rows(quality),
+            summary=found[0] if found else None,
+        )
+
+    def _percent(self) -> int:
+        share = self._backtest.source.progress()
+        return min(PROGRESS_MAX - 1, int((share or 0.0) * PROGRESS_MAX))
+
+    def _goes_on(self, position: int) -> bool:
+        """Tell how far it is, and heed what somebody wants; a pause is waited out here."""
+        self._tell(position, self._backtest.source.progress())
+        wanted = "" if self._steering is None else self._steering.wants()
+        if wanted == "pause" and self._steering is not None:
+            self._books.tell(TaskStatus.PAUSED, progress=self._percent())
+            while (wanted := self._steering.wants()) == "pause":
+                pause(LOOK_AGAIN_S)
+            if not wanted:
+                self._books.tell(TaskStatus.RUNNING)
+        return not wanted
+
+
+# --- what lies there ------------------------------------------------------------------------------------------------------
+
+
+def _number(folder: Path, *, restart: bool) -> tuple[int, Path | None]:
+    """The number to execute, and the books of an unfinished execution that is left for it."""
+    numbers = _numbers(folder)
+    if not numbers:
+        return 1, None
+    last = numbers[-1]
+    books = StateDir(folder / str(last)).books
+    found = look(books) if books.exists() and books.stat().st_size else None
+    if found is None or not found[1].status.is_over:
+        return (last + 1, books if found else None) if restart else (last, None)
+    return last + 1, None
+
+
+def _numbers(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal() and each.is_dir())
+
+
+def _leave(books: Path, backtest: Backtest, clock: Clock) -> None:
+    """An execution that is not gone on with was stopped."""
+    place = StateDir(books.parent)
+    place.lock()
+    try:
+        found = look(books)
+        if found is None:
+            return
+        row, told = found
+        with FileBooks(books, row, told.number, told.execution or "", (), now_ns=clock.now_ns) as left:
+            if told.status is not TaskStatus.STOPPING:
+                left.tell(TaskStatus.STOPPING)
+            left.tell(TaskStatus.STOPPED)
+    finally:
+        place.release()
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """One execution that there is."""
+
+    task: str
+    number: int
+    name: str
+    instruments: tuple[str, ...]
+    status: TaskStatus
+    progress: int
+    started_ns: int | None
+    completed_ns: int | None
+    error: str
+    folder: Path
+
+
+def listed(root: Path) -> Iterator[Listed]:
+    """All executions below a folder, by task and number; what cannot be read is told as such."""
+    for task in sorted(each for each in root.iterdir() if each.is_dir()) if root.is_dir() else ():
+        for number in _numbers(task):
+            folder = task / str(number)
+            try:
+                found = look(folder / "books.db")
+            except StoreError as error:
+                yield _unreadable(task.name, number, folder, named(error))
+                continue
+            if found is not None:
+                row, told = found
+                yield Listed(
+                    task=task.name,
+                    number=told.number,
+                    name=row.name,
+                    instruments=row.instruments,
+                    status=told.status,
+                    progress=told.progress,
+                    started_ns=told.started_ns,
+                    completed_ns=told.completed_ns,
+                    error=told.error,
+                    folder=folder,
+                )
+
+
+def _unreadable(task: str, number: int, folder: Path, why: str) -> Listed:
+    return Listed(
+        task=task,
+        number=number,
+        name="",
+        instruments=(),
+        status=TaskStatus.FAILED,
+        progress=0,
+        started_ns=None,
+        completed_ns=None,
+        error=f"its books cannot be read: {why}",
+        folder=folder,
+    )
+
+
+def as_json(executed: Executed) -> dict[str, Any]:
+    """An execution for programs."""
+    return {
+        "task": executed.task,
+        "number": executed.number,
+        "execution": executed.execution,
+        "status": executed.status.value,
+        "progress_percent": executed.progress,
+        "state": str(executed.folder),
+        "ticks": executed.ticks,
+        "resumed_behind_tick": executed.resumed_at,
+        "duration_s": executed.duration_s,
+        "quality": executed.quality,
+        "account": executed.summary,
+    }
