@@ -387,4 +387,5 @@ class ExitCode(IntEnum):
     BOOKS_DO_NOT_MATCH = 4
     HALTED_BY_RISK = 5
     ALREADY_RUNNING = 6
+    INTERRUPTED = 7
     DEFECT = 70

@@ -22,12 +22,13 @@ from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import account_of, setup_of, source_of
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
-from tradekeel.bootstrap.summary import AccountSummary, bad_rows, read_summaries
+from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
 from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime.clock import Clock, pause
 from tradekeel.statedir import StateDir
+from tradekeel.storage.moment import one_moment
 
 FOLDER = "backtests"
 
@@ -200,7 +201,9 @@ class _Execution:
     def _executed(self, told: TaskExecution, ran: Ran, resumed_at: int) -> Executed:
         backtest = self._backtest
         quality = dict(backtest.source.quality())
-        found = read_summaries(self._place.books)
+        row = ran.kernel.account.book.execution
+        with one_moment(self._place.books) as db:
+            summary = None if row is None else summary_of(db, row)
         return Executed(
             task=backtest.task.task_id,
             number=self._number,
@@ -213,7 +216,7 @@ class _Execution:
             duration_s=self._clock.monotonic() - self._began_s,
             quality=quality,
             bad_rows=bad_rows(quality),
-            summary=found[0] if found else None,
+            summary=summary,
         )
 
     def _percent(self) -> int:

@@ -18,8 +18,8 @@ No order is lost, none is sent twice, and the books balance to the last cent.
 
 EXIT_CODES = (
     "Exit codes: 0 done; 2 bad usage or configuration, or no such daemon; 3 venue unreachable (check); 4 books do not match; "
-    "5 halted by risk; 6 another daemon has the state directory or an account; 70 a bug of ours, the disk failed, or a server "
-    "does not answer or let us in."
+    "5 halted by risk; 6 another daemon has the state directory or an account; 7 a backtest was interrupted, and the same command "
+    "goes on with it; 70 a bug of ours, the disk failed, or a server does not answer or let us in."
 )
 
 RUN = Group("Run", sort_key=1)
@@ -29,6 +29,7 @@ KEEP = Group("Keep", sort_key=4)
 
 _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
     (RUN, "run", "running:run", "Run a daemon until it is stopped or its feeds end."),
+    (RUN, "backtest", "backtesting:backtest", "Trade a configuration on its recorded market, as fast as it goes."),
     (RUN, "check", "keeping:check", "Find everything that would stop a daemon from starting."),
     (RUN, "new-strategy", "making:new_strategy", "Write a strategy of your own, with a test and a configuration."),
     (RUN, "strategies", "making:strategies", "List the kinds of strategies with their parameters and defaults."),
@@ -40,6 +41,7 @@ _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
     (LOOK, "positions", "reading:positions", "What is held."),
     (LOOK, "signals", "reading:signals", "What strategies wanted, before any risk check."),
     (LOOK, "events", "reading:events", "What strategies said about their decisions, or the journal itself."),
+    (LOOK, "backtests", "backtesting:backtests", "The backtests that were run, and how each stands."),
     (LOOK, "executions", "reading:executions", "The runs of each account."),
     (LOOK, "snapshots", "reading:snapshots", "Figures of each account at a time."),
     (LOOK, "parameters", "reading:parameters", "Parameters that were changed."),

@@ -1,0 +1,230 @@
+"""`tradekeel backtest` and the list of what was run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tradekeel.cli.common import Account, Json, Target, complain, place, say, write_json
+from tradekeel.cli.render import Column, print_table
+from tradekeel.errors import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from tradekeel.bootstrap.backtests import Executed
+
+Folder = Annotated[
+    Path | None,
+    Parameter(
+        name="--state", help="Where backtests are kept. Left out: backtests/ in the configuration's state directory."
+    ),
+]
+
+
+def backtest(
+    target: Target = None,
+    /,
+    *,
+    account: Account = None,
+    start: Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")] = None,
+    end: Annotated[str | None, Parameter(help="Only ticks before this time.")] = None,
+    balance: Annotated[
+        str | None, Parameter(help="What the account begins with, instead of the configuration's.")
+    ] = None,
+    restart: Annotated[
+        bool,
+        Parameter(name="--restart", negative="", help="Begin anew, and do not go on with one that was interrupted."),
+    ] = False,
+    state: Folder = None,
+    json: Json = False,
+) -> int:
+    """Trade a configuration on its recorded or made-up market, as fast as it goes.
+
+    What decides and what is booked is the daemon's own code. An interrupted run (Ctrl-C, SIGTERM, a kill) is gone on with by the
+    same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
+    """
+    from tradekeel.bootstrap.backtests import as_json, execute, prepare
+    from tradekeel.runtime.clock import SystemClock
+
+    with _steered() as steering, _progress(hidden=json) as (describe, tell):
+        describe("reading the data")
+        prepared = prepare(
+            _config(target),
+            os.environ,
+            account=account,
+            start=start,
+            end=end,
+            balance=_amount(balance),
+            folder=state,
+        )
+        describe(prepared.task.name)
+        executed = execute(prepared, SystemClock(), restart=restart, steering=steering, tell=tell)
+    if json:
+        write_json(as_json(executed))
+    else:
+        _show(executed)
+    return ExitCode.DONE if executed.progress == 100 else ExitCode.INTERRUPTED
+
+
+def backtests(target: Target = None, /, *, state: Folder = None, json: Json = False) -> int:
+    """The backtests that were run with a configuration's state directory, and how each execution stands."""
+    from tradekeel.bootstrap.backtests import FOLDER, listed
+
+    root = state if state is not None else place(target, None).state_dir / FOLDER
+    rows = [
+        {
+            "task": each.task,
+            "number": each.number,
+            "name": each.name,
+            "instruments": each.instruments,
+            "status": each.status.value,
+            "progress_percent": each.progress,
+            "started_ns": each.started_ns,
+            "completed_ns": each.completed_ns,
+            "error": each.error,
+            "state": str(each.folder),
+        }
+        for each in listed(root)
+    ]
+    if json:
+        write_json(rows)
+    else:
+        print_table(rows, _COLUMNS, f"there are no backtests in {root}")
+    return ExitCode.DONE
+
+
+def _config(target: str | None) -> Path:
+    from tradekeel.bootstrap.place import as_given
+
+    path = place(target, None).config
+    if path is None:
+        raise InputError("a backtest needs a configuration: name its file")
+    return Path(as_given(path, target))
+
+
+def _amount(text: str | None) -> Decimal | None:
+    from tradekeel.domain.money import parse_amount
+
+    return None if text is None else parse_amount(text)
+
+
+# --- while it runs --------------------------------------------------------------------------------------------------------
+
+
+class _Signals:
+    """What signals ask for. A second request to stop ends the process: what was saved by then is gone on with."""
+
+    def __init__(self) -> None:
+        self._stops = self._paused = False
+
+    def wants(self) -> str:
+        return "stop" if self._stops else "pause" if self._paused else ""
+
+    def heed(self, number: int, frame: FrameType | None) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            if self._stops:
+                os._exit(128 + number)
+            self._stops = True
+        else:
+            self._paused = number == signal.SIGUSR1
+
+
+@contextmanager
+def _steered() -> Iterator[_Signals]:
+    signals = _Signals()
+    before = {number: signal.signal(number, signals.heed) for number in _HEEDED}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@contextmanager
+def _progress(hidden: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int, float | None], None]]]:
+    """A bar with the speed, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    out = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[ticks]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True, disable=hidden or not out.is_terminal) as bar:
+        task = bar.add_task("", total=None, ticks="")
+
+        def tell(ticks: int, share: float | None) -> None:
+            bar.update(task, completed=100 * share if share is not None else 0, ticks=f"{ticks:,} ticks")
+            if share is not None and bar.tasks[0].total is None:
+                bar.update(task, total=100)
+
+        yield lambda text: bar.update(task, description=text), tell
+
+
+# --- what came of it ------------------------------------------------------------------------------------------------------
+
+
+def _show(executed: Executed) -> None:
+    speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
+    went_on = f" (went on behind tick {executed.resumed_at:,})" if executed.resumed_at else ""
+    say(f"backtest {executed.task[:12]} #{executed.number} is {executed.status}{speed}{went_on}")
+    bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
+    if bad:
+        complain(f"bad rows of the data: {bad}")
+    summary: Any = executed.summary
+    if summary is not None:
+        rows = [{"what": what, "figure": figure} for what, figure in _figures(summary)]
+        print_table(rows, (Column("", lambda row: row["what"]), Column("", lambda row: row["figure"], right=True)), "")
+    say(f"books: {executed.folder} (tradekeel trades --state …)")
+    if executed.progress < 100:
+        complain("it was interrupted: the same command goes on with it, --restart begins anew")
+
+
+def _figures(summary: Any) -> list[tuple[str, str]]:
+    from tradekeel.domain.instruments import shown_amount
+
+    currency = summary.currency
+
+    def money(value: Decimal) -> str:
+        return f"{shown_amount(value, currency)} {currency}"
+
+    won = "" if summary.win_rate is None else f" ({summary.win_rate * 100:.1f} %)"
+    denied = sum(summary.denied.values())
+    return [
+        ("balance", money(summary.balance)),
+        ("profit and loss", money(summary.pnl)),
+        ("fees", money(summary.fees)),
+        ("financing", money(summary.financing)),
+        ("orders", f"{summary.orders:,}"),
+        *([("denied", f"{denied:,}")] if denied else []),
+        *([("rejected", f"{summary.rejected:,}")] if summary.rejected else []),
+        ("trades closed", f"{summary.trades_closed:,}"),
+        ("won", f"{summary.trades_won:,}{won}"),
+        *([("trades open", f"{summary.trades_open:,}")] if summary.trades_open else []),
+        *([("account", f"{summary.latch}: {summary.latch_reason}")] if summary.latch != "open" else []),
+    ]
+
+
+_COLUMNS = (
+    Column("task", lambda row: row["task"]),
+    Column("#", lambda row: str(row["number"]), right=True),
+    Column("of", lambda row: row["name"], 2),
+    Column("status", lambda row: row["status"]),
+    Column("%", lambda row: str(row["progress_percent"]), 1, right=True),
+    Column("error", lambda row: row["error"], 3, folds=True),
+)
