@@ -5,6 +5,15 @@
     exchange   the paper venue's matcher, asked and answered in one step
     account    one account's executor, monitor and strategists, and the records of all they do
     kernel     one sequence of ticks, conducted through an account in the daemon's order of events
+    setup      what all of that is made of;   saving: its state between two ticks
+    source     where the ticks come from
+    run        from the first tick to the last, with the states that a run goes on from
+    executor   all of it for programs: data, a strategy, a balance
 
 What decides is the daemon's own code (:mod:`tradekeel.domain`, :mod:`tradekeel.strategies`): here are no rules of trading.
 """
+
+from tradekeel.backtest.executor import BacktestExecutor, BacktestResult
+from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
+
+__all__ = ["BacktestExecutor", "BacktestResult", "FeedSource", "TickDataSource", "TicksSource"]

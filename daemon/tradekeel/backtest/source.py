@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from tradekeel.domain.bars import BarSet
+from tradekeel.domain.ids import derived_id
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect, InputError
 from tradekeel.ports import Feed, FeedInfo
@@ -123,6 +125,65 @@ class TicksSource:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class CutSource:
+    """The ticks of another source between two times (nanoseconds UTC; the end excluded). A :class:`TickDataSource`.
+
+    Positions count anew, and bars begin with the first tick. Where that is, is found by going through all that comes before.
+    """
+
+    def __init__(
+        self,
+        source: TickDataSource,
+        start_ns: int | None,
+        end_ns: int | None,
+        timeframes: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.info = msgspec.structs.replace(
+            source.info,
+            fingerprint=derived_id("", "cut", source.info.fingerprint, str(start_ns), str(end_ns)),
+            total=None,
+        )
+        self._source = source
+        self._start_ns = -sys.maxsize if start_ns is None else start_ns
+        self._end_ns = sys.maxsize if end_ns is None else end_ns
+        self._timeframes = dict(timeframes)
+        self._over = False
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """All windows behind a position."""
+        bars, position = BarSet(self._timeframes), 0
+        self._over = False
+        for window in self._source.windows():
+            ticks = [
+                Tick(t.instrument, t.ts_ns, t.bid, t.ask, position + n, t.bid_size, t.ask_size)
+                for n, t in enumerate((t for t in window.ticks if self._start_ns <= t.ts_ns < self._end_ns), start=1)
+            ]
+            if not ticks:
+                if window.ticks[0].ts_ns >= self._end_ns:
+                    break
+                continue
+            built = bars.fill(ticks) if bars else {}
+            position = ticks[-1].position
+            if position <= after:
+                continue
+            seen = max(0, after + 1 - ticks[0].position)
+            rest = {index - seen: made for index, made in built.items() if index >= seen}
+            yield TickWindow(ticks[seen:], rest, instruments=self.info.instruments)
+        self._over = True
+
+    def quality(self) -> Mapping[str, int]:
+        """Rows by kind, those outside included."""
+        return self._source.quality()
+
+    def progress(self) -> float | None:
+        """Share of the other source that was gone through."""
+        return 1.0 if self._over else self._source.progress()
+
+    def close(self) -> None:
+        """Let go of the other source."""
+        self._source.close()
 
 
 def at_once(waiting: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import FeedSource, TickDataSource
+from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
@@ -16,6 +16,7 @@ from tradekeel.domain.matching import PaperAccount
 from tradekeel.domain.rows import StrategyStatus
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedContext
+from tradekeel.feeds.zones import parse_instant
 
 FULL_SPEED = {"speed": "max", "wait_max_s": None}
 """A backtest waits for nobody."""
@@ -49,17 +50,18 @@ def account_of(plan: Plan, name: str | None) -> AccountPlan:
 
 
 def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None) -> TickDataSource:
-    """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed or cut."""
+    """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed."""
     feed = plan.config.feeds[account.config.feed]
     kind = FEEDS[feed.kind]
     settings: Any = feed.settings
     fields = settings.__struct_fields__
     changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and "end" not in fields:  # a made-up market begins at its start: that would be another one
-            raise InputError(f"feed {feed.name} is {feed.kind}: it cannot be cut with --{name}")
-        if value is not None:
-            changes[name] = value
+    start_ns, end_ns = (None if text is None else parse_instant(text) for text in (start, end))
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise InputError(f"--start {start} is not before --end {end}")
+    cuts_itself = "end" in fields  # a made-up market begins at its start: with another one it would be another market
+    if cuts_itself:
+        changes |= {name: text for name, text in (("start", start), ("end", end)) if text is not None}
     wanted: dict[str, dict[str, None]] = {}
     for strategy in account.strategies:
         for symbol in strategy.config.instruments:
@@ -71,7 +73,10 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         instruments=plan.instruments,
         timeframes={symbol: tuple(frames) for symbol, frames in wanted.items()},
     )
-    return FeedSource(kind.build(structs.replace(settings, **changes), context))
+    source = FeedSource(kind.build(structs.replace(settings, **changes), context))
+    if cuts_itself or start_ns is end_ns is None:
+        return source
+    return CutSource(source, start_ns, end_ns, context.timeframes)
 
 
 def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: Decimal | None = None) -> Setup:

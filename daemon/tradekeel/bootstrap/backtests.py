@@ -9,7 +9,6 @@ out. An execution that was interrupted or killed is gone on with; behind one tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +22,13 @@ from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import account_of, setup_of, source_of
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
+from tradekeel.domain.instruments import shown_amount
+from tradekeel.domain.money import ZERO, parse_amount
+from tradekeel.domain.rows import Latch
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
 from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
 from tradekeel.feeds.zones import parse_instant
-from tradekeel.runtime.clock import Clock, pause
+from tradekeel.runtime.clock import Clock, SystemClock, pause
 from tradekeel.statedir import StateDir
 from tradekeel.storage.moment import one_moment
 
@@ -91,14 +93,15 @@ def prepare(
     account: str | None = None,
     start: str | None = None,
     end: str | None = None,
-    balance: Decimal | None = None,
+    balance: str | None = None,
     folder: Path | None = None,
 ) -> Backtest:
     """Read and check everything that decides what comes out; reads the data once, for its fingerprint.
 
     Raises ConfigError, InputError, DataError.
     """
-    if balance is not None and not (balance.is_finite() and balance > 0):
+    deposit = None if balance is None else parse_amount(balance)
+    if deposit is not None and deposit <= ZERO:
         raise InputError(f"--balance {balance}: it must be above zero")
     plan = read_plan(config, environ)
     chosen = account_of(plan, account)
@@ -107,7 +110,7 @@ def prepare(
             f"{config}: account {chosen.config.name} has no strategy that is enabled: nothing would happen"
         )
     source = source_of(plan, chosen, start, end)
-    setup = setup_of(plan, chosen, source, balance)
+    setup = setup_of(plan, chosen, source, deposit)
     root = folder if folder is not None else plan.config.state_dir / FOLDER
     instruments = tuple(dict.fromkeys(symbol for s in chosen.strategies for symbol in s.config.instruments))
     task = TaskRow(
@@ -131,8 +134,8 @@ def prepare(
 
 def execute(
     backtest: Backtest,
-    clock: Clock,
     *,
+    clock: Clock | None = None,
     restart: bool = False,
     steering: Steering | None = None,
     tell: Tell = lambda ticks, share: None,
@@ -142,6 +145,7 @@ def execute(
     What the strategies or the data do wrong is raised, with the execution marked FAILED; so is what our side does wrong, whose
     execution can be gone on with. Raises AlreadyRunning beside another process with the same task.
     """
+    clock = clock or SystemClock()
     number, left_over = _number(backtest.folder, restart=restart)
     place = StateDir(backtest.folder / str(number))
     try:
@@ -346,3 +350,32 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "quality": executed.quality,
         "account": executed.summary,
     }
+
+
+def figures(executed: Executed) -> list[tuple[str, str]]:
+    """What it has come to, for people: each figure with its name."""
+    summary = executed.summary
+    if summary is None:
+        return []
+    currency = summary.currency
+    won = "" if summary.win_rate is None else f" ({summary.win_rate * 100:.1f} %)"
+    denied = sum(summary.denied.values())
+    amounts = [
+        (what, f"{shown_amount(amount, currency)} {currency}")
+        for what, amount in (
+            ("balance", summary.balance),
+            ("profit and loss", summary.pnl),
+            ("fees", summary.fees),
+            ("financing", summary.financing),
+        )
+    ]
+    return [
+        *amounts,
+        ("orders", f"{summary.orders:,}"),
+        *([("denied", f"{denied:,}")] if denied else []),
+        *([("rejected", f"{summary.rejected:,}")] if summary.rejected else []),
+        ("trades closed", f"{summary.trades_closed:,}"),
+        ("won", f"{summary.trades_won:,}{won}"),
+        *([("trades open", f"{summary.trades_open:,}")] if summary.trades_open else []),
+        *([("account", f"{summary.latch}: {summary.latch_reason}")] if summary.latch != Latch.OPEN else []),
+    ]

@@ -6,10 +6,9 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -51,7 +50,6 @@ def backtest(
     same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
     """
     from tradekeel.bootstrap.backtests import as_json, execute, prepare
-    from tradekeel.runtime.clock import SystemClock
 
     with _steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
@@ -61,11 +59,11 @@ def backtest(
             account=account,
             start=start,
             end=end,
-            balance=_amount(balance),
+            balance=balance,
             folder=state,
         )
         describe(prepared.task.name)
-        executed = execute(prepared, SystemClock(), restart=restart, steering=steering, tell=tell)
+        executed = execute(prepared, restart=restart, steering=steering, tell=tell)
     if json:
         write_json(as_json(executed))
     else:
@@ -107,12 +105,6 @@ def _config(target: str | None) -> Path:
     if path is None:
         raise InputError("a backtest needs a configuration: name its file")
     return Path(as_given(path, target))
-
-
-def _amount(text: str | None) -> Decimal | None:
-    from tradekeel.domain.money import parse_amount
-
-    return None if text is None else parse_amount(text)
 
 
 # --- while it runs --------------------------------------------------------------------------------------------------------
@@ -180,44 +172,19 @@ def _progress(hidden: bool) -> Iterator[tuple[Callable[[str], None], Callable[[i
 
 
 def _show(executed: Executed) -> None:
+    from tradekeel.bootstrap.backtests import figures
+
     speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
     went_on = f" (went on behind tick {executed.resumed_at:,})" if executed.resumed_at else ""
     say(f"backtest {executed.task[:12]} #{executed.number} is {executed.status}{speed}{went_on}")
     bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
     if bad:
         complain(f"bad rows of the data: {bad}")
-    summary: Any = executed.summary
-    if summary is not None:
-        rows = [{"what": what, "figure": figure} for what, figure in _figures(summary)]
-        print_table(rows, (Column("", lambda row: row["what"]), Column("", lambda row: row["figure"], right=True)), "")
+    rows = [{"what": what, "figure": figure} for what, figure in figures(executed)]
+    print_table(rows, _FIGURES, "")
     say(f"books: {executed.folder} (tradekeel trades --state …)")
     if executed.progress < 100:
         complain("it was interrupted: the same command goes on with it, --restart begins anew")
-
-
-def _figures(summary: Any) -> list[tuple[str, str]]:
-    from tradekeel.domain.instruments import shown_amount
-
-    currency = summary.currency
-
-    def money(value: Decimal) -> str:
-        return f"{shown_amount(value, currency)} {currency}"
-
-    won = "" if summary.win_rate is None else f" ({summary.win_rate * 100:.1f} %)"
-    denied = sum(summary.denied.values())
-    return [
-        ("balance", money(summary.balance)),
-        ("profit and loss", money(summary.pnl)),
-        ("fees", money(summary.fees)),
-        ("financing", money(summary.financing)),
-        ("orders", f"{summary.orders:,}"),
-        *([("denied", f"{denied:,}")] if denied else []),
-        *([("rejected", f"{summary.rejected:,}")] if summary.rejected else []),
-        ("trades closed", f"{summary.trades_closed:,}"),
-        ("won", f"{summary.trades_won:,}{won}"),
-        *([("trades open", f"{summary.trades_open:,}")] if summary.trades_open else []),
-        *([("account", f"{summary.latch}: {summary.latch_reason}")] if summary.latch != "open" else []),
-    ]
 
 
 _COLUMNS = (
@@ -228,3 +195,5 @@ _COLUMNS = (
     Column("%", lambda row: str(row["progress_percent"]), 1, right=True),
     Column("error", lambda row: row["error"], 3, folds=True),
 )
+
+_FIGURES = (Column("figure", lambda row: row["what"]), Column("value", lambda row: row["figure"], right=True))

@@ -13,7 +13,6 @@ from tests.scenarios.support import Home
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.tasks import TaskStatus
 from tradekeel.errors import ExitCode
-from tradekeel.runtime.clock import SystemClock
 from tradekeel.storage.verify import verify
 
 BY_RUN = frozenset(
@@ -33,7 +32,7 @@ BY_RUN = frozenset(
 
 def backtested(config: Path, account: str, folder: Path) -> Ours:
     """A backtest of one account, in books of its own."""
-    executed = execute(prepare(config, {}, account=account, folder=folder / "backtests"), SystemClock())
+    executed = execute(prepare(config, {}, account=account, folder=folder / "backtests"))
     assert executed.status is TaskStatus.COMPLETED
     assert verify(executed.folder / "books.db").ok
     return read_ours(executed.folder / "books.db", account)

@@ -1,0 +1,220 @@
+"""A backtest from Python: data, a strategy and what it begins with.
+
+result = BacktestExecutor(data_source, strategy, Decimal(10_000)).execute()
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.kernel import Kernel
+from tradekeel.backtest.run import Keeper, run
+from tradekeel.backtest.setup import Setup, Traded
+from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
+from tradekeel.domain.entries import Entry
+from tradekeel.domain.ids import derived_id
+from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.domain.intents import AccountTerms
+from tradekeel.domain.matching import PaperAccount, PaperSettings
+from tradekeel.domain.messages import Fill
+from tradekeel.domain.orders import Order
+from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import StrategyRow, StrategyStatus
+from tradekeel.domain.tasks import TaskStatus, refuse_status
+from tradekeel.domain.ticks import Tick
+from tradekeel.domain.trades import Trade
+from tradekeel.errors import InputError
+from tradekeel.ports import Feed
+from tradekeel.strategies.base import AnyStrategy, check_strategy_class
+
+ACCOUNT = "backtest"
+
+
+class BacktestResult(Struct, frozen=True, kw_only=True):
+    """What a run has come to. Amounts are in the account's currency, rows are as they were last, in the order they began in."""
+
+    execution: str
+    status: TaskStatus  # COMPLETED, or PAUSED: executing again goes on
+    currency: str
+    ticks: int
+    balance: Decimal  # deposits + realised + financing - fees
+    equity: Decimal | None  # with what is open, at the last quotes; None where a price or a rate is missing
+    trades: tuple[Trade, ...]
+    orders: tuple[Order, ...]
+    fills: tuple[Fill, ...]
+    entries: Sequence[Entry]  # the journal; empty where another one was given
+
+
+class BacktestExecutor:
+    """One account that trades strategies on a source of ticks.
+
+    ``data_source`` is a :class:`~tradekeel.backtest.source.TickDataSource`, a feed that never waits, or ticks whose positions
+    count from 1. ``strategy`` is one strategy, or several by their names; each trades ``instruments`` (those of the source).
+    ``initial_balance`` is in ``currency``. The rest is what a configuration says of an account: see docs/configuration.md.
+    Raises :class:`~tradekeel.errors.InputError` for what cannot be tested.
+    """
+
+    def __init__(
+        self,
+        data_source: TickDataSource | Feed | Sequence[Tick],
+        strategy: AnyStrategy | Mapping[str, AnyStrategy],
+        initial_balance: Decimal | int | str,
+        *,
+        currency: str = "USD",
+        instruments: Mapping[str, Instrument] | None = None,
+        settings: PaperSettings | None = None,
+        limits: RiskLimits | None = None,
+        leverage: Decimal | None = Decimal(30),
+        hedging: bool = False,
+        exits_at_venue: bool = True,
+        journal: Keeper | None = None,
+    ) -> None:
+        strategies = dict(strategy) if isinstance(strategy, Mapping) else {_name_of(strategy): strategy}
+        if not strategies:
+            raise InputError("a backtest needs a strategy")
+        for each in strategies.values():
+            check_strategy_class(type(each))
+        self._source = _source(data_source, strategies)
+        self._journal: Keeper = journal if journal is not None else MemoryJournal()
+        known = {**CATALOGUE, **(instruments or {})}
+        symbols = self._source.info.instruments
+        unknown = [symbol for symbol in symbols if symbol not in known]
+        if unknown:
+            raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
+        deposit = Decimal(initial_balance)
+        rows = {name: _row(name, each, symbols) for name, each in strategies.items()}
+        self.setup = Setup(
+            execution=_id(
+                self._source.info.fingerprint, deposit, currency, rows, settings, limits, hedging, exits_at_venue
+            ),
+            terms=AccountTerms(
+                account=ACCOUNT,
+                venue="paper",
+                currency=currency,
+                instruments={symbol: known[symbol] for symbol in symbols},
+                exits_at_venue=exits_at_venue and (len(strategies) == 1 or hedging),
+                hedging=hedging,
+                leverage=leverage,
+            ),
+            paper=PaperAccount(account=ACCOUNT, currency=currency, deposit=deposit, leverage=leverage, hedging=hedging),
+            settings=settings or PaperSettings(),
+            limits=limits or RiskLimits(),
+            venue_instruments=known,
+            traded=tuple(Traded(strategy=each, row=rows[name]) for name, each in strategies.items()),
+            data_fingerprint=self._source.info.fingerprint,
+        )
+        self.status = TaskStatus.CREATED
+        self.ticks = 0
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
+        self._is_to_stop = False
+
+    @property
+    def progress(self) -> int:
+        """Percent of the ticks, as far as that is known."""
+        if self.status is TaskStatus.COMPLETED:
+            return 100
+        return int(100 * (self._source.progress() or 0.0)) if self.ticks else 0
+
+    def execute(self, tell: Callable[[int], object] = lambda position: None) -> BacktestResult:
+        """Run to the end of the ticks, or until :meth:`stop`; executing again goes on from there.
+
+        ``tell`` hears now and then which tick was reached. Raises InputError for what a strategy does wrong, DataError for data
+        that is refused: the status is FAILED then.
+        """
+        self._set(TaskStatus.RUNNING)
+        self._is_to_stop = False
+
+        def goes_on(position: int) -> bool:
+            self.ticks = position
+            tell(position)
+            if not self._may_go_on.is_set():
+                self._set(TaskStatus.PAUSED)
+                self._may_go_on.wait()
+                self._set(TaskStatus.RUNNING)
+            return not self._is_to_stop
+
+        try:
+            ran = run(self.setup, self._source, self._journal, goes_on=goes_on)
+        except Exception:
+            self._set(TaskStatus.FAILED)
+            raise
+        self._set(TaskStatus.COMPLETED if ran.completed else TaskStatus.PAUSED)
+        return self._result(ran.kernel)
+
+    def pause(self) -> None:
+        """From another thread: wait behind the ticks in hand, until :meth:`resume`."""
+        self._may_go_on.clear()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._may_go_on.set()
+
+    def stop(self) -> None:
+        """From another thread: :meth:`execute` returns behind the ticks in hand, with what there is by then."""
+        self._is_to_stop = True
+        self._may_go_on.set()
+
+    def _set(self, status: TaskStatus) -> None:
+        refuse_status(self.status, status)
+        self.status = status
+
+    def _result(self, kernel: Kernel) -> BacktestResult:
+        book = kernel.account.book
+        entries = self._journal.entries if isinstance(self._journal, MemoryJournal) else []
+        rows: dict[tuple[type, str], Any] = {}
+        for entry in entries:
+            for row in entry.rows:
+                if isinstance(row, Trade):
+                    rows[Trade, row.trade_id] = row
+                elif isinstance(row, Order):
+                    rows[Order, row.client_order_id] = row
+                elif isinstance(row, Fill):
+                    rows[Fill, f"{row.instrument} {row.venue_order_id} {row.fill_id}"] = row
+        return BacktestResult(
+            execution=self.setup.execution,
+            status=self.status,
+            currency=self.setup.terms.currency,
+            ticks=kernel.position,
+            balance=book.money.balance,
+            equity=kernel.monitor.equity(),
+            trades=tuple(row for (kind, _), row in rows.items() if kind is Trade),
+            orders=tuple(row for (kind, _), row in rows.items() if kind is Order),
+            fills=tuple(row for (kind, _), row in rows.items() if kind is Fill),
+            entries=entries,
+        )
+
+
+def _name_of(strategy: AnyStrategy) -> str:
+    return strategy.kind or type(strategy).__name__
+
+
+def _row(name: str, strategy: AnyStrategy, symbols: Sequence[str]) -> StrategyRow:
+    return StrategyRow(
+        execution="",
+        strategy=name,
+        kind=_name_of(strategy),
+        status=StrategyStatus.ACTIVE,
+        instruments=tuple(symbols),
+        parameters={field: str(getattr(strategy.params, field)) for field in strategy.params.__struct_fields__},
+    )
+
+
+def _source(given: TickDataSource | Feed | Sequence[Tick], strategies: Mapping[str, AnyStrategy]) -> TickDataSource:
+    if isinstance(given, Sequence):
+        symbols = dict.fromkeys(tick.instrument for tick in given)
+        frames = tuple(dict.fromkeys(frame for each in strategies.values() for frame in each.timeframes()))
+        return TicksSource(given, timeframes=dict.fromkeys(symbols, frames) if frames else None)
+    return FeedSource(given) if isinstance(given, Feed) else given
+
+
+def _id(data: str, deposit: Decimal, currency: str, rows: Mapping[str, StrategyRow], *terms: object) -> str:
+    """Of all that decides what comes out, but for the strategies' code."""
+    told = [f"{row.strategy} {row.kind} {sorted(row.parameters.items())}" for row in rows.values()]
+    return derived_id("", "backtest", data, f"{deposit:f}", currency, *told, *map(repr, terms))
