@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -38,15 +39,20 @@ class _NoClock:
 NO_CLOCK = _NoClock()
 
 
-def account_of(plan: Plan, name: str | None) -> AccountPlan:
-    """The account of this name; without one the only one there is. InputError where that is not said."""
-    names = [account.config.name for account in plan.accounts]
-    if name is None and len(names) == 1:
-        return plan.accounts[0]
-    if name not in names:
-        asked = "which account? " if name is None else f"there is no account {name!r}; "
-        raise InputError(f"{plan.config.source}: {asked}name one with --account: {', '.join(names)}")
-    return plan.accounts[names.index(name)]
+def accounts_of(plan: Plan, name: str | None) -> Sequence[AccountPlan]:
+    """The account of this name; without one all that have a strategy. InputError where there is none."""
+    if name is None:
+        chosen = [account for account in plan.accounts if account.strategies]
+        if not chosen:
+            raise InputError(f"{plan.config.source}: no strategy is enabled: nothing would happen")
+        return chosen
+    found = next((account for account in plan.accounts if account.config.name == name), None)
+    if found is None:
+        names = ", ".join(account.config.name for account in plan.accounts)
+        raise InputError(f"{plan.config.source}: there is no account {name!r}; there are: {names}")
+    if not found.strategies:
+        raise InputError(f"{plan.config.source}: account {name} has no strategy that is enabled: nothing would happen")
+    return [found]
 
 
 def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None) -> TickDataSource:

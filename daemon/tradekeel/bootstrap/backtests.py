@@ -9,6 +9,7 @@ out. An execution that was interrupted or killed is gone on with; behind one tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from tradekeel.backtest.run import Ran, run
 from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
-from tradekeel.bootstrap.backtesting import account_of, setup_of, source_of
+from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
 from tradekeel.domain.instruments import shown_amount
@@ -68,6 +69,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     """What one execution has come to."""
 
     task: str
+    name: str
     number: int
     execution: str
     status: TaskStatus
@@ -95,41 +97,41 @@ def prepare(
     end: str | None = None,
     balance: str | None = None,
     folder: Path | None = None,
-) -> Backtest:
-    """Read and check everything that decides what comes out; reads the data once, for its fingerprint.
+) -> list[Backtest]:
+    """Each account of a configuration as a task, or the one that is named, with all that decides what comes out read and checked.
 
-    Raises ConfigError, InputError, DataError.
+    The data is read once for its fingerprint. Raises ConfigError, InputError, DataError.
     """
     deposit = None if balance is None else parse_amount(balance)
     if deposit is not None and deposit <= ZERO:
         raise InputError(f"--balance {balance}: it must be above zero")
     plan = read_plan(config, environ)
-    chosen = account_of(plan, account)
-    if not chosen.strategies:
-        raise InputError(
-            f"{config}: account {chosen.config.name} has no strategy that is enabled: nothing would happen"
-        )
-    source = source_of(plan, chosen, start, end)
-    setup = setup_of(plan, chosen, source, deposit)
     root = folder if folder is not None else plan.config.state_dir / FOLDER
-    instruments = tuple(dict.fromkeys(symbol for s in chosen.strategies for symbol in s.config.instruments))
+    return [_prepared(plan, chosen, start, end, deposit, root) for chosen in accounts_of(plan, account)]
+
+
+def _prepared(
+    plan: Plan, account: AccountPlan, start: str | None, end: str | None, deposit: Decimal | None, root: Path
+) -> Backtest:
+    source = source_of(plan, account, start, end)
+    setup = setup_of(plan, account, source, deposit)
     task = TaskRow(
         task_id=setup.execution,
         type=TaskType.BACKTEST,
-        name=f"{plan.config.daemon.name}/{chosen.config.name}",
-        instruments=instruments,
+        name=f"{plan.config.daemon.name}/{account.config.name}",
+        instruments=tuple(dict.fromkeys(symbol for s in account.strategies for symbol in s.config.instruments)),
         since_ns=None if start is None else parse_instant(start),
         until_ns=None if end is None else parse_instant(end),
         config={
             "file": str(plan.config.source),
             "fingerprint": plan.config.fingerprint,
-            "account": chosen.config.name,
+            "account": account.config.name,
             "balance": f"{setup.paper.deposit:f}",
             "data": source.info.fingerprint,
             "version": __version__,
         },
     )
-    return Backtest(plan, chosen, source, setup, task, root / task.task_id[:TASK_DIGITS])
+    return Backtest(plan, account, source, setup, task, root / task.task_id[:TASK_DIGITS])
 
 
 def execute(
@@ -210,6 +212,7 @@ class _Execution:
             summary = None if row is None else summary_of(db, row)
         return Executed(
             task=backtest.task.task_id,
+            name=backtest.task.name,
             number=self._number,
             execution=backtest.setup.execution,
             status=told.status,
@@ -339,6 +342,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
     """An execution for programs."""
     return {
         "task": executed.task,
+        "name": executed.name,
         "number": executed.number,
         "execution": executed.execution,
         "status": executed.status.value,

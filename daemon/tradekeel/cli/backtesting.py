@@ -46,11 +46,12 @@ def backtest(
 ) -> int:
     """Trade a configuration on its recorded or made-up market, as fast as it goes.
 
-    What decides and what is booked is the daemon's own code. An interrupted run (Ctrl-C, SIGTERM, a kill) is gone on with by the
-    same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
+    Each account is a backtest of its own. What decides and what is booked is the daemon's own code. An interrupted run (Ctrl-C,
+    SIGTERM, a kill) is gone on with by the same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
     """
     from tradekeel.bootstrap.backtests import as_json, execute, prepare
 
+    done = []
     with _steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
         prepared = prepare(
@@ -62,13 +63,17 @@ def backtest(
             balance=balance,
             folder=state,
         )
-        describe(prepared.task.name)
-        executed = execute(prepared, restart=restart, steering=steering, tell=tell)
+        for each in prepared:
+            if not steering.wants():
+                describe(each.task.name)
+                done.append(execute(each, restart=restart, steering=steering, tell=tell))
     if json:
-        write_json(as_json(executed))
+        write_json([as_json(executed) for executed in done])
     else:
-        _show(executed)
-    return ExitCode.DONE if executed.progress == 100 else ExitCode.INTERRUPTED
+        for executed in done:
+            _show(executed)
+    completed = len(done) == len(prepared) and all(executed.progress == 100 for executed in done)
+    return ExitCode.DONE if completed else ExitCode.INTERRUPTED
 
 
 def backtests(target: Target = None, /, *, state: Folder = None, json: Json = False) -> int:
@@ -176,7 +181,7 @@ def _show(executed: Executed) -> None:
 
     speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
     went_on = f" (went on behind tick {executed.resumed_at:,})" if executed.resumed_at else ""
-    say(f"backtest {executed.task[:12]} #{executed.number} is {executed.status}{speed}{went_on}")
+    say(f"{executed.name}: backtest {executed.task[:12]} #{executed.number} is {executed.status}{speed}{went_on}")
     bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
     if bad:
         complain(f"bad rows of the data: {bad}")

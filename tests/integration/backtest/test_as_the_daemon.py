@@ -32,7 +32,8 @@ BY_RUN = frozenset(
 
 def backtested(config: Path, account: str, folder: Path) -> Ours:
     """A backtest of one account, in books of its own."""
-    executed = execute(prepare(config, {}, account=account, folder=folder / "backtests"))
+    (prepared,) = prepare(config, {}, account=account, folder=folder / "backtests")
+    executed = execute(prepared)
     assert executed.status is TaskStatus.COMPLETED
     assert verify(executed.folder / "books.db").ok
     return read_ours(executed.folder / "books.db", account)

@@ -1,0 +1,179 @@
+"""`tradekeel backtest` as a person uses it: run, interrupted, killed, gone on with, begun anew, listed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.campaigns.kill.reading import reading
+from tests.integration.cli_daemon import environment
+from tests.scenarios import support_configs as configs
+
+COMMAND_TIMEOUT_S = 120
+LONG = 200_000
+"""Ticks for some seconds: time enough to interrupt it."""
+
+
+def configuration(folder: Path, *, ticks: int = 2_000, accounts: int = 1) -> Path:
+    """A market that is made up, and accounts that trade it."""
+    parts = [configs.head(), configs.market(ticks)]
+    for number in range(accounts):
+        name = f"a{number}"
+        params = 'timeframe = "30s", fast = 3, slow = 9' if ticks == LONG else configs.EMA
+        parts += [configs.account(name), configs.strategy(f"ema-{number}", name, params=params)]
+    path = folder / "backtest.toml"
+    path.write_text("".join(parts).replace("{state}", str(folder / "state")))
+    return path
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "tradekeel", *map(str, words)]
+
+
+def tradekeel(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words), env=environment(), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
+    )
+
+
+@contextmanager
+def started(config: Path, books: Path) -> Iterator[subprocess.Popen[str]]:
+    """A backtest that is under way: its books are there."""
+    process = subprocess.Popen(
+        command("backtest", config), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while status_in(books) != "running":
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status_in(books: Path) -> str | None:
+    """How the only execution stands, as far as that is on the disk."""
+    for path in books.glob("*/*/books.db"):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db, suppress(sqlite3.OperationalError):
+            for (status,) in db.execute("SELECT status FROM task_executions"):
+                return str(status)
+    return None
+
+
+def listed(config: Path) -> list[dict[str, Any]]:
+    done = tradekeel("backtests", config, "--json")
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def told(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def journal(folder: str) -> list[tuple[Any, ...]]:
+    """All records of an execution, byte for byte."""
+    with reading(Path(folder) / "books.db") as ask:
+        return [tuple(row.values()) for row in ask("SELECT * FROM journal ORDER BY sequence")]
+
+
+def test_each_account_is_run_and_its_books_agree(tmp_path: Path) -> None:
+    config = configuration(tmp_path, accounts=2)
+
+    done = told(tradekeel("backtest", config, "--json"))
+
+    assert [(each["name"], each["status"], each["number"]) for each in done] == [
+        ("scenario/a0", "completed", 1),
+        ("scenario/a1", "completed", 1),
+    ]
+    for each in done:
+        assert each["account"]["trades_closed"] > 0
+        assert tradekeel("verify", "--state", each["state"]).returncode == 0
+        assert "EUR_USD" in tradekeel("trades", "--state", each["state"]).stdout
+    assert "completed" in tradekeel("backtest", config, "--account", "a0").stdout
+
+
+def test_run_again_it_is_the_next_execution_with_the_same_journal(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    (first,), (second,) = (told(tradekeel("backtest", config, "--json")) for _ in range(2))
+    assert [first["number"], second["number"]] == [1, 2]
+    assert first["execution"] == second["execution"]
+    assert journal(first["state"]) == journal(second["state"])
+    assert [(row["number"], row["status"]) for row in listed(config)] == [(1, "completed"), (2, "completed")]
+
+
+def test_one_that_is_interrupted_is_gone_on_with_and_comes_to_the_same(tmp_path: Path) -> None:
+    config = configuration(tmp_path, ticks=LONG)
+    with started(config, tmp_path / "state" / "backtests") as process:
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert process.returncode == 7, complaints
+    assert "is paused" in said
+    assert "the same command goes on with it" in complaints
+    assert [row["status"] for row in listed(config)] == ["paused"]
+
+    (resumed,) = told(tradekeel("backtest", config, "--json"))
+    (anew,) = told(tradekeel("backtest", config, "--json"))
+
+    assert resumed["number"] == 1
+    assert resumed["resumed_behind_tick"] > 0
+    assert anew["resumed_behind_tick"] == 0
+    assert journal(resumed["state"]) == journal(anew["state"])
+
+
+def test_one_that_is_killed_is_gone_on_with_or_begun_anew(tmp_path: Path) -> None:
+    config = configuration(tmp_path, ticks=LONG)
+    with started(config, tmp_path / "state" / "backtests") as process:
+        second = tradekeel("backtest", config)
+        assert second.returncode == 6, second
+        assert "one process at a time" in second.stderr
+        process.kill()
+        process.wait()
+    assert [row["status"] for row in listed(config)] == ["running"]
+
+    (anew,) = told(tradekeel("backtest", config, "--restart", "--json"))
+
+    assert anew["number"] == 2
+    assert [row["status"] for row in listed(config)] == ["stopped", "completed"]
+
+
+def test_a_pause_waits_until_somebody_lets_it_go_on(tmp_path: Path) -> None:
+    config = configuration(tmp_path, ticks=LONG)
+    with started(config, tmp_path / "state" / "backtests") as process:
+        process.send_signal(signal.SIGUSR1)
+        while status_in(tmp_path / "state" / "backtests") != "paused":
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGUSR2)
+        process.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert process.returncode == 0
+    assert [row["status"] for row in listed(config)] == ["completed"]
+
+
+def test_what_cannot_be_tested_is_said(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    for words, sentence in (
+        (["--account", "nobody"], "there is no account 'nobody'; there are: a0"),
+        (["--balance", "-5"], "it must be above zero"),
+        (["--balance", "many"], "is not a decimal number"),
+        (["--start", "2024-01-04", "--end", "2024-01-03"], "is not before"),
+        (["--start", "2031-01-01"], "has no ticks: nothing can be tested on it"),
+    ):
+        done = tradekeel("backtest", config, *words)
+        assert done.returncode == 2, (words, done)
+        assert sentence in done.stderr
+    config.write_text(config.read_text().replace("seed = 11", "seed = 11\nlive = true"))
+    done = tradekeel("backtest", config)
+    assert done.returncode == 2
+    assert "cannot be replayed" in done.stderr
