@@ -255,14 +255,15 @@ class NewsFold(OrderFold):
 
 
 def _slippage(order: Order | None, fill: Fill, quantity: Decimal) -> Decimal:
-    """Adverse distance from the price the decision saw, times quantity (quote currency); zero where no price was seen."""
-    if order is None:
-        return ZERO
-    seen = order.reference_price
+    """Adverse distance from :func:`price_seen`, times quantity (quote currency); zero where no price was seen."""
+    seen = None if order is None else price_seen(order)
+    return ZERO if seen is None else (fill.price - seen) * fill.side.sign * quantity
+
+
+def price_seen(order: Order) -> Decimal | None:
+    """What a fill's price is measured from: the order's own, or the quote that the decision saw; None where it saw none."""
     if order.type is OrderType.LIMIT:
-        seen = order.price
-    elif order.type in (OrderType.STOP, OrderType.TRAILING_STOP):
-        seen = order.stop_price
-    if seen is None:
-        return ZERO
-    return (fill.price - seen) * fill.side.sign * quantity
+        return order.price
+    if order.type in (OrderType.STOP, OrderType.TRAILING_STOP):
+        return order.stop_price
+    return order.reference_price

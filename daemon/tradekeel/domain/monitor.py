@@ -14,18 +14,19 @@ import msgspec
 from msgspec import Struct, structs
 
 from tradekeel.domain import records as r
+from tradekeel.domain.booknews import price_seen
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
-from tradekeel.domain.money import ledger
-from tradekeel.domain.orders import Order, OrderStatus, Purpose
-from tradekeel.domain.performance import PerformanceState, PerformanceTracker
+from tradekeel.domain.money import WORKING, ledger
+from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
+from tradekeel.domain.performance import PerformanceReport, PerformanceState, PerformanceTracker
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_losses import Marks, RiskMonitor, RiskState, Trip
-from tradekeel.domain.rows import Latch
+from tradekeel.domain.rows import Latch, Row
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 from tradekeel.domain.trades import Trade, TradeStatus
@@ -118,6 +119,8 @@ class MonitorCore:
         before = self.view.latch
         trades = [row for row in entry.rows if isinstance(row, Trade)]
         exits = [row for row in entry.rows if isinstance(row, Order) and row.purpose is Purpose.EXIT]
+        if isinstance(entry.record, r.VenueReported) and entry.record.allocations:
+            self._count_fill(entry.record, entry.rows)
         if trades:
             self._count(trades, entry.record)
         self.view.follow(entry)
@@ -170,16 +173,36 @@ class MonitorCore:
                 held.discard(trade.trade_id)
                 self.tracker.trade_closed(trade)
 
+    def _count_fill(self, record: r.VenueReported, rows: Sequence[Row]) -> None:
+        """What a fill cost, at the rate that the venue has booked it at. One that was told before has no allocations."""
+        fill = record.transaction.fill
+        if fill is None:
+            return
+        order = next(
+            (row for row in rows if isinstance(row, Order) and row.client_order_id == fill.client_order_id), None
+        )
+        seen = price_seen(order) if order is not None else None
+        notional = _product(fill.quantity, fill.price, fill.rate)
+        self.tracker.fill_booked(notional, fill.fee, priced=seen is not None)
+        if seen is None or seen == fill.price:
+            return
+        slipped = WORKING.subtract(fill.price, seen) if fill.side is Side.BUY else WORKING.subtract(seen, fill.price)
+        for part in record.allocations:
+            self.tracker.trade_slipped(part.trade_id, _product(part.quantity, slipped, fill.rate))
+
     def _take_money(self, record: r.VenueReported) -> None:
         news = record.transaction
         if news.kind is TransactionKind.DEPOSITED:
             self.risk.moved_funds(news.amount)
             self.tracker.funds_moved(news.amount)
+        if news.kind is TransactionKind.FINANCED:
+            self.tracker.financed(news.amount)
         self.tracker.balance_changed(self.view.balance)
         if news.kind in (TransactionKind.ORDER_FILLED, TransactionKind.FINANCED):
             self._observe(record.ts_ns)
 
     def _observe(self, ts_ns: int) -> None:
+        self.tracker.positions_held(bool(self.view.positions), ts_ns)
         equity = self.equity()
         if equity is not None:
             self.tracker.equity_observed(equity, ts_ns)
@@ -210,7 +233,9 @@ class MonitorCore:
         return self._equity_quiet(window, start, stop)
 
     def _until_day_ends(self, window: TickWindow, start: int, stop: int) -> int:
-        """A trading day's first tick is looked at by itself: daily returns are measured there."""
+        """The very first tick, and a trading day's first, are looked at by themselves: returns are measured there."""
+        if not self.position:
+            return start
         ends_ns = self.tracker.state.returns.day_ends_ns
         ticks = window.ticks
         if not ends_ns or ticks[stop - 1].ts_ns < ends_ns:
@@ -244,7 +269,9 @@ class MonitorCore:
         if self.limits.needs_equity:
             with ledger():
                 bounds = self.marks.equity_range(self.view.balance, self.view.positions.values(), self.quotes, extremes)
-        self.quotes.update(last_quotes(window, start, stop))
+        last = last_quotes(window, start, stop)
+        self._see_first(last, window, start, stop)
+        self.quotes.update(last)
         self.position = window.ticks[stop - 1].position
         self.stamp = max(self.stamp, Stamp.before(self.position))
         self.tracker.ticks_processed(stop - start)
@@ -254,15 +281,29 @@ class MonitorCore:
                 self.risk.skip(bounds, equity)
         return self.seen()
 
+    def _see_first(self, last: Mapping[str, Quote], window: TickWindow, start: int, stop: int) -> None:
+        """An instrument's first quote, however many ticks went by at once."""
+        new = last.keys() - self.tracker.state.first_mids.keys()
+        for index in range(start, stop):
+            if not new:
+                return
+            tick = window.ticks[index]
+            if tick.instrument in new:
+                self.tracker.quote_seen(tick.instrument, tick.bid, tick.ask)
+                new.discard(tick.instrument)
+
     def at(self, tick: Tick) -> Watched:
         """One tick that is not quiet."""
         self._follow_to(tick.position)
         if tick.position <= self.position:
             return Watched()
+        is_first = not self.position
         self.position = tick.position
+        self.tracker.quote_seen(tick.instrument, tick.bid, tick.ask)
         self.quotes[tick.instrument] = Quote(tick.bid, tick.ask, tick.ts_ns)
         self.tracker.ticks_processed()
-        if self.tracker.state.returns.day_ends_ns and tick.ts_ns >= self.tracker.state.returns.day_ends_ns:
+        ends_ns = self.tracker.state.returns.day_ends_ns
+        if is_first or (ends_ns and tick.ts_ns >= ends_ns):
             self._observe(tick.ts_ns)
         exits, moves = self.watch.at(tick, closing=self._may_close)
         trip = None
@@ -303,6 +344,10 @@ class MonitorCore:
             figures = structs.replace(figures, equity=equity)
         return r.SnapshotTaken(ts_ns=ts_ns, snapshot=figures, metrics=self.tracker.checkpoint(execution, ts_ns))
 
+    def report(self) -> PerformanceReport:
+        """Every figure of the account's run so far, in milliseconds. Making it changes none of them."""
+        return self.tracker.report(self.quotes)
+
     def save(self) -> bytes:
         """The state for a cut."""
         return _ENCODER.encode(
@@ -333,6 +378,10 @@ def _as_closed(trade: Trade, record: r.Record) -> Trade | None:
                     entry_fee=trade.entry_fee - part.fee,
                 )
     return None
+
+
+def _product(one: Decimal, other: Decimal, third: Decimal) -> Decimal:
+    return WORKING.multiply(WORKING.multiply(one, other), third)  # at most 25 digits each: it is exact
 
 
 def last_quotes(window: TickWindow, start: int, stop: int) -> dict[str, Quote]:

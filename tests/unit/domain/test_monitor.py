@@ -6,6 +6,7 @@ from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,12 +139,13 @@ def test_a_tick_that_was_seen_changes_nothing() -> None:
 
 def test_news_that_belongs_to_a_later_tick_is_told_before_that_tick_and_not_earlier() -> None:
     pair = Pair()
+    pair.at("1.10000")
     decided = pair.desk.decide(buy(stop_loss="1.09000"))
     ticks = [pair.tick("1.10000") for _ in range(6)]
     (entry_id,) = placed_in(decided)
     filled = pair.desk.fill(pair.desk.order(entry_id), position=5)
     pair.tell(decided, filled)
-    window = TickWindow(tuple(ticks))  # ticks 2 to 7
+    window = TickWindow(tuple(ticks))  # ticks 3 to 8
 
     stop = pair.monitor.quiet_until(window, 0, 6)
 
@@ -227,6 +229,7 @@ def test_an_exit_that_the_venue_refused_is_asked_for_again_at_the_next_tick() ->
 def test_while_halted_exits_wait_for_the_release_and_then_act() -> None:
     pair = Pair()
     pair.open(stop_loss="1.09000")
+    pair.at("1.10000")
     pair.tell(pair.desk.core.latch(Latch.HALTED, "wished", "anna", pair.desk.now_ns))
 
     low = pair.tick("1.08990")
@@ -426,6 +429,72 @@ def test_without_a_price_a_snapshot_tells_the_last_equity_that_was_known() -> No
     assert pair.monitor.snapshot("run-1", START_NS, None).snapshot.equity == pair.monitor.tracker.state.balance
 
 
+def test_the_account_is_looked_at_on_the_very_first_tick_and_is_worth_its_deposit() -> None:
+    pair = Pair()
+    window = TickWindow(tuple(pair.tick("1.10000") for _ in range(3)))
+
+    assert pair.monitor.quiet_until(window, 0, 3) == 0
+    pair.monitor.at(window.ticks[0])
+
+    assert pair.monitor.quiet_until(window, 1, 3) == 3
+    curve = pair.monitor.tracker.state.curve
+    assert (curve.first_ns, curve.first_equity) == (window.ticks[0].ts_ns, D(10_000))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_market_is_measured_from_the_first_quote_of_each_instrument(at_once: bool) -> None:
+    pair = Pair()
+    pair.at("1.10000")
+    first = pair.desk.position + 1
+    quoted = [("GBP_USD", "1.5"), (EUR, "1.1"), ("GBP_USD", "1.8"), (EUR, "1.21")]
+    ticks = [Tick(name, START_NS + n * NS, D(bid), D(bid), first + n) for n, (name, bid) in enumerate(quoted)]
+    window = TickWindow(tuple(ticks))
+
+    if at_once:
+        pair.monitor.passed(window, 0, 4, window.extremes())
+    else:
+        for tick in ticks:
+            pair.monitor.at(tick)
+
+    market = pair.monitor.report().market
+    assert market.change_percent == {EUR: D("9.995000"), "GBP_USD": D(20)}  # the euro's first quote was 1.10005
+    assert market.buy_and_hold_percent == D("14.9975")
+
+
+def test_what_fills_cost_is_counted_at_the_price_that_was_seen() -> None:
+    pair = Pair()
+    decided = pair.desk.decide(buy())
+    entry = pair.desk.order(placed_in(decided)[0])
+    assert entry.reference_price is not None
+    pair.tell(decided, pair.desk.fill(entry, price=str(entry.reference_price + D("0.00003")), fee=D("0.07")))
+    pair.monitor.follow(10**9)
+
+    costs = pair.monitor.report().costs
+    assert (costs.fills, costs.fills_unpriced, costs.fees) == (1, 0, D("0.07"))
+    assert costs.slippage_cost == D("0.03")
+    assert costs.turnover == 1000 * (entry.reference_price + D("0.00003"))
+
+
+def test_figures_that_the_version_before_has_saved_go_on() -> None:
+    pair = Pair()
+    closed_trade(pair)
+    pair.at("1.10000")
+    saved = msgspec.msgpack.decode(pair.monitor.save())
+    kept = ("ticks", "balance", "equity", "peak_equity", "max_drawdown", "max_drawdown_peak", "trades")
+    days = {"day", "day_ends_ns", "day_start_equity", "day_deposits", "count", "total", "squares"}
+    older = {"version": 1} | {name: saved["tracker"][name] for name in kept}
+    older["returns"] = {name: value for name, value in saved["tracker"]["returns"].items() if name in days}
+    saved["tracker"] = older
+
+    pair.monitor = pair.fresh(View.of(pair.desk.book, None), msgspec.msgpack.encode(saved))
+    closed_trade(pair)
+
+    taken = pair.monitor.snapshot("run-1", START_NS, None).snapshot
+    assert (taken.total_trades, taken.pnl) == (2, D("2.0000"))
+    report = pair.monitor.report()
+    assert (report.total_trades, report.earlier_trades, report.trades.count) == (2, 1, 1)
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 
@@ -513,6 +582,34 @@ def test_restored_from_any_cut_it_has_the_same_future(seed: int, at: float, back
     assert restored.save() == straight.save()
     assert restored.watch.trades == straight.watch.trades
     assert restored.view.balance == done.book.money.balance
+
+
+@given(st.integers(0, 10**6), st.booleans())
+def test_what_a_run_comes_to_is_what_its_books_say(seed: int, hedging: bool) -> None:
+    done = world(seed, settings=costs, hedging=hedging, cut_every=0).run()
+    done.monitor.deliver([entry for entry in done.tail if entry.sequence > done.monitor.view.inbox])
+    done.monitor.follow(10**9)
+    book, report = done.book, done.monitor.report()
+    trades = (*book.trades.values(), *book.closed.values())
+    closed = [trade for trade in trades if trade.status is TradeStatus.CLOSED]
+
+    assert (report.trades.count, report.trades.pnl) == (len(closed), sum((t.pnl for t in closed), D(0)))
+    assert report.trades.fees == sum((t.entry_fee + t.exit_fee for t in closed), D(0))
+    assert (report.costs.fees, report.costs.financing) == (book.money.fees, book.money.financing)
+    fills = [entry.fill for entry in done.record if entry.fill is not None]
+    assert report.costs.fills == len(fills)
+    assert report.costs.turnover == sum((f.quantity * f.price for f in fills), D(0)), (
+        "the account's currency is the quote's"
+    )
+    slipped = sum((t.entry_slippage + t.exit_slippage for t in trades), D(0))
+    assert report.costs.slippage_cost == (slipped if fills else None)
+    assert report.trades.slippage_cost == sum((t.entry_slippage + t.exit_slippage for t in closed), D(0))
+    assert report.equity is not None
+    assert report.returns.total_pnl == report.equity - book.money.deposits
+    earned = [day.earned for day in report.periods.by_day.values() if day.earned is not None]
+    assert sum(earned, D(0)) == report.returns.total_pnl
+    if fills and not book.positions:
+        assert report.equity == book.money.balance
 
 
 def test_the_monitor_of_a_killed_world_has_the_same_figures() -> None:

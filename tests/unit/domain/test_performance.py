@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import msgspec
@@ -26,8 +26,12 @@ equities = st.decimals(min_value=1, max_value=10**6, places=2)
 profits = st.decimals(min_value=-1000, max_value=1000, places=4)
 
 
+numbers = count()
+
+
 def closed(pnl: Decimal | str | int, **fields: Any) -> Trade:
-    known: dict[str, Any] = {"status": TradeStatus.CLOSED, "gross_pnl": Decimal(pnl)}
+    """A closed trade, each with an id of its own."""
+    known: dict[str, Any] = {"status": TradeStatus.CLOSED, "gross_pnl": Decimal(pnl), "trade_id": f"t{next(numbers)}"}
     return trade(**(known | fields))
 
 
@@ -71,7 +75,7 @@ class TestTrades:
         tracker = PerformanceTracker()
         usual = closed(1, entered_quantity=dec(1), entry_value=dec("1.1"))
         usual = structs.replace(usual, initial_stop_loss=dec("1.0"), take_profit=dec("1.3"))
-        wild = structs.replace(usual, initial_stop_loss=dec("1.099999999999"), take_profit=dec("1e39"))
+        wild = structs.replace(usual, trade_id="wild", initial_stop_loss=dec("1.099999999999"), take_profit=dec("1e39"))
         tracker.trade_closed(wild)
         tracker.trade_closed(usual)
         tracker.trade_reopened(wild)
@@ -89,15 +93,51 @@ class TestTrades:
         tracker = PerformanceTracker()
         tracker.trade_closed(closed(7))
         before = tracker.save()
-        again = closed("-3.1", trade_id="t2")
+        again = closed("-3.1")
         tracker.trade_closed(again)
         tracker.trade_reopened(again)
         assert tracker.state == PerformanceTracker.load(before).state
+
+    def test_that_are_taken_back_leave_no_best_trade_and_no_streak_behind(self):
+        tracker = PerformanceTracker()
+        results = [closed(pnl) for pnl in (1, 2, 50, 3, -1)]
+        for one in results:
+            tracker.trade_closed(one)
+        tracker.trade_reopened(results[2])
+        tracker.trade_closed(structs.replace(results[2], gross_pnl=dec(-60)))
+        report = tracker.report()
+        assert (report.trades.best, report.trades.worst) == (dec(3), dec(-60))
+        assert (report.streaks.longest_winning, report.streaks.longest_losing) == (3, 2)
+
+    def test_slipped_before_they_were_taken_back_and_after(self):
+        tracker = PerformanceTracker()
+        one = closed(1)
+        tracker.trade_slipped(one.trade_id, dec("0.3"))
+        tracker.trade_closed(one)
+        tracker.trade_reopened(one)
+        tracker.trade_slipped(one.trade_id, dec("0.2"))
+        tracker.trade_closed(one)
+        assert tracker.report().trades.slippage_cost == dec("0.5")
+        assert not tracker.state.costs.of_open
+
+    def test_that_were_never_counted_cannot_be_taken_back(self):
+        tracker = PerformanceTracker()
+        before = tracker.save()
+        tracker.trade_reopened(closed(1))
+        assert tracker.save() == before
+
+    def test_that_close_twice_are_a_defect(self):
+        tracker, one = PerformanceTracker(), closed(1)
+        tracker.trade_closed(one)
+        with pytest.raises(Defect, match="closed twice"):
+            tracker.trade_closed(one)
 
     @pytest.mark.parametrize("status", [s for s in TradeStatus if s is not TradeStatus.CLOSED])
     def test_that_are_not_closed_are_a_defect(self, status):
         with pytest.raises(Defect, match="only closed trades are counted"):
             PerformanceTracker().trade_closed(trade(status=status))
+        with pytest.raises(Defect, match="only closed trades are counted"):
+            PerformanceTracker().trade_reopened(trade(status=status))
 
     @given(st.lists(profits, max_size=30), st.randoms(use_true_random=False))
     def test_give_the_same_figures_in_whatever_order_they_close(self, results, random):
@@ -108,7 +148,8 @@ class TestTrades:
             one.trade_closed(closed(pnl))
         for pnl in shuffled:
             other.trade_closed(closed(pnl))
-        assert one.state == other.state
+        assert one.state.trades == other.state.trades
+        assert one.report().trades == other.report().trades
         assert one.state.trades.pnl == sum(results, ZERO)
         assert one.state.trades.winning == sum(p > 0 for p in results)
         assert one.state.trades.losing == sum(p < 0 for p in results)
@@ -136,6 +177,12 @@ class TestTheDrawdown:
         assert tracker.state.max_drawdown == 0
         tracker.equity_observed(dec(390), NOON_NS + 2)
         assert (tracker.state.max_drawdown, tracker.max_drawdown_percent) == (dec(10), dec("2.5"))
+
+    def test_lasts_no_less_than_nothing_when_a_clock_is_behind(self):
+        tracker = days(1000)
+        tracker.equity_observed(dec(990), NOON_NS - 5)
+        tracker.equity_observed(dec(1001), NOON_NS - 3)
+        assert tracker.report().drawdown.under_water_ns == 0
 
     def test_of_a_rising_account_is_zero(self):
         assert days(1, 2, 3).max_drawdown_percent == 0
@@ -218,7 +265,7 @@ class TestTheState:
         elif kind == "equity":
             tracker.equity_observed(value, now_ns)
         elif kind == "trade":
-            tracker.trade_closed(closed(value))
+            tracker.trade_closed(closed(value, trade_id=f"t{tracker.state.trades.total}"))
         elif kind == "funds":
             tracker.funds_moved(value)
         elif kind == "balance":
@@ -247,15 +294,6 @@ class TestTheState:
     def test_becomes_a_row(self):
         tracker = days(100)
         assert tracker.checkpoint("e1", 9) == MetricsCheckpoint(execution="e1", ts_ns=9, data=tracker.save())
-
-    def test_is_small_however_long_the_history(self):
-        tracker = PerformanceTracker()
-        for number in range(400):
-            tracker.equity_observed(dec(1000) + number % 7, NOON_NS + number * DAY_NS)
-            tracker.trade_closed(closed("1.2345"))
-            tracker.ticks_processed()
-        assert len(tracker.save()) < 1_000
-        assert tracker.state.ticks == 400
 
 
 def test_a_snapshot_is_a_row_of_all_figures():
