@@ -6,7 +6,7 @@ to everybody who follows the journal, and what they ask for is done at the venue
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -97,7 +97,7 @@ class Account(Struct):
 
     def go_on(self) -> None:
         """Trade from where a saved state stands: nothing was under way there, so there is nothing to find out."""
-        self.core.at(self.book.stamp)
+        self.core.at(Stamp.after(self.exchange.matcher.position))
         self.take(self.core.recover(self.last_ns))
         self.core.ready = True
 
@@ -127,8 +127,7 @@ class Account(Struct):
         self.core.at(stamp)
         self.take(self.core.see(window.ticks[stop - 1].position, quotes, covered, self.last_ns))
         if self.sample_ticks_every:
-            self.take(self.core.sample(samples(window, start, stop, self.sample_ticks_every)))
-            self.take(self.core.journal_samples())  # at once: where a run saves its state is no part of its journal
+            self.sample(samples(window, start, stop, self.sample_ticks_every))
 
     def decide(self, decision: Decision) -> None:
         """A strategy's decision."""
@@ -149,6 +148,15 @@ class Account(Struct):
         """What the monitor says of the account: the gate's measure."""
         if seen is not None:
             self.core.equity = Equity(seen.equity, seen.day_start, seen.peak)
+
+    def sample(self, ticks: Iterable[r.TickSampled]) -> None:
+        """A few ticks of many become records, at once: where a run saves its state is no part of its journal."""
+        self.take(self.core.sample(ticks))
+        self.take(self.core.journal_samples())
+
+    def note(self, record: r.Record) -> None:
+        """Record something that nobody decides."""
+        self.take(self.core.note(record))
 
     def settle(self, stamp: int) -> None:
         """Do everything that is asked for, and what its answers ask for, until nothing is."""

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
+
+from msgspec import structs
 
 from tradekeel.backtest.account import Account
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.records import sampled
 from tradekeel.domain.rows import FEED_HAS_ENDED
 from tradekeel.domain.ticks import TickWindow
 from tradekeel.errors import Defect, InputError, TradekeelError, named
@@ -24,6 +28,10 @@ DECISIONS_MAX = 1_000
 """Decisions of one strategy at one tick that ask for something: beyond this it answers its own orders for ever."""
 
 ROUNDS_MAX = 100_000
+
+NEVER_NS = 2**63 - 1
+
+position_of = attrgetter("position")
 
 T = TypeVar("T")
 
@@ -39,13 +47,18 @@ class Kernel:
         *,
         exits_at_venue: bool,
         needs_equity: bool,
+        snapshot_every_ns: int = 0,
+        snapshot_due_ns: int = 0,
     ) -> None:
+        """``snapshot_every_ns`` of event time lie between two snapshots, 0 for none; a saved state says when the next one is due."""
         self.account = account
         self.monitor = monitor
         self.strategists = tuple(strategists)
         self._matcher = account.exchange.matcher
         self._exits_at_venue = exits_at_venue
         self._needs_equity = needs_equity
+        self._snapshot_every_ns = snapshot_every_ns
+        self.snapshot_due_ns = snapshot_due_ns if snapshot_every_ns else NEVER_NS
         self._told_to = 0  # the journal's end when all strategies were asked what they want
         self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
 
@@ -63,11 +76,16 @@ class Kernel:
 
     def conduct(self, window: TickWindow) -> None:
         """The next ticks."""
-        count = len(window.ticks)
+        ticks = window.ticks
+        count = len(ticks)
         index = 0
         while index < count:
+            if ticks[index].ts_ns >= self.snapshot_due_ns:
+                self._take_snapshot(ticks[index].ts_ns)
             acts = min(count, self._matcher.quiet_until(window, index))
             calm = self.monitor.quiet_until(window, index, acts)
+            if calm > index and ticks[calm - 1].ts_ns >= self.snapshot_due_ns:
+                calm = next(at for at in range(index, calm) if ticks[at].ts_ns >= self.snapshot_due_ns)
             if calm > index:
                 index = self._quiet_ticks(window, index, calm)
             else:
@@ -88,7 +106,26 @@ class Kernel:
             last = _own(strategist, strategist.stop, self.account.last_ns, reason, True, self._told_to)
             self._take(strategist, last)
         self.account.settle(Stamp.after(self.position))
+        if self._snapshot_every_ns:
+            self._take_snapshot(self.account.last_ns)
         self.account.close(reason)
+
+    def _take_snapshot(self, now_ns: int) -> None:
+        """The account's figures, and the last tick of each instrument, before anything happens at ``now_ns``: what curves are
+        drawn from. It follows from the ticks' times alone, and nobody is told.
+        """
+        account, every_ns = self.account, self._snapshot_every_ns
+        if self.snapshot_due_ns:
+            stamp = Stamp.after(self.position)
+            self.monitor.follow(stamp)
+            account.core.at(stamp)
+            row = account.book.execution
+            assert row is not None
+            at_ns = min(self.snapshot_due_ns, now_ns)
+            taken = self.monitor.snapshot(row.execution, at_ns, account.core.terms.parameter_mode, with_metrics=False)
+            account.note(structs.replace(taken, stamp=stamp))
+            account.sample(sampled(tick) for tick in sorted(self._matcher.marks.values(), key=position_of))
+        self.snapshot_due_ns = (now_ns // every_ns + 1) * every_ns
 
     # --- one tick at a time, many ticks at once ---------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ class KernelState(AccountState, kw_only=True):
     """The account's part of a cut, as the daemon saves it, and the venue's."""
 
     venue: MatcherState
+    snapshot_due_ns: int
 
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
@@ -36,6 +37,7 @@ def save(kernel: Kernel) -> tuple[Checkpoint, ...]:
         ts_ns=account.last_ns,
         quotes=core.quotes,
         venue=account.exchange.matcher.state(),
+        snapshot_due_ns=kernel.snapshot_due_ns,
     )
     own = Checkpoint(
         execution=book.execution_id,

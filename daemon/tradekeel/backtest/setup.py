@@ -45,6 +45,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     venue_instruments: Mapping[str, Instrument]  # an exchange knows more than we trade
     traded: tuple[Traded, ...]
     drafts: tuple[StrategyRow, ...] = ()
+    snapshot_every_ns: int = 0  # event time between two snapshots of the account's figures; 0: none
     sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
     config_fingerprint: str = ""
     data_fingerprint: str = ""
@@ -91,10 +92,16 @@ def resume(setup: Setup, journal: Journal, saved: Sequence[Checkpoint]) -> Kerne
         sample_ticks_every=setup.sample_ticks_every,
     )
     account.go_on()
-    return _kernel(setup, account, state.monitor, states)
+    return _kernel(setup, account, state.monitor, states, state.snapshot_due_ns)
 
 
-def _kernel(setup: Setup, account: Account, monitor_state: bytes | None, states: Mapping[str, bytes]) -> Kernel:
+def _kernel(
+    setup: Setup,
+    account: Account,
+    monitor_state: bytes | None,
+    states: Mapping[str, bytes],
+    snapshot_due_ns: int = 0,
+) -> Kernel:
     terms, book = setup.terms, account.book
     monitor = MonitorCore(View.of(book, None), terms.instruments, terms.currency, setup.limits, monitor_state)
     strategists = [_strategist(setup, traded, book, states.get(traded.row.strategy)) for traded in setup.traded]
@@ -105,6 +112,8 @@ def _kernel(setup: Setup, account: Account, monitor_state: bytes | None, states:
         strategists,
         exits_at_venue=terms.exits_at_venue,
         needs_equity=setup.limits.needs_equity,
+        snapshot_every_ns=setup.snapshot_every_ns,
+        snapshot_due_ns=snapshot_due_ns,
     )
 
 

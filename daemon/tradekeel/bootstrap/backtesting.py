@@ -15,9 +15,13 @@ from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount
 from tradekeel.domain.rows import StrategyStatus
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.feeds.zones import parse_instant
+
+SNAPSHOT_EVERY_NS = 3_600 * NS_PER_S
+"""Event time between two points of a curve."""
 
 FULL_SPEED = {"speed": "max", "wait_max_s": None}
 """A backtest waits for nobody."""
@@ -111,6 +115,7 @@ def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: 
             for strategy in account.strategies
         ),
         drafts=tuple(strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
+        snapshot_every_ns=SNAPSHOT_EVERY_NS,
         sample_ticks_every=plan.config.storage.sample_ticks_every,
         config_fingerprint=plan.config.fingerprint,
         data_fingerprint=fingerprint,

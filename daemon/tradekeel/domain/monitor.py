@@ -335,14 +335,17 @@ class MonitorCore:
             return None
         return EquitySeen(state.last_equity, state.day_start_equity, state.peak_equity)
 
-    def snapshot(self, execution: str, ts_ns: int, parameter_mode: str | None) -> r.SnapshotTaken:
-        """The account's figures now. Taking one changes none of them."""
+    def snapshot(
+        self, execution: str, ts_ns: int, parameter_mode: str | None, *, with_metrics: bool = True
+    ) -> r.SnapshotTaken:
+        """The account's figures now. Taking one changes none of them. Metrics are the state that they come from."""
         session = session_at(ts_ns)
         figures = self.tracker.snapshot(execution, ts_ns, session, parameter_mode)
         equity = self.equity()
         if equity is not None:
             figures = structs.replace(figures, equity=equity)
-        return r.SnapshotTaken(ts_ns=ts_ns, snapshot=figures, metrics=self.tracker.checkpoint(execution, ts_ns))
+        metrics = self.tracker.checkpoint(execution, ts_ns) if with_metrics else None
+        return r.SnapshotTaken(ts_ns=ts_ns, snapshot=figures, metrics=metrics)
 
     def report(self) -> PerformanceReport:
         """Every figure of the account's run so far, in milliseconds. Making it changes none of them."""

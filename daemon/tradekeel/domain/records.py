@@ -213,10 +213,11 @@ def samples(window: TickWindow, start: int, stop: int, every: int) -> tuple[Tick
         return ()
     first = window.first_position
     places = range((-(first + start)) % every + start, stop, every)
-    return tuple(_sampled(window.ticks[place]) for place in places)
+    return tuple(sampled(window.ticks[place]) for place in places)
 
 
-def _sampled(tick: Tick) -> TickSampled:
+def sampled(tick: Tick) -> TickSampled:
+    """A tick as the journal has it."""
     return TickSampled(ts_ns=tick.ts_ns, instrument=tick.instrument, position=tick.position, bid=tick.bid, ask=tick.ask)
 
 

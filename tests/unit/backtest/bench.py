@@ -16,6 +16,7 @@ from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.records import encode_record
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import StrategyRow, StrategyStatus
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.feeds import FEEDS, FeedContext, SyntheticFeedSettings
 from tradekeel.strategies.base import AnyStrategy
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
@@ -62,6 +63,7 @@ def setup(
     settings: PaperSettings | None = None,
     limits: RiskLimits | None = None,
     sample_ticks_every: int = 0,
+    snapshot_every_s: int = 60,
 ) -> Setup:
     """An account in dollars that these strategies trade."""
     leverage = Decimal(30)
@@ -95,6 +97,7 @@ def setup(
             for name, strategy in strategies.items()
         ),
         sample_ticks_every=sample_ticks_every,
+        snapshot_every_ns=snapshot_every_s * NS_PER_S,
     )
 
 

@@ -178,6 +178,11 @@ class Matcher:
         return self._account.position
 
     @property
+    def marks(self) -> Mapping[str, Tick]:
+        """The last tick of each instrument."""
+        return self._account.marks
+
+    @property
     def sequence(self) -> int:
         """The last entry of the record."""
         return self._account.sequence
