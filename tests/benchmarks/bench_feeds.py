@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from tests.benchmarks.report import Result, at_least, standalone
 from tests.conftest import ROOT
 from tradekeel.domain.ticks import Tick
 from tradekeel.feeds import FEEDS, FeedContext
+from tradekeel.feeds.writing import TickFile
 from tradekeel.runtime.clock import ManualClock
 
 DATA = Path(os.environ.get("TRADEKEEL_DATA", ROOT.parent / "shared" / "data"))
@@ -82,7 +84,18 @@ def _files(quick: bool) -> list[Result]:
     rounds = 1 if quick else ROUNDS
     floor = max(_floor_rows_per_s(sorted(folder.glob(pattern))) for _ in range(rounds))
     name = "csv.reader, int, 2 Decimals"
+    with TemporaryDirectory() as place:
+        packed = {"path": _packed(clean, Path(place)), "instrument": "EUR_USD", "format": "parquet"}
+        from_parquet = _best("file", packed, rounds)
     return [
+        at_least(
+            "file feed, the same quotes in Parquet",
+            from_parquet,
+            "ticks/s",
+            floor=floor,
+            floor_name=name,
+            ratio_min=0.8,
+        ),
         at_least(
             "file feed, clean quotes",
             _best("file", clean, rounds),
@@ -108,6 +121,20 @@ def _files(quick: bool) -> list[Result]:
             ratio_min=0.2,
         ),
     ]
+
+
+def _packed(settings: Mapping[str, Any], folder: Path) -> str:
+    entry = FEEDS["file"]
+    feed = entry.build(msgspec.convert(settings, entry.settings), FeedContext("bench", ManualClock()))
+
+    async def write() -> None:
+        await feed.open(0)
+        with TickFile(folder / "ticks.parquet") as file:
+            while (window := await feed.next_window(WINDOW)) is not None:
+                file.write(window.ticks)
+
+    asyncio.run(write())
+    return str(folder / "ticks.parquet")
 
 
 def _best(

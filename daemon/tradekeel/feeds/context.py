@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.pace import Sleeper
+from tradekeel.feeds.stream import Watch
 from tradekeel.ports import Say
 from tradekeel.ports.ticks import SharedTicks
 
@@ -26,6 +27,9 @@ class FeedContext(NamedTuple):
     say: Say | None = None  # the log
     patience: Callable[[str], object] | None = None
     """Waits a moment for what is not there yet, and says for what; raises where nothing is waited for. None: nothing ever is."""
+    watch: Watch | None = None  # looks on while rows are read
+    reading: Callable[[str, int, int], object] | None = None
+    """Told how far a feed is that has to read all of its data first; what it raises ends the reading."""
 
 
 Keys = tuple[str, ...]

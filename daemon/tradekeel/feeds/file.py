@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,14 +15,16 @@ from msgspec import Meta, Struct
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
+from tradekeel.feeds.binance import BinanceFrames, BinanceRows
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
-from tradekeel.feeds.files import DataFile, FileHashes, check_path, fingerprint, locate
+from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, FileHashes, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
 from tradekeel.feeds.merge import MergedFiles
 from tradekeel.feeds.pace import MAX, Pacer, Speed, parse_speed
 from tradekeel.feeds.replay import ReplayFeed
 from tradekeel.feeds.rows import BadRows, Judge, Limits, Tally
-from tradekeel.feeds.stream import FileStream
+from tradekeel.feeds.stream import PartReader, PartStream
+from tradekeel.feeds.textrows import TextRows
 from tradekeel.feeds.times import time_reader
 from tradekeel.feeds.zones import Instant, parse_instant, parse_zone
 from tradekeel.ports import FeedInfo
@@ -35,7 +37,10 @@ ColumnName = Annotated[str, Meta(min_length=1)]
 
 
 class CsvColumns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a CSV file keeps what: a name of its header, or a number that counts from 1. Other columns are ignored."""
+    """Where a CSV file keeps what: a name of its header, or a number that counts from 1. Other columns are ignored.
+
+    Of a Parquet file, names alone.
+    """
 
     time: ColumnNumber | ColumnName = "time"
     bid: ColumnNumber | ColumnName = "bid"
@@ -43,6 +48,7 @@ class CsvColumns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bid_size: ColumnNumber | ColumnName | None = None
     ask_size: ColumnNumber | ColumnName | None = None
     date: ColumnNumber | ColumnName | None = None  # where it stands apart; it is joined with the time by a space
+    instrument: ColumnName | None = None  # of a Parquet file that holds several
 
 
 class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,13 +57,15 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     path: DataPath | None = None
     instrument: str | None = None
     instruments: dict[str, DataPath] = {}
-    format: Literal["csv", "quote", "minute"] = "csv"
+    format: Literal["csv", "quote", "minute", "binance", "parquet"] = "csv"
     columns: CsvColumns = CsvColumns()
+    frames: BinanceFrames = BinanceFrames()
     header: bool = True
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
     decimal_mark: Literal[".", ","] = "."
     time_format: TimeFormat = "iso"
     time_zone: TimeZone = "UTC"
+    floats: bool = False  # whether a column of Parquet's floats is taken, each as its shortest number
     start: Instant | None = None
     end: Instant | None = None
     gap_s: Decimal | None = Decimal(600)
@@ -81,6 +89,24 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError('delimiter cannot be a quote, an underscore or a line end; write "\\t" for a tab')
         if self.format == "csv" and self.delimiter == self.decimal_mark:
             raise ValueError("delimiter and decimal_mark cannot be the same")
+        if self.frames.ticks == "trades" and self.bad_rows.zero_spread not in ("accept", "fix"):
+            raise ValueError(
+                'frames.ticks = "trades" makes quotes without a spread: set bad_rows.zero_spread to "accept", or to "fix" for a '
+                "spread of two tick sizes"
+            )
+        self._look_at_columns()
+
+    def _look_at_columns(self) -> None:
+        c = self.columns
+        if self.format == "csv" and c.instrument is not None:
+            raise ValueError("columns.instrument is of Parquet files: a CSV file holds one instrument")
+        if self.format == "parquet":
+            if any(isinstance(name, int) for name in (c.time, c.bid, c.ask, c.bid_size, c.ask_size)):
+                raise ValueError("the columns of a Parquet file have names: no numbers under columns")
+            if c.date is not None:
+                raise ValueError("a Parquet file has its date with the time: no columns.date")
+            if self.time_format == "ms_since_midnight":
+                raise ValueError("a Parquet file says the whole time: no ms_since_midnight")
 
     @property
     def paths(self) -> dict[str, str]:
@@ -106,7 +132,7 @@ def look_at_files(options: Mapping[str, Any], around: FeedSurroundings) -> Itera
         if not isinstance(path, str):
             continue
         try:
-            files = locate(_below(around.root, path), around.base)
+            files = locate(_below(around.root, path), around.base, suffixes_of(options.get("format")))
         except InputError as error:
             yield key, str(error)
             continue
@@ -119,8 +145,14 @@ def _below(root: Path, path: str) -> str:
     return str(root / path.lstrip("/")) if path.startswith("/") and root != Path("/") else path
 
 
+def suffixes_of(form: Any) -> Sequence[str]:
+    """How the names of files of a format end."""
+    return PARQUET_SUFFIXES if form == "parquet" else SUFFIXES
+
+
 def _needs_day(options: Mapping[str, Any]) -> bool:
-    return options.get("format") in ("quote", "minute") or options.get("time_format") == "ms_since_midnight"
+    form = options.get("format", "csv")
+    return form in ("quote", "minute") or (form == "csv" and options.get("time_format") == "ms_since_midnight")
 
 
 def _without_day(file: DataFile) -> str:
@@ -132,10 +164,14 @@ def _without_day(file: DataFile) -> str:
 
 def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
     """Build the feed: find and fingerprint its files. Raises :class:`InputError` where the settings and the files do not fit."""
-    files = {symbol: locate(path, context.base) for symbol, path in settings.paths.items()}
+    suffixes = suffixes_of(settings.format)
+    files = {symbol: locate(path, context.base, suffixes) for symbol, path in settings.paths.items()}
     streams = {
-        symbol: _stream(settings, found, _instrument(symbol, context.instruments)) for symbol, found in files.items()
+        symbol: _stream(settings, found, instrument_of(symbol, context.instruments)) for symbol, found in files.items()
     }
+    if context.watch is not None:
+        for symbol, stream in streams.items():
+            stream.watched(symbol, context.watch)
     speed = parse_speed(settings.speed)
     wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
     info = FeedInfo(
@@ -154,7 +190,32 @@ def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
     )
 
 
-def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instrument) -> FileStream:
+def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instrument) -> PartStream[DataFile]:
+    reader = _reader(settings, instrument)
+    if isinstance(reader, TextRows) and reader.layout.times.needs_date:
+        for file in files:
+            if file.day is None:
+                raise InputError(_without_day(file))
+    return PartStream(files, reader, judge_of(settings, instrument))
+
+
+class Judged(Protocol):
+    """What the settings of a feed say about how its rows are judged."""
+
+    @property
+    def start(self) -> str | None: ...
+    @property
+    def end(self) -> str | None: ...
+    @property
+    def gap_s(self) -> Decimal | None: ...
+    @property
+    def gap_on_weekends(self) -> bool: ...
+    @property
+    def bad_rows(self) -> BadRows: ...
+
+
+def judge_of(settings: Judged, instrument: Instrument) -> Judge:
+    """Who judges the rows of an instrument."""
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (settings.start, settings.end))
     limits = Limits(
         tick_size=instrument.tick_size,
@@ -163,19 +224,35 @@ def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instr
         gap_ns=None if settings.gap_s is None else int(settings.gap_s * NS_PER_S),
         gap_on_weekends=settings.gap_on_weekends,
     )
+    return Judge(limits, Tally(settings.bad_rows))
+
+
+def _reader(settings: FileFeedSettings, instrument: Instrument) -> PartReader[DataFile]:
+    if settings.format == "binance":
+        return BinanceRows(settings.frames, instrument.symbol)
+    if settings.format == "parquet":
+        return _parquet(settings, instrument)
     csv = settings.format == "csv"
-    layout = _layout(settings)
-    if layout.times.needs_date:
-        for file in files:
-            if file.day is None:
-                raise InputError(_without_day(file))
-    return FileStream(
-        files,
-        layout,
-        Judge(limits, Tally(settings.bad_rows)),
-        delimiter=settings.delimiter if csv else ",",
-        header=settings.header and csv,
+    return TextRows(_layout(settings), delimiter=settings.delimiter if csv else ",", header=settings.header and csv)
+
+
+def _parquet(settings: FileFeedSettings, instrument: Instrument) -> PartReader[DataFile]:
+    try:
+        from tradekeel.feeds.parquet import ParquetColumns, ParquetRows
+    except ImportError as error:
+        raise InputError(NO_PARQUET.format(error)) from None
+    c = settings.columns
+    wanted = (None if c.time == "time" else c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.instrument)
+    return ParquetRows(
+        ParquetColumns(*wanted),  # type: ignore[arg-type]  # numbers were refused with the settings
+        instrument.symbol,
+        time_format=settings.time_format,
+        zone=parse_zone(settings.time_zone),
+        floats=settings.floats,
     )
+
+
+NO_PARQUET = "Parquet files need a library that is not installed ({}): pip install 'tradekeel[parquet]'"
 
 
 def _layout(settings: FileFeedSettings) -> Layout:
@@ -195,7 +272,8 @@ def _from_zero(column: int | str | None) -> int | str | None:
     return column - 1 if isinstance(column, int) else column
 
 
-def _instrument(symbol: str, known: Mapping[str, Instrument]) -> Instrument:
+def instrument_of(symbol: str, known: Mapping[str, Instrument]) -> Instrument:
+    """The instrument of this name, from the config or the catalogue. Raises :class:`InputError`."""
     instrument = known.get(symbol) or CATALOGUE.get(symbol)
     if instrument is None:
         raise InputError(
@@ -205,16 +283,26 @@ def _instrument(symbol: str, known: Mapping[str, Instrument]) -> Instrument:
 
 
 _NOT_TICKS = {"path", "instrument", "instruments", "speed", "wait_max_s"}
+_CAME_LATER = {"frames": BinanceFrames(), "floats": False}
+"""Options that versions before did not have, with their defaults: with these, a fingerprint is what it was."""
+
+
+def options_of(settings: Struct, not_ticks: Collection[str], came_later: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a feed that change its ticks, for its fingerprint."""
+    left_out = {*not_ticks, *(name for name, default in came_later.items() if getattr(settings, name) == default)}
+    return {name: value for name, value in msgspec.to_builtins(settings).items() if name not in left_out}
 
 
 def _fingerprint(
     settings: FileFeedSettings,
     files: Mapping[str, list[DataFile]],
-    streams: Mapping[str, FileStream],
+    streams: Mapping[str, PartStream[DataFile]],
     hashes: FileHashes,
 ) -> str:
     """A hash of all bytes and of every option that changes ticks; the files' place on the disk does not."""
-    options = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in _NOT_TICKS}
+    options = options_of(settings, _NOT_TICKS, _CAME_LATER)
+    if settings.columns.instrument is None:
+        del options["columns"]["instrument"]  # it came later, too
     sizes = {symbol: str(stream.judge.limits.tick_size) for symbol, stream in streams.items()}
     everything = [file for found in files.values() for file in found]
     counts = {symbol: len(found) for symbol, found in files.items()}

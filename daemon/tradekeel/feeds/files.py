@@ -27,6 +27,8 @@ CHUNK_BYTES = 96 * 1024
 HASHED_AT_ONCE_BYTES = 1024 * 1024
 LINE_BYTES_MAX = 1024 * 1024
 SUFFIXES = (".csv", ".txt", ".tsv", ".gz", ".zip")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+PARQUET_MARK = b"PAR1"
 _DATE = re.compile(r"(?<![0-9])((?:19|20)[0-9]{2})[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12][0-9]|3[01])(?![0-9])")
 _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -51,23 +53,24 @@ def check_path(path: str) -> None:
         raise InputError(f"{path!r} is no path: a feed's path is a file, a folder, or a pattern such as ticks/*.zip")
 
 
-def locate(path: str, base: Path) -> list[DataFile]:
+def locate(path: str, base: Path, suffixes: Sequence[str] = SUFFIXES) -> list[DataFile]:
     """Every text of rows that ``path`` means, in date order: a file, a folder, or a pattern with ``*``.
 
-    A relative path is relative to ``base``. Files are ordered by the dates in their names if each has one, and else by name.
+    Of a folder those files whose names end in one of ``suffixes``. A relative path is relative to ``base``.
+    Files are ordered by the dates in their names if each has one, and else by name.
     """
     check_path(path)
     try:
-        return _located(path, base / Path(path).expanduser())
+        return _located(path, base / Path(path).expanduser(), suffixes)
     except (OSError, RuntimeError) as error:  # RuntimeError: a home of nobody, links that lead in a circle
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path!r} cannot be looked into: {reason}") from None
 
 
-def _located(path: str, place: Path) -> list[DataFile]:
+def _located(path: str, place: Path, suffixes: Sequence[str]) -> list[DataFile]:
     if place.is_dir():
-        names = [entry for entry in place.iterdir() if entry.is_file() and _is_data(entry)]
-        nothing = f"the folder {place} has no files of market data: looked for names ending in {', '.join(SUFFIXES)}"
+        names = [entry for entry in place.iterdir() if entry.is_file() and _is_data(entry, suffixes)]
+        nothing = f"the folder {place} has no files of market data: looked for names ending in {', '.join(suffixes)}"
     elif place.is_file():
         names, nothing = [place], ""
     elif any(sign in path for sign in "*?["):
@@ -174,8 +177,8 @@ class TextReader:
                 yield stored, stored, self.file.size_bytes
 
 
-def _is_data(entry: Path) -> bool:
-    return not entry.name.startswith(".") and entry.suffix.lower() in SUFFIXES
+def _is_data(entry: Path, suffixes: Sequence[str]) -> bool:
+    return not entry.name.startswith(".") and entry.suffix.lower() in suffixes
 
 
 def _texts_of(path: Path) -> list[DataFile]:
@@ -211,6 +214,8 @@ def _without_mark(chunk: bytes, name: str) -> bytes:
     """The file's first bytes without a UTF-8 byte order mark. Raises :class:`DataError` if this is no text of ours."""
     if chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{name} is UTF-16 text: save it as UTF-8")
+    if chunk.startswith(PARQUET_MARK):
+        raise DataError(f'{name} is a Parquet file: set format = "parquet"')
     if b"\0" in chunk:
         raise DataError(f"{name} is a binary file, not rows of text (packed files end in .gz or .zip)")
     return chunk.removeprefix(b"\xef\xbb\xbf")

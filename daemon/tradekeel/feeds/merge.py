@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import accumulate, repeat
 from operator import itemgetter
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,7 +22,7 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.errors import DataError
 from tradekeel.feeds.replay import Start
 from tradekeel.feeds.rows import Quotes
-from tradekeel.feeds.stream import FileStream
+from tradekeel.feeds.stream import PartStream
 
 _Entry = tuple[int, str, int, Decimal, Decimal, Decimal | None, Decimal | None]
 
@@ -36,7 +37,7 @@ class _Mark(Struct, frozen=True):
 class _Lane:
     """One stream in the merge, and what of it waits to be put out."""
 
-    def __init__(self, instrument: str, stream: FileStream) -> None:
+    def __init__(self, instrument: str, stream: PartStream[Any]) -> None:  # Any: whatever it is read from
         self.instrument = instrument
         self.stream = stream
         self.ended = False
@@ -101,7 +102,7 @@ class _Lane:
 class MergedFiles:
     """The ticks of one or several instruments' files. A :class:`~tradekeel.feeds.replay.Source`."""
 
-    def __init__(self, streams: Mapping[str, FileStream]) -> None:
+    def __init__(self, streams: Mapping[str, PartStream[Any]]) -> None:
         self._lanes = [_Lane(instrument, stream) for instrument, stream in streams.items()]
         self._position = 0
         self._marks = [_Mark(0, {lane.instrument: Origin() for lane in self._lanes})]
@@ -131,7 +132,7 @@ class MergedFiles:
 
     def _remember(self) -> None:
         """Where a file has ended since the last time, note the place."""
-        files = tuple(lane.stream.file for lane in self._lanes)
+        files = tuple(lane.stream.part for lane in self._lanes)
         if files != self._files and self._position > self._marks[-1].position:
             self._marks.append(_Mark(self._position, {lane.instrument: lane.origin for lane in self._lanes}))
         self._files = files

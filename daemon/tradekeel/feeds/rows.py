@@ -11,10 +11,10 @@ that may be wrong are judged one by one (:meth:`Judge.sift`), by the same rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from itertools import islice, repeat
+from itertools import compress, count, islice, repeat
 from operator import eq, gt, le, lt, sub
 from typing import Literal, NamedTuple
 
@@ -91,19 +91,23 @@ class Tally:
     def __init__(self, policies: BadRows) -> None:
         self.policies: dict[str, str] = asdict(policies)
         self.counts: Counter[str] = Counter()
+        self.complained: Callable[[RowKind, str, str, str], None] | None = None  # kind, where, what was found, policy
         self._keys = {kind: f"{kind}_{_DONE.get(policy, policy)}" for kind, policy in self.policies.items()}
 
-    def judge(self, kind: RowKind) -> str:
-        """Count one bad row; what to do with it."""
+    def judge(self, kind: RowKind, describe: Callable[[], tuple[str, str]] | None = None) -> str:
+        """Count one bad row; what to do with it. ``describe`` says where it is and what was found, for whoever looks on."""
         self.counts[self._keys[kind]] += 1
-        return self.policies[kind]
+        policy = self.policies[kind]
+        if self.complained is not None and describe is not None:
+            self.complained(kind, *describe(), policy)
+        return policy
 
 
 class RefusedRow(DataError):
     """A row whose policy is ``fail``; the rows before it are good."""
 
-    def __init__(self, kind: RowKind, file: str, line: int, found: str) -> None:
-        super().__init__(f'{file}, line {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
+    def __init__(self, kind: RowKind, where: str, line: int, found: str) -> None:
+        super().__init__(f'{where} {line}: {kind.replace("_", " ")}: {found} (bad_rows.{kind} is "fail")')
         self.kind = kind
         self.line = line
 
@@ -139,7 +143,7 @@ class Judge:
         self.tally = tally
         self._latest_ns = -1
         self._row = NO_ROW
-        self._file = ""
+        self._where = ""
 
     @property
     def memory(self) -> Memory:
@@ -155,13 +159,13 @@ class Judge:
         times_ns, bids, asks = quotes[:3]
         if not self._in_time(quotes) or not all(map(lt, bids, asks)):
             return False
-        rising = all(map(lt, times_ns, islice(times_ns, 1, None))) and times_ns[0] > self._latest_ns
-        if not rising:
-            rows = [self._row, *_rows(quotes)]
-            if any(map(eq, rows, islice(rows, 1, None))):
-                return False
+        if times_ns[0] == self._latest_ns and _row(quotes, 0) == self._row:
+            return False
+        at_one_time = compress(count(1), map(eq, times_ns, islice(times_ns, 1, None)))
+        if any(_row(quotes, index) == _row(quotes, index - 1) for index in at_one_time):
+            return False
         self._latest_ns = times_ns[-1]
-        self._row = _rows(quotes.part(-1))[0]
+        self._row = _row(quotes, -1)
         return True
 
     def _in_time(self, quotes: Quotes) -> bool:
@@ -188,9 +192,9 @@ class Judge:
             return True
         return any(map(gt, map(sub, islice(times_ns, 1, None), times_ns), repeat(gap_ns)))
 
-    def sift(self, quotes: Quotes, lines: Sequence[int], file: str) -> Quotes:
-        """The quotes that are to be used; ``lines`` are their line numbers in ``file``."""
-        self._file = file
+    def sift(self, quotes: Quotes, lines: Sequence[int], where: str) -> Quotes:
+        """The quotes that are to be used; ``lines`` are their numbers in ``where``, such as "ticks.csv, line"."""
+        self._where = where
         rows = _rows(quotes)
         kept: list[Row] = []
         passed = 0
@@ -270,9 +274,9 @@ class Judge:
 
     def _policy(self, kind: RowKind, row: Row, line: int) -> str:
         """Count a bad row; what to do with it. Raises :class:`DataError` where that is to stop."""
-        policy = self.tally.judge(kind)
+        policy = self.tally.judge(kind, lambda: (f"{self._where} {line}", self._found(kind, row)))
         if policy == "fail":
-            raise RefusedRow(kind, self._file, line, self._found(kind, row))
+            raise RefusedRow(kind, self._where, line, self._found(kind, row))
         return policy
 
     def _found(self, kind: RowKind, row: Row) -> str:
@@ -299,3 +303,12 @@ def _rows(quotes: Quotes) -> list[Row]:
     times_ns, bids, asks, bid_sizes, ask_sizes = quotes
     unsized: list[Decimal | None] = [None] * len(times_ns)
     return list(zip(times_ns, bids, asks, bid_sizes or unsized, ask_sizes or unsized, strict=True))
+
+
+def _row(quotes: Quotes, index: int) -> Row:
+    times_ns, bids, asks, bid_sizes, ask_sizes = quotes
+    sizes = (
+        None if bid_sizes is None else bid_sizes[index],
+        None if ask_sizes is None else ask_sizes[index],
+    )
+    return times_ns[index], bids[index], asks[index], *sizes

@@ -25,7 +25,7 @@ NS_MAX = 7_258_118_400 * NS_PER_S  # the year 2200; a time beyond it was read in
 CACHE_MAX = 50_000
 
 _NUMBER = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,18}))?", re.ASCII)
-_UNITS_NS = {"epoch_s": NS_PER_S, "epoch_ms": NS_PER_MS, "epoch_us": 1_000, "epoch_ns": 1}
+UNITS_NS = {"epoch_s": NS_PER_S, "epoch_ms": NS_PER_MS, "epoch_us": 1_000, "epoch_ns": 1}
 _MONTHS = {
     name: number + 1
     for number, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"))
@@ -51,7 +51,7 @@ _ISO = re.compile(
     r" ?(?P<z>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 
-TIME_FORMATS = ("iso", *_UNITS_NS, "ms_since_midnight")
+TIME_FORMATS = ("iso", *UNITS_NS, "ms_since_midnight")
 
 
 class TimeReader(Protocol):
@@ -78,8 +78,8 @@ class TimeReader(Protocol):
 def time_reader(time_format: str, zone: tzinfo) -> TimeReader:
     """The reader for a ``time_format`` of the settings. Raises :class:`InputError` that says what is allowed."""
     clock = WallClock(zone)
-    if time_format in _UNITS_NS:
-        return _Epoch(_UNITS_NS[time_format])
+    if time_format in UNITS_NS:
+        return _Epoch(UNITS_NS[time_format])
     if time_format == "ms_since_midnight":
         return _SinceMidnight(clock)
     if time_format == "iso":

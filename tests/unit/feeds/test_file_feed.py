@@ -309,7 +309,7 @@ class TestSettings:
             ({"path": "x"}, "both needed"),
             ({"instrument": "EUR_USD"}, "both needed"),
             ({"path": "x", "instrument": "EUR_USD", "instruments": {"EUR_USD": "x"}}, "give path and instrument, or"),
-            ({"path": "x", "instrument": "EUR_USD", "format": "parquet"}, "Invalid enum value 'parquet'"),
+            ({"path": "x", "instrument": "EUR_USD", "format": "feather"}, "Invalid enum value 'feather'"),
             ({"path": "x", "instrument": "EUR_USD", "fromat": "csv"}, "unknown field `fromat`"),
             ({"path": "x", "instrument": "EUR_USD", "delimiter": ",,"}, "length <= 1"),
             ({"path": "x", "instrument": "EUR_USD", "delimiter": "_"}, "delimiter cannot be"),
