@@ -15,7 +15,7 @@ from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.publishing import prepare_publishing, redis_settings
-from tradekeel.bootstrap.sharing import needs_a_secret, stream_of
+from tradekeel.bootstrap.sharing import needs_a_secret, password_of, stream_of
 from tradekeel.config import RedisConfig
 from tradekeel.domain.counting import counted
 from tradekeel.domain.matching import Matcher
@@ -244,7 +244,9 @@ async def _feed(plan: Plan, name: str) -> Looked:
             unread = "not looked at, because the password of its server is the daemon's to read"
             return Looked(Finding(subject, True, unread, warning=True), None)
         stream = stream_of(plan.config, feed)
-        context = FeedContext(feed.name, clock, plan.config.folder, plan.instruments, {}, stream=stream)
+        context = FeedContext(
+            feed.name, clock, plan.config.folder, plan.instruments, {}, stream=stream, password=password_of(feed)
+        )
         source = FEEDS[feed.kind].build(feed.settings, context)
         fingerprint = source.info.fingerprint
         try:

@@ -23,7 +23,7 @@ from tradekeel.bootstrap.fresh import finish_forgetting, forget_paper
 from tradekeel.bootstrap.opening import Opener
 from tradekeel.bootstrap.plan import AccountPlan, Plan
 from tradekeel.bootstrap.publishing import prepare_publishing
-from tradekeel.bootstrap.sharing import stream_of
+from tradekeel.bootstrap.sharing import password_of, stream_of
 from tradekeel.bootstrap.telling import say
 from tradekeel.domain.rows import ExecutionRow
 from tradekeel.errors import StoreAway, StoreUnavailable
@@ -246,6 +246,12 @@ class Preparing:
         self._heed_stop()
         self.effort.moved(f"reading {path}, to see that it is unchanged: {done / 1e9:.1f} of {size / 1e9:.1f} GB")
 
+    def _reading_rows(self, what: str, done: int, rows: int) -> None:
+        """The same of a database."""
+        point("start.reading")
+        self._heed_stop()
+        self.effort.moved(f"reading {what}, to see that it is unchanged: {done:,} of {rows:,} rows")
+
     def _wait_a_moment(self, for_what: str) -> None:
         """What a feed cannot do without is not there yet."""
         self._heed_stop()
@@ -282,6 +288,8 @@ class Preparing:
             stream_of(self.plan.config, feed),
             say,
             patience,
+            password=password_of(feed),
+            reading=self._reading_rows,
         )
         return FEEDS[feed.kind].build(feed.settings, context)
 

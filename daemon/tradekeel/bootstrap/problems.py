@@ -139,6 +139,10 @@ def _look_at_places(draft: Draft, reader: Reader, report: Report) -> None:
 # --- feeds ----------------------------------------------------------------------------------------------------------------
 
 
+READS_A_DATABASE = "sql"
+"""The kind of feed that does."""
+
+
 def _look_at_feeds(draft: Draft, known: set[str], reader: Reader, report: Report) -> None:
     """What would keep a feed from being built. One that no account uses is never built."""
     around = FeedSurroundings(draft.folder, known, reader.root, reader.why_closed)
@@ -149,6 +153,10 @@ def _look_at_feeds(draft: Draft, known: set[str], reader: Reader, report: Report
                 report(reduce(join_path, keys, path), _unknown(symbol, known))
         for keys, sentence in kind.look(feed, around):
             report(reduce(join_path, keys, path), sentence)
+        if "password" in feed and feed["kind"] != READS_A_DATABASE:
+            report(
+                join_path(path, "password"), f'only a feed of kind "{READS_A_DATABASE}" has a server that asks for one'
+            )
     _look_at_streams(draft, report)
 
 

@@ -33,7 +33,12 @@ def stream_of(config: Config, feed: FeedConfig) -> Callable[[str], SharedTicks] 
 def needs_a_secret(config: Config, feed: FeedConfig) -> bool:
     """Whether looking at this feed takes a password."""
     server = feed.redis or config.redis
-    return feed.kind == READS_A_STREAM and server.password is not None
+    return feed.password is not None or (feed.kind == READS_A_STREAM and server.password is not None)
+
+
+def password_of(feed: FeedConfig) -> Callable[[], str] | None:
+    """Reveals the password of a feed's own database; None where it has none."""
+    return None if feed.password is None else feed.password.reveal
 
 
 def _settings(config: Config, feed: FeedConfig) -> RedisSettings:

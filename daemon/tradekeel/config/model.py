@@ -277,6 +277,7 @@ class FeedTable(Struct, frozen=True, kw_only=True):
     ] = ""  # empty: the feed's own name
     share_ticks_max: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 1_000_000  # kept in the stream, about
     redis: FeedRedisConfig | None = None  # None: [redis]
+    password: Secret | None = None  # of the user in the url of a database
 
 
 class AccountTable(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.pace import Sleeper
 from tradekeel.feeds.shared import RedisFeedSettings, look_at_nothing, shared_feed, shared_symbols
 from tradekeel.feeds.sharing import Outbox, TappedFeed
+from tradekeel.feeds.sql import SqlFeedSettings, look_at_database, sql_feed, sql_symbols
 from tradekeel.feeds.synthetic import SyntheticFeedSettings, look_at_prices, synthetic_feed, synthetic_symbols
 from tradekeel.ports import Feed
 
@@ -35,6 +36,7 @@ class FeedKind(NamedTuple):
 FEEDS: dict[str, FeedKind] = {
     "file": FeedKind(FileFeedSettings, file_feed, file_symbols, look_at_files),
     "redis": FeedKind(RedisFeedSettings, shared_feed, shared_symbols, look_at_nothing),
+    "sql": FeedKind(SqlFeedSettings, sql_feed, sql_symbols, look_at_database),
     "synthetic": FeedKind(SyntheticFeedSettings, synthetic_feed, synthetic_symbols, look_at_prices),
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "Outbox",
     "RedisFeedSettings",
     "Sleeper",
+    "SqlFeedSettings",
     "SyntheticFeedSettings",
     "TappedFeed",
 ]

@@ -28,6 +28,7 @@ class FeedContext(NamedTuple):
     patience: Callable[[str], object] | None = None
     """Waits a moment for what is not there yet, and says for what; raises where nothing is waited for. None: nothing ever is."""
     watch: Watch | None = None  # looks on while rows are read
+    password: Callable[[], str] | None = None  # of the feed's own server, where it is asked for one
     reading: Callable[[str, int, int], object] | None = None
     """Told how far a feed is that has to read all of its data first; what it raises ends the reading."""
 

@@ -132,7 +132,7 @@ def look_at_files(options: Mapping[str, Any], around: FeedSurroundings) -> Itera
         if not isinstance(path, str):
             continue
         try:
-            files = locate(_below(around.root, path), around.base, suffixes_of(options.get("format")))
+            files = locate(below_root(around.root, path), around.base, suffixes_of(options.get("format")))
         except InputError as error:
             yield key, str(error)
             continue
@@ -141,7 +141,8 @@ def look_at_files(options: Mapping[str, Any], around: FeedSurroundings) -> Itera
         yield from ((key, why) for why in [*islice(closed, 1), *islice(without_day, 1)])
 
 
-def _below(root: Path, path: str) -> str:
+def below_root(root: Path, path: str) -> str:
+    """An absolute path as it is seen from here, where it is below another root."""
     return str(root / path.lstrip("/")) if path.startswith("/") and root != Path("/") else path
 
 

@@ -19,6 +19,8 @@ account = "one"
 instruments = ["EUR_USD"]
 """
 SHARES = '[feeds.market]\nkind = "synthetic"\ninstruments = ["EUR_USD"]\nticks = 10\nshare = true\n'
+FROM_DATABASE = '[feeds.market]\nkind = "sql"\ninstrument = "EUR_USD"\ntable = "t"\n'
+PASSWORD = 'password = { env = "P" }\n'
 READS = '[feeds.market]\nkind = "redis"\nstream = "other"\ninstruments = ["EUR_USD"]\n'
 REDIS = '[redis]\nurl = "redis://127.0.0.1:6379/0"\n'
 OWN = 'redis = { url = "redis://127.0.0.1:6380/0", username = "u", password = { env = "P" } }\n'
@@ -39,7 +41,15 @@ def problems(folder: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "text", [REDIS + SHARES, REDIS + READS, SHARES + OWN, READS + OWN, REDIS + READS + "share = true\n"]
+    "text",
+    [
+        FROM_DATABASE + 'url = "postgresql://u@host/db"\n' + PASSWORD,
+        REDIS + SHARES,
+        REDIS + READS,
+        SHARES + OWN,
+        READS + OWN,
+        REDIS + READS + "share = true\n",
+    ],
 )
 def test_what_is_right_has_no_problem(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text + ACCOUNTS) == []
@@ -57,6 +67,9 @@ def test_what_is_right_has_no_problem(tmp_path: Path, text: str) -> None:
             'feeds.market.share_as: found "A B" (a string), allowed: the name of a stream',
         ),
         (REDIS + READS + 'share = true\nshare_as = "other"\n', 'it would be shared as "other", from which it is read'),
+        (SHARES + OWN + PASSWORD, 'feeds.market.password: only a feed of kind "sql" has a server'),
+        (FROM_DATABASE + 'url = "sqlite:///none.db"\n', "feeds.market.url: there is no file"),
+        (FROM_DATABASE + 'url = "postgresql://u:secret@host/db"\n', "feeds.market.url: a password stands in the url"),
         (REDIS + SHARES + SECOND, 'feeds.second.share_as: feeds.market is shared as "market" already'),
         (SHARES + 'redis = { url = "redis://u:p@host/0" }\n', "feeds.market.redis.url: a password stands in it"),
         (SHARES + 'redis = { url = "redis://host/0", username = "u" }\n', "username is given without password"),

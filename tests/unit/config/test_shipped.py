@@ -108,7 +108,7 @@ def test_complete_names_every_option() -> None:
 
 def test_complete_names_the_options_of_every_kind_of_feed() -> None:
     shown = keys_shown((FOLDER / "complete.toml").read_text(encoding="utf-8"))
-    tables = {"synthetic": "feeds.market", "file": "feeds.recorded", "redis": "feeds.shared"}
+    tables = {"synthetic": "feeds.market", "file": "feeds.recorded", "redis": "feeds.shared", "sql": "feeds.database"}
     assert set(tables) == set(FEEDS)
     for kind, feed in FEEDS.items():
         assert set(feed.settings.__struct_fields__) <= shown[tables[kind]], kind
@@ -155,7 +155,7 @@ def test_what_is_shown_behind_a_number_sign_is_right_too(tmp_path: Path) -> None
     # Options that exclude each other stay as they are.
     excluded = re.compile(
         r"# (ticks|kind = \"my_strategy|start = \"2024-01-03\"|date|price|\[strategies\.mine\]|bid_size|ask_size|"
-        r"token|username|password|instrument = \"instrument)\b"
+        r"token|username|password|instrument = \"instrument|query)\b"
     )
     text = (FOLDER / "complete.toml").read_text(encoding="utf-8")
     lines = [
