@@ -71,6 +71,12 @@ _DATABASE: tuple[tuple[str, str, str], ...] = (
     ("history", "schema:history", "Which revisions were applied, and when."),
 )
 
+_DATA: tuple[tuple[str, str, str], ...] = (
+    ("info", "data:info", "What there is: instruments, times, ticks, spreads, files."),
+    ("check", "data:check", "What is odd about it: gaps, crossed quotes, disorder, spikes, and more."),
+    ("convert", "data:convert", "Write it into a Parquet file."),
+)
+
 
 def make_app() -> App:
     """The application with all its commands."""
@@ -88,6 +94,10 @@ def make_app() -> App:
     for name, where, about in _DATABASE:
         database.command(f"tradekeel.cli.{where}", name=name, help=about)
     app.command(database)
+    data = App(name="data", help="Market data: what is in files or a feed, and whether it is sound.", group=LOOK)
+    for name, where, about in _DATA:
+        data.command(f"tradekeel.cli.{where}", name=name, help=about)
+    app.command(data)
     systemd = App(name="systemd", help="Tradekeel as a service.", group=KEEP)
     systemd.command("tradekeel.cli.making:unit", name="unit", help="Print the unit.")
     systemd.command(

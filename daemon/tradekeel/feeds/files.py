@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, TypeVar, cast
 
 from msgspec import Struct
 
 from tradekeel.errors import DataError, InputError
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 96 * 1024
 HASHED_AT_ONCE_BYTES = 1024 * 1024
@@ -95,11 +97,20 @@ class FileHashes:
     """Hashes of whole files, each computed once for as long as the file stays the one it is: gigabytes take a while.
 
     ``reading`` is called with a file's path, the bytes read so far and those in all; what it raises ends the reading.
+    What else takes a while and is read once a process is kept here, too (:meth:`once`).
     """
 
     def __init__(self, reading: Callable[[str, int, int], object] | None = None) -> None:
         self._reading = reading if reading is not None else lambda path, done, size: None
         self._known: dict[str, tuple[tuple[int, ...], bytes]] = {}
+        self._made: dict[bytes, Any] = {}
+
+    def once(self, key: bytes, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for a key."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def of(self, path: str) -> bytes:
         """The hash of a file's bytes as they are now. Raises :class:`DataError`."""

@@ -278,3 +278,22 @@ def _named(name: str) -> Iterator[None]:
         raise DataError(
             f"{name} cannot be read as Parquet: {error}; it may be cut short, damaged, or another kind of file"
         ) from None
+
+
+def instruments_in(paths: Sequence[str], column: str) -> list[str]:
+    """The instruments that files name, none where they have no such column. Raises :class:`DataError`."""
+    found: dict[str, None] = {}
+    for path in paths:
+        with _named(path), pq.ParquetFile(path) as file:
+            if column not in file.schema_arrow.names:
+                return []
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column], use_threads=False):
+                found.update((str(name), None) for name in batch.column(0).unique().to_pylist() if name is not None)
+            if len(found) > INSTRUMENTS_MAX:
+                raise DataError(
+                    f"{path}: more than {INSTRUMENTS_MAX} instruments in the column {column!r}: is it that column?"
+                )
+    return list(found)
+
+
+INSTRUMENTS_MAX = 1_000

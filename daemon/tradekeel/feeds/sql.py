@@ -20,6 +20,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.errors import InputError, StoreAway
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.file import below_root, instrument_of, judge_of, options_of
+from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.merge import MergedFiles
 from tradekeel.feeds.pace import MAX, Pacer, Speed, parse_speed
 from tradekeel.feeds.replay import ReplayFeed
@@ -127,12 +128,13 @@ def look_at_database(options: Mapping[str, Any], around: FeedSurroundings) -> It
 
 
 def sql_feed(settings: SqlFeedSettings, context: FeedContext) -> ReplayFeed:
-    """Build the feed: read everything once, to know it again. Raises :class:`InputError`, StoreAway."""
+    """Build the feed: read everything once a process, to know it again. Raises :class:`InputError`, StoreAway."""
     from tradekeel.feeds.sqlrows import Source, SqlRows
 
     symbols = {symbol: instrument_of(symbol, context.instruments) for symbol in settings.symbols}
     source = Source(settings, context.base, None if context.password is None else context.password())
-    chunks = _read_once(settings, source, context)
+    key = msgspec.json.encode([settings, str(context.base)])
+    chunks = (context.hashes or FileHashes()).once(key, lambda: _read_once(settings, source, context))
     streams: dict[str, PartStream[Chunk]] = {}
     for symbol, instrument in symbols.items():
         streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol), judge_of(settings, instrument))

@@ -6,9 +6,13 @@ it knows nothing), and however the ticks are cut into windows.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -95,7 +99,61 @@ def synthetic_pair(folder: Path) -> Feed:
     return build("synthetic", settings, timeframes=FRAMES)
 
 
-FEEDS = [one_file, several_files, two_instruments, rows_out_of_order, minutes, synthetic, synthetic_pair]
+def in_parquet(folder: Path) -> Feed:
+    """Two instruments in one file, with faults, in pieces that begin anywhere."""
+    path = folder / "q.parquet"
+    if not path.exists():
+        rows = [
+            ("NZD_USD" if n % 3 else "EUR_USD", f"2014-05-05T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z", n)
+            for n in range(0, 36_000, 30)
+        ]
+        names, times, numbers = zip(*rows, strict=True)
+        bids = [None if n % 29 == 28 else f"{1 + n % 7 / 1_000:.3f}" for n in numbers]
+        asks = [f"{1.0001 + n % 7 / 1_000 - (n % 23 == 3):.4f}" for n in numbers]
+        table = pa.table({"instrument": names, "time": times, "bid": bids, "ask": asks})
+        pq.write_table(table, path, row_group_size=170)
+    settings = {"instruments": {"NZD_USD": str(path), "EUR_USD": str(path)}, "format": "parquet"}
+    return build("file", settings, timeframes=FRAMES)
+
+
+def recorded_frames(folder: Path) -> Feed:
+    frame = '{{"stream":"x@bookTicker","data":{{"s":"EURUSD","b":"1.{:03d}","B":"1","a":"1.{:03d}","A":"2"}}}}'
+    trade = '{"stream":"x@trade","data":{"s":"EURUSD"}}'
+    for day in range(3):
+        lines = [
+            f"{1_399_248_000_000_000_000 + (day * 86_400 + n * 20) * 1_000_000_000} "
+            + (trade if n % 5 == 4 else frame.format(n % 50, n % 50 + (n % 23 != 3)))
+            for n in range(150)
+        ]
+        write(folder / "b" / f"2014050{5 + day}.gz", "\n".join(lines) + "\n")
+    settings = {"path": str(folder / "b"), "instrument": "EUR_USD", "format": "binance"}
+    return build("file", settings, timeframes=FRAMES)
+
+
+def database(folder: Path) -> Feed:
+    path = folder / "t.db"
+    if not path.exists():
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE t (at, bid, ask, symbol)")
+            for n in range(900):
+                symbol, bid = ("EUR_USD", "NZD_USD")[n % 2], None if n % 31 == 30 else f"1.{n % 40:03d}"
+                db.execute("INSERT INTO t VALUES (?, ?, '1.050', ?)", (_second(n // 4 * 60), bid, symbol))
+    settings = {"url": f"sqlite:///{path}", "table": "t", "instruments": ["EUR_USD", "NZD_USD"]}
+    return build("sql", {**settings, "columns": {"time": "at", "instrument": "symbol"}}, timeframes=FRAMES)
+
+
+FEEDS = [
+    one_file,
+    several_files,
+    two_instruments,
+    rows_out_of_order,
+    minutes,
+    in_parquet,
+    recorded_frames,
+    database,
+    synthetic,
+    synthetic_pair,
+]
 Make = Callable[[Path], Feed]
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.unit.feeds.reading import build, quotes, read, ticks_of
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.errors import InputError, StoreAway, StoreDenied
-from tradekeel.feeds import FEEDS, FeedContext, FeedSurroundings, sqlrows
+from tradekeel.feeds import FEEDS, FeedContext, FeedSurroundings, FileHashes, sqlrows
 from tradekeel.feeds.sql import SqlFeedSettings, look_at_database
 from tradekeel.ports import Feed
 from tradekeel.runtime.clock import ManualClock
@@ -187,6 +187,17 @@ class TestFingerprint:
         assert await feed.next_window(20_000) is not None
         with pytest.raises(InputError, match=r"rows 40,001 to 60,000 have been changed since the feed was opened"):
             await feed.next_window(20_000)
+
+    def test_everything_is_read_once_a_process(self, tmp_path):
+        path = database(tmp_path, rows_of(10))
+        table = {"url": f"sqlite:///{path}", "table": "ticks", "instrument": "EUR_USD"}
+        told: list[int] = []
+        context = FeedContext(
+            "test", ManualClock(), hashes=FileHashes(), reading=lambda what, done, total: told.append(done)
+        )
+        one, two = (FEEDS["sql"].build(msgspec.convert(table, SqlFeedSettings), context) for _ in range(2))
+        assert one.info.fingerprint == two.info.fingerprint
+        assert told == [10]
 
     async def test_rows_behind_the_end_are_of_another_start(self, tmp_path):
         path = database(tmp_path, rows_of(10))
