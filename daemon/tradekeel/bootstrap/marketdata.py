@@ -79,7 +79,7 @@ def _of_config(target: str, options: Options, environ: Mapping[str, str]) -> Cho
         raise InputError(
             f"{target} is a configuration, which says what its data is: only --feed means something beside it"
         )
-    plan = read_plan(config_path(target), environ)
+    plan = read_plan(config_path(target), environ, fetch_secrets=False)
     feeds = plan.config.feeds
     name = options.feed or (next(iter(feeds)) if len(feeds) == 1 else None)
     if name is None:
@@ -89,6 +89,9 @@ def _of_config(target: str, options: Options, environ: Mapping[str, str]) -> Cho
     if name not in feeds:
         raise InputError(f"{target} has no feed {name!r}; {did_you_mean(name, list(feeds), 'it has')}")
     feed = feeds[name]
+    if feed.password is not None:  # only then: those of accounts are the daemon's to read
+        plan = read_plan(config_path(target), environ)
+        feed = plan.config.feeds[name]
     if feed.kind == "redis" or getattr(feed.settings, "live", False):
         raise InputError(f"feed {name} of {target} is a live market or a shared stream, which has no end")
     return Chosen(

@@ -254,7 +254,10 @@ def _rows_of(column: Any, instrument: str) -> Any:
     """Which rows are of an instrument, whether it is written EUR_USD, EURUSD or EUR/USD; None: all."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     wanted = bare_symbol(instrument)
-    is_own = pa.array([bare_symbol(str(name)) == wanted for name in encoded.dictionary.to_pylist()], type=pa.bool_())
+    own = [bare_symbol(str(name)) == wanted for name in encoded.dictionary.to_pylist()]
+    if all(own) and not column.null_count:
+        return None
+    is_own = pa.array(own, type=pa.bool_())
     mask = pc.fill_null(pc.take(is_own, encoded.indices), False)
     return None if pc.all(mask).as_py() else mask
 

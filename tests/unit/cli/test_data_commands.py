@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.unit.feeds.reading import HEADER, build, ticks_of, write
 from tradekeel.cli.app import dispatch
 from tradekeel.errors import ExitCode
@@ -222,6 +225,30 @@ class TestConvert:
         assert [path.name for path in tmp_path.iterdir()] == ["eurusd.csv"]
         run(capsys, "convert", source, target)
         assert "exists already" in run(capsys, "convert", source, target, code=2)
+
+
+def test_the_words_of_the_documentation(tmp_path, capsys, monkeypatch):
+    """docs/feeds.md: its commands as they stand, in a folder with such files."""
+    words = re.findall(
+        r"^\$ tradekeel (data .*)$", (ROOT / "docs" / "feeds.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(words) == 4
+    write(tmp_path / "ticks" / "eurusd" / "20140508_quote.zip", "8715,1.39101,1.39101\r\n15681,1.39102,1.39116")
+    for name in ("replay.toml", "ticks"):
+        (tmp_path / "config").mkdir(exist_ok=True)
+        (tmp_path / "config" / name).symlink_to(ROOT / "config" / name)
+    monkeypatch.chdir(tmp_path)
+    for line in words:
+        capsys.readouterr()
+        assert dispatch(shlex.split(line)) == ExitCode.DONE, capsys.readouterr()
+    assert (tmp_path / "eurusd.parquet").exists()
+
+
+def test_secrets_of_accounts_are_not_asked_for(tmp_path, capsys):
+    sound(tmp_path)
+    path = config(tmp_path, 'kind = "file"\npath = "eurusd.csv"\ninstrument = "EUR_USD"\n')
+    path.write_text(path.read_text().replace('venue = "paper"', 'venue = "paper"\ntoken = { env = "NOT_THERE" }'))
+    assert asked(capsys, "info", path)["ticks"] == 60
 
 
 class TestRefused:

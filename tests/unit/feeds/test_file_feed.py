@@ -281,6 +281,21 @@ class TestWhatItSaysAboutItself:
         assert seen == sorted(seen)
         assert seen[-1] == 1.0
 
+    def test_options_that_came_later_leave_the_fingerprints_of_before(self, tmp_path):
+        """An unfinished execution goes on behind an upgrade: its data is not another because there is more to choose from."""
+        text = write(tmp_path / "a.csv", HEADER + "2014-05-08T00:00:00Z,1,2\n")
+        changed: dict[str, Any] = {
+            "columns": {"bid_size": "ask"},
+            "time_zone": "UTC-05:00",
+            "bad_rows": {"crossed": "fix"},
+        }
+        row = write(tmp_path / "20140508_quote.csv", QUOTE_ROWS)
+        assert [feed.info.fingerprint for feed in (quote_feed(row), csv_feed(text), csv_feed(text, **changed))] == [
+            "9bc4ad42f79e78ec9b79d9ce76e9741c",
+            "0b831d830f7fd0d37e5d314ab97b0055",
+            "80d0410c130f2487e5d94279063645d5",
+        ]
+
     def test_the_fingerprint_is_that_of_the_data_and_of_what_changes_the_ticks(self, tmp_path):
         one, two = lean(tmp_path / "one"), lean(tmp_path / "two")
         base = quote_feed(one).info.fingerprint

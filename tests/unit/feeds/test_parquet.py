@@ -243,6 +243,12 @@ class TestWriting:
             interrupted()
         assert list(tmp_path.iterdir()) == []
 
+    async def test_what_a_kill_has_left_is_in_nobodys_way(self, tmp_path):
+        (tmp_path / "q.parquet.partial").write_bytes(b"half of something" * 1_000)
+        path = packed(tmp_path / "q.parquet", [Tick("EUR_USD", AT, Decimal(1), Decimal(2), 1)])
+        assert len(await ticks_of(parquet_feed(path))) == 1
+        assert list(tmp_path.iterdir()) == [path]
+
     def test_one_that_came_there_meanwhile_stays(self, tmp_path):
         path = tmp_path / "q.parquet"
         with pytest.raises(InputError, match="exists by now"), TickFile(path):

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.servers.fixtures import POSTGRES_URL
 from tests.unit.feeds.reading import build, quotes, read, ticks_of
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.errors import InputError, StoreAway, StoreDenied
@@ -338,7 +339,7 @@ class TestPostgres:
             FEEDS["sql"].build(built, FeedContext("test", ManualClock(), patience=patience))
         assert len(said) == 1
 
-    @pytest.mark.skipif(bool(os.environ.get("TRADEKEEL_TEST_POSTGRES")), reason="that server may let everybody in")
+    @pytest.mark.skipif(bool(os.environ.get(POSTGRES_URL)), reason="that server may let everybody in")
     def test_a_password_that_is_wrong_is_said_and_not_waited_for(self, postgres_url):
         from sqlalchemy.engine import make_url
 
