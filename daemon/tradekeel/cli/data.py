@@ -116,7 +116,7 @@ def convert(
 
 
 def _chosen(source: str, about: About | None) -> Any:
-    from tradekeel.bootstrap.marketdata import Options, choose
+    from tradekeel.bootstrap.datachoice import Options, choose
 
     said = about or About()
     named = {
