@@ -75,8 +75,8 @@ class TestExact:
         target.unlink(missing_ok=True)
         assert written_as(await ticks_of(parquet_feed(packed(target, ticks), **accept))) == written_as(ticks)
 
-    async def test_a_real_fortnight(self, data_dir, tmp_path):
-        path = data_dir / "oanda/tick/eurusd/2014050*.zip"
+    async def test_two_real_days(self, data_dir, tmp_path):
+        path = data_dir / "oanda/tick/eurusd/2014050[56]*.zip"
         source = build("file", {"path": str(path), "instrument": "EUR_USD", "format": "quote"})
         ticks = await ticks_of(source)
         feed = parquet_feed(packed(tmp_path / "q.parquet", ticks))
@@ -89,7 +89,7 @@ class TestExact:
         ticks = [Tick("EUR_USD", AT + n * S, Decimal(n + 1), Decimal(n + 2), n + 1) for n in range(70_000)]
         packed(tmp_path / "1.parquet", ticks[:40_000])
         packed(tmp_path / "2.parquet", ticks[40_000:])
-        for after in (0, 1, 16_384, 39_999, 40_000, 69_999):
+        for after in (1, 16_384, 40_000, 69_999):
             assert (await read(parquet_feed(tmp_path), after, 50_000))[0] == ticks[after:]
 
 

@@ -81,13 +81,13 @@ class TestOrder:
         assert [chunk.first for chunk in chunks] == list(range(1, len(times) + 1, piece))
 
     async def test_from_any_position_the_rest_is_the_same(self, tmp_path):
-        path = database(tmp_path, rows_of(45_000))
+        path = database(tmp_path, rows_of(21_000))
         feed = sql_feed(path)
         ticks, _ = await read(feed)
-        assert len(ticks) == 45_000
-        for after in (44_999, 40_000, 20_001, 20_000, 19_999, 0):
+        assert len(ticks) == 21_000
+        for after in (20_001, 20_000, 19_999):
             assert (await read(feed, after))[0] == ticks[after:]
-            assert (await read(sql_feed(path), after))[0] == ticks[after:]
+        assert (await read(sql_feed(path), 20_000))[0] == ticks[20_000:]
 
 
 class TestInstruments:
