@@ -11,6 +11,7 @@ from msgspec import structs
 from tradekeel.backtest.setup import Setup, Traded
 from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
+from tradekeel.bootstrap.sharing import password_of
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount
@@ -82,6 +83,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         base=plan.config.folder,
         instruments=plan.instruments,
         timeframes={symbol: tuple(frames) for symbol, frames in wanted.items()},
+        password=password_of(feed),
     )
     source = FeedSource(kind.build(structs.replace(settings, **changes), context))
     if cuts_itself or start_ns is end_ns is None:
