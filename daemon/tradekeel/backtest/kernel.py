@@ -50,7 +50,7 @@ class Kernel:
         snapshot_every_ns: int = 0,
         snapshot_due_ns: int = 0,
     ) -> None:
-        """``snapshot_every_ns`` of event time lie between two snapshots, 0 for none; a saved state says when the next one is due."""
+        """``snapshot_every_ns`` of event time lie between two snapshots, 0: none; a saved state says when the next is due."""
         self.account = account
         self.monitor = monitor
         self.strategists = tuple(strategists)
