@@ -116,19 +116,34 @@ class MonitorCore:
         self.stamp = max(self.stamp, stamp)
 
     def _follow(self, entry: Entry) -> None:
-        before = self.view.latch
-        trades = [row for row in entry.rows if isinstance(row, Trade)]
-        exits = [row for row in entry.rows if isinstance(row, Order) and row.purpose is Purpose.EXIT]
-        if isinstance(entry.record, r.VenueReported) and entry.record.allocations:
-            self._count_fill(entry.record, entry.rows)
+        record, before = entry.record, self.view.latch
+        trades: list[Trade] = []
+        exits: list[Order] = []
+        for row in entry.rows:
+            kind = type(row)
+            if kind is Trade:
+                trades.append(row)  # type: ignore[arg-type]  # narrowed by the exact class
+            elif kind is Order and row.purpose is Purpose.EXIT:  # type: ignore[union-attr]  # likewise
+                exits.append(row)  # type: ignore[arg-type]  # likewise
+        if isinstance(record, r.VenueReported):
+            if record.allocations:
+                self._count_fill(record, entry.rows)
+            if trades:
+                self._count(trades, record)
+            self.view.follow(entry)
+            self._watch_again(trades, exits)
+            self._take_money(record)
+            return
         if trades:
-            self._count(trades, entry.record)
+            self._count(trades, record)
         self.view.follow(entry)
         self._watch_again(trades, exits)
-        self._take(entry.record, before)
+        self._take(record, before)
 
     def _watch_again(self, trades: Sequence[Trade], exits: Sequence[Order]) -> None:
         """The trades that changed, and those of which an exit took, or let go of, a part."""
+        if not trades and not exits:
+            return
         changed = {trade.trade_id: trade for trade in trades}
         for order in exits:
             self.watch.claimed(order)
@@ -138,11 +153,9 @@ class MonitorCore:
         self.watch.changed(changed.values())
 
     def _take(self, record: r.Record, latch_before: Latch) -> None:
-        if isinstance(record, r.VenueReported):
-            self._take_money(record)
         if isinstance(record, r.OrdersIntended):
             self._asked_for(record)
-        if isinstance(record, r.LatchChanged) and latch_before is not Latch.OPEN and record.latch is Latch.OPEN:
+        elif isinstance(record, r.LatchChanged) and latch_before is not Latch.OPEN and record.latch is Latch.OPEN:
             equity = self.equity()
             if equity is not None:
                 self.risk.rearm(equity, record.ts_ns)
