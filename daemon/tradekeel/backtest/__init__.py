@@ -15,5 +15,6 @@ What decides is the daemon's own code (:mod:`tradekeel.domain`, :mod:`tradekeel.
 
 from tradekeel.backtest.executor import BacktestExecutor, BacktestResult
 from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.streamed import RedisTickDataSource
 
-__all__ = ["BacktestExecutor", "BacktestResult", "FeedSource", "TickDataSource", "TicksSource"]
+__all__ = ["BacktestExecutor", "BacktestResult", "FeedSource", "RedisTickDataSource", "TickDataSource", "TicksSource"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from msgspec import structs
 
+from tradekeel import __version__
 from tradekeel.backtest.setup import Setup, Traded
 from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
+from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
-from tradekeel.bootstrap.sharing import password_of
+from tradekeel.bootstrap.sharing import READS_A_STREAM, password_of, stream_of
+from tradekeel.config import FeedConfig
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount
@@ -20,6 +23,7 @@ from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.feeds.zones import parse_instant
+from tradekeel.runtime.loop import Stepper
 
 SNAPSHOT_EVERY_NS = 3_600 * NS_PER_S
 """Event time between two points of a curve."""
@@ -63,32 +67,50 @@ def accounts_of(plan: Plan, name: str | None) -> Sequence[AccountPlan]:
 def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None) -> TickDataSource:
     """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed."""
     feed = plan.config.feeds[account.config.feed]
-    kind = FEEDS[feed.kind]
-    settings: Any = feed.settings
-    fields = settings.__struct_fields__
-    changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (start, end))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise InputError(f"--start {start} is not before --end {end}")
+    timeframes = _timeframes(account)
+    if feed.kind == READS_A_STREAM:
+        return _cut(_streamed(plan, feed, timeframes), start_ns, end_ns, timeframes)
+    settings: Any = feed.settings
+    fields = settings.__struct_fields__
+    changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
     cuts_itself = "end" in fields  # a made-up market begins at its start: with another one it would be another market
     if cuts_itself:
         changes |= {name: text for name, text in (("start", start), ("end", end)) if text is not None}
-    wanted: dict[str, dict[str, None]] = {}
-    for strategy in account.strategies:
-        for symbol in strategy.config.instruments:
-            wanted.setdefault(symbol, {}).update(dict.fromkeys(strategy.timeframes))
     context = FeedContext(
         name=feed.name,
         sleeper=NO_CLOCK,
         base=plan.config.folder,
         instruments=plan.instruments,
-        timeframes={symbol: tuple(frames) for symbol, frames in wanted.items()},
+        timeframes=timeframes,
         password=password_of(feed),
     )
-    source = FeedSource(kind.build(structs.replace(settings, **changes), context))
-    if cuts_itself or start_ns is end_ns is None:
-        return source
-    return CutSource(source, start_ns, end_ns, context.timeframes)
+    source = FeedSource(FEEDS[feed.kind].build(structs.replace(settings, **changes), context))
+    return source if cuts_itself else _cut(source, start_ns, end_ns, timeframes)
+
+
+def _timeframes(account: AccountPlan) -> dict[str, tuple[str, ...]]:
+    wanted: dict[str, dict[str, None]] = {}
+    for strategy in account.strategies:
+        for symbol in strategy.config.instruments:
+            wanted.setdefault(symbol, {}).update(dict.fromkeys(strategy.timeframes))
+    return {symbol: tuple(frames) for symbol, frames in wanted.items()}
+
+
+def _streamed(plan: Plan, feed: FeedConfig, timeframes: Mapping[str, Sequence[str]]) -> TickDataSource:
+    """All that a stream holds now. The loop on which its client lives goes with the process."""
+    make = stream_of(plan.config, feed)
+    if make is None:
+        raise InputError(f"feed {feed.name} reads from Redis, and no server is named: give redis.url")
+    return RedisTickDataSource(make(feed.settings.stream), Stepper(), timeframes=timeframes)
+
+
+def _cut(
+    source: TickDataSource, start_ns: int | None, end_ns: int | None, timeframes: Mapping[str, Sequence[str]]
+) -> TickDataSource:
+    return source if start_ns is end_ns is None else CutSource(source, start_ns, end_ns, timeframes)
 
 
 def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: Decimal | None = None) -> Setup:
@@ -97,7 +119,7 @@ def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: 
     paper = account.paper if balance is None else _with_deposit(account.paper, balance)
     fingerprint = source.info.fingerprint
     return Setup(
-        execution=derived_id("", "backtest", plan.config.fingerprint, config.name, f"{paper.deposit:f}", fingerprint),
+        execution=_name(plan, account, paper, fingerprint),
         terms=AccountTerms(
             account=config.name,
             venue="paper",
@@ -126,3 +148,10 @@ def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: 
 
 def _with_deposit(paper: PaperAccount, deposit: Decimal) -> PaperAccount:
     return structs.replace(paper, deposit=deposit)
+
+
+def _name(plan: Plan, account: AccountPlan, paper: PaperAccount, data: str) -> str:
+    """The hash of all that decides what comes out: configuration, strategies' code, data, deposit, and this version."""
+    codes = [f"{strategy.config.name} {strategy.code}" for strategy in account.strategies]
+    deposit = f"{paper.deposit:f}"
+    return derived_id("", "backtest", __version__, plan.config.fingerprint, account.config.name, deposit, data, *codes)

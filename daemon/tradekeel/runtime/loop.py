@@ -68,6 +68,21 @@ def run(main: Callable[[*Ts], Awaitable[T]], *args: *Ts, use_uvloop: bool = True
     return anyio.run(guarded, backend="asyncio", backend_options={"use_uvloop": use_uvloop})
 
 
+class Stepper:
+    """An event loop that is stepped from outside, one coroutine after the other: for programs without one of their own."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it to its end."""
+        return self._runner.run(coroutine)
+
+    def close(self) -> None:
+        """Let go of the loop."""
+        self._runner.close()
+
+
 def spawn(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """Start a task that belongs to no task group. For supervision only: its owner watches how it ends."""
     return asyncio.get_running_loop().create_task(coroutine, name=name)

@@ -1,0 +1,136 @@
+"""What daemons have shared through a Redis stream, as data for a backtest: all that is there when it is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from tradekeel.backtest.source import WINDOW_TICKS
+from tradekeel.domain.bars import BarSet
+from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.errors import DataError
+from tradekeel.ports import FeedInfo
+from tradekeel.ports.ticks import Piece, SharedTicks, StreamGone, StreamReplaced
+
+T = TypeVar("T")
+
+
+class Steps(Protocol):
+    """Runs one coroutine after the other, each to its end; it may wait for a server."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What it comes to."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is run any more."""
+        ...
+
+
+class RedisTickDataSource:
+    """The ticks that a stream holds, from the oldest to the newest at the time of the look. A :class:`TickDataSource`.
+
+    Positions count from 1 with the oldest that is there. Ticks that the writer left out are gaps: they are counted, and bars
+    begin anew behind them. Closing it closes the stream and the steps. Raises DataError where there is no such stream, or it is
+    another one by now.
+    """
+
+    def __init__(
+        self,
+        stream: SharedTicks,
+        step: Steps,
+        *,
+        timeframes: Mapping[str, Sequence[str]] | None = None,
+        window_ticks: int = WINDOW_TICKS,
+    ) -> None:
+        self._stream, self._step = stream, step
+        self._timeframes = dict(timeframes or {})
+        self._window_ticks = window_ticks
+        try:
+            head = stream.look()
+        except StreamGone:
+            raise DataError(f"there is not {stream.described}: start the daemon that shares it") from None
+        self._run, self._last = head.run, head.last
+        first = self._read(0, 1)
+        if not first.ticks:
+            raise DataError(f"{stream.described} has no ticks: nothing can be tested on it")
+        self._first = first.ticks[0].tick.position
+        self._delivered = self._gaps = 0
+        told = repr((self._run, self._first, self._last))
+        self.info = FeedInfo(
+            name=stream.described,
+            instruments=head.instruments,
+            replayable=True,
+            fingerprint=hashlib.blake2b(told.encode(), digest_size=16).hexdigest(),
+        )
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """All windows behind a position."""
+        bars = BarSet(self._timeframes)
+        self._delivered = self._gaps = 0
+        behind, position = self._first - 1, 0
+        while behind < self._last:
+            piece = self._read(behind, self._window_ticks)
+            shared = [each.tick for each in piece.ticks if each.tick.position <= self._last]
+            if not shared:
+                return
+            self._refuse_lost(behind, shared[0].position, piece.first)
+            for run in _consecutive(shared):
+                if run[0].position != behind + 1:
+                    self._gaps += 1
+                    bars = BarSet(self._timeframes)
+                behind = run[-1].position
+                ticks = [_numbered(tick, position + n) for n, tick in enumerate(run, start=1)]
+                built = bars.fill(ticks) if bars else {}
+                position += len(ticks)
+                self._delivered = position
+                if position > after:
+                    seen = max(0, after + 1 - ticks[0].position)
+                    rest = {index - seen: made for index, made in built.items() if index >= seen}
+                    yield TickWindow(ticks[seen:], rest, instruments=self.info.instruments)
+
+    def quality(self) -> Mapping[str, int]:
+        """Ticks delivered, and gaps among them."""
+        gaps = {"gaps": self._gaps} if self._gaps else {}
+        return {"rows": self._delivered, "ticks": self._delivered, **gaps}
+
+    def progress(self) -> float | None:
+        """Share of the stream that was delivered, missing ticks counted in."""
+        return min(1.0, self._delivered / (self._last - self._first + 1))
+
+    def close(self) -> None:
+        """Let go of the server."""
+        self._step(self._stream.close())
+        self._step.close()
+
+    def _read(self, after: int, count: int) -> Piece:
+        try:
+            return self._step(self._stream.read(self._run, after, count))
+        except (StreamGone, StreamReplaced):
+            raise DataError(
+                f"{self._stream.described} is another one by now: what was read of it is no data any more. Begin anew"
+            ) from None
+
+    def _refuse_lost(self, behind: int, first: int, oldest: int) -> None:
+        """A stream forgets its oldest ticks while it is written: what was there at the look has to be read in time."""
+        if first != behind + 1 and oldest > behind + 1:
+            raise DataError(
+                f"{self._stream.described} has forgotten ticks {behind + 1:,} to {oldest - 1:,} while they were read: choose a "
+                "larger share_ticks_max where it is written, or test a copy of it (tradekeel data convert)"
+            )
+
+
+def _consecutive(ticks: Sequence[Tick]) -> Iterator[list[Tick]]:
+    """Runs of ticks without a gap in their positions."""
+    run: list[Tick] = []
+    for tick in ticks:
+        if run and tick.position != run[-1].position + 1:
+            yield run
+            run = []
+        run.append(tick)
+    yield run
+
+
+def _numbered(tick: Tick, position: int) -> Tick:
+    return Tick(tick.instrument, tick.ts_ns, tick.bid, tick.ask, position, tick.bid_size, tick.ask_size)

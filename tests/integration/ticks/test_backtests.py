@@ -1,0 +1,103 @@
+"""What daemons have shared through a stream, as data for a backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.integration.ticks.support import KEY, STREAM, client, settings_of, write
+from tests.unit.feeds.markets import Market, ticks_of
+from tradekeel.backtest import RedisTickDataSource
+from tradekeel.domain.bars import BarSet
+from tradekeel.domain.ticks import Bar, Tick
+from tradekeel.errors import DataError
+from tradekeel.runtime.loop import Stepper
+from tradekeel.storage.redis.ticks import RedisTicks
+
+FRAMES = {"EUR_USD": ("5s", "7t")}
+
+
+@contextmanager
+def source(url: str, **more: Any) -> Iterator[RedisTickDataSource]:
+    steps = Stepper()
+    try:
+        data = RedisTickDataSource(RedisTicks(settings_of(url), STREAM), steps, **more)
+    except DataError:
+        steps.close()
+        raise
+    with closing(data):
+        yield data
+
+
+def shared(url: str, ticks: list[Tick]) -> None:
+    anyio.run(write, Market(ticks), url)
+
+
+def plain(ticks: list[Tick]) -> list[tuple[str, int, str, str]]:
+    return [(tick.instrument, tick.ts_ns, str(tick.bid), str(tick.ask)) for tick in ticks]
+
+
+def test_all_that_a_stream_holds_is_the_data_with_its_bars(redis_url: str) -> None:
+    ticks = ticks_of(2_500)
+    shared(redis_url, ticks)
+
+    with source(redis_url, timeframes=FRAMES, window_ticks=300) as data:
+        read: list[Tick] = []
+        bars: list[Bar] = []
+        for window in data.windows():
+            read += window.ticks
+            bars += [bar for built in window.bars.values() for bar in built]
+        progress, fingerprint = data.progress(), data.info.fingerprint
+
+    assert read == ticks
+    assert bars == [bar for built in BarSet(FRAMES).fill(ticks).values() for bar in built]
+    assert progress == 1
+    with source(redis_url) as again:
+        assert again.info.fingerprint == fingerprint
+
+
+@pytest.mark.parametrize("after", [1, 299, 300, 1_234])
+def test_it_goes_on_behind_any_position_with_the_same_bars(redis_url: str, after: int) -> None:
+    shared(redis_url, ticks_of(1_500))
+    with source(redis_url, timeframes=FRAMES, window_ticks=100) as data:
+        whole = list(data.windows())
+        rest = list(data.windows(after))
+    bars = [
+        bar
+        for window in whole
+        for at, built in window.bars.items()
+        if window.ticks[min(at, len(window.ticks) - 1)].position > after
+        for bar in built
+    ]
+    assert [tick for w in rest for tick in w.ticks] == [tick for w in whole for tick in w.ticks][after:]
+    assert [bar for w in rest for built in w.bars.values() for bar in built] == bars
+
+
+def test_what_is_missing_is_counted_and_positions_go_on(redis_url: str) -> None:
+    ticks = ticks_of(50)
+    shared(redis_url, ticks)
+    with client(redis_url) as admin:
+        admin.xdel(KEY, "11-0", "12-0", "31-0")
+    with source(redis_url) as data:
+        read = [tick for window in data.windows() for tick in window.ticks]
+        quality = data.quality()
+    assert [tick.position for tick in read] == list(range(1, 48))
+    assert plain(read) == plain([tick for tick in ticks if tick.position not in (11, 12, 31)])
+    assert quality == {"rows": 47, "ticks": 47, "gaps": 2}
+
+
+def test_no_stream_and_one_that_has_become_another_are_said(redis_url: str) -> None:
+    with pytest.raises(DataError, match="start the daemon that shares it"), source(redis_url):
+        pass
+    shared(redis_url, ticks_of(500))
+    with source(redis_url, window_ticks=100) as data:
+        windows = data.windows()
+        next(windows)
+        with client(redis_url) as admin:
+            admin.flushall()
+        with pytest.raises(DataError, match="is another one by now"):
+            list(windows)
