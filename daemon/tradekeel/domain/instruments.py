@@ -8,6 +8,7 @@ market calls one lot, in units: 100,000 of the base currency in FX. Quantities a
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -76,9 +77,11 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
 
 CURRENCY_DIGITS = {"JPY": 0, "KRW": 0, "HUF": 0, "BTC": 8, "ETH": 8, "USDT": 8, "USDC": 8}
+CURRENCIES_MAX = 512  # of which the step is remembered: it is asked for with every amount that is booked
 LEDGER_EXTRA_DIGITS = 2  # brokers book amounts finer than a coin (OANDA prints four decimals of a dollar)
 
 
+@lru_cache(maxsize=CURRENCIES_MAX)
 def ledger_step(currency: str) -> Decimal:
     """The smallest amount that is booked in ``currency``: 0.0001 for dollars and euros, 0.01 for yen."""
     digits = CURRENCY_DIGITS.get(currency, 2)

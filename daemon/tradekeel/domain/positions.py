@@ -30,6 +30,8 @@ RATE_STEP = Decimal("1e-14")
 
 TWO = Decimal(2)
 
+_CONVERSION = Rounding.CONVERSION  # looked up once: going through an enum's class costs more than the product it rounds
+
 
 class Position(Struct, frozen=True, gc=False):
     """A signed quantity of one instrument and its exact signed cost in quote currency."""
@@ -188,7 +190,9 @@ def conversion_rate(currency: str, account_currency: str, quotes: Mapping[str, Q
 
 def convert(amount: Decimal, rate: Decimal, account_currency: str) -> Decimal:
     """``amount`` at ``rate``, rounded to what is booked in the account's currency."""
-    return round_to(WORKING.multiply(amount, rate), ledger_step(account_currency), Rounding.CONVERSION)
+    # ONE itself is the rate of a currency into itself: most accounts convert nothing else.
+    converted = amount if rate is ONE else WORKING.multiply(amount, rate)
+    return round_to(converted, ledger_step(account_currency), _CONVERSION)
 
 
 def margin_required(instrument: Instrument, quantity: Decimal, price: Decimal, leverage: Decimal | None) -> Decimal:

@@ -17,17 +17,20 @@ from msgspec import Struct, structs
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching.costs import commission_due, commission_raw, financing
 from tradekeel.domain.matching.margin import Margin
-from tradekeel.domain.matching.rates import Converter
+from tradekeel.domain.matching.rates import Converter, Range
 from tradekeel.domain.matching.terms import Commission, PaperAccount, PaperSettings
 from tradekeel.domain.matching.working import WorkingOrder
 from tradekeel.domain.messages import Fill, Liquidity, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Side
-from tradekeel.domain.positions import Position, convert
+from tradekeel.domain.positions import Position, booked, convert
 from tradekeel.domain.sessions import Rollover
 from tradekeel.domain.ticks import Tick
 
 PositionKey = tuple[str, str | None]
+
+_BUY = Side.BUY  # looked up once: going through an enum's class costs as much as two sums
+_FILLED = TransactionKind.ORDER_FILLED
 
 
 def by_age(key: PositionKey) -> tuple[str, int, str]:
@@ -69,6 +72,7 @@ class VenueAccount:
         self.instruments = instruments
         self.settings = settings
         self.sums = Sums()
+        self.balance = ZERO  # of the sums: asked for with every entry and every look at the margin
         self.positions: dict[PositionKey, Position] = {}
         self.marks: dict[str, Tick] = {}
         self.sequence = 0
@@ -79,6 +83,8 @@ class VenueAccount:
         self.entries: list[VenueTransaction] = []  # of the call that is going on
         self.changed_positions: set[PositionKey] = set()  # since they were last asked for
         self.version = 0  # of everything that the margin level depends on, the quotes apart
+        self._guard: dict[str, Range] = {}
+        self._guard_version = -1
 
     # --- the record
     # ----------------------------------------------------------------------------------------------------
@@ -92,29 +98,53 @@ class VenueAccount:
         instrument: str | None = None,
         quantity: Decimal | None = None,
         price: Decimal | None = None,
-        fill: Fill | None = None,
         amount: Decimal = ZERO,
         reason: str = "",
-    ) -> VenueTransaction:
+    ) -> None:
         """Write the next entry of the record."""
         self.sequence += 1
-        entry = VenueTransaction(
-            sequence=self.sequence,
-            kind=kind,
-            ts_ns=self.ts_ns,
-            position=self.position,
-            client_order_id=client_order_id,
-            venue_order_id=venue_order_id,
-            instrument=instrument,
-            quantity=quantity,
-            price=price,
-            fill=fill,
-            amount=amount,
-            reason=reason,
-            balance=self.sums.balance,
+        self.entries.append(
+            VenueTransaction(
+                sequence=self.sequence,
+                kind=kind,
+                ts_ns=self.ts_ns,
+                position=self.position,
+                client_order_id=client_order_id,
+                venue_order_id=venue_order_id,
+                instrument=instrument,
+                quantity=quantity,
+                price=price,
+                amount=amount,
+                reason=reason,
+                balance=self.balance,
+            )
         )
-        self.entries.append(entry)
-        return entry
+
+    def note_order(
+        self,
+        kind: TransactionKind,
+        order: WorkingOrder,
+        quantity: Decimal | None = None,
+        price: Decimal | None = None,
+        reason: str = "",
+    ) -> None:
+        """Write the next entry of the record: what became of an order, its fills apart."""
+        self.sequence += 1
+        self.entries.append(
+            VenueTransaction(
+                sequence=self.sequence,
+                kind=kind,
+                ts_ns=self.ts_ns,
+                position=self.position,
+                client_order_id=order.client_order_id,
+                venue_order_id=order.venue_order_id,
+                instrument=order.instrument,
+                quantity=quantity,
+                price=price,
+                reason=reason,
+                balance=self.balance,
+            )
+        )
 
     def take_entries(self) -> list[VenueTransaction]:
         """The entries written since this was last called."""
@@ -176,7 +206,7 @@ class VenueAccount:
     def closable(self, side: Side, symbol: str, ref: str | None) -> Decimal:
         """How much an order on ``side`` can take off a position; zero if it would add to it."""
         held = self.held(symbol, ref)
-        return abs(held) if held and (held > ZERO) != (side is Side.BUY) else ZERO
+        return abs(held) if held and (held > ZERO) != (side is _BUY) else ZERO
 
     def figures(self) -> tuple[Decimal, Decimal]:
         """Unrealised profit and margin used at the last marks, in account currency."""
@@ -189,36 +219,54 @@ class VenueAccount:
         """
         symbol = execution.instrument.symbol
         held = self.held(symbol, execution.ref)
-        after = held + execution.quantity * execution.side.sign
-        if abs(after) <= abs(held) and held * after >= ZERO:
+        after = held + (execution.quantity if execution.side is _BUY else -execution.quantity)
+        more = abs(after) - abs(held)
+        if more <= ZERO and held * after >= ZERO:
             return True
-        rate = self.margin.rate_of(symbol, self.marks)
-        mark = self.marks[symbol]
-        unrealised, used = self.figures()
-        exposure = self.margin.exposures.get(symbol)
-        before = exposure.long + exposure.short if exposure is not None else ZERO
-        used += self.margin.needed(symbol, before - abs(held) + abs(after), mark, rate)
-        used -= self.margin.needed(symbol, before, mark, rate)
+        unrealised, used = self.margin.figures_with(symbol, more, self.marks)
         model = self.settings.commission
-        raw = _commission_of(model, execution, rate)
-        fee = commission_due(model, raw, self.terms.currency)
-        return self.sums.balance + unrealised - fee >= used
+        if model.model == "none":
+            return self.balance + unrealised >= used
+        raw = _commission_of(model, execution, self.margin.rate_of(symbol, self.marks))
+        return self.balance + unrealised - commission_due(model, raw, self.terms.currency) >= used
 
-    def book(self, execution: Execution, order: WorkingOrder | None, reason: str = "") -> Position:
-        """Book an execution of ``order``, or of the venue's own (None); returns the position after it."""
+    def is_called(self) -> bool:
+        """Whether the margin level is too low at the last marks. Inside the guard that needs no look at the figures."""
+        if not self.margin.is_watched or self._is_inside(self.guard()):
+            return False
+        return self.margin.is_called(self.balance, self.marks)
+
+    def guard(self) -> dict[str, Range]:
+        """The quotes inside which no margin call can come as long as nothing else changes; see :meth:`Margin.guard`."""
+        if self._guard_version != self.version or not self._is_inside(self._guard):
+            self._guard = self.margin.guard(self.balance, self.marks)
+            self._guard_version = self.version
+        return self._guard
+
+    def _is_inside(self, guard: Mapping[str, Range]) -> bool:
+        marks = self.marks
+        for symbol, (bid_low, bid_high, ask_low, ask_high) in guard.items():
+            mark = marks[symbol]
+            if not (bid_low < mark.bid < bid_high and ask_low < mark.ask < ask_high):
+                return False
+        return True
+
+    def book(self, execution: Execution, order: WorkingOrder | None, reason: str = "") -> None:
+        """Book an execution of ``order``, or of the venue's own (None)."""
         symbol = execution.instrument.symbol
         key = (symbol, execution.ref)
         before = self.positions.get(key)
-        booking = (before or Position(symbol, ref=execution.ref)).apply(
-            execution.side, execution.quantity, execution.price
-        )
+        side, quantity, price, ref = execution.side, execution.quantity, execution.price, execution.ref
+        held, cost = (ZERO, ZERO) if before is None else (before.quantity, before.cost)
+        held, cost, profit, closed = booked(held, cost, 1 if side is _BUY else -1, quantity, price)
+        after = Position(symbol, held, cost, ref)
         rate = self.margin.rate_of(symbol, self.marks)
-        realised = convert(booking.realised, rate, self.terms.currency) if booking.closed else ZERO
+        realised = convert(profit, rate, self.terms.currency) if closed else ZERO
         fee = self._charge(execution, order, rate)
         sums = self.sums
         self._set(Sums(sums.deposits, sums.realised + realised, sums.financing, sums.fees + fee))
-        self._hold(key, before, booking.position)
-        number = self.sequence + 1
+        self._hold(key, before, after)
+        self.sequence = number = self.sequence + 1
         client_order_id = None if order is None else order.client_order_id
         venue_order_id = str(number) if order is None else order.venue_order_id
         fill = Fill(
@@ -226,9 +274,9 @@ class VenueAccount:
             account=self.terms.account,
             venue=self.terms.venue,
             instrument=symbol,
-            side=execution.side,
-            quantity=execution.quantity,
-            price=execution.price,
+            side=side,
+            quantity=quantity,
+            price=price,
             fee=fee,
             realised=realised,
             rate=rate,
@@ -237,19 +285,24 @@ class VenueAccount:
             venue_order_id=venue_order_id,
             client_order_id=client_order_id,
             venue_sequence=number,
-            position_ref=execution.ref,
+            position_ref=ref,
         )
-        self.note(
-            TransactionKind.ORDER_FILLED,
-            client_order_id=client_order_id,
-            venue_order_id=venue_order_id,
-            instrument=symbol,
-            quantity=execution.quantity,
-            price=execution.price,
-            fill=fill,
-            reason=reason,
+        self.entries.append(
+            VenueTransaction(
+                sequence=number,
+                kind=_FILLED,
+                ts_ns=self.ts_ns,
+                position=self.position,
+                client_order_id=client_order_id,
+                venue_order_id=venue_order_id,
+                instrument=symbol,
+                quantity=quantity,
+                price=price,
+                fill=fill,
+                reason=reason,
+                balance=self.balance,
+            )
         )
-        return booking.position
 
     def finance(self, roll: Rollover) -> None:
         """Book one rollover on every position whose instrument has a rate, at the last marks."""
@@ -276,15 +329,16 @@ class VenueAccount:
 
     def sorted_positions(self) -> list[PositionKey]:
         """The open positions, by instrument and age: an order that a restart does not change."""
-        return sorted(self.positions, key=by_age)
+        return sorted(self.positions, key=by_age) if len(self.positions) > 1 else list(self.positions)
 
     def is_financed(self) -> bool:
         """Whether any open position has a financing rate."""
         rates = self.settings.financing
         return bool(rates) and any(symbol in rates for symbol in self.margin.exposures)
 
-    def restore(self, positions: tuple[Position, ...], marks: tuple[Tick, ...]) -> None:
-        """Take up saved positions and quotes."""
+    def restore(self, sums: Sums, positions: tuple[Position, ...], marks: tuple[Tick, ...]) -> None:
+        """Take up saved amounts, positions and quotes."""
+        self._set(sums)
         for mark in marks:
             self.converter.learn(mark.instrument)
             self.marks[mark.instrument] = mark
@@ -293,7 +347,7 @@ class VenueAccount:
         self.changed_positions.clear()
 
     def _set(self, sums: Sums) -> None:
-        self.sums = sums
+        self.sums, self.balance = sums, sums.balance
         self.version += 1
 
     def _hold(self, key: PositionKey, before: Position | None, after: Position) -> None:
@@ -308,6 +362,8 @@ class VenueAccount:
     def _charge(self, execution: Execution, order: WorkingOrder | None, rate: Decimal) -> Decimal:
         """The commission of this execution; the minimum and the rounding are the order's, not the execution's."""
         model = self.settings.commission
+        if model.model == "none":
+            return ZERO
         raw = _commission_of(model, execution, rate)
         if order is None:
             return commission_due(model, raw, self.terms.currency)

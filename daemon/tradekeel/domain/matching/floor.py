@@ -31,6 +31,14 @@ from tradekeel.domain.orders import OrderType, Side, TimeInForce
 from tradekeel.domain.sessions import rollovers_between
 from tradekeel.domain.ticks import Tick
 
+# Looked up once: going through an enum's class costs as much as two sums.
+_BUY = Side.BUY
+_DORMANT, _FILLED = OrderState.DORMANT, OrderState.FILLED
+_IOC, _FOK = TimeInForce.IOC, TimeInForce.FOK
+_TAKER, _MAKER = Liquidity.TAKER, Liquidity.MAKER
+_TRAILING = OrderType.TRAILING_STOP
+_SIDES = tuple(Side)
+
 _ENDED = {
     OrderState.CANCELED: TransactionKind.ORDER_CANCELED,
     OrderState.EXPIRED: TransactionKind.ORDER_EXPIRED,
@@ -41,21 +49,20 @@ class Room:
     """What a tick offers on each side; None is without limit. Used up by its executions in time priority."""
 
     def __init__(self, tick: Tick, instrument: Instrument) -> None:
-        self._left = {
-            Side.BUY: None if tick.ask_size is None else instrument.quantity(tick.ask_size),
-            Side.SELL: None if tick.bid_size is None else instrument.quantity(tick.bid_size),
-        }
+        self._to_buy = None if tick.ask_size is None else instrument.quantity(tick.ask_size)
+        self._to_sell = None if tick.bid_size is None else instrument.quantity(tick.bid_size)
 
     def offers(self, side: Side, wanted: Decimal) -> Decimal:
         """How much of ``wanted`` can be had."""
-        left = self._left[side]
+        left = self._to_buy if side is _BUY else self._to_sell
         return wanted if left is None else max(min(wanted, left), ZERO)
 
     def use(self, side: Side, quantity: Decimal) -> None:
         """So much is gone."""
-        left = self._left[side]
-        if left is not None:
-            self._left[side] = left - quantity
+        if side is _BUY:
+            self._to_buy = None if self._to_buy is None else self._to_buy - quantity
+        else:
+            self._to_sell = None if self._to_sell is None else self._to_sell - quantity
 
 
 class Floor:
@@ -85,7 +92,7 @@ class Floor:
         account.see(tick)
         self._match(tick, last)
         self._sweep()
-        if account.margin.is_called(account.sums.balance, account.marks):
+        if account.is_called():
             self._margin_call()
             self._sweep()
 
@@ -111,16 +118,16 @@ class Floor:
         assert self._account.ts_ns >= order.due_ns, "an order meets no tick before it has arrived"
         if order.waits_for_stop:
             if not stop_reached(order, tick.bid, tick.ask):
-                if order.type is OrderType.TRAILING_STOP:
+                if order.type is _TRAILING:
                     self._trail(order, tick)
                 return
             order.triggered_at = tick.position
             self._orders.touch(order)
         if not order.is_limit:
-            self._execute(order, tick, room, None, Liquidity.TAKER)
+            self._execute(order, tick, room, None, _TAKER)
         elif limit_reached(order, tick.bid, tick.ask):
-            best = tick.ask if order.side is Side.BUY else tick.bid
-            self._execute(order, tick, room, best, Liquidity.MAKER if _rested(order, tick, last) else Liquidity.TAKER)
+            best = tick.ask if order.side is _BUY else tick.bid
+            self._execute(order, tick, room, best, _MAKER if _rested(order, tick, last) else _TAKER)
         elif order.time_in_force in ONE_SHOT:
             self._end_unfilled(order)
 
@@ -146,7 +153,7 @@ class Floor:
                 self.end(order, OrderState.CANCELED, Ending.NOTHING_TO_REDUCE)
                 return
         part = room.offers(order.side, wanted)
-        if not part or (order.time_in_force is TimeInForce.FOK and part < wanted):
+        if not part or (order.time_in_force is _FOK and part < wanted):
             if order.time_in_force in ONE_SHOT:
                 self._end_unfilled(order)
             return
@@ -163,16 +170,18 @@ class Floor:
         order.filled += part
         self._orders.touch(order)
         self._moved.add((order.instrument, order.position_ref))
-        self._protect(order, part, tick)
-        self._release_siblings(order, part)
+        if order.children:
+            self._protect(order, part, tick)
+        if order.parent is not None:
+            self._release(order, part)
         if not order.remaining:
-            order.state = OrderState.FILLED
+            order.state = _FILLED
             self._orders.remove(order)
-        elif order.time_in_force is TimeInForce.IOC:
+        elif order.time_in_force is _IOC:
             self._end_unfilled(order)
 
     def _end_unfilled(self, order: WorkingOrder) -> None:
-        fok = order.time_in_force is TimeInForce.FOK
+        fok = order.time_in_force is _FOK
         self.end(order, OrderState.CANCELED, Ending.FOK_UNFILLED if fok else Ending.IOC_REMAINDER)
 
     def _protect(self, entry: WorkingOrder, part: Decimal, tick: Tick) -> None:
@@ -181,7 +190,7 @@ class Floor:
             child = self._orders.get(child_id)
             if child is None:
                 continue
-            if child.state is OrderState.DORMANT:
+            if child.state is _DORMANT:
                 self._activate(child, part, tick)
             else:
                 child.quantity += part
@@ -196,18 +205,12 @@ class Floor:
         if child.type is OrderType.TRAILING_STOP and child.stop_price is None:
             instrument = self._account.instruments[child.instrument]
             child.stop_price = trailed_stop(child.side, distance_of(child), instrument, tick.bid, tick.ask)
-        self._account.note(
-            TransactionKind.ORDER_ACCEPTED,
-            client_order_id=child.client_order_id,
-            venue_order_id=child.venue_order_id,
-            instrument=child.instrument,
-            quantity=quantity,
-            price=limit_of(child) if child.is_limit else stop_of(child),
-        )
+        price = limit_of(child) if child.is_limit else stop_of(child)
+        self._account.note_order(TransactionKind.ORDER_ACCEPTED, child, quantity, price)
         self._orders.watch(child, self._account.ts_ns)
         self._orders.touch(child)
 
-    def _release_siblings(self, order: WorkingOrder, part: Decimal) -> None:
+    def _release(self, order: WorkingOrder, part: Decimal) -> None:
         """An exit got a fill: its siblings shrink by it, and an entry that still works is over."""
         for sibling_id in order.siblings:
             sibling = self._orders.get(sibling_id)
@@ -224,14 +227,7 @@ class Floor:
 
     def _amended(self, order: WorkingOrder, *, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
         self._orders.touch(order)
-        self._account.note(
-            TransactionKind.ORDER_AMENDED,
-            client_order_id=order.client_order_id,
-            venue_order_id=order.venue_order_id,
-            instrument=order.instrument,
-            price=price,
-            quantity=quantity,
-        )
+        self._account.note_order(TransactionKind.ORDER_AMENDED, order, quantity, price)
 
     # --- endings
     # -------------------------------------------------------------------------------------------------------
@@ -240,46 +236,40 @@ class Floor:
         """An open order is over without being filled whole; exits that wait for its first fill are over with it."""
         order.state = state
         self._orders.remove(order)
-        self._account.note(
-            _ENDED[state],
-            client_order_id=order.client_order_id,
-            venue_order_id=order.venue_order_id,
-            instrument=order.instrument,
-            quantity=order.remaining,
-            reason=str(reason),
-        )
+        self._account.note_order(_ENDED[state], order, order.remaining, reason=str(reason))
         for child_id in order.children:
             child = self._orders.get(child_id)
-            if child is not None and child.state is OrderState.DORMANT:
+            if child is not None and child.state is _DORMANT:
                 self.end(child, OrderState.CANCELED, Ending.PARENT_ENDED)
 
     def _sweep(self) -> None:
         """Cancel the reduce-only orders of moved positions that have nothing left to reduce."""
-        for key in sorted(self._moved, key=by_age):
-            for side in (Side.BUY, Side.SELL):
-                if self._account.closable(side, *key):
-                    continue
-                for order in self._orders.reducers(key, side):
-                    self.end(order, OrderState.CANCELED, Ending.NOTHING_TO_REDUCE)
+        if self._moved and self._orders.has_reducers:
+            for key in sorted(self._moved, key=by_age):
+                for side in _SIDES:
+                    if self._account.closable(side, *key):
+                        continue
+                    for order in self._orders.reducers(key, side):
+                        self.end(order, OrderState.CANCELED, Ending.NOTHING_TO_REDUCE)
         self._moved.clear()
 
     def _margin_call(self) -> None:
         """Close positions at the market, the largest loss first, until the margin level is restored."""
         account = self._account
         unrealised, used = account.figures()
-        equity = account.sums.balance + unrealised
+        equity = account.balance + unrealised
         account.note(
             TransactionKind.MARGIN_CALLED,
             reason=f"equity {equity:f} at or below {account.settings.margin_call_level:f} of margin {used:f}",
         )
-        while account.margin.is_called(account.sums.balance, account.marks):
+        while account.margin.is_called(account.balance, account.marks):
             key = min(account.sorted_positions(), key=self._worth)
             symbol, ref = key
             quantity = account.held(symbol, ref)
             side = Side.SELL if quantity > ZERO else Side.BUY
             instrument, mark = account.instruments[symbol], account.marks[symbol]
             price = taken_price(instrument, account.settings, mark, side, abs(quantity))
-            execution = Execution(instrument, side, abs(quantity), price, Liquidity.TAKER, ref)
+            execution = Execution(instrument, side, abs(quantity), price, _TAKER, ref)
             account.book(execution, None, Ending.MARGIN_CALL)
             self._moved.add(key)
 

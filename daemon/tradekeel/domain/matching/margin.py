@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.instruments import Instrument, ledger_step
 from tradekeel.domain.matching.rates import Converter, Range
 from tradekeel.domain.money import ONE, ZERO
 from tradekeel.domain.positions import Position, convert, margin_required
@@ -32,14 +32,23 @@ class Exposure(Struct):
     short: Decimal = ZERO
     short_cost: Decimal = ZERO
 
-    def add(self, position: Position, sign: int) -> None:
-        """Count a position in (+1) or out (-1)."""
-        if position.quantity > ZERO:
-            self.long += position.quantity * sign
-            self.long_cost += position.cost * sign
+    def add(self, quantity: Decimal, cost: Decimal) -> None:
+        """Count a position in."""
+        if quantity > ZERO:
+            self.long += quantity
+            self.long_cost += cost
         else:
-            self.short -= position.quantity * sign
-            self.short_cost += position.cost * sign
+            self.short -= quantity
+            self.short_cost += cost
+
+    def take_out(self, quantity: Decimal, cost: Decimal) -> None:
+        """Count a position no more."""
+        if quantity > ZERO:
+            self.long -= quantity
+            self.long_cost -= cost
+        else:
+            self.short += quantity
+            self.short_cost -= cost
 
     @property
     def is_flat(self) -> bool:
@@ -76,12 +85,14 @@ class Margin:
     def replace(self, before: Position | None, after: Position | None) -> None:
         """A position changed. Called inside the ledger's decimal context."""
         symbol = (before or after or _nothing()).instrument
-        exposure = self.exposures.setdefault(symbol, Exposure())
+        exposure = self.exposures.get(symbol)
+        if exposure is None:
+            exposure = self.exposures[symbol] = Exposure()
         if before is not None:
-            exposure.add(before, -1)
+            exposure.take_out(before.quantity, before.cost)
         if after is not None and after.quantity:
-            exposure.add(after, +1)
-        if exposure.is_flat:
+            exposure.add(after.quantity, after.cost)
+        elif exposure.is_flat:
             del self.exposures[symbol]
 
     def figures(self, marks: Mapping[str, Tick]) -> tuple[Decimal, Decimal]:
@@ -93,6 +104,23 @@ class Margin:
             unrealised += convert(exposure.worth(mark.bid, mark.ask), rate, self._converter.currency)
             used += self.needed(symbol, exposure.long + exposure.short, mark, rate)
         return unrealised, used
+
+    def figures_with(self, symbol: str, more: Decimal, marks: Mapping[str, Tick]) -> tuple[Decimal, Decimal]:
+        """The figures with ``more`` units of ``symbol`` held than there are; fewer if it is below zero.
+
+        The profit is that of what is held, since what would come comes at the market.
+        """
+        unrealised = used = ZERO
+        own = more
+        for other, exposure in self.exposures.items():
+            mark = marks[other]
+            rate = self.rate_of(other, marks)
+            unrealised += convert(exposure.worth(mark.bid, mark.ask), rate, self._converter.currency)
+            if other == symbol:
+                own += exposure.long + exposure.short
+            else:
+                used += self.needed(other, exposure.long + exposure.short, mark, rate)
+        return unrealised, used + self.needed(symbol, own, marks[symbol], self.rate_of(symbol, marks))
 
     def needed(self, symbol: str, quantity: Decimal, mark: Tick, rate: Decimal) -> Decimal:
         """Margin in account currency for ``quantity`` at the middle of ``mark``."""
@@ -136,27 +164,34 @@ class Margin:
         """Whether equity stays above the call level for any quotes within ``ranges``."""
         assert self._call_level is not None
         currency = self._converter.currency
-        equity, used = balance, ZERO
+        # Where nothing is converted nothing is rounded either: the figures are, and a step each covers that.
+        roundings = ledger_step(currency) * len(self.exposures)
+        equity, used = balance - roundings, roundings
         for symbol, exposure in self.exposures.items():
-            bid_low, _, _, ask_high = bounds = ranges[symbol]
+            bid_low, bid_high, _, ask_high = ranges[symbol]
             rate_low, rate_high = self._converter.rate_range(self._instruments[symbol].quote, ranges)
             worth = exposure.worth(bid_low, ask_high)
-            equity += convert(worth, rate_high if worth < ZERO else rate_low, currency)
-            middle = (bounds[1] + ask_high) / TWO
-            used += convert(self._share(symbol) * (exposure.long + exposure.short) * middle, rate_high, currency)
+            needed = self._share(symbol) * (exposure.long + exposure.short) * (bid_high + ask_high) / TWO
+            if rate_high is not ONE:
+                worth = convert(worth, rate_high if worth < ZERO else rate_low, currency)
+                needed = convert(needed, rate_high, currency)
+            equity += worth
+            used += needed
         return equity > self._call_level * used
 
     def _share(self, symbol: str) -> Decimal:
         """The share of notional that a unit locks."""
-        if symbol not in self._shares:
-            self._shares[symbol] = margin_required(self._instruments[symbol], ONE, ONE, self._leverage)
-        return self._shares[symbol]
+        share = self._shares.get(symbol)
+        if share is None:
+            share = self._shares[symbol] = margin_required(self._instruments[symbol], ONE, ONE, self._leverage)
+        return share
 
 
 def _around(mark: Tick, width: Decimal) -> Range:
     """The quotes from ``width`` below to ``width`` above."""
-    low, high = ONE - width, ONE + width
-    return mark.bid * low, mark.bid * high, mark.ask * low, mark.ask * high
+    bid, ask = mark.bid, mark.ask
+    by_bid, by_ask = bid * width, ask * width
+    return bid - by_bid, bid + by_bid, ask - by_ask, ask + by_ask
 
 
 def _nothing() -> Position:

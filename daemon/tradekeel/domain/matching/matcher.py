@@ -40,6 +40,11 @@ from tradekeel.domain.orders import AttachedExit, OrderType, TimeInForce
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 
+# Looked up once: going through an enum's class costs as much as two sums.
+_MARKET, _GTD, _TAKER = OrderType.MARKET, TimeInForce.GTD, Liquidity.TAKER
+_DORMANT, _WORKING = OrderState.DORMANT, OrderState.WORKING
+_ACCEPTED = TransactionKind.ORDER_ACCEPTED
+
 
 class Matcher:
     """One account at a venue that is driven by ticks.
@@ -164,9 +169,11 @@ class Matcher:
 
     def advance(self, window: TickWindow, stop: int) -> None:
         """All ticks of the window before ``stop`` have passed quietly."""
-        start = max(0, self._account.position - window.first_position + 1)
-        latest = {tick.instrument: tick for tick in window.ticks[start:stop]}
-        for tick in sorted(latest.values(), key=lambda tick: tick.position):
+        ticks = window.ticks
+        start = max(0, self._account.position - ticks[0].position + 1)
+        if start >= stop:
+            return
+        for tick in self._ahead.latest(window, start, stop):
             self._account.see(tick)
 
     # --- state
@@ -273,27 +280,31 @@ class Matcher:
     def _refusal(self, request: OrderRequest, instrument: Instrument) -> Refusal | None:
         """Why the account or the market does not allow a request that is right in itself."""
         account = self._account
-        ids = (request.client_order_id, *(exit_.client_order_id for exit_ in request.attached))
-        if any(self._orders.find(i) is not None for i in ids):
+        orders = self._orders
+        if orders.is_open(request.client_order_id) or any(
+            orders.is_open(exit_.client_order_id) for exit_ in request.attached
+        ):
             return Refusal.DUPLICATE_CLIENT_ID
-        if len(self._orders) + len(ids) > self._settings.open_orders_max:
+        if len(orders) + 1 + len(request.attached) > self._settings.open_orders_max:
             return Refusal.TOO_MANY_ORDERS
         mark = account.marks.get(request.instrument)
         if mark is None:
             return Refusal.NO_PRICE
         if not account.has_rate(instrument):
             return Refusal.NO_CONVERSION
-        refusal = self._position_refusal(request)
-        if refusal is not None:
-            return refusal
-        if request.type is OrderType.MARKET and not _reduces(request):
+        if _reduces(request):
+            refusal = self._position_refusal(request)
+            if refusal is not None:
+                return refusal
+        elif request.type is _MARKET:
             price = taken_price(instrument, self._settings, mark, request.side, request.quantity)
-            wanted = Execution(instrument, request.side, request.quantity, price, Liquidity.TAKER, None)
+            wanted = Execution(instrument, request.side, request.quantity, price, _TAKER, None)
             if not account.affords(wanted):
                 return Refusal.INSUFFICIENT_MARGIN
-        drawn_for = (request.instrument, account.position, request.side.value, request.quantity)
-        if happens(self._settings.reject_rate, self._settings.seed, "reject", *drawn_for):
-            return Refusal.SIMULATED_REJECT
+        if self._settings.reject_rate:
+            drawn_for = (request.instrument, account.position, request.side.value, request.quantity)
+            if happens(self._settings.reject_rate, self._settings.seed, "reject", *drawn_for):
+                return Refusal.SIMULATED_REJECT
         return None
 
     def _position_refusal(self, request: OrderRequest) -> Refusal | None:
@@ -312,44 +323,26 @@ class Matcher:
         return None
 
     def _accept(self, request: OrderRequest) -> None:
-        order = self._new_order(request, OrderState.WORKING)
-        self._account.note(
-            TransactionKind.ORDER_ACCEPTED,
-            client_order_id=order.client_order_id,
-            venue_order_id=order.venue_order_id,
-            instrument=order.instrument,
-            quantity=order.quantity,
-            price=order.price if order.stop_price is None else order.stop_price,
-        )
+        order = self._new_order(request, _WORKING)
+        price = order.price if order.stop_price is None else order.stop_price
+        self._account.note_order(_ACCEPTED, order, order.quantity, price)
         now_ns = self._account.ts_ns
         self._orders.add(order, now_ns)
-        for child in self._new_exits(order, request.attached, OrderState.DORMANT):
-            self._orders.add(child, now_ns)
+        if request.attached:
+            for child in self._new_exits(order, request.attached, _DORMANT):
+                self._orders.add(child, now_ns)
 
     def _reject(self, request: OrderRequest, refusal: Refusal) -> None:
         order = self._new_order(request, OrderState.REJECTED)
         self._orders.touch(order)
-        self._account.note(
-            TransactionKind.ORDER_REJECTED,
-            client_order_id=order.client_order_id,
-            venue_order_id=order.venue_order_id,
-            instrument=order.instrument,
-            quantity=order.quantity,
-            reason=str(refusal),
-        )
+        self._account.note_order(TransactionKind.ORDER_REJECTED, order, order.quantity, reason=str(refusal))
         for child in self._new_exits(order, request.attached, OrderState.CANCELED):
             # An id that is somebody's open order stays what it is: this exit never came to be.
-            if child.client_order_id == order.client_order_id or self._orders.find(child.client_order_id) is not None:
+            if child.client_order_id == order.client_order_id or self._orders.is_open(child.client_order_id):
                 continue
             self._orders.touch(child)
-            self._account.note(
-                TransactionKind.ORDER_CANCELED,
-                client_order_id=child.client_order_id,
-                venue_order_id=child.venue_order_id,
-                instrument=child.instrument,
-                quantity=child.quantity,
-                reason=str(Ending.PARENT_ENDED),
-            )
+            reason = str(Ending.PARENT_ENDED)
+            self._account.note_order(TransactionKind.ORDER_CANCELED, child, child.quantity, reason=reason)
 
     def _new_order(self, request: OrderRequest, state: OrderState) -> WorkingOrder:
         account = self._account
@@ -368,14 +361,14 @@ class Matcher:
             time_in_force=request.time_in_force,
             price=request.price,
             stop_price=request.stop_price,
-            expire_at_ns=request.expire_at_ns if request.time_in_force is TimeInForce.GTD else None,
+            expire_at_ns=request.expire_at_ns if request.time_in_force is _GTD else None,
             reduce_only=_reduces(request),
             position_ref=ref,
             state=state,
             rank=self._orders.next_rank(),
             accepted_position=account.position,
             due_ns=account.ts_ns + delay_ns,
-            children=tuple(f"{order_id}-{n}" for n in range(1, len(request.attached) + 1)),
+            children=tuple([f"{order_id}-{n}" for n in range(1, len(request.attached) + 1)]),
             correlation_id=request.correlation_id,
         )
 
@@ -424,15 +417,9 @@ class Matcher:
             order.price = price
         order.accepted_position = self._account.position  # at its new price it has met no tick yet
         self._orders.touch(order)
-        if order.state is OrderState.WORKING:
+        if order.state is _WORKING:
             self._orders.watch(order, self._account.ts_ns)
-        self._account.note(
-            TransactionKind.ORDER_AMENDED,
-            client_order_id=order.client_order_id,
-            venue_order_id=order.venue_order_id,
-            instrument=order.instrument,
-            price=price,
-        )
+        self._account.note_order(TransactionKind.ORDER_AMENDED, order, price=price)
 
     def _refuse_change(
         self, client_order_id: str, order: WorkingOrder | None, refusal: Refusal, price: Decimal | None = None
@@ -464,10 +451,9 @@ class Matcher:
         self._account.position = self._saved_position = standing.position
         self._account.ts_ns = standing.ts_ns
         self._run = standing.run
-        self._account.sums = standing.sums
         self._orders.rank = standing.rank
         with ledger():
-            self._account.restore(state.positions, standing.marks)
+            self._account.restore(standing.sums, state.positions, standing.marks)
             for order in state.orders:
                 self._orders.add(order, standing.ts_ns)
         self._orders.take_changed()

@@ -26,17 +26,20 @@ class Converter:
         self._fixed = {symbol: Quote(rate, rate) for symbol, rate in fixed.items()}
         self._symbols = set(self._fixed)
         self._paths: dict[str, tuple[Leg, ...] | None] = {}
+        self._rates: dict[str, tuple[list[Tick | None], Decimal]] = {}  # by currency: of which quotes, and the rate
 
     def learn(self, symbol: str) -> None:
         """A pair is quoted from now on."""
         if symbol not in self._symbols:
             self._symbols.add(symbol)
             self._paths.clear()
+            self._rates.clear()
 
     def forget(self, kept: Iterable[str]) -> None:
         """Only the pairs in ``kept``, and the fixed rates, are quoted any more."""
         self._symbols = set(self._fixed) | set(kept)
         self._paths.clear()
+        self._rates.clear()
 
     def path(self, currency: str) -> tuple[Leg, ...] | None:
         """The pairs that lead from ``currency`` to the account's, or None."""
@@ -47,12 +50,18 @@ class Converter:
     def rate(self, currency: str, marks: Mapping[str, Tick]) -> Decimal | None:
         """Account-currency value of one unit of ``currency`` at mid prices, or None."""
         path = self.path(currency)
-        if path is None:
-            return None
         if not path:
-            return ONE
+            return None if path is None else ONE
+        # An order asks several times a tick: as long as the quotes are the same, so is the rate.
+        quoted = [marks.get(leg.symbol) for leg in path]
+        known = self._rates.get(currency)
+        if known is not None and known[0] == quoted:
+            return known[1]
         found = rate_along(path, {leg.symbol: self._quote(leg.symbol, marks) for leg in path})
-        return None if found is None else found.value
+        if found is None:
+            return None
+        self._rates[currency] = (quoted, found.value)
+        return found.value
 
     def rate_range(self, currency: str, ranges: Mapping[str, Range]) -> tuple[Decimal, Decimal]:
         """The lowest and highest rate while the pairs of its path, which must exist, stay in their ranges.

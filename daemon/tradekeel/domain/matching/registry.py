@@ -14,6 +14,8 @@ from tradekeel.domain.matching.triggers import NEVER_NS, TriggerBook
 from tradekeel.domain.matching.working import OrderState, WorkingOrder, triggers
 from tradekeel.domain.orders import Side
 
+_WORKING = OrderState.WORKING
+
 
 class Registry:
     """All open orders of the account. Whoever changes an order tells :meth:`touch`."""
@@ -42,7 +44,12 @@ class Registry:
 
     def find(self, client_order_id: str) -> WorkingOrder | None:
         """An open order by the client's id."""
-        return self.get(self._by_client.get(client_order_id))
+        venue_order_id = self._by_client.get(client_order_id)
+        return None if venue_order_id is None else self.orders[venue_order_id]
+
+    def is_open(self, client_order_id: str) -> bool:
+        """Whether the client's id is that of an open order."""
+        return client_order_id in self._by_client
 
     def in_priority(self) -> list[WorkingOrder]:
         """All open orders, the first in time first."""
@@ -57,7 +64,7 @@ class Registry:
         self._by_client[order.client_order_id] = order.venue_order_id
         if order.expire_at_ns is not None:
             heappush(self._expiries, (order.expire_at_ns, order.rank, order.venue_order_id))
-        if order.state is OrderState.WORKING:
+        if order.state is _WORKING:
             self.watch(order, ts_ns)
         self.touch(order)
 
@@ -81,9 +88,7 @@ class Registry:
         del self._by_client[order.client_order_id]
         book = self.books.get(order.instrument)
         if book is not None:
-            book.drop(order.venue_order_id)
-            if not len(book):
-                del self.books[order.instrument]
+            book.drop(order.venue_order_id)  # a book that is empty stays: the next order of its instrument comes soon
         if order.reduce_only:
             same = self._reducers.get(_reduces(order))
             if same is not None:
@@ -96,7 +101,16 @@ class Registry:
 
     def ordered(self, ids: Iterable[str]) -> list[WorkingOrder]:
         """The open ones of ``ids`` by time priority."""
-        return sorted((self.orders[i] for i in ids if i in self.orders), key=_priority)
+        orders = self.orders
+        found = [orders[i] for i in ids if i in orders]
+        if len(found) > 1:
+            found.sort(key=_priority)
+        return found
+
+    @property
+    def has_reducers(self) -> bool:
+        """Whether any working order is reduce-only."""
+        return bool(self._reducers)
 
     def reducers(self, key: PositionKey, side: Side) -> list[WorkingOrder]:
         """Working reduce-only orders on a position and side, by time priority."""
@@ -105,6 +119,8 @@ class Registry:
 
     def take_expired(self, ts_ns: int) -> list[WorkingOrder]:
         """Orders whose time is over, by time priority."""
+        if not self._expiries or self._expiries[0][0] > ts_ns:
+            return []
         found = set()
         while self._expiries and self._expiries[0][0] <= ts_ns:
             found.add(heappop(self._expiries)[2])

@@ -19,6 +19,9 @@ ATTACHED_MAX = 8
 CLIENT_ID_CHARACTERS_MAX = 64
 
 
+_GTD = TimeInForce.GTD  # looked up once: going through an enum's class costs as much as two sums
+
+
 class Refusal(StrEnum):
     """Why an order was rejected, or canceled by the venue, or a cancel or an amend refused."""
 
@@ -97,14 +100,16 @@ _PRICED = {
 def _prices_refusal(request: OrderRequest, instrument: Instrument) -> Refusal | None:
     if request.type not in _PRICED:
         return Refusal.TYPE_INVALID
-    for has_it, price in zip(_PRICED[request.type], (request.price, request.stop_price), strict=True):
-        if has_it:
-            refusal = price_refusal(price, instrument)
-            if refusal is not None:
-                return refusal
-        elif price is not None:
-            return Refusal.PRICE_INVALID
-    return None
+    has_price, has_stop = _PRICED[request.type]
+    return _price_or_none_refusal(request.price, has_price, instrument) or _price_or_none_refusal(
+        request.stop_price, has_stop, instrument
+    )
+
+
+def _price_or_none_refusal(price: Decimal | None, has_it: bool, instrument: Instrument) -> Refusal | None:
+    if has_it:
+        return price_refusal(price, instrument)
+    return None if price is None else Refusal.PRICE_INVALID
 
 
 def _quantity_refusal(quantity: Decimal, instrument: Instrument) -> Refusal | None:
@@ -116,7 +121,7 @@ def _quantity_refusal(quantity: Decimal, instrument: Instrument) -> Refusal | No
 
 
 def _expiry_refusal(request: OrderRequest, now_ns: int) -> Refusal | None:
-    if request.time_in_force is not TimeInForce.GTD:
+    if request.time_in_force is not _GTD:
         return None
     if request.expire_at_ns is None:
         return Refusal.EXPIRY_MISSING

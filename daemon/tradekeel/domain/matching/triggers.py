@@ -13,6 +13,7 @@ from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
 
+from tradekeel.domain.matching.rates import Range
 from tradekeel.domain.matching.working import Trigger, When
 
 NEVER_NS = 1 << 63
@@ -40,32 +41,44 @@ class Levels(Struct, gc=False):
             or ts_ns >= self.due_ns
         )
 
+    def within(self, bounds: Range) -> Levels:
+        """These, or the bounds where they are nearer."""
+        bid_low, bid_high, ask_low, ask_high = bounds
+        return Levels(
+            max(self.bid_low, bid_low),
+            min(self.bid_high, bid_high),
+            max(self.ask_low, ask_low),
+            min(self.ask_high, ask_high),
+            self.due_ns,
+        )
 
-_WHENS = tuple(When)  # walking an enum costs more than walking a tuple
-_FALLS = (When.BID_FALLS, When.ASK_FALLS)
-_Entry = tuple[Decimal | int, str]  # falling keys are negated: the highest comes first
+
+NOTHING = Levels()  # of a book without orders
+_FALLS = (True, False, True, False, False)  # by When: whether the highest key is reached first
+_Entry = tuple[Decimal | int, str, int]
+"""Key, venue's id and When. Falling keys are negated, so that in every heap the one that is reached first is the least."""
 
 
 class TriggerBook:
     """The working orders of one instrument by what touches them."""
 
     def __init__(self) -> None:
-        self._heaps: tuple[list[_Entry], ...] = tuple([] for _ in _WHENS)
-        self._current: dict[str, tuple[Trigger, ...]] = {}
-        self._levels: Levels | None = None
+        self._heaps: tuple[list[_Entry], ...] = tuple([] for _ in _FALLS)
+        self._current: dict[str, list[_Entry]] = {}
+        self._levels: Levels | None = NOTHING
 
     def __len__(self) -> int:
         return len(self._current)
 
     def put(self, venue_order_id: str, triggers: tuple[Trigger, ...]) -> None:
         """Watch for an order; replaces what was watched for before."""
-        self._current[venue_order_id] = triggers
+        current = self._current[venue_order_id] = [_entry(when, key, venue_order_id) for when, key in triggers]
         self._levels = None
-        for when, key in triggers:
-            heap = self._heaps[when]
-            heappush(heap, (_sorted_key(when, key), venue_order_id))
+        for entry in current:
+            heap = self._heaps[entry[2]]
+            heappush(heap, entry)
             if len(heap) > 2 * len(self._current) + GARBAGE_MIN:
-                self._compact(when)
+                self._compact(heap)
 
     def drop(self, venue_order_id: str) -> None:
         """Stop watching for an order; one that is not watched for changes nothing."""
@@ -75,15 +88,13 @@ class TriggerBook:
     def take_touched(self, bid: Decimal, ask: Decimal, ts_ns: int) -> set[str]:
         """The orders that a tick touches; they are not watched for any more until they are put back."""
         found: set[str] = set()
-        low_bid, low_ask = bid.copy_negate(), ask.copy_negate()
         # In the order of When; of falling keys the negated are compared: -key <= -bid is key >= bid.
-        reaches: tuple[Decimal | int, ...] = (low_bid, bid, low_ask, ask, ts_ns)
-        for when, reach in zip(_WHENS, reaches, strict=True):
-            heap = self._heaps[when]
+        reaches: tuple[Decimal | int, ...] = (bid.copy_negate(), bid, ask.copy_negate(), ask, ts_ns)
+        for heap, reach in zip(self._heaps, reaches, strict=True):
             while heap and heap[0][0] <= reach:
-                key, order = heappop(heap)
-                if self._is_current(when, key, order):
-                    found.add(order)
+                entry = heappop(heap)
+                if self._is_current(entry):
+                    found.add(entry[1])
         for order in found:
             self.drop(order)
         return found
@@ -92,7 +103,7 @@ class TriggerBook:
     def levels(self) -> Levels:
         """The nearest prices and time at which any order is touched."""
         if self._levels is None:
-            bid_low, bid_high, ask_low, ask_high, due_ns = (self._top(when) for when in _WHENS)
+            bid_low, bid_high, ask_low, ask_high, due_ns = [self._top(heap) if heap else None for heap in self._heaps]
             self._levels = Levels(
                 LOWEST if bid_low is None else Decimal(_negated(bid_low)),
                 HIGHEST if bid_high is None else Decimal(bid_high),
@@ -102,27 +113,23 @@ class TriggerBook:
             )
         return self._levels
 
-    def _top(self, when: When) -> Decimal | int | None:
-        heap = self._heaps[when]
+    def _top(self, heap: list[_Entry]) -> Decimal | int | None:
         while heap:
-            key, order = heap[0]
-            if self._is_current(when, key, order):
-                return key
+            if self._is_current(heap[0]):
+                return heap[0][0]
             heappop(heap)
         return None
 
-    def _is_current(self, when: When, key: Decimal | int, order: str) -> bool:
-        return (when, _negated(key) if when in _FALLS else key) in self._current.get(order, ())
+    def _is_current(self, entry: _Entry) -> bool:
+        return entry in self._current.get(entry[1], ())
 
-    def _compact(self, when: When) -> None:
-        heap = self._heaps[when]
-        live = {(key, order) for key, order in heap if self._is_current(when, key, order)}
-        heap[:] = live
+    def _compact(self, heap: list[_Entry]) -> None:
+        heap[:] = {entry for entry in heap if self._is_current(entry)}
         heapify(heap)
 
 
-def _sorted_key(when: When, key: Decimal | int) -> Decimal | int:
-    return _negated(key) if when in _FALLS else key
+def _entry(when: When, key: Decimal | int, venue_order_id: str) -> _Entry:
+    return (_negated(key) if _FALLS[when] else key, venue_order_id, when)
 
 
 def _negated(key: Decimal | int) -> Decimal | int:

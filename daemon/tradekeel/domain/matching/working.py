@@ -32,6 +32,9 @@ class OrderState(StrEnum):
 
 OPEN_STATES = frozenset({OrderState.DORMANT, OrderState.WORKING})
 
+_BUY = Side.BUY  # looked up once: going through an enum's class costs as much as two sums
+_TRAILING = OrderType.TRAILING_STOP
+
 
 class WorkingOrder(Struct, kw_only=True):
     """One order and everything the venue must remember about it. ``rank`` is its place in time priority."""
@@ -80,7 +83,7 @@ class WorkingOrder(Struct, kw_only=True):
     @property
     def is_limit(self) -> bool:
         """Whether a limit price bounds its fills."""
-        return self.type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        return self.type in LIMIT_TYPES
 
     @property
     def is_immediate(self) -> bool:
@@ -88,6 +91,7 @@ class WorkingOrder(Struct, kw_only=True):
         return not self.waits_for_stop and (not self.is_limit or self.time_in_force in ONE_SHOT)
 
 
+LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
 ONE_SHOT = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
@@ -104,43 +108,45 @@ class When(IntEnum):
 
 Trigger = tuple[When, Decimal | int]
 
+_BID_FALLS, _BID_RISES, _ASK_FALLS, _ASK_RISES, _DUE = When
+
 
 def triggers(order: WorkingOrder, instrument: Instrument, ts_ns: int) -> tuple[Trigger, ...]:
     """When a tick must look at a working order; ``ts_ns`` is the event time now."""
-    buys = order.side is Side.BUY
-    if order.is_immediate or order.due_ns > ts_ns:
-        return ((When.DUE, order.due_ns),)
+    buys = order.side is _BUY
+    if order.due_ns > ts_ns or order.is_immediate:
+        return ((_DUE, order.due_ns),)
     if order.waits_for_stop:
         stop = stop_of(order)
-        reached = (When.ASK_RISES if buys else When.BID_FALLS, stop)
-        if order.type is not OrderType.TRAILING_STOP:
+        reached = (_ASK_RISES if buys else _BID_FALLS, stop)
+        if order.type is not _TRAILING:
             return (reached,)
         # The market must run a whole step further than the stop's distance before the stop moves.
         reach = distance_of(order) + instrument.tick_size
-        return (reached, (When.ASK_FALLS, stop - reach) if buys else (When.BID_RISES, stop + reach))
-    return ((When.ASK_FALLS if buys else When.BID_RISES, limit_of(order)),)
+        return (reached, (_ASK_FALLS, stop - reach) if buys else (_BID_RISES, stop + reach))
+    return ((_ASK_FALLS if buys else _BID_RISES, limit_of(order)),)
 
 
 def stop_reached(order: WorkingOrder, bid: Decimal, ask: Decimal) -> bool:
     """Whether the market is at the stop or through it: buys look at the ask, sells at the bid."""
-    return ask >= stop_of(order) if order.side is Side.BUY else bid <= stop_of(order)
+    return ask >= stop_of(order) if order.side is _BUY else bid <= stop_of(order)
 
 
 def limit_reached(order: WorkingOrder, bid: Decimal, ask: Decimal) -> bool:
     """Whether the limit can fill: buys against the ask, sells against the bid."""
-    return ask <= limit_of(order) if order.side is Side.BUY else bid >= limit_of(order)
+    return ask <= limit_of(order) if order.side is _BUY else bid >= limit_of(order)
 
 
 def trailed_stop(side: Side, distance: Decimal, instrument: Instrument, bid: Decimal, ask: Decimal) -> Decimal:
     """Where a trailing stop belongs at this quote, on the price grid, never nearer than ``distance``."""
-    if side is Side.BUY:
+    if side is _BUY:
         return round_to(ask + distance, instrument.tick_size, Rounding.PRICE_UP)
     return round_to(bid - distance, instrument.tick_size, Rounding.PRICE_DOWN)
 
 
 def tighter(side: Side, candidate: Decimal, stop: Decimal) -> bool:
     """Whether ``candidate`` protects more than ``stop``: lower for a buy stop, higher for a sell stop."""
-    return candidate < stop if side is Side.BUY else candidate > stop
+    return candidate < stop if side is _BUY else candidate > stop
 
 
 def stop_of(order: WorkingOrder) -> Decimal:
