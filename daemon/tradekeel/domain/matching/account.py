@@ -21,7 +21,7 @@ from tradekeel.domain.matching.rates import Converter, Range
 from tradekeel.domain.matching.terms import Commission, PaperAccount, PaperSettings
 from tradekeel.domain.matching.working import WorkingOrder
 from tradekeel.domain.messages import Fill, Liquidity, TransactionKind, VenueTransaction
-from tradekeel.domain.money import ZERO
+from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, booked, convert
 from tradekeel.domain.sessions import Rollover
@@ -85,6 +85,7 @@ class VenueAccount:
         self.version = 0  # of everything that the margin level depends on, the quotes apart
         self._guard: dict[str, Range] = {}
         self._guard_version = -1
+        self._guarded: frozenset[str] = frozenset()  # the pairs that the guard was made for
 
     # --- the record
     # ----------------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ class VenueAccount:
     def see(self, tick: Tick) -> None:
         """Take a tick as its instrument's mark, and be at its place and time."""
         if tick.instrument not in self.marks:
-            self.converter.learn(tick.instrument)
+            self.margin.learn(tick.instrument)
             self.version += 1
         self.marks[tick.instrument] = tick
         self.position = tick.position
@@ -182,7 +183,7 @@ class VenueAccount:
         self.marks = {
             symbol: structs.replace(mark, position=0) for symbol, mark in self.marks.items() if symbol in needed
         }
-        self.converter.forget(self.marks)
+        self.margin.forget(self.marks)
         self.version += 1
 
     def has_rate(self, instrument: Instrument) -> bool:
@@ -223,12 +224,12 @@ class VenueAccount:
         more = abs(after) - abs(held)
         if more <= ZERO and held * after >= ZERO:
             return True
-        unrealised, used = self.margin.figures_with(symbol, more, self.marks)
+        equity_spare = self.balance + self.margin.spare(symbol, more, self.marks)
         model = self.settings.commission
         if model.model == "none":
-            return self.balance + unrealised >= used
+            return equity_spare >= ZERO
         raw = _commission_of(model, execution, self.margin.rate_of(symbol, self.marks))
-        return self.balance + unrealised - commission_due(model, raw, self.terms.currency) >= used
+        return equity_spare >= commission_due(model, raw, self.terms.currency)
 
     def is_called(self) -> bool:
         """Whether the margin level is too low at the last marks. Inside the guard that needs no look at the figures."""
@@ -238,10 +239,20 @@ class VenueAccount:
 
     def guard(self) -> dict[str, Range]:
         """The quotes inside which no margin call can come as long as nothing else changes; see :meth:`Margin.guard`."""
-        if self._guard_version != self.version or not self._is_inside(self._guard):
-            self._guard = self.margin.guard(self.balance, self.marks)
+        inside = self._is_inside(self._guard)
+        if not inside or self._guard_version != self.version:
+            with ledger():
+                if not (inside and self._still_guards()):
+                    self._guard = self.margin.guard(self.balance, self.marks)
+                    self._guarded = self.margin.symbols()
             self._guard_version = self.version
         return self._guard
+
+    def _still_guards(self) -> bool:
+        """Whether the guard holds for the positions and the balance as they have become: it seldom does not."""
+        if not self.margin.is_watched or self._guarded is not self.margin.symbols():
+            return False
+        return self.margin.holds(self.balance, self._guard)
 
     def _is_inside(self, guard: Mapping[str, Range]) -> bool:
         marks = self.marks
@@ -340,7 +351,7 @@ class VenueAccount:
         """Take up saved amounts, positions and quotes."""
         self._set(sums)
         for mark in marks:
-            self.converter.learn(mark.instrument)
+            self.margin.learn(mark.instrument)
             self.marks[mark.instrument] = mark
         for position in positions:
             self._hold((position.instrument, position.ref), None, position)

@@ -41,22 +41,28 @@ class LookAhead:
 
     def is_quiet(self, tick: Tick) -> bool:
         """Whether a tick, the next one, would change nothing but marks."""
+        now_ns = self._time_with(tick)
+        if self._touches(tick, now_ns):
+            return False
         levels = self._levels if self._levels is not None else self._build()
-        return not self._reaches(tick, levels, max(tick.ts_ns, self._account.ts_ns))
+        return not self._reaches(tick, levels, now_ns)
 
     def quiet_until(self, window: TickWindow, start: int) -> int:
         """First index from ``start`` whose tick may change anything; ``len(window.ticks)`` if none does."""
         ticks = window.ticks
         count = len(ticks)
         index = max(start, self._account.position - ticks[0].position + 1)
-        levels = self._levels if self._levels is not None else self._build()
-        if index >= count or (not levels and self._event_ns == NEVER_NS):
+        if index >= count:
             return max(count, start)
+        # After a market order the very next tick decides, and nothing else need be looked at.
+        if self._touches(ticks[index], self._time_with(ticks[index])):
+            return index
+        levels = self._levels if self._levels is not None else self._build()
+        if not levels and self._event_ns == NEVER_NS:
+            return count
         sums = self._sums_of(window)
         if not self._asked <= index <= self._answer:
-            # After a market order the very next tick decides, and no other need be looked at.
-            acts = self._acts(ticks[index], max(ticks[index].ts_ns, self._account.ts_ns))
-            self._asked, self._answer = index, index if acts else self._scan(sums, index, levels)
+            self._asked, self._answer = index, self._scan(sums, index, levels)
         return self._answer
 
     def latest(self, window: TickWindow, start: int, stop: int) -> list[Tick]:
@@ -123,10 +129,16 @@ class LookAhead:
 
     def _acts(self, tick: Tick, now_ns: int) -> bool:
         """Whether anything but the margin needs a look at a tick."""
-        if now_ns >= self._event_ns or self._is_news(tick):
-            return True
+        return now_ns >= self._event_ns or self._is_news(tick) or self._touches(tick, now_ns)
+
+    def _touches(self, tick: Tick, now_ns: int) -> bool:
+        """Whether a tick touches an order."""
         book = self._orders.books.get(tick.instrument)
-        return book is not None and book.levels.touched(tick.bid, tick.ask, now_ns)
+        return book is not None and len(book) > 0 and book.levels.touched(tick.bid, tick.ask, now_ns)
+
+    def _time_with(self, tick: Tick) -> int:
+        """The event time with the next tick."""
+        return max(self._account.ts_ns, tick.ts_ns)
 
     def _passes(self, span: Span, levels: dict[str, Levels]) -> bool:
         """Whether no quote of a span reaches beyond the levels."""
@@ -158,11 +170,7 @@ class LookAhead:
             if not self._rolled_ns <= account.ts_ns < self._roll_ns:
                 self._rolled_ns, self._roll_ns = account.ts_ns, next_rollover(account.ts_ns).ts_ns
             self._event_ns = min(self._event_ns, self._roll_ns)
-        if account.margin.is_watched:
-            with ledger():
-                self._levels = levels = self._combine(account.guard())
-        else:
-            self._levels = levels = self._combine({})
+        self._levels = levels = self._combine(account.guard() if account.margin.is_watched else {})
         return levels
 
     def _combine(self, guard: dict[str, Range]) -> dict[str, Levels]:

@@ -8,20 +8,23 @@ and, if all is well, becomes the middle of the next guard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from msgspec import Struct
 
 from tradekeel.domain.instruments import Instrument, ledger_step
 from tradekeel.domain.matching.rates import Converter, Range
-from tradekeel.domain.money import ONE, ZERO
+from tradekeel.domain.money import ONE, WORKING, ZERO
 from tradekeel.domain.positions import Position, convert, margin_required
 from tradekeel.domain.ticks import TWO, Tick
 from tradekeel.errors import Defect
 
 GUARD_WIDTHS = tuple(Decimal(w) for w in ("0.2", "0.1", "0.05", "0.02", "0.01", "0.005", "0.002", "0.001", "0.0005"))
 """Shares of the price by which a guard reaches up and down, widest first. If none holds, every tick is checked."""
+
+
+_quantize = WORKING.quantize  # to the nearest step, and of two the even one, as what is converted
 
 
 class Exposure(Struct):
@@ -76,6 +79,8 @@ class Margin:
         self._call_level = call_level
         self._shares: dict[str, Decimal] = {}
         self.exposures: dict[str, Exposure] = {}
+        self._quotes: dict[str, str] = {symbol: instrument.quote for symbol, instrument in instruments.items()}
+        self._symbols: frozenset[str] | None = None  # of the exposures there are
 
     @property
     def is_watched(self) -> bool:
@@ -88,12 +93,14 @@ class Margin:
         exposure = self.exposures.get(symbol)
         if exposure is None:
             exposure = self.exposures[symbol] = Exposure()
+            self._symbols = None
         if before is not None:
             exposure.take_out(before.quantity, before.cost)
         if after is not None and after.quantity:
             exposure.add(after.quantity, after.cost)
         elif exposure.is_flat:
             del self.exposures[symbol]
+            self._symbols = None
 
     def figures(self, marks: Mapping[str, Tick]) -> tuple[Decimal, Decimal]:
         """Unrealised profit and margin used in account currency, at ``marks``."""
@@ -105,22 +112,27 @@ class Margin:
             used += self.needed(symbol, exposure.long + exposure.short, mark, rate)
         return unrealised, used
 
-    def figures_with(self, symbol: str, more: Decimal, marks: Mapping[str, Tick]) -> tuple[Decimal, Decimal]:
-        """The figures with ``more`` units of ``symbol`` held than there are; fewer if it is below zero.
+    def spare(self, symbol: str, more: Decimal, marks: Mapping[str, Tick]) -> Decimal:
+        """Unrealised profit less margin, at ``marks``, if ``more`` units of ``symbol`` were held (fewer below zero).
 
-        The profit is that of what is held, since what would come comes at the market.
+        The profit is that of what is held: what would come comes at the market. The same amounts as :meth:`figures`,
+        each rounded alike, but without the care for how they look: they are compared, and told to nobody.
         """
-        unrealised = used = ZERO
-        own = more
-        for other, exposure in self.exposures.items():
-            mark = marks[other]
-            rate = self.rate_of(other, marks)
-            unrealised += convert(exposure.worth(mark.bid, mark.ask), rate, self._converter.currency)
-            if other == symbol:
+        step = ledger_step(self._converter.currency)
+        total, own = ZERO, more
+        for held, exposure in self.exposures.items():
+            mark, rate = marks[held], self.rate_of(held, marks)
+            worth = exposure.worth(mark.bid, mark.ask)
+            total += _quantize(worth if rate is ONE else WORKING.multiply(worth, rate), step)
+            if held == symbol:
                 own += exposure.long + exposure.short
             else:
-                used += self.needed(other, exposure.long + exposure.short, mark, rate)
-        return unrealised, used + self.needed(symbol, own, marks[symbol], self.rate_of(symbol, marks))
+                total -= self.needed(held, exposure.long + exposure.short, mark, rate)
+        if not own:
+            return total
+        mark, rate = marks[symbol], self.rate_of(symbol, marks)
+        used = self._share(symbol) * own * (mark.bid + mark.ask) / TWO
+        return total - _quantize(used if rate is ONE else WORKING.multiply(used, rate), step)
 
     def needed(self, symbol: str, quantity: Decimal, mark: Tick, rate: Decimal) -> Decimal:
         """Margin in account currency for ``quantity`` at the middle of ``mark``."""
@@ -130,7 +142,7 @@ class Margin:
 
     def rate_of(self, symbol: str, marks: Mapping[str, Tick]) -> Decimal:
         """The rate from an instrument's quote currency into the account's. Orders without one are not accepted."""
-        rate = self._converter.rate(self._instruments[symbol].quote, marks)
+        rate = self._converter.rate(self._quotes[symbol], marks)
         if rate is None:
             raise Defect(f"no conversion for {symbol}, in which there is a position or an order")
         return rate
@@ -142,12 +154,24 @@ class Margin:
         unrealised, used = self.figures(marks)
         return balance + unrealised <= self._call_level * used
 
-    def symbols(self) -> set[str]:
-        """The pairs whose quotes the figures depend on."""
-        symbols = set(self.exposures)
-        for symbol in self.exposures:
-            symbols.update(leg.symbol for leg in self._converter.path(self._instruments[symbol].quote) or ())
-        return symbols
+    def symbols(self) -> frozenset[str]:
+        """The pairs whose quotes the figures depend on. The same object as long as they are the same."""
+        if self._symbols is None:
+            symbols = set(self.exposures)
+            for symbol in self.exposures:
+                symbols.update(leg.symbol for leg in self._converter.path(self._quotes[symbol]) or ())
+            self._symbols = frozenset(symbols)
+        return self._symbols
+
+    def learn(self, symbol: str) -> None:
+        """A pair is quoted from now on: it may change how others are converted."""
+        self._converter.learn(symbol)
+        self._symbols = None
+
+    def forget(self, kept: Iterable[str]) -> None:
+        """Only the pairs in ``kept`` are quoted any more."""
+        self._converter.forget(kept)
+        self._symbols = None
 
     def guard(self, balance: Decimal, marks: Mapping[str, Tick]) -> dict[str, Range]:
         """Ranges of the quotes that matter inside which no margin call can come; a single price where there is no room."""
@@ -156,12 +180,12 @@ class Margin:
         quoted = {symbol: marks[symbol] for symbol in self.symbols() if symbol in marks}
         for width in GUARD_WIDTHS:
             ranges = {symbol: _around(mark, width) for symbol, mark in quoted.items()}
-            if self._holds(balance, ranges):
+            if self.holds(balance, ranges):
                 return ranges
         return {symbol: _around(mark, ZERO) for symbol, mark in quoted.items()}
 
-    def _holds(self, balance: Decimal, ranges: Mapping[str, Range]) -> bool:
-        """Whether equity stays above the call level for any quotes within ``ranges``."""
+    def holds(self, balance: Decimal, ranges: Mapping[str, Range]) -> bool:
+        """Whether equity certainly stays above the call level for any quotes within ``ranges`` of all :meth:`symbols`."""
         assert self._call_level is not None
         currency = self._converter.currency
         # Where nothing is converted nothing is rounded either: the figures are, and a step each covers that.
@@ -169,7 +193,7 @@ class Margin:
         equity, used = balance - roundings, roundings
         for symbol, exposure in self.exposures.items():
             bid_low, bid_high, _, ask_high = ranges[symbol]
-            rate_low, rate_high = self._converter.rate_range(self._instruments[symbol].quote, ranges)
+            rate_low, rate_high = self._converter.rate_range(self._quotes[symbol], ranges)
             worth = exposure.worth(bid_low, ask_high)
             needed = self._share(symbol) * (exposure.long + exposure.short) * (bid_high + ask_high) / TWO
             if rate_high is not ONE:

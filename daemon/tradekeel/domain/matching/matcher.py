@@ -362,13 +362,13 @@ class Matcher:
             price=request.price,
             stop_price=request.stop_price,
             expire_at_ns=request.expire_at_ns if request.time_in_force is _GTD else None,
-            reduce_only=_reduces(request),
+            reduce_only=request.reduce_only or request.position_ref is not None,
             position_ref=ref,
             state=state,
             rank=self._orders.next_rank(),
             accepted_position=account.position,
             due_ns=account.ts_ns + delay_ns,
-            children=tuple([f"{order_id}-{n}" for n in range(1, len(request.attached) + 1)]),
+            children=_children(order_id, len(request.attached)) if request.attached else (),
             correlation_id=request.correlation_id,
         )
 
@@ -470,6 +470,11 @@ def describe(order: WorkingOrder) -> VenueOrder:
         filled_quantity=order.filled,
         state=str(OrderState.WORKING if order.is_open else order.state),
     )
+
+
+def _children(venue_order_id: str, count: int) -> tuple[str, ...]:
+    """The venue's ids of the exits that an entry carries."""
+    return tuple(f"{venue_order_id}-{number}" for number in range(1, count + 1))
 
 
 def _reduces(request: OrderRequest) -> bool:

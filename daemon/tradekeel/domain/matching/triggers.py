@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from msgspec import Struct
 
 from tradekeel.domain.matching.rates import Range
-from tradekeel.domain.matching.working import Trigger, When
+from tradekeel.domain.matching.working import Trigger
 
 NEVER_NS = 1 << 63
 LOWEST = Decimal("-Infinity")
@@ -72,10 +72,12 @@ class TriggerBook:
 
     def put(self, venue_order_id: str, triggers: tuple[Trigger, ...]) -> None:
         """Watch for an order; replaces what was watched for before."""
-        current = self._current[venue_order_id] = [_entry(when, key, venue_order_id) for when, key in triggers]
+        current = self._current[venue_order_id] = []
         self._levels = None
-        for entry in current:
-            heap = self._heaps[entry[2]]
+        for when, key in triggers:
+            entry = (_negated(key) if _FALLS[when] else key, venue_order_id, when)
+            current.append(entry)
+            heap = self._heaps[when]
             heappush(heap, entry)
             if len(heap) > 2 * len(self._current) + GARBAGE_MIN:
                 self._compact(heap)
@@ -126,10 +128,6 @@ class TriggerBook:
     def _compact(self, heap: list[_Entry]) -> None:
         heap[:] = {entry for entry in heap if self._is_current(entry)}
         heapify(heap)
-
-
-def _entry(when: When, key: Decimal | int, venue_order_id: str) -> _Entry:
-    return (_negated(key) if _FALLS[when] else key, venue_order_id, when)
 
 
 def _negated(key: Decimal | int) -> Decimal | int:
