@@ -175,7 +175,7 @@ class Liquidity(StrEnum):
     TAKER = "taker"
 
 
-class Fill(Struct, frozen=True, kw_only=True):
+class Fill(Struct, frozen=True):
     """One execution that the venue reported; the only thing that moves a position.
 
     Amounts ``fee`` and ``realised`` are in account currency as the venue booked them (``fee`` > 0 is a cost); ``rate`` is its

@@ -134,7 +134,7 @@ class LookAhead:
     def _touches(self, tick: Tick, now_ns: int) -> bool:
         """Whether a tick touches an order."""
         book = self._orders.books.get(tick.instrument)
-        return book is not None and len(book) > 0 and book.levels.touched(tick.bid, tick.ask, now_ns)
+        return book is not None and book.levels.touched(tick.bid, tick.ask, now_ns)
 
     def _time_with(self, tick: Tick) -> int:
         """The event time with the next tick."""

@@ -128,8 +128,6 @@ class Margin:
                 own += exposure.long + exposure.short
             else:
                 total -= self.needed(held, exposure.long + exposure.short, mark, rate)
-        if not own:
-            return total
         mark, rate = marks[symbol], self.rate_of(symbol, marks)
         used = self._share(symbol) * own * (mark.bid + mark.ask) / TWO
         return total - _quantize(used if rate is ONE else WORKING.multiply(used, rate), step)
@@ -142,7 +140,10 @@ class Margin:
 
     def rate_of(self, symbol: str, marks: Mapping[str, Tick]) -> Decimal:
         """The rate from an instrument's quote currency into the account's. Orders without one are not accepted."""
-        rate = self._converter.rate(self._quotes[symbol], marks)
+        quote = self._quotes[symbol]
+        if quote == self._converter.currency:
+            return ONE
+        rate = self._converter.rate(quote, marks)
         if rate is None:
             raise Defect(f"no conversion for {symbol}, in which there is a position or an order")
         return rate

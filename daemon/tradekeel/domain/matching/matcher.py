@@ -351,7 +351,9 @@ class Matcher:
         if ref is None and account.terms.hedging:
             ref = order_id  # an entry opens a position that bears its name
         delay_ns = latency_ns(self._settings, request.instrument, account.position, request.side, request.quantity)
-        return WorkingOrder(
+        # With more names than fifteen Python calls by a dict of them, which takes four times as long: what few orders
+        # have is set after it.
+        order = WorkingOrder(
             venue_order_id=order_id,
             client_order_id=request.client_order_id,
             instrument=request.instrument,
@@ -361,16 +363,20 @@ class Matcher:
             time_in_force=request.time_in_force,
             price=request.price,
             stop_price=request.stop_price,
-            expire_at_ns=request.expire_at_ns if request.time_in_force is _GTD else None,
-            reduce_only=request.reduce_only or request.position_ref is not None,
             position_ref=ref,
             state=state,
             rank=self._orders.next_rank(),
             accepted_position=account.position,
             due_ns=account.ts_ns + delay_ns,
-            children=_children(order_id, len(request.attached)) if request.attached else (),
             correlation_id=request.correlation_id,
         )
+        if request.time_in_force is _GTD:
+            order.expire_at_ns = request.expire_at_ns
+        if _reduces(request):
+            order.reduce_only = True
+        if request.attached:
+            order.children = tuple(f"{order_id}-{n}" for n in range(1, len(request.attached) + 1))
+        return order
 
     def _new_exits(
         self, entry: WorkingOrder, attached: tuple[AttachedExit, ...], state: OrderState
@@ -470,11 +476,6 @@ def describe(order: WorkingOrder) -> VenueOrder:
         filled_quantity=order.filled,
         state=str(OrderState.WORKING if order.is_open else order.state),
     )
-
-
-def _children(venue_order_id: str, count: int) -> tuple[str, ...]:
-    """The venue's ids of the exits that an entry carries."""
-    return tuple(f"{venue_order_id}-{number}" for number in range(1, count + 1))
 
 
 def _reduces(request: OrderRequest) -> bool:
