@@ -21,7 +21,7 @@ from tradekeel.domain.matching.rates import Converter, Range
 from tradekeel.domain.matching.terms import Commission, PaperAccount, PaperSettings
 from tradekeel.domain.matching.working import WorkingOrder
 from tradekeel.domain.messages import Fill, Liquidity, TransactionKind, VenueTransaction
-from tradekeel.domain.money import ZERO, ledger
+from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Side
 from tradekeel.domain.positions import Position, booked, convert
 from tradekeel.domain.sessions import Rollover
@@ -221,7 +221,8 @@ class VenueAccount:
         What reduces a position is always affordable.
         """
         symbol = execution.instrument.symbol
-        held = self.held(symbol, execution.ref)
+        position = self.positions.get((symbol, execution.ref))
+        held = ZERO if position is None else position.quantity
         after = held + (execution.quantity if execution.side is _BUY else -execution.quantity)
         more = abs(after) - abs(held)
         if more <= ZERO and held * after >= ZERO:
@@ -234,9 +235,7 @@ class VenueAccount:
         return equity_spare >= commission_due(model, raw, self.terms.currency)
 
     def is_called(self) -> bool:
-        """Whether the margin level is too low at the last marks. Inside the guard that needs no look at the figures."""
-        if not self.margin.is_watched:
-            return False
+        """Whether the margin level is too low at the last marks. While the guard has room that needs no figures."""
         self.guard()
         return not self._has_room and self.margin.is_called(self.balance, self.marks)
 
@@ -244,20 +243,23 @@ class VenueAccount:
         """The quotes inside which no margin call can come as long as nothing else changes; see :meth:`Margin.guard`."""
         if self._guarded_at != (self.version, self.position):
             if not self._is_inside(self._guard) or not (self._guard_version == self.version or self._still_guards()):
-                with ledger():
-                    self._guard = self.margin.guard(self.balance, self.marks)
+                self._guard = self.margin.guard(self.balance, self.marks)
                 self._guarded = self.margin.symbols()
                 self._has_room = self._is_inside(self._guard)
             self._guard_version = self.version
             self._guarded_at = (self.version, self.position)
         return self._guard
 
+    @property
+    def known_guard(self) -> dict[str, Range] | None:
+        """The guard where it needs no computing, for those outside the ledger's context; None where it does."""
+        if not self.margin.is_watched:
+            return {}
+        return self._guard if self._guarded_at == (self.version, self.position) else None
+
     def _still_guards(self) -> bool:
         """Whether the guard holds for the positions and the balance as they have become: it seldom does not."""
-        if not self.margin.is_watched or self._guarded is not self.margin.symbols():
-            return False
-        with ledger():
-            return self.margin.holds(self.balance, self._guard)
+        return self._guarded is self.margin.symbols() and self.margin.holds(self.balance, self._guard)
 
     def _is_inside(self, guard: Mapping[str, Range]) -> bool:
         marks = self.marks
@@ -278,7 +280,7 @@ class VenueAccount:
         after = Position(symbol, held, cost, ref)
         rate = self.margin.rate_of(symbol, self.marks)
         realised = convert(profit, rate, self.terms.currency) if closed else ZERO
-        fee = self._charge(execution, order, rate)
+        fee = ZERO if self.settings.commission.model == "none" else self._charge(execution, order, rate)
         sums = self.sums
         self._set(Sums(sums.deposits, sums.realised + realised, sums.financing, sums.fees + fee))
         self._hold(key, before, after)
@@ -379,8 +381,6 @@ class VenueAccount:
     def _charge(self, execution: Execution, order: WorkingOrder | None, rate: Decimal) -> Decimal:
         """The commission of this execution; the minimum and the rounding are the order's, not the execution's."""
         model = self.settings.commission
-        if model.model == "none":
-            return ZERO
         raw = _commission_of(model, execution, rate)
         if order is None:
             return commission_due(model, raw, self.terms.currency)

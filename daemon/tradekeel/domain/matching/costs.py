@@ -32,7 +32,8 @@ PERCENT_DAYS = Decimal(36_500)  # percent a year to a share a night
 
 def taken_price(instrument: Instrument, settings: PaperSettings, tick: Tick, side: Side, quantity: Decimal) -> Decimal:
     """The price of taking ``quantity`` from the market at ``tick``: the quote, worse by the slippage."""
-    distance = slippage(instrument, settings.slippage, settings.seed, tick, side, quantity)
+    model = settings.slippage
+    distance = ZERO if model.model == "none" else slippage(instrument, model, settings.seed, tick, side, quantity)
     if side is _BUY:
         return tick.ask + distance
     # A price stays a price: slippage cannot push a sell to zero or below.

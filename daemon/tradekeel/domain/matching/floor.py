@@ -15,6 +15,7 @@ from tradekeel.domain.matching.registry import Registry
 from tradekeel.domain.matching.rules import Ending, Refusal
 from tradekeel.domain.matching.working import (
     ONE_SHOT,
+    OPEN_STATES,
     OrderState,
     WorkingOrder,
     distance_of,
@@ -36,7 +37,7 @@ _BUY = Side.BUY
 _DORMANT, _FILLED = OrderState.DORMANT, OrderState.FILLED
 _IOC, _FOK = TimeInForce.IOC, TimeInForce.FOK
 _TAKER, _MAKER = Liquidity.TAKER, Liquidity.MAKER
-_TRAILING = OrderType.TRAILING_STOP
+_MARKET, _TRAILING = OrderType.MARKET, OrderType.TRAILING_STOP
 _SIDES = tuple(Side)
 
 _ENDED = {
@@ -82,17 +83,19 @@ class Floor:
         before_ns = account.ts_ns
         account.reach(tick)
         # Without a time before it (the first tick of a run) no night has passed that anybody could know of.
-        if before_ns and account.ts_ns > before_ns and account.is_financed():
+        if before_ns and account.settings.financing and account.ts_ns > before_ns and account.is_financed():
             for roll in rollovers_between(before_ns, account.ts_ns):
                 account.finance(roll)
-        for order in self._orders.take_expired(account.ts_ns):
-            if order.is_open:
-                self.end(order, OrderState.EXPIRED, Ending.GTD)
+        if self._orders.expiries:
+            for order in self._orders.take_expired(account.ts_ns):
+                if order.is_open:
+                    self.end(order, OrderState.EXPIRED, Ending.GTD)
         last = account.marks.get(tick.instrument)
         account.see(tick)
         self._match(tick, last)
-        self._sweep()
-        if account.is_called():
+        if self._moved:
+            self._sweep()
+        if account.margin.is_watched and account.is_called():
             self._margin_call()
             self._sweep()
 
@@ -107,15 +110,18 @@ class Floor:
         room = Room(tick, self._account.instruments[tick.instrument])
         for order in self._orders.ordered(touched):
             # An order that was touched may have ended, through a sibling, by the time that it is its turn.
-            if order.is_open:
+            if order.state in OPEN_STATES:
                 self._meet(order, tick, last, room)
-            if order.is_open:
+            if order.state in OPEN_STATES:
                 self._orders.watch(order, now_ns)
 
     def _meet(self, order: WorkingOrder, tick: Tick, last: Tick | None, room: Room) -> None:
         """One eligible order meets one tick of its instrument."""
         assert tick.position > order.accepted_position, "an order meets only ticks after its acceptance"
         assert self._account.ts_ns >= order.due_ns, "an order meets no tick before it has arrived"
+        if order.type is _MARKET:
+            self._execute(order, tick, room, None, _TAKER)
+            return
         if order.waits_for_stop:
             if not stop_reached(order, tick.bid, tick.ask):
                 if order.type is _TRAILING:
@@ -244,7 +250,7 @@ class Floor:
 
     def _sweep(self) -> None:
         """Cancel the reduce-only orders of moved positions that have nothing left to reduce."""
-        if self._moved and self._orders.has_reducers:
+        if self._orders.has_reducers:
             for key in sorted(self._moved, key=by_age):
                 for side in _SIDES:
                     if self._account.closable(side, *key):

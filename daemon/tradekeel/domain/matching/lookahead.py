@@ -41,8 +41,9 @@ class LookAhead:
 
     def is_quiet(self, tick: Tick) -> bool:
         """Whether a tick, the next one, would change nothing but marks."""
-        now_ns = self._time_with(tick)
-        if self._touches(tick, now_ns):
+        now_ns = max(tick.ts_ns, self._account.ts_ns)
+        book = self._orders.books.get(tick.instrument)
+        if book is not None and book.levels.touched(tick.bid, tick.ask, now_ns):
             return False
         levels = self._levels if self._levels is not None else self._build()
         return not self._reaches(tick, levels, now_ns)
@@ -55,7 +56,9 @@ class LookAhead:
         if index >= count:
             return max(count, start)
         # After a market order the very next tick decides, and nothing else need be looked at.
-        if self._touches(ticks[index], self._time_with(ticks[index])):
+        tick = ticks[index]
+        book = self._orders.books.get(tick.instrument)
+        if book is not None and book.levels.touched(tick.bid, tick.ask, max(tick.ts_ns, self._account.ts_ns)):
             return index
         levels = self._levels if self._levels is not None else self._build()
         if not levels and self._event_ns == NEVER_NS:
@@ -129,16 +132,10 @@ class LookAhead:
 
     def _acts(self, tick: Tick, now_ns: int) -> bool:
         """Whether anything but the margin needs a look at a tick."""
-        return now_ns >= self._event_ns or self._is_news(tick) or self._touches(tick, now_ns)
-
-    def _touches(self, tick: Tick, now_ns: int) -> bool:
-        """Whether a tick touches an order."""
+        if now_ns >= self._event_ns or self._is_news(tick):
+            return True
         book = self._orders.books.get(tick.instrument)
         return book is not None and book.levels.touched(tick.bid, tick.ask, now_ns)
-
-    def _time_with(self, tick: Tick) -> int:
-        """The event time with the next tick."""
-        return max(self._account.ts_ns, tick.ts_ns)
 
     def _passes(self, span: Span, levels: dict[str, Levels]) -> bool:
         """Whether no quote of a span reaches beyond the levels."""
@@ -170,7 +167,11 @@ class LookAhead:
             if not self._rolled_ns <= account.ts_ns < self._roll_ns:
                 self._rolled_ns, self._roll_ns = account.ts_ns, next_rollover(account.ts_ns).ts_ns
             self._event_ns = min(self._event_ns, self._roll_ns)
-        self._levels = levels = self._combine(account.guard() if account.margin.is_watched else {})
+        guard = account.known_guard
+        if guard is None:
+            with ledger():
+                guard = account.guard()
+        self._levels = levels = self._combine(guard)
         return levels
 
     def _combine(self, guard: dict[str, Range]) -> dict[str, Levels]:

@@ -30,6 +30,8 @@ _quantize = WORKING.quantize  # to the nearest step, and of two the even one, as
 class Exposure(Struct):
     """All positions of one instrument: units held long and short (as a positive number), and their signed costs."""
 
+    share: Decimal  # of notional, that a unit locks
+    is_at_home: bool  # quoted in the account's own currency: nothing is converted
     long: Decimal = ZERO
     long_cost: Decimal = ZERO
     short: Decimal = ZERO
@@ -92,7 +94,7 @@ class Margin:
         symbol = (before or after or _nothing()).instrument
         exposure = self.exposures.get(symbol)
         if exposure is None:
-            exposure = self.exposures[symbol] = Exposure()
+            exposure = self.exposures[symbol] = self._new_exposure(symbol)
             self._symbols = None
         if before is not None:
             exposure.take_out(before.quantity, before.cost)
@@ -118,19 +120,21 @@ class Margin:
         The profit is that of what is held: what would come comes at the market. The same amounts as :meth:`figures`,
         each rounded alike, but without the care for how they look: they are compared, and told to nobody.
         """
-        step = ledger_step(self._converter.currency)
-        total, own = ZERO, more
-        for held, exposure in self.exposures.items():
-            mark, rate = marks[held], self.rate_of(held, marks)
-            worth = exposure.worth(mark.bid, mark.ask)
-            total += _quantize(worth if rate is ONE else WORKING.multiply(worth, rate), step)
-            if held == symbol:
-                own += exposure.long + exposure.short
-            else:
-                total -= self.needed(held, exposure.long + exposure.short, mark, rate)
-        mark, rate = marks[symbol], self.rate_of(symbol, marks)
-        used = self._share(symbol) * own * (mark.bid + mark.ask) / TWO
-        return total - _quantize(used if rate is ONE else WORKING.multiply(used, rate), step)
+        step, own = ledger_step(self._converter.currency), self.exposures.get(symbol)
+        if own is None:
+            own = self._new_exposure(symbol)
+        mark, rate = marks[symbol], ONE if own.is_at_home else self.rate_of(symbol, marks)
+        worth = own.worth(mark.bid, mark.ask)
+        used = own.share * (own.long + own.short + more) * (mark.bid + mark.ask) / TWO
+        if rate is not ONE:
+            worth, used = WORKING.multiply(worth, rate), WORKING.multiply(used, rate)
+        spare = _quantize(worth, step) - _quantize(used, step)
+        for other, exposure in self.exposures.items():
+            if other != symbol:
+                mark, rate = marks[other], self.rate_of(other, marks)
+                spare += convert(exposure.worth(mark.bid, mark.ask), rate, self._converter.currency)
+                spare -= self.needed(other, exposure.long + exposure.short, mark, rate)
+        return spare
 
     def needed(self, symbol: str, quantity: Decimal, mark: Tick, rate: Decimal) -> Decimal:
         """Margin in account currency for ``quantity`` at the middle of ``mark``."""
@@ -194,15 +198,18 @@ class Margin:
         equity, used = balance - roundings, roundings
         for symbol, exposure in self.exposures.items():
             bid_low, bid_high, _, ask_high = ranges[symbol]
-            rate_low, rate_high = self._converter.rate_range(self._quotes[symbol], ranges)
             worth = exposure.worth(bid_low, ask_high)
-            needed = self._share(symbol) * (exposure.long + exposure.short) * (bid_high + ask_high) / TWO
-            if rate_high is not ONE:
+            needed = exposure.share * (exposure.long + exposure.short) * (bid_high + ask_high) / TWO
+            if not exposure.is_at_home:
+                rate_low, rate_high = self._converter.rate_range(self._quotes[symbol], ranges)
                 worth = convert(worth, rate_high if worth < ZERO else rate_low, currency)
                 needed = convert(needed, rate_high, currency)
             equity += worth
             used += needed
         return equity > self._call_level * used
+
+    def _new_exposure(self, symbol: str) -> Exposure:
+        return Exposure(self._share(symbol), self._quotes[symbol] == self._converter.currency)
 
     def _share(self, symbol: str) -> Decimal:
         """The share of notional that a unit locks."""

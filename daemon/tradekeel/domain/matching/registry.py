@@ -27,7 +27,7 @@ class Registry:
         self.rank = 0
         self._by_client: dict[str, str] = {}
         self._reducers: dict[tuple[PositionKey, Side], set[str]] = {}
-        self._expiries: list[tuple[int, int, str]] = []
+        self.expiries: list[tuple[int, int, str]] = []  # a heap of times, ranks and venue ids; some have ended
         self._changed: dict[str, WorkingOrder] = {}
 
     def __len__(self) -> int:
@@ -63,10 +63,10 @@ class Registry:
         self.orders[order.venue_order_id] = order
         self._by_client[order.client_order_id] = order.venue_order_id
         if order.expire_at_ns is not None:
-            heappush(self._expiries, (order.expire_at_ns, order.rank, order.venue_order_id))
+            heappush(self.expiries, (order.expire_at_ns, order.rank, order.venue_order_id))
         if order.state is _WORKING:
             self.watch(order, ts_ns)
-        self.touch(order)
+        self._changed[order.venue_order_id] = order
 
     def watch(self, order: WorkingOrder, ts_ns: int) -> None:
         """Look for what touches a working order from now on (event time ``ts_ns``)."""
@@ -83,7 +83,7 @@ class Registry:
 
     def remove(self, order: WorkingOrder) -> None:
         """An order has ended."""
-        self.touch(order)
+        self._changed[order.venue_order_id] = order
         del self.orders[order.venue_order_id]
         del self._by_client[order.client_order_id]
         book = self.books.get(order.instrument)
@@ -119,19 +119,19 @@ class Registry:
 
     def take_expired(self, ts_ns: int) -> list[WorkingOrder]:
         """Orders whose time is over, by time priority."""
-        if not self._expiries or self._expiries[0][0] > ts_ns:
+        if not self.expiries or self.expiries[0][0] > ts_ns:
             return []
         found = set()
-        while self._expiries and self._expiries[0][0] <= ts_ns:
-            found.add(heappop(self._expiries)[2])
+        while self.expiries and self.expiries[0][0] <= ts_ns:
+            found.add(heappop(self.expiries)[2])
         return self.ordered(found)
 
     @property
     def next_expiry_ns(self) -> int:
         """When the next order expires."""
-        while self._expiries and self._expiries[0][2] not in self.orders:
-            heappop(self._expiries)
-        return self._expiries[0][0] if self._expiries else NEVER_NS
+        while self.expiries and self.expiries[0][2] not in self.orders:
+            heappop(self.expiries)
+        return self.expiries[0][0] if self.expiries else NEVER_NS
 
     @property
     def has_changed(self) -> bool:

@@ -71,12 +71,12 @@ def form_refusal(request: OrderRequest, instrument: Instrument | None, now_ns: i
         return Refusal.UNKNOWN_INSTRUMENT
     if not 0 < len(request.client_order_id) <= CLIENT_ID_CHARACTERS_MAX:
         return Refusal.CLIENT_ID_INVALID
-    return (
-        _prices_refusal(request, instrument)
-        or _quantity_refusal(request.quantity, instrument)
-        or _expiry_refusal(request, now_ns)
-        or _attached_refusal(request, instrument)
-    )
+    refusal = _prices_refusal(request, instrument) or _quantity_refusal(request.quantity, instrument)
+    if refusal is None and request.time_in_force is _GTD:
+        refusal = _expiry_refusal(request, now_ns)
+    if refusal is None and request.attached:
+        refusal = _attached_refusal(request, instrument)
+    return refusal
 
 
 def price_refusal(price: Decimal | None, instrument: Instrument) -> Refusal | None:
@@ -98,18 +98,18 @@ _PRICED = {
 
 
 def _prices_refusal(request: OrderRequest, instrument: Instrument) -> Refusal | None:
-    if request.type not in _PRICED:
+    priced = _PRICED.get(request.type)
+    if priced is None:
         return Refusal.TYPE_INVALID
-    has_price, has_stop = _PRICED[request.type]
-    return _price_or_none_refusal(request.price, has_price, instrument) or _price_or_none_refusal(
-        request.stop_price, has_stop, instrument
-    )
-
-
-def _price_or_none_refusal(price: Decimal | None, has_it: bool, instrument: Instrument) -> Refusal | None:
-    if has_it:
-        return price_refusal(price, instrument)
-    return None if price is None else Refusal.PRICE_INVALID
+    for has_it, price in zip(priced, (request.price, request.stop_price), strict=True):
+        refusal = None
+        if has_it:
+            refusal = price_refusal(price, instrument)
+        elif price is not None:
+            refusal = Refusal.PRICE_INVALID
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def _quantity_refusal(quantity: Decimal, instrument: Instrument) -> Refusal | None:
@@ -121,16 +121,12 @@ def _quantity_refusal(quantity: Decimal, instrument: Instrument) -> Refusal | No
 
 
 def _expiry_refusal(request: OrderRequest, now_ns: int) -> Refusal | None:
-    if request.time_in_force is not _GTD:
-        return None
     if request.expire_at_ns is None:
         return Refusal.EXPIRY_MISSING
     return Refusal.EXPIRY_IN_PAST if request.expire_at_ns <= now_ns else None
 
 
 def _attached_refusal(request: OrderRequest, instrument: Instrument) -> Refusal | None:
-    if not request.attached:
-        return None
     ids = {request.client_order_id, *(exit_.client_order_id for exit_ in request.attached)}
     if (
         request.reduce_only

@@ -33,7 +33,7 @@ class OrderState(StrEnum):
 OPEN_STATES = frozenset({OrderState.DORMANT, OrderState.WORKING})
 
 _BUY = Side.BUY  # looked up once: going through an enum's class costs as much as two sums
-_TRAILING = OrderType.TRAILING_STOP
+_MARKET, _TRAILING = OrderType.MARKET, OrderType.TRAILING_STOP
 
 
 class WorkingOrder(Struct, kw_only=True):
@@ -114,7 +114,7 @@ _BID_FALLS, _BID_RISES, _ASK_FALLS, _ASK_RISES, _DUE = When
 def triggers(order: WorkingOrder, instrument: Instrument, ts_ns: int) -> tuple[Trigger, ...]:
     """When a tick must look at a working order; ``ts_ns`` is the event time now."""
     buys = order.side is _BUY
-    if order.due_ns > ts_ns or order.is_immediate:
+    if order.type is _MARKET or order.due_ns > ts_ns or order.is_immediate:
         return ((_DUE, order.due_ns),)
     if order.waits_for_stop:
         stop = stop_of(order)
