@@ -98,7 +98,9 @@ class LookAhead:
                 if self._account.margin.is_called(balance, marks):
                     return index
                 levels = self._combine(self._account.margin.guard(balance, marks))
-            index = self._first_reaching(sums, index + 1, levels)
+            index += 1
+            if index < len(ticks):
+                index = self._first_reaching(sums, index, levels)
         return len(ticks)
 
     def _first_reaching(self, sums: WindowSums, index: int, levels: dict[str, Levels]) -> int:
