@@ -10,6 +10,7 @@ Nothing here is state: it all follows from the account and the orders, and is bu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from tradekeel.domain.matching.account import VenueAccount
@@ -29,7 +30,8 @@ class LookAhead:
         self._account = account
         self._orders = orders
         self._levels: dict[str, Levels] | None = None
-        self._event_ns = NEVER_NS
+        self._event_ns = NEVER_NS  # of expiries and rollovers, which concern every tick
+        self._due_ns = NEVER_NS  # of anything at all: before it, only quotes matter
         self._rolled_ns = self._roll_ns = 0  # from a time on, this is the next rollover
         self._sums: WindowSums | None = None  # of the window that was last asked about
         self._asked, self._answer = 0, -1  # from this index on there, the answer is the same until anything changes
@@ -86,7 +88,8 @@ class LookAhead:
         followed = max(0, self._account.position - ticks[0].position + 1)
         index = self._first_reaching(sums, index, levels)
         while index < len(ticks):
-            if self._acts(ticks[index], sums.time(index, self._account.ts_ns)):
+            now_ns = 0 if self._due_ns == NEVER_NS else sums.time(index, self._account.ts_ns)
+            if self._acts(ticks[index], now_ns):
                 return index
             # No order is touched, so it is the guard that was left: look at the margin itself, and go on from here
             # if it holds.
@@ -106,9 +109,8 @@ class LookAhead:
     def _first_reaching(self, sums: WindowSums, index: int, levels: dict[str, Levels]) -> int:
         """The first index from ``index`` whose tick reaches beyond the levels; the number of ticks if none does."""
         ticks, count = sums.ticks, len(sums.ticks)
-        due_ns = min([self._event_ns, *[level.due_ns for level in levels.values()]])
         # Up to there it is all a matter of prices.
-        timed = count if due_ns == NEVER_NS else sums.first_at(due_ns, index, self._account.ts_ns)
+        timed = count if self._due_ns == NEVER_NS else sums.first_at(self._due_ns, index, self._account.ts_ns)
         passes = partial(self._passes, levels=levels)
         while index < timed:
             block = sums.first_block(index // BLOCK_TICKS, passes)
@@ -116,14 +118,26 @@ class LookAhead:
                 index = timed
                 break
             index = max(index, block * BLOCK_TICKS)
-            for at in range(index, min((block + 1) * BLOCK_TICKS, timed)):
-                if self._reaches(ticks[at], levels, 0):
-                    return at
-            index = (block + 1) * BLOCK_TICKS
+            end = min((block + 1) * BLOCK_TICKS, timed)
+            index = self._first_quote(ticks, index, end, levels)
+            if index < end:
+                return index
         for at in range(timed, count):
             if self._reaches(ticks[at], levels, sums.time(at, self._account.ts_ns)):
                 return at
         return count
+
+    def _first_quote(self, ticks: Sequence[Tick], start: int, stop: int, levels: dict[str, Levels]) -> int:
+        """The first index from ``start`` whose quote reaches beyond the levels; ``stop`` if none does."""
+        for at in range(start, stop):
+            tick = ticks[at]
+            level = levels.get(tick.instrument)
+            if level is None:
+                if self._is_news(tick):
+                    return at
+            elif not (level.bid_low < tick.bid < level.bid_high and level.ask_low < tick.ask < level.ask_high):
+                return at
+        return stop
 
     def _reaches(self, tick: Tick, levels: dict[str, Levels], now_ns: int) -> bool:
         """Whether a tick, with which the event time is ``now_ns``, reaches beyond the levels."""
@@ -174,6 +188,7 @@ class LookAhead:
             with ledger():
                 guard = account.guard()
         self._levels = levels = self._combine(guard)
+        self._due_ns = min([self._event_ns, *[level.due_ns for level in levels.values()]])
         return levels
 
     def _combine(self, guard: dict[str, Range]) -> dict[str, Levels]:
