@@ -101,15 +101,17 @@ def _prices_refusal(request: OrderRequest, instrument: Instrument) -> Refusal | 
     priced = _PRICED.get(request.type)
     if priced is None:
         return Refusal.TYPE_INVALID
-    for has_it, price in zip(priced, (request.price, request.stop_price), strict=True):
-        refusal = None
-        if has_it:
-            refusal = price_refusal(price, instrument)
-        elif price is not None:
-            refusal = Refusal.PRICE_INVALID
-        if refusal is not None:
-            return refusal
-    return None
+    has_price, has_stop = priced
+    refusal = None
+    if has_price:
+        refusal = price_refusal(request.price, instrument)
+    elif request.price is not None:
+        refusal = Refusal.PRICE_INVALID
+    if refusal is None and has_stop:
+        refusal = price_refusal(request.stop_price, instrument)
+    elif refusal is None and request.stop_price is not None:
+        refusal = Refusal.PRICE_INVALID
+    return refusal
 
 
 def _quantity_refusal(quantity: Decimal, instrument: Instrument) -> Refusal | None:

@@ -90,13 +90,18 @@ class TriggerBook:
     def take_touched(self, bid: Decimal, ask: Decimal, ts_ns: int) -> set[str]:
         """The orders that a tick touches; they are not watched for any more until they are put back."""
         found: set[str] = set()
-        # In the order of When; of falling keys the negated are compared: -key <= -bid is key >= bid.
-        reaches: tuple[Decimal | int, ...] = (bid.copy_negate(), bid, ask.copy_negate(), ask, ts_ns)
-        for heap, reach in zip(self._heaps, reaches, strict=True):
-            while heap and heap[0][0] <= reach:
-                entry = heappop(heap)
-                if self._is_current(entry):
-                    found.add(entry[1])
+        bid_falls, bid_rises, ask_falls, ask_rises, due = self._heaps
+        if due:
+            self._take(due, ts_ns, found)
+        # Of falling keys the negated are compared: -key <= -bid is key >= bid.
+        if bid_falls:
+            self._take(bid_falls, bid.copy_negate(), found)
+        if bid_rises:
+            self._take(bid_rises, bid, found)
+        if ask_falls:
+            self._take(ask_falls, ask.copy_negate(), found)
+        if ask_rises:
+            self._take(ask_rises, ask, found)
         for order in found:
             self.drop(order)
         return found
@@ -114,6 +119,12 @@ class TriggerBook:
                 NEVER_NS if due_ns is None else int(due_ns),
             )
         return self._levels
+
+    def _take(self, heap: list[_Entry], reach: Decimal | int, found: set[str]) -> None:
+        while heap and heap[0][0] <= reach:
+            entry = heappop(heap)
+            if self._is_current(entry):
+                found.add(entry[1])
 
     def _top(self, heap: list[_Entry]) -> Decimal | int | None:
         while heap:
