@@ -1,7 +1,7 @@
 """The matching core on recorded EUR/USD ticks: an order every 52 ticks, stepped bare as a backtest does.
 
 Each figure stands beside its floor: to create what the step leaves behind, the order and its entries of the record, and nothing
-else. Times are medians of a whole run, the best of a few runs.
+else. The best of a few runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from statistics import median
 
-from tests.benchmarks.report import Result, at_most, standalone
+from tests.benchmarks.report import Result, standalone
 from tests.benchmarks.support import real_ticks
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.matching import (
@@ -36,7 +36,6 @@ TICKS, QUICK_TICKS = 60_000, 10_000
 ROUNDS, QUICK_ROUNDS = 5, 2
 WINDOW_TICKS = 2_048
 TICKS_PER_ORDER = 52
-RATIO_MAX = 25.0
 
 Wish = Callable[[int, Tick], OrderRequest]
 """What is ordered: by its number, and the tick it is decided on."""
@@ -93,23 +92,26 @@ SCENARIOS: tuple[tuple[str, Wish, PaperSettings], ...] = (
 
 
 def took_us(ticks: Sequence[Tick], wish: Wish, settings: PaperSettings) -> tuple[float, float, float]:
-    """Median microseconds of a placing, of a tick that acts, and mean microseconds a tick of all between the orders."""
+    """Microseconds of a placing and of a tick that acts, the medians; and of a tick between orders, the mean.
+
+    The mean is of processor time, since whatever else the machine does would be in it.
+    """
     terms = PaperAccount(account="bench", currency="USD", deposit=Decimal(100_000), leverage=Decimal(30))
     matcher = Matcher(terms, CATALOGUE, settings)
     matcher.open()
     placed: list[int] = []
     acted: list[int] = []
-    between_ns, clock = 0, time.perf_counter_ns
+    between_ns, clock, used = 0, time.perf_counter_ns, time.thread_time_ns
     for start in range(0, len(ticks), WINDOW_TICKS):
         window = TickWindow(ticks[start : start + WINDOW_TICKS])
         index, count = 0, len(window.ticks)
         while index < count:
             orders_at = min(index + -(start + index) % TICKS_PER_ORDER, count - 1)
-            began = clock()
+            began = used()
             acts = matcher.quiet_until(window, index)
             last = min(acts, orders_at)
             matcher.advance(window, last if acts == last else last + 1)
-            between_ns += clock() - began
+            between_ns += used() - began
             if acts == last:
                 began = clock()
                 matcher.on_tick(window.ticks[acts])
@@ -181,11 +183,7 @@ def bench(quick: bool) -> list[Result]:
         gc.collect()
         place, act, between, to_place, to_fill = map(min, zip(*runs, strict=True))
         for what, value, floor in (("place", place, to_place), ("a tick that acts", act, to_fill)):
-            results.append(
-                at_most(
-                    f"{name}: {what}", value, "us", floor=floor, floor_name="the structs alone", ratio_max=RATIO_MAX
-                )
-            )
+            results.append(Result(f"{name}: {what}", value, "us", floor, "the structs of one", value / floor))
         results.append(Result(f"{name}: a tick between orders", between, "us"))
     gc.enable()
     return results

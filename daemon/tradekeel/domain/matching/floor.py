@@ -34,7 +34,13 @@ from tradekeel.domain.ticks import Tick
 
 # Looked up once: going through an enum's class costs as much as two sums.
 _BUY = Side.BUY
-_DORMANT, _FILLED = OrderState.DORMANT, OrderState.FILLED
+_DORMANT, _WORKING, _FILLED, _CANCELED = (
+    OrderState.DORMANT,
+    OrderState.WORKING,
+    OrderState.FILLED,
+    OrderState.CANCELED,
+)
+_ACCEPTED, _AMENDED = TransactionKind.ORDER_ACCEPTED, TransactionKind.ORDER_AMENDED
 _IOC, _FOK = TimeInForce.IOC, TimeInForce.FOK
 _TAKER, _MAKER = Liquidity.TAKER, Liquidity.MAKER
 _MARKET, _TRAILING = OrderType.MARKET, OrderType.TRAILING_STOP
@@ -156,7 +162,7 @@ class Floor:
         if order.reduce_only:
             wanted = min(wanted, account.closable(order.side, order.instrument, order.position_ref))
             if not wanted:
-                self.end(order, OrderState.CANCELED, Ending.NOTHING_TO_REDUCE)
+                self.end(order, _CANCELED, Ending.NOTHING_TO_REDUCE)
                 return
         part = room.offers(order.side, wanted)
         if not part or (order.time_in_force is _FOK and part < wanted):
@@ -169,7 +175,7 @@ class Floor:
             price = taken_price(instrument, account.settings, tick, order.side, part)
         execution = Execution(instrument, order.side, part, price, liquidity, order.position_ref)
         if not order.reduce_only and not account.affords(execution):
-            self.end(order, OrderState.CANCELED, Refusal.INSUFFICIENT_MARGIN)
+            self.end(order, _CANCELED, Refusal.INSUFFICIENT_MARGIN)
             return
         room.use(order.side, part)
         account.book(execution, order)
@@ -188,7 +194,7 @@ class Floor:
 
     def _end_unfilled(self, order: WorkingOrder) -> None:
         fok = order.time_in_force is _FOK
-        self.end(order, OrderState.CANCELED, Ending.FOK_UNFILLED if fok else Ending.IOC_REMAINDER)
+        self.end(order, _CANCELED, Ending.FOK_UNFILLED if fok else Ending.IOC_REMAINDER)
 
     def _protect(self, entry: WorkingOrder, part: Decimal, tick: Tick) -> None:
         """An entry got a fill: its exits begin to work, or grow."""
@@ -203,7 +209,7 @@ class Floor:
                 self._amended(child, quantity=child.quantity)
 
     def _activate(self, child: WorkingOrder, quantity: Decimal, tick: Tick) -> None:
-        child.state = OrderState.WORKING
+        child.state = _WORKING
         child.quantity = quantity
         child.rank = self._orders.next_rank()
         child.accepted_position = tick.position
@@ -212,7 +218,7 @@ class Floor:
             instrument = self._account.instruments[child.instrument]
             child.stop_price = trailed_stop(child.side, distance_of(child), instrument, tick.bid, tick.ask)
         price = limit_of(child) if child.is_limit else stop_of(child)
-        self._account.note_order(TransactionKind.ORDER_ACCEPTED, child, quantity, price)
+        self._account.note_order(_ACCEPTED, child, quantity, price)
         self._orders.watch(child, self._account.ts_ns)
         self._orders.touch(child)
 
@@ -220,20 +226,20 @@ class Floor:
         """An exit got a fill: its siblings shrink by it, and an entry that still works is over."""
         for sibling_id in order.siblings:
             sibling = self._orders.get(sibling_id)
-            if sibling is None or sibling.state is not OrderState.WORKING:
+            if sibling is None or sibling.state is not _WORKING:
                 continue
             if sibling.remaining <= part:
-                self.end(sibling, OrderState.CANCELED, Ending.OCO)
+                self.end(sibling, _CANCELED, Ending.OCO)
             else:
                 sibling.quantity -= part
                 self._amended(sibling, quantity=sibling.quantity)
         entry = self._orders.get(order.parent)
         if entry is not None:
-            self.end(entry, OrderState.CANCELED, Ending.EXIT_FILLED)
+            self.end(entry, _CANCELED, Ending.EXIT_FILLED)
 
     def _amended(self, order: WorkingOrder, *, price: Decimal | None = None, quantity: Decimal | None = None) -> None:
         self._orders.touch(order)
-        self._account.note_order(TransactionKind.ORDER_AMENDED, order, quantity, price)
+        self._account.note_order(_AMENDED, order, quantity, price)
 
     # --- endings
     # -------------------------------------------------------------------------------------------------------
@@ -246,7 +252,7 @@ class Floor:
         for child_id in order.children:
             child = self._orders.get(child_id)
             if child is not None and child.state is _DORMANT:
-                self.end(child, OrderState.CANCELED, Ending.PARENT_ENDED)
+                self.end(child, _CANCELED, Ending.PARENT_ENDED)
 
     def _sweep(self) -> None:
         """Cancel the reduce-only orders of moved positions that have nothing left to reduce."""
@@ -256,7 +262,7 @@ class Floor:
                     if self._account.closable(side, *key):
                         continue
                     for order in self._orders.reducers(key, side):
-                        self.end(order, OrderState.CANCELED, Ending.NOTHING_TO_REDUCE)
+                        self.end(order, _CANCELED, Ending.NOTHING_TO_REDUCE)
         self._moved.clear()
 
     def _margin_call(self) -> None:

@@ -41,7 +41,8 @@ from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect
 
 # Looked up once: going through an enum's class costs as much as two sums.
-_MARKET, _GTD, _TAKER = OrderType.MARKET, TimeInForce.GTD, Liquidity.TAKER
+_MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP
+_GTD, _TAKER = TimeInForce.GTD, Liquidity.TAKER
 _DORMANT, _WORKING = OrderState.DORMANT, OrderState.WORKING
 _ACCEPTED = TransactionKind.ORDER_ACCEPTED
 
@@ -382,18 +383,16 @@ class Matcher:
         self, entry: WorkingOrder, attached: tuple[AttachedExit, ...], state: OrderState
     ) -> list[WorkingOrder]:
         """The exits of an entry, stops first: where a tick meets both, the worse case is taken."""
-        stops_first = sorted(attached, key=lambda exit_: exit_.type is OrderType.LIMIT)
-        return [
-            WorkingOrder(
+        exits: list[WorkingOrder] = []
+        stops_first = sorted(attached, key=lambda exit_: exit_.type is _LIMIT)
+        for child_id, exit_ in zip(entry.children, stops_first, strict=True):
+            child = WorkingOrder(
                 venue_order_id=child_id,
                 client_order_id=exit_.client_order_id,
                 instrument=entry.instrument,
                 side=entry.side.opposite,
                 type=exit_.type,
                 quantity=entry.quantity,
-                price=exit_.price if exit_.type is OrderType.LIMIT else None,
-                stop_price=None if exit_.type is OrderType.LIMIT else exit_.stop_price,
-                trail_distance=exit_.trail_distance if exit_.type is OrderType.TRAILING_STOP else None,
                 reduce_only=True,
                 position_ref=entry.position_ref,
                 state=state,
@@ -401,11 +400,18 @@ class Matcher:
                 accepted_position=self._account.position,
                 due_ns=self._account.ts_ns,
                 parent=entry.venue_order_id,
-                siblings=tuple(other for other in entry.children if other != child_id),
                 correlation_id=entry.correlation_id,
             )
-            for child_id, exit_ in zip(entry.children, stops_first, strict=True)
-        ]
+            if exit_.type is _LIMIT:
+                child.price = exit_.price
+            else:
+                child.stop_price = exit_.stop_price
+            if exit_.type is _TRAILING:
+                child.trail_distance = exit_.trail_distance
+            if len(attached) > 1:
+                child.siblings = tuple(other for other in entry.children if other != child_id)
+            exits.append(child)
+        return exits
 
     def _amend_refusal(self, order: WorkingOrder | None, price: Decimal) -> Refusal | None:
         if order is None:

@@ -19,7 +19,9 @@ ATTACHED_MAX = 8
 CLIENT_ID_CHARACTERS_MAX = 64
 
 
-_GTD = TimeInForce.GTD  # looked up once: going through an enum's class costs as much as two sums
+# Looked up once: going through an enum's class costs as much as two sums.
+_GTD = TimeInForce.GTD
+_LIMIT, _STOP, _TRAILING = OrderType.LIMIT, OrderType.STOP, OrderType.TRAILING_STOP
 
 
 class Refusal(StrEnum):
@@ -146,23 +148,22 @@ def _attached_refusal(request: OrderRequest, instrument: Instrument) -> Refusal 
 
 
 def _exit_refusal(exit_: AttachedExit, instrument: Instrument) -> Refusal | None:
-    match exit_.type:
-        case OrderType.STOP:
-            return price_refusal(exit_.stop_price, instrument)
-        case OrderType.LIMIT:
-            return price_refusal(exit_.price, instrument)
-        case OrderType.TRAILING_STOP:
-            refusal = price_refusal(exit_.trail_distance, instrument)
-            if refusal is None and exit_.stop_price is not None:
-                refusal = price_refusal(exit_.stop_price, instrument)
-            return refusal
-    return Refusal.ATTACHED_INVALID
+    if exit_.type is _STOP:
+        return price_refusal(exit_.stop_price, instrument)
+    if exit_.type is _LIMIT:
+        return price_refusal(exit_.price, instrument)
+    if exit_.type is not _TRAILING:
+        return Refusal.ATTACHED_INVALID
+    refusal = price_refusal(exit_.trail_distance, instrument)
+    if refusal is None and exit_.stop_price is not None:
+        refusal = price_refusal(exit_.stop_price, instrument)
+    return refusal
 
 
 def _exits_surround(request: OrderRequest) -> bool:
     """Whether every stop lies on the losing side of every target, and both on their side of the entry's own price."""
     stops = [e.stop_price for e in request.attached if e.type in STOP_TYPES and e.stop_price is not None]
-    targets = [e.price for e in request.attached if e.type is OrderType.LIMIT and e.price is not None]
+    targets = [e.price for e in request.attached if e.type is _LIMIT and e.price is not None]
     entry = [p for p in (request.price if request.price is not None else request.stop_price,) if p is not None]
     if request.side is Side.BUY:
         return _ascend(stops, entry) and _ascend(entry, targets) and _ascend(stops, targets)
