@@ -11,7 +11,7 @@
     rates      conversion into account currency;   margin: what positions tie up and are worth
     account    sums, positions, quotes, and the gap-free record
     floor      what one tick does to the orders
-    lookahead  which ticks do nothing
+    lookahead  which ticks do nothing;   windows: ticks summed up, so that many are passed at once
     matcher    all of it behind one class;   state: what is saved of it
     misbehaviour   requests that get lost on purpose
 

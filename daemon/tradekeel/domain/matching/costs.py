@@ -26,7 +26,8 @@ from tradekeel.domain.times import NS_PER_MS
 
 MILLION = Decimal(1_000_000)
 HUNDRED = Decimal(100)
-_BUY = Side.BUY  # looked up once: going through an enum's class costs as much as two sums
+# Looked up once: going through an enum's class costs as much as two sums.
+_BUY, _MAKER, _FEE = Side.BUY, Liquidity.MAKER, Rounding.FEE
 PERCENT_DAYS = Decimal(36_500)  # percent a year to a share a night
 
 
@@ -73,23 +74,23 @@ def commission_raw(
     """The commission on one fill in account currency before minimum and rounding; ``rate`` converts from quote."""
     if model.model == "none":
         return ZERO
-    maker = liquidity is Liquidity.MAKER and model.maker is not None
+    maker = liquidity is _MAKER and model.maker is not None
     charge = model.maker if maker and model.maker is not None else model.taker
     if model.model == "per_unit":
         return quantity * charge
     if model.model == "per_lot":
-        return divide(quantity * charge, model.lot or instrument.lot, COST_STEP, Rounding.FEE)
+        return divide(quantity * charge, model.lot or instrument.lot, COST_STEP, _FEE)
     notional = quantity * price * rate
     if model.model == "per_million":
-        return divide(notional * charge, MILLION, COST_STEP, Rounding.FEE)
-    return divide(notional * charge, HUNDRED, COST_STEP, Rounding.FEE)
+        return divide(notional * charge, MILLION, COST_STEP, _FEE)
+    return divide(notional * charge, HUNDRED, COST_STEP, _FEE)
 
 
 def commission_due(model: Commission, raw: Decimal, currency: str) -> Decimal:
     """What an order with so much raw commission owes in all: at least the minimum, rounded up to what is booked."""
     if model.model == "none":
         return ZERO
-    return round_to(max(raw, model.minimum), ledger_step(currency), Rounding.FEE)
+    return round_to(max(raw, model.minimum), ledger_step(currency), _FEE)
 
 
 def financing(
