@@ -123,3 +123,17 @@ def test_a_run_is_remembered_by_the_state():
     assert not later.matcher.has_changes
     later.matcher.begin("second")
     assert later.matcher.has_changes
+
+
+def test_a_margin_that_was_watched_in_another_run_has_nothing_to_do_with_this_one():
+    desk = Desk()
+    desk.matcher.begin("monday")
+    desk.place("in", "buy", 1000)
+    desk.tick("1.10000/1.10010")
+    desk.place("out", "sell", 1000)
+    desk.tick("1.10000/1.10010")
+    desk.matcher.begin("tuesday")
+    desk.tick("101.000/101.010", "USD_JPY")
+    desk.place("yen", "buy", 1000, instrument="USD_JPY")
+    assert desk.tick("101.000/101.010", "USD_JPY") == ["yen buy 1000 at 101.010 taker"]
+    assert desk.matcher.is_quiet(desk.next_tick("101.000/101.010", "USD_JPY"))

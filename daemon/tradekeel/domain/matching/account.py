@@ -242,7 +242,8 @@ class VenueAccount:
     def guard(self) -> dict[str, Range]:
         """The quotes inside which no margin call can come as long as nothing else changes; see :meth:`Margin.guard`."""
         if self._guarded_at != (self.version, self.position):
-            if not self._is_inside(self._guard) or not (self._guard_version == self.version or self._still_guards()):
+            holds = self._guard_version == self.version or self._still_guards()
+            if not (holds and self._is_inside(self._guard)):
                 self._guard = self.margin.guard(self.balance, self.marks)
                 self._guarded = self.margin.symbols()
                 self._has_room = self._is_inside(self._guard)

@@ -167,6 +167,7 @@ class Matcher:
     def skip(self, position: int) -> None:
         """The ticks up to ``position`` never come."""
         self._account.position = max(self._account.position, position)
+        self._ahead.forget()
 
     def advance(self, window: TickWindow, stop: int) -> None:
         """All ticks of the window before ``stop`` have passed quietly."""
