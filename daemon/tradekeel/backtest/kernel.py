@@ -98,6 +98,7 @@ class Kernel:
         self.account.settle(stamp)
         self._catch_up(None, stamp)
         self.monitor.follow(stamp)
+        self._matcher.take_changes()  # nobody writes them into a ledger, and they are not to pile up
 
     def end(self, reason: str = FEED_HAS_ENDED) -> None:
         """The ticks are over: every strategy's ``on_stop``, and the execution is closed."""
