@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.kernel import Kernel
-from tradekeel.backtest.run import Keeper, run
+from tradekeel.backtest.run import Keeper, Ran, run
 from tradekeel.backtest.setup import Setup, Traded
 from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
 from tradekeel.domain.entries import Entry
@@ -128,6 +128,10 @@ class BacktestExecutor:
         ``tell`` hears now and then which tick was reached. Raises InputError for what a strategy does wrong, DataError for data
         that is refused: the status is FAILED then.
         """
+        return self._result(self.run(tell).kernel)
+
+    def run(self, tell: Callable[[int], object] = lambda position: None) -> Ran:
+        """As :meth:`execute`, and gives the kernel as it stands at the end, with nothing gathered."""
         self._set(TaskStatus.RUNNING)
         self._is_to_stop = False
 
@@ -146,7 +150,7 @@ class BacktestExecutor:
             self._set(TaskStatus.FAILED)
             raise
         self._set(TaskStatus.COMPLETED if ran.completed else TaskStatus.PAUSED)
-        return self._result(ran.kernel)
+        return ran
 
     def pause(self) -> None:
         """From another thread: wait behind the ticks in hand, until :meth:`resume`."""
