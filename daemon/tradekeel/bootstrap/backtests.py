@@ -29,6 +29,7 @@ from tradekeel.domain.rows import Latch
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
 from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
 from tradekeel.feeds.zones import parse_instant
+from tradekeel.runtime import collector
 from tradekeel.runtime.clock import Clock, SystemClock, pause
 from tradekeel.statedir import StateDir
 from tradekeel.storage.moment import one_moment
@@ -190,7 +191,8 @@ class _Execution:
             self._books.tell(TaskStatus.RUNNING)
             cut = self._books.last_cut()
             try:
-                ran = run(setup, backtest.source, self._books, goes_on=self._goes_on)
+                with collector.seldom():
+                    ran = run(setup, backtest.source, self._books, goes_on=self._goes_on)
             except InputError as error:
                 self._books.tell(TaskStatus.FAILED, error=str(error))
                 raise
