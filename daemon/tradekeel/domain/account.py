@@ -21,6 +21,7 @@ from tradekeel.domain.effects import Effects, VenueAsk
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.intents import AccountTerms, Bracket
 from tradekeel.domain.memory import PriceMemory
+from tradekeel.domain.money import LEDGER
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
 from tradekeel.domain.positions import Quote, Rate, conversion_path, rate_along
 from tradekeel.domain.risk import RiskGate, pending_of, risk_reward
@@ -266,12 +267,18 @@ class AccountCore:
         view.risk_reward = risk_reward(made.entry.side, signal.entry_price, signal.stop_loss, signal.take_profit)
         view.open_orders = len(self.book.orders) + len(taken)
         view.attached = len(made.attached)
+        entry = made.entry
+        if entry.closes:
+            view.closing = LEDGER.subtract(entry.quantity, made.trade.quantity)
         if (
             limits.position_max is not None
             or limits.position_notional_max is not None
             or limits.exposure_max is not None
         ):
-            view.pending = pending_of([*self.book.orders.values(), *taken])
+            ahead = [*self.book.orders.values(), *taken]
+            if entry.closes:  # it takes the place of what protects the trades that it closes
+                ahead = [order for order in ahead if order.parent_id is None or order.trade_id not in entry.closes]
+            view.pending = pending_of(ahead)
             view.positions = self.book.nets()
         if (
             limits.notional_max is not None

@@ -56,8 +56,7 @@ class AdminFold(NewsFold):
         self._count_working(order, -order.open_quantity)
         if key in self.waiting:
             self._waits_no_more(order)
-        if order.trade_id is not None:
-            self._drop(self.exits, order.trade_id, key)
+        self._drop_exit(order)
         if order.parent_id is not None:
             self._drop(self.children, order.parent_id, key)
 

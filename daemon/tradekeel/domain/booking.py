@@ -94,7 +94,12 @@ class Booking(Latching):
     def _allot(self, fill: Fill, order: Order | None) -> Allotment:
         book = self.book
         named = book.trades.get(order.trade_id or "") if order is not None else None
-        return allocate(fill, order, named, book.trades_at(fill.position_ref), book.execution_id, book.currency)
+        others = book.trades_at(fill.position_ref)
+        if order is None or not order.closes:
+            return allocate(fill, order, named, others, book.execution_id, book.currency)
+        turned = [book.trades[trade_id] for trade_id in order.closes if trade_id in book.trades]
+        own = named or book.trade(order.trade_id)
+        return allocate(fill, order, own, others, book.execution_id, book.currency, turned)
 
     def _margins(self, fill: Fill, parts: Iterable[Allocation]) -> dict[str, Decimal]:
         """What an entry fill ties up for each trade that it opens, at its own price and rate."""
@@ -155,9 +160,12 @@ class Booking(Latching):
 
 
 def _leaves_something(entry: VenueTransaction, order: Order) -> bool:
-    """Whether this news may leave a trade open that nobody is closing: an entry filled, or an exit ended with a part of it."""
+    """Whether this news may leave a trade open that nobody is closing.
+
+    An entry filled, an exit ended with a part of it, or an entry that turns ended, whatever became of it.
+    """
     if order.purpose is Purpose.ENTRY:
-        return entry.kind is TransactionKind.ORDER_FILLED
+        return entry.kind is TransactionKind.ORDER_FILLED or (bool(order.closes) and order.is_terminal)
     return order.is_terminal and ZERO < order.filled_quantity < order.quantity
 
 

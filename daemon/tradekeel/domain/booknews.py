@@ -15,7 +15,7 @@ from tradekeel.domain.bookorders import OrderFold
 from tradekeel.domain.instruments import ledger_step
 from tradekeel.domain.messages import Fill, SignalStatus, TransactionKind, VenueTransaction
 from tradekeel.domain.money import ZERO, share_out
-from tradekeel.domain.orders import Order, OrderEvent, OrderType, Purpose
+from tradekeel.domain.orders import Order, OrderEvent, OrderType
 from tradekeel.domain.positions import book_fill
 from tradekeel.domain.rows import Row, VenueCursor
 from tradekeel.domain.trades import CloseReason, ExitBooking, Trade, TradeStatus
@@ -199,7 +199,7 @@ class NewsFold(OrderFold):
             reason=CloseReason(record.reason or CloseReason.VENUE),
             order_id=fill.client_order_id,
             account_currency=self.currency,
-            entry_over=entry is None or entry.purpose is not Purpose.ENTRY,  # adopted: it came with an exit's fill
+            entry_over=entry is None or entry.trade_id != trade.trade_id,  # adopted: it came with another trade's order
         )
         after = trade_rules.leave(
             trade, booking, fill.ts_ns, venue_trade_ids=ids, exit_slippage=trade.exit_slippage + slip, **extremes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import structs
@@ -32,6 +32,8 @@ class OrderFold(OpenBooks):
                 self._keep(self.ended, order.client_order_id, order)
                 continue
             self._index(order)
+            if order.closes:
+                rows.extend(self._claim_turned(order, now_ns))
             trade = self.trade(order.trade_id)
             if trade is None:
                 continue
@@ -46,6 +48,14 @@ class OrderFold(OpenBooks):
             self.trades[trade.trade_id] = trade
             rows.append(trade)
         return rows
+
+    def _claim_turned(self, order: Order, now_ns: int) -> Iterator[Trade]:
+        """An entry that turns takes the claim on each trade that it closes, as an exit does."""
+        for trade_id in order.closes:
+            trade = self.trades.get(trade_id)
+            if trade is not None:
+                self.trades[trade_id] = trade_rules.move(trade, TradeEvent.CLAIM, now_ns)
+                yield self.trades[trade_id]
 
     def _order_changed(self, record: r.OrderChanged) -> list[Row]:
         order = self.orders.get(record.client_order_id)
@@ -74,8 +84,7 @@ class OrderFold(OpenBooks):
             return [after]
         self.orders.pop(key, None)
         self._keep(self.ended, key, after)
-        if after.trade_id is not None:
-            self._drop(self.exits, after.trade_id, key)
+        self._drop_exit(after)
         if after.parent_id is not None:
             self._drop(self.children, after.parent_id, key)
         rows: list[Row] = [after]
@@ -86,6 +95,9 @@ class OrderFold(OpenBooks):
                 if after.purpose is Purpose.ENTRY
                 else self._exit_ended(trade, now_ns)
             )
+        if after.closes and not before.is_terminal:
+            for left in [self.trades[trade_id] for trade_id in after.closes if trade_id in self.trades]:
+                rows.extend(self._exit_ended(left, now_ns))
         return rows
 
     def _remember_cancel(self, before: Order, after: Order) -> Order:

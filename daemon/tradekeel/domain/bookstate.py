@@ -162,12 +162,15 @@ class OpenBooks:
         self._keep(self.fill_ids, key, (*self.fill_ids.get(key, ()), fill.fill_id))
 
     def live_exits(self, trade_id: str, attached: bool | None = None) -> list[Order]:
-        """Live exits of a trade; ``attached`` chooses venue-held protective ones, or the others."""
+        """Live exits of a trade; ``attached`` chooses venue-held protective ones, or the others: entries that turn it, too."""
         found = sorted((self.orders[i] for i in self.exits.get(trade_id, ())), key=in_order_of_decision)
         return found if attached is None else [o for o in found if (o.parent_id is not None) is attached]
 
     def closable(self, trade: Trade) -> Decimal:
-        """What an exit may still ask for: held, less what live, unsent and unknown exits of others already may take."""
+        """What an exit may still ask for: held, less what live, unsent and unknown exits of others already may take.
+
+        An entry that turns may take all of it: how much of its fills goes to which trade is not fixed before they come.
+        """
         taken = sum((o.open_quantity for o in self.live_exits(trade.trade_id, attached=False)), ZERO)
         return max(trade.open_quantity - taken, ZERO)
 
@@ -228,6 +231,9 @@ class OpenBooks:
             self.orders[order.client_order_id] = order
         if order.purpose is Purpose.EXIT and order.trade_id is not None:
             self.exits[order.trade_id].add(order.client_order_id)
+        elif order.closes:
+            for trade_id in order.closes:
+                self.exits[trade_id].add(order.client_order_id)
         if order.parent_id is not None:
             self.children[order.parent_id].add(order.client_order_id)
         if order.after_cancel_of and order.status is OrderStatus.INTENDED:
@@ -257,6 +263,13 @@ class OpenBooks:
             waiting.pop(order.client_order_id, None)
             if not waiting:
                 del self.freed_by[sibling]
+
+    def _drop_exit(self, order: Order) -> None:
+        """An order is no live exit of anything any more."""
+        if order.trade_id is not None:
+            self._drop(self.exits, order.trade_id, order.client_order_id)
+        for trade_id in order.closes:
+            self._drop(self.exits, trade_id, order.client_order_id)
 
     @staticmethod
     def _drop(index: defaultdict[str, set[str]], key: str, value: str) -> None:

@@ -16,7 +16,7 @@ from tradekeel.domain.account import Step
 from tradekeel.domain.effects import Effects
 from tradekeel.domain.ids import content_digest
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.intents import Bracket, ExitWish, bracket, exit_order
+from tradekeel.domain.intents import Bracket, ExitWish, bracket, exit_order, turning
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Signal, SignalStatus
 from tradekeel.domain.money import WORKING, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
@@ -126,13 +126,19 @@ class Deciding(Sending):
         if request.instrument not in self.terms.instruments:
             raise Defect(f"{decision.strategy} wants to trade {request.instrument}, which the account does not know")
         quote = self.quotes.get(request.instrument)
-        made = bracket(request, leg, decision, self.book.numbering, self.terms, quote, session)
+        against = self._held_against(decision.strategy, request) if request.reverse else []
+        if against and not self._turns_at_once(draft, request, against):
+            self._leave_first(draft, decision, against, now_ns)
+            against = []
+        plain = bracket(request, leg, decision, self.book.numbering, self.terms, quote, session)
+        made = turning(plain, against) if against else plain
         view = self._entry_view(made, draft.taken, session)
         view.ready = self.ready and decision.warm
         denial = self.gate.check_entry(made.entry, view, now_ns)
         if denial is not None:
-            draft.drafted.add(self._denied(made.entry, denial))
+            draft.drafted.add(self._denied(plain.entry, denial))
             draft.signals.append(_signal(made, SignalStatus.DENIED, denial.sentence))
+            self._leave_first(draft, decision, against, now_ns)  # an exit is always let out
             return
         entry = made.entry
         if self.terms.send_within_ns is not None:  # by the clock: the tick may be older, or of a clock that goes ahead
@@ -140,12 +146,54 @@ class Deciding(Sending):
         if not self.terms.hedging:
             # On a netting account an entry that overtook the exit before it would flatten the position, and the
             # venue would drop every order that has nothing left to reduce: it waits for what the exit waits for.
+            if against:
+                self._claim_whole(draft, request.instrument, against)
             ahead = tuple(draft.waits_for.get(request.instrument, ()))
             entry = structs.replace(entry, after_cancel_of=ahead) if ahead else entry
         draft.taken.extend((entry, *made.attached))
         draft.signals.append(_signal(made, SignalStatus.ORDERED, ""))
         draft.drafted.add(entry, *made.attached)
         draft.trades.append(made.trade)
+
+    def _held_against(self, strategy: str, enter: Enter) -> list[Trade]:
+        """What the strategy holds the other way in the entry's instrument, oldest first."""
+        return [
+            trade
+            for trade in self.book.trades.values()
+            if trade.strategy == strategy
+            and trade.symbol == enter.instrument
+            and trade.open_quantity > ZERO
+            and trade.side.entry_side is not enter.side
+        ]
+
+    def _turns_at_once(self, draft: Draft, enter: Enter, against: list[Trade]) -> bool:
+        """Whether one order may do it. Otherwise exits go out, and the entry behind them.
+
+        Where each trade is a position of its own, it would open another one. An exit that is under way may take a part of a
+        trade, and whose fill comes first nobody knows. And the venue takes no order beyond its largest.
+        """
+        instrument = self.terms.instruments[enter.instrument]
+        if self.terms.hedging or any(self._closable(draft, trade) != trade.open_quantity for trade in against):
+            return False
+        whole = sum((trade.open_quantity for trade in against), enter.quantity)
+        return whole <= instrument.quantity_max
+
+    def _closable(self, draft: Draft, trade: Trade) -> Decimal:
+        """What an exit may still ask for, exits of this very decision counted."""
+        return self.book.closable(trade) - draft.claimed.get(trade.trade_id, ZERO)
+
+    def _leave_first(self, draft: Draft, decision: Decision, against: list[Trade], now_ns: int) -> None:
+        """The exits of what an entry was to close with its own order."""
+        for trade in against:
+            self._draft_exits(draft, decision, Exit(instrument=trade.symbol, trade_id=trade.trade_id), now_ns)
+
+    def _claim_whole(self, draft: Draft, symbol: str, against: list[Trade]) -> None:
+        """An entry that turns takes these trades, and waits for the end of what protects them at the venue."""
+        waits = draft.waits_for.setdefault(symbol, {})
+        for trade in against:
+            draft.claimed[trade.trade_id] = trade.open_quantity
+            attached = self.book.live_exits(trade.trade_id, attached=True)
+            waits.update(dict.fromkeys(child.client_order_id for child in attached))
 
     @staticmethod
     def _denied(order: Order, denial: Denial) -> Order:
@@ -160,7 +208,7 @@ class Deciding(Sending):
             whole = instrument.quantity(left)  # never more than was asked for
             left = whole or left
         for trade in self._exit_targets(request, decision.strategy):
-            closable = self.book.closable(trade) - draft.claimed.get(trade.trade_id, ZERO)
+            closable = self._closable(draft, trade)
             quantity = closable if left is None else min(closable, left)
             if quantity <= ZERO:
                 continue

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
-from tradekeel.domain import records as r
 from tradekeel.domain.account import AMEND, CANCEL, PLACE, Step
 from tradekeel.domain.closing import Closing
 from tradekeel.domain.effects import AmendOrder, CancelOrder, Effects, LookUpOrder, PlaceOrder, VenueAsk
@@ -142,12 +141,11 @@ class Doubting(Closing):
                 self._renew(step, order, children, now_ns)
             for gone in (*children, order):
                 self._change(step, gone, OrderEvent.PROVE_NOT_SENT, reason, now_ns)
-            trade = self.book.trades.get(order.trade_id or "")
-            if renews and trade is not None and trade.exits_at_venue and order.purpose is Purpose.ENTRY:
-                self._hold_levels(step, trade)  # they may have been moved since the entry was decided
+            if renews:
+                self._hold_again(step, order)
             self._follow_end(step, order, now_ns)
             self._free_waiting(step, now_ns)
-            if never_arrived and not renews:
+            if (never_arrived or order.closes) and not renews:
                 self._stay_flat(step, now_ns)
         return step.effects()
 
@@ -161,6 +159,8 @@ class Doubting(Closing):
             self._change(step, order, OrderEvent.REJECT, reason, now_ns)
             with ledger():
                 self._free_waiting(step, now_ns)
+                if order.closes:
+                    self._stay_flat(step, now_ns)
         return step.effects()
 
     def _market_is_still_there(self, order: Order) -> bool:
@@ -170,11 +170,16 @@ class Doubting(Closing):
             and order.attempt < ATTEMPTS_MAX
             and Stamp.position(order.stamp) == Stamp.position(self.stamp)
             and self._may_trade(order)
-            and (order.purpose is Purpose.ENTRY or self._may_close(order))
+            and self._has_its_trades(order)
         )
 
-    def _may_close(self, order: Order) -> bool:
-        """Whether an exit still has all of its trade to close; one that goes with an entry is nothing by itself."""
+    def _has_its_trades(self, order: Order) -> bool:
+        """Whether an exit still has all of its trade to close; one that goes with an entry is nothing by itself.
+
+        So an entry that turns must have all that it was to close.
+        """
+        if order.purpose is Purpose.ENTRY:
+            return not order.closes or self._turn_room(order) >= order.quantity
         return order.parent_id is None and self._room(order) >= order.quantity
 
     def _may_trade(self, order: Order) -> bool:
@@ -188,16 +193,8 @@ class Doubting(Closing):
     def _renew(self, step: Step, order: Order, children: Sequence[Order], now_ns: int) -> None:
         # Its place was free when it went out the first time: it waits for nobody, or it would be sent a second time.
         again = structs.replace(renewed(order, now_ns), after_cancel_of=())
-        orders = (again, *(renewed(child, now_ns, parent=again) for child in children))
-        step.record(
-            r.OrdersIntended(
-                ts_ns=now_ns,
-                stamp=self.stamp,
-                correlation_id=order.correlation_id,
-                orders=orders,
-                reason=f"{order.client_order_id} never arrived and the market has not moved since",
-            )
-        )
+        why = f"{order.client_order_id} never arrived and the market has not moved since"
+        self._take_again(step, again, order, children, why, now_ns)
         self._place(step, again)
 
     def resolve(self, client_order_id: str, outcome: OrderStatus, by: str, now_ns: int) -> Effects:
@@ -216,6 +213,8 @@ class Doubting(Closing):
         with ledger():
             self._follow_end(step, order, now_ns)
             self._free_waiting(step, now_ns)
+            if order.closes:
+                self._stay_flat(step, now_ns)
         return step.effects()
 
 

@@ -17,7 +17,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.domain.money import ZERO
-from tradekeel.domain.orders import Order, Purpose
+from tradekeel.domain.orders import Order
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 
@@ -114,16 +114,19 @@ class ExitWatch:
     def claimed(self, order: Order) -> None:
         """An exit of a strategy, of ours or of a person: what it may still take needs no other. The rest goes on being watched.
 
+        So it is with an entry that turns: of each trade that it closes it may take all it still fills.
+
         Protective orders that the venue holds claim nothing: they end before another exit takes their place.
         """
-        if order.purpose is not Purpose.EXIT or order.parent_id is not None or order.trade_id is None:
+        if order.parent_id is not None:
             return
-        claims = self.claims.setdefault(order.trade_id, {})
-        claims[order.client_order_id] = order.open_quantity
-        if order.is_terminal:
-            del claims[order.client_order_id]
-            if not claims:
-                del self.claims[order.trade_id]
+        for trade_id in order.exits_of:
+            claims = self.claims.setdefault(trade_id, {})
+            claims[order.client_order_id] = order.open_quantity
+            if order.is_terminal:
+                del claims[order.client_order_id]
+                if not claims:
+                    del self.claims[trade_id]
 
     def _unclaimed(self, trade: Trade) -> Decimal:
         return trade.open_quantity - sum(self.claims.get(trade.trade_id, {}).values(), ZERO)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct, structs
@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from tradekeel.domain import ids
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Decision, Enter, OrderRequest, Signal
-from tradekeel.domain.money import WORKING
+from tradekeel.domain.money import LEDGER, WORKING, ZERO
 from tradekeel.domain.orders import AttachedExit, Order, OrderType, Purpose, Side
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.trades import Trade, TradeSide
@@ -106,6 +106,17 @@ def bracket(
     )
     attached = _attached(entry, enter, trail, numbering) if terms.exits_at_venue else ()
     return Bracket(signal, _trade(enter, entry, terms, trail, session, bool(attached)), entry, attached)
+
+
+def turning(made: Bracket, against: Sequence[Trade]) -> Bracket:
+    """The same entry, closing trades that are held the other way on its way: by what they hold it is larger."""
+    closed = sum((trade.open_quantity for trade in against), ZERO)
+    entry = structs.replace(
+        made.entry,
+        quantity=LEDGER.add(made.entry.quantity, closed),
+        closes=tuple(trade.trade_id for trade in against),
+    )
+    return Bracket(made.signal, made.trade, entry, made.attached)
 
 
 def _trail(enter: Enter, instrument: Instrument, price: Decimal | None) -> Decimal | None:
@@ -264,8 +275,8 @@ def renewed(order: Order, now_ns: int, parent: Order | None = None) -> Order:
     )
 
 
-def order_request(order: Order, attached: tuple[Order, ...] = ()) -> OrderRequest:
-    """What goes over the wire for an order."""
+def order_request(order: Order, attached: tuple[Order, ...] = (), closes: Decimal = ZERO) -> OrderRequest:
+    """What goes over the wire for an order; ``closes`` of its quantity closes what is held."""
     return OrderRequest(
         client_order_id=order.client_order_id,
         instrument=order.instrument,
@@ -278,6 +289,7 @@ def order_request(order: Order, attached: tuple[Order, ...] = ()) -> OrderReques
         expire_at_ns=order.expire_at_ns,
         reduce_only=order.reduce_only,
         position_ref=order.position_ref,
+        closes=closes,
         attached=tuple(
             AttachedExit(
                 client_order_id=child.client_order_id,

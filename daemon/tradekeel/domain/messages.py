@@ -41,12 +41,17 @@ class Stamp:
 
 
 class Enter(Struct, frozen=True, tag="enter", tag_field="request", kw_only=True):
-    """Open a trade. Distances and prices in quote currency; ``quantity`` in base units."""
+    """Open a trade. Distances and prices in quote currency; ``quantity`` in base units.
+
+    ``reverse``: closes, with the same order, what the strategy holds the other way in this instrument. Market entries only;
+    ``quantity`` stays what the new trade is to hold.
+    """
 
     instrument: str
     side: Side
     quantity: Decimal
     type: OrderType = OrderType.MARKET
+    reverse: bool = False
     price: Decimal | None = None
     stop_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
@@ -247,6 +252,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     expire_at_ns: int | None = None
     reduce_only: bool = False
     position_ref: str | None = None
+    closes: Decimal = ZERO  # of the quantity, and filled first: it closes what is held; attached exits protect the rest
     attached: tuple[AttachedExit, ...] = ()
     correlation_id: str = ""
 

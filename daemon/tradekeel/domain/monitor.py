@@ -123,7 +123,7 @@ class MonitorCore:
             kind = type(row)
             if kind is Trade:
                 trades.append(row)  # type: ignore[arg-type]  # narrowed by the exact class
-            elif kind is Order and row.purpose is Purpose.EXIT:  # type: ignore[union-attr]  # likewise
+            elif kind is Order and (row.purpose is Purpose.EXIT or row.closes):  # type: ignore[union-attr]  # likewise
                 exits.append(row)  # type: ignore[arg-type]  # likewise
         if isinstance(record, r.VenueReported):
             if record.allocations:
@@ -147,9 +147,9 @@ class MonitorCore:
         changed = {trade.trade_id: trade for trade in trades}
         for order in exits:
             self.watch.claimed(order)
-            trade = self.view.trades.get(order.trade_id or "")
-            if trade is not None:
-                changed.setdefault(trade.trade_id, trade)
+            for trade_id in order.exits_of:
+                if trade_id in self.view.trades:
+                    changed.setdefault(trade_id, self.view.trades[trade_id])
         self.watch.changed(changed.values())
 
     def _take(self, record: r.Record, latch_before: Latch) -> None:

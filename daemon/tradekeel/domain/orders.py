@@ -275,6 +275,7 @@ class Order(Struct, frozen=True, kw_only=True):
     parent_id: str | None = None  # attached exits: the entry they protect
     oco_group: str | None = None
     after_cancel_of: tuple[str, ...] = ()  # not sent before these siblings are confirmed ended
+    closes: tuple[str, ...] = ()  # an entry that turns: the trades that its first units close, in this order
     close_reason: str | None = None  # exits: why (see trades.CloseReason)
     source: str = "strategy"  # strategy, monitor, operator, venue
     decision: int = 0
@@ -309,6 +310,13 @@ class Order(Struct, frozen=True, kw_only=True):
     def seen_at_venue(self) -> bool:
         """Whether the venue has ever told us that it has the order."""
         return self.venue_order_id is not None or self.filled_quantity > ZERO
+
+    @property
+    def exits_of(self) -> tuple[str, ...]:
+        """The trades that it closes something of: an exit of its own, an entry that turns of those the other way."""
+        if self.purpose is Purpose.EXIT and self.trade_id is not None:
+            return (self.trade_id,)
+        return self.closes
 
     @property
     def in_doubt(self) -> bool:

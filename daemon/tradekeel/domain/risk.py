@@ -140,7 +140,7 @@ class RiskGate:
         return None
 
     def _size(self, order: Order, view: RiskView, now_ns: int) -> Denial | None:
-        symbol, quantity = order.instrument, order.quantity
+        symbol, quantity = order.instrument, _new(order, view)
         instrument = view.instruments.get(symbol)
         if instrument is None:
             return Denial(DenialCode.INSTRUMENT_UNKNOWN, f"the account does not know {symbol}", symbol)
@@ -235,7 +235,7 @@ class RiskGate:
         if isinstance(unit, Denial):
             return unit
         if limits.notional_max is not None:
-            value = _times(order.quantity, unit)
+            value = _times(_new(order, view), unit)
             if value > limits.notional_max:
                 return Denial.exceeded(
                     DenialCode.NOTIONAL_MAX, "the order is worth", value, limits.notional_max, currency
@@ -350,6 +350,11 @@ def _projected(order: Order, view: RiskView) -> Decimal:
     if order.side is Side.BUY:
         return _plus(_plus(net, pending.buy), order.quantity)
     return _plus(_minus(pending.sell, net), order.quantity)
+
+
+def _new(order: Order, view: RiskView) -> Decimal:
+    """Units of an entry that open something: what an entry that turns closes is no new exposure."""
+    return LEDGER.subtract(order.quantity, view.closing) if view.closing else order.quantity
 
 
 def _stopping() -> Denial:

@@ -119,6 +119,8 @@ class RiskView(Struct, kw_only=True):
     """Of the signal behind the entry: see :func:`~tradekeel.domain.risk_signals.risk_reward`."""
     closable: Decimal = ZERO
     """Exits: what of the trade is not yet claimed by other exits."""
+    closing: Decimal = ZERO
+    """Entries that turn: what of the order closes trades, and is therefore nothing new."""
 
 
 def pending_of(orders: Iterable[Order]) -> dict[str, Pending]:
@@ -127,17 +129,25 @@ def pending_of(orders: Iterable[Order]) -> dict[str, Pending]:
     Entries and exits both count: on an account that nets, a closing buy moves the net as an opening one does. Siblings of an OCO
     group cancel each other, so only the largest counts, and exits that wait to take their place count instead of them if they
     come to more; exits attached to an entry that has not filled close nothing but that entry, and do not count while it is in
-    ``orders``.
+    ``orders``. An entry that turns counts whole, and in the place of the protective exits of the trades that it closes: what
+    they fill before they end, it is smaller by.
     """
     live = {o.client_order_id: o for o in orders if not o.is_terminal}
     totals: dict[str, dict[Side, Decimal]] = {}
     groups: dict[tuple[str, str, Side], _Group] = {}
+    grouped: list[tuple[str, Order]] = []
+    replaced: set[str] = set()
     for order in live.values():
         sides = totals.setdefault(order.instrument, {Side.BUY: ZERO, Side.SELL: ZERO})
         name = _group_of(order, live)
         if name is None:
             sides[order.side] = LEDGER.add(sides[order.side], order.open_quantity)
         else:
+            grouped.append((name, order))
+        if order.closes:
+            replaced.update(i for i in order.after_cancel_of if i in live and live[i].trade_id in order.closes)
+    for name, order in grouped:
+        if order.client_order_id not in replaced:
             groups.setdefault((order.instrument, name, order.side), _Group()).count(order, live)
     for (symbol, _, side), group in groups.items():
         totals[symbol][side] = LEDGER.add(totals[symbol][side], max(group.largest, group.instead))

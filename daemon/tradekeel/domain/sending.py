@@ -57,16 +57,16 @@ class Sending(AccountCore):
             else:
                 self._place(step, order)
         for order in asked:
-            if order.purpose is Purpose.EXIT:
-                self._end_entry(step, order, now_ns)
+            for trade_id in order.exits_of:
+                self._end_entry(step, trade_id, now_ns)
         for child in dict.fromkeys(waiting_on):
             self._cancel(step, child, None, MAKES_ROOM, now_ns)
 
-    def _end_entry(self, step: Step, exit_: Order, now_ns: int) -> None:
+    def _end_entry(self, step: Step, trade_id: str, now_ns: int) -> None:
         """An exit of all that a trade holds ends an entry that still works, or it would fill into a trade that is left."""
-        trade = self.book.trades.get(exit_.trade_id or "")
+        trade = self.book.trades.get(trade_id)
         entry = self.book.orders.get(trade.entry_order_id) if trade is not None else None
-        if trade is None or entry is None or entry.purpose is not Purpose.ENTRY:
+        if trade is None or entry is None or entry.trade_id != trade_id or entry.purpose is not Purpose.ENTRY:
             return
         if self.book.closable(trade) <= ZERO:
             self._cancel(step, entry.client_order_id, None, "its trade is being closed", now_ns)
@@ -81,7 +81,11 @@ class Sending(AccountCore):
 
     def _place(self, step: Step, order: Order) -> None:
         attached = self._children(order.client_order_id)
-        step.ask(PlaceOrder(order_request(order, attached), order.purpose is Purpose.ENTRY, order.deadline_ns))
+        closes = ZERO
+        if order.closes:
+            closes = LEDGER.subtract(order.quantity, self.book.trades[order.trade_id or ""].quantity)
+        request = order_request(order, attached, closes)
+        step.ask(PlaceOrder(request, order.purpose is Purpose.ENTRY, order.deadline_ns))
 
     def _follow_end(self, step: Step, ended: Order, now_ns: int) -> None:
         """An order has ended. What waited for that may go out, and the trade of an attached exit may be without a stop.
@@ -105,6 +109,9 @@ class Sending(AccountCore):
         if self._held_by(order):
             return
         if order.purpose is Purpose.ENTRY:
+            if order.closes and self._turn_room(order) < order.quantity:
+                self._turn_less(step, order, now_ns)
+                return
             self._change(step, order, OrderEvent.SUBMIT, "", now_ns)
             self._place(step, self.book.orders[order.client_order_id])
             return
@@ -143,6 +150,48 @@ class Sending(AccountCore):
             )
         )
         return smaller
+
+    def _turn_room(self, order: Order) -> Decimal:
+        """What an entry that turns may come to by now: its own trade, and what the trades that it closes still hold."""
+        own = self.book.trades.get(order.trade_id or "")
+        if own is None:
+            return ZERO
+        held = (self.book.trades[i].open_quantity for i in order.closes if i in self.book.trades)
+        return sum(held, own.quantity)
+
+    def _turn_less(self, step: Step, order: Order, now_ns: int) -> None:
+        """A protective order has closed a part of what the entry was to close: it gets smaller by as much."""
+        left = tuple(i for i in order.closes if i in self.book.trades and self.book.trades[i].open_quantity)
+        smaller = structs.replace(
+            renewed(order, now_ns), quantity=self._turn_room(order), closes=left, after_cancel_of=()
+        )
+        why = "what is left of the trades that it closes"
+        children = self._children(order.client_order_id)
+        self._take_again(step, smaller, order, children, why, now_ns)
+        for gone in (*children, order):
+            self._change(step, gone, OrderEvent.PROVE_NOT_SENT, "a protective order closed a part first", now_ns)
+        self._place(step, self.book.orders[smaller.client_order_id])
+        self._hold_again(step, order)
+
+    def _take_again(
+        self, step: Step, again: Order, order: Order, children: Iterable[Order], why: str, now_ns: int
+    ) -> None:
+        """Record the order that stands for one never sent, with its attached exits. Claims are taken before they are let go."""
+        step.record(
+            r.OrdersIntended(
+                ts_ns=now_ns,
+                stamp=self.stamp,
+                correlation_id=order.correlation_id,
+                orders=(again, *(renewed(child, now_ns, parent=again) for child in children)),
+                reason=why,
+            )
+        )
+
+    def _hold_again(self, step: Step, order: Order) -> None:
+        """The levels of a renewed entry's exits may have been moved since it was decided."""
+        trade = self.book.trades.get(order.trade_id or "")
+        if trade is not None and trade.exits_at_venue and order.purpose is Purpose.ENTRY:
+            self._hold_levels(step, trade)
 
     def _reduces(self, symbol: str, side: Side, quantity: Decimal, drafted: Drafted) -> bool:
         """Whether an order reduces the net whatever fills before it: the venue would drop a reduce-only one that does not."""

@@ -8,7 +8,8 @@ anything can be known of it, and lets the news settle it:
   nothing is entered meanwhile. "Unknown" does not end it, because the order may have been executed;
 * what it got is *held* until the trade is closed, whoever closed it;
 * a fill that comes after the end of its order (venues do that) makes it held again;
-* an exit that ended without closing the trade is asked for again, later.
+* an exit that ended without closing the trade is asked for again, later. So is that of a trade which an entry was to
+  close on its way (``Enter(reverse=True)``): by then the entry may be refused, and the exit is not.
 
 Attempts are recognised by the trade's metadata, which travels with it from the request on.
 """
@@ -118,6 +119,8 @@ def after_order(desk: Desk, event: OrderUpdate, retry_after_s: int) -> Settled:
     again_ns = event.ts_ns + retry_after_s * NS_PER_S
     if event.order.purpose is Purpose.EXIT:
         return _after_exit_failed(desk, event, again_ns)
+    if event.order.closes:
+        desk = _after_turn_failed(desk, event, again_ns)
     entry = next((held for held in desk.held if held.attempt == desk.in_flight), None)
     if entry is None or entry.trade_id not in ("", event.order.trade_id):
         return Settled(desk)
@@ -166,6 +169,16 @@ def _after_exit_failed(desk: Desk, event: OrderUpdate, again_ns: int) -> Settled
         return Settled(desk)
     back = structs.replace(entry, leaving=False)
     return Settled(structs.replace(desk, held=_with(desk, back), leave_again_ns=again_ns), back)
+
+
+def _after_turn_failed(desk: Desk, event: OrderUpdate, again_ns: int) -> Desk:
+    """An entry that was to close what stands against it has ended before it had: what is left is left by exits."""
+    closes = event.order.closes
+    left = {held.attempt for held in desk.held if held.leaving and held.trade_id in closes}
+    if not left:
+        return desk
+    held = tuple(structs.replace(h, leaving=False) if h.attempt in left else h for h in desk.held)
+    return structs.replace(desk, held=held, leave_again_ns=again_ns)
 
 
 def _entry_over(event: FillEvent) -> bool:

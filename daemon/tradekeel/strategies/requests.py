@@ -111,6 +111,10 @@ def _check_entry(enter: Enter, who: str, instrument: Instrument) -> Enter:
     confidence = enter.confidence
     if confidence is not None and not _is_share(confidence):
         raise InputError(f"{who} is confident by {_shown(confidence)}: it must be a number from 0 to 1")
+    if enter.reverse and enter.type is not OrderType.MARKET:
+        raise InputError(
+            f"{who} wants to reverse with a {enter.type} order: only a market entry closes what is held the other way"
+        )
     if enter.trailing_percent is not None and enter.trailing_percent >= 100:
         raise InputError(f"{who} trails by {enter.trailing_percent} %: it must be below 100")
     changes: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.messages import Enter, Request
+from tradekeel.domain.messages import Enter, Exit, Request
 from tradekeel.domain.orders import Side
 from tradekeel.domain.ticks import Tick
 from tradekeel.strategies.base import StrategyContext
@@ -26,6 +26,9 @@ class SignalParameters(Parameters, frozen=True, kw_only=True):
     reverse: Annotated[
         bool, about("a signal against a trade closes it and enters the other way; false: it only closes")
     ] = True
+    one_order: Annotated[
+        bool, about("with reverse: one order closes the trade and enters; false: an exit, and an entry")
+    ] = False
     reset_gap_s: Annotated[
         int, about("a live feed unseen for longer makes it begin its warm-up anew", ge=0, unit="seconds")
     ] = 300
@@ -53,6 +56,7 @@ def turn(
 ) -> tuple[Desk, Sequence[Request]]:
     """Follow a signal at a quote: exits of trades against it, and an entry unless one that way is held.
 
+    With ``one_order`` the entry closes what stands against it, and no exit of that is asked for.
     ``stop``, ``target`` and ``trailing`` are price distances from the quote. Must not be called with an entry in flight.
     """
     assert not desk.in_flight, "a signal waits until the entry in flight is settled"
@@ -66,11 +70,16 @@ def turn(
     quantity = min(instrument.quantity(params.units), instrument.quantity_max)
     if quantity < instrument.quantity_min:
         return desk, exits
+    at_once = params.one_order and against
+    if at_once:
+        along_ids = {held.trade_id for held in desk.held if held.sign == sign}
+        exits = tuple(request for request in exits if isinstance(request, Exit) and request.trade_id in along_ids)
     desk = begin(desk, slot=0, sign=sign, price=quote, quantity=quantity)
     entry = Enter(
         instrument=tick.instrument,
         side=Side.BUY if sign > 0 else Side.SELL,
         quantity=quantity,
+        reverse=at_once,
         stop_loss=None if stop is None else instrument.price(quote - sign * stop),
         take_profit=None if target is None else instrument.price(quote + sign * target),
         trailing_distance=trailing,

@@ -43,6 +43,7 @@ class GamblerParams(Struct, frozen=True):
     open_max: int = 4
     answers: bool = False  # decides on news, too
     bars: bool = False
+    turns: bool = False  # two market entries in three turn what is held the other way
 
 
 class GamblerState(Struct, frozen=True):
@@ -151,6 +152,7 @@ class Gambler(Strategy[GamblerParams, GamblerState]):
             side=Side.BUY if buy else Side.SELL,
             quantity=D(1000) + D(lot // 240 % 3) * D(500),
             type=type_,
+            reverse=self.params.turns and type_ is OrderType.MARKET and bool(lot // 720 % 3),
             price=level if type_ is OrderType.LIMIT else None,
             stop_price=level if type_ is OrderType.STOP else None,
             time_in_force=TimeInForce.GTD if exits == 5 and type_ is not OrderType.MARKET else TimeInForce.GTC,

@@ -183,7 +183,9 @@ class Floor:
         self._orders.touch(order)
         self._moved.add((order.instrument, order.position_ref))
         if order.children:
-            self._protect(order, part, tick)
+            opened = part if not order.closes else _opened(order, part)
+            if opened:
+                self._protect(order, opened, tick)
         if order.parent is not None:
             self._release(order, part)
         if not order.remaining:
@@ -290,6 +292,11 @@ class Floor:
         account = self._account
         mark = account.marks[key[0]]
         return account.positions[key].unrealised(mark.bid, mark.ask) * account.margin.rate_of(key[0], account.marks)
+
+
+def _opened(order: WorkingOrder, part: Decimal) -> Decimal:
+    """What of the fill of ``part`` that an order just had is beyond the units that close."""
+    return min(part, max(order.filled - order.closes, ZERO))
 
 
 def _rested(order: WorkingOrder, tick: Tick, last: Tick | None) -> bool:

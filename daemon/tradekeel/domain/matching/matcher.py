@@ -376,6 +376,8 @@ class Matcher:
             order.expire_at_ns = request.expire_at_ns
         if _reduces(request):
             order.reduce_only = True
+        if request.closes:
+            order.closes = request.closes
         if request.attached:
             order.children = tuple(f"{order_id}-{n}" for n in range(1, len(request.attached) + 1))
         return order
@@ -393,7 +395,7 @@ class Matcher:
                 instrument=entry.instrument,
                 side=entry.side.opposite,
                 type=exit_.type,
-                quantity=entry.quantity,
+                quantity=entry.quantity - entry.closes,
                 reduce_only=True,
                 position_ref=entry.position_ref,
                 state=state,

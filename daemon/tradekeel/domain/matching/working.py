@@ -45,6 +45,9 @@ class WorkingOrder(Struct, kw_only=True):
     side: Side
     type: OrderType
     quantity: Decimal
+    closes: Decimal = (
+        ZERO  # entries: so much of it, filled first, closes what was held: its attached exits protect the rest
+    )
     filled: Decimal = ZERO
     time_in_force: TimeInForce = TimeInForce.GTC
     price: Decimal | None = None
