@@ -88,7 +88,7 @@ class AccountCore:
         self.stopping = False  # the process is about to end: no new entries
         self.ready = False  # intents are refused until this incarnation is reconciled
         self._turns: dict[tuple[str, str], int] = {}  # when what is under way was asked for (see Doubting.in_order)
-        self._unfollowed: list[Order] = []  # of whom a start has had news before it could act on it
+        self._unfollowed: dict[str, Order] = {}  # that ended, in this order, before a start could act on it
         self._recovered = False  # nothing is sent before it is known what an earlier incarnation may have sent
 
     @property

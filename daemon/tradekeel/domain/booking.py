@@ -35,8 +35,9 @@ class Booking(Latching):
                 order = self.book.order(entry.client_order_id)
                 if order is None:
                     continue
-                if not self._may_ask:
-                    self._unfollowed.append(order)  # before it is known what may be under way nothing is asked for
+                if not self._may_ask:  # before it is known what may be under way nothing is asked for
+                    if order.is_terminal:
+                        self._unfollowed.setdefault(order.client_order_id, order)
                 elif order.is_terminal:
                     self._follow_end(step, order, now_ns)
                 elif entry.kind is TransactionKind.ORDER_ACCEPTED and order.parent_id is not None:

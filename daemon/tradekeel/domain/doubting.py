@@ -45,10 +45,8 @@ class Doubting(Closing):
             if order.client_order_id not in self.book.waiting:
                 self._ask_about(step, order, now_ns)
         with ledger():
-            for order in self._unfollowed:
-                if order.is_terminal:
-                    self._follow_end(step, order, now_ns)
-            self._unfollowed.clear()
+            for key in list(self._unfollowed):
+                self._follow_end(step, self._unfollowed.pop(key), now_ns)
         for trade in list(self.book.trades.values()):
             self._keep_protecting(step, trade.trade_id, now_ns)
             if self._keeps_levels_there(trade):

@@ -72,7 +72,9 @@ class Sending(AccountCore):
             self._cancel(step, entry.client_order_id, None, "its trade is being closed", now_ns)
 
     def _held_by(self, order: Order) -> bool:
-        return any(sibling in self.book.orders for sibling in order.after_cancel_of)
+        """Whether something that it waits for has not ended, or has and is not followed yet: one end at a time frees others."""
+        live, unfollowed = self.book.orders, self._unfollowed
+        return any(sibling in live or sibling in unfollowed for sibling in order.after_cancel_of)
 
     def _children(self, client_order_id: str) -> tuple[Order, ...]:
         """The live exits attached to an entry, in the order of their legs."""
