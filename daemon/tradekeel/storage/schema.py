@@ -19,7 +19,7 @@ CHECKSUMS = {
     "0002": "8db409ea713fe599fc8b8fa84f6a64cd457a0c36e12871fd883c84f26a3275bb",
     "0003": "147a3ba978626ebdb2f019a01c29fdf2b5ef325cf19ae79a089fcb905f722025",
     "0004": "2dfa9c1159f217a321b6a660cb5c13cb9f1c7b0f343ca54df072b76049191bb4",
-    "0005": "3113ed4d52bacf44fa0badd7feb0425f57958cc5a4bb47db2fb1c136487a4fe2",
+    "0005": "da5820a5aa743bdfd3202497b3dd2f83e94dbe37afc6b604bd0d899db099bae2",
 }
 """Every revision that this version knows, oldest first, with its checksum; a test holds them to ``migrations/versions``."""
 

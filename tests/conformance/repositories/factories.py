@@ -193,6 +193,7 @@ class Factory:
             expire_at_ns=START_NS + DAY_NS,
             oco_group="oco-1",
             after_cancel_of=("tk-x",),
+            closes=("tr-x", "tr-y"),
             decision=number,
             leg=1,
             status=status,

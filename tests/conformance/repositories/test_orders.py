@@ -75,6 +75,7 @@ async def test_extremes_come_back_exactly(orders, manual, number):
         reference_price=None,
         oco_group=texts[0],
         after_cancel_of=texts,
+        closes=texts,
         source=texts[1],
         status_reason=texts[2],
         deadline_ns=LAST_NS,

@@ -101,8 +101,12 @@ def structure(path: Path) -> dict[str, list[str]]:
     """What SQLite was told, whatever the order of the rules within a table."""
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        # A table that was rebuilt bears its name in quotes.
-        return {name: sorted(re.sub(r'[,"]', "", line.strip()) for line in sql.splitlines()) for name, sql in rows}
+        # A table that was rebuilt bears its name in quotes; a column that was added stands in the line of the one before it.
+        return {name: sorted(re.sub(r'[,"]', "", line).strip() for line in _lines(sql)) for name, sql in rows}
+
+
+def _lines(sql: str) -> list[str]:
+    return re.sub(r", (?=\w+ \w+ DEFAULT )", ",\n", sql).splitlines()
 
 
 def columns(path: Path) -> dict[str, list[tuple]]:

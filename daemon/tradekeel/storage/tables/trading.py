@@ -195,7 +195,9 @@ orders = Table(
     Column("parent_id", Text, ForeignKey("orders.client_order_id")),
     Column("oco_group", Text),
     Column("after_cancel_of", Texts, nullable=False),
-    Column("closes", Texts, nullable=False),
+    Column(
+        "closes", Texts, server_default=text("'[]'"), nullable=False
+    ),  # so it could be added to orders that there were
     Column("close_reason", Text),
     Column("source", Text, nullable=False),
     Column("decision", Count, nullable=False),

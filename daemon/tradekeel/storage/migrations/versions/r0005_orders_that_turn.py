@@ -16,11 +16,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A column more, which no order may be without: those that there are get an empty list."""
-    op.add_column("orders", sa.Column("closes", c.Texts(), nullable=True))
-    op.execute("UPDATE orders SET closes = '[]'")
-    with op.batch_alter_table("orders") as orders:  # on SQLite the table is made anew
-        orders.alter_column("closes", existing_type=c.Texts(), nullable=False)
+    """A column more. With a default no order that there is has to be written anew, however many there are."""
+    empty = sa.text("'[]'")
+    op.add_column("orders", sa.Column("closes", c.Texts(), server_default=empty, nullable=False))
 
 
 def downgrade() -> None:
@@ -37,5 +35,4 @@ def downgrade() -> None:
                 "behind them. Nothing was changed: put a backup back that was made before the first of them (tradekeel db "
                 "restore), or stay with this version."
             )
-    with op.batch_alter_table("orders") as orders:
-        orders.drop_column("closes")
+    op.drop_column("orders", "closes")
