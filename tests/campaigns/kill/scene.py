@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tests.campaigns.kill.books import IN_DOUBT, Ours, Theirs, check_always, read_ours, read_theirs
-from tests.campaigns.kill.reading import has_tables
+from tests.campaigns.kill.reading import Row, has_tables
 
 LEFT = {
     "nothing": "nothing in doubt, nothing to book",
@@ -25,6 +25,7 @@ LEFT = {
     "waiting_exit": "an exit that waits for a cancel",
     "cancel_asked": "a cancel asked for, not answered",
     "claimed": "a trade that an exit has claimed",
+    "turning": "an entry under way that closes trades",
     "news_unbooked": "entries of the venue not booked",
     "fills_unbooked": "fills of the venue not booked",
     "partly_filled": "an order filled in part",
@@ -67,16 +68,7 @@ def _left(ours: Ours, theirs: Theirs) -> Iterator[str]:
             continue
         if order["status"] == "unknown":
             yield "unknown"
-        waits = [i for i in msgspec.json.decode(order["after_cancel_of"]) if i in alive]
-        venue = there.get(order["client_order_id"])
-        if waits:
-            yield "waiting_exit"
-        elif venue is None:
-            yield "intent_not_arrived"
-        else:
-            yield "intent_arrived"
-        if order["renews"] is not None and not waits:
-            yield "renewed_in_doubt"
+        yield from _of_order_in_doubt(order, alive, is_there=order["client_order_id"] in there)
     booked = max((cursor["sequence"] for cursor in ours.cursors), default=0)
     waiting = [entry for entry in theirs.record if entry["sequence"] > booked]
     if waiting:
@@ -89,6 +81,17 @@ def _left(ours: Ours, theirs: Theirs) -> Iterator[str]:
         yield "positions"
     if any(execution["status"] == "closed" for execution in ours.executions):
         yield "closed"
+
+
+def _of_order_in_doubt(order: Row, alive: set[str], *, is_there: bool) -> Iterator[str]:
+    if msgspec.json.decode(order["closes"]):
+        yield "turning"
+    if any(i in alive for i in msgspec.json.decode(order["after_cancel_of"])):
+        yield "waiting_exit"
+        return
+    yield "intent_arrived" if is_there else "intent_not_arrived"
+    if order["renews"] is not None:
+        yield "renewed_in_doubt"
 
 
 _WORKING = ("accepted", "partially_filled", "cancel_requested")

@@ -383,6 +383,58 @@ params = {{ seed = {seed}, one_in = 4, answers = true }}
     ("a", "b"),
 )
 
+_TURNING = Variant(
+    "turning",
+    "one order that turns what is held, in a thin market: behind exits at the venue, beside others on a netted instrument",
+    _head(0.3)
+    + _market("m", 23, 1_500, 'size = "900"')
+    + _market("n", 24, 300, 'size = "2500"')
+    + """
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+sync_schedule = 0
+[accounts.a.paper]
+latency_ms = 300
+slippage = { model = "random", pips = "0.2" }
+commission = { model = "per_million", taker = "30", minimum = "0.01" }
+timeout_rate = "0.1"
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+[strategies.ema.params]
+fast = 5
+slow = 20
+one_order = true
+stop_loss_pips = 3
+take_profit_pips = 5
+trailing_pips = 2
+[accounts.b]
+venue = "paper"
+feed = "n"
+leverage = 30
+share_instruments = true
+exits = "monitor"
+sync_schedule = 0
+[accounts.b.paper]
+reject_rate = "0.05"
+commission = { model = "per_million", taker = "30", minimum = "0.01" }
+"""
+    + "".join(
+        f"""
+[strategies.gambler-{seed}]
+kind = "{{gambling}}"
+account = "b"
+instruments = ["EUR_USD"]
+params = {{ seed = {seed}, one_in = 3, answers = true, turns = true }}
+"""
+        for seed in (41, 42)
+    ),
+    ("a", "b"),
+)
+
 _LIVE = Variant(
     "live",
     "everything there is on a feed that does not wait: what a kill misses is gone, the books are whole all the same",
@@ -464,4 +516,6 @@ every = 5
     same_story=False,
 )
 
-VARIANTS = {v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _ANSWERING, _LIVE, _STEERED)}
+VARIANTS = {
+    v.name: v for v in (_TREND, _LAYERS, _SHARED, _HEDGED, _NETTED, _TWO, _REAL, _ANSWERING, _TURNING, _LIVE, _STEERED)
+}
