@@ -86,6 +86,40 @@ def test_trades_in_the_fills_own_direction_flat_ones_and_other_instruments_are_p
     assert parts(allot(fill(500), None, trades, "e", "USD")) == [("t4", 500, False)]
 
 
+def turning(quantity: int, *closes: Trade) -> tuple[Order, Trade, list[Trade]]:
+    """An entry that sells: closes these trades, and opens one of its own with the rest."""
+    opened = quantity - sum(int(t.open_quantity) for t in closes)
+    own = trade(trade_id="t9", side=TradeSide.SHORT, quantity=D(opened))
+    ids = tuple(t.trade_id for t in closes)
+    return order(trade_id="t9", side=Side.SELL, quantity=D(quantity), closes=ids), own, list(closes)
+
+
+def test_an_entry_that_turns_closes_first_and_opens_with_the_rest() -> None:
+    entry, own, closes = turning(1500, held("t1", 300), held("t2", 200))
+
+    found = allocate(fill(700, fee="0.10"), entry, own, [held("t0", 50), *closes], "e", "USD", closes)
+
+    assert parts(found) == [("t1", 300, False), ("t2", 200, False), ("t9", 200, True)]
+    assert [p.fee for p in found.parts] == [D("0.0428"), D("0.0285"), D("0.0287")]
+    assert sum(p.fee for p in found.parts) == D("0.10"), "the last part takes the remainder"
+    assert found.adopted is None
+
+
+def test_its_own_trade_never_gets_more_than_was_asked_for() -> None:
+    """Somebody else closed one of the trades: what is too much closes others, and is adopted where there are none."""
+    entry, own, (_, second) = turning(1500, held("t1", 300), held("t2", 200))
+
+    found = allocate(fill(1500), entry, own, [held("t0", 50), second], "e", "USD", [second])
+
+    assert found.adopted is not None
+    assert parts(found) == [
+        ("t2", 200, False),
+        ("t9", 1000, True),
+        ("t0", 50, False),
+        (found.adopted.trade_id, 250, True),
+    ]
+
+
 def test_units_that_belong_to_no_trade_are_adopted() -> None:
     found = allot(fill(800), None, [held("t1", 300)], "e", "USD")
 

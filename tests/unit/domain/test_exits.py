@@ -153,6 +153,21 @@ def test_what_an_exit_has_claimed_is_not_watched_and_the_rest_is() -> None:
     assert [exit_.reason for exit_ in exits] == [CloseReason.STOP_LOSS]
 
 
+def test_what_an_entry_that_turns_is_to_close_is_not_watched_until_it_ends() -> None:
+    kept = structs.replace(held(stop_loss="1.10"), status=TradeStatus.CLOSING)
+    entry = order(trade_id="another", closes=(kept.trade_id,), quantity=kept.open_quantity + D(700))
+    watched = watch()
+    for part in (D(0), D(100)):
+        watched.claimed(structs.replace(entry, filled_quantity=part))
+        watched.changed([kept])
+        assert watched.at(tick("1.00", "1.01")) == ([], [])
+
+    watched.claimed(structs.replace(entry, status=OrderStatus.CANCELED))
+    watched.changed([structs.replace(kept, status=TradeStatus.OPEN)])
+    assert [exit_.reason for exit_ in watched.at(tick("1.00", "1.01", 2))[0]] == [CloseReason.STOP_LOSS]
+    assert not watched.claims
+
+
 def test_an_exit_that_ended_claims_nothing() -> None:
     kept = structs.replace(held(stop_loss="1.10"), status=TradeStatus.CLOSING)
     whole = order(purpose=Purpose.EXIT, trade_id=kept.trade_id, quantity=kept.open_quantity)

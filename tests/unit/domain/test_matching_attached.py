@@ -35,6 +35,38 @@ def test_exits_grow_with_further_fills():
     ]
 
 
+def test_exits_of_an_entry_that_turns_protect_what_it_opens():
+    desk = Desk()
+    desk.place("long", "buy", 700)
+    desk.tick("1.10000/1.10010")
+    attached = (stop("sl", "1.10500"), target("tp", "1.09000"))
+    assert desk.place("turn", "sell", 1700, attached=attached, closes=D(700)) == ["turn accepted 1700"]
+    assert desk.tick("1.10000/1.10010", bid_size=600) == ["turn sell 600 at 1.10000 taker"]
+    assert desk.tick("1.10000/1.10010", bid_size=300) == [
+        "turn sell 300 at 1.10000 taker",
+        "sl accepted 200 at 1.10500",
+        "tp accepted 200 at 1.09000",
+    ]
+    assert desk.tick("1.10000/1.10010") == [
+        "turn sell 800 at 1.10000 taker",
+        "sl amended now 1000",
+        "tp amended now 1000",
+    ]
+    assert desk.held() == -1000
+
+
+def test_one_that_ends_within_what_it_closes_takes_them_with_it():
+    desk = Desk()
+    desk.place("long", "buy", 700)
+    desk.tick("1.10000/1.10010")
+    desk.place("turn", "sell", 1700, attached=(stop("sl", "1.10500"),), closes=D(700))
+    desk.tick("1.10000/1.10010", bid_size=600)
+    assert desk.cancel("turn") == [
+        "turn canceled 1100 (client_request)",
+        "sl canceled 1000 (parent_ended)",
+    ]
+
+
 def test_the_filled_exit_cancels_its_sibling():
     desk = Desk()
     bracket(desk)

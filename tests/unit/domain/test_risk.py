@@ -337,6 +337,17 @@ class TestTheWorstCase:
         flip = order(client_order_id="flip", side=Side.SELL, after_cancel_of=("stop", "target"))
         assert pending_of([stop, target, flip])["EUR_USD"] == Pending(sell=dec(2000)), "an entry closes nothing"
 
+    def test_an_entry_that_turns_counts_in_the_place_of_what_protects_the_trades_that_it_closes(self):
+        child: dict[str, Any] = {"purpose": Purpose.EXIT, "side": Side.SELL}
+        one = order(client_order_id="s1", parent_id="e1", oco_group="e1", trade_id="t1", **child)
+        two = order(client_order_id="s2", parent_id="e2", oco_group="e2", trade_id="t2", **child)
+        other = order(client_order_id="s3", parent_id="e3", oco_group="e3", trade_id="t3", **child)
+        waits = ("s1", "s2", "s3")
+        turn = order(side=Side.SELL, quantity=dec(3000), closes=("t1", "t2"), after_cancel_of=waits)
+        for orders in ([one, two, turn], [turn, two, one]):
+            assert pending_of(orders)["EUR_USD"] == Pending(sell=dec(3000))
+        assert pending_of([one, turn, other])["EUR_USD"] == Pending(sell=dec(4000)), "it does not close that one"
+
     def test_exits_of_an_entry_that_has_not_filled_can_close_nothing(self):
         entry = order(status=OrderStatus.UNKNOWN)
         attached = order(client_order_id="a", side=Side.SELL, parent_id="tk1", oco_group="tk1")

@@ -20,12 +20,14 @@ from tests.unit.domain.executor_desk import (
     records_in,
     sell,
 )
+from tests.unit.domain.gambler import Gambler, GamblerParams
 from tradekeel.domain.effects import Effects, PlaceOrder
 from tradekeel.domain.messages import Cancel, MoveStop, OrderRequest, SignalStatus
 from tradekeel.domain.orders import Order, OrderStatus, OrderType, Purpose
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
+from tradekeel.strategies.news import happenings
 
 D = Decimal
 S = OrderStatus
@@ -119,6 +121,22 @@ def test_the_fee_of_a_fill_is_shared_and_the_last_part_takes_the_remainder() -> 
     desk.fill(order, fee=D("0.10"))
 
     assert (desk.trade(long).exit_fee, own(desk, order).entry_fee) == (D("0.0333"), D("0.0667"))
+
+
+def test_the_strategy_is_told_of_a_fill_once_for_each_trade_that_it_belongs_to() -> None:
+    desk = ExecutorDesk()
+    long = desk.open(buy(700))
+    order = turned(desk)
+
+    (entry,) = desk.fill(order).entries
+
+    told = [event for _, event in happenings(entry, Gambler(GamblerParams()), "a", set(), paused_before=False)]
+    assert [(e.trade.trade_id, e.opens, e.quantity) for e in told] == [
+        (long.trade_id, False, D(700)),
+        (order.trade_id, True, D(1000)),
+    ]
+    assert [(e.order.client_order_id, e.order.status) for e in told] == [(order.client_order_id, S.FILLED)] * 2
+    assert [e.trade.status for e in told] == [T.CLOSED, T.OPEN]
 
 
 def test_it_takes_the_one_claim_on_what_it_closes() -> None:

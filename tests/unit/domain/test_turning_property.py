@@ -23,6 +23,7 @@ from tradekeel.domain.matching import PaperSettings
 from tradekeel.domain.matching.chance import draw
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 
 D = Decimal
 seeds = st.integers(0, 10**6)
@@ -124,6 +125,26 @@ def test_what_people_do_in_between_leaves_the_books_whole(seed: int, kills: int)
     at = random.Random(seed).sample(range(1, 900), kills)
 
     turning(seed, Unlucky(at), after_window=Operator(seed)).run().check()
+
+
+@given(seeds, st.booleans())
+def test_one_order_makes_the_trades_that_two_make_where_orders_cost_nothing(seed: int, stopped: bool) -> None:
+    def followed(one_order: bool) -> World:
+        levels: dict[str, Any] = {"stop_loss_pips": D(2), "take_profit_pips": D(3)} if stopped else {}
+        params = EmaCrossParameters(fast=2, slow=5, one_order=one_order, **levels)
+        return World(walk(seed, 200), {"a": EmaCross(params)}, exits_at_venue=False).run()
+
+    def trades(done: World) -> list[tuple[Any, ...]]:
+        every = (*done.book.closed.values(), *done.book.trades.values())
+        return [(t.side, t.created_ns, t.quantity, t.entry_price, t.exit_price, t.exit_reason, t.pnl) for t in every]
+
+    two, one = followed(False), followed(True)
+
+    one.check()
+    assert sorted(trades(one), key=repr) == sorted(trades(two), key=repr)
+    assert one.book.money == two.book.money
+    turns = sum(bool(o.closes) for o in (one.book.ended | one.book.orders).values())
+    assert len(one.arrived) == len(two.arrived) - turns
 
 
 @pytest.mark.untraced

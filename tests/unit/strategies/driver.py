@@ -108,6 +108,8 @@ class Market:
 
     def intend(self, enter: Enter) -> None:
         number = len(self.orders) + 1
+        side = TradeSide.of(enter.side)
+        against = [t for t in self.open if enter.reverse and t.symbol == enter.instrument and t.side is not side]
         trade = Trade(
             trade_id=f"T{number}", signal_id=None, execution="x", account="a", strategy="s", venue="v",
             symbol=enter.instrument, side=TradeSide.of(enter.side), quantity=enter.quantity,
@@ -116,8 +118,9 @@ class Market:
         )  # fmt: skip
         order = Order(
             client_order_id=f"O{number}", execution="x", account="a", strategy="s", instrument=enter.instrument,
-            side=enter.side, type=OrderType.MARKET, purpose=Purpose.ENTRY, quantity=enter.quantity,
-            trade_id=trade.trade_id,
+            side=enter.side, type=OrderType.MARKET, purpose=Purpose.ENTRY,
+            quantity=sum((t.open_quantity for t in against), enter.quantity),
+            trade_id=trade.trade_id, closes=tuple(t.trade_id for t in against),
         )  # fmt: skip
         self.trades[trade.trade_id] = trade
         self.orders[order.client_order_id] = order
@@ -179,14 +182,26 @@ class Market:
     def fill(self, order_id: str, price: str | Decimal, quantity: Decimal | None = None) -> list[Request]:
         order = self.orders[order_id]
         units = order.quantity - order.filled_quantity if quantity is None else quantity
-        order = o.fill(order, units, Decimal(price), ZERO, self.now_ns)
+        order = self.orders[order_id] = o.fill(order, units, Decimal(price), ZERO, self.now_ns)
         assert order.trade_id is not None
+        for trade_id in order.closes:
+            part = min(units, self.trades[trade_id].open_quantity)
+            if part:
+                self.close(trade_id, price, CloseReason.SIGNAL, part, order)
+                units -= part
+        if not units:
+            return []
         trade = t.enter(self.trades[order.trade_id], units, Decimal(price), ZERO, self.now_ns)
-        self.orders[order_id], self.trades[trade.trade_id] = order, trade
+        self.trades[trade.trade_id] = trade
         return self.tell_fill(order, trade, order.side, units, Decimal(price), opens=True)
 
     def close(
-        self, trade_id: str, price: str | Decimal, reason: CloseReason, quantity: Decimal | None = None
+        self,
+        trade_id: str,
+        price: str | Decimal,
+        reason: CloseReason,
+        quantity: Decimal | None = None,
+        order: Order | None = None,
     ) -> list[Request]:
         trade = self.trades[trade_id]
         units = trade.open_quantity if quantity is None else quantity
@@ -197,7 +212,7 @@ class Market:
         )  # fmt: skip
         trade = t.leave(trade, booking, self.now_ns)
         self.trades[trade_id] = trade
-        return self.tell_fill(None, trade, trade.side.entry_side.opposite, units, Decimal(price), opens=False)
+        return self.tell_fill(order, trade, trade.side.entry_side.opposite, units, Decimal(price), opens=False)
 
     def tell_fill(
         self, order: Order | None, trade: Trade, side: Side, units: Decimal, price: Decimal, *, opens: bool

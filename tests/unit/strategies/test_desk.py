@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -29,6 +29,7 @@ from tradekeel.strategies.desk import (
 )
 from tradekeel.strategies.parameters import Parameters
 from tradekeel.strategies.routing import Routed, cover, route
+from tradekeel.strategies.turning import SignalParameters, turn
 
 Outcome = tuple["DeskState", Sequence[Request]]
 
@@ -73,6 +74,21 @@ class Trader(Strategy[Nothing, DeskState]):
         return route(state, event.order.instrument, lambda part: (structs.replace(part, desk=after), ()))
 
 
+class Turner(Trader):
+    """Turns at each tick that finds nothing in flight: short at a bid of 9, long at any other."""
+
+    def on_tick(self, tick: Tick, state: DeskState, context: StrategyContext) -> Outcome:
+        desk, again = state.desk, tuple[Request, ...]()
+        if desk.leave_again_ns and tick.ts_ns >= desk.leave_again_ns:
+            desk, again = leave_again(desk, tick.instrument)
+        if desk.in_flight:
+            return structs.replace(state, desk=desk), again
+        params = SignalParameters(units=D(10), one_order=True)
+        more: dict[str, Any] = {"timeframe": "", "pattern": "x", "stop": None, "target": None, "trailing": None}
+        desk, requests = turn(tick, desk, -1 if tick.bid == D(9) else 1, params, context, **more)
+        return structs.replace(state, desk=desk), (*again, *requests)
+
+
 ENDINGS = st.sampled_from(
     [
         (OrderEvent.CANCEL, "canceled"),
@@ -88,9 +104,11 @@ ENDINGS = st.sampled_from(
 class AnyNews(RuleBasedStateMachine):
     """Ticks, fills, ends, late fills, partial closes and failed exits in any order."""
 
+    trader: ClassVar[type[Trader]] = Trader
+
     def __init__(self) -> None:
         super().__init__()
-        self.market = Market(Trader(Nothing()), auto=False)
+        self.market = Market(self.trader(Nothing()), auto=False)
 
     @property
     def desk(self) -> Desk:
@@ -142,6 +160,11 @@ class AnyNews(RuleBasedStateMachine):
         trade_id, _ = self.market.exits_wanted[0]
         self.market.fail_exit(trade_id)
 
+    @property
+    def turned(self) -> set[str]:
+        """What an entry under way is to close."""
+        return {trade_id for key in self.market.working for trade_id in self.market.orders[key].closes}
+
     @invariant()
     def it_holds_what_the_trades_hold(self) -> None:
         held = {h.trade_id: h.quantity for h in self.desk.held if h.quantity > ZERO}
@@ -160,8 +183,18 @@ class AnyNews(RuleBasedStateMachine):
         wanted = {trade_id for trade_id, _ in self.market.exits_wanted}
         for held in self.desk.held:
             if held.out and held.quantity > ZERO:
-                assert (held.leaving and held.trade_id in wanted) or self.desk.leave_again_ns
+                assert (held.leaving and held.trade_id in wanted | self.turned) or self.desk.leave_again_ns
 
 
 AnyNews.TestCase.settings = settings(stateful_step_count=30)
 TestAnyNews = AnyNews.TestCase
+
+
+class AnyNewsOfTurns(AnyNews):
+    """The same of a strategy whose entries close what stands against them."""
+
+    trader = Turner
+
+
+AnyNewsOfTurns.TestCase.settings = settings(stateful_step_count=30)
+TestAnyNewsOfTurns = AnyNewsOfTurns.TestCase

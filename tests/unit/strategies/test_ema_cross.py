@@ -94,6 +94,45 @@ def test_an_opposite_cross_leaves_and_enters_in_one_decision():
     assert m.trades["T1"].exit_reason is CloseReason.SIGNAL
 
 
+def test_with_one_order_an_opposite_cross_asks_for_an_entry_that_turns_and_for_no_exit():
+    m = market(one_order=True)
+    (first,) = [enter for price in (100, 98, 104) for enter in enters(mid(m, price))]
+    assert not first.reverse, "nothing stands against it"
+    requests = mid(m, 90)
+    assert (len(exits(requests)), [(e.side, e.quantity, e.reverse) for e in enters(requests)]) == (
+        0,
+        [(Side.SELL, D(1000), True)],
+    )
+    assert m.orders["O2"].quantity == D(2000)
+    assert m.trades["T1"].exit_reason is CloseReason.SIGNAL
+    assert [t.trade_id for t in m.open] == ["T2"]
+    assert [h.trade_id for h in m.state.following.desk.held] == ["T2"]
+
+
+@pytest.mark.parametrize(
+    ("event", "word"),
+    [(OrderEvent.REJECT, "rejected"), (OrderEvent.CANCEL, "canceled"), (OrderEvent.PROVE_NOT_SENT, "not_sent")],
+)
+def test_what_such_an_entry_leaves_behind_is_left_by_an_exit(event: OrderEvent, word: str):
+    m = market(auto=False, one_order=True)
+    for price in (100, 98, 104):
+        mid(m, price)
+    m.fill("O1", "104.5")
+    assert enters(mid(m, 90))[0].reverse
+    m.end("O2", event, word)
+    again = [out for _ in range(6) for out in exits(mid(m, 90))]
+    assert [(out.trade_id, out.reason) for out in again] == [("T1", "signal")]
+
+
+def test_paused_one_order_becomes_an_exit():
+    m = market(one_order=True)
+    for price in (100, 98, 104):
+        mid(m, price)
+    m.paused = True
+    requests = mid(m, 90)
+    assert (len(exits(requests)), enters(requests)) == (1, [])
+
+
 def test_without_reverse_an_opposite_cross_only_leaves():
     m = market(reverse=False)
     for price in (100, 98, 104):

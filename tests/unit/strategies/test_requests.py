@@ -41,6 +41,7 @@ def checked(request: Any) -> Request:
     [
         enter(stop_loss=D("1.1"), confidence=D("0.7"), tags=("a",), metadata={"layer": 1, "why": ["x", None]}),
         enter(quantity=D(1) / D(3)),
+        enter(reverse=True),
         Exit(instrument="GBP_USD", quantity=D("0.5"), reason="take_profit"),
         Exit(instrument="GBP_USD"),
         Cancel(client_order_id="tk"),
@@ -87,6 +88,11 @@ def test_an_amount_is_a_decimal_above_zero_that_the_books_can_hold(name: str, va
         (enter(confidence=D("NaN")), "is confident by .*NaN"),
         (enter(confidence=D(7)), "must be a number from 0 to 1"),
         (enter(confidence=D("1e-99999")), "must be a number from 0 to 1"),
+        (
+            enter(reverse=True, type=OrderType.LIMIT, price=D(1)),
+            "reverse with a limit order: only a market entry closes",
+        ),
+        (enter(reverse=True, type=OrderType.STOP, stop_price=D(1)), "reverse with a stop order"),
         (enter(trailing_percent=D(150)), "it must be below 100"),
         (enter(stop_loss=D("1e-9")), "stop_loss = .* which is no price: the smallest step of EUR_USD is 0.00001"),
         (Exit(instrument="EUR_USD", reason="margin_call"), "exit reason 'margin_call'"),
