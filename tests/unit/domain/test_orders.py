@@ -308,6 +308,28 @@ def test_sides_are_opposite(side):
 # --- the table as documentation ---------------------------------------------------------------------------------------
 
 
+TURNS = """\
+## One order that turns
+
+An entry with `closes` (`Enter(reverse=True)`) is an entry and an exit at once. Its states are those of any
+order; what it does beside them:
+
+- It holds the claim on each trade that it names, whole, from the intent to its end: nobody else may leave them
+  meanwhile. Whatever ends it lets go of what is still open, and where the venue keeps no stop of that any more,
+  the monitor does.
+- It waits until the protective orders of these trades have ended. What one of them has closed by then it is
+  smaller by (the order ends as `not_sent`, another one `renews` it), so that the new trade never gets more than
+  was asked for.
+- Its fills close these trades first, one after the other, and open the new trade with the rest. Fees are shared
+  by quantity, and the last part takes the remainder. Units that somebody else has closed in the meantime do not
+  go to the new trade: they close other trades the other way, first in, first out, and are adopted where there
+  are none.
+- Pause, reduce-only, halt, the end of its strategy and of the run treat it as an entry: unsent it is
+  `not_sent`, at work it is canceled. The strategy is told, and may leave its trades by exits; a flatten does so
+  by itself.
+"""
+
+
 def transcript() -> str:
     """docs/orders.md, from the table."""
     lines = [
@@ -344,6 +366,8 @@ def transcript() -> str:
         "fills: a fill that completes the order makes it `filled` (not if it was `denied`, `rejected` or `not_sent`:",
         "such a fill halts the account); an accepted order with fills is `partially_filled`; a refused cancel of an order",
         "that nobody has seen at the venue leaves it `unknown`; an order that was seen there cannot be proved unsent.",
+        "",
+        *TURNS.splitlines(),
         "",
     ]
     return "\n".join(lines)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from msgspec import NODEFAULT
 
+from tests.unit.domain.executor_desk import ExecutorDesk, buy
 from tests.unit.strategies.driver import D, Market, enters
+from tradekeel.domain.effects import PlaceOrder
 from tradekeel.strategies.base import HANDLERS, ORDER_NEWS
 from tradekeel.strategies.registry import BUILT_IN, KindInfo, catalogue, load_strategy_class
 
@@ -54,7 +56,7 @@ def rewritten(text: str) -> str:
 
 
 def test_the_first_strategy_takes_thirty_lines_and_runs(tmp_path: Path):
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     (tmp_path / "buy_the_dip.py").write_text(code)
     cls = load_strategy_class("buy_the_dip.py:BuyTheDip", tmp_path)
@@ -65,6 +67,20 @@ def test_the_first_strategy_takes_thirty_lines_and_runs(tmp_path: Path):
     assert (enter.stop_loss, enter.take_profit) == (D("1.0995"), D("1.1015"))
     m.tick("1.1015", "1.1016")
     assert m.open == []
+
+
+def test_the_entry_that_turns_sells_what_the_page_says():
+    _, code = blocks("python")
+    found: dict[str, Any] = {}
+    exec(code, found)  # noqa: S102  # our own page
+    desk = ExecutorDesk()
+    long = desk.open(buy(700))
+    (ask,) = desk.decide(found["turn"]).requests
+    assert isinstance(ask, PlaceOrder)
+    assert (ask.request.quantity, ask.request.closes) == (D(1700), D(700))
+    desk.fill(desk.order(ask.request.client_order_id))
+    assert not desk.trade(long).is_open
+    assert desk.book.net("EUR_USD") == -1000
 
 
 def test_its_configuration_names_it():
