@@ -25,6 +25,7 @@ BY_RUN = frozenset(
         "renews",
         "correlation_id",
         "after_cancel_of",
+        "closes",
         "signal_id",
     )
 )
@@ -78,6 +79,9 @@ drawdown_max = 6
 """
 
 
+TURNS = "fast = 4, slow = 15, one_order = true, stop_loss_pips = 3, take_profit_pips = 5"
+
+
 def scenario(*parts: str, ticks: int = 2_000, more: str = "") -> str:
     """A made-up market, and what trades it."""
     return configs.head() + configs.market(ticks, more=more) + "".join(parts)
@@ -97,6 +101,15 @@ SCENARIOS = {
     ),
     "costs": scenario(configs.account("a", paper=COSTS), configs.strategy("ema", "a"), ticks=4_000),
     "a bad line to exits at the venue": scenario(configs.account("a", paper=BAD_LINE), configs.strategy("ema", "a")),
+    "one order that turns": scenario(
+        configs.account("a", paper=BAD_LINE), configs.strategy("ema", "a", params=TURNS), more="size = 700"
+    ),
+    "one order that turns, beside another strategy": scenario(
+        configs.account("a", exits="monitor", paper=COSTS),
+        LIMITS,
+        configs.strategy("ema", "a", params=TURNS),
+        configs.strategy("floor", "a", "floor", configs.FLOOR),
+    ),
     "hedging": scenario(
         configs.account("a", more="hedging = true"),
         configs.strategy("floor", "a", "floor", configs.FLOOR),
