@@ -275,7 +275,6 @@ class Order(Struct, frozen=True, kw_only=True):
     parent_id: str | None = None  # attached exits: the entry they protect
     oco_group: str | None = None
     after_cancel_of: tuple[str, ...] = ()  # not sent before these siblings are confirmed ended
-    closes: tuple[str, ...] = ()  # an entry that turns: the trades that its first units close, in this order
     close_reason: str | None = None  # exits: why (see trades.CloseReason)
     source: str = "strategy"  # strategy, monitor, operator, venue
     decision: int = 0
@@ -295,6 +294,7 @@ class Order(Struct, frozen=True, kw_only=True):
     updated_ns: int = 0
     deadline_ns: int | None = None  # unsent after this: not sent at all
     stamp: int = 0  # where in the feed it was decided (see records.Stamp)
+    closes: tuple[str, ...] = ()  # an entry that turns: the trades that its first units close, in this order
 
     @property
     def open_quantity(self) -> Decimal:

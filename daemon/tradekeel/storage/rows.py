@@ -74,18 +74,8 @@ IDENTITY: dict[type[Struct], tuple[str, ...]] = {
     Order: (
         *("execution", "account", "strategy", "instrument", "side", "type", "purpose", "time_in_force"),
         *("trail_distance", "expire_at_ns", "reduce_only", "trade_id", "signal_id", "parent_id", "oco_group"),
-        *(
-            "after_cancel_of",
-            "closes",
-            "close_reason",
-            "source",
-            "decision",
-            "leg",
-            "attempt",
-            "renews",
-            "correlation_id",
-        ),
-        *("reference_price", "created_ns", "deadline_ns", "stamp"),
+        *("after_cancel_of", "close_reason", "source", "decision", "leg", "attempt", "renews", "correlation_id"),
+        *("closes", "reference_price", "created_ns", "deadline_ns", "stamp"),
     ),
     VenueCursor: (),
 }

@@ -28,6 +28,7 @@ NAMES = {
     "0002": "Tasks, leases, notes on positions; a history with checksums; more indexes",
     "0003": "On PostgreSQL: readable times, updated_at, an append-only journal, positions, a health check",
     "0004": "What was moved out of the books: which files have it, and what is needed to go on behind them",
+    "0005": "Which trades an entry closes on its way",
 }
 """What each revision calls itself, for the history of books that are made without running it."""
 

@@ -20,7 +20,6 @@ from tests.unit.domain.executor_desk import (
     records_in,
     sell,
 )
-from tests.unit.domain.gambler import Gambler, GamblerParams
 from tradekeel.domain.effects import Effects, PlaceOrder
 from tradekeel.domain.messages import Cancel, MoveStop, OrderRequest, SignalStatus
 from tradekeel.domain.orders import Order, OrderStatus, OrderType, Purpose
@@ -130,7 +129,7 @@ def test_the_strategy_is_told_of_a_fill_once_for_each_trade_that_it_belongs_to()
 
     (entry,) = desk.fill(order).entries
 
-    told = [event for _, event in happenings(entry, Gambler(GamblerParams()), "a", set(), paused_before=False)]
+    told = [event for _, event in happenings(entry, "a", set(), paused_before=False)]
     assert [(e.trade.trade_id, e.opens, e.quantity) for e in told] == [
         (long.trade_id, False, D(700)),
         (order.trade_id, True, D(1000)),

@@ -195,9 +195,6 @@ orders = Table(
     Column("parent_id", Text, ForeignKey("orders.client_order_id")),
     Column("oco_group", Text),
     Column("after_cancel_of", Texts, nullable=False),
-    Column(
-        "closes", Texts, server_default=text("'[]'"), nullable=False
-    ),  # so it could be added to orders that there were
     Column("close_reason", Text),
     Column("source", Text, nullable=False),
     Column("decision", Count, nullable=False),
@@ -217,6 +214,8 @@ orders = Table(
     Column("updated_ns", Nanoseconds, nullable=False),
     Column("deadline_ns", Nanoseconds),
     Column("stamp", Count, nullable=False),
+    # With a default it could be added to orders that there were without writing them anew.
+    Column("closes", Texts, server_default=text("'[]'"), nullable=False),
     ForeignKeyConstraint(["execution", "strategy"], ["strategies.execution", "strategies.strategy"]),
     not_empty("client_order_id"),
     one_of("side", Side),
