@@ -32,10 +32,13 @@ from tradekeel.storage.tables import metadata
 
 NOW_NS = 1_700_000_000_000_000_000
 
-# The readable times stand behind a table's own columns in new books, and before one that was added later in those that are older.
+# What only PostgreSQL has, readable times and updated_at, stands behind a table's own columns in new books, and before one
+# that was added later in older ones.
 CATALOGUE = {
     "columns": """
-        SELECT c.relname, row_number() OVER (PARTITION BY c.oid, a.attgenerated <> '' ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
+        SELECT c.relname, a.attname,
+            row_number() OVER (PARTITION BY c.oid, a.attgenerated <> '' OR a.attname = 'updated_at' ORDER BY a.attnum),
+            format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
             pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
