@@ -27,7 +27,7 @@ from tests.benchmarks.support import DATA, EmptyStrategy, Nothing, made_ticks, r
 from tradekeel.backtest import BacktestExecutor, FeedSource, TicksSource
 from tradekeel.bootstrap.backtestbooks import FileBooks
 from tradekeel.bootstrap.backtesting import NO_CLOCK
-from tradekeel.domain.messages import Enter, Exit, Request
+from tradekeel.domain.messages import Enter, Request
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Side
 from tradekeel.domain.tasks import TaskRow, TaskType
@@ -73,9 +73,9 @@ class Flip(Strategy[Nothing, Averages]):
         if count > WARM_TICKS:
             wanted = 1 if fast > slow else -1 if fast < slow else side
             if wanted != side:
-                enter = Enter(instrument=EUR, side=Side.BUY if wanted > 0 else Side.SELL, quantity=UNITS)
-                leave = (Exit(instrument=EUR),) if side else ()
-                return Averages(fast, slow, count, wanted), (*leave, enter)
+                way = Side.BUY if wanted > 0 else Side.SELL
+                enter = Enter(instrument=EUR, side=way, quantity=UNITS, reverse=True)
+                return Averages(fast, slow, count, wanted), (enter,)
         return Averages(fast, slow, count, side), ()
 
 
