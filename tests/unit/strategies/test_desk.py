@@ -151,6 +151,8 @@ class AnyNews(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 1000), units=st.integers(1, 10))
     def close(self, pick: int, units: int) -> None:
         trade = self.market.open[pick % len(self.market.open)]
+        if trade.trade_id in self.turned:
+            return  # claimed: nobody else may leave it
         part = min(Decimal(units), trade.open_quantity)
         self.market.close(trade.trade_id, "10", CloseReason.MANUAL, part)
 
