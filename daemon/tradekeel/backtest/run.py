@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tradekeel.backtest.account import Journal
 from tradekeel.backtest.kernel import Kernel
+from tradekeel.backtest.proof import prove
 from tradekeel.backtest.saving import save
 from tradekeel.backtest.setup import Setup, begin, resume
 from tradekeel.backtest.source import TickDataSource
@@ -52,7 +53,8 @@ def run(
     """Begin, or go on where the journal ends, and come to the end of the ticks.
 
     ``goes_on`` is asked behind each window, with the position that was reached. Where it says no, the state is saved and the run
-    interrupted. Raises what a strategy raises, DataError for data that is refused, and what the journal raises.
+    interrupted. Raises what a strategy raises, DataError for data that is refused, what the journal raises, and Defect where the
+    books and the venue's do not agree (:mod:`tradekeel.backtest.proof`).
     """
     saved = journal.last_cut()
     kernel = resume(setup, journal, saved) if saved else None
@@ -77,4 +79,5 @@ def run(
 
 def _cut(kernel: Kernel, journal: Keeper) -> None:
     kernel.rest()
+    prove(kernel)  # before anything is kept: nobody shall go on from, or believe, what is wrong
     journal.cut(save(kernel))
