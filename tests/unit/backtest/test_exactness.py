@@ -452,6 +452,16 @@ def test_a_margin_call_closes_at_the_quote_that_brought_it() -> None:
     assert done.ends(balance="445.00", equity="445.00")
 
 
+@pytest.mark.parametrize(("bid", "closes"), [("1.00001", False), ("1.00000", True)])
+def test_a_margin_call_comes_at_its_level_and_not_a_step_before(bid: str, closes: bool) -> None:
+    quotes = tape("1.10000 1.10010", "1.10010 1.10020", f"{bid} 1.00010")
+    done = alone({1: [buy("10000")]}, quotes, deposit="1502.025", leverage="10")
+    # Margin is a tenth: at 1.00000/1.00010 it is 1000.05, and equity 1502.025 + 10,000 x (1.00000 - 1.10020) = 500.025, the half.
+    # At 1.00001/1.00010 the half is 500.0275, and equity 500.125.
+    assert bool(done.told(TransactionKind.MARGIN_CALLED)) is closes
+    assert done.ends(balance="500.025" if closes else "1502.025", equity="500.025" if closes else "500.125")
+
+
 # --- nights -----------------------------------------------------------------------------------------------------------
 
 

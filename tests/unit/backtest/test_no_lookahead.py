@@ -72,9 +72,11 @@ def case(name: str) -> Case:
             "ticks": bench.ema(),
         }
         return Case(bench.setup(strategies, exits_at_venue=False), found, {EUR: ("5s",)})
-    world = WORLDS[name]
+    world = WORLDS[name.removesuffix(SNAPSHOTS)]
     bars = dict.fromkeys(MIDS, ("5t",)) if world.bars else {}
-    return Case(world.setup(SEED), market(SEED, TICKS, sizes=world.sizes), bars)
+    every_ns = 20 * NS_PER_S if name.endswith(SNAPSHOTS) else 0
+    setup = structs.replace(world.setup(SEED), snapshot_every_ns=every_ns)
+    return Case(setup, market(SEED, TICKS, sizes=world.sizes), bars)
 
 
 @cache
@@ -96,12 +98,14 @@ def places(name: str) -> list[int]:
 
 
 CASES = [*WORLDS, "averages of bars and of ticks, and layers"]
+SNAPSHOTS = ", snapshots"
+"""They are taken when the first tick behind their time has come, so they are no part of what is cut off before it."""
 
 
 # --- what comes later is not known ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, f"netting{SNAPSHOTS}"])
 def test_a_run_that_is_shown_one_tick_at_a_time_comes_to_the_same(name: str) -> None:
     """This is every cut at once: when a tick is conducted, nothing behind it exists."""
     entries = whole(name)
@@ -117,7 +121,7 @@ def test_what_is_cut_off_behind_a_tick_changes_nothing_up_to_it(name: str) -> No
         assert bench.written(cut) == up_to(position, whole(name)), f"cut behind tick {position}"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, f"netting{SNAPSHOTS}"])
 def test_another_market_behind_a_tick_changes_nothing_up_to_it(name: str) -> None:
     made, different = case(name), 0
     for position in places(name):
