@@ -201,6 +201,8 @@ def test_what_a_release_rounds_away_stays_with_the_rest_of_the_position() -> Non
     # 2.200533333333, lies between two steps and goes to the even one, 1.100266666666; the last has 1.100266666667.
     # Each sale brings 1.11000: 0.009733333333, 0.009733333334 and 0.009733333333, each booked as 0.0097.
     assert done.fills[2:] == [filled(tick, "sell", "1", "1.11000", realised="0.0097") for tick in (4, 5, 6)]
+    costs = [entry.moved.cost for entry in done.entries if entry.moved is not None]
+    assert costs[1:] == [Decimal("3.30080"), Decimal("2.200533333333"), Decimal("1.100266666667"), Decimal(0)]
     assert done.trades == [traded("LONG", "1*1.10020+2*1.10030", "3*1.11000", pnl="0.0291", reason="signal")]
     assert done.ends(balance="10000.0291", equity="10000.0291")
 
@@ -600,12 +602,13 @@ def test_a_commission_has_its_minimum_once_an_order() -> None:
     assert done.ends(balance="9991.50", equity="9991.50")
 
 
-def test_whoever_rested_in_the_book_pays_the_makers_commission() -> None:
+def test_only_what_has_rested_in_the_book_pays_the_makers_commission() -> None:
     done = alone(
-        {1: [buy("1000", take_profit="1.10110")]},
+        {1: [buy("1000", type=LIMIT, price="1.10010", take_profit="1.10110")]},
         tape("1.10000 1.10010", "1.10000 1.10010", "1.10050 1.10060", "1.10110 1.10120"),
         settings=PaperSettings(commission=Commission(model="percent", taker=Decimal("0.02"), maker=Decimal("0.011"))),
     )
+    # A limit that the first tick it meets can fill takes from the market; a target that the market comes to does not.
     # 1100.10 x 0.0002 = 0.22002, rounded up; 1101.10 x 0.00011 = 0.121121, rounded up. 1000 x (1.10110 - 1.10010) = 1.00
     assert done.fills == [
         filled(2, "buy", "1000", "1.10010", fee="0.2201"),
