@@ -295,23 +295,22 @@ class AccountCore:
         return view
 
     def _common_view(self, session: str | None) -> RiskView:
+        # One by one: as many named values in one call cost several times as much.
         row, equity = self.book.execution, self.equity
-        return RiskView(
+        view = RiskView(
             account_currency=self.terms.currency,
             instruments=self.terms.instruments,
             quotes=self.quotes,
-            balance=self.book.money.balance,
-            equity=None if equity is None else equity.equity,
-            day_start_equity=None if equity is None else equity.day_start,
-            peak_equity=None if equity is None else equity.peak,
-            latch=Latch.OPEN if row is None else row.latch,
-            paused=row is not None and row.paused,
-            ready=self.ready,
-            stopping=self.stopping or self.book.ending,
-            held=self.held,
             session=session,
-            parameter_mode=self.terms.parameter_mode,
         )
+        view.balance = self.book.money.balance
+        if equity is not None:
+            view.equity, view.day_start_equity, view.peak_equity = equity.equity, equity.day_start, equity.peak
+        if row is not None:
+            view.latch, view.paused = row.latch, row.paused
+        view.ready, view.stopping = self.ready, self.stopping or self.book.ending
+        view.held, view.parameter_mode = self.held, self.terms.parameter_mode
+        return view
 
     def _rates(self) -> dict[str, Rate]:
         rates: dict[str, Rate] = {}

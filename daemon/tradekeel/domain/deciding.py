@@ -95,7 +95,8 @@ class Deciding(Sending):
                     self._cancel(step, request.client_order_id, decision.strategy, "strategy", now_ns)
                 elif isinstance(request, MoveStop):
                     self._move_stop(step, request, decision.strategy, now_ns)
-        step.checkpoints.append(self._checkpoint_of(decision))
+        if decision.state:  # a run that saves at its cuts only has none
+            step.checkpoints.append(self._checkpoint_of(decision))
         return step.effects()
 
     def _checkpoint_of(self, decision: Decision) -> Checkpoint:

@@ -126,8 +126,8 @@ class SignalStatus(StrEnum):
     FAILED = "failed"
 
 
-class Signal(Struct, frozen=True, kw_only=True):
-    """What a strategy wanted, before any risk check, and what became of it."""
+class Signal(Struct, frozen=True):
+    """What a strategy wanted, before any risk check, and what became of it. Its first fields may go by their place: see Order."""
 
     signal_id: str
     execution: str

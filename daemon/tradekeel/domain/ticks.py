@@ -96,6 +96,9 @@ class TickWindow(Struct, frozen=True):
 
     def extremes(self, start: int = 0, stop: int | None = None) -> dict[str, Extremes]:
         """The range per instrument over ``ticks[start:stop]``."""
+        if len(self.instruments) == 1:
+            ticks = self.ticks[start:stop]
+            return {self.instruments[0]: _covered(ticks)} if ticks else {}
         found: dict[str, list[Decimal]] = {}
         counts: dict[str, int] = {}
         for tick in self.ticks[start:stop]:
@@ -115,3 +118,12 @@ class TickWindow(Struct, frozen=True):
             elif ask > known[3]:
                 known[3] = ask
         return {symbol: Extremes(f[0], f[1], f[2], f[3], counts[symbol]) for symbol, f in found.items()}
+
+
+def _covered(ticks: Sequence[Tick]) -> Extremes:
+    """The range of one instrument's ticks. There are few different prices among them, and to find those is quick."""
+    if len(ticks) == 1:
+        bid, ask = ticks[0].bid, ticks[0].ask
+        return Extremes(bid, bid, ask, ask)
+    bids, asks = {tick.bid for tick in ticks}, {tick.ask for tick in ticks}
+    return Extremes(min(bids), max(bids), min(asks), max(asks), len(ticks))

@@ -54,11 +54,16 @@ def instrument_of(event: Any) -> str | None:
 
 
 def _fills(entry: Entry, record: r.VenueReported, name: str) -> list[FillEvent]:
-    trades = {row.trade_id: row for row in entry.rows if isinstance(row, Trade)}
-    order = next((row for row in entry.rows if isinstance(row, Order)), None)
     fill = record.transaction.fill
     if fill is None:
         return []
+    order: Order | None = None
+    trades: dict[str, Trade] = {}
+    for row in entry.rows:
+        if type(row) is Trade:
+            trades[row.trade_id] = row
+        elif type(row) is Order and order is None:
+            order = row
     return [
         FillEvent(fill=fill, order=order, trade=trade, opens=part.opens, quantity=part.quantity, ts_ns=record.ts_ns)
         for part in record.allocations
@@ -72,7 +77,7 @@ def _updates(entry: Entry, reason: str, word: str | None, name: str) -> list[Ord
     return [
         OrderUpdate(order=row, event=word, reason=reason, ts_ns=entry.record.ts_ns)
         for row in entry.rows
-        if isinstance(row, Order) and row.strategy == name
+        if type(row) is Order and row.strategy == name
     ]
 
 
