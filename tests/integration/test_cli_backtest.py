@@ -140,7 +140,8 @@ def test_one_that_is_killed_is_gone_on_with_or_begun_anew(tmp_path: Path) -> Non
         assert "one process at a time" in second.stderr
         process.kill()
         process.wait()
-    assert [row["status"] for row in listed(config)] == ["running"]
+    assert [(row["status"], row["alive"]) for row in listed(config)] == [("running", False)]
+    assert "killed" in tradekeel("backtests", config).stdout
 
     (anew,) = told(tradekeel("backtest", config, "--restart", "--json"))
 

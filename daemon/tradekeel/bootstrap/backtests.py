@@ -292,6 +292,7 @@ class Listed(Struct, frozen=True, kw_only=True):
     name: str
     instruments: tuple[str, ...]
     status: TaskStatus
+    alive: bool  # a process is at it
     progress: int
     started_ns: int | None
     completed_ns: int | None
@@ -317,6 +318,7 @@ def listed(root: Path) -> Iterator[Listed]:
                     name=row.name,
                     instruments=row.instruments,
                     status=told.status,
+                    alive=StateDir(folder).holder() is not None,
                     progress=told.progress,
                     started_ns=told.started_ns,
                     completed_ns=told.completed_ns,
@@ -332,6 +334,7 @@ def _unreadable(task: str, number: int, folder: Path, why: str) -> Listed:
         name="",
         instruments=(),
         status=TaskStatus.FAILED,
+        alive=False,
         progress=0,
         started_ns=None,
         completed_ns=None,

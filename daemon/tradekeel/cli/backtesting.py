@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -88,6 +88,7 @@ def backtests(target: Target = None, /, *, state: Folder = None, json: Json = Fa
             "name": each.name,
             "instruments": each.instruments,
             "status": each.status.value,
+            "alive": each.alive,
             "progress_percent": each.progress,
             "started_ns": each.started_ns,
             "completed_ns": each.completed_ns,
@@ -192,11 +193,15 @@ def _show(executed: Executed) -> None:
         complain("it was interrupted: the same command goes on with it, --restart begins anew")
 
 
+def _standing(row: Mapping[str, Any]) -> str:
+    return "killed" if row["status"] == "running" and not row["alive"] else str(row["status"])
+
+
 _COLUMNS = (
     Column("task", lambda row: row["task"]),
     Column("#", lambda row: str(row["number"]), right=True),
     Column("of", lambda row: row["name"], 2),
-    Column("status", lambda row: row["status"]),
+    Column("status", _standing),
     Column("%", lambda row: str(row["progress_percent"]), 1, right=True),
     Column("error", lambda row: row["error"], 3, folds=True),
 )
