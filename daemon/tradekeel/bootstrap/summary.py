@@ -191,6 +191,13 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
 _FAILED = "SELECT strategy, status_reason FROM strategies WHERE execution = ? AND status = 'failed' ORDER BY strategy"
 
 
+def refused(db: Connection, row: ExecutionRow) -> tuple[dict[str, int], int]:
+    """Orders that the gate denied, by the code of the reason, and how many the venue rejected; archived ones, too."""
+    archive = _archive_of(db, row)
+    is_in_it = archive is not None and row.close_reason != WIPED
+    return _refused(db, row, archive.figures if archive is not None and is_in_it else Figures())
+
+
 def _refused(db: Connection, row: ExecutionRow, moved: Figures) -> tuple[dict[str, int], int]:
     """Orders that the gate denied, by the code of the reason, the most frequent first; and how many the venue rejected."""
     denied: Counter[str] = Counter(moved.denied)

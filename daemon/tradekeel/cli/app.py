@@ -17,9 +17,10 @@ No order is lost, none is sent twice, and the books balance to the last cent.
 """
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 2 bad usage or configuration, or no such daemon; 3 venue unreachable (check); 4 books do not match; "
-    "5 halted by risk; 6 another daemon has the state directory or an account; 7 a backtest was interrupted, and the same "
-    "command goes on with it; 70 a bug of ours, the disk failed, or a server does not answer or let us in."
+    "Exit codes: 0 done; 1 what was compared differs; 2 bad usage or configuration, or no such daemon; 3 venue unreachable "
+    "(check); 4 books do not match; 5 halted by risk; 6 another daemon has the state directory or an account; 7 a backtest was "
+    "interrupted, and the same command goes on with it; 70 a bug of ours, the disk failed, or a server does not answer or let us "
+    "in."
 )
 
 RUN = Group("Run", sort_key=1)
@@ -42,6 +43,8 @@ _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
     (LOOK, "signals", "reading:signals", "What strategies wanted, before any risk check."),
     (LOOK, "events", "reading:events", "What strategies said about their decisions, or the journal itself."),
     (LOOK, "backtests", "backtesting:backtests", "The backtests that were run, and how each stands."),
+    (LOOK, "report", "reporting:report", "What an execution came to, in figures and charts."),
+    (LOOK, "compare", "reporting:compare", "Line up two executions trade by trade."),
     (LOOK, "executions", "reading:executions", "The runs of each account."),
     (LOOK, "snapshots", "reading:snapshots", "Figures of each account at a time."),
     (LOOK, "parameters", "reading:parameters", "Parameters that were changed."),

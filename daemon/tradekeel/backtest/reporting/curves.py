@@ -1,0 +1,159 @@
+"""What a report computes from the books: how far equity was below its peak, the benchmark, the Sharpe ratio over time, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradekeel.backtest.lttb import kept
+from tradekeel.backtest.reporting.model import CurvePoint, PricePoint
+from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger
+from tradekeel.domain.performance import middle
+from tradekeel.domain.performance_days import HUNDRED, RATIO_STEP, RETURN_STEP, sharpe
+from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.times import NS_PER_S
+from tradekeel.domain.trades import Trade, TradeStatus
+
+ROLLING_DAYS = 30
+"""Trading days that a point of the rolling Sharpe ratio looks back."""
+
+ROLLING_DAYS_MIN = 10
+"""Of fewer days the ratio says nothing."""
+
+MONEY_STEP = Decimal("1e-12")
+
+
+def under_water(equity: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
+    """``(equity / highest so far - 1) * 100`` at each point, zero or below."""
+    points, peak = [], None
+    for point in equity:
+        peak = point.value if peak is None or point.value > peak else peak
+        share = ZERO
+        if peak > ZERO:
+            below = WORKING.multiply(WORKING.subtract(point.value, peak), HUNDRED)
+            share = divide(below, peak, RATIO_STEP, Rounding.DISPLAY)
+        points.append(CurvePoint(point.ts_ns, share))
+    return tuple(points)
+
+
+def buy_and_hold(stake: Decimal, prices: Mapping[str, Sequence[PricePoint]]) -> tuple[CurvePoint, ...]:
+    """What ``stake`` would have come to, spread evenly over the instruments at their first quotes and held.
+
+    ``stake * mean(mid / first mid)``, an instrument at its first mid until it is quoted; without costs and conversion.
+    """
+    quoted = {symbol: points for symbol, points in prices.items() if points}
+    first = {symbol: middle(points[0].bid, points[0].ask) for symbol, points in quoted.items()}
+    grown = {symbol: Decimal(1) for symbol, mid in first.items() if mid > ZERO}
+    moments = sorted(
+        (point.ts_ns, symbol, middle(point.bid, point.ask)) for symbol in grown for point in quoted[symbol]
+    )
+    points: dict[int, Decimal] = {}
+    for ts_ns, symbol, mid in moments:
+        grown[symbol] = divide(mid, first[symbol], RETURN_STEP, Rounding.DISPLAY)
+        with ledger():
+            total = sum(grown.values(), ZERO)
+        points[ts_ns] = divide(WORKING.multiply(stake, total), Decimal(len(grown)), MONEY_STEP, Rounding.DISPLAY)
+    return tuple(CurvePoint(ts_ns, value) for ts_ns, value in points.items())
+
+
+def rolling_sharpe(figures: PerformanceReport | None, days: int = ROLLING_DAYS) -> tuple[CurvePoint, ...]:
+    """The Sharpe ratio of the last ``days`` days at the end of each; :func:`~tradekeel.domain.performance_days.sharpe`."""
+    if figures is None:
+        return ()
+    rows = [(day, row.return_percent) for day, row in figures.periods.by_day.items() if row.return_percent is not None]
+    points = []
+    for index in range(ROLLING_DAYS_MIN - 1, len(rows)):
+        gains = [gain for _, gain in rows[max(0, index + 1 - days) : index + 1]]
+        with ledger():
+            total, squares = sum(gains, ZERO), sum((gain * gain for gain in gains), ZERO)
+        value = sharpe(len(gains), total, squares, figures.days_a_year)
+        if value is not None:
+            points.append(CurvePoint(_end_of(rows[index][0]), value))
+    return tuple(points)
+
+
+def _end_of(day: str) -> int:
+    """Midnight behind a day, in nanoseconds: good enough for the axis of a chart."""
+    after = date.fromisoformat(day) + timedelta(days=1)
+    return int(datetime(after.year, after.month, after.day, tzinfo=UTC).timestamp()) * NS_PER_S
+
+
+def thinned(points: Sequence[CurvePoint], count: int) -> list[CurvePoint]:
+    """The points that a chart shows; see :mod:`tradekeel.backtest.lttb`."""
+    return [points[i] for i in kept([p.ts_ns for p in points], [p.value for p in points], count)]
+
+
+# --- layers ---------------------------------------------------------------------------------------------------------------
+
+
+class LayerFigures(Struct, frozen=True, kw_only=True):
+    """The trades of one layer of a FloorStrategy, or of one of its cycles."""
+
+    strategy: str
+    symbol: str
+    number: int  # of the layer from 0, of the cycle from 1
+    trades: int
+    open: int
+    winning: int
+    pnl: Decimal  # of closed trades
+    units: Decimal  # entered
+    held_ns: int | None  # mean, of closed trades
+    deepest: int  # layer: of a cycle how many it opened, less one
+
+
+def layers(trades: Iterable[Trade]) -> tuple[LayerFigures, ...]:
+    """By layer, of the trades that say which one they were."""
+    return _by(trades, "layer")
+
+
+def cycles(trades: Iterable[Trade]) -> tuple[LayerFigures, ...]:
+    """By cycle."""
+    return _by(trades, "cycle")
+
+
+def layer_of(trade: Trade) -> int | None:
+    """Which layer a trade was; None for one of another strategy's, or that was never filled."""
+    layer = trade.metadata.get("layer")
+    is_one = isinstance(layer, int) and "cycle" in trade.metadata and trade.entry_time_ns is not None
+    return layer if is_one else None
+
+
+def _by(trades: Iterable[Trade], name: str) -> tuple[LayerFigures, ...]:
+    groups: dict[tuple[str, str, int], list[Trade]] = {}
+    for trade in trades:
+        number = trade.metadata.get(name)
+        if layer_of(trade) is not None and isinstance(number, int):
+            groups.setdefault((trade.strategy or "", trade.symbol, number), []).append(trade)
+    return tuple(_layer(key, groups[key]) for key in sorted(groups))
+
+
+def _layer(key: tuple[str, str, int], trades: Sequence[Trade]) -> LayerFigures:
+    closed = [trade for trade in trades if trade.status is TradeStatus.CLOSED]
+    with ledger():
+        pnl = sum((trade.pnl for trade in closed), ZERO)
+        units = sum((trade.entered_quantity for trade in trades), ZERO)
+        winning = sum(trade.pnl > ZERO for trade in closed)
+    held = [held_ns(trade) for trade in closed]
+    times = [span for span in held if span is not None]
+    return LayerFigures(
+        strategy=key[0],
+        symbol=key[1],
+        number=key[2],
+        trades=len(trades),
+        open=sum(trade.status in (TradeStatus.OPEN, TradeStatus.CLOSING) for trade in trades),
+        winning=winning,
+        pnl=pnl,
+        units=units,
+        held_ns=sum(times) // len(times) if times else None,
+        deepest=max(layer_of(trade) or 0 for trade in trades),
+    )
+
+
+def held_ns(trade: Trade) -> int | None:
+    """From the first fill of the entry to the last of the exit; None without either."""
+    if trade.entry_time_ns is None or trade.exit_time_ns is None:
+        return None
+    return trade.exit_time_ns - trade.entry_time_ns

@@ -1,0 +1,384 @@
+"""The report of one execution, read from the books that it left: live, paper or backtest, finished or under way."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from tradekeel import __version__
+from tradekeel.backtest.reporting import curves, tables
+from tradekeel.backtest.reporting.model import (
+    FORMAT,
+    AsOf,
+    Configuration,
+    Curve,
+    CurvePoint,
+    PricePoint,
+    RunReport,
+    SourceFile,
+    StopLevel,
+)
+from tradekeel.backtest.reporting.page import make_page, plotly_script
+from tradekeel.bootstrap.backtestbooks import look
+from tradekeel.bootstrap.plan import kinds
+from tradekeel.bootstrap.runs import Run, find_run
+from tradekeel.bootstrap.summary import refused
+from tradekeel.bootstrap.values import plain_row, plain_value
+from tradekeel.config import ConfigError, load_config
+from tradekeel.config.secrets import Secret
+from tradekeel.domain import records as r
+from tradekeel.domain.monitor import MonitorState
+from tradekeel.domain.performance import PerformanceTracker
+from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.recovery import decode_account_state
+from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
+from tradekeel.domain.trades import Trade
+from tradekeel.errors import InputError
+from tradekeel.storage.archives import archived_rows
+from tradekeel.storage.backend import Connection
+from tradekeel.storage.checksums import checkpoint_crc
+from tradekeel.storage.journal import decoded
+from tradekeel.storage.moment import one_moment
+from tradekeel.storage.rows import mapping_of
+from tradekeel.strategies.registry import BUILT_IN
+
+__all__ = [
+    "as_json",
+    "find_run",
+    "group_table",
+    "key_table",
+    "make_report",
+    "plotly_script",
+    "refuse_groups",
+    "write_page",
+]
+
+SNAPSHOTS_MIN = 2
+"""Fewer snapshots are no curve: then the balances that the venue told of are."""
+
+SAMPLES_MAX = 100_000
+"""Ticks that are kept of an execution's journal for the charts; of more, one in so many of each instrument."""
+
+OF_TRADING = tuple(r.record_type_of(kind) for kind in (r.DecisionTaken, r.VenueReported, r.OrdersIntended, r.StopMoved))
+"""Records behind the last cut that the figures lack, and that somebody would miss."""
+
+RowT = TypeVar("RowT", bound=Struct)
+
+
+def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
+    """Everything. Raises StoreError."""
+    with one_moment(run.books, "making a report") as db:
+        row, notes = run.row, list[str]()
+        as_of, figures = _figures(db, row, notes)
+        snapshots = list(_rows(db, PerformanceSnapshot, row, "ts_ns"))
+        prices = _prices(db, row.execution)
+        trades = tuple(_rows(db, Trade, row, "created_ns, trade_id"))
+        denied, rejected = refused(db, row)
+        report = RunReport(
+            version=__version__,
+            ran_by=_versions(db, row, run),
+            where=str(run.books),
+            run=row,
+            task=None,
+            task_execution=None,
+            as_of=as_of,
+            figures=figures,
+            curve=_curve(db, row, snapshots, prices, figures),
+            prices=prices,
+            trades=trades,
+            stops=_stops(db, row.execution),
+            strategies=tuple(_rows(db, StrategyRow, row, "strategy")),
+            denied=denied,
+            rejected=rejected,
+            archived_trades=archived_rows(db, None, (row.execution,)).get("trades", 0),
+        )
+    if report.archived_trades:
+        notes.append(
+            f"{report.archived_trades:,} older trades are in archives: in the figures, and not in tables or charts."
+        )
+    task, told = _task(run)
+    config = _configuration(run, task.config if task is not None else {}, environ)
+    return msgspec.structs.replace(
+        report,
+        task=task,
+        task_execution=told,
+        configuration=config[0],
+        sources=tuple(_sources(report.strategies, config[1])),
+        notes=tuple(notes),
+    )
+
+
+def _task(run: Run) -> tuple[Any, Any]:
+    path = getattr(run.books, "path", None)
+    found = look(path) if run.is_backtest and isinstance(path, Path) else None
+    return (None, None) if found is None else found
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------
+
+
+def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> tuple[AsOf, PerformanceReport | None]:
+    """The figures of the newest saved state that can be read, and up to where they go."""
+    finished = row.status == "closed"
+    state = _monitor_state(db, row.execution, notes)
+    if state is None:
+        notes.append("No state of the account was saved yet: there are no figures. The tables are as the books are.")
+        return AsOf(ts_ns=None, position=0, sequence=0, records_behind=0, finished=finished), None
+    saved, monitor = state
+    placeholders = ", ".join("?" * len(OF_TRADING))
+    behind = int(
+        db.execute(
+            f"SELECT count(*) FROM journal WHERE execution = ? AND sequence > ? AND type IN ({placeholders})",  # noqa: S608
+            (row.execution, saved.inbox, *OF_TRADING),
+        ).fetchone()[0]
+    )
+    if behind or not finished:
+        when = tables.moment(saved.ts_ns).text
+        later = f" {behind:,} records of trading came later." if behind else ""
+        notes.append(
+            f"The execution is {'closed' if finished else 'not over'}: figures are as of its last saved state, {when} UTC, tick "
+            f"{saved.position:,}.{later}"
+        )
+    as_of = AsOf(
+        ts_ns=saved.ts_ns, position=saved.position, sequence=saved.inbox, records_behind=behind, finished=finished
+    )
+    return as_of, PerformanceTracker(monitor.tracker).report(monitor.quotes)
+
+
+def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Checkpoint, MonitorState] | None:
+    rows = db.execute(
+        "SELECT sequence, position, inbox, ts_ns, version, state, crc FROM checkpoints "
+        "WHERE execution = ? AND owner = ? ORDER BY id DESC",
+        (execution, ACCOUNT_OWNER),
+    ).fetchall()
+    for sequence, position, inbox, ts_ns, version, state, crc in rows:
+        saved = Checkpoint(
+            execution=execution,
+            owner=ACCOUNT_OWNER,
+            position=position,
+            inbox=inbox,
+            ts_ns=ts_ns,
+            version=version,
+            state=bytes(state),
+        )
+        try:
+            if checkpoint_crc(saved, sequence) != crc:
+                raise ValueError("its checksum is off")
+            monitor = decode_account_state(saved.state).monitor
+            if monitor:
+                return saved, msgspec.msgpack.decode(monitor, type=MonitorState)
+        except (msgspec.MsgspecError, ValueError) as error:
+            notes.append(f"The state saved at journal record {inbox:,} cannot be read and is left out: {error}.")
+    return None
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------------
+
+
+def _curve(
+    db: Connection,
+    row: ExecutionRow,
+    snapshots: list[PerformanceSnapshot],
+    prices: Mapping[str, tuple[PricePoint, ...]],
+    figures: PerformanceReport | None,
+) -> Curve:
+    if len(snapshots) >= SNAPSHOTS_MIN:
+        source, equity = "snapshots", [CurvePoint(each.ts_ns, each.equity) for each in snapshots]
+    else:
+        source, equity = "balances", list(_balances(db, row.execution))
+    begins_with = equity[0].value if equity else row.opening_balance
+    return Curve(
+        source=source,
+        equity=tuple(equity),
+        under_water=curves.under_water(equity),
+        benchmark=curves.buy_and_hold(begins_with, prices),
+        rolling_sharpe=curves.rolling_sharpe(figures),
+    )
+
+
+def _balances(db: Connection, execution: str) -> Iterator[CurvePoint]:
+    """The balance after the venue's last entry of each moment."""
+    last: CurvePoint | None = None
+    for record in _records(db, execution, r.VenueReported):
+        entry = record.transaction
+        if entry.balance is None:
+            continue
+        if last is not None and last.ts_ns != entry.ts_ns:
+            yield last
+        last = CurvePoint(entry.ts_ns, entry.balance)
+    if last is not None:
+        yield last
+
+
+def _prices(db: Connection, execution: str) -> dict[str, tuple[PricePoint, ...]]:
+    kind = r.record_type_of(r.TickSampled)
+    total = int(
+        db.execute("SELECT count(*) FROM journal WHERE execution = ? AND type = ?", (execution, kind)).fetchone()[0]
+    )
+    every = total // SAMPLES_MAX + 1
+    found: dict[str, list[PricePoint]] = {}
+    counts: dict[str, int] = {}
+    for record in _records(db, execution, r.TickSampled):
+        seen = counts[record.instrument] = counts.get(record.instrument, 0) + 1
+        points = found.setdefault(record.instrument, [])
+        is_new = not points or points[-1].ts_ns < record.ts_ns  # a moment may be sampled for two reasons
+        if (seen - 1) % every == 0 and is_new:
+            points.append(PricePoint(record.ts_ns, record.bid, record.ask))
+    return {symbol: tuple(points) for symbol, points in sorted(found.items())}
+
+
+def _stops(db: Connection, execution: str) -> dict[str, tuple[StopLevel, ...]]:
+    found: dict[str, list[StopLevel]] = {}
+    for record in _records(db, execution, r.StopMoved):
+        if record.stop_loss is not None:
+            found.setdefault(record.trade_id, []).append(StopLevel(record.ts_ns, record.stop_loss))
+    return {trade: tuple(levels) for trade, levels in found.items()}
+
+
+RecordT = TypeVar("RecordT", bound=Struct)
+
+
+def _records(db: Connection, execution: str, kind: type[RecordT]) -> Iterator[RecordT]:
+    """The journal's records of a type, oldest first. What cannot be decoded is for `verify` to name, and left out here."""
+    rows = db.stream(
+        "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? AND type = ? "
+        "ORDER BY sequence",
+        (execution, str(kind.__struct_config__.tag)),
+    )
+    for values in rows:
+        record = decoded(execution, values)
+        if isinstance(record, kind):
+            yield record
+
+
+def _rows(db: Connection, kind: type[RowT], run: ExecutionRow, order: str) -> Iterator[RowT]:
+    mapping = mapping_of(kind)
+    for values in db.stream(f"{mapping.select_sql} WHERE execution = ? ORDER BY {order}", (run.execution,)):
+        yield mapping.decode(values)
+
+
+def _versions(db: Connection, row: ExecutionRow, run: Run) -> tuple[str, ...]:
+    found = dict.fromkeys(record.version for record in _records(db, row.execution, r.DaemonStarted))
+    task = _task(run)[0]
+    if task is not None and task.config.get("version"):
+        found.setdefault(str(task.config["version"]))
+    return tuple(found)
+
+
+# --- configuration and code ---------------------------------------------------------------------------------------------------
+
+
+def _configuration(run: Run, task: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Configuration, Path | None]:
+    """The values that the execution ran with, and the folder of the file: where the file still is what it was."""
+    path = run.place.config
+    if path is None:
+        named = task.get("file")
+        path = Path(named) if named else None
+    if path is None or not path.is_file():
+        return Configuration(note="No configuration was named, so none is shown; parameters are as in the books."), None
+    try:
+        config = load_config(path, environ, kinds(), fetch_secrets=False)
+    except (ConfigError, InputError) as error:
+        return Configuration(source=str(path), note=f"{path} cannot be read now: {error}"), path.parent
+    if config.fingerprint != run.row.config_fingerprint:
+        note = (
+            f"{path} says something else now than what the execution began with (its fingerprint is "
+            f"{config.fingerprint}), so it is not shown; parameters are as in the books."
+        )
+        return Configuration(source=str(path), note=note), path.parent
+    values = {name: _shown(value) for name, value in sorted(config.values.items())}
+    return Configuration(
+        source=str(path), values=values, note="All values, defaults included; secrets are not in it."
+    ), path.parent
+
+
+def _shown(value: Any) -> str:
+    """A value as text. Of a secret only where it comes from."""
+    if isinstance(value, Secret):
+        return value.reference
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_shown(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple | set | frozenset):
+        each = sorted(map(_shown, value)) if isinstance(value, set | frozenset) else map(_shown, value)
+        return "[" + ", ".join(each) + "]"
+    plain = plain_value(value)
+    return "" if plain is None else str(plain)
+
+
+def _sources(strategies: tuple[StrategyRow, ...], folder: Path | None) -> Iterator[SourceFile]:
+    """The code of each kind once."""
+    by_kind: dict[str, list[str]] = {}
+    for row in strategies:
+        by_kind.setdefault(row.kind, []).append(row.strategy)
+    for kind, names in by_kind.items():
+        yield _source(kind, tuple(names), folder)
+
+
+def _source(kind: str, names: tuple[str, ...], folder: Path | None) -> SourceFile:
+    built_in = BUILT_IN.get(kind)
+    if built_in is not None:
+        module = sys.modules[built_in.__module__]
+        text, path, note = inspect.getsource(module), built_in.__module__, f"It comes with Tradekeel {__version__}."
+    else:
+        file = kind.rpartition(":")[0]
+        path, note, text = file, "As the file is now; the books do not keep what it was.", ""
+        if folder is None:
+            note = "Where its file lies is not known without the configuration."
+        else:
+            path = str(folder / file)
+            try:
+                text = Path(path).read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                note = f"It cannot be read now: {error}"
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest() if text else ""
+    return SourceFile(kind=kind, strategies=names, path=path, sha256=digest, text=text, note=note)
+
+
+# --- as what it is given ------------------------------------------------------------------------------------------------------
+
+
+def as_json(report: RunReport) -> dict[str, Any]:
+    """The report for programs: amounts are text, digit by digit, and nothing is thinned."""
+    plain: dict[str, Any] = plain_value(report)
+    run = plain_row(report.run)
+    plain["run"] = run
+    plain["trades"] = [plain_row(trade) for trade in report.trades]
+    plain["layers"] = [plain_value(each) for each in curves.layers(report.trades)]
+    plain["cycles"] = [plain_value(each) for each in curves.cycles(report.trades)]
+    return {"format": FORMAT, "name": report.name} | plain
+
+
+def key_table(report: RunReport) -> tables.Table | None:
+    """The dozen figures that people look at first; None where there are no figures yet."""
+    return None if report.figures is None else tables.key_figures(report.figures, report.run.currency)
+
+
+def refuse_groups(kinds_: Iterable[str]) -> None:
+    """InputError for a word that is no kind of group."""
+    for kind in kinds_:
+        if kind not in tables.GROUPS:
+            raise InputError(f"there is no group {kind!r}; there are: {', '.join(tables.GROUPS)}")
+
+
+def group_table(report: RunReport, kind: str) -> tables.Table | None:
+    """The figures by a kind of group, see :func:`refuse_groups`."""
+    return None if report.figures is None else tables.group_table(report.figures, kind)
+
+
+def write_page(report: RunReport, path: Path) -> None:
+    """The report as an HTML file, whole or not at all. InputError where it cannot be written, or without plotly."""
+    page = make_page(report)
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,119 @@
+"""Which execution is meant, of a daemon's or of a backtest's: by its id, by the beginning of it, or the newest.
+
+A place may have books of its own (a daemon's, or one backtest's), and backtests in a folder below it; the folder of backtests
+itself is a place, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from tradekeel.bootstrap.backtestbooks import look
+from tradekeel.bootstrap.backtests import FOLDER, TASK_DIGITS, listed
+from tradekeel.bootstrap.place import Place, find_place
+from tradekeel.domain.rows import ExecutionRow
+from tradekeel.errors import InputError
+from tradekeel.storage.backend import Backend, backend_at
+from tradekeel.storage.moment import one_moment
+from tradekeel.storage.rows import mapping_of
+from tradekeel.storage.whose import not_elsewhere
+
+NAMED_MAX = 8
+"""Executions that are named where several could be meant."""
+
+ID_DIGITS_MIN = 4
+"""Of the beginning of an id: fewer are as good as none."""
+
+
+class Run(Struct, frozen=True):
+    """One execution and where its books are."""
+
+    row: ExecutionRow
+    books: Backend
+    number: int  # of a backtest's execution, or the account's
+    began_ns: int  # by the clock on the wall
+    is_backtest: bool
+    place: Place
+
+    def __str__(self) -> str:
+        return f"{self.row.execution[:TASK_DIGITS]}#{self.number} ({self.row.mode}, {self.row.account})"
+
+
+def runs_at(place: Place) -> Iterator[Run]:
+    """Every execution of a place that can be read, in no order. Raises StoreError for a daemon's books that cannot."""
+    if place.has_books:
+        yield from _in_books(place)
+    folders = dict.fromkeys(
+        each.folder for root in (place.state_dir / FOLDER, place.state_dir) for each in listed(root) if each.name
+    )
+    for folder in folders:
+        yield from _in_books(Place(folder, place.config, environ=place.environ))
+
+
+def _in_books(place: Place) -> Iterator[Run]:
+    books = backend_at(place.statedir.books) if place.state_dir.name.isdecimal() else place.books()
+    with one_moment(books, "looking for executions") as db:
+        mapping = mapping_of(ExecutionRow)
+        where = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
+        rows = [mapping.decode(values) for values in db.execute(f"{mapping.select_sql}{where}")]
+    told = _task_of(books)
+    for row in rows:
+        if told is None:
+            yield Run(row, books, row.number, row.started_ns, False, place)
+        else:
+            yield Run(row, books, *told, True, place)
+
+
+def _task_of(books: Backend) -> tuple[int, int] | None:
+    """Of a backtest's books: the number of the execution, and when it began."""
+    path = getattr(books, "path", None)
+    found = look(path) if isinstance(path, Path) else None
+    return None if found is None else (found[1].number, found[1].started_ns or 0)
+
+
+def find_run(place: Place, execution: str | None = None, account: str | None = None) -> Run:
+    """The execution whose id begins so, ``ID#2`` for the second one of a backtest; without an id the newest of all.
+
+    Raises InputError where there is none, or where several could be meant.
+    """
+    runs = [run for run in runs_at(place) if account is None or run.row.account == account]
+    if not runs:
+        whose = "" if account is None else f" of account {account!r}"
+        raise InputError(
+            f"there is no execution{whose} at {place}: run one with `tradekeel run` or `tradekeel backtest` first"
+        )
+    if execution is not None:
+        runs = _named(runs, execution, place)
+    return max(runs, key=lambda run: (run.began_ns, run.number, run.row.account))
+
+
+def _named(runs: list[Run], words: str, place: Place) -> list[Run]:
+    beginning, hash_, number = words.partition("#")
+    if len(beginning) < ID_DIGITS_MIN or (hash_ and not number.isdecimal()):
+        raise InputError(
+            f"{words!r} names no execution: write its id or the beginning of it, {ID_DIGITS_MIN} characters or more, and "
+            "#2 behind it for the second one of a backtest"
+        )
+    found = [
+        run for run in runs if run.row.execution.startswith(beginning) and (not hash_ or run.number == int(number))
+    ]
+    if not found:
+        newest = sorted(runs, key=lambda run: run.began_ns, reverse=True)[:NAMED_MAX]
+        raise InputError(f"no execution at {place} begins with {words!r}; there are: {', '.join(map(str, newest))}")
+    if len({run.row.execution for run in found}) > 1:
+        listed_ = ", ".join(map(str, found[:NAMED_MAX]))
+        raise InputError(f"several executions begin with {words!r}: {listed_}. Write more of the id")
+    return found
+
+
+def run_of(words: str, place: Place | None, environ: Mapping[str, str]) -> Run:
+    """What one word of `tradekeel compare` means: a state directory, a configuration (both: the newest there), or an id."""
+    path = Path(words)
+    if path.is_dir():
+        return find_run(find_place(None, path, environ))
+    if path.is_file() or words.endswith(".toml"):
+        return find_run(find_place(words, None, environ))
+    return find_run(place if place is not None else find_place(None, None, environ), words)

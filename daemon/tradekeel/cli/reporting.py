@@ -1,0 +1,184 @@
+"""`tradekeel report` and `tradekeel compare`: what an execution came to, and how two of them differ."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tradekeel.cli.common import Account, Json, State, Target, complain, place, say, words_of, write_json
+from tradekeel.cli.render import Column, console, make_table, moment, print_table, trimmed
+from tradekeel.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tradekeel.bootstrap.runs import Run
+
+Groups = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--groups",
+        negative="",
+        help="Also the figures by: strategy, instrument, side, session, tag, exit_reason, day, week, month, year, weekday. "
+        "Several with commas.",
+    ),
+]
+Html = Annotated[Path | None, Parameter(name="--html", help="Write the report into this file, for a browser.")]
+
+
+def report(
+    target: Target = None,
+    /,
+    *,
+    execution: Annotated[
+        str | None,
+        Parameter(help="Its id or the beginning of it; ID#2 is a backtest's second one. Left out: the newest."),
+    ] = None,
+    account: Account = None,
+    html: Html = None,
+    groups: Groups = None,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """What an execution came to, live, on paper or as a backtest, from its books alone.
+
+    The key figures, and by --groups those of strategies, months and so on; --json has everything, --html one file with charts.
+    """
+    from tradekeel.bootstrap.reports import find_run
+
+    run = find_run(place(target, state), execution, account)
+    return show_report(run, html=html, groups=words_of(groups) or (), json=json)
+
+
+def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: bool) -> int:
+    """Write one report wherever it is wanted."""
+    from tradekeel.bootstrap import reports
+
+    reports.refuse_groups(groups)
+    if html is not None:
+        reports.plotly_script()
+    made = reports.make_report(run, os.environ)
+    if html is not None:
+        reports.write_page(made, html)
+    if json:
+        write_json(reports.as_json(made))
+        return ExitCode.DONE
+    say(f"{made.name}, account {made.run.account}")
+    for note in made.notes:
+        complain(note)
+    show_figures(reports.key_table(made))
+    for kind in groups:
+        show_figures(reports.group_table(made, kind))
+    if html is not None:
+        say(f"report: {html}")
+    return ExitCode.DONE
+
+
+def show_figures(table: Any) -> None:
+    """A table of figures, as wide as there is room."""
+    if table is None:
+        return
+    from rich.text import Text
+
+    tones = {"good": "green", "bad": "red"}
+
+    def column(index: int, title: str) -> Column:
+        cell = lambda row: Text(row["cells"][index].text, style=tones.get(row["cells"][index].tone, ""))
+        return Column(title.removesuffix(">"), cell, _weight(index), right=title.endswith(">"))
+
+    rows = [{"cells": cells} for cells in table.rows]
+    columns = [column(index, title) for index, title in enumerate(table.columns)]
+    out = console()
+    if table.name != "key":
+        out.print(f"\n{table.title}", markup=False)
+    print_table(rows, columns, "nothing yet", out)
+
+
+def _weight(index: int) -> int:
+    """The first columns stay: what the group is, how many trades, how many of them won, and what they brought."""
+    return 0 if index < 4 else min(index, 9)
+
+
+def compare(
+    first: Annotated[
+        str,
+        Parameter(
+            help="An execution's id or the beginning of it, a state directory, or a configuration (the newest there)."
+        ),
+    ],
+    second: Annotated[str, Parameter(help="The other one, likewise.")],
+    target: Target = None,
+    /,
+    *,
+    tolerance: Annotated[
+        float, Parameter(help="Seconds of the market's time that the entries of two trades may be apart.")
+    ] = 60.0,
+    state: State = None,
+    json: Json = False,
+) -> int:
+    """Line up two executions trade by trade: a backtest against paper or live.
+
+    Each trade that differs is shown with what differs and why, as far as the books can tell, and each that only one of them has.
+    Ends with 1 where there is any.
+    """
+    from tradekeel.bootstrap.comparisons import as_json, compare_runs
+    from tradekeel.errors import InputError
+
+    if not 0 <= tolerance <= TOLERANCE_S_MAX:
+        raise InputError(f"--tolerance {tolerance}: it is 0 to {TOLERANCE_S_MAX} seconds")
+    where = place(target, state) if target is not None or state is not None else None
+    found = compare_runs(first, second, where, os.environ, round(tolerance * 1e9))
+    plain = as_json(found)
+    if json:
+        write_json(plain)
+    else:
+        _show(plain)
+    return ExitCode.DONE if found.is_same else ExitCode.DIFFERENT
+
+
+TOLERANCE_S_MAX = 86_400
+
+
+def _show(found: dict[str, Any]) -> None:
+    totals = [found["first"], found["second"]]
+    print_table(totals, _TOTALS, "")
+    say(
+        f"{found['pairs']:,} pairs: {found['same']:,} the same, {found['differing']:,} differ; "
+        f"{found['missing']:,} missing in the second, {found['extra']:,} extra there"
+    )
+    if not found["differences"]:
+        say("the trades are the same")
+        return
+    out = console()
+    out.print(make_table(found["differences"], _DIFFERENCES, out.width))
+
+
+def _what(row: Any) -> str:
+    changes = [_change(change) for change in row["changes"]]
+    return "; ".join((*changes, *row["why"]))
+
+
+def _change(change: Any) -> str:
+    if change["by"]:
+        return f"{change['what']} {'' if change['by'].startswith('-') else '+'}{change['by']}"
+    return f"{change['what']} {change['first'] or 'none'} and {change['second'] or 'none'}"
+
+
+_TOTALS = (
+    Column("execution", lambda row: row["name"]),
+    Column("trades", lambda row: f"{row['trades']:,}", right=True),
+    Column("pnl", lambda row: f"{trimmed(row['pnl'])} {row['currency']}", right=True),
+    Column("fees", lambda row: trimmed(row["fees"]), 2, right=True),
+    Column("financing", lambda row: trimmed(row["financing"]), 3, right=True),
+)
+
+_DIFFERENCES = (
+    Column("entry", lambda row: moment(row["entry"]), short=lambda row: moment(row["entry"])[5:]),
+    Column("", lambda row: row["kind"]),
+    Column("strategy", lambda row: row["strategy"], 2),
+    Column("instrument", lambda row: row["instrument"], 3),
+    Column("side", lambda row: row["side"], 4),
+    Column("pnl", lambda row: trimmed(row["pnl"]), 1, right=True),
+    Column("what, and why", _what, folds=True),
+)
