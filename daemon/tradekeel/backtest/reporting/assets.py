@@ -52,7 +52,7 @@ pre { background: var(--sheet); padding: 12px; border-radius: 8px; overflow: aut
 SCRIPT = """
 "use strict";
 (function () {
-  const charts = JSON.parse(document.getElementById("charts").textContent);
+  const charts = JSON.parse(document.getElementById("chart-data").textContent);
   const NAMES = ["paper", "sheet", "ink", "soft", "line", "main", "faint", "good", "bad", "warn"];
   const COLOURED = new Set(["color", "fillcolor"]);
 

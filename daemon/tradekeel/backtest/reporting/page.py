@@ -51,8 +51,8 @@ def make_page(report: RunReport) -> str:
     charts = all_charts(report)
     title = f"{report.name}: {report.run.account}"
     sections = [
-        ("figures", "Figures", _figures(report)),
         ("charts", "Charts", _charts(charts)),
+        ("figures", "Figures", _figures(report)),
         ("groups", "Groups", _groups(report)),
         ("layers", "Layers", "".join(map(_table, tables.layer_tables(report.trades, CYCLES_MAX)))),
         ("trades", "Trades", _table(tables.trade_table(report.trades, ROWS_MAX))),
@@ -69,7 +69,7 @@ def make_page(report: RunReport) -> str:
         '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">\n'
         f"<title>{_text(title)}</title>\n<style>{assets.STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"{_head(report, title)}<nav>{nav}</nav>\n{body}\n</main>\n"
-        f'<script type="application/json" id="charts">{_charts_json(charts)}</script>\n'
+        f'<script type="application/json" id="chart-data">{_charts_json(charts)}</script>\n'
         f"<script>{_inline(script)}</script>\n<script>{assets.SCRIPT}</script>\n</body>\n</html>\n"
     )
 

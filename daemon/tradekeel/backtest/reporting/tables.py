@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.backtest.reporting.curves import LayerFigures, cycles, layers
 from tradekeel.backtest.reporting.model import RunReport
@@ -57,11 +57,13 @@ PERIODS = frozenset(GROUPS[6:])
 
 
 def money(value: Decimal | None, currency: str = "") -> Cell:
-    """An exact amount, in colour."""
-    if value is None:
-        return Cell(UNDEFINED)
-    text = _whole(plain(value))
-    return Cell(f"{text} {currency}".rstrip(), plain(value), _tone(value))
+    """An exact amount of profit or loss, in colour."""
+    return Cell(UNDEFINED) if value is None else structs.replace(sum_of(value, currency), tone=_tone(value))
+
+
+def sum_of(value: Decimal | None, currency: str = "") -> Cell:
+    """An exact amount of anything else."""
+    return Cell(UNDEFINED) if value is None else Cell(f"{_whole(plain(value))} {currency}".rstrip(), plain(value))
 
 
 def average(value: Decimal | None, currency: str) -> Cell:
@@ -154,12 +156,11 @@ def key_figures(figures: PerformanceReport, currency: str) -> Table:
         ("a year (CAGR)", percent(returns.cagr_percent)),
         ("deepest fall", _fall(figures.drawdown.deepest, currency)),
         ("Sharpe", ratio(returns.sharpe)),
-        ("Sortino", ratio(returns.sortino)),
         ("trades", count(trades.count)),
         ("won", share(trades.win_rate)),
         ("profit factor", ratio(trades.profit_factor)),
         ("a trade brings", average(trades.expectancy, currency)),
-        ("fees", money(figures.costs.fees, currency)),
+        ("fees", sum_of(figures.costs.fees, currency)),
         ("time in the market", percent(figures.exposure_percent)),
     )
     return _pairs("key", "Key figures", rows)
@@ -186,8 +187,8 @@ def _returns(figures: PerformanceReport, currency: str) -> Table:
         "returns",
         "Returns",
         (
-            ("balance", money(figures.balance, currency)),
-            ("equity", money(figures.equity, currency)),
+            ("balance", sum_of(figures.balance, currency)),
+            ("equity", sum_of(figures.equity, currency)),
             ("profit and loss", money(r.total_pnl, currency)),
             ("return", percent(r.total_return_percent, toned=True)),
             ("a year (CAGR)", percent(r.cagr_percent)),
@@ -267,12 +268,12 @@ def _costs(figures: PerformanceReport, currency: str) -> Table:
         "costs",
         "Costs",
         (
-            ("fees", money(c.fees, currency)),
+            ("fees", sum_of(c.fees, currency)),
             ("financing", money(c.financing, currency)),
-            ("slippage", money(c.slippage_cost, currency)),
+            ("slippage", sum_of(c.slippage_cost, currency)),
             ("fills", count(c.fills)),
             ("fills without a price seen", count(c.fills_unpriced)),
-            ("turnover", money(c.turnover, currency)),
+            ("turnover", sum_of(c.turnover, currency)),
             ("turnover, times the equity", ratio(c.turnover_ratio)),
             ("time in the market", percent(figures.exposure_percent)),
         ),
@@ -333,7 +334,7 @@ def _period(name: str, of: PeriodFigures) -> tuple[Cell, ...]:
 def _group(name: str, of: GroupFigures) -> tuple[Cell, ...]:
     return (
         *(word(name), count(of.count), share(of.win_rate), money(of.pnl), ratio(of.profit_factor), ratio(of.payoff)),
-        *(money(of.best), money(of.worst), ratio(of.sqn), money(of.fees)),
+        *(money(of.best), money(of.worst), ratio(of.sqn), sum_of(of.fees)),
         *(span(of.average_win_ns), span(of.average_loss_ns)),
     )
 
@@ -348,7 +349,7 @@ def trade_table(trades: Sequence[Trade], rows_max: int) -> Table:
     note = f"The newest {rows_max:,}; {left_out:,} older ones are in the books and in --json." if left_out else ""
     return Table(
         name="trades",
-        title="Trades",
+        title="",
         columns=(
             *("entry", "exit", "strategy", "instrument", "side", "quantity>", "at>", "left at>", "stop>", "reason"),
             *("R>", "pnl>", "fees>", "financing>", "held>", "tags"),
@@ -364,19 +365,15 @@ def _trade(t: Trade) -> tuple[Cell, ...]:
     held = None if t.entry_time_ns is None or t.exit_time_ns is None else t.exit_time_ns - t.entry_time_ns
     return (
         *(moment(t.entry_time_ns), moment(t.exit_time_ns), word(t.strategy), Cell(t.symbol), Cell(t.side.value)),
-        *(_amount(t.entered_quantity), price(t.entry_price, t.symbol), price(t.exit_price, t.symbol)),
+        *(sum_of(t.entered_quantity), price(t.entry_price, t.symbol), price(t.exit_price, t.symbol)),
         *(price(t.initial_stop_loss, t.symbol), word(t.exit_reason.value if t.exit_reason else t.status.value.lower())),
-        *(ratio(t.r_multiple, 2), money(pnl), money(fees), money(t.financing), span(held), word(", ".join(t.tags))),
+        *(ratio(t.r_multiple, 2), money(pnl), sum_of(fees), sum_of(t.financing), span(held), word(", ".join(t.tags))),
     )
 
 
 def price(value: Decimal | None, symbol: str) -> Cell:
     """A price, or an average of prices."""
     return Cell(UNDEFINED) if value is None else Cell(shown_price(value, symbol), plain(value))
-
-
-def _amount(value: Decimal) -> Cell:
-    return Cell(_whole(plain(value)), plain(value))
 
 
 # --- layers, strategies -----------------------------------------------------------------------------------------------------
@@ -412,7 +409,7 @@ def layer_tables(trades: Sequence[Trade], rows_max: int) -> tuple[Table, ...]:
 def _layer_row(of: LayerFigures) -> tuple[Cell, ...]:
     return (
         *(word(of.strategy), Cell(of.symbol), count(of.number), count(of.trades), count(of.open), count(of.winning)),
-        *(money(of.pnl), _amount(of.units), span(of.held_ns)),
+        *(money(of.pnl), sum_of(of.units), span(of.held_ns)),
     )
 
 
@@ -463,4 +460,4 @@ def about_table(report: RunReport) -> Table:
         rows.append(("orders denied", Cell(", ".join(f"{code} {n:,}" for code, n in report.denied.items()))))
     if report.rejected:
         rows.append(("orders rejected", count(report.rejected)))
-    return _pairs("about", "The run", rows)
+    return _pairs("about", "", rows)
