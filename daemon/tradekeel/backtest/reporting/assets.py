@@ -24,7 +24,7 @@ p { margin: 4px 0; } .soft { color: var(--soft); } .note { color: var(--soft); f
 .good { color: var(--good); } .bad { color: var(--bad); }
 nav { display: flex; flex-wrap: wrap; gap: 2px 16px; padding: 8px 0; border-bottom: 1px solid var(--line); }
 a { color: var(--main); }
-.chart { width: 100%; min-height: 130px; }
+.chart { width: 100%; min-height: 130px; overflow: hidden; }
 .side-by-side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 0 32px;
   align-items: start; }
 .side-by-side > * { min-width: 0; }
@@ -81,16 +81,16 @@ SCRIPT = """
     whole.yaxis = Object.assign({}, axis, whole.yaxis);
     return Object.assign({
       height: narrow ? 300 : 360, autosize: true, hovermode: "closest",
-      margin: { l: narrow ? 44 : 60, r: 12, t: 12, b: 40 },
+      margin: { l: narrow ? 44 : 60, r: 12, t: 30, b: 40 },
       paper_bgcolor: found.paper, plot_bgcolor: found.paper,
       font: { color: found.ink, size: narrow ? 11 : 12, family: "system-ui, sans-serif" },
       colorway: [found.main, found.warn, found.good, found.bad, found.faint],
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" }
+      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" }
     }, whole);
   }
 
-  const config = { responsive: true, displaylogo: false, showLink: false, showEditInChartStudio: false, plotlyServerURL: "",
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "sendDataToCloud"] };
+  const config = { responsive: false, displaylogo: false, displayModeBar: window.innerWidth < 600 ? false : "hover", showLink: false, plotlyServerURL: "",
+    modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]] };
 
   function draw() {
     const found = colours();
@@ -128,7 +128,15 @@ SCRIPT = """
     const button = event.target.closest("th button");
     if (button) sorted(button);
   });
+  // A window that becomes narrower, a phone that is turned: each chart follows its place.
+  const fitting = new ResizeObserver((entries) => {
+    for (const entry of entries) {
+      const drawn = entry.target._fullLayout;
+      if (drawn && Math.abs(drawn.width - entry.contentRect.width) >= 1) Plotly.relayout(entry.target, { autosize: true });
+    }
+  });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   draw();
+  for (const chart of charts) fitting.observe(document.getElementById("chart-" + chart.name));
 })();
 """

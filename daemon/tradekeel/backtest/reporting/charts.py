@@ -30,6 +30,12 @@ MARKS_MAX = 1_000
 DOTS_MAX = 5_000
 """Trades in a distribution or a scatter, the newest."""
 
+MARKS_AT_FIRST = 150
+"""Trades that a price chart shows until somebody zooms out, the newest."""
+
+DWARFED = 12
+"""Where buy and hold moved so many times further than the equity, the equity would be a straight line beside it."""
+
 PRICE_CHARTS_MAX = 8
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -99,8 +105,10 @@ def _equity(report: RunReport) -> Chart | None:
     if not curve.equity:
         return None
     data = [_line(curve.equity, "equity", "main")]
+    dwarfs = bool(curve.benchmark) and _height(curve.benchmark) > DWARFED * _height(curve.equity)
     if curve.benchmark:
-        data.append(_line(curve.benchmark, "buy and hold", "faint", line={"dash": "dot"}))
+        visible_ = "legendonly" if dwarfs else True
+        data.append(_line(curve.benchmark, "buy and hold", "faint", line={"dash": "dot"}, visible=visible_))
     layout: Json = {"yaxis": {"title": {"text": report.run.currency}}, "xaxis": {"type": "date"}}
     fall = None if report.figures is None else report.figures.drawdown.deepest
     if fall is not None:
@@ -110,6 +118,8 @@ def _equity(report: RunReport) -> Chart | None:
         notes.append(
             "There are no snapshots: this is the balance after each of the venue's entries, without open profit."
         )
+    if dwarfs:
+        notes.append("Buy and hold moved much further: a click on its name shows it.")
     if layout.get("shapes"):
         notes.append("Shaded: the deepest fall, until its peak was reached again.")
     notes.append(_thinning(curve.equity, curve.benchmark))
@@ -120,6 +130,11 @@ def _equity(report: RunReport) -> Chart | None:
         layout=layout,
         note=" ".join(filter(None, notes)),
     )
+
+
+def _height(points: Sequence[CurvePoint]) -> float:
+    values = [point.value for point in points]
+    return float(max(values) - min(values))
 
 
 def _shaded(fall: FallFigures, last_ns: int) -> list[Json]:
@@ -180,8 +195,8 @@ def _months(figures: PerformanceReport) -> Chart | None:
         }
     ]
     layout = {
-        "yaxis": {"type": "category", "autorange": "reversed"},
-        "xaxis": {"type": "category", "tickangle": 0},
+        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
+        "xaxis": {"type": "category", "tickangle": 0, "showgrid": False},
         "height": 130 + 34 * len(years),
     }
     return Chart(name="months", title="Return by month, in percent", data=data, layout=layout)
@@ -301,7 +316,10 @@ def _price(
     notes.append(_thinning(points))
     if len(trades) > MARKS_MAX:
         notes.append(f"The newest {MARKS_MAX:,} of {len(trades):,} trades.")
-    layout = {"xaxis": {"type": "date"}, "yaxis": {"title": {"text": "price"}, "tickformat": ".6~g"}}
+    layout: Json = {"xaxis": {"type": "date"}, "yaxis": {"title": {"text": "price"}, "tickformat": ".6~g"}}
+    if len(shown) > MARKS_AT_FIRST:
+        _zoom(layout, shown[-MARKS_AT_FIRST:])
+        notes.append(f"At first the newest {MARKS_AT_FIRST:,} are shown; a double click shows all that are drawn.")
     return Chart(
         name=f"price-{number}",
         title=f"{symbol}: entries, exits and stops",
@@ -309,6 +327,15 @@ def _price(
         layout=layout,
         note=" ".join(filter(None, notes)),
     )
+
+
+def _zoom(layout: Json, trades: Sequence[Trade]) -> None:
+    """Look at these trades, with a little room around them."""
+    times = [ns for t in trades for ns in (t.entry_time_ns, t.exit_time_ns) if ns is not None]
+    levels = [float(p) for t in trades for p in (t.entry_price, t.exit_price) if p is not None]
+    across, up = (max(times) - min(times)) // 50 + 1, (max(levels) - min(levels)) / 10
+    layout["xaxis"]["range"] = [_time(min(times) - across), _time(max(times) + across)]
+    layout["yaxis"]["range"] = [min(levels) - up, max(levels) + up]
 
 
 def _entries(trades: Sequence[Trade]) -> list[Json]:
