@@ -22,7 +22,8 @@ from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
-from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
+from tradekeel.bootstrap.summary import AccountSummary, bad_rows, refusals, summary_of
+from tradekeel.domain.counting import counted
 from tradekeel.domain.instruments import shown_amount
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.domain.rows import Latch
@@ -361,30 +362,16 @@ def as_json(executed: Executed) -> dict[str, Any]:
     }
 
 
-def figures(executed: Executed) -> list[tuple[str, str]]:
-    """What it has come to, for people: each figure with its name."""
+def remarks(executed: Executed) -> list[str]:
+    """What its figures do not say: orders, what came of them, and what holds the account back."""
     summary = executed.summary
     if summary is None:
         return []
-    currency = summary.currency
-    won = "" if summary.win_rate is None else f" ({summary.win_rate * 100:.1f} %)"
-    denied = sum(summary.denied.values())
-    amounts = [
-        (what, f"{shown_amount(amount, currency)} {currency}")
-        for what, amount in (
-            ("balance", summary.balance),
-            ("profit and loss", summary.pnl),
-            ("fees", summary.fees),
-            ("financing", summary.financing),
-        )
-    ]
-    return [
-        *amounts,
-        ("orders", f"{summary.orders:,}"),
-        *([("denied", f"{denied:,}")] if denied else []),
-        *([("rejected", f"{summary.rejected:,}")] if summary.rejected else []),
-        ("trades closed", f"{summary.trades_closed:,}"),
-        ("won", f"{summary.trades_won:,}{won}"),
-        *([("trades open", f"{summary.trades_open:,}")] if summary.trades_open else []),
-        *([("account", f"{summary.latch}: {summary.latch_reason}")] if summary.latch != Latch.OPEN else []),
-    ]
+    said = [counted(summary.orders, "order")]
+    came_to_nothing = refusals(summary.denied, summary.rejected)
+    if came_to_nothing:
+        said.append(came_to_nothing)
+    if summary.trades_open:
+        said.append(f"{counted(summary.trades_open, 'trade')} open")
+    held = [f"the account is {summary.latch}: {summary.latch_reason}"] if summary.latch != Latch.OPEN else []
+    return [f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}", *held]

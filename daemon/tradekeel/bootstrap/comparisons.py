@@ -33,6 +33,8 @@ def compare_runs(
 ) -> Comparison:
     """Compare what two words mean; see :func:`~tradekeel.bootstrap.runs.run_of`. Raises InputError, StoreError."""
     runs = run_of(first, place, environ), run_of(second, place, environ)
+    if runs[0].row.execution == runs[1].row.execution and str(runs[0].books) == str(runs[1].books):
+        raise InputError(f"{first} and {second} are one execution, {runs[0]}: name two")
     known = _instruments([run.place for run in runs], environ)
 
     def pips(symbol: str) -> Decimal | None:

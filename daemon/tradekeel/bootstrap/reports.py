@@ -28,7 +28,7 @@ from tradekeel.backtest.reporting.model import (
 from tradekeel.backtest.reporting.page import make_page, plotly_script
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.plan import kinds
-from tradekeel.bootstrap.runs import Run, find_run
+from tradekeel.bootstrap.runs import Run, find_run, only_run
 from tradekeel.bootstrap.summary import refused
 from tradekeel.bootstrap.values import plain_row, plain_value
 from tradekeel.config import ConfigError, load_config
@@ -54,7 +54,9 @@ __all__ = [
     "find_run",
     "group_table",
     "key_table",
+    "make_brief",
     "make_report",
+    "only_run",
     "plotly_script",
     "refuse_groups",
     "write_page",
@@ -113,6 +115,24 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         sources=tuple(_sources(report.strategies, config[1])),
         notes=tuple(notes),
     )
+
+
+class Brief(Struct, frozen=True):
+    """The figures alone: what a terminal shows, however many trades there are."""
+
+    name: str
+    account: str
+    currency: str
+    figures: PerformanceReport | None
+    notes: tuple[str, ...]
+
+
+def make_brief(run: Run) -> Brief:
+    """The figures of an execution. Raises StoreError."""
+    notes: list[str] = []
+    with one_moment(run.books, "making a report") as db:
+        _, figures = _figures(db, run.row, notes)
+    return Brief(str(run), run.row.account, run.row.currency, figures, tuple(notes))
 
 
 def _task(run: Run) -> tuple[Any, Any]:
@@ -355,9 +375,9 @@ def as_json(report: RunReport) -> dict[str, Any]:
     return {"format": FORMAT, "name": report.name} | plain
 
 
-def key_table(report: RunReport) -> tables.Table | None:
+def key_table(brief: Brief) -> tables.Table | None:
     """The dozen figures that people look at first; None where there are no figures yet."""
-    return None if report.figures is None else tables.key_figures(report.figures, report.run.currency)
+    return None if brief.figures is None else tables.key_figures(brief.figures, brief.currency)
 
 
 def refuse_groups(kinds_: Iterable[str]) -> None:
@@ -367,9 +387,9 @@ def refuse_groups(kinds_: Iterable[str]) -> None:
             raise InputError(f"there is no group {kind!r}; there are: {', '.join(tables.GROUPS)}")
 
 
-def group_table(report: RunReport, kind: str) -> tables.Table | None:
+def group_table(brief: Brief, kind: str) -> tables.Table | None:
     """The figures by a kind of group, see :func:`refuse_groups`."""
-    return None if report.figures is None else tables.group_table(report.figures, kind)
+    return None if brief.figures is None else tables.group_table(brief.figures, kind)
 
 
 def write_page(report: RunReport, path: Path) -> None:

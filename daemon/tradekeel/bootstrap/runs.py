@@ -74,6 +74,11 @@ def _task_of(books: Backend) -> tuple[int, int] | None:
     return None if found is None else (found[1].number, found[1].started_ns or 0)
 
 
+def only_run(folder: Path, config: Path | None, environ: Mapping[str, str]) -> Run | None:
+    """The execution of a backtest's own folder; None where nothing was saved of it yet."""
+    return next(_in_books(Place(folder, config, environ=environ)), None)
+
+
 def find_run(place: Place, execution: str | None = None, account: str | None = None) -> Run:
     """The execution whose id begins so, ``ID#2`` for the second one of a backtest; without an id the newest of all.
 
@@ -110,10 +115,18 @@ def _named(runs: list[Run], words: str, place: Place) -> list[Run]:
 
 
 def run_of(words: str, place: Place | None, environ: Mapping[str, str]) -> Run:
-    """What one word of `tradekeel compare` means: a state directory, a configuration (both: the newest there), or an id."""
+    """What one word of `tradekeel compare` means: a state directory, a configuration, or an id.
+
+    Of a directory and of a configuration it is the daemon's newest execution, and where there is none the newest backtest's.
+    """
     path = Path(words)
     if path.is_dir():
-        return find_run(find_place(None, path, environ))
+        return _of_a_daemon(find_place(None, path, environ))
     if path.is_file() or words.endswith(".toml"):
-        return find_run(find_place(words, None, environ))
+        return _of_a_daemon(find_place(words, None, environ))
     return find_run(place if place is not None else find_place(None, None, environ), words)
+
+
+def _of_a_daemon(place: Place) -> Run:
+    daemons = [run for run in _in_books(place) if not run.is_backtest] if place.has_books else []
+    return max(daemons, key=lambda run: (run.began_ns, run.number)) if daemons else find_run(place)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Account, Json, Target, complain, place, say, write_json
+from tradekeel.cli.common import Account, Json, Target, complain, place, say, words_of, write_json
 from tradekeel.cli.render import Column, print_table
+from tradekeel.cli.reporting import Groups, show_figures
 from tradekeel.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def backtest(
         bool,
         Parameter(name="--restart", negative="", help="Begin anew, and do not go on with one that was interrupted."),
     ] = False,
+    report: Annotated[
+        Path | None,
+        Parameter(
+            help="Write an HTML report into this file; of several accounts each into its own, NAME-ACCOUNT.html."
+        ),
+    ] = None,
+    groups: Groups = None,
     state: Folder = None,
     json: Json = False,
 ) -> int:
@@ -50,7 +58,12 @@ def backtest(
     SIGTERM, a kill) is gone on with by the same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
     """
     from tradekeel.bootstrap.backtests import as_json, execute, prepare
+    from tradekeel.bootstrap.reports import plotly_script, refuse_groups
 
+    kinds = words_of(groups) or ()
+    refuse_groups(kinds)
+    if report is not None:
+        plotly_script()  # before an hour of work is done, and not behind it
     done = []
     with _steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
@@ -67,11 +80,12 @@ def backtest(
             if not steering.wants():
                 describe(each.task.name)
                 done.append(execute(each, restart=restart, steering=steering, tell=tell))
+    pages = {each.task: _page(report, each, len(prepared) > 1) for each in done} if report is not None else {}
     if json:
-        write_json([as_json(executed) for executed in done])
+        write_json([as_json(each) | {"report": str(pages[each.task]) if pages else None} for each in done])
     else:
         for executed in done:
-            _show(executed)
+            _show(executed, kinds, pages.get(executed.task))
     completed = len(done) == len(prepared) and all(executed.progress == 100 for executed in done)
     return ExitCode.DONE if completed else ExitCode.INTERRUPTED
 
@@ -177,8 +191,21 @@ def _progress(hidden: bool) -> Iterator[tuple[Callable[[str], None], Callable[[i
 # --- what came of it ------------------------------------------------------------------------------------------------------
 
 
-def _show(executed: Executed) -> None:
-    from tradekeel.bootstrap.backtests import figures
+def _page(path: Path, executed: Executed, several: bool) -> Path | None:
+    """Its report as a file; None where nothing was saved of it."""
+    from tradekeel.bootstrap.reports import make_report, only_run, write_page
+
+    run = only_run(executed.folder, None, os.environ)
+    if run is None:
+        return None
+    own = path.with_name(f"{path.stem}-{run.row.account}{path.suffix}") if several else path
+    write_page(make_report(run, os.environ), own)
+    return own
+
+
+def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> None:
+    from tradekeel.bootstrap.backtests import remarks
+    from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
     speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
     went_on = f" (went on behind tick {executed.resumed_at:,})" if executed.resumed_at else ""
@@ -186,8 +213,15 @@ def _show(executed: Executed) -> None:
     bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
     if bad:
         complain(f"bad rows of the data: {bad}")
-    rows = [{"what": what, "figure": figure} for what, figure in figures(executed)]
-    print_table(rows, _FIGURES, "")
+    run = only_run(executed.folder, None, os.environ)
+    if run is not None:
+        brief = make_brief(run)
+        show_figures(key_table(brief))
+        for kind in groups:
+            show_figures(group_table(brief, kind))
+    say(*remarks(executed))
+    if page is not None:
+        say(f"report: {page}")
     say(f"books: {executed.folder} (tradekeel trades --state …)")
     if executed.progress < 100:
         complain("it was interrupted: the same command goes on with it, --restart begins anew")
@@ -205,5 +239,3 @@ _COLUMNS = (
     Column("%", lambda row: str(row["progress_percent"]), 1, right=True),
     Column("error", lambda row: row["error"], 3, folds=True),
 )
-
-_FIGURES = (Column("figure", lambda row: row["what"]), Column("value", lambda row: row["figure"], right=True))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from tradekeel.cli.common import Account, Json, State, Target, complain, place, say, words_of, write_json
-from tradekeel.cli.render import Column, console, make_table, moment, print_table, trimmed
+from tradekeel.cli.render import Column, console, moment, print_table, trimmed
 from tradekeel.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -58,18 +59,20 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
     reports.refuse_groups(groups)
     if html is not None:
         reports.plotly_script()
-    made = reports.make_report(run, os.environ)
-    if html is not None:
-        reports.write_page(made, html)
-    if json:
-        write_json(reports.as_json(made))
-        return ExitCode.DONE
-    say(f"{made.name}, account {made.run.account}")
-    for note in made.notes:
+    if html is not None or json:
+        made = reports.make_report(run, os.environ)
+        if html is not None:
+            reports.write_page(made, html)
+        if json:
+            write_json(reports.as_json(made))
+            return ExitCode.DONE
+    brief = reports.make_brief(run)
+    say(brief.name)
+    for note in brief.notes:
         complain(note)
-    show_figures(reports.key_table(made))
+    show_figures(reports.key_table(brief))
     for kind in groups:
-        show_figures(reports.group_table(made, kind))
+        show_figures(reports.group_table(brief, kind))
     if html is not None:
         say(f"report: {html}")
     return ExitCode.DONE
@@ -114,6 +117,14 @@ def compare(
     tolerance: Annotated[
         float, Parameter(help="Seconds of the market's time that the entries of two trades may be apart.")
     ] = 60.0,
+    limit: Annotated[
+        int,
+        Parameter(
+            name=["--limit", "-n"],
+            help="Show at most so many differences; 0 for all.",
+            validator=validators.Number(gte=0),
+        ),
+    ] = 20,
     state: State = None,
     json: Json = False,
 ) -> int:
@@ -133,14 +144,14 @@ def compare(
     if json:
         write_json(plain)
     else:
-        _show(plain)
+        _show(plain, limit)
     return ExitCode.DONE if found.is_same else ExitCode.DIFFERENT
 
 
 TOLERANCE_S_MAX = 86_400
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], limit: int) -> None:
     totals = [found["first"], found["second"]]
     print_table(totals, _TOTALS, "")
     say(
@@ -150,18 +161,25 @@ def _show(found: dict[str, Any]) -> None:
     if not found["differences"]:
         say("the trades are the same")
         return
-    out = console()
-    out.print(make_table(found["differences"], _DIFFERENCES, out.width))
+    width = console().width
+    shown = found["differences"][:limit] if limit else found["differences"]
+    for row in shown:
+        whose = f"{row['strategy']} {row['instrument']} {row['side']}"
+        say("", f"{moment(row['entry'])} {row['kind']}: {whose}, pnl {_by(trimmed(row['pnl']))}")
+        for what in (", ".join(map(_change, row["changes"])), "; ".join(row["why"])):
+            if what:
+                say(*wrap(what, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+    if len(shown) < len(found["differences"]):
+        say("", f"{len(found['differences']) - len(shown):,} more: --limit 0 shows all, --json has everything")
 
 
-def _what(row: Any) -> str:
-    changes = [_change(change) for change in row["changes"]]
-    return "; ".join((*changes, *row["why"]))
+def _by(difference: str) -> str:
+    return difference if difference.startswith("-") else f"+{difference}"
 
 
 def _change(change: Any) -> str:
     if change["by"]:
-        return f"{change['what']} {'' if change['by'].startswith('-') else '+'}{change['by']}"
+        return f"{change['what']} {_by(change['by'])}"
     return f"{change['what']} {change['first'] or 'none'} and {change['second'] or 'none'}"
 
 
@@ -171,14 +189,4 @@ _TOTALS = (
     Column("pnl", lambda row: f"{trimmed(row['pnl'])} {row['currency']}", right=True),
     Column("fees", lambda row: trimmed(row["fees"]), 2, right=True),
     Column("financing", lambda row: trimmed(row["financing"]), 3, right=True),
-)
-
-_DIFFERENCES = (
-    Column("entry", lambda row: moment(row["entry"]), short=lambda row: moment(row["entry"])[5:]),
-    Column("", lambda row: row["kind"]),
-    Column("strategy", lambda row: row["strategy"], 2),
-    Column("instrument", lambda row: row["instrument"], 3),
-    Column("side", lambda row: row["side"], 4),
-    Column("pnl", lambda row: trimmed(row["pnl"]), 1, right=True),
-    Column("what, and why", _what, folds=True),
 )

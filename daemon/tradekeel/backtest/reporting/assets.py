@@ -89,7 +89,8 @@ SCRIPT = """
     }, whole);
   }
 
-  const config = { responsive: false, displaylogo: false, displayModeBar: window.innerWidth < 600 ? false : "hover", showLink: false, plotlyServerURL: "",
+  const config = { responsive: false, displaylogo: false, showLink: false, plotlyServerURL: "",
+    displayModeBar: window.innerWidth < 600 ? false : "hover",
     modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]] };
 
   function draw() {

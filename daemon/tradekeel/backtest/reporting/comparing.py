@@ -8,7 +8,7 @@ second one, or extra there. Trades that never filled are nobody's counterpart; t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -16,15 +16,15 @@ from msgspec import Struct
 from tradekeel.backtest.reporting.model import Traded
 from tradekeel.domain.instruments import shown_price
 from tradekeel.domain.messages import Signal, SignalStatus
-from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger, plain
+from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger, plain, round_to
 from tradekeel.domain.orders import Order, OrderStatus
-from tradekeel.domain.times import NS_PER_S, iso
+from tradekeel.domain.times import NS_PER_MS, NS_PER_S, iso
 from tradekeel.domain.trades import Trade, TradeSide
 
 TOLERANCE_NS = 60 * NS_PER_S
 """How far the entries of a pair may be apart, in event time."""
 
-PIPS_STEP = Decimal("0.001")
+PIPS_STEP = MS = Decimal("0.001")
 
 MISSING, EXTRA, DIFFERS = "missing", "extra", "differs"
 
@@ -99,10 +99,14 @@ def compare(first: Traded, second: Traded, pips: Pips, tolerance_ns: int = TOLER
     differing = [difference for difference in found if difference is not None]
     paired = ({one.trade_id for one, _ in pairs}, {other.trade_id for _, other in pairs})
     missing = [
-        _only(MISSING, trade, ones, others, tolerance_ns) for trade in ones.entered if trade.trade_id not in paired[0]
+        _only(MISSING, trade, ones, others, paired[1], tolerance_ns)
+        for trade in ones.entered
+        if trade.trade_id not in paired[0]
     ]
     extra = [
-        _only(EXTRA, trade, others, ones, tolerance_ns) for trade in others.entered if trade.trade_id not in paired[1]
+        _only(EXTRA, trade, others, ones, paired[0], tolerance_ns)
+        for trade in others.entered
+        if trade.trade_id not in paired[1]
     ]
     totals = _totals(first, ones.entered), _totals(second, others.entered)
     return Comparison(
@@ -199,9 +203,13 @@ class _Side:
         order = self.orders.get(trade.entry_order_id)
         return trade.quantity if order is None else order.quantity
 
-    def nearest_wish(self, key: Key, at_ns: int, tolerance_ns: int) -> Signal | None:
-        """The signal of this kind that is nearest to a time, within the tolerance."""
-        near = [signal for signal in self.wanted.get(key, ()) if abs(signal.generated_at_ns - at_ns) <= tolerance_ns]
+    def nearest_wish(self, key: Key, at_ns: int, tolerance_ns: int, paired: Collection[str]) -> Signal | None:
+        """The signal of this kind that is nearest to a time, within the tolerance; not one that a pair came of."""
+        near = [
+            signal
+            for signal in self.wanted.get(key, ())
+            if abs(signal.generated_at_ns - at_ns) <= tolerance_ns and signal.trade_id not in paired
+        ]
         return min(near, key=lambda signal: (abs(signal.generated_at_ns - at_ns), signal.signal_id), default=None)
 
 
@@ -330,7 +338,10 @@ def _moment(ns: int | None) -> str:
 
 
 def _seconds(ns: int) -> str:
-    return f"{plain(Decimal(ns).scaleb(-9).normalize())} s"
+    """To the millisecond, where it is one or more; the times themselves are exact."""
+    exact = Decimal(ns).scaleb(-9)
+    shown = round_to(exact, MS, Rounding.DISPLAY) if abs(ns) >= NS_PER_MS else exact
+    return f"{plain(shown.normalize())} s"
 
 
 def _less(one: Decimal, other: Decimal) -> Decimal:
@@ -341,7 +352,9 @@ def _less(one: Decimal, other: Decimal) -> Decimal:
 # --- trades that only one has -------------------------------------------------------------------------------------------------
 
 
-def _only(kind: str, trade: Trade, having: _Side, lacking: _Side, tolerance_ns: int) -> Difference:
+def _only(
+    kind: str, trade: Trade, having: _Side, lacking: _Side, paired: Collection[str], tolerance_ns: int
+) -> Difference:
     with ledger():
         pnl = trade.pnl if kind == EXTRA else -trade.pnl
     return Difference(
@@ -353,12 +366,12 @@ def _only(kind: str, trade: Trade, having: _Side, lacking: _Side, tolerance_ns: 
         second_trade=trade.trade_id if kind == EXTRA else None,
         entry_ns=trade.entry_time_ns or 0,
         changes=(),
-        why=(_why_not(trade, having, lacking, tolerance_ns),),
+        why=(_why_not(trade, having, lacking, paired, tolerance_ns),),
         pnl=pnl,
     )
 
 
-def _why_not(trade: Trade, having: _Side, lacking: _Side, tolerance_ns: int) -> str:
+def _why_not(trade: Trade, having: _Side, lacking: _Side, paired: Collection[str], tolerance_ns: int) -> str:
     """Why the other execution has no such trade."""
     name, decided = lacking.traded.name, having.decided_ns(trade)
     first_ns, last_ns = lacking.traded.first_ns, lacking.traded.last_ns
@@ -366,7 +379,7 @@ def _why_not(trade: Trade, having: _Side, lacking: _Side, tolerance_ns: int) -> 
         return f"{name} has no journal"
     if decided < first_ns:
         return f"{name} began later, at {_moment(first_ns)}"
-    signal = lacking.nearest_wish(_key(trade), decided, tolerance_ns)
+    signal = lacking.nearest_wish(_key(trade), decided, tolerance_ns, paired)
     if signal is None:
         return _not_wanted(trade, lacking, decided, tolerance_ns)
     if signal.execution_status is SignalStatus.DENIED:
@@ -375,7 +388,7 @@ def _why_not(trade: Trade, having: _Side, lacking: _Side, tolerance_ns: int) -> 
     if order is None:
         return f"wanted by {name}, and no order followed: {signal.status_reason or signal.execution_status.value}"
     if order.filled_quantity:
-        return f"filled by {name} at another time, which is another trade's or beyond the tolerance"
+        return f"wanted by {name} at {_moment(signal.generated_at_ns)}, and filled beyond the tolerance"
     return _came_to_nothing(order, name)
 
 
@@ -386,8 +399,10 @@ def _not_wanted(trade: Trade, lacking: _Side, decided: int, tolerance_ns: int) -
     strategy, symbol, side = _key(trade)
     if not any(key[0] == strategy for key in lacking.wanted):
         return f"{name} has no signal of strategy {strategy}"
+    if lacking.nearest_wish((strategy, symbol, side), decided, tolerance_ns, ()) is not None:
+        return f"no such signal: what {name} wanted then became trades of other pairs"
     other_side = TradeSide.SHORT if side is TradeSide.LONG else TradeSide.LONG
-    if lacking.nearest_wish((strategy, symbol, other_side), decided, tolerance_ns) is not None:
+    if lacking.nearest_wish((strategy, symbol, other_side), decided, tolerance_ns, ()) is not None:
         return f"another signal: {name} wanted {other_side.value} then"
     return f"no such signal: {name} wanted nothing then"
 

@@ -110,9 +110,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What people call it."""
-        if self.task_execution is not None:
-            return f"backtest {self.task_execution.task_id[:12]} #{self.task_execution.number}"
-        return f"{self.run.mode.value} {self.run.execution[:12]} #{self.run.number}"
+        number = self.run.number if self.task_execution is None else self.task_execution.number
+        return f"{self.run.execution[:12]}#{number} ({self.run.mode}, {self.run.account})"
 
 
 class Traded(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ def make_page(report: RunReport) -> str:
     """The whole file. InputError without plotly."""
     script = plotly_script()
     charts = all_charts(report)
-    title = f"{report.name}: {report.run.account}"
+    title = report.name
     sections = [
         ("charts", "Charts", _charts(charts)),
         ("figures", "Figures", _figures(report)),
