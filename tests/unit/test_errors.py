@@ -251,11 +251,13 @@ def raised_by_name() -> Iterator[tuple[str, str]]:
 def test_exit_codes_are_those_of_the_operating_guide():
     assert {code.name: code.value for code in ExitCode} == {
         "DONE": 0,
+        "DIFFERENT": 1,
         "BAD_USAGE": 2,
         "VENUE_UNREACHABLE": 3,
         "BOOKS_DO_NOT_MATCH": 4,
         "HALTED_BY_RISK": 5,
         "ALREADY_RUNNING": 6,
+        "INTERRUPTED": 7,
         "DEFECT": 70,
     }
 

@@ -394,7 +394,7 @@ def group_table(brief: Brief, kind: str) -> tables.Table | None:
 
 def write_page(report: RunReport, path: Path) -> None:
     """The report as an HTML file, whole or not at all. InputError where it cannot be written, or without plotly."""
-    page = make_page(report)
+    page = make_page(report, plotly_script())
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.write_text(page, encoding="utf-8")

@@ -45,9 +45,8 @@ def plotly_script() -> str:
     return script
 
 
-def make_page(report: RunReport) -> str:
-    """The whole file. InputError without plotly."""
-    script = plotly_script()
+def make_page(report: RunReport, script: str) -> str:
+    """The whole file; ``script`` is plotly's."""
     charts = all_charts(report)
     title = report.name
     sections = [

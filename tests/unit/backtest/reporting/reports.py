@@ -1,0 +1,88 @@
+"""Reports for tests, without books: a tracker that was told of a few days and trades."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from msgspec import structs
+
+from tests.unit.storage import samples
+from tradekeel.backtest.reporting import curves
+from tradekeel.backtest.reporting.model import AsOf, Curve, CurvePoint, PricePoint, RunReport, StopLevel
+from tradekeel.domain.performance import PerformanceTracker
+from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.positions import Quote
+from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
+
+DAY_NS = 86_400 * 10**9
+START_NS = samples.START_NS
+
+
+def closed(number: int, pnl: str = "5", **changes: Any) -> Trade:
+    """A trade of a thousand units that is over, an hour after it began."""
+    entered = START_NS + number * 3_600 * samples.SECOND
+    trade = samples.trade(
+        number,
+        status=TradeStatus.CLOSED,
+        entered_quantity=Decimal(1000),
+        exited_quantity=Decimal(1000),
+        entry_value=Decimal("1392.10"),
+        exit_value=Decimal("1392.10") + Decimal(pnl),
+        gross_pnl=Decimal(pnl),
+        entry_time_ns=entered,
+        exit_time_ns=entered + 1_800 * samples.SECOND,
+        exit_reason=CloseReason.TAKE_PROFIT if Decimal(pnl) > 0 else CloseReason.STOP_LOSS,
+        metadata={"layer": number % 3, "cycle": number // 3 + 1},
+    )
+    return structs.replace(trade, **changes)
+
+
+def figures_of(trades: list[Trade], equities: list[str] | None = None) -> PerformanceReport:
+    """The figures of these trades, and of one equity a day."""
+    tracker = PerformanceTracker()
+    tracker.quote_seen("EUR_USD", Decimal("1.3920"), Decimal("1.3922"))
+    for number, equity in enumerate(equities or []):
+        tracker.equity_observed(Decimal(equity), START_NS + number * DAY_NS)
+    for trade in trades:
+        tracker.trade_closed(trade)
+    return tracker.report({"EUR_USD": Quote(bid=Decimal("1.4000"), ask=Decimal("1.4002"), ts_ns=START_NS)})
+
+
+def report(trades: list[Trade] | None = None, equities: list[str] | None = None, **changes: Any) -> RunReport:
+    """A whole report."""
+    some = [closed(number, pnl) for number, pnl in enumerate(("5", "-3", "2", "0"))] if trades is None else trades
+    marks = equities if equities is not None else ["10000", "10005", "10002", "10004"]
+    figures = figures_of([trade for trade in some if trade.status is TradeStatus.CLOSED], marks)
+    equity = tuple(CurvePoint(START_NS + n * DAY_NS, Decimal(value)) for n, value in enumerate(marks))
+    prices = {
+        "EUR_USD": tuple(
+            PricePoint(START_NS + n * DAY_NS, Decimal("1.39") + n / Decimal(100), Decimal("1.3902") + n / Decimal(100))
+            for n in range(4)
+        )
+    }
+    made = RunReport(
+        version="1.2.3",
+        ran_by=("1.2.2",),
+        where="/books",
+        run=samples.execution(),
+        task=None,
+        task_execution=None,
+        as_of=AsOf(ts_ns=START_NS, position=10, sequence=20, records_behind=0, finished=True),
+        figures=figures,
+        curve=Curve(
+            source="snapshots",
+            equity=equity,
+            under_water=curves.under_water(equity),
+            benchmark=curves.buy_and_hold(Decimal(10_000), prices),
+            rolling_sharpe=curves.rolling_sharpe(figures),
+        ),
+        prices=prices,
+        trades=tuple(some),
+        stops={some[0].trade_id: (StopLevel(START_NS + 10, Decimal("1.391")),)} if some else {},
+        strategies=(samples.strategy(),),
+        denied={"quantity_max": 2},
+        rejected=1,
+        archived_trades=0,
+    )
+    return structs.replace(made, **changes)

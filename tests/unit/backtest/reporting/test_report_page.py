@@ -1,0 +1,127 @@
+"""The page of a report: whole in one file, and whatever stands in the books is text in it and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+from msgspec import structs
+
+from tests.unit.backtest.reporting.reports import closed, report
+from tests.unit.storage import samples
+from tradekeel.backtest.reporting.charts import all_charts
+from tradekeel.backtest.reporting.model import Configuration, RunReport, SourceFile
+from tradekeel.backtest.reporting.page import make_page, plotly_script
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&amp;<a href='javascript:x'>]]>\x00"
+
+
+class Seen(HTMLParser):
+    """Which elements and attributes a page has, as a browser would see them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.addresses: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        for name, value in attrs:
+            self.attributes.add(name)
+            if name == "id":
+                self.ids[value or ""] += 1
+            if name in ("src", "href", "action", "data", "poster", "srcset"):
+                self.addresses.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def evil() -> RunReport:
+    trades = [
+        closed(n, pnl, strategy=EVIL, symbol=EVIL, tags=(EVIL,), metadata={"layer": n, "cycle": 1, "x": EVIL})
+        for n, pnl in enumerate(("5", "-3"))
+    ]
+    return report(
+        trades,
+        run=samples.execution(account=EVIL, close_reason=EVIL, latch_reason=EVIL),
+        strategies=(samples.strategy(name=EVIL, kind=EVIL, parameters={EVIL: EVIL}),),
+        configuration=Configuration(source=EVIL, values={EVIL: EVIL}, note=EVIL),
+        sources=(SourceFile(kind=EVIL, strategies=(EVIL,), path=EVIL, sha256="00", text=EVIL + "\ud800", note=EVIL),),
+        notes=(EVIL,),
+        denied={EVIL: 1},
+        ran_by=(EVIL,),
+        where=EVIL,
+    )
+
+
+SMALL = "var Plotly = {}; // </script> <!-- "
+"""In the place of plotly's five megabytes, which a parser takes seconds for."""
+
+
+def test_whatever_the_books_say_is_text() -> None:
+    plain, seen = Seen(make_page(report(), SMALL)), Seen(make_page(evil(), SMALL))
+    assert seen.elements["script"] == plain.elements["script"] == 3
+    assert not {"img", "iframe", "object", "base"} & seen.elements.keys()
+    assert not {name for name in seen.attributes if name.startswith("on")}
+    assert "alert(1)" in "".join(seen.text), "it is shown, as text"
+
+
+def test_what_no_text_may_have_is_marked_and_the_page_can_be_written() -> None:
+    made = make_page(evil(), SMALL)
+    made.encode("utf-8")
+    assert "\x00" not in made
+    assert "\ufffd" in made
+
+
+def test_nothing_is_asked_of_anybody() -> None:
+    made = make_page(report(), SMALL)
+    assert all(address.startswith(("#", "data:")) for address in Seen(made).addresses)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', made)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'")
+    assert "http" not in policy[1]
+
+
+def test_no_two_elements_have_one_name() -> None:
+    names = Seen(make_page(report(), SMALL)).ids
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_the_charts_are_data_that_ends_nothing() -> None:
+    made = make_page(evil(), SMALL)
+    text = re.search(r'id="chart-data">(.*?)</script>', made, re.DOTALL)
+    assert text is not None
+    charts = json.loads(text[1])
+    assert {"equity", "under-water", "months", "distribution", "durations", "price-0", "layers"} <= {
+        chart["name"] for chart in charts
+    }
+    assert "<" not in text[1]
+    assert not [name for name in strings(charts) if "<a " in name or "<img" in name]
+
+
+def strings(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in strings(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in strings(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_a_run_without_anything_has_a_page_all_the_same() -> None:
+    empty = report([], [], figures=None, prices={}, stops={}, strategies=())
+    bare = structs.replace(empty, curve=structs.replace(empty.curve, equity=(), under_water=(), benchmark=()))
+    assert all_charts(bare) == ()
+    assert "exec-1" in make_page(bare, SMALL)
+
+
+def test_the_whole_of_plotly_is_in_it_once() -> None:
+    made = make_page(report(), plotly_script())
+    assert made.count("plotly.js v") == 1
+    assert len(made) > 1_000_000

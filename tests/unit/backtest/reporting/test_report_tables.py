@@ -1,0 +1,115 @@
+"""Tables of a report: exact amounts, and a dash for what nobody can say."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.backtest.reporting.reports import closed, figures_of, report
+from tradekeel.backtest.reporting import curves, tables
+from tradekeel.backtest.reporting.model import CurvePoint, PricePoint
+from tradekeel.backtest.reporting.tables import UNDEFINED, Table
+
+
+def shown(table: Table) -> dict[str, str]:
+    return {row[0].text: row[1].text for row in table.rows}
+
+
+def test_a_dozen_key_figures() -> None:
+    table = tables.key_figures(figures_of([closed(1), closed(2, "-3")], ["10000", "10002"]), "USD")
+    assert len(table.rows) == 12
+    figures = shown(table)
+    assert figures["profit and loss"] == "2 USD"
+    assert figures["won"] == "50.00 %"
+    assert figures["profit factor"] == "1.667"
+
+
+def test_what_is_undefined_is_a_dash_and_never_zero() -> None:
+    figures = shown(tables.key_figures(figures_of([]), "USD"))
+    for name in ("profit and loss", "return", "Sharpe", "won", "profit factor", "a trade brings", "deepest fall"):
+        assert figures[name] == UNDEFINED, name
+    assert figures["trades"] == "0"
+    assert all(cell.text for table in tables.all_figures(report([], [])) for row in table.rows for cell in row), (
+        "no cell is empty"
+    )
+
+
+def test_sums_of_money_keep_every_digit() -> None:
+    exact = "1234567.123456789012"
+    cell = tables.money(Decimal(exact), "USD")
+    assert cell.text == f"{exact} USD"
+    assert cell.order == exact
+    assert tables.money(Decimal("5.0000")).text == "5"
+    assert tables.money(Decimal("1E+3")).text == "1000"
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (None, UNDEFINED),
+        (0, "0.000s"),
+        (1_500_000_000, "1.500s"),
+        (3_661 * 10**9, "01:01:01"),
+        (90_061 * 10**9, "1d 01:01:01"),
+    ],
+)
+def test_stretches_of_time(ns: int | None, text: str) -> None:
+    assert tables.span(ns).text == text
+
+
+@pytest.mark.parametrize("kind", tables.GROUPS)
+def test_every_group_has_a_table(kind: str) -> None:
+    made = report()
+    assert made.figures is not None
+    table = tables.group_table(made.figures, kind)
+    assert table.rows
+    assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_of_too_many_trades_the_newest_are_listed_and_it_is_said() -> None:
+    table = tables.trade_table([closed(number) for number in range(5)], rows_max=2)
+    assert [row[0].text for row in table.rows] == ["2014-05-13 20:53:20", "2014-05-13 19:53:20"]
+    assert "3 older ones" in table.note
+
+
+def test_layers_and_cycles_of_a_floor_strategy() -> None:
+    trades = [closed(number, "1.5" if number % 3 else "-1") for number in range(7)]
+    layer, cycle = tables.layer_tables(trades, rows_max=10)
+    assert [(row[2].text, row[3].text, row[6].text) for row in layer.rows] == [
+        ("0", "3", "-3"),
+        ("1", "2", "3"),
+        ("2", "2", "3"),
+    ]
+    assert [row[2].text for row in cycle.rows] == ["1", "2", "3"]
+    assert tables.layer_tables([closed(1, metadata={})], 10) == ()
+
+
+# --- curves -------------------------------------------------------------------------------------------------------------------
+
+
+def test_under_water_is_percent_below_the_highest_so_far() -> None:
+    points = [CurvePoint(n, Decimal(value)) for n, value in enumerate(("100", "110", "99", "121"))]
+    assert [point.value for point in curves.under_water(points)] == [0, 0, -10, 0]
+
+
+def test_buy_and_hold_spreads_the_stake_evenly_at_the_first_quotes() -> None:
+    prices = {
+        "A": (PricePoint(1, Decimal(9), Decimal(11)), PricePoint(3, Decimal(20), Decimal(20))),
+        "B": (PricePoint(2, Decimal(50), Decimal(50)), PricePoint(3, Decimal(25), Decimal(25))),
+        "C": (),
+    }
+    held = curves.buy_and_hold(Decimal(100), prices)
+    # A doubles, B halves: 100 * (2 + 1/2) / 2
+    assert [(point.ts_ns, int(point.value)) for point in held] == [(1, 100), (2, 100), (3, 125)]
+    assert curves.buy_and_hold(Decimal(100), {}) == ()
+
+
+def test_the_rolling_ratio_over_all_days_is_the_ratio_of_the_run() -> None:
+    """The day that is not over is in the rolling one, so the run's is asked for one day later."""
+    equities = [str(10_000 + (n * 37) % 11 + 3 * n) for n in range(16)]
+    rolling = curves.rolling_sharpe(figures_of([], equities))
+    days = figures_of([], equities).periods.by_day
+    assert len(rolling) == len(days) - curves.ROLLING_DAYS_MIN + 1
+    assert curves.rolling_sharpe(figures_of([], equities[:5])) == ()
+    assert curves.rolling_sharpe(None) == ()
