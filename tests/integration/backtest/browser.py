@@ -16,6 +16,9 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT_S = 120
+ROWS_READ = 200
+"""Of an image: enough to see that something is there, and in which colours."""
+
 SETTLE_MS = 10_000
 """Of the page's own time, which passes as fast as it is done with its work."""
 
@@ -58,10 +61,16 @@ def look(page: Path, profile: Path, *more: str) -> Looked:
     return Looked(done.stdout, done.stderr)
 
 
+def size_of(image: Path) -> tuple[int, int]:
+    """Width and height of a PNG."""
+    width, height = struct.unpack(">II", image.read_bytes()[16:24])
+    return width, height
+
+
 def photograph(
     page: Path, profile: Path, image: Path, width: int, height: int, *more: str
 ) -> list[list[tuple[int, int, int]]]:
-    """A screenshot of a window of this size; its rows of colours."""
+    """A screenshot of a window of this size; the colours of its first rows."""
     _start(page, profile, f"--screenshot={image}", f"--window-size={width},{height}", *more)
     return pixels(image.read_bytes())
 
@@ -86,7 +95,7 @@ def _alone() -> list[str]:
 
 
 def pixels(png: bytes) -> list[list[tuple[int, int, int]]]:
-    """The colours of a PNG of eight bits, without or with transparency; https://www.w3.org/TR/png/ section 9."""
+    """The colours of the first rows of a PNG of eight bits, with transparency or without: https://www.w3.org/TR/png/, section 9."""
     width, height, depth, kind = struct.unpack(">IIBB", png[16:26])
     assert (depth, kind in (2, 6)) == (8, True)
     data, at = b"", 8
@@ -96,7 +105,7 @@ def pixels(png: bytes) -> list[list[tuple[int, int, int]]]:
             data += png[at + 8 : at + 8 + size]
         at += 12 + size
     step = 3 if kind == 2 else 4
-    return _unfiltered(zlib.decompress(data), width, height, step)
+    return _unfiltered(zlib.decompress(data), width, min(height, ROWS_READ), step)
 
 
 def _unfiltered(raw: bytes, width: int, height: int, step: int) -> list[list[tuple[int, int, int]]]:

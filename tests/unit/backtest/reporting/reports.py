@@ -9,12 +9,22 @@ from msgspec import structs
 
 from tests.unit.storage import samples
 from tradekeel.backtest.reporting import curves
-from tradekeel.backtest.reporting.model import AsOf, Curve, CurvePoint, PricePoint, RunReport, StopLevel
+from tradekeel.backtest.reporting.model import (
+    AsOf,
+    Configuration,
+    Curve,
+    CurvePoint,
+    PricePoint,
+    RunReport,
+    SourceFile,
+    StopLevel,
+)
 from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&amp;<a href='javascript:x'>]]>\x00"
 DAY_NS = 86_400 * 10**9
 START_NS = samples.START_NS
 
@@ -86,3 +96,22 @@ def report(trades: list[Trade] | None = None, equities: list[str] | None = None,
         archived_trades=0,
     )
     return structs.replace(made, **changes)
+
+
+def evil() -> RunReport:
+    """A report in which every text is an attempt to be more than text."""
+    trades = [
+        closed(n, pnl, strategy=EVIL, symbol=EVIL, tags=(EVIL,), metadata={"layer": n, "cycle": 1, "x": EVIL})
+        for n, pnl in enumerate(("5", "-3"))
+    ]
+    return report(
+        trades,
+        run=samples.execution(account=EVIL, close_reason=EVIL, latch_reason=EVIL),
+        strategies=(samples.strategy(name=EVIL, kind=EVIL, parameters={EVIL: EVIL}),),
+        configuration=Configuration(source=EVIL, values={EVIL: EVIL}, note=EVIL),
+        sources=(SourceFile(kind=EVIL, strategies=(EVIL,), path=EVIL, sha256="00", text=EVIL + "\ud800", note=EVIL),),
+        notes=(EVIL,),
+        denied={EVIL: 1},
+        ran_by=(EVIL,),
+        where=EVIL,
+    )

@@ -9,13 +9,9 @@ from html.parser import HTMLParser
 
 from msgspec import structs
 
-from tests.unit.backtest.reporting.reports import closed, report
-from tests.unit.storage import samples
+from tests.unit.backtest.reporting.reports import evil, report
 from tradekeel.backtest.reporting.charts import all_charts
-from tradekeel.backtest.reporting.model import Configuration, RunReport, SourceFile
 from tradekeel.backtest.reporting.page import make_page, plotly_script
-
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&amp;<a href='javascript:x'>]]>\x00"
 
 
 class Seen(HTMLParser):
@@ -41,24 +37,6 @@ class Seen(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
-
-
-def evil() -> RunReport:
-    trades = [
-        closed(n, pnl, strategy=EVIL, symbol=EVIL, tags=(EVIL,), metadata={"layer": n, "cycle": 1, "x": EVIL})
-        for n, pnl in enumerate(("5", "-3"))
-    ]
-    return report(
-        trades,
-        run=samples.execution(account=EVIL, close_reason=EVIL, latch_reason=EVIL),
-        strategies=(samples.strategy(name=EVIL, kind=EVIL, parameters={EVIL: EVIL}),),
-        configuration=Configuration(source=EVIL, values={EVIL: EVIL}, note=EVIL),
-        sources=(SourceFile(kind=EVIL, strategies=(EVIL,), path=EVIL, sha256="00", text=EVIL + "\ud800", note=EVIL),),
-        notes=(EVIL,),
-        denied={EVIL: 1},
-        ran_by=(EVIL,),
-        where=EVIL,
-    )
 
 
 SMALL = "var Plotly = {}; // </script> <!-- "

@@ -1,0 +1,265 @@
+"""Reports and comparisons as a person asks for them: of a backtest, and of a daemon's run on paper."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.cli_daemon import call
+from tests.scenarios import support_configs as configs
+from tests.scenarios.support import Action, Home
+from tradekeel.bootstrap.backtests import execute, prepare
+from tradekeel.domain.times import iso
+from tradekeel.errors import ExitCode
+from tradekeel.runtime.faults import InjectedFault
+
+SLOW = 'latency_ms = 700\nslippage = { model = "random", pips = "0.4" }'
+TICKS = 1_500
+
+
+def toml(paper: str = "", more: str = "") -> str:
+    return (
+        configs.head(snapshot_s=0)
+        + configs.market(TICKS)
+        + configs.account("a", paper=paper)
+        + configs.strategy("ema", "a")
+        + more
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A daemon that came to its end on paper, and a backtest of the same beside it."""
+    home = Home(tmp_path_factory.mktemp("same"), toml())
+    life = home.live()
+    assert life.code == 0, life.log
+    backtest(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The same market at a venue that is slower and dearer."""
+    home = Home(tmp_path_factory.mktemp("slow"), toml(SLOW))
+    life = home.live()
+    assert life.code == 0, life.log
+    return home
+
+
+def backtest(home: Home) -> Path:
+    (prepared,) = prepare(home.config, {})
+    return execute(prepared).folder
+
+
+def told(*words: str | Path) -> Any:
+    done = call(*words, "--json")
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)
+
+
+def ids(home: Home) -> tuple[str, str]:
+    """The daemon's execution, and the backtest's."""
+    (row,) = told("executions", home.config)
+    (task,) = told("backtests", home.config)
+    return row["execution"], task["task"]
+
+
+def test_daemon_and_backtest_have_the_same_figures(home: Home) -> None:
+    paper, task = (told("report", home.config, "--execution", each) for each in ids(home))
+    assert (paper["run"]["mode"], task["run"]["mode"]) == ("paper", "backtest")
+    assert paper["figures"]["trades"]["count"] > 10
+    for part in ("trades", "costs", "streaks", "returns", "groups", "periods", "market", "ticks"):
+        assert paper["figures"][part] == task["figures"][part], part
+    assert paper["as_of"]["finished"] is task["as_of"]["finished"] is True
+    assert paper["as_of"]["records_behind"] == task["as_of"]["records_behind"] == 0
+
+
+def test_figures_are_what_the_tables_add_up_to(home: Home) -> None:
+    report = told("report", home.config, "--execution", ids(home)[1])
+    closed = [trade for trade in report["trades"] if trade["status"] == "CLOSED"]
+    assert report["figures"]["trades"]["count"] == len(closed)
+    assert Decimal(report["figures"]["trades"]["pnl"]) == sum(Decimal(trade["pnl"]) for trade in closed)
+    equity = report["curve"]["equity"]
+    assert all(one["ts_ns"] < other["ts_ns"] for one, other in pairwise(equity))
+    assert report["prices"]["EUR_USD"]
+    assert report["sources"][0]["text"].startswith('"""')
+
+
+FIELDS = {
+    "archived_trades",
+    "as_of",
+    "configuration",
+    "curve",
+    "cycles",
+    "denied",
+    "figures",
+    "format",
+    "layers",
+    "name",
+    "notes",
+    "prices",
+    "ran_by",
+    "rejected",
+    "run",
+    "sources",
+    "stops",
+    "strategies",
+    "task",
+    "task_execution",
+    "trades",
+    "version",
+    "where",
+}
+
+
+def test_what_programs_read_stays_as_it_is(home: Home) -> None:
+    """A field that is gone or renamed needs another ``format``, and a line in the changelog."""
+    report = told("report", home.config)
+    assert report["format"] == 1
+    assert set(report) == FIELDS
+    assert set(report["as_of"]) == {"ts_ns", "position", "sequence", "records_behind", "finished"}
+    assert set(report["curve"]) == {"source", "equity", "under_water", "benchmark", "rolling_sharpe"}
+    assert {"ts_ns", "value"} == set(report["curve"]["equity"][0])
+    assert {"ts_ns", "bid", "ask"} == set(report["prices"]["EUR_USD"][0])
+    assert isinstance(report["figures"]["balance"], str), "amounts are text"
+
+
+def test_the_configuration_is_shown_while_it_is_what_it_was(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml())
+    backtest(home)
+    shown = told("report", home.config)["configuration"]
+    assert shown["values"]["strategies.ema.params.fast"] == "8"
+    home.configure(toml().replace("fast = 8", "fast = 9"))
+    changed = told("report", home.config)["configuration"]
+    assert changed["values"] == {}
+    assert "says something else now" in changed["note"]
+
+
+def test_of_a_secret_only_its_place_is_told(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("hunter2-hunter2")
+    password.chmod(0o600)
+    server = f'[redis]\nurl = "redis://127.0.0.1:9/0"\npassword = {{ file = "{password}" }}\n'
+    home = Home(tmp_path / "home", toml(more=server))
+    backtest(home)
+    page = tmp_path / "report.html"
+    done = call("report", home.config, "--json", "--html", page)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)["configuration"]["values"]["redis.password"]
+    assert shown.startswith('{file = "/')
+    assert "hunter2" not in done.stdout + page.read_text()
+
+
+def test_the_terminal_has_the_key_figures_and_the_groups_that_are_asked_for(home: Home) -> None:
+    done = call("report", home.config, "--groups", "strategy,weekday")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert any(line.startswith("profit factor") for line in lines)
+    assert "By strategy" in lines
+    assert "By weekday" in lines
+    assert "–" in done.stdout, "a run of some minutes has no Sharpe ratio"
+    refused = call("report", home.config, "--groups", "moon")
+    assert (refused.returncode, "there is no group 'moon'" in refused.stderr) == (2, True)
+
+
+def test_what_is_not_there_is_said_with_what_is(home: Home, tmp_path: Path) -> None:
+    done = call("report", home.config, "--execution", "zzzz")
+    assert done.returncode == 2
+    assert ids(home)[0][:12] in done.stderr
+    assert call("report", "--state", tmp_path).returncode == 2
+    assert call("report", home.config, "--execution", "z").returncode == 2
+    assert call("report", home.config, "--account", "nobody").returncode == 2
+
+
+def test_a_run_that_was_killed_says_up_to_when_its_figures_go(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml())
+    life = home.live({"recorder:Commit": fail_at(40)})
+    assert life.code == ExitCode.DEFECT
+    done = call("report", home.config)
+    assert done.returncode == 0, done.stderr
+    assert "The execution is not over: figures are as of its last saved state" in done.stderr
+    report = told("report", home.config)
+    assert report["as_of"]["finished"] is False
+    assert report["run"]["status"] == "running"
+    assert report["notes"]
+    home.live_to_the_end()
+    assert told("report", home.config)["notes"] == []
+
+
+def test_before_anything_was_saved_there_are_no_figures_and_the_report_says_so(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml())
+    assert home.live({"recorder:Commit": fail_at(2)}).code == ExitCode.DEFECT
+    report = told("report", home.config)
+    assert report["figures"] is None
+    assert "there are no figures" in report["notes"][0]
+    assert call("report", home.config, "--html", tmp_path / "r.html", "--groups", "month").returncode == 0
+
+
+def fail_at(number: int) -> Action:
+    def fail(passed: int) -> None:
+        if passed == number:
+            raise InjectedFault(f"pass {passed}")
+
+    return fail
+
+
+def test_the_page_is_written_whole_and_in_the_place_of_the_old_one(home: Home, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("old")
+    assert call("report", home.config, "--html", page).returncode == 0
+    assert page.read_text().endswith("</html>\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    refused = call("report", home.config, "--html", tmp_path / "missing" / "report.html")
+    assert (refused.returncode, "cannot be written" in refused.stderr) == (2, True)
+
+
+# --- two of them ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_daemon_and_the_backtest_traded_the_same(home: Home) -> None:
+    done = call("compare", home.state, home.state / "backtests")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the trades are the same" in done.stdout
+    found = told("compare", *ids(home), home.config)
+    assert found["same_trades"] is True
+    assert found["first"]["pnl"] == found["second"]["pnl"]
+
+
+def test_a_slower_and_dearer_venue_is_explained(home: Home, slow: Home) -> None:
+    done = call("compare", home.config, slow.config)
+    assert done.returncode == 1
+    assert "latency" in done.stdout
+    assert "slippage" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    found = told("compare", home.config, slow.config)
+    assert found["differing"] > 5
+    assert found["pairs"] == found["same"] + found["differing"]
+    assert len(found["differences"]) == found["differing"] + found["missing"] + found["extra"]
+    by_trade = sum(Decimal(difference["pnl"]) for difference in found["differences"])
+    assert by_trade == Decimal(found["pnl"]), "differences add up to the difference"
+    assert all(difference["why"] for difference in found["differences"] if difference["kind"] != "differs")
+
+
+def test_what_the_gate_denied_is_the_reason_that_is_told(home: Home, tmp_path: Path) -> None:
+    limits = "[accounts.a.risk]\norders_per_minute = 1\n"
+    held = Home(tmp_path, toml(more=limits))
+    backtest(held)
+    found = told("compare", home.config, held.config)
+    missing = [difference for difference in found["differences"] if difference["kind"] == "missing"]
+    assert any(why.startswith("denied by") for difference in missing for why in difference["why"])
+
+
+def test_one_execution_is_not_compared_with_itself(home: Home) -> None:
+    done = call("compare", home.config, home.state)
+    assert (done.returncode, "are one execution" in done.stderr) == (2, True)
+
+
+def test_times_are_told_to_the_nanosecond(home: Home, slow: Home) -> None:
+    first = told("compare", home.config, slow.config)["differences"][0]
+    assert first["entry"] == iso(first["entry_ns"])
