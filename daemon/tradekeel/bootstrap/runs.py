@@ -14,9 +14,9 @@ from msgspec import Struct
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.backtests import FOLDER, TASK_DIGITS, listed
 from tradekeel.bootstrap.place import Place, find_place
-from tradekeel.domain.rows import ExecutionRow
+from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.errors import InputError
-from tradekeel.storage.backend import Backend, backend_at
+from tradekeel.storage.backend import Backend
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 from tradekeel.storage.whose import not_elsewhere
@@ -54,7 +54,7 @@ def runs_at(place: Place) -> Iterator[Run]:
 
 
 def _in_books(place: Place) -> Iterator[Run]:
-    books = backend_at(place.statedir.books) if place.state_dir.name.isdecimal() else place.books()
+    books = place.books()
     with one_moment(books, "looking for executions") as db:
         mapping = mapping_of(ExecutionRow)
         where = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
@@ -76,7 +76,8 @@ def _task_of(books: Backend) -> tuple[int, int] | None:
 
 def only_run(folder: Path, config: Path | None, environ: Mapping[str, str]) -> Run | None:
     """The execution of a backtest's own folder; None where nothing was saved of it yet."""
-    return next(_in_books(Place(folder, config, environ=environ)), None)
+    place = Place(folder, config, environ=environ)
+    return next(_in_books(place), None) if place.has_books else None
 
 
 def find_run(place: Place, execution: str | None = None, account: str | None = None) -> Run:
@@ -92,6 +93,8 @@ def find_run(place: Place, execution: str | None = None, account: str | None = N
         )
     if execution is not None:
         runs = _named(runs, execution, place)
+    else:  # what scripts have written down is no run of anybody's, unless it is named
+        runs = [run for run in runs if run.row.mode is not Mode.MANUAL] or runs
     return max(runs, key=lambda run: (run.began_ns, run.number, run.row.account))
 
 

@@ -95,7 +95,7 @@ def _alone() -> list[str]:
 
 
 def pixels(png: bytes) -> list[list[tuple[int, int, int]]]:
-    """The colours of the first rows of a PNG of eight bits, with transparency or without: https://www.w3.org/TR/png/, section 9."""
+    """The colours of the first rows of a PNG of eight bits, whose format is told at https://www.w3.org/TR/png/."""
     width, height, depth, kind = struct.unpack(">IIBB", png[16:26])
     assert (depth, kind in (2, 6)) == (8, True)
     data, at = b"", 8

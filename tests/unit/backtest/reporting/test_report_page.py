@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from html.parser import HTMLParser
 
@@ -103,3 +105,16 @@ def test_the_whole_of_plotly_is_in_it_once() -> None:
     made = make_page(report(), plotly_script())
     assert made.count("plotly.js v") == 1
     assert len(made) > 1_000_000
+
+
+def test_without_plotly_the_extra_is_named() -> None:
+    """In a process of its own, in which plotly cannot be imported."""
+    program = (
+        "import sys; sys.modules['plotly'] = None\n"
+        "from tradekeel.backtest.reporting.page import plotly_script\n"
+        "from tradekeel.errors import InputError\n"
+        "try: plotly_script()\n"
+        "except InputError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'tradekeel[report]'" in done.stdout
