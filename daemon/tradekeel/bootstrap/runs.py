@@ -14,6 +14,7 @@ from msgspec import Struct
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.backtests import FOLDER, TASK_DIGITS, listed
 from tradekeel.bootstrap.place import Place, find_place
+from tradekeel.domain.counting import counted
 from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend
@@ -46,9 +47,7 @@ def runs_at(place: Place) -> Iterator[Run]:
     """Every execution of a place that can be read, in no order. Raises StoreError for a daemon's books that cannot."""
     if place.has_books:
         yield from _in_books(place)
-    folders = dict.fromkeys(
-        each.folder for root in (place.state_dir / FOLDER, place.state_dir) for each in listed(root) if each.name
-    )
+    folders = dict.fromkeys(each.folder for root in _roots(place) for each in listed(root) if each.name)
     for folder in folders:
         yield from _in_books(Place(folder, place.config, environ=place.environ))
 
@@ -90,12 +89,26 @@ def find_run(place: Place, execution: str | None = None, account: str | None = N
         whose = "" if account is None else f" of account {account!r}"
         raise InputError(
             f"there is no execution{whose} at {place}: run one with `tradekeel run` or `tradekeel backtest` first"
+            f"{_unreadable(place)}"
         )
     if execution is not None:
         runs = _named(runs, execution, place)
     else:  # what scripts have written down is no run of anybody's, unless it is named
         runs = [run for run in runs if run.row.mode is not Mode.MANUAL] or runs
     return max(runs, key=lambda run: (run.began_ns, run.number, run.row.account))
+
+
+def _unreadable(place: Place) -> str:
+    """What to say of backtests that cannot be read: one of them may be what is meant."""
+    broken = [each for root in _roots(place) for each in listed(root) if not each.name]
+    return (
+        f". {counted(len(broken), 'backtest')} cannot be read: {broken[0].error} ({broken[0].folder})" if broken else ""
+    )
+
+
+def _roots(place: Place) -> tuple[Path, Path]:
+    """Where backtests may lie."""
+    return place.state_dir / FOLDER, place.state_dir
 
 
 def _named(runs: list[Run], words: str, place: Place) -> list[Run]:
@@ -110,7 +123,9 @@ def _named(runs: list[Run], words: str, place: Place) -> list[Run]:
     ]
     if not found:
         newest = sorted(runs, key=lambda run: run.began_ns, reverse=True)[:NAMED_MAX]
-        raise InputError(f"no execution at {place} begins with {words!r}; there are: {', '.join(map(str, newest))}")
+        raise InputError(
+            f"no execution at {place} begins with {words!r}; there are: {', '.join(map(str, newest))}{_unreadable(place)}"
+        )
     if len({run.row.execution for run in found}) > 1:
         listed_ = ", ".join(map(str, found[:NAMED_MAX]))
         raise InputError(f"several executions begin with {words!r}: {listed_}. Write more of the id")

@@ -177,6 +177,16 @@ def test_what_is_not_there_is_said_with_what_is(home: Home, tmp_path: Path) -> N
     assert call("report", home.config, "--account", "nobody").returncode == 2
 
 
+def test_books_that_cannot_be_read_are_named_where_nothing_else_is_found(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml())
+    folder = backtest(home)
+    (folder / "books.db").write_bytes(b"no books at all, though they are long enough to be some" * 100)
+    done = call("report", home.config)
+    assert done.returncode == 2
+    assert "1 backtest cannot be read" in done.stderr
+    assert str(folder) in done.stderr
+
+
 def test_a_run_that_was_killed_says_up_to_when_its_figures_go(tmp_path: Path) -> None:
     home = Home(tmp_path, toml())
     life = home.live({"recorder:Commit": fail_at(40)})
