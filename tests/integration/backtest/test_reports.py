@@ -12,11 +12,10 @@ import pytest
 
 from tests.integration.cli_daemon import call
 from tests.scenarios import support_configs as configs
-from tests.scenarios.support import Action, Home
+from tests.scenarios.support import Home, fail_at
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.times import iso
 from tradekeel.errors import ExitCode
-from tradekeel.runtime.faults import InjectedFault
 
 SLOW = 'latency_ms = 700\nslippage = { model = "random", pips = "0.4" }'
 TICKS = 1_500
@@ -209,14 +208,6 @@ def test_before_anything_was_saved_there_are_no_figures_and_the_report_says_so(t
     assert report["figures"] is None
     assert "there are no figures" in report["notes"][0]
     assert call("report", home.config, "--html", tmp_path / "r.html", "--groups", "month").returncode == 0
-
-
-def fail_at(number: int) -> Action:
-    def fail(passed: int) -> None:
-        if passed == number:
-            raise InjectedFault(f"pass {passed}")
-
-    return fail
 
 
 def test_the_page_is_written_whole_and_in_the_place_of_the_old_one(home: Home, tmp_path: Path) -> None:
