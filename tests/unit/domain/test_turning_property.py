@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.domain.days import costs, story
@@ -27,6 +27,8 @@ from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 
 D = Decimal
 seeds = st.integers(0, 10**6)
+few = settings(max_examples=settings().max_examples // 6)
+"""Whole days, of which each takes a fifth of a second; the campaign's profile has hundreds of them."""
 
 
 def turning(seed: int, unlucky: Unlucky | None = None, **more: Any) -> World:
@@ -46,6 +48,7 @@ def killed(seed: int, times: int, **more: Any) -> tuple[World, World]:
     return plain, turning(seed, Unlucky(at), **more).run()
 
 
+@few
 @given(seeds)
 def test_a_day_without_accidents_balances(seed: int) -> None:
     done = turning(seed, after_window=World.check).run()
@@ -54,6 +57,7 @@ def test_a_day_without_accidents_balances(seed: int) -> None:
     assert not [o for o in done.book.orders.values() if o.status is OrderStatus.UNKNOWN]
 
 
+@few
 @given(seeds, st.integers(1, 4))
 def test_killed_anywhere_the_day_ends_as_if_it_had_not_been(seed: int, kills: int) -> None:
     plain, again = killed(seed, kills)
@@ -62,6 +66,7 @@ def test_killed_anywhere_the_day_ends_as_if_it_had_not_been(seed: int, kills: in
     assert story(again) == story(plain)
 
 
+@few
 @given(seeds)
 def test_so_it_does_with_costs_and_latency_and_rejections(seed: int) -> None:
     plain, again = killed(seed, 2, settings=costs)
@@ -70,6 +75,7 @@ def test_so_it_does_with_costs_and_latency_and_rejections(seed: int) -> None:
     assert story(again) == story(plain)
 
 
+@few
 @given(seeds, st.booleans())
 def test_so_it_does_on_a_hedging_account_where_two_orders_do_it(seed: int, at_venue: bool) -> None:
     plain, again = killed(seed, 2, hedging=True, exits_at_venue=at_venue)
@@ -79,6 +85,7 @@ def test_so_it_does_on_a_hedging_account_where_two_orders_do_it(seed: int, at_ve
     assert not any(o.closes for o in (plain.book.orders | plain.book.ended).values())
 
 
+@few
 @given(seeds)
 def test_so_it_does_within_limits(seed: int) -> None:
     limits = RiskLimits(position_max=D(2500), quantity_max=D(1500), open_orders_max=12)
@@ -88,6 +95,7 @@ def test_so_it_does_within_limits(seed: int) -> None:
     assert story(again) == story(plain)
 
 
+@few
 @given(seeds, st.integers(0, 3))
 def test_requests_that_are_lost_and_answers_that_are_do_no_harm(seed: int, kills: int) -> None:
     def wire(client_order_id: str, number: int) -> str:
@@ -99,6 +107,7 @@ def test_requests_that_are_lost_and_answers_that_are_do_no_harm(seed: int, kills
     turning(seed, Unlucky(at, wire), after_window=lambda w: w.check() if w.arrived_there else None).run().check()
 
 
+@few
 @given(seeds)
 def test_a_margin_call_in_the_middle_of_everything_balances(seed: int) -> None:
     ticks = walk(seed, jump=(-1) ** seed * 4000)
@@ -110,6 +119,7 @@ def test_a_margin_call_in_the_middle_of_everything_balances(seed: int) -> None:
     assert story(again)["fills"] == story(plain)["fills"]
 
 
+@few
 @given(seeds, st.integers(0, 3))
 def test_where_time_does_not_wait_the_books_hold(seed: int, kills: int) -> None:
     def wire(client_order_id: str, number: int) -> str:
@@ -120,6 +130,7 @@ def test_where_time_does_not_wait_the_books_hold(seed: int, kills: int) -> None:
     turning(seed, Unlucky(at, wire), replayable=False).run().check()
 
 
+@few
 @given(seeds, st.integers(0, 2))
 def test_what_people_do_in_between_leaves_the_books_whole(seed: int, kills: int) -> None:
     at = random.Random(seed).sample(range(1, 900), kills)
@@ -127,6 +138,7 @@ def test_what_people_do_in_between_leaves_the_books_whole(seed: int, kills: int)
     turning(seed, Unlucky(at), after_window=Operator(seed)).run().check()
 
 
+@few
 @given(seeds, st.booleans())
 def test_one_order_makes_the_trades_that_two_make_where_orders_cost_nothing(seed: int, stopped: bool) -> None:
     def followed(one_order: bool) -> World:
