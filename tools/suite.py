@@ -46,11 +46,11 @@ PARTS = (
     Share(RECKONED),
     Share(("tests/scenarios/servers",), without=(AWAY,), measured=False),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
+    Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
     Share(WITH_SERVERS),
+    Share(("tests/unit",), without=RECKONED),
     Share((AWAY,), measured=False),
     Share(("tests/conformance",), without=(LISTS,)),
-    Share(("tests/unit",), without=RECKONED),
-    Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
 )
 """The longest first, so that they end together."""
 

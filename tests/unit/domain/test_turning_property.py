@@ -27,7 +27,7 @@ from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 
 D = Decimal
 seeds = st.integers(0, 10**6)
-few = settings(max_examples=settings().max_examples // 6)
+few = settings(max_examples=settings().max_examples // 10)
 """Whole days, of which each takes a fifth of a second; the campaign's profile has hundreds of them."""
 
 
