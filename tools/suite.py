@@ -1,4 +1,4 @@
-"""All tests, in parts of which three run beside each other: servers and daemons are waited for much of the time.
+"""All tests, in parts of which four run beside each other: servers and daemons are waited for much of the time.
 
     python -m tools.suite [--coverage] [pytest's own arguments]
 
@@ -54,7 +54,7 @@ PARTS = (
 )
 """The longest first, so that they end together."""
 
-AT_ONCE = 3
+AT_ONCE = 4
 
 SHARED_SERVERS = ("TRADEKEEL_TEST_POSTGRES_URL", "TRADEKEEL_TEST_REDIS_URL")
 NO_TESTS = 5
