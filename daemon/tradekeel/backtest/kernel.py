@@ -20,7 +20,7 @@ from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.records import sampled
 from tradekeel.domain.rows import FEED_HAS_ENDED
-from tradekeel.domain.ticks import TickWindow
+from tradekeel.domain.ticks import NEVER_NS, TickWindow
 from tradekeel.errors import Defect, InputError, TradekeelError, named
 from tradekeel.strategies.core import StrategistCore
 
@@ -29,7 +29,6 @@ DECISIONS_MAX = 1_000
 
 ROUNDS_MAX = 100_000
 
-NEVER_NS = 2**63 - 1
 
 position_of = attrgetter("position")
 

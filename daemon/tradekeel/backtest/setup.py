@@ -22,7 +22,8 @@ from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Mode, StrategyRow
 from tradekeel.domain.view import View
 from tradekeel.strategies.base import AnyStrategy
-from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.contexts import StrategySettings
+from tradekeel.strategies.core import StrategistCore
 from tradekeel.strategies.saving import decode_execution_state
 
 

@@ -48,7 +48,8 @@ from tradekeel.runtime.supervisor import Supervisor
 from tradekeel.runtime.system import ActorSystem
 from tradekeel.statedir import StateDir
 from tradekeel.storage.sqlite import InMemory
-from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.contexts import StrategySettings
+from tradekeel.strategies.core import StrategistCore
 from tradekeel.strategies.saving import decode_execution_state
 from tradekeel.venues.paper import PaperVenue
 

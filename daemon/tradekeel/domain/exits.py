@@ -18,10 +18,9 @@ from msgspec import Struct
 
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order
-from tradekeel.domain.ticks import Extremes, Tick, TickWindow
+from tradekeel.domain.ticks import NEVER_NS, Extremes, Tick, TickWindow
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 
-NEVER_NS = 2**63 - 1
 _HOLDING = (TradeStatus.OPEN, TradeStatus.CLOSING)
 
 

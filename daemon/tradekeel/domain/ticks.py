@@ -14,6 +14,7 @@ from msgspec import Struct
 from tradekeel.domain.money import ZERO
 
 TWO = Decimal(2)
+NEVER_NS = 2**63 - 1  # a time later than any tick's: of what is not due
 
 
 class Tick(Struct, frozen=True, gc=False):

@@ -21,11 +21,9 @@ from msgspec import Struct
 
 from tradekeel.domain import records as r
 from tradekeel.domain.entries import Entry
-from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Cancel, Decision, Emit, Enter, Exit, MoveStop, Request, SetTimer, Stamp
-from tradekeel.domain.orders import Order
 from tradekeel.domain.rows import CHECKPOINT_BYTES_MAX
-from tradekeel.domain.ticks import Bar, Tick, TickWindow
+from tradekeel.domain.ticks import NEVER_NS, Bar, Tick, TickWindow
 from tradekeel.domain.view import View
 from tradekeel.errors import Defect, InputError
 from tradekeel.strategies.arithmetic import arithmetic
@@ -40,27 +38,13 @@ from tradekeel.strategies.base import (
     TimerFired,
     overrides,
 )
+from tradekeel.strategies.contexts import Contexts, StrategySettings
 from tradekeel.strategies.news import Outcome, happenings, instrument_of
 from tradekeel.strategies.requests import check_requests
 from tradekeel.strategies.saving import ExecutionState, StateCodec
-from tradekeel.strategies.working import WorkingOrders
-
-NEVER_NS = 2**63 - 1
 
 _ASKED: dict[type, str] = {Enter: "signals", Exit: "exits", Cancel: "cancels", MoveStop: "moves", Emit: "emits"}
 _REFUSED = ("denied", "rejected")
-
-
-class StrategySettings(Struct, frozen=True, kw_only=True):
-    """What the configuration says about one strategy."""
-
-    name: str
-    execution: str
-    instruments: Mapping[str, Instrument]
-    parameter_mode: str = ""
-    saves_decisions: bool = (
-        True  # a decision carries the state to be saved with it; no: a run that saves at its cuts only
-    )
 
 
 class _Base(Struct):
@@ -87,7 +71,7 @@ class StrategistCore:
         self.strategy = strategy
         self.settings = settings
         self.view = view
-        self._working = WorkingOrders(view.orders.values())
+        self._contexts = Contexts(settings, view)
         with arithmetic():
             self._timeframes = frozenset(strategy.timeframes())
         self._hears = frozenset(handler for handler in HANDLERS if overrides(strategy, handler))
@@ -95,8 +79,6 @@ class StrategistCore:
         self._codec = StateCodec(settings.name, strategy.State)
         self.news: deque[Entry] = deque()
         self.held: Decision | None = None
-        self._contexts: dict[str, StrategyContext] = {}
-        self._dirty = True
         self._restore(saved)
         self._base: _Base | None = None  # where the last run began, if it has taken any ticks
 
@@ -140,7 +122,7 @@ class StrategistCore:
         event = Started(ts_ns=ts_ns, resumed=self.started, gap_ns=gap_ns)
         self.started = True
         if gap_ns > 0:
-            self.warm, self._dirty = False, True
+            self.warm = False
         return self._handle(self._call(self.strategy.on_start, event, None), ts_ns, self.stamp)
 
     def skip(self, position: int) -> None:
@@ -153,7 +135,7 @@ class StrategistCore:
         What it decided on and what is not confirmed yet stays, with what it now says beside it.
         """
         self.stamp = max(self.stamp, Stamp.after(self.position))
-        self.warm, self._dirty = False, True
+        self.warm = False
         gap_ns = max(1, ts_ns - self.last_tick_ns) if self.last_tick_ns else 1
         event = Started(ts_ns=ts_ns, resumed=True, gap_ns=gap_ns)
         decided = self._handle(self._call(self.strategy.on_start, event, None), ts_ns, self.stamp, more=True)
@@ -205,10 +187,7 @@ class StrategistCore:
             entry = news.popleft()
             record, paused = entry.record, view.paused
             view.follow(entry)
-            for row in entry.rows:
-                if type(row) is Order and row.strategy == name:
-                    self._working.take(row)
-            self._dirty = True
+            self._contexts.follow(entry)
             if record.stamp > self.stamp:
                 self.stamp = record.stamp
             for handler, event in happenings(entry, name, view.renewed, paused_before=paused):
@@ -269,7 +248,7 @@ class StrategistCore:
         return min((index for index in bars if start <= index < stop), default=stop) if bars else stop
 
     def _run_plain(self, window: TickWindow, start: int, stop: int) -> int:
-        context = self._all_contexts()[window.instruments[0]]
+        context = self._contexts.all(self.warm)[window.instruments[0]]
         state, ticks = self.state, window.ticks
         if not self._wants_ticks:
             self._account_ticks(stop - start, ticks, stop)
@@ -296,7 +275,7 @@ class StrategistCore:
 
     def _run_mixed(self, window: TickWindow, start: int, stop: int, bars: Mapping[int, Sequence[Bar]]) -> int:
         """As far as a decision, or to where plain ticks may follow."""
-        contexts = self._all_contexts()
+        contexts = self._contexts.all(self.warm)
         on_tick, state, ticks = self.strategy.on_tick, self.state, window.ticks
         due = min(self.timers.values(), default=NEVER_NS)
         cold, seen = not self.warm, 0
@@ -315,7 +294,7 @@ class StrategistCore:
                 seen += 1
                 state, requests = on_tick(tick, state, context)
                 if cold and not requests and self._warms_up(state):
-                    cold, contexts = False, self._all_contexts()
+                    cold, contexts = False, self._contexts.all(self.warm)
                 if requests:
                     self.state = state
                     self._account_ticks(seen, ticks, index + 1)
@@ -343,7 +322,6 @@ class StrategistCore:
         """Ask a strategy that is not warm; once it says yes, it is asked no more."""
         with arithmetic():
             self.warm = self.strategy.is_warm(state)
-        self._dirty = self._dirty or self.warm
         return self.warm
 
     def _step_slowly(self, tick: Tick, bars: Sequence[Bar], context: StrategyContext | None) -> None:
@@ -367,7 +345,7 @@ class StrategistCore:
 
     def _call(self, handle: Callable[..., Outcome], event: Any, symbol: str | None) -> Outcome:
         """What a handler answers to an event that is about an instrument, or about none."""
-        context = self._context(symbol)
+        context = self._contexts.about(symbol, self.warm)
         with arithmetic():
             return handle(event, self.state, context)
 
@@ -441,7 +419,6 @@ class StrategistCore:
             self.decisions -= 1
         self.stamp, self.position, self.state = base.stamp, base.position, base.state
         self.timers, self.ticks_processed, self.last_tick_ns = dict(base.timers), base.ticks, base.last_tick_ns
-        self._dirty = self._dirty or self.warm is not base.warm
         self.warm = base.warm
         if window is not None:
             self._take_ticks(window, stamp)
@@ -500,40 +477,6 @@ class StrategistCore:
                 "are allowed; keep less history in State"
             )
         return data
-
-    # --- context and events ----------------------------------------------------------------------------------------------
-
-    def _all_contexts(self) -> dict[str, StrategyContext]:
-        if self._dirty:
-            view, settings = self.view, self.settings
-            with arithmetic():  # and not in what the strategy has made of its own
-                positions = view.net_positions()
-            trades = tuple(view.trades.values())
-            orders = self._working.all()
-            self._contexts = {
-                symbol: StrategyContext(
-                    balance=view.balance,
-                    open_positions=positions,
-                    instrument=instrument,
-                    pip_size=instrument.pip_size,
-                    instruments=settings.instruments,
-                    open_trades=trades,
-                    working_orders=orders,
-                    paused=view.paused,
-                    warm=self.warm,
-                    execution=settings.execution,
-                    strategy=settings.name,
-                    parameter_mode=settings.parameter_mode,
-                )
-                for symbol, instrument in settings.instruments.items()
-            }
-            self._dirty = False
-        return self._contexts
-
-    def _context(self, symbol: str | None) -> StrategyContext:
-        contexts = self._all_contexts()
-        found = contexts.get(symbol) if symbol is not None else None
-        return found if found is not None else next(iter(contexts.values()))
 
 
 def _left_out(enter: Enter, reason: str) -> Emit:

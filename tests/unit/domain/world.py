@@ -34,7 +34,8 @@ from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Mode,
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.trades import TradeStatus
 from tradekeel.strategies.base import AnyStrategy
-from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.contexts import StrategySettings
+from tradekeel.strategies.core import StrategistCore
 from tradekeel.strategies.saving import decode_execution_state
 
 D = Decimal

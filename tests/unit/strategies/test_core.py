@@ -33,7 +33,8 @@ from tradekeel.strategies.base import (
     StrategyContext,
     TimerFired,
 )
-from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.contexts import StrategySettings
+from tradekeel.strategies.core import StrategistCore
 from tradekeel.strategies.saving import ExecutionState, decode_execution_state
 
 D = Decimal

@@ -21,7 +21,8 @@ from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.recovery import view_at
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.view import View
-from tradekeel.strategies.core import StrategistCore, StrategySettings, _Base
+from tradekeel.strategies.contexts import StrategySettings
+from tradekeel.strategies.core import StrategistCore, _Base
 from tradekeel.strategies.saving import decode_execution_state
 
 D = Decimal

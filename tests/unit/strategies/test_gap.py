@@ -7,7 +7,8 @@ from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.messages import Stamp
 from tradekeel.domain.records import DaemonStarted
 from tradekeel.domain.view import View
-from tradekeel.strategies.core import StrategistCore, StrategySettings
+from tradekeel.strategies.contexts import StrategySettings
+from tradekeel.strategies.core import StrategistCore
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 
 FRONTIER = Stamp.after(40)

@@ -16,11 +16,11 @@ from functools import partial
 from tradekeel.domain.matching.account import VenueAccount
 from tradekeel.domain.matching.rates import Range
 from tradekeel.domain.matching.registry import Registry
-from tradekeel.domain.matching.triggers import NEVER_NS, Levels
+from tradekeel.domain.matching.triggers import Levels
 from tradekeel.domain.matching.windows import BLOCK_TICKS, Span, WindowSums
 from tradekeel.domain.money import ledger
 from tradekeel.domain.sessions import next_rollover
-from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.domain.ticks import NEVER_NS, Tick, TickWindow
 
 
 class LookAhead:

@@ -10,9 +10,10 @@ from heapq import heappop, heappush
 
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching.account import PositionKey
-from tradekeel.domain.matching.triggers import NEVER_NS, TriggerBook
+from tradekeel.domain.matching.triggers import TriggerBook
 from tradekeel.domain.matching.working import OrderState, WorkingOrder, triggers
 from tradekeel.domain.orders import Side
+from tradekeel.domain.ticks import NEVER_NS
 
 _WORKING = OrderState.WORKING
 

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from tradekeel.domain.matching.rates import Range
 from tradekeel.domain.matching.working import Trigger
+from tradekeel.domain.ticks import NEVER_NS
 
-NEVER_NS = 1 << 63
 LOWEST = Decimal("-Infinity")
 HIGHEST = Decimal("Infinity")
 GARBAGE_MIN = 64
