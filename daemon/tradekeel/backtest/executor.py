@@ -91,7 +91,16 @@ class BacktestExecutor:
         rows = {name: _row(name, each, symbols) for name, each in strategies.items()}
         self.setup = Setup(
             execution=_id(
-                self._source.info.fingerprint, deposit, currency, rows, settings, limits, hedging, exits_at_venue
+                self._source.info.fingerprint,
+                deposit,
+                currency,
+                rows,
+                settings,
+                limits,
+                leverage,
+                hedging,
+                exits_at_venue,
+                [known[symbol] for symbol in symbols],
             ),
             terms=AccountTerms(
                 account=ACCOUNT,
