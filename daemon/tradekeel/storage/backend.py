@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from tradekeel.errors import InputError
 
 if TYPE_CHECKING:
+    from sqlalchemy import MetaData
     from sqlalchemy.engine import Connection as SqlConnection
     from sqlalchemy.engine import Dialect
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -299,7 +300,7 @@ class Backend(ABC):
         ``goes_on`` is called now and then while it lasts. While it is waited for, ``heed`` may raise to end that.
         """
 
-    def beyond_tables(self) -> Iterator[str]:
+    def beyond_tables(self, metadata: MetaData) -> Iterator[str]:
         """The statements that make what the schema has here beside its tables, indexes and their triggers."""
         return iter(())
 

@@ -37,7 +37,7 @@ def make_new(connection: Connection, backend: Backend, now_ns: int) -> list[dict
 
     connection.exec_driver_sql(_VERSION_TABLE.strip())  # first, because a function on PostgreSQL reads it
     metadata.create_all(connection, checkfirst=False)
-    for statement in backend.beyond_tables():
+    for statement in backend.beyond_tables(metadata):
         connection.exec_driver_sql(statement)
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
     history = _history(now_ns)

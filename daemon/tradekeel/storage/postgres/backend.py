@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import psycopg
 from msgspec import Struct
-from sqlalchemy import exists, literal_column, select, text, update
+from sqlalchemy import MetaData, exists, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -307,9 +307,8 @@ class Postgres(Backend):
                 raise error.orig from error
             raise
 
-    def beyond_tables(self) -> Iterator[str]:
+    def beyond_tables(self, metadata: MetaData) -> Iterator[str]:
         from tradekeel.storage.postgres import objects
-        from tradekeel.storage.tables import metadata
 
         return objects.statements(metadata)
 
