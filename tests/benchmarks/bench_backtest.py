@@ -34,6 +34,7 @@ from tradekeel.domain.tasks import TaskRow, TaskType
 from tradekeel.domain.ticks import Tick
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.feeds.writing import TickFile
+from tradekeel.runtime import collector
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.strategies.base import AnyStrategy, Strategy
 
@@ -102,9 +103,10 @@ def kernel_s(strategy: AnyStrategy, source: TicksSource, folder: Path | None = N
     try:
         backtest = BacktestExecutor(source, strategy, BALANCE, journal=books)
         gc.collect()
-        began = time.process_time()
-        ran = backtest.run()
-        took = time.process_time() - began
+        with collector.seldom():  # as the command does
+            began = time.process_time()
+            ran = backtest.run()
+            took = time.process_time() - began
     finally:
         if books is not None:
             books.close()

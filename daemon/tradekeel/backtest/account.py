@@ -123,7 +123,8 @@ class Account(Struct):
         ``covered`` is the range of each instrument's prices, where a trade is open that may ask for it.
         """
         quotes = last_quotes(window, start, stop)
-        self.last_ns = max(self.last_ns, *(quote.ts_ns for quote in quotes.values()))
+        for quote in quotes.values():
+            self.last_ns = max(self.last_ns, quote.ts_ns)
         self.core.at(stamp)
         self.take(self.core.see(window.ticks[stop - 1].position, quotes, covered, self.last_ns))
         if self.sample_ticks_every:

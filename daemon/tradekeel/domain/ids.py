@@ -16,7 +16,7 @@ _SHIFTS = range(120, -1, -10)
 
 def derived_id(prefix: str, *parts: str | int) -> str:
     """``prefix`` and 26 characters that depend on ``parts`` alone."""
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return prefix + _base32(hashlib.blake2b(text.encode(), digest_size=16).digest())
 
 

@@ -97,7 +97,7 @@ class RiskLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def needs_equity(self) -> bool:
         """Whether any limit is measured on the account's equity."""
-        return any(x is not None for x in (self.daily_loss_max, self.drawdown_max, self.drawdown_max_percent))
+        return not (self.daily_loss_max is None and self.drawdown_max is None and self.drawdown_max_percent is None)
 
     @property
     def needs_value(self) -> bool:

@@ -56,6 +56,10 @@ class TradeStatus(StrEnum):
     FAILED = "FAILED"
 
 
+OPEN_STATES = (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)
+"""A trade in one of these holds, or may still come to hold, something."""
+
+
 class TradeEvent(StrEnum):
     """What can happen to a trade."""
 
@@ -160,7 +164,7 @@ class Trade(Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether the trade holds, or may still come to hold, anything."""
-        return self.status in (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)
+        return self.status in OPEN_STATES
 
     @property
     def entry_price(self) -> Decimal | None:

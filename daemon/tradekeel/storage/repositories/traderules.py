@@ -19,8 +19,6 @@ from tradekeel.storage.repositories.listing import word_of
 STATS_TIMEOUT_S: Final = 60.0
 """The deadline of statistics that name none: they go through every closed trade."""
 
-OPEN: Final = (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)
-
 FIXED: Final = frozenset({"trade_id", "execution", "account", "created_ns", "updated_ns", "version"})
 
 SORTS: Final = (

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.rows import ExecutionRow
-from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
+from tradekeel.domain.trades import OPEN_STATES, CloseReason, Trade, TradeStatus
 from tradekeel.domain.tradestats import StatsTally, TradeStats
 from tradekeel.errors import VersionConflict
 from tradekeel.ports.repositories.paging import Listed, Page, Paging, Span, Timed
@@ -152,7 +152,7 @@ class SqlTradeRepository(Repository[Trade]):
         **paging: Unpack[Paging],
     ) -> Page[Trade]:
         """Trades that hold, or may still come to hold, anything."""
-        where = self._where(symbol=symbol, status=rules.OPEN, account=account)
+        where = self._where(symbol=symbol, status=OPEN_STATES, account=account)
         # Compared so that it is the status that is gone by: most trades of either are closed.
         for column, wanted in (("strategy", strategy), ("execution", execution)):
             if wanted is not None:
