@@ -19,15 +19,14 @@ from tradekeel.feeds.binance import BinanceFrames, BinanceRows
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, FileHashes, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
-from tradekeel.feeds.merge import MergedFiles
-from tradekeel.feeds.pace import MAX, Pacer, Speed, parse_speed
+from tradekeel.feeds.merge import merged
+from tradekeel.feeds.pace import MAX, Speed
 from tradekeel.feeds.replay import ReplayFeed
 from tradekeel.feeds.rows import BadRows, Judge, Limits, Tally
 from tradekeel.feeds.stream import PartReader, PartStream
 from tradekeel.feeds.textrows import TextRows
 from tradekeel.feeds.times import time_reader
 from tradekeel.feeds.zones import Instant, parse_instant, parse_zone
-from tradekeel.ports import FeedInfo
 
 ColumnNumber = Annotated[int, Meta(ge=1, le=1_000)]
 DataPath = Annotated[str, Meta(extra={"check": check_path})]
@@ -170,25 +169,9 @@ def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
     streams = {
         symbol: _stream(settings, found, instrument_of(symbol, context.instruments)) for symbol, found in files.items()
     }
-    if context.watch is not None:
-        for symbol, stream in streams.items():
-            stream.watched(symbol, context.watch)
-    speed = parse_speed(settings.speed)
+    fingerprint = _fingerprint(settings, files, streams, context.hashes or FileHashes())
     wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
-    info = FeedInfo(
-        name=context.name,
-        instruments=tuple(streams),
-        replayable=True,
-        fingerprint=_fingerprint(settings, files, streams, context.hashes or FileHashes()),
-        total_bytes=sum(stream.bytes_total for stream in streams.values()),
-    )
-    return ReplayFeed(
-        info,
-        MergedFiles(streams),
-        timeframes=context.timeframes,
-        sleeper=context.sleeper,
-        pacer=None if speed is None else Pacer(speed, context.sleeper, wait_max_s),
-    )
+    return merged(streams, fingerprint, context, settings.speed, wait_max_s)
 
 
 def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instrument) -> PartStream[DataFile]:

@@ -20,9 +20,12 @@ from msgspec import Struct
 from tradekeel.domain.bars import Origin, enough_history
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import DataError
-from tradekeel.feeds.replay import Start
+from tradekeel.feeds.context import FeedContext
+from tradekeel.feeds.pace import Pacer, parse_speed
+from tradekeel.feeds.replay import ReplayFeed, Start
 from tradekeel.feeds.rows import Quotes
 from tradekeel.feeds.stream import PartStream
+from tradekeel.ports import FeedInfo
 
 _Entry = tuple[int, str, int, Decimal, Decimal, Decimal | None, Decimal | None]
 
@@ -97,6 +100,34 @@ class _Lane:
         count = sum(1 for entry in self.waiting if entry[0] < horizon_ns)
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken
+
+
+def merged(
+    streams: Mapping[str, PartStream[Any]],
+    fingerprint: str,
+    context: FeedContext,
+    speed: str | float,
+    wait_max_s: float | None,
+) -> ReplayFeed:
+    """The feed of these streams, one an instrument, at the speed that is set."""
+    if context.watch is not None:
+        for symbol, stream in streams.items():
+            stream.watched(symbol, context.watch)
+    pace = parse_speed(speed)
+    info = FeedInfo(
+        name=context.name,
+        instruments=tuple(streams),
+        replayable=True,
+        fingerprint=fingerprint,
+        total_bytes=sum(stream.bytes_total for stream in streams.values()),
+    )
+    return ReplayFeed(
+        info,
+        MergedFiles(streams),
+        timeframes=context.timeframes,
+        sleeper=context.sleeper,
+        pacer=None if pace is None else Pacer(pace, context.sleeper, wait_max_s),
+    )
 
 
 class MergedFiles:

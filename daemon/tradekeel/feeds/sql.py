@@ -21,13 +21,12 @@ from tradekeel.errors import InputError, StoreAway
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.file import below_root, instrument_of, judge_of, options_of
 from tradekeel.feeds.files import FileHashes
-from tradekeel.feeds.merge import MergedFiles
-from tradekeel.feeds.pace import MAX, Pacer, Speed, parse_speed
+from tradekeel.feeds.merge import merged
+from tradekeel.feeds.pace import MAX, Speed
 from tradekeel.feeds.replay import ReplayFeed
 from tradekeel.feeds.rows import BadRows
 from tradekeel.feeds.stream import PartStream
 from tradekeel.feeds.zones import Instant, parse_instant, parse_zone
-from tradekeel.ports import FeedInfo
 
 if TYPE_CHECKING:
     from tradekeel.feeds.sqlrows import Chunk, Source
@@ -138,24 +137,9 @@ def sql_feed(settings: SqlFeedSettings, context: FeedContext) -> ReplayFeed:
     streams: dict[str, PartStream[Chunk]] = {}
     for symbol, instrument in symbols.items():
         streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol), judge_of(settings, instrument))
-        if context.watch is not None:
-            streams[symbol].watched(symbol, context.watch)
-    speed = parse_speed(settings.speed)
+    fingerprint = _fingerprint(settings, chunks, symbols)
     wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
-    info = FeedInfo(
-        name=context.name,
-        instruments=tuple(streams),
-        replayable=True,
-        fingerprint=_fingerprint(settings, chunks, symbols),
-        total_bytes=sum(stream.bytes_total for stream in streams.values()),
-    )
-    return ReplayFeed(
-        info,
-        MergedFiles(streams),
-        timeframes=context.timeframes,
-        sleeper=context.sleeper,
-        pacer=None if speed is None else Pacer(speed, context.sleeper, wait_max_s),
-    )
+    return merged(streams, fingerprint, context, settings.speed, wait_max_s)
 
 
 def _read_once(settings: SqlFeedSettings, source: Source, context: FeedContext) -> dict[str, list[Chunk]]:

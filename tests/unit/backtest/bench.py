@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from tradekeel.backtest.setup import Setup, Traded
+from msgspec import structs
+
+from tests.unit.backtest.scene import EUR, account
+from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import FeedSource
 from tradekeel.bootstrap.backtesting import NO_CLOCK
 from tradekeel.domain.entries import Entry
-from tradekeel.domain.instruments import CATALOGUE
-from tradekeel.domain.intents import AccountTerms
-from tradekeel.domain.matching import PaperAccount, PaperSettings
+from tradekeel.domain.matching import PaperSettings
 from tradekeel.domain.records import encode_record
 from tradekeel.domain.risk_limits import RiskLimits
-from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.feeds import FEEDS, FeedContext, SyntheticFeedSettings
 from tradekeel.strategies.base import AnyStrategy
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 from tradekeel.strategies.floor import FloorParameters, FloorStrategy
-
-EUR = "EUR_USD"
 
 
 def market(ticks: int, *, seed: int = 11, timeframes: Sequence[str] = (), **more: Any) -> FeedSource:
@@ -66,36 +64,10 @@ def setup(
     snapshot_every_s: int = 60,
 ) -> Setup:
     """An account in dollars that these strategies trade."""
-    leverage = Decimal(30)
-    return Setup(
+    made = account(strategies, exits_at_venue=exits_at_venue, hedging=hedging, settings=settings, limits=limits)
+    return structs.replace(
+        made,
         execution="bt",
-        terms=AccountTerms(
-            account="a",
-            venue="paper",
-            currency="USD",
-            instruments={EUR: CATALOGUE[EUR]},
-            exits_at_venue=exits_at_venue,
-            hedging=hedging,
-            leverage=leverage,
-        ),
-        paper=PaperAccount(account="a", currency="USD", deposit=Decimal(10_000), leverage=leverage, hedging=hedging),
-        settings=settings or PaperSettings(),
-        limits=limits or RiskLimits(),
-        venue_instruments=CATALOGUE,
-        traded=tuple(
-            Traded(
-                strategy=strategy,
-                row=StrategyRow(
-                    execution="",
-                    strategy=name,
-                    kind=strategy.kind,
-                    status=StrategyStatus.ACTIVE,
-                    instruments=(EUR,),
-                    parameters={},
-                ),
-            )
-            for name, strategy in strategies.items()
-        ),
         sample_ticks_every=sample_ticks_every,
         snapshot_every_ns=snapshot_every_s * NS_PER_S,
     )

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.backtest import bench
+from tests.unit.backtest.scene import EUR
 from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
@@ -33,7 +34,7 @@ BAD_LINE = PaperSettings(
 COSTS = PaperSettings(
     slippage=Slippage(model="random", pips=Decimal("0.4")),
     commission=Commission(model="per_million", taker=Decimal(30), minimum=Decimal("0.5")),
-    financing={bench.EUR: FinancingRate(long=Decimal("-2.1"), short=Decimal("0.7"))},
+    financing={EUR: FinancingRate(long=Decimal("-2.1"), short=Decimal("0.7"))},
 )
 
 SETUPS: dict[str, Callable[[], Setup]] = {

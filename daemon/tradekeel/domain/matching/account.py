@@ -101,6 +101,7 @@ class VenueAccount:
         instrument: str | None = None,
         quantity: Decimal | None = None,
         price: Decimal | None = None,
+        fill: Fill | None = None,
         amount: Decimal = ZERO,
         reason: str = "",
     ) -> None:
@@ -117,6 +118,7 @@ class VenueAccount:
                 instrument=instrument,
                 quantity=quantity,
                 price=price,
+                fill=fill,
                 amount=amount,
                 reason=reason,
                 balance=self.balance,
@@ -132,21 +134,14 @@ class VenueAccount:
         reason: str = "",
     ) -> None:
         """Write the next entry of the record: what became of an order, its fills apart."""
-        self.sequence += 1
-        self.entries.append(
-            VenueTransaction(
-                sequence=self.sequence,
-                kind=kind,
-                ts_ns=self.ts_ns,
-                position=self.position,
-                client_order_id=order.client_order_id,
-                venue_order_id=order.venue_order_id,
-                instrument=order.instrument,
-                quantity=quantity,
-                price=price,
-                reason=reason,
-                balance=self.balance,
-            )
+        self.note(
+            kind,
+            client_order_id=order.client_order_id,
+            venue_order_id=order.venue_order_id,
+            instrument=order.instrument,
+            quantity=quantity,
+            price=price,
+            reason=reason,
         )
 
     def take_entries(self) -> list[VenueTransaction]:
@@ -285,7 +280,7 @@ class VenueAccount:
         sums = self.sums
         self._set(Sums(sums.deposits, sums.realised + realised, sums.financing, sums.fees + fee))
         self._hold(key, before, after)
-        self.sequence = number = self.sequence + 1
+        number = self.sequence + 1
         client_order_id = None if order is None else order.client_order_id
         venue_order_id = str(number) if order is None else order.venue_order_id
         # Beyond fifteen names Python calls by a dict of them, which takes four times as long: the first go without.
@@ -307,21 +302,15 @@ class VenueAccount:
             venue_sequence=number,
             position_ref=ref,
         )
-        self.entries.append(
-            VenueTransaction(
-                sequence=number,
-                kind=_FILLED,
-                ts_ns=self.ts_ns,
-                position=self.position,
-                client_order_id=client_order_id,
-                venue_order_id=venue_order_id,
-                instrument=symbol,
-                quantity=quantity,
-                price=price,
-                fill=fill,
-                reason=reason,
-                balance=self.balance,
-            )
+        self.note(
+            _FILLED,
+            client_order_id=client_order_id,
+            venue_order_id=venue_order_id,
+            instrument=symbol,
+            quantity=quantity,
+            price=price,
+            fill=fill,
+            reason=reason,
         )
 
     def finance(self, roll: Rollover) -> None:
