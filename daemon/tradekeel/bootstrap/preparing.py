@@ -290,6 +290,7 @@ class Preparing:
             patience,
             password=password_of(feed),
             reading=self._reading_rows,
+            aside=self._worker(f"feed {account.config.name}", may_be_left=True),
         )
         return FEEDS[feed.kind].build(feed.settings, context)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.feeds.files import FileHashes
@@ -12,6 +12,16 @@ from tradekeel.feeds.pace import Sleeper
 from tradekeel.feeds.stream import Watch
 from tradekeel.ports import Say
 from tradekeel.ports.ticks import SharedTicks
+
+T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """A thread for what waits for others, so that nobody here does."""
+
+    def call(self, function: Callable[[], T]) -> Awaitable[T]:
+        """Run it there; its result, or what it raises. Whoever is cancelled meanwhile is not held: it is left to itself."""
+        ...
 
 
 class FeedContext(NamedTuple):
@@ -31,6 +41,8 @@ class FeedContext(NamedTuple):
     password: Callable[[], str] | None = None  # of the feed's own server, where it is asked for one
     reading: Callable[[str, int, int], object] | None = None
     """Told how far a feed is that has to read all of its data first; what it raises ends the reading."""
+    aside: Aside | None = None
+    """Where rows of a server are read, and its being away is waited out. None: here, and a server that is away ends the feed."""
 
 
 Keys = tuple[str, ...]

@@ -22,7 +22,7 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.errors import DataError
 from tradekeel.feeds.context import FeedContext
 from tradekeel.feeds.pace import Pacer, parse_speed
-from tradekeel.feeds.replay import ReplayFeed, Start
+from tradekeel.feeds.replay import Elsewhere, ReplayFeed, Start
 from tradekeel.feeds.rows import Quotes
 from tradekeel.feeds.stream import PartStream
 from tradekeel.ports import FeedInfo
@@ -108,8 +108,9 @@ def merged(
     context: FeedContext,
     speed: str | float,
     wait_max_s: float | None,
+    elsewhere: Elsewhere | None = None,
 ) -> ReplayFeed:
-    """The feed of these streams, one an instrument, at the speed that is set."""
+    """The feed of these streams, one an instrument, at the speed that is set; ``elsewhere`` where a server brings the rows."""
     if context.watch is not None:
         for symbol, stream in streams.items():
             stream.watched(symbol, context.watch)
@@ -127,6 +128,7 @@ def merged(
         timeframes=context.timeframes,
         sleeper=context.sleeper,
         pacer=None if pace is None else Pacer(pace, context.sleeper, wait_max_s),
+        elsewhere=elsewhere,
     )
 
 

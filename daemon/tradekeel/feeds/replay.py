@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from tradekeel.domain.bars import BarSet, Origin
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, StoreAway
 from tradekeel.feeds.pace import Pacer, Sleeper
 from tradekeel.ports import FeedInfo
 
@@ -37,7 +37,7 @@ class Source(Protocol):
         ...
 
     def read(self) -> list[Tick] | None:
-        """The next ticks, with their positions; None at the end. Raises :class:`DataError`.
+        """The next ticks, with their positions; None at the end. Raises :class:`DataError`; StoreAway, and may be asked again.
 
         Empty where a piece of the data held none: however much of it comes to nothing, one step reads no more than a piece.
         """
@@ -55,6 +55,23 @@ class Source(Protocol):
         ...
 
 
+class Elsewhere(Protocol):
+    """Reads a source whose rows are a server's: nobody here waits for that, however long it takes."""
+
+    @property
+    def waits(self) -> str:
+        """Why nothing comes at the moment."""
+        ...
+
+    async def seek(self, source: Source, after: int, timeframes: Mapping[str, Sequence[str]]) -> Start:
+        """As :meth:`Source.seek`."""
+        ...
+
+    async def read(self, source: Source) -> list[Tick] | None:
+        """As :meth:`Source.read`, and as often as it takes."""
+        ...
+
+
 class ReplayFeed:
     """A feed of such a source, paced where that is a live market. Satisfies :class:`~tradekeel.ports.Feed`."""
 
@@ -66,13 +83,15 @@ class ReplayFeed:
         timeframes: Mapping[str, Sequence[str]],
         sleeper: Sleeper,
         pacer: Pacer | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """``pacer`` None hands out ticks as fast as they are taken."""
+        """``pacer`` None hands out ticks as fast as they are taken; ``elsewhere`` is how a source is read that is a server's."""
         self.info = info
         self._source = source
         self._timeframes = {symbol: tuple(texts) for symbol, texts in timeframes.items() if texts}
         self._sleeper = sleeper
         self._pacer = pacer
+        self._elsewhere = elsewhere
         self._bars = BarSet(self._timeframes)
         self._buffer: list[Tick] = []
         self._at = 0  # the next tick to deliver, in the buffer
@@ -89,7 +108,7 @@ class ReplayFeed:
         self._buffer, self._at, self._ended, self._failure = [], 0, False, None
         if self._pacer is not None:
             self._pacer.reset()
-        start = self._source.seek(after, self._timeframes)
+        start = await self._seek(after)
         assert start.position <= after
         self._bars = BarSet(self._timeframes, start.origins)
         self._position = start.position
@@ -130,8 +149,13 @@ class ReplayFeed:
 
     async def close(self) -> None:
         """Let go of everything."""
-        self._source.close()
+        if self._elsewhere is None:  # else it may be at it still, and between two reads nothing is open
+            self._source.close()
         self._buffer, self._at, self._opened = [], 0, False
+
+    def waits(self) -> str | None:
+        """Why no rows come from the server. None: no server brings them, or it does: silence between two ticks is the pace's."""
+        return None if self._elsewhere is None else self._elsewhere.waits or None
 
     def quality(self) -> dict[str, int]:
         """Rows read and ticks delivered, and every kind of bad row with what was done about it."""
@@ -169,9 +193,12 @@ class ReplayFeed:
         """
         while len(self._buffer) - self._at < wanted and not self._ended and self._failure is None:
             try:
-                more = self._source.read()
+                more = await self._read()
             except DataError as error:
                 self._failure = error
+                return
+            except StoreAway as error:  # nobody waits for it here: the feed ends
+                self._failure = DataError(str(error))
                 return
             if more is None:
                 self._ended = True
@@ -181,6 +208,14 @@ class ReplayFeed:
                 self._at = 0
             else:
                 await self._sleeper.sleep(0)
+
+    async def _seek(self, after: int) -> Start:
+        if self._elsewhere is None:
+            return self._source.seek(after, self._timeframes)
+        return await self._elsewhere.seek(self._source, after, self._timeframes)
+
+    async def _read(self) -> list[Tick] | None:
+        return self._source.read() if self._elsewhere is None else await self._elsewhere.read(self._source)
 
 
 def _last_position(buffer: Sequence[Tick], position: int) -> int:

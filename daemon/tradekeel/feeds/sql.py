@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from tradekeel.domain.instruments import Instrument
 from tradekeel.errors import InputError, StoreAway
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
+from tradekeel.feeds.elsewhere import ReadAside
 from tradekeel.feeds.file import below_root, instrument_of, judge_of, options_of
 from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.merge import merged
@@ -139,7 +140,8 @@ def sql_feed(settings: SqlFeedSettings, context: FeedContext) -> ReplayFeed:
         streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol), judge_of(settings, instrument))
     fingerprint = _fingerprint(settings, chunks, symbols)
     wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
-    return merged(streams, fingerprint, context, settings.speed, wait_max_s)
+    elsewhere = None if context.aside is None else ReadAside(context, context.aside, f"the database of {settings.url}")
+    return merged(streams, fingerprint, context, settings.speed, wait_max_s, elsewhere)
 
 
 def _read_once(settings: SqlFeedSettings, source: Source, context: FeedContext) -> dict[str, list[Chunk]]:

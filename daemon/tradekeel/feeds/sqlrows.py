@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import quoted_name
 
-from tradekeel.errors import DataError, InputError, StoreAway, StoreDenied, StoreError
+from tradekeel.errors import DataError, InputError, StoreAway, StoreDenied
 from tradekeel.feeds.rows import BadRow, Quotes, Row
 from tradekeel.feeds.stream import Block, Piece
 from tradekeel.feeds.typed import Amounts, Moments, moments_of, typed_row
@@ -131,7 +131,9 @@ class Source:
         return StoreAway(f"the database of a feed does not answer: {said}")
 
 
-_PASSES = re.compile("starting up|shutting down|not (yet )?accepting connections|in recovery mode|too many|slots")
+_PASSES = re.compile(
+    "starting up|shutting down|not ((yet|currently) )?accepting connections|in recovery mode|too many|slots"
+)
 """What a server says that does not serve for now."""
 
 
@@ -168,10 +170,10 @@ class SqlRows:
         return None
 
     def pieces(self, part: Chunk) -> Iterator[Piece]:
-        """The rows of a piece, if they are still what they were."""
+        """The rows of a piece, if they are still what they were. Raises StoreAway, and may be asked again."""
         try:
             rows = self._source.rows(self._symbol, part.since, part.behind, part.size_bytes)
-        except StoreError as error:  # nobody waits for it in the middle of a run: the feed ends here
+        except StoreDenied as error:
             raise DataError(str(error)) from None
         if hashed(rows, part.before) != part.digest:
             last = part.first + part.size_bytes - 1

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, StoreAway
 from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, RefusedRow, Row, RowKind, quotes_of
 
 UNREADABLE_MAX = 1_000  # so many rows, and not one that could be read: the format is wrong, not the data
@@ -124,7 +124,8 @@ class PartStream(Generic[P]):
         self.part = 0  # the one being read
         self._reader = reader
         self._counts = judge.tally.counts
-        self._marks = [Mark(0, 0, Memory(), {})]
+        self._marks = [Mark(0, 0, Memory(), {})]  # one of each part that was begun
+        self._skip = 0  # quotes that were delivered before the stream went back behind them
         self._blocks: Iterator[Quotes] | None = None
         self._first_complaint = ""
         self._saw: Callable[[str, Sequence[int]], None] | None = None
@@ -156,14 +157,22 @@ class PartStream(Generic[P]):
         self.judge.recall(mark.memory)
         self._counts.clear()
         self._counts.update(mark.counts)
-        self._blocks = self._read_parts(mark, quotes - mark.quotes)
+        self._skip = quotes - mark.quotes
+        self._blocks = self._read_parts(mark)
 
     def read(self) -> Quotes | None:
-        """The quotes of the next piece, which may be none; None at the end. Raises :class:`DataError`."""
+        """The quotes of the next piece, which may be none; None at the end. Raises :class:`DataError`.
+
+        StoreAway where a part is elsewhere and cannot be had now: the next call asks for it again.
+        """
         if self._blocks is None:
             self.seek(0)
         assert self._blocks is not None
-        return next(self._blocks, None)
+        try:
+            return next(self._blocks, None)
+        except StoreAway:  # before anything of the part was read
+            self._blocks = self._read_parts(self._marks[self.part])
+            raise
 
     def close(self) -> None:
         """Let go of the part that is open, if any."""
@@ -175,7 +184,7 @@ class PartStream(Generic[P]):
         """Rows by kind, up to where has been read."""
         return Counter(self._counts)
 
-    def _read_parts(self, mark: Mark, skip: int) -> Iterator[Quotes]:
+    def _read_parts(self, mark: Mark) -> Iterator[Quotes]:
         delivered = mark.quotes
         for index in range(mark.part, len(self.parts)):
             self.part = index
@@ -184,8 +193,8 @@ class PartStream(Generic[P]):
             for block in self._read_part(self.parts[index]):
                 count = len(block.times_ns)
                 delivered += count
-                passed = min(skip, count)
-                skip -= passed
+                passed = min(self._skip, count)
+                self._skip -= passed
                 yield block.part(passed) if passed else block
         self.part = len(self.parts)
         self._demand_readable(1)

@@ -58,7 +58,7 @@ _REFUSED: tuple[tuple[str, str], ...] = (
     ),
     (r"database .* does not exist", _NO_DATABASE),
     (r"too many (clients|connections)|connection slots", _FULL_HOUSE),
-    (r"starting up|shutting down|not (yet )?accepting connections|in recovery mode", _COMES_AND_GOES),
+    (r"starting up|shutting down|not ((yet|currently) )?accepting connections|in recovery mode", _COMES_AND_GOES),
     (r"permission denied for database", _MAY_NOT_CONNECT),
     (r"\bSSL\b|sslmode|certificate", _CERTIFICATES),
     (r"Connection refused|resolve host|timeout expired|No route|unreachable", _AWAY),
