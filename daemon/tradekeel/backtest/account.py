@@ -6,7 +6,7 @@ to everybody who follows the journal, and what they ask for is done at the venue
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -67,6 +67,10 @@ class MemoryJournal:
         return self._saved
 
 
+Hears = Callable[[Decision], object]
+"""Told of each decision as the strategy has taken it, before anything comes of it."""
+
+
 class Account(Struct):
     """See the module. ``last_ns`` is event time: of the last thing that has happened."""
 
@@ -77,6 +81,7 @@ class Account(Struct):
     last_ns: int = 0
     due: list[VenueAsk] = []
     sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
+    hears: Hears | None = None
 
     @property
     def book(self) -> Book:
@@ -132,6 +137,8 @@ class Account(Struct):
 
     def decide(self, decision: Decision) -> None:
         """A strategy's decision."""
+        if self.hears is not None:
+            self.hears(decision)
         self.last_ns = max(self.last_ns, decision.ts_ns)
         self.take(self.core.decide(decision, decision.ts_ns))
 

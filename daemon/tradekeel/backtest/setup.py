@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from tradekeel.backtest.account import Account, Journal
+from tradekeel.backtest.account import Account, Hears, Journal
 from tradekeel.backtest.exchange import Exchange
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.saving import decode_state
@@ -52,12 +52,17 @@ class Setup(Struct, frozen=True, kw_only=True):
     data_fingerprint: str = ""
 
 
-def begin(setup: Setup, journal: Journal, started_ns: int = 0) -> Kernel:
-    """A kernel that stands before the first tick, whose time is ``started_ns``, with the execution and the account opened."""
+def begin(setup: Setup, journal: Journal, started_ns: int = 0, hears: Hears | None = None) -> Kernel:
+    """A kernel that stands before the first tick, whose time is ``started_ns``, with the execution and the account opened.
+
+    ``hears`` is told of each decision.
+    """
     terms = setup.terms
     matcher = Matcher(setup.paper, setup.venue_instruments, setup.settings)
     core = ExecutorCore(Book(), terms, RiskGate(setup.limits))
-    account = Account(core, Exchange(matcher, setup.settings), journal, sample_ticks_every=setup.sample_ticks_every)
+    account = Account(
+        core, Exchange(matcher, setup.settings), journal, sample_ticks_every=setup.sample_ticks_every, hears=hears
+    )
     row = ExecutionRow(
         execution=setup.execution,
         account=terms.account,
@@ -77,7 +82,7 @@ def begin(setup: Setup, journal: Journal, started_ns: int = 0) -> Kernel:
     return kernel
 
 
-def resume(setup: Setup, journal: Journal, saved: Sequence[Checkpoint]) -> Kernel:
+def resume(setup: Setup, journal: Journal, saved: Sequence[Checkpoint], hears: Hears | None = None) -> Kernel:
     """A kernel that goes on from what :func:`tradekeel.backtest.saving.save` gave. Raises ``msgspec`` errors on anything else."""
     states = {checkpoint.owner: checkpoint.state for checkpoint in saved}
     state = decode_state(states.pop(ACCOUNT_OWNER))
@@ -91,6 +96,7 @@ def resume(setup: Setup, journal: Journal, saved: Sequence[Checkpoint]) -> Kerne
         journal,
         last_ns=state.ts_ns,
         sample_ticks_every=setup.sample_ticks_every,
+        hears=hears,
     )
     account.go_on()
     return _kernel(setup, account, state.monitor, states, state.snapshot_due_ns)

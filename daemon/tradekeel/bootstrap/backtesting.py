@@ -70,7 +70,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (start, end))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise InputError(f"--start {start} is not before --end {end}")
-    timeframes = _timeframes(account)
+    timeframes = timeframes_of(account)
     if feed.kind == READS_A_STREAM:
         return _cut(_streamed(plan, feed, timeframes), start_ns, end_ns, timeframes)
     settings: Any = feed.settings
@@ -91,7 +91,8 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     return source if cuts_itself else _cut(source, start_ns, end_ns, timeframes)
 
 
-def _timeframes(account: AccountPlan) -> dict[str, tuple[str, ...]]:
+def timeframes_of(account: AccountPlan) -> dict[str, tuple[str, ...]]:
+    """The bars that its strategies want, by instrument."""
     wanted: dict[str, dict[str, None]] = {}
     for strategy in account.strategies:
         for symbol in strategy.config.instruments:

@@ -31,6 +31,12 @@ KEEP = Group("Keep", sort_key=4)
 _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
     (RUN, "run", "running:run", "Run a daemon until it is stopped or its feeds end."),
     (RUN, "backtest", "backtesting:backtest", "Trade a configuration on its recorded market, as fast as it goes."),
+    (
+        RUN,
+        "analyze",
+        "analysing:analyze",
+        "Find decisions that change where they should not: look-ahead, warm-up, state.",
+    ),
     (RUN, "check", "keeping:check", "Find everything that would stop a daemon from starting."),
     (RUN, "new-strategy", "making:new_strategy", "Write a strategy of your own, with a test and a configuration."),
     (RUN, "strategies", "making:strategies", "List the kinds of strategies with their parameters and defaults."),

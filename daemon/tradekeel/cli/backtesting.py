@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Account, Json, Target, complain, place, say, words_of, write_json
+from tradekeel.cli.common import Account, Json, Target, complain, config_of, place, say, words_of, write_json
 from tradekeel.cli.render import Column, print_table
 from tradekeel.cli.reporting import Groups, show_figures
-from tradekeel.errors import ExitCode, InputError
+from tradekeel.errors import ExitCode
 
 if TYPE_CHECKING:
     from tradekeel.bootstrap.backtests import Executed
@@ -68,7 +68,7 @@ def backtest(
     with _steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
         prepared = prepare(
-            _config(target),
+            config_of(target, "a backtest"),
             os.environ,
             account=account,
             start=start,
@@ -116,15 +116,6 @@ def backtests(target: Target = None, /, *, state: Folder = None, json: Json = Fa
     else:
         print_table(rows, _COLUMNS, f"there are no backtests in {root}")
     return ExitCode.DONE
-
-
-def _config(target: str | None) -> Path:
-    from tradekeel.bootstrap.place import as_given
-
-    path = place(target, None).config
-    if path is None:
-        raise InputError("a backtest needs a configuration: name its file")
-    return Path(as_given(path, target))
 
 
 # --- while it runs --------------------------------------------------------------------------------------------------------

@@ -33,6 +33,17 @@ def place(target: str | None, state: Path | None) -> Any:
     return find_place(target, state, os.environ)
 
 
+def config_of(target: str | None, what: str) -> Path:
+    """The configuration file that a word means, as it was written. Raises InputError where there is none, for ``what``."""
+    from tradekeel.bootstrap.place import as_given
+    from tradekeel.errors import InputError
+
+    path = place(target, None).config
+    if path is None:
+        raise InputError(f"{what} needs a configuration: name its file")
+    return Path(as_given(path, target))
+
+
 def write_json(value: Any) -> None:
     """JSON, indented, on standard output."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Tell = Callable[[str, int, int], None]
-"""Called with the name of a step, what is done of it, and what there is in all."""
+"""Called with the name of a step, what is done of it, and what there is in all; 0: nobody knows yet."""
 
 
 @contextmanager
@@ -21,8 +21,8 @@ def progress_bars(hidden: bool) -> Iterator[Tell]:
 
         def tell(step: str, done: int, total: int) -> None:
             if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done, total=total)
+                tasks[step] = bar.add_task(step, total=total or None)
+            bar.update(tasks[step], completed=done, total=total or None)
 
         yield tell
 

@@ -175,7 +175,7 @@ def file_feed(settings: FileFeedSettings, context: FeedContext) -> ReplayFeed:
 
 
 def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instrument) -> PartStream[DataFile]:
-    reader = _reader(settings, instrument)
+    reader = reader_of(settings, instrument)
     if isinstance(reader, TextRows) and reader.layout.times.needs_date:
         for file in files:
             if file.day is None:
@@ -211,7 +211,8 @@ def judge_of(settings: Judged, instrument: Instrument) -> Judge:
     return Judge(limits, Tally(settings.bad_rows))
 
 
-def _reader(settings: FileFeedSettings, instrument: Instrument) -> PartReader[DataFile]:
+def reader_of(settings: FileFeedSettings, instrument: Instrument) -> PartReader[DataFile]:
+    """What reads the rows of the feed's files. Raises :class:`InputError` where a library for that is missing."""
     if settings.format == "binance":
         return BinanceRows(settings.frames, instrument.symbol)
     if settings.format == "parquet":

@@ -24,7 +24,7 @@ class TextRows:
         self.layout = layout
         self.delimiter = delimiter
         self.width = self.least = 0  # columns: as many as a row has, and as there must be
-        self._has_header = header
+        self.header = header
         self._text: TextReader | None = None
 
     @property
@@ -55,7 +55,7 @@ class TextRows:
     def _begin(self, file: DataFile, text: str) -> tuple[str, int]:
         """Take the header off and learn the columns; the rest of the text and its first line's number."""
         header, line = None, 1
-        if self._has_header:
+        if self.header:
             first, _, text = text.partition("\n")
             header, line = self.cells(first.rstrip("\r")), 2
         self.least = self.layout.bind(header, file.name)

@@ -34,6 +34,9 @@ BUILT_IN: dict[str, type[AnyStrategy]] = {cls.kind: cls for cls in (FloorStrateg
 
 CODE_DIGITS = 12
 
+MODULE_PREFIX = "_tradekeel_strategy_"
+"""Modules of strategies' files are named so."""
+
 
 class LoadedStrategy(Struct, frozen=True):
     """The class of a kind, and which code that is: the beginning of the file's SHA-256; "" for what comes with Tradekeel."""
@@ -134,7 +137,7 @@ def _read(path: Path) -> bytes:
 def _import_file(path: Path, source: bytes) -> ModuleType:
     """The module of a strategy file. The same content at the same place is imported once; changed content anew."""
     digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=8).hexdigest()
-    name = f"_tradekeel_strategy_{path.stem}_{digest}"
+    name = f"{MODULE_PREFIX}{path.stem}_{digest}"
     known = sys.modules.get(name)
     if known is not None:
         return known

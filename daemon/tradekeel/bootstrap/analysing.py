@@ -1,0 +1,319 @@
+"""Analysis of a configuration's strategies: each account is run again in other ways, and what changes is told."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, structs
+
+from tradekeel.backtest.analysing.asked import Asked, Run
+from tradekeel.backtest.analysing.comparing import Changed, behind, changes, up_to
+from tradekeel.backtest.analysing.warmup import WarmUp, compared_behind, leads_of, warm_up
+from tradekeel.bootstrap.analysisprocs import Processes
+from tradekeel.bootstrap.analysisruns import Job, Outcome
+from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of
+from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
+from tradekeel.bootstrap.values import plain_value
+from tradekeel.domain.messages import Enter, Stamp
+from tradekeel.domain.times import iso
+from tradekeel.errors import InputError
+from tradekeel.feeds.file import FileFeedSettings, suffixes_of
+from tradekeel.feeds.files import locate
+
+__all__ = ["Analysis", "Changed", "Finding", "WarmUp", "analyse", "as_json"]
+
+CUTS = 8
+CUTS_MAX = 200
+OTHER_PORTIONS = 997
+"""Ticks that are handed out at a time in the second run: no divisor of what is usual."""
+
+LOOK_BEHIND_TICKS = 2_048
+"""How far a run goes into a market that is replaced: strategies may run that far ahead of each other."""
+
+Tell = Callable[[str, int, int], object]
+"""Called with the step, the ticks that are done of it, and all of them."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One run that was compared."""
+
+    what: str  # in which way it was run
+    position: int | None = None  # the tick that it is about
+    ts_ns: int | None = None
+    decisions: int = 0  # that were compared
+    changed: tuple[Changed, ...] = ()  # by strategy
+    error: str = ""  # it did not come to its end, and why
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing has changed."""
+        return not self.changed and not self.error
+
+
+class Analysis(Struct, frozen=True, kw_only=True):
+    """What is known of the strategies of one account."""
+
+    name: str
+    ticks: int
+    first_ns: int
+    last_ns: int
+    decisions: dict[str, int]  # by strategy
+    determinism: tuple[Finding, ...]
+    look_ahead: tuple[Finding, ...] = ()
+    resumption: tuple[Finding, ...] = ()
+    warm_up: tuple[WarmUp, ...] = ()
+    reads_its_data: tuple[str, ...] = ()  # files of the feed that strategies' code opens
+    touched: tuple[str, ...] = ()  # everything that their code turned to, in words
+    cut_as_files: bool = False  # whether the cut data also lay there as files
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether two runs on the same data are the same, without which nothing else says anything."""
+        return all(finding.is_same for finding in self.determinism)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing has changed that should not have."""
+        compared = (*self.determinism, *self.look_ahead, *self.resumption)
+        return (
+            all(finding.is_same for finding in compared)
+            and not self.reads_its_data
+            and not any(each.is_too_short for each in self.warm_up)
+        )
+
+
+def analyse(
+    config: Path,
+    environ: Mapping[str, str],
+    *,
+    account: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    cuts: int = CUTS,
+    at_once: int | None = None,
+    tell: Tell = lambda step, done, total: None,
+) -> list[Analysis]:
+    """Each account of a configuration, or the one that is named. Raises ConfigError, InputError, DataError.
+
+    ``cuts`` is in how many places the data is cut; ``at_once`` how many runs there are at a time (as many as processors).
+    """
+    if not 1 <= cuts <= CUTS_MAX:
+        raise InputError(f"--cuts {cuts}: it is 1 to {CUTS_MAX}")
+    if at_once is not None and at_once < 1:
+        raise InputError(f"--jobs {at_once}: it is at least 1")
+    plan = read_plan(config, environ)
+    workers = at_once or len(os.sched_getaffinity(0))
+    found = []
+    for chosen in accounts_of(plan, account):
+        job = _job(plan, chosen, config, start, end)
+        with (
+            tempfile.TemporaryDirectory(prefix="tradekeel-analysis-") as folder,
+            Processes(Path(folder), environ, workers) as processes,
+        ):
+            found.append(_Analyst(plan, chosen, job, processes, Path(folder), cuts, tell).analyse())
+    return found
+
+
+def _job(plan: Plan, account: AccountPlan, config: Path, start: str | None, end: str | None) -> Job:
+    """The run of the whole data, as the backtest of this account would be: ids derive from its name."""
+    source = source_of(plan, account, start, end)
+    try:
+        setup = setup_of(plan, account, source)
+    finally:
+        source.close()
+    return Job(
+        config=str(config.absolute()), account=account.config.name, execution=setup.execution, start=start, end=end
+    )
+
+
+class _Analyst:
+    """One account on its way."""
+
+    def __init__(
+        self, plan: Plan, account: AccountPlan, job: Job, processes: Processes, folder: Path, cuts: int, tell: Tell
+    ) -> None:
+        self._plan, self._account, self._job = plan, account, job
+        self._processes, self._folder, self._cuts, self._tell = processes, folder, cuts, tell
+        self._touched: dict[str, None] = {}
+        self._opened: dict[str, None] = {}
+        self._laid_out = False
+
+    def analyse(self) -> Analysis:
+        """All checks, one after the other; nothing else is looked at where the first finds something."""
+        whole, determinism = self._determinism()
+        names = [strategy.config.name for strategy in self._account.strategies]
+        analysis = Analysis(
+            name=f"{self._plan.config.daemon.name}/{self._account.config.name}",
+            ticks=whole.ticks,
+            first_ns=whole.first_ns,
+            last_ns=whole.last_ns,
+            decisions={name: sum(asked.strategy == name for asked in whole.asked) for name in names},
+            determinism=determinism,
+        )
+        if analysis.is_judged and whole.ticks > 1:
+            look_ahead, cuts = self._look_ahead(whole)
+            analysis = structs.replace(
+                analysis,
+                look_ahead=look_ahead,
+                resumption=self._resumption(whole, cuts),
+                warm_up=self._warm_up(whole, names),
+            )
+        return structs.replace(
+            analysis,
+            reads_its_data=tuple(sorted(self._opened.keys() & self._data_files())),
+            touched=tuple(sorted(self._touched)),
+            cut_as_files=self._laid_out,
+        )
+
+    def _run(self, step: str, jobs: Sequence[Job], ticks: int) -> list[Outcome]:
+        outcomes = self._processes.run(jobs, lambda done: self._tell(step, min(done, ticks), ticks))
+        self._tell(step, ticks, ticks)
+        for outcome in outcomes:
+            self._touched.update(dict.fromkeys(outcome.touched))
+            self._opened.update(dict.fromkeys(outcome.opened))
+            self._laid_out = self._laid_out or outcome.laid_out
+        return outcomes
+
+    # --- the checks -------------------------------------------------------------------------------------------------------
+
+    def _determinism(self) -> tuple[Run, tuple[Finding, ...]]:
+        """The same twice: in another process, with other hashes, and with the ticks handed out in other portions.
+
+        Only where that differs it is found out which of the two it was.
+        """
+        step, job = "the whole data, twice", self._job
+        first = structs.replace(job, fine=True)
+        other = structs.replace(job, hash_seed=2, portion_ticks=OTHER_PORTIONS)
+        one, two = self._run(step, [first, other], 0)
+        if one.run is None:
+            raise InputError(one.error)
+        finding = _compared("in another process", one.run.ticks, one.run.asked, two)
+        if finding.is_same:
+            return one.run, (finding,)
+        (again,) = self._run("the same again", [structs.replace(first, hash_seed=2)], one.run.ticks)
+        process = _compared("in another process", one.run.ticks, one.run.asked, again)
+        portions = structs.replace(finding, what="ticks in other portions")
+        return one.run, (process,) if not process.is_same else (process, portions)
+
+    def _look_ahead(self, whole: Run) -> tuple[tuple[Finding, ...], list[tuple[int, Outcome]]]:
+        """The data cut off behind a tick, and the opposite market behind it."""
+        places = cut_places(whole, self._cuts)
+        jobs: list[Job] = []
+        for number, (position, ts_ns) in enumerate(places):
+            cut = structs.replace(self._job, until=position, saves=True, hash_seed=3)
+            if self._has_files:
+                cut = structs.replace(cut, cut_files_in=str(self._folder / f"cut-{number}"), cut_ns=ts_ns)
+            opposite = structs.replace(
+                self._job, until=position + LOOK_BEHIND_TICKS, mirrored_behind=position, hash_seed=4
+            )
+            jobs += [cut, opposite]
+        outcomes = self._run("cut off, and replaced", jobs, sum(job.until or 0 for job in jobs))
+        findings, cuts = [], []
+        for place, (position, ts_ns) in enumerate(places):
+            for what, outcome in zip(("cut off behind", "replaced behind"), outcomes[2 * place :], strict=False):
+                finding = _compared(what, position, whole.asked, outcome)
+                findings.append(structs.replace(finding, position=position, ts_ns=ts_ns))
+            cuts.append((position, outcomes[2 * place]))
+        return tuple(findings), cuts
+
+    def _resumption(self, whole: Run, cuts: Sequence[tuple[int, Outcome]]) -> tuple[Finding, ...]:
+        """What was saved at a cut is read in a new process, which goes on to the end."""
+        places = [(position, cut.run) for position, cut in cuts if cut.run is not None and cut.run.ticks == position]
+        places = places[:: max(1, len(places) // 4)]
+        jobs = [structs.replace(self._job, saved=run.saved, saved_at=position, hash_seed=5) for position, run in places]
+        outcomes = self._run("saved and gone on with", jobs, sum(whole.ticks - position for position, _ in places))
+        findings = []
+        for (position, run), outcome in zip(places, outcomes, strict=True):
+            wanted = behind(position, whole.asked)
+            finding = _compared("gone on behind", whole.ticks, wanted, outcome)
+            findings.append(structs.replace(finding, position=position, ts_ns=run.last_ns))
+        return tuple(findings)
+
+    def _warm_up(self, whole: Run, names: Sequence[str]) -> tuple[WarmUp, ...]:
+        """The data begun later."""
+        leads = {name: leads_of(whole, name) for name in names}
+        starts: dict[int, None] = {}
+        for name, wanted in leads.items():
+            at = compared_behind(whole, name) or 0
+            starts.update((at - ticks, None) for ticks, _ in wanted)
+        jobs = [structs.replace(self._job, later=start, hash_seed=6, fine=True) for start in starts]
+        outcomes = self._run("begun later", jobs, sum(whole.ticks - start for start in starts))
+        runs = dict(zip(starts, outcomes, strict=True))
+        found = []
+        for name, wanted in leads.items():
+            at = compared_behind(whole, name) or 0
+            own = [(ticks, multiple, runs[at - ticks].run) for ticks, multiple in wanted]
+            found.append(warm_up(whole, name, [(t, m, run) for t, m, run in own if run is not None]))
+        return tuple(found)
+
+    # --- the feed's files -------------------------------------------------------------------------------------------------
+
+    @property
+    def _has_files(self) -> bool:
+        return isinstance(self._plan.config.feeds[self._account.config.feed].settings, FileFeedSettings)
+
+    def _data_files(self) -> set[str]:
+        settings = self._plan.config.feeds[self._account.config.feed].settings
+        if not isinstance(settings, FileFeedSettings):
+            return set()
+        base = self._plan.config.folder
+        found = (locate(path, base, suffixes_of(settings.format)) for path in settings.paths.values())
+        return {os.path.realpath(file.path) for files in found for file in files}
+
+
+def cut_places(whole: Run, count: int) -> list[tuple[int, int]]:
+    """Ticks to cut behind, with a time each: half of them spread evenly, half right at entries, where looking ahead shows."""
+    entries = [asked for asked in whole.asked if any(isinstance(request, Enter) for request in asked.requests)]
+    times = {
+        asked.position: asked.ts_ns for asked in entries or whole.asked if asked.stamp == Stamp.after(asked.position)
+    }
+    times.pop(0, None)
+    times.pop(whole.ticks, None)
+    at_decisions = _spread(sorted(times), count // 2)
+    marks = dict(whole.marks)
+    even = _spread(sorted(marks.keys() - {whole.ticks} - set(at_decisions)), count - len(at_decisions))
+    return [(position, times.get(position) or marks[position]) for position in sorted((*at_decisions, *even))]
+
+
+def _spread(values: Sequence[int], count: int) -> list[int]:
+    """So many of them, from the whole length."""
+    if len(values) <= count:
+        return list(values)
+    return [values[len(values) * (2 * number + 1) // (2 * count)] for number in range(count)]
+
+
+def _compared(what: str, position: int, whole: Sequence[Asked], outcome: Outcome) -> Finding:
+    """Up to a tick, or as far as the other run went: a tick that a cut file is without is nothing that was decided otherwise."""
+    run = outcome.run
+    if run is None:
+        return Finding(what=what, error=outcome.error)
+    at = min(position, run.ticks)
+    wanted = up_to(at, whole)
+    return Finding(what=what, decisions=len(wanted), changed=tuple(changes(wanted, up_to(at, run.asked))))
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def as_json(analysis: Analysis) -> dict[str, Any]:
+    """An analysis for programs; each moment also as text."""
+    verdict = {"clean": analysis.is_clean, "judged": analysis.is_judged}
+    timed: dict[str, Any] = _with_times(plain_value(analysis))
+    return {"format": 1} | verdict | timed
+
+
+def _with_times(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_times(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        found[name] = _with_times(item)
+        if name.endswith("_ns") and isinstance(item, int):
+            found["time" if name == "ts_ns" else name.removesuffix("_ns")] = iso(item)
+    return found

@@ -1,0 +1,240 @@
+"""One run of an analysis, in a process of its own: what a strategy keeps anywhere but in its state is nobody else's.
+
+    python -m tradekeel.bootstrap.analysisruns JOB OUTCOME PIPE
+
+reads the job from one file, writes what came of it into another, and tells through the pipe how far it is. While it runs it also
+notes which files, servers and programs a strategy's code turns to: none of them belongs to the ticks that it was shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from tradekeel.backtest.analysing.asked import WHOLE_TICKS, Portions, Run, conduct
+from tradekeel.backtest.analysing.portions import Timeframes, later, mirrored, portioned, until
+from tradekeel.backtest.source import TickDataSource
+from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, timeframes_of
+from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
+from tradekeel.domain.rows import Checkpoint
+from tradekeel.domain.ticks import TickWindow
+from tradekeel.errors import TradekeelError, text_of
+from tradekeel.feeds import FeedContext
+from tradekeel.runtime import collector
+from tradekeel.strategies.registry import MODULE_PREFIX
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What is to be run. Positions are of the whole data."""
+
+    config: str
+    account: str
+    execution: str  # the same in all runs, so that ids are, which derive from it
+    start: str | None = None
+    end: str | None = None
+    until: int | None = None  # the last tick
+    mirrored_behind: int | None = None  # the last tick of the market as it was
+    later: int = 0  # so many ticks are left out at the beginning
+    saved: tuple[Checkpoint, ...] = ()  # go on from here
+    saved_at: int = 0
+    saves: bool = False
+    portion_ticks: int = WHOLE_TICKS
+    fine: bool = False  # see Portions
+    cut_files_in: str = ""  # where the feed's own files are laid out up to cut_ns; "": they are read as they are
+    cut_ns: int = 0
+    hash_seed: int = 1
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of it: a run, or why there is none."""
+
+    run: Run | None = None
+    error: str = ""
+    touched: tuple[str, ...] = ()  # what strategies' code has turned to, in words
+    laid_out: bool = False  # the cut data lay there as files
+    opened: tuple[str, ...] = ()  # the files that it opened, whole paths
+
+
+JOBS = msgspec.msgpack.Decoder(Job)
+OUTCOMES = msgspec.msgpack.Decoder(Outcome)
+ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+
+
+def perform(job: Job, watch: Watch | None = None, pipe: int | None = None) -> Outcome:
+    """Run a job in this process. What the strategy or the data does wrong is part of what comes out."""
+    laid_out, run, error = False, None, ""
+    try:
+        plan = read_plan(Path(job.config), os.environ)
+        (account,) = accounts_of(plan, job.account)
+        if job.cut_files_in:
+            plan, account, laid_out = _with_cut_files(plan, account, job)
+        source = source_of(plan, account, job.start, job.end)
+        try:
+            run = _run(job, plan, account, source, pipe)
+        finally:
+            source.close()
+    except TradekeelError as problem:
+        error = text_of(problem)
+    told = watch or Watch()
+    return Outcome(
+        run=run,
+        error=error,
+        touched=tuple(dict.fromkeys(told.touched)),
+        opened=tuple(dict.fromkeys(told.opened)),
+        laid_out=laid_out,
+    )
+
+
+def _run(job: Job, plan: Plan, account: AccountPlan, source: TickDataSource, pipe: int | None) -> Run:
+    setup = structs.replace(setup_of(plan, account, source), execution=job.execution)
+    portions = Portions(job.portion_ticks, fine=job.fine)
+    windows = portioned(_windows(job, source, timeframes_of(account)), portions.size)
+    with collector.seldom():
+        return conduct(
+            setup,
+            windows,
+            portions=portions,
+            saved=job.saved,
+            saves=job.saves,
+            tell=lambda position: _tell(pipe, position + job.later),
+        )
+
+
+def _windows(job: Job, source: TickDataSource, timeframes: Timeframes) -> Iterator[TickWindow]:
+    windows = source.windows(job.saved_at)
+    if job.mirrored_behind is not None:
+        windows = mirrored(windows, job.mirrored_behind, timeframes)
+    if job.until is not None:
+        windows = until(windows, job.until)
+    return later(windows, job.later, timeframes) if job.later else windows
+
+
+def _with_cut_files(plan: Plan, account: AccountPlan, job: Job) -> tuple[Plan, AccountPlan, bool]:
+    """The feed's files up to a time, under other names: for the feed, and for a strategy that has their names as parameters."""
+    from tradekeel.feeds.cutting import cut_files
+
+    feed = plan.config.feeds[account.config.feed]
+    context = FeedContext(name=feed.name, sleeper=_NOBODY, base=plan.config.folder, instruments=plan.instruments)
+    paths = cut_files(feed.settings, context, job.cut_ns, Path(job.cut_files_in))
+    if not paths:
+        return plan, account, False
+    settings = feed.settings
+    if settings.instruments:
+        settings = structs.replace(settings, instruments={name: paths[path] for name, path in settings.paths.items()})
+    else:
+        settings = structs.replace(settings, path=paths[settings.path])
+    feeds = {**plan.config.feeds, feed.name: structs.replace(feed, settings=settings)}
+    names = {(plan.config.folder / path).resolve(): new for path, new in paths.items()}
+    strategies = tuple(
+        structs.replace(strategy, params=_renamed(strategy.params, plan.config.folder, names))
+        for strategy in account.strategies
+    )
+    plan = structs.replace(plan, config=structs.replace(plan.config, feeds=feeds))
+    return plan, structs.replace(account, strategies=strategies), True
+
+
+_NOBODY: Any = None  # the context's clock: files are cut without waiting
+
+
+def _renamed(params: Struct, folder: Path, names: dict[Path, str]) -> Struct:
+    """Parameters that name the data, naming the cut data: as it is written in the configuration, or from where we are."""
+    changes: dict[str, str] = {}
+    for field in params.__struct_fields__:
+        value = getattr(params, field)
+        if isinstance(value, str) and value and "\0" not in value:
+            found = [names[place] for place in ((folder / value).resolve(), Path(value).resolve()) if place in names]
+            if found:
+                changes[field] = found[0]
+    return structs.replace(params, **changes) if changes else params
+
+
+# --- what a strategy's code turns to --------------------------------------------------------------------------------------
+
+_EVENTS = {
+    "open": "opens {}",
+    "sqlite3.connect": "opens {}",
+    "os.listdir": "looks into {}",
+    "os.scandir": "looks into {}",
+    "socket.connect": "connects to a server",
+    "socket.getaddrinfo": "looks for {}",
+    "subprocess.Popen": "starts {}",
+    "os.system": "starts a program",
+    "os.fork": "starts a process",
+    "_thread.start_new_thread": "starts a thread",
+}
+_OF_A_FILE = ("open", "sqlite3.connect")
+_CODE = (".py", ".pyc", ".so")
+TOUCHED_MAX = 100
+
+
+class Watch:
+    """Hears of everything that Python's audit events tell of, and keeps what comes from a strategy's own file."""
+
+    def __init__(self) -> None:
+        self.touched: list[str] = []
+        self.opened: list[str] = []
+
+    def hear(self, event: str, args: tuple[Any, ...]) -> None:
+        """An audit event (https://docs.python.org/3/library/audit_events.html)."""
+        words = _EVENTS.get(event)
+        if words is None or len(self.touched) >= TOUCHED_MAX or not _is_asked_by_strategy(sys._getframe(1)):
+            return
+        what = args[0] if args else ""
+        if isinstance(what, bytes):
+            what = os.fsdecode(what)
+        name = str(what)
+        if event in _OF_A_FILE and (isinstance(what, int) or name.endswith(_CODE)):
+            return
+        self.touched.append(words.format(name))
+        if event in _OF_A_FILE:
+            self.opened.append(os.path.realpath(name))
+
+
+def _is_asked_by_strategy(frame: FrameType | None) -> bool:
+    """Whether a strategy's code is among the callers; what it imports is code as well, and no data."""
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.startswith("importlib."):
+            return False
+        if name.startswith(MODULE_PREFIX):
+            return True
+        frame = frame.f_back
+    return False
+
+
+# --- the process ----------------------------------------------------------------------------------------------------------
+
+
+def _tell(pipe: int | None, position: int) -> None:
+    """How far it is; whoever waits for that being gone, nobody needs the rest."""
+    if pipe is None:
+        return
+    try:
+        os.write(pipe, b"%d\n" % position)
+    except BlockingIOError:
+        pass  # it is told again
+    except BrokenPipeError:
+        os._exit(1)
+
+
+def main(words: list[str]) -> int:
+    """See the module."""
+    job_path, outcome_path, pipe = Path(words[0]), Path(words[1]), int(words[2])
+    os.set_blocking(pipe, False)
+    watch = Watch()
+    job = JOBS.decode(job_path.read_bytes())
+    sys.addaudithook(watch.hear)
+    outcome = perform(job, watch, pipe)
+    outcome_path.write_bytes(ENCODER.encode(outcome))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
