@@ -28,6 +28,9 @@ __all__ = ["Analysis", "Changed", "Finding", "WarmUp", "analyse", "as_json"]
 
 CUTS = 8
 CUTS_MAX = 200
+RESUMED_MAX = 4
+"""Of the cuts, from so many it is gone on to the end."""
+
 OTHER_PORTIONS = 997
 """Ticks that are handed out at a time in the second run: no divisor of what is usual."""
 
@@ -35,7 +38,7 @@ LOOK_BEHIND_TICKS = 2_048
 """How far a run goes into a market that is replaced: strategies may run that far ahead of each other."""
 
 Tell = Callable[[str, int, int], object]
-"""Called with the step, the ticks that are done of it, and all of them."""
+"""Called with the step, the ticks that are done of it, and all of them; 0: nobody knows yet."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -68,7 +71,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
     warm_up: tuple[WarmUp, ...] = ()
     reads_its_data: tuple[str, ...] = ()  # files of the feed that strategies' code opens
     touched: tuple[str, ...] = ()  # everything that their code turned to, in words
-    cut_as_files: bool = False  # whether the cut data also lay there as files
+    as_files: bool = False  # whether the data that was cut, or replaced, also lay there as files
 
     @property
     def is_judged(self) -> bool:
@@ -109,25 +112,26 @@ def analyse(
     workers = at_once or len(os.sched_getaffinity(0))
     found = []
     for chosen in accounts_of(plan, account):
-        job = _job(plan, chosen, config, start, end)
+        job, total = _job(plan, chosen, config, start, end)
         with (
             tempfile.TemporaryDirectory(prefix="tradekeel-analysis-") as folder,
             Processes(Path(folder), environ, workers) as processes,
         ):
-            found.append(_Analyst(plan, chosen, job, processes, Path(folder), cuts, tell).analyse())
+            found.append(_Analyst(plan, chosen, job, processes, Path(folder), cuts, tell).analyse(total or 0))
     return found
 
 
-def _job(plan: Plan, account: AccountPlan, config: Path, start: str | None, end: str | None) -> Job:
-    """The run of the whole data, as the backtest of this account would be: ids derive from its name."""
+def _job(plan: Plan, account: AccountPlan, config: Path, start: str | None, end: str | None) -> tuple[Job, int | None]:
+    """The run of the whole data, as its backtest would be: ids derive from its name. And how many ticks there are."""
     source = source_of(plan, account, start, end)
     try:
         setup = setup_of(plan, account, source)
     finally:
         source.close()
-    return Job(
+    job = Job(
         config=str(config.absolute()), account=account.config.name, execution=setup.execution, start=start, end=end
     )
+    return job, source.info.total
 
 
 class _Analyst:
@@ -142,9 +146,12 @@ class _Analyst:
         self._opened: dict[str, None] = {}
         self._laid_out = False
 
-    def analyse(self) -> Analysis:
-        """All checks, one after the other; nothing else is looked at where the first finds something."""
-        whole, determinism = self._determinism()
+    def analyse(self, total: int) -> Analysis:
+        """All checks, one after the other; nothing else is looked at where the first finds something.
+
+        ``total`` is how many ticks there are, 0 where that is not known before.
+        """
+        whole, determinism = self._determinism(total)
         names = [strategy.config.name for strategy in self._account.strategies]
         analysis = Analysis(
             name=f"{self._plan.config.daemon.name}/{self._account.config.name}",
@@ -166,21 +173,22 @@ class _Analyst:
             analysis,
             reads_its_data=tuple(sorted(self._opened.keys() & self._data_files())),
             touched=tuple(sorted(self._touched)),
-            cut_as_files=self._laid_out,
+            as_files=self._laid_out,
         )
 
     def _run(self, step: str, jobs: Sequence[Job], ticks: int) -> list[Outcome]:
-        outcomes = self._processes.run(jobs, lambda done: self._tell(step, min(done, ticks), ticks))
-        self._tell(step, ticks, ticks)
+        outcomes = self._processes.run(jobs, lambda done: self._tell(step, min(done, ticks or done), ticks))
+        self._tell(step, ticks or 1, ticks or 1)
         for outcome in outcomes:
-            self._touched.update(dict.fromkeys(outcome.touched))
+            ours = str(self._folder)
+            self._touched.update((words, None) for words in outcome.touched if ours not in words)
             self._opened.update(dict.fromkeys(outcome.opened))
             self._laid_out = self._laid_out or outcome.laid_out
         return outcomes
 
     # --- the checks -------------------------------------------------------------------------------------------------------
 
-    def _determinism(self) -> tuple[Run, tuple[Finding, ...]]:
+    def _determinism(self, total: int) -> tuple[Run, tuple[Finding, ...]]:
         """The same twice: in another process, with other hashes, and with the ticks handed out in other portions.
 
         Only where that differs it is found out which of the two it was.
@@ -188,7 +196,7 @@ class _Analyst:
         step, job = "the whole data, twice", self._job
         first = structs.replace(job, fine=True)
         other = structs.replace(job, hash_seed=2, portion_ticks=OTHER_PORTIONS)
-        one, two = self._run(step, [first, other], 0)
+        one, two = self._run(step, [first, other], 2 * total)
         if one.run is None:
             raise InputError(one.error)
         finding = _compared("in another process", one.run.ticks, one.run.asked, two)
@@ -203,14 +211,13 @@ class _Analyst:
         """The data cut off behind a tick, and the opposite market behind it."""
         places = cut_places(whole, self._cuts)
         jobs: list[Job] = []
-        for number, (position, ts_ns) in enumerate(places):
+        for position, ts_ns in places:
             cut = structs.replace(self._job, until=position, saves=True, hash_seed=3)
-            if self._has_files:
-                cut = structs.replace(cut, cut_files_in=str(self._folder / f"cut-{number}"), cut_ns=ts_ns)
-            opposite = structs.replace(
-                self._job, until=position + LOOK_BEHIND_TICKS, mirrored_behind=position, hash_seed=4
-            )
-            jobs += [cut, opposite]
+            last = position + LOOK_BEHIND_TICKS
+            opposite = structs.replace(self._job, until=last, mirrored_behind=position, hash_seed=4)
+            for job in (cut, opposite):
+                folder = str(self._folder / f"files-{len(jobs)}") if self._has_files else ""
+                jobs.append(structs.replace(job, files_in=folder, cut_ns=ts_ns))
         outcomes = self._run("cut off, and replaced", jobs, sum(job.until or 0 for job in jobs))
         findings, cuts = [], []
         for place, (position, ts_ns) in enumerate(places):
@@ -223,7 +230,7 @@ class _Analyst:
     def _resumption(self, whole: Run, cuts: Sequence[tuple[int, Outcome]]) -> tuple[Finding, ...]:
         """What was saved at a cut is read in a new process, which goes on to the end."""
         places = [(position, cut.run) for position, cut in cuts if cut.run is not None and cut.run.ticks == position]
-        places = places[:: max(1, len(places) // 4)]
+        places = places[:: -(-len(places) // RESUMED_MAX) or 1]
         jobs = [structs.replace(self._job, saved=run.saved, saved_at=position, hash_seed=5) for position, run in places]
         outcomes = self._run("saved and gone on with", jobs, sum(whole.ticks - position for position, _ in places))
         findings = []
@@ -266,14 +273,14 @@ class _Analyst:
 
 
 def cut_places(whole: Run, count: int) -> list[tuple[int, int]]:
-    """Ticks to cut behind, with a time each: half of them spread evenly, half right at entries, where looking ahead shows."""
+    """Ticks to cut behind, with a time each: most of them right at entries, where looking ahead shows, the others anywhere."""
     entries = [asked for asked in whole.asked if any(isinstance(request, Enter) for request in asked.requests)]
     times = {
         asked.position: asked.ts_ns for asked in entries or whole.asked if asked.stamp == Stamp.after(asked.position)
     }
     times.pop(0, None)
     times.pop(whole.ticks, None)
-    at_decisions = _spread(sorted(times), count // 2)
+    at_decisions = _spread(sorted(times), max(1, count * 3 // 4))
     marks = dict(whole.marks)
     even = _spread(sorted(marks.keys() - {whole.ticks} - set(at_decisions)), count - len(at_decisions))
     return [(position, times.get(position) or marks[position]) for position in sorted((*at_decisions, *even))]

@@ -47,7 +47,7 @@ class Job(Struct, frozen=True, kw_only=True):
     saves: bool = False
     portion_ticks: int = WHOLE_TICKS
     fine: bool = False  # see Portions
-    cut_files_in: str = ""  # where the feed's own files are laid out up to cut_ns; "": they are read as they are
+    files_in: str = ""  # where the feed's own files are laid out with another future; "": they are read as they are
     cut_ns: int = 0
     hash_seed: int = 1
 
@@ -58,7 +58,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     run: Run | None = None
     error: str = ""
     touched: tuple[str, ...] = ()  # what strategies' code has turned to, in words
-    laid_out: bool = False  # the cut data lay there as files
+    laid_out: bool = False  # the other future lay there as files
     opened: tuple[str, ...] = ()  # the files that it opened, whole paths
 
 
@@ -73,11 +73,11 @@ def perform(job: Job, watch: Watch | None = None, pipe: int | None = None) -> Ou
     try:
         plan = read_plan(Path(job.config), os.environ)
         (account,) = accounts_of(plan, job.account)
-        if job.cut_files_in:
-            plan, account, laid_out = _with_cut_files(plan, account, job)
+        if job.files_in:
+            plan, account, laid_out = _with_other_files(plan, account, job)
         source = source_of(plan, account, job.start, job.end)
         try:
-            run = _run(job, plan, account, source, pipe)
+            run = _run(job, plan, account, source, pipe, laid_out=laid_out)
         finally:
             source.close()
     except TradekeelError as problem:
@@ -92,10 +92,12 @@ def perform(job: Job, watch: Watch | None = None, pipe: int | None = None) -> Ou
     )
 
 
-def _run(job: Job, plan: Plan, account: AccountPlan, source: TickDataSource, pipe: int | None) -> Run:
+def _run(
+    job: Job, plan: Plan, account: AccountPlan, source: TickDataSource, pipe: int | None, *, laid_out: bool
+) -> Run:
     setup = structs.replace(setup_of(plan, account, source), execution=job.execution)
     portions = Portions(job.portion_ticks, fine=job.fine)
-    windows = portioned(_windows(job, source, timeframes_of(account)), portions.size)
+    windows = portioned(_windows(job, source, timeframes_of(account), laid_out=laid_out), portions.size)
     with collector.seldom():
         return conduct(
             setup,
@@ -107,22 +109,23 @@ def _run(job: Job, plan: Plan, account: AccountPlan, source: TickDataSource, pip
         )
 
 
-def _windows(job: Job, source: TickDataSource, timeframes: Timeframes) -> Iterator[TickWindow]:
+def _windows(job: Job, source: TickDataSource, timeframes: Timeframes, *, laid_out: bool) -> Iterator[TickWindow]:
     windows = source.windows(job.saved_at)
-    if job.mirrored_behind is not None:
+    if job.mirrored_behind is not None and not laid_out:  # what lies there is the opposite market already
         windows = mirrored(windows, job.mirrored_behind, timeframes)
     if job.until is not None:
         windows = until(windows, job.until)
     return later(windows, job.later, timeframes) if job.later else windows
 
 
-def _with_cut_files(plan: Plan, account: AccountPlan, job: Job) -> tuple[Plan, AccountPlan, bool]:
-    """The feed's files up to a time, under other names: for the feed, and for a strategy that has their names as parameters."""
+def _with_other_files(plan: Plan, account: AccountPlan, job: Job) -> tuple[Plan, AccountPlan, bool]:
+    """The feed's files with another future: for the feed, and for a strategy that has their names as parameters."""
     from tradekeel.feeds.cutting import cut_files
 
     feed = plan.config.feeds[account.config.feed]
     context = FeedContext(name=feed.name, sleeper=_NOBODY, base=plan.config.folder, instruments=plan.instruments)
-    paths = cut_files(feed.settings, context, job.cut_ns, Path(job.cut_files_in))
+    opposite = job.mirrored_behind is not None
+    paths = cut_files(feed.settings, context, job.cut_ns, Path(job.files_in), opposite=opposite)
     if not paths:
         return plan, account, False
     settings = feed.settings
@@ -184,29 +187,31 @@ class Watch:
     def hear(self, event: str, args: tuple[Any, ...]) -> None:
         """An audit event (https://docs.python.org/3/library/audit_events.html)."""
         words = _EVENTS.get(event)
-        if words is None or len(self.touched) >= TOUCHED_MAX or not _is_asked_by_strategy(sys._getframe(1)):
+        if words is None or len(self.touched) >= TOUCHED_MAX:
             return
-        what = args[0] if args else ""
-        if isinstance(what, bytes):
-            what = os.fsdecode(what)
-        name = str(what)
-        if event in _OF_A_FILE and (isinstance(what, int) or name.endswith(_CODE)):
+        asks = _asks(sys._getframe(1))
+        what: object = args[0] if args else ""
+        if asks is None or isinstance(what, int):
             return
-        self.touched.append(words.format(name))
+        name = os.fsdecode(what) if isinstance(what, (bytes, str, os.PathLike)) else str(what)
         if event in _OF_A_FILE:
-            self.opened.append(os.path.realpath(name))
+            if name.endswith(_CODE):
+                return
+            name = os.path.realpath(name)
+            self.opened.append(name)
+        self.touched.append(f"{asks} {words.format(name)}")
 
 
-def _is_asked_by_strategy(frame: FrameType | None) -> bool:
-    """Whether a strategy's code is among the callers; what it imports is code as well, and no data."""
+def _asks(frame: FrameType | None) -> str | None:
+    """The file of the strategy whose code is among the callers. What it imports is code as well, and no data."""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.startswith("importlib."):
-            return False
+            return None
         if name.startswith(MODULE_PREFIX):
-            return True
+            return Path(str(frame.f_globals.get("__file__", name))).name
         frame = frame.f_back
-    return False
+    return None
 
 
 # --- the process ----------------------------------------------------------------------------------------------------------

@@ -69,9 +69,10 @@ def warm_up_words(each: WarmUp) -> str:
             return f"{says}, and with {longest:,} ticks of the past it still enters otherwise than with all of it"
         return f"{says}, and it enters as with the whole past from {each.enough:,} ticks on"
     if each.verdict is Verdict.FOLLOWS:
+        agrees = "" if each.enough is None else f"; from {each.enough:,} ticks of the past on it enters the same"
         return (
-            f"{says}; begun later it holds something else, and what it enters follows from that: the warm-up cannot be judged "
-            "by its entries"
+            f"{says}; begun later it holds something else, and what it enters follows from that, so that the warm-up cannot be "
+            f"judged by its entries{agrees}"
         )
     if each.verdict is Verdict.NEVER_WARM:
         return "it never was warm on this data"

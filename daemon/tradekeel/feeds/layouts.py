@@ -101,6 +101,11 @@ class QuoteLayout:
         self._sizes = Sizes(decimal_mark)
         self._at = _Places(0, 1, 2, None, None, None)
 
+    @property
+    def prices_at(self) -> tuple[int, int]:
+        """The columns of bid and ask, from 0, once they are bound."""
+        return self._at.bid, self._at.ask
+
     def bind(self, header: Sequence[str] | None, file: str) -> int:
         names: dict[str, int] | None = None
         if header is not None:

@@ -34,7 +34,7 @@ class Asked(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """What a strategy has from a moment on: instrument, side and units of each trade, with what is on its way in."""
+    """What a strategy has from a moment on: of each trade, those on their way in included, instrument, side, units and cost."""
 
     stamp: int
     trades: tuple[str, ...]
@@ -71,7 +71,8 @@ class _Holdings(MemoryJournal):
     def _follow(self, trade: Trade, strategy: str, stamp: int) -> None:
         held = self._open.setdefault(strategy, {})
         if trade.is_open:
-            held[trade.trade_id] = f"{trade.symbol} {trade.side.value} {trade.quantity - trade.exited_quantity:f}"
+            units = trade.quantity - trade.exited_quantity
+            held[trade.trade_id] = f"{trade.symbol} {trade.side.value} {units:f} for {trade.entry_value:f}"
         else:
             held.pop(trade.trade_id, None)
         self.held.setdefault(strategy, []).append(Held(stamp, tuple(sorted(held.values()))))

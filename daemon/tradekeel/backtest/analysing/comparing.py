@@ -119,7 +119,7 @@ def entry_changes(strategy: str, whole: Run, other: Run, shift: int, position: i
     missing, extra = one.keys() - two.keys(), two.keys() - one.keys()
     values = {key for key in one.keys() & two.keys() if _traded(one[key].enter) != _traded(two[key].enter)}
     different = sorted({*missing, *extra, *values})
-    holding = [_held(strategy, whole, k[0]) != _held(strategy, other, k[0] - 2 * shift) for k in different]
+    holding = [held_before(whole, strategy, k[0]) != held_before(other, strategy, k[0] - 2 * shift) for k in different]
     first = None
     if different:
         key = different[0]
@@ -172,8 +172,8 @@ def _entries(strategy: str, run: Run, shift: int, position: int) -> dict[_EntryK
     return found
 
 
-def _held(strategy: str, run: Run, stamp: int) -> tuple[str, ...]:
-    """What it has before anything happens at a moment."""
+def held_before(run: Run, strategy: str, stamp: int) -> tuple[str, ...]:
+    """What a strategy has before anything happens at a moment (a stamp)."""
     timeline = run.held.get(strategy, [])
     place = bisect_left(timeline, stamp, key=lambda held: held.stamp)
     return timeline[place - 1].trades if place else ()

@@ -12,7 +12,8 @@ from enum import StrEnum
 from msgspec import Struct
 
 from tradekeel.backtest.analysing.asked import Run
-from tradekeel.backtest.analysing.comparing import EntryChanges, entry_changes
+from tradekeel.backtest.analysing.comparing import EntryChanges, entry_changes, held_before
+from tradekeel.domain.messages import Stamp
 
 MULTIPLES = (1, 2, 4, 8, 16)
 """Of the declared warm-up: how much past there is before the tick."""
@@ -51,6 +52,7 @@ class WarmUp(Struct, frozen=True, kw_only=True):
         int | None
     )  # ticks from the begin of the whole data until it said that it is warm; None: it never did. 0: at once
     compared_behind: int | None = None
+    held_nothing: bool = False  # there, with the whole past
     enough: int | None = None  # ticks of the past with which, and with more, all entries are the same
     leads: tuple[Lead, ...] = ()
 
@@ -66,11 +68,25 @@ class WarmUp(Struct, frozen=True, kw_only=True):
 
 
 def compared_behind(whole: Run, strategy: str) -> int | None:
-    """The tick behind which entries are compared: half of the data, or all that the warm-up leaves. None: there is none."""
+    """The tick behind which entries are compared. None: there is none.
+
+    Half of the data, or all that the warm-up leaves, has passed by then. The strategy holds nothing there, if that comes to pass
+    before three quarters: whoever begins later holds nothing either, and what is entered next does not follow from that.
+    """
     warm_at = whole.warm_at.get(strategy)
     if warm_at is None or warm_at >= whole.ticks:
         return None
-    return max(whole.ticks // 2, warm_at)
+    earliest = max(whole.ticks // 2, warm_at)
+    latest = max(earliest, whole.ticks * 3 // 4)
+    if holds_nothing(whole, strategy, earliest):
+        return earliest
+    flat = (Stamp.position(held.stamp) for held in whole.held[strategy] if not held.trades)
+    return next((position for position in flat if earliest < position <= latest), earliest)
+
+
+def holds_nothing(whole: Run, strategy: str, position: int) -> bool:
+    """Whether it has no trade when a tick is over."""
+    return not held_before(whole, strategy, Stamp.after(position) + 1)
 
 
 def leads_of(whole: Run, strategy: str) -> list[tuple[int, int | None]]:
@@ -102,11 +118,13 @@ def warm_up(whole: Run, strategy: str, runs: Sequence[tuple[int, int | None, Run
         if lead.changes is None or lead.changes.differing:
             break
         enough = lead.ticks
+    held_nothing = holds_nothing(whole, strategy, behind)
     return WarmUp(
         strategy=strategy,
-        verdict=_verdict(leads, enough),
+        verdict=_verdict(leads, enough, held_nothing=held_nothing),
         declared=declared,
         compared_behind=behind,
+        held_nothing=held_nothing,
         enough=enough,
         leads=leads,
     )
@@ -121,7 +139,12 @@ def _changes(whole: Run, strategy: str, run: Run, behind: int, ticks: int) -> En
     return entry_changes(strategy, whole, run, shift, max(behind, shift + warm_at))
 
 
-def _verdict(leads: Sequence[Lead], enough: int | None) -> Verdict:
+def _verdict(leads: Sequence[Lead], enough: int | None, *, held_nothing: bool) -> Verdict:
+    """Where the first entry that differs comes while it holds something else, that may be all there is to it.
+
+    Not so where both began with different trades and came to agree with more of the past: then nobody knows, and the longer
+    warm-up is the safe one.
+    """
     seen = [lead.changes for lead in leads if lead.changes is not None]
     if not seen:
         return Verdict.TOO_LITTLE
@@ -129,7 +152,5 @@ def _verdict(leads: Sequence[Lead], enough: int | None) -> Verdict:
         return Verdict.NO_ENTRIES
     if enough == leads[0].ticks:
         return Verdict.ENOUGH
-    last = seen[-1]
-    if enough is None and last.first_holding:
-        return Verdict.FOLLOWS
-    return Verdict.TOO_SHORT
+    holds_else = all(changes.first_holding for changes in seen if changes.differing)
+    return Verdict.FOLLOWS if holds_else and (held_nothing or enough is None) else Verdict.TOO_SHORT
