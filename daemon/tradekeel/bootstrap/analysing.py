@@ -31,8 +31,8 @@ CUTS_MAX = 200
 RESUMED_MAX = 4
 """Of the cuts, from so many it is gone on to the end."""
 
-OTHER_PORTIONS = 997
-"""Ticks that are handed out at a time in the second run: no divisor of what is usual."""
+OTHER_PORTIONS = 97
+"""Ticks that are handed out at a time in the second run: few enough for short data, too, and no divisor of what is usual."""
 
 LOOK_BEHIND_TICKS = 2_048
 """How far a run goes into a market that is replaced: strategies may run that far ahead of each other."""
@@ -212,9 +212,9 @@ class _Analyst:
         places = cut_places(whole, self._cuts)
         jobs: list[Job] = []
         for position, ts_ns in places:
-            cut = structs.replace(self._job, until=position, saves=True, hash_seed=3)
+            cut = structs.replace(self._job, until=position, saves=True, hash_seed=2)
             last = position + LOOK_BEHIND_TICKS
-            opposite = structs.replace(self._job, until=last, mirrored_behind=position, hash_seed=4)
+            opposite = structs.replace(self._job, until=last, mirrored_behind=position, hash_seed=2)
             for job in (cut, opposite):
                 folder = str(self._folder / f"files-{len(jobs)}") if self._has_files else ""
                 jobs.append(structs.replace(job, files_in=folder, cut_ns=ts_ns))
@@ -231,7 +231,7 @@ class _Analyst:
         """What was saved at a cut is read in a new process, which goes on to the end."""
         places = [(position, cut.run) for position, cut in cuts if cut.run is not None and cut.run.ticks == position]
         places = places[:: -(-len(places) // RESUMED_MAX) or 1]
-        jobs = [structs.replace(self._job, saved=run.saved, saved_at=position, hash_seed=5) for position, run in places]
+        jobs = [structs.replace(self._job, saved=run.saved, saved_at=position, hash_seed=2) for position, run in places]
         outcomes = self._run("saved and gone on with", jobs, sum(whole.ticks - position for position, _ in places))
         findings = []
         for (position, run), outcome in zip(places, outcomes, strict=True):
@@ -247,7 +247,7 @@ class _Analyst:
         for name, wanted in leads.items():
             at = compared_behind(whole, name) or 0
             starts.update((at - ticks, None) for ticks, _ in wanted)
-        jobs = [structs.replace(self._job, later=start, hash_seed=6, fine=True) for start in starts]
+        jobs = [structs.replace(self._job, later=start, hash_seed=2, fine=True) for start in starts]
         outcomes = self._run("begun later", jobs, sum(whole.ticks - start for start in starts))
         runs = dict(zip(starts, outcomes, strict=True))
         found = []

@@ -4,74 +4,65 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from tradekeel.bootstrap.analysisnursery import FAILED
 from tradekeel.bootstrap.analysisruns import ENCODER, OUTCOMES, Job, Outcome
-from tradekeel.errors import Defect
-
-LOOK_AGAIN_S = 0.2
-"""How soon a process is looked for that said nothing."""
+from tradekeel.errors import Defect, InputError
 
 Tell = Callable[[int], object]
 """Called with the ticks that all runs together have conducted."""
 
 
-class _Running:
-    """One process at work."""
+class _Nursery:
+    """One nursery, see there: its runs have their sets in one order."""
 
-    def __init__(self, number: int, job: Job, folder: Path, environ: Mapping[str, str]) -> None:
-        self.number, self.ticks = number, 0
-        self._first = job.later or job.saved_at
-        self._outcome, self._errors = folder / f"{number}.outcome", folder / f"{number}.errors"
-        order = folder / f"{number}.job"
-        order.write_bytes(ENCODER.encode(job))
-        self.pipe, theirs = os.pipe()
-        words = ["-P", "-m", "tradekeel.bootstrap.analysisruns", str(order), str(self._outcome), str(theirs)]
-        try:
-            with self._errors.open("wb") as errors:
-                self.process = subprocess.Popen(  # noqa: S603  # our own words, no shell
-                    [sys.executable, *words],
-                    env=_environment(environ, job.hash_seed),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,  # what a strategy prints is not said dozens of times
-                    stderr=errors,
-                    pass_fds=(theirs,),
-                    start_new_session=True,  # Ctrl-C is for us, and we end them
-                )
-        finally:
-            os.close(theirs)
+    def __init__(self, folder: Path, environ: Mapping[str, str], hash_seed: int) -> None:
+        self._errors = folder / f"nursery-{hash_seed}.errors"
+        self._said = b""
+        words = ["-P", "-m", "tradekeel.bootstrap.analysisnursery", str(folder)]
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(  # noqa: S603  # our own words, no shell
+                [sys.executable, *words],
+                env=_environment(environ, hash_seed),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C is for us, and we end all of them
+                bufsize=0,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._orders, self.pipe = self._process.stdin, self._process.stdout
 
-    def heard(self) -> bool:
-        """Take what it says; whether it goes on."""
-        said = os.read(self.pipe, 65_536)
-        words = said.split()
-        if words and said.endswith(b"\n"):
-            with suppress(ValueError):  # the beginning of a number may be in what was taken before
-                self.ticks = max(self.ticks, int(words[-1]) - self._first)
-        return bool(said)
+    def order(self, number: int) -> None:
+        """Have a job done."""
+        with suppress(BrokenPipeError):  # it is gone, and what it says next is nothing
+            self._orders.write(b"%d\n" % number)
 
-    def outcome(self) -> Outcome:
-        """What it came to. Raises Defect where it has ended without a word."""
-        code = self.process.wait()
-        if code != 0 or not self._outcome.exists():
-            told = self._errors.read_text(errors="replace").strip().splitlines()
-            last = told[-1] if told else "it said nothing"
-            raise Defect(f"a run of the analysis ended with {code}: {last}\n" + "\n".join(told))
-        try:
-            return OUTCOMES.decode(self._outcome.read_bytes())
-        finally:
-            self._outcome.unlink()
+    def news(self) -> Iterator[tuple[int, str, int]]:
+        """What it says next: the job, "at" or "end", and the tick or the code. Raises Defect where it is gone."""
+        said = os.read(self.pipe.fileno(), 65_536)
+        if not said:
+            raise Defect(f"the process that starts the runs of an analysis is gone: {self._errors.read_text()}")
+        *lines, self._said = (self._said + said).split(b"\n")
+        for line in lines:
+            number, word, value = line.split()
+            yield int(number), word.decode(), int(value)
 
     def end(self) -> None:
-        """Kill it, if it is still there, and let go of it."""
-        os.close(self.pipe)
-        self.process.kill()
-        self.process.wait()
+        """Kill it and all that it has started, and let go of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._orders.close()
+        self.pipe.close()
 
 
 class Processes:
@@ -80,46 +71,58 @@ class Processes:
     def __init__(self, folder: Path, environ: Mapping[str, str], at_once: int) -> None:
         self._folder, self._environ, self._at_once = folder, environ, at_once
         self._selector = selectors.DefaultSelector()
-        self._running: dict[int, _Running] = {}  # by pipe
+        self._nurseries: dict[int, _Nursery] = {}
         self._count = 0
-        self._done_ticks = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for running in self._running.values():
-            running.end()
+        for nursery in self._nurseries.values():
+            nursery.end()
         self._selector.close()
 
     def run(self, jobs: Sequence[Job], tell: Tell) -> list[Outcome]:
-        """What each comes to, in their order. Raises Defect where a process dies."""
-        outcomes: dict[int, Outcome] = {}
-        waiting = list(enumerate(jobs))[::-1]
-        places: dict[int, int] = {}
-        while waiting or self._running:
-            while waiting and len(self._running) < self._at_once:
+        """What each comes to, in their order. Raises InputError or Defect where a process dies."""
+        waiting, places = list(enumerate(jobs))[::-1], dict[int, int]()
+        ticks, outcomes = [0] * len(jobs), dict[int, Outcome]()
+        while len(outcomes) < len(jobs):
+            while waiting and len(places) - len(outcomes) < self._at_once:
                 place, job = waiting.pop()
-                self._count += 1
-                running = _Running(self._count, job, self._folder, self._environ)
-                places[self._count] = place
-                self._running[running.pipe] = running
-                self._selector.register(running.pipe, selectors.EVENT_READ)
-            for key, _ in self._selector.select(LOOK_AGAIN_S):
-                running = self._running[key.fd]
-                if not running.heard():
-                    outcomes[places[running.number]] = self._finished(running)
-            tell(self._done_ticks + sum(running.ticks for running in self._running.values()))
+                places[self._begin(job)] = place
+            for key, _ in self._selector.select():
+                for number, word, value in key.data.news():
+                    place, tick = places[number], value
+                    if word == "end":
+                        outcomes[place] = outcome = self._outcome(number, value)
+                        tick = 0 if outcome.run is None else outcome.run.ticks + jobs[place].later
+                    ticks[place] = max(0, tick - (jobs[place].later or jobs[place].saved_at))
+            tell(sum(ticks))
         return [outcomes[place] for place in range(len(jobs))]
 
-    def _finished(self, running: _Running) -> Outcome:
+    def _begin(self, job: Job) -> int:
+        nursery = self._nurseries.get(job.hash_seed)
+        if nursery is None:
+            nursery = self._nurseries[job.hash_seed] = _Nursery(self._folder, self._environ, job.hash_seed)
+            self._selector.register(nursery.pipe, selectors.EVENT_READ, nursery)
+        self._count += 1
+        (self._folder / f"{self._count}.job").write_bytes(ENCODER.encode(job))
+        nursery.order(self._count)
+        return self._count
+
+    def _outcome(self, number: int, code: int) -> Outcome:
+        place, errors = self._folder / f"{number}.outcome", self._folder / f"{number}.errors"
+        if code == FAILED:
+            raise Defect(f"a run of the analysis failed:\n{errors.read_text(errors='replace')}")
+        if code != 0 or not place.exists():
+            said = errors.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise InputError(
+                f"a run of the analysis was ended from within or from outside, with {code}, before it was over: {said[-1]}"
+            )
         try:
-            return running.outcome()
+            return OUTCOMES.decode(place.read_bytes())
         finally:
-            self._selector.unregister(running.pipe)
-            del self._running[running.pipe]
-            self._done_ticks += running.ticks
-            running.end()
+            place.unlink()
 
 
 def _environment(environ: Mapping[str, str], hash_seed: int) -> dict[str, str]:

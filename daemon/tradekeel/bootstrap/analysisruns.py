@@ -1,16 +1,10 @@
-"""One run of an analysis, in a process of its own: what a strategy keeps anywhere but in its state is nobody else's.
-
-    python -m tradekeel.bootstrap.analysisruns JOB OUTCOME PIPE
-
-reads the job from one file, writes what came of it into another, and tells through the pipe how far it is. While it runs it also
-notes which files, servers and programs a strategy's code turns to: none of them belongs to the ticks that it was shown.
-"""
+"""One run of an analysis, and what a strategy's code turns to meanwhile but the ticks that it is shown."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -67,7 +61,13 @@ OUTCOMES = msgspec.msgpack.Decoder(Outcome)
 ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 
 
-def perform(job: Job, watch: Watch | None = None, pipe: int | None = None) -> Outcome:
+Tell = Callable[[int], object]
+"""Called now and then with the tick of the whole data that a run has come to."""
+
+TELL_EVERY_TICKS = 1_000
+
+
+def perform(job: Job, watch: Watch, tell: Tell) -> Outcome:
     """Run a job in this process. What the strategy or the data does wrong is part of what comes out."""
     laid_out, run, error = False, None, ""
     try:
@@ -77,27 +77,32 @@ def perform(job: Job, watch: Watch | None = None, pipe: int | None = None) -> Ou
             plan, account, laid_out = _with_other_files(plan, account, job)
         source = source_of(plan, account, job.start, job.end)
         try:
-            run = _run(job, plan, account, source, pipe, laid_out=laid_out)
+            run = _run(job, plan, account, source, tell, laid_out=laid_out)
         finally:
             source.close()
     except TradekeelError as problem:
         error = text_of(problem)
-    told = watch or Watch()
     return Outcome(
         run=run,
         error=error,
-        touched=tuple(dict.fromkeys(told.touched)),
-        opened=tuple(dict.fromkeys(told.opened)),
+        touched=tuple(dict.fromkeys(watch.touched)),
+        opened=tuple(dict.fromkeys(watch.opened)),
         laid_out=laid_out,
     )
 
 
-def _run(
-    job: Job, plan: Plan, account: AccountPlan, source: TickDataSource, pipe: int | None, *, laid_out: bool
-) -> Run:
+def _run(job: Job, plan: Plan, account: AccountPlan, source: TickDataSource, tell: Tell, *, laid_out: bool) -> Run:
     setup = structs.replace(setup_of(plan, account, source), execution=job.execution)
     portions = Portions(job.portion_ticks, fine=job.fine)
     windows = portioned(_windows(job, source, timeframes_of(account), laid_out=laid_out), portions.size)
+    told = 0
+
+    def tell_now_and_then(position: int) -> None:
+        nonlocal told
+        if position >= told + TELL_EVERY_TICKS:
+            told = position
+            tell(position + job.later)
+
     with collector.seldom():
         return conduct(
             setup,
@@ -105,7 +110,7 @@ def _run(
             portions=portions,
             saved=job.saved,
             saves=job.saves,
-            tell=lambda position: _tell(pipe, position + job.later),
+            tell=tell_now_and_then,
         )
 
 
@@ -212,34 +217,3 @@ def _asks(frame: FrameType | None) -> str | None:
             return Path(str(frame.f_globals.get("__file__", name))).name
         frame = frame.f_back
     return None
-
-
-# --- the process ----------------------------------------------------------------------------------------------------------
-
-
-def _tell(pipe: int | None, position: int) -> None:
-    """How far it is; whoever waits for that being gone, nobody needs the rest."""
-    if pipe is None:
-        return
-    try:
-        os.write(pipe, b"%d\n" % position)
-    except BlockingIOError:
-        pass  # it is told again
-    except BrokenPipeError:
-        os._exit(1)
-
-
-def main(words: list[str]) -> int:
-    """See the module."""
-    job_path, outcome_path, pipe = Path(words[0]), Path(words[1]), int(words[2])
-    os.set_blocking(pipe, False)
-    watch = Watch()
-    job = JOBS.decode(job_path.read_bytes())
-    sys.addaudithook(watch.hear)
-    outcome = perform(job, watch, pipe)
-    outcome_path.write_bytes(ENCODER.encode(outcome))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -83,7 +83,7 @@ def _ended_well() -> Iterator[None]:
 def _show(analysis: Analysis) -> None:
     from tradekeel.bootstrap.analysistexts import heading, sentence
 
-    say(heading(analysis), "")
+    say(*_wrapped(heading(analysis), ""), "")
     print_table(list(_checks(analysis)), _CHECKS, "")
     if analysis.warm_up:
         say("")
@@ -201,7 +201,8 @@ def _show_touched(analysis: Analysis) -> None:
     for path in analysis.reads_its_data:
         say("", *_wrapped(f"a strategy reads the feed's own data past the feed, with all that comes later: {path}", ""))
     if analysis.touched:
-        say("", "the strategies' code does more than to answer ticks; what it learns there is not part of any check:")
+        words = "the strategies' code does more than to answer ticks; what it learns there is not part of any check:"
+        say("", *_wrapped(words, ""))
         say(*(line for what in analysis.touched[:TOUCHED_SHOWN_MAX] for line in _wrapped(what, "  ")))
 
 

@@ -5,6 +5,7 @@ What each of them wants is drawn from the ticks alone in the same way, so that w
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.domain.messages import Enter, Request
 from tradekeel.domain.orders import Side
@@ -20,22 +21,23 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.strategies.base import Strategy, StrategyContext
 
 EVERY = 7
-"""Ticks between two decisions."""
+"""One millisecond in so many has a decision."""
 
 AHEAD = 30
 """Ticks that a peeker looks ahead."""
 
 
-class Params(Struct, frozen=True):
+class SuspectParams(Struct, frozen=True):
     path: str = ""  # of the data, for whoever reads it past the feed
+    every: int = EVERY
 
 
-class State(Struct, frozen=True):
+class SuspectState(Struct, frozen=True):
     ticks: int = 0
     mean: float = 0.0  # carried on from tick to tick
 
 
-Answer = tuple[State, Sequence[Request]]
+Answer = tuple[SuspectState, Sequence[Request]]
 
 
 def enter(tick: Tick, side: Side) -> tuple[Request, ...]:
@@ -44,20 +46,20 @@ def enter(tick: Tick, side: Side) -> tuple[Request, ...]:
     )
 
 
-class Honest(Strategy[Params, State]):
+class Honest(Strategy[SuspectParams, SuspectState]):
     """Enters now and then, and to the side that :meth:`buys` says: here, where the price is above its short mean."""
 
-    Params = Params
-    State = State
+    Params = SuspectParams
+    State = SuspectState
 
-    def on_tick(self, tick: Tick, state: State, context: StrategyContext) -> Answer:
+    def on_tick(self, tick: Tick, state: SuspectState, context: StrategyContext) -> Answer:
         mean = state.mean + (float(tick.mid) - state.mean) / 2 if state.ticks else float(tick.mid)
-        state = State(state.ticks + 1, mean)
-        if tick.ts_ns // 1_000_000 % EVERY:
+        state = SuspectState(state.ticks + 1, mean)
+        if tick.ts_ns // 1_000_000 % self.params.every:
             return state, ()
         return state, enter(tick, Side.BUY if self.buys(tick, state) else Side.SELL)
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         return tick.bid > Decimal(state.mean)
 
 
@@ -74,7 +76,7 @@ def lines(path: str) -> list[str]:
 class Peeker(Honest):
     """Reads in the data what the price will be. It knows where that lies from its parameter."""
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         rows = lines(self.params.path)
         return Decimal(rows[min(tick.position + AHEAD, len(rows)) - 1].split(",")[1]) > tick.bid
 
@@ -82,7 +84,7 @@ class Peeker(Honest):
 class HiddenPeeker(Honest):
     """Knows where the data lies by itself."""
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         rows = lines(str(Path(__file__).with_name("ticks.csv")))
         return Decimal(rows[min(tick.position + AHEAD, len(rows)) - 1].split(",")[1]) > tick.bid
 
@@ -92,7 +94,7 @@ class Forgetful(Honest):
 
     entered = 0
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         self.entered += 1
         return self.entered % 3 == 0
 
@@ -100,35 +102,37 @@ class Forgetful(Honest):
 class Impatient(Honest):
     """An average of many ticks, and warm after a few."""
 
-    def is_warm(self, state: State) -> bool:
-        return state.ticks >= 10
+    def is_warm(self, state: SuspectState) -> bool:
+        return state.ticks >= 5
 
-    def on_tick(self, tick: Tick, state: State, context: StrategyContext) -> Answer:
+    def on_tick(self, tick: Tick, state: SuspectState, context: StrategyContext) -> Answer:
         price = float(tick.mid)
-        state = State(state.ticks + 1, state.mean + (price - state.mean) / 60 if state.ticks else price)
-        if tick.ts_ns // 1_000_000 % EVERY:
+        state = SuspectState(state.ticks + 1, state.mean + (price - state.mean) / 20 if state.ticks else price)
+        if tick.ts_ns // 1_000_000 % self.params.every:
             return state, ()
-        return state, enter(tick, Side.BUY if price > state.mean else Side.SELL)
+        far = Decimal(round(min(1.0, abs(price - state.mean) * 500), 2)).quantize(Decimal("0.01"))
+        (wish,) = enter(tick, Side.BUY if price > state.mean else Side.SELL)
+        return state, (structs.replace(wish, confidence=far),)
 
 
 class Gambler(Honest):
     """Tosses a coin."""
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         return random.random() < 0.5
 
 
 class Timed(Honest):
     """Looks at the clock on the wall."""
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         return time.perf_counter_ns() // 1_000 % 2 == 0
 
 
 class Unordered(Honest):
     """Takes the first of a set of names: which one that is, is another one in every process."""
 
-    def buys(self, tick: Tick, state: State) -> bool:
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
         return next(iter({"buy", "sell", str(tick.position)})) == "buy"
 
 
@@ -139,9 +143,24 @@ class Counting(Honest):
         super().__init__(params)
         self.seen = 0
 
-    def on_tick(self, tick: Tick, state: State, context: StrategyContext) -> Answer:
+    def on_tick(self, tick: Tick, state: SuspectState, context: StrategyContext) -> Answer:
         self.seen += 1
         return super().on_tick(tick, state, context)
 
-    def buys(self, tick: Tick, state: State) -> bool:
-        return self.seen % 2 == 0
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
+        return self.seen % 3 == 0
+
+
+class Dying(Honest):
+    """Ends its process."""
+
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
+        os._exit(9)
+
+
+class Throwing(Honest):
+    """Trips over the end of the data that it reads past the feed."""
+
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
+        rows = lines(self.params.path)
+        return Decimal(rows[tick.position].split(",")[1]) > tick.bid

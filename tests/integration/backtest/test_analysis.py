@@ -1,0 +1,192 @@
+"""`tradekeel analyze` as a person uses it: strategies that do what none should are found out, each by what it does."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.backtest import suspects
+from tests.integration.cli_daemon import environment
+from tests.scenarios import support_configs as configs
+from tradekeel.errors import ExitCode
+
+TICKS = 400
+TIMEOUT_S = 120
+PROGRAM = (sys.executable, "-m", "tradekeel", "analyze")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recorded market, and the suspects beside it."""
+    place = tmp_path_factory.mktemp("analysis")
+    draw, mid, at = random.Random("analysis"), 110_000, datetime(2024, 1, 3, 13, tzinfo=UTC)
+    rows = ["time,bid,ask"]
+    for _ in range(TICKS):
+        mid += draw.randint(-14, 14)
+        at += timedelta(milliseconds=1_000 + draw.randint(0, 999))
+        rows.append(f"{at:%Y-%m-%dT%H:%M:%S.%f}Z,{mid / 1e5:.5f},{(mid + 8) / 1e5:.5f}")
+    (place / "ticks.csv").write_text("\n".join(rows) + "\n")
+    shutil.copy(suspects.__file__, place / "suspects.py")
+    return place
+
+
+def configuration(folder: Path, *strategies: str) -> Path:
+    """Suspects on an account, where none is in the way of another; ``Name/5`` decides at other moments."""
+    text = """
+[daemon]
+name = "suspects"
+state_dir = "state"
+
+[feeds.recorded]
+kind = "file"
+path = "ticks.csv"
+instrument = "EUR_USD"
+
+[accounts.paper]
+venue = "paper"
+feed = "recorded"
+hedging = true
+balance = "1000000"
+"""
+    for each in strategies:
+        name, _, every = each.partition("/")
+        text += f"""
+[strategies.{name.lower()}]
+kind = "suspects.py:{name}"
+account = "paper"
+instruments = ["EUR_USD"]
+params = {{ path = "ticks.csv", every = {every or suspects.EVERY} }}
+"""
+    path = folder / f"{strategies[-1].partition('/')[0].lower()}.toml"
+    path.write_text(text)
+    return path
+
+
+def analyze(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*PROGRAM, config.name, *words),
+        cwd=config.parent,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def found(config: Path, code: int, *words: str) -> dict[str, Any]:
+    done = analyze(config, "--json", *words)
+    assert done.returncode == code, done.stderr + done.stdout
+    (analysis,) = json.loads(done.stdout)
+    assert analysis["clean"] == (code == ExitCode.DONE)
+    return dict(analysis)
+
+
+def changed(findings: list[dict[str, Any]]) -> set[str]:
+    return {each["strategy"] for finding in findings for each in finding["changed"]}
+
+
+def test_each_is_found_out_by_what_it_does_and_the_honest_one_by_nothing(folder: Path) -> None:
+    config = configuration(folder, "Honest", "Peeker", "HiddenPeeker", "Forgetful", "Impatient")
+    analysis = found(config, ExitCode.DIFFERENT, "--cuts", "2")
+    assert analysis["judged"]
+    assert analysis["decisions"]["honest"] > 20
+    assert analysis["as_files"]
+    assert changed(analysis["look_ahead"]) == {"peeker"}
+    opposite = [each for each in analysis["look_ahead"] if each["what"] == "replaced behind"]
+    assert all(each["changed"] for each in opposite), "the opposite future is met at each cut"
+    assert changed(analysis["resumption"]) == {"forgetful"}
+    warm_up = {each["strategy"]: each for each in analysis["warm_up"]}
+    assert warm_up["honest"]["verdict"] == "enough"
+    assert (warm_up["impatient"]["verdict"], warm_up["impatient"]["declared"]) == ("too short", 5)
+    assert warm_up["impatient"]["enough"] > 5
+    assert warm_up["impatient"]["leads"][0]["changes"]["values"] > 0
+    assert analysis["reads_its_data"] == [str(folder / "ticks.csv")]
+    assert analysis["touched"] == [f"suspects.py opens {folder / 'ticks.csv'}"]
+
+
+@pytest.mark.parametrize("name", ["Gambler", "Timed", "Unordered"])
+def test_nothing_else_is_judged_where_two_runs_are_not_the_same(folder: Path, name: str) -> None:
+    analysis = found(configuration(folder, name), ExitCode.DIFFERENT)
+    assert not analysis["judged"]
+    assert [each["what"] for each in analysis["determinism"]] == ["in another process"]
+    assert changed(analysis["determinism"]) == {name.lower()}
+    assert not analysis["look_ahead"] + analysis["resumption"] + analysis["warm_up"]
+
+
+def test_whoever_counts_what_he_is_shown_is_found_out_by_other_portions(folder: Path) -> None:
+    analysis = found(configuration(folder, "Counting/40", "Honest"), ExitCode.DIFFERENT)
+    process, portions = analysis["determinism"]
+    assert process["changed"] == []
+    assert changed([portions]) == {"counting"}
+
+
+def test_a_run_that_comes_to_no_end_has_changed(folder: Path) -> None:
+    done = analyze(configuration(folder, "Throwing"), "--cuts", "1", "--end", "2024-01-03T13:09:00Z")
+    assert done.returncode == ExitCode.DIFFERENT
+    assert "look-ahead: cut off behind tick" in done.stdout
+    assert "the run did not come to its end: strategy throwing threw at tick" in done.stdout
+
+
+def test_what_ends_its_process_is_told(folder: Path) -> None:
+    done = analyze(configuration(folder, "Dying"))
+    assert done.returncode == ExitCode.BAD_USAGE
+    assert "was ended from within or from outside, with 9" in done.stderr
+
+
+def test_what_has_changed_is_shown_side_by_side(folder: Path) -> None:
+    done = analyze(configuration(folder, "Gambler"))
+    assert "Two runs on the same data are not the same" in done.stdout
+    assert re.search(r"^  gambler at tick \d+, 2024-01-03 13:\d\d:\d\d, the first of \d+:$", done.stdout, re.MULTILINE)
+    assert re.search(r"enter EUR_USD (buy|sell) 1000 +enter EUR_USD (buy|sell) 1000", done.stdout)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_whoever_is_clean_ends_with_0(folder: Path) -> None:
+    done = analyze(configuration(folder, "Honest"), "--cuts", "1", "--jobs", "1")
+    assert (done.returncode, done.stderr) == (ExitCode.DONE, "")
+    assert done.stdout.endswith("No decision changes that should not.\n")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
+    config = tmp_path / "long.toml"
+    parts = [configs.head(), configs.market(400_000), configs.account("a"), configs.strategy("s", "a")]
+    config.write_text("".join(parts).replace("{state}", str(tmp_path / "state")))
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        (*PROGRAM, str(config)),
+        env={**environment(), "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not list((tmp_path / "tmp").glob("*/*.job")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(stop)
+        process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "told"), [(("--cuts", "0"), "--cuts 0"), (("--jobs", "0"), "--jobs 0")])
+def test_what_cannot_be_meant_is_refused(folder: Path, words: tuple[str, ...], told: str) -> None:
+    done = analyze(configuration(folder, "Honest"), *words)
+    assert done.returncode == ExitCode.BAD_USAGE
+    assert told in done.stderr

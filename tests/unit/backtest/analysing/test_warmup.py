@@ -1,0 +1,142 @@
+"""Whether a warm-up is long enough is seen from entries behind one tick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tests.unit.backtest import bench
+from tests.unit.backtest.bench import EUR
+from tradekeel.backtest.analysing.asked import Portions, Run, conduct
+from tradekeel.backtest.analysing.portions import later, portioned
+from tradekeel.backtest.analysing.warmup import PARTS, Verdict, WarmUp, compared_behind, leads_of, warm_up
+from tradekeel.backtest.setup import Setup
+from tradekeel.domain.messages import Enter, Request
+from tradekeel.domain.orders import Side
+from tradekeel.domain.ticks import Tick
+from tradekeel.domain.times import NS_PER_S
+from tradekeel.strategies.base import AnyStrategy, Strategy, StrategyContext
+
+TICKS = 1_200
+
+
+class Looking(Struct, frozen=True):
+    window: int = 20  # prices that it looks back on
+    warm: int = 20  # and those after which it says that it is warm
+    recursive: bool = False  # an average that is carried on, instead of one over the window
+    chain: bool = False  # each entry is measured from the one before
+
+
+class Seen(Struct, frozen=True):
+    prices: tuple[Decimal, ...] = ()
+    seen: int = 0
+    mean: float = 0.0
+    anchor: Decimal | None = None
+
+
+class Crossing(Strategy[Looking, Seen]):
+    """Buys for a moment where the price crosses its mean upwards."""
+
+    kind = "crossing"
+    Params = Looking
+    State = Seen
+
+    def is_warm(self, state: Seen) -> bool:
+        return state.seen >= self.params.warm
+
+    def on_tick(self, tick: Tick, state: Seen, context: StrategyContext) -> tuple[Seen, Sequence[Request]]:
+        prices = (*state.prices, tick.mid)[-self.params.window :]
+        carried = state.mean + (float(tick.mid) - state.mean) * 2 / (self.params.window + 1)
+        if not state.seen:
+            carried = float(tick.mid)
+        mean = carried if self.params.recursive else float(sum(prices) / len(prices))
+        anchor = tick.mid if state.anchor is None else state.anchor
+        crosses = bool(state.prices) and state.prices[-1] < Decimal(state.mean) and tick.mid >= Decimal(mean)
+        if self.params.chain:
+            crosses = abs(tick.mid - anchor) >= Decimal("0.0003")
+        after = Seen(prices, state.seen + 1, mean, tick.mid if crosses else anchor)
+        if not crosses:
+            return after, ()
+        kept_s = 400 if self.params.chain else 2
+        return after, (
+            Enter(instrument=EUR, side=Side.BUY, quantity=Decimal(1000), exit_at_ns=tick.ts_ns + kept_s * NS_PER_S),
+        )
+
+
+class Never(Crossing):
+    """Is never warm."""
+
+    def is_warm(self, state: Seen) -> bool:
+        return False
+
+
+class Idle(Crossing):
+    """Wants nothing."""
+
+    def on_tick(self, tick: Tick, state: Seen, context: StrategyContext) -> tuple[Seen, Sequence[Request]]:
+        return Seen(seen=state.seen + 1), ()
+
+
+def judged(strategy: AnyStrategy) -> WarmUp:
+    setup = bench.setup({"s": strategy}, hedging=True)
+    whole = ran(setup, 0)
+    at = compared_behind(whole, "s") or 0
+    runs = [(ticks, multiple, ran(setup, at - ticks)) for ticks, multiple in leads_of(whole, "s")]
+    return warm_up(whole, "s", runs)
+
+
+def ran(setup: Setup, start: int) -> Run:
+    portions = Portions(fine=True)
+    windows = later(bench.market(TICKS).windows(), start, {})
+    return conduct(setup, portioned(windows, portions.size), portions=portions)
+
+
+def differing(found: WarmUp) -> list[int]:
+    return [-1 if lead.changes is None else lead.changes.differing for lead in found.leads]
+
+
+def test_a_window_that_is_full_is_enough() -> None:
+    found = judged(Crossing(Looking(warm=21)))
+    assert (found.verdict, found.declared, found.enough) == (Verdict.ENOUGH, 21, 21)
+    assert [lead.multiple for lead in found.leads] == [1, 2, 4, 8, 16]
+    assert found.leads[0].changes is not None
+    assert found.leads[0].changes.entries > 5
+
+
+def test_a_window_that_is_half_full_is_too_short() -> None:
+    found = judged(Crossing(Looking(window=80, warm=10)))
+    assert (found.verdict, found.declared, found.enough) == (Verdict.TOO_SHORT, 10, 80)
+    assert found.is_too_short
+    assert differing(found)[0] > 0
+    assert found.held_nothing
+
+
+def test_an_average_that_is_carried_on_needs_more_than_its_length() -> None:
+    found = judged(Crossing(Looking(window=80, warm=20, recursive=True)))
+    assert found.verdict is Verdict.TOO_SHORT
+    assert differing(found)[0] > differing(found)[-1]
+
+
+def test_where_nothing_is_declared_the_past_is_measured_in_parts_of_the_data() -> None:
+    found, part = judged(Crossing(Looking(warm=0))), TICKS // PARTS
+    assert found.declared == 0
+    assert [lead.multiple for lead in found.leads] == [None] * 6
+    assert [lead.ticks for lead in found.leads[:3]] == [1, part, 2 * part]
+    assert (found.verdict, found.enough) == (Verdict.TOO_SHORT, part), (
+        "its window of 20 is full when the next entry comes"
+    )
+
+
+def test_whoever_enters_by_what_he_has_entered_before_is_not_judged() -> None:
+    found = judged(Crossing(Looking(warm=0, chain=True)))
+    assert found.verdict is Verdict.FOLLOWS
+    assert not found.is_too_short
+
+
+def test_it_is_said_where_nothing_can_be_compared() -> None:
+    assert judged(Never(Looking())).verdict is Verdict.NEVER_WARM
+    assert judged(Idle(Looking())).verdict is Verdict.NO_ENTRIES
+    assert judged(Crossing(Looking(warm=TICKS - 5))).verdict is Verdict.TOO_LITTLE
+    assert judged(Crossing(Looking(warm=TICKS))).verdict is Verdict.TOO_LITTLE
