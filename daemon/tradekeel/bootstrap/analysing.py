@@ -6,15 +6,15 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
 from tradekeel.backtest.analysing.asked import Asked, Run
 from tradekeel.backtest.analysing.comparing import Changed, behind, changes, up_to
 from tradekeel.backtest.analysing.warmup import WarmUp, compared_behind, leads_of, warm_up
-from tradekeel.bootstrap.analysisprocs import Processes
-from tradekeel.bootstrap.analysisruns import Job, Outcome
+from tradekeel.bootstrap.analysisprocesses import Processes
+from tradekeel.bootstrap.analysisruns import Job, Outcome, named_in
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.values import plain_value
@@ -39,6 +39,8 @@ LOOK_BEHIND_TICKS = 2_048
 
 Tell = Callable[[str, int, int], object]
 """Called with the step, the ticks that are done of it, and all of them; 0: nobody knows yet."""
+
+T = TypeVar("T")
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
     look_ahead: tuple[Finding, ...] = ()
     resumption: tuple[Finding, ...] = ()
     warm_up: tuple[WarmUp, ...] = ()
+    begun_later: tuple[Finding, ...] = ()  # only the runs that did not come to an end
     reads_its_data: tuple[str, ...] = ()  # files of the feed that strategies' code opens
     touched: tuple[str, ...] = ()  # everything that their code turned to, in words
     as_files: bool = False  # whether the data that was cut, or replaced, also lay there as files
@@ -81,7 +84,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
     @property
     def is_clean(self) -> bool:
         """Whether nothing has changed that should not have."""
-        compared = (*self.determinism, *self.look_ahead, *self.resumption)
+        compared = (*self.determinism, *self.look_ahead, *self.resumption, *self.begun_later)
         return (
             all(finding.is_same for finding in compared)
             and not self.reads_its_data
@@ -163,11 +166,10 @@ class _Analyst:
         )
         if analysis.is_judged and whole.ticks > 1:
             look_ahead, cuts = self._look_ahead(whole)
+            resumption = self._resumption(whole, cuts)
+            found, failed = self._warm_up(whole, names)
             analysis = structs.replace(
-                analysis,
-                look_ahead=look_ahead,
-                resumption=self._resumption(whole, cuts),
-                warm_up=self._warm_up(whole, names),
+                analysis, look_ahead=look_ahead, resumption=resumption, warm_up=found, begun_later=failed
             )
         return structs.replace(
             analysis,
@@ -176,15 +178,19 @@ class _Analyst:
             as_files=self._laid_out,
         )
 
-    def _run(self, step: str, jobs: Sequence[Job], ticks: int) -> list[Outcome]:
-        outcomes = self._processes.run(jobs, lambda done: self._tell(step, min(done, ticks or done), ticks))
-        self._tell(step, ticks or 1, ticks or 1)
-        for outcome in outcomes:
-            ours = str(self._folder)
+    def _run(self, step: str, jobs: Sequence[Job], ticks: int, read: Callable[[int, Outcome], T]) -> list[T]:
+        """What is read from each outcome, as it comes: all that many runs have asked for is not kept."""
+        ours = str(self._folder)
+
+        def taken(place: int, outcome: Outcome) -> T:
             self._touched.update((words, None) for words in outcome.touched if ours not in words)
             self._opened.update(dict.fromkeys(outcome.opened))
             self._laid_out = self._laid_out or outcome.laid_out
-        return outcomes
+            return read(place, outcome)
+
+        found = self._processes.run(jobs, taken, lambda done: self._tell(step, min(done, ticks or done), ticks))
+        self._tell(step, ticks or 1, ticks or 1)
+        return found
 
     # --- the checks -------------------------------------------------------------------------------------------------------
 
@@ -196,72 +202,92 @@ class _Analyst:
         step, job = "the whole data, twice", self._job
         first = structs.replace(job, fine=True)
         other = structs.replace(job, hash_seed=2, portion_ticks=OTHER_PORTIONS)
-        one, two = self._run(step, [first, other], 2 * total)
-        if one.run is None:
+        one, two = self._run(step, [first, other], 2 * total, lambda _, outcome: outcome)
+        whole = one.run
+        if whole is None:
             raise InputError(one.error)
-        finding = _compared("in another process", one.run.ticks, one.run.asked, two)
+        finding = _compared("in another process", whole.ticks, whole.asked, two)
         if finding.is_same:
-            return one.run, (finding,)
-        (again,) = self._run("the same again", [structs.replace(first, hash_seed=2)], one.run.ticks)
-        process = _compared("in another process", one.run.ticks, one.run.asked, again)
+            return whole, (finding,)
+        (process,) = self._run(
+            "the same again",
+            [structs.replace(first, hash_seed=2)],
+            whole.ticks,
+            lambda _, again: _compared("in another process", whole.ticks, whole.asked, again),
+        )
         portions = structs.replace(finding, what="ticks in other portions")
-        return one.run, (process,) if not process.is_same else (process, portions)
+        return whole, (process,) if not process.is_same else (process, portions)
 
-    def _look_ahead(self, whole: Run) -> tuple[tuple[Finding, ...], list[tuple[int, Outcome]]]:
-        """The data cut off behind a tick, and the opposite market behind it."""
-        places = cut_places(whole, self._cuts)
+    def _look_ahead(self, whole: Run) -> tuple[tuple[Finding, ...], list[Run]]:
+        """The data cut off behind a tick, and the opposite market behind it. Also the runs up to the cuts, for their states."""
+        places = [place for place in cut_places(whole, self._cuts) for _ in range(2)]
         jobs: list[Job] = []
-        for position, ts_ns in places:
-            cut = structs.replace(self._job, until=position, saves=True, hash_seed=2)
-            last = position + LOOK_BEHIND_TICKS
-            opposite = structs.replace(self._job, until=last, mirrored_behind=position, hash_seed=2)
-            for job in (cut, opposite):
-                folder = str(self._folder / f"files-{len(jobs)}") if self._has_files else ""
-                jobs.append(structs.replace(job, files_in=folder, cut_ns=ts_ns))
-        outcomes = self._run("cut off, and replaced", jobs, sum(job.until or 0 for job in jobs))
-        findings, cuts = [], []
-        for place, (position, ts_ns) in enumerate(places):
-            for what, outcome in zip(("cut off behind", "replaced behind"), outcomes[2 * place :], strict=False):
-                finding = _compared(what, position, whole.asked, outcome)
-                findings.append(structs.replace(finding, position=position, ts_ns=ts_ns))
-            cuts.append((position, outcomes[2 * place]))
-        return tuple(findings), cuts
+        for number, (position, ts_ns) in enumerate(places):
+            folder = str(self._folder / f"files-{number}") if self._reads_data else ""
+            job = structs.replace(self._job, hash_seed=2, files_in=folder, cut_ns=ts_ns)
+            if number % 2:
+                last = position + LOOK_BEHIND_TICKS
+                jobs.append(structs.replace(job, until=last, mirrored_behind=position))
+            else:
+                jobs.append(structs.replace(job, until=position, saves=True))
+        cuts: list[Run] = []
 
-    def _resumption(self, whole: Run, cuts: Sequence[tuple[int, Outcome]]) -> tuple[Finding, ...]:
+        def read(number: int, outcome: Outcome) -> Finding:
+            position, ts_ns = places[number]
+            what = "replaced behind" if number % 2 else "cut off behind"
+            if not number % 2 and outcome.run is not None and outcome.run.ticks == position:
+                cuts.append(structs.replace(outcome.run, asked=()))
+            finding = _compared(what, position, whole.asked, outcome)
+            return structs.replace(finding, position=position, ts_ns=ts_ns)
+
+        findings = self._run("cut off, and replaced", jobs, sum(job.until or 0 for job in jobs), read)
+        return tuple(findings), sorted(cuts, key=lambda cut: cut.ticks)
+
+    def _resumption(self, whole: Run, cuts: Sequence[Run]) -> tuple[Finding, ...]:
         """What was saved at a cut is read in a new process, which goes on to the end."""
-        places = [(position, cut.run) for position, cut in cuts if cut.run is not None and cut.run.ticks == position]
-        places = places[:: -(-len(places) // RESUMED_MAX) or 1]
-        jobs = [structs.replace(self._job, saved=run.saved, saved_at=position, hash_seed=2) for position, run in places]
-        outcomes = self._run("saved and gone on with", jobs, sum(whole.ticks - position for position, _ in places))
-        findings = []
-        for (position, run), outcome in zip(places, outcomes, strict=True):
-            wanted = behind(position, whole.asked)
-            finding = _compared("gone on behind", whole.ticks, wanted, outcome)
-            findings.append(structs.replace(finding, position=position, ts_ns=run.last_ns))
-        return tuple(findings)
+        chosen = cuts[:: -(-len(cuts) // RESUMED_MAX) or 1]
+        jobs = [structs.replace(self._job, saved=cut.saved, saved_at=cut.ticks, hash_seed=2) for cut in chosen]
 
-    def _warm_up(self, whole: Run, names: Sequence[str]) -> tuple[WarmUp, ...]:
-        """The data begun later."""
+        def read(number: int, outcome: Outcome) -> Finding:
+            cut = chosen[number]
+            finding = _compared("gone on behind", whole.ticks, behind(cut.ticks, whole.asked), outcome)
+            return structs.replace(finding, position=cut.ticks, ts_ns=cut.last_ns)
+
+        total = sum(whole.ticks - cut.ticks for cut in chosen)
+        return tuple(self._run("saved and gone on with", jobs, total, read))
+
+    def _warm_up(self, whole: Run, names: Sequence[str]) -> tuple[tuple[WarmUp, ...], tuple[Finding, ...]]:
+        """The data begun later. Also the runs that did not come to an end."""
         leads = {name: leads_of(whole, name) for name in names}
-        starts: dict[int, None] = {}
-        for name, wanted in leads.items():
-            at = compared_behind(whole, name) or 0
-            starts.update((at - ticks, None) for ticks, _ in wanted)
+        behind_tick = {name: compared_behind(whole, name) or 0 for name in names}
+        starts = list(dict.fromkeys(behind_tick[name] - ticks for name, own in leads.items() for ticks, _ in own))
         jobs = [structs.replace(self._job, later=start, hash_seed=2, fine=True) for start in starts]
-        outcomes = self._run("begun later", jobs, sum(whole.ticks - start for start in starts))
-        runs = dict(zip(starts, outcomes, strict=True))
+
+        def read(number: int, outcome: Outcome) -> Run | Finding:
+            if outcome.run is None:
+                return Finding(what="begun behind", position=starts[number], error=outcome.error)
+            return structs.replace(outcome.run, asked=tuple(filter(_enters, outcome.run.asked)))
+
+        total = sum(whole.ticks - start for start in starts)
+        runs = dict(zip(starts, self._run("begun later", jobs, total, read), strict=True))
         found = []
         for name, wanted in leads.items():
-            at = compared_behind(whole, name) or 0
-            own = [(ticks, multiple, runs[at - ticks].run) for ticks, multiple in wanted]
-            found.append(warm_up(whole, name, [(t, m, run) for t, m, run in own if run is not None]))
-        return tuple(found)
+            own = [(ticks, multiple, runs[behind_tick[name] - ticks]) for ticks, multiple in wanted]
+            found.append(warm_up(whole, name, [(t, m, run) for t, m, run in own if isinstance(run, Run)]))
+        return tuple(found), tuple(run for run in runs.values() if isinstance(run, Finding))
 
     # --- the feed's files -------------------------------------------------------------------------------------------------
 
     @property
-    def _has_files(self) -> bool:
-        return isinstance(self._plan.config.feeds[self._account.config.feed].settings, FileFeedSettings)
+    def _reads_data(self) -> bool:
+        """Whether it is worth the room to lay the data out: somebody has opened it, or knows its name."""
+        settings = self._plan.config.feeds[self._account.config.feed].settings
+        if not isinstance(settings, FileFeedSettings):
+            return False
+        params = [strategy.params for strategy in self._account.strategies]
+        return bool(self._opened.keys() & self._data_files()) or any(
+            named_in(each, self._plan.config.folder, settings.paths.values()) for each in params
+        )
 
     def _data_files(self) -> set[str]:
         settings = self._plan.config.feeds[self._account.config.feed].settings
@@ -274,7 +300,7 @@ class _Analyst:
 
 def cut_places(whole: Run, count: int) -> list[tuple[int, int]]:
     """Ticks to cut behind, with a time each: most of them right at entries, where looking ahead shows, the others anywhere."""
-    entries = [asked for asked in whole.asked if any(isinstance(request, Enter) for request in asked.requests)]
+    entries = list(filter(_enters, whole.asked))
     times = {
         asked.position: asked.ts_ns for asked in entries or whole.asked if asked.stamp == Stamp.after(asked.position)
     }
@@ -284,6 +310,10 @@ def cut_places(whole: Run, count: int) -> list[tuple[int, int]]:
     marks = dict(whole.marks)
     even = _spread(sorted(marks.keys() - {whole.ticks} - set(at_decisions)), count - len(at_decisions))
     return [(position, times.get(position) or marks[position]) for position in sorted((*at_decisions, *even))]
+
+
+def _enters(asked: Asked) -> bool:
+    return any(isinstance(request, Enter) for request in asked.requests)
 
 
 def _spread(values: Sequence[int], count: int) -> list[int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -82,6 +83,9 @@ def perform(job: Job, watch: Watch, tell: Tell) -> Outcome:
             source.close()
     except TradekeelError as problem:
         error = text_of(problem)
+    finally:
+        if job.files_in:
+            shutil.rmtree(job.files_in, ignore_errors=True)  # there are as many as runs at a time, and no more
     return Outcome(
         run=run,
         error=error,
@@ -139,28 +143,29 @@ def _with_other_files(plan: Plan, account: AccountPlan, job: Job) -> tuple[Plan,
     else:
         settings = structs.replace(settings, path=paths[settings.path])
     feeds = {**plan.config.feeds, feed.name: structs.replace(feed, settings=settings)}
-    names = {(plan.config.folder / path).resolve(): new for path, new in paths.items()}
-    strategies = tuple(
-        structs.replace(strategy, params=_renamed(strategy.params, plan.config.folder, names))
-        for strategy in account.strategies
-    )
+    strategies = []
+    for strategy in account.strategies:
+        named = named_in(strategy.params, plan.config.folder, paths)
+        params = structs.replace(strategy.params, **{field: paths[path] for field, path in named.items()})
+        strategies.append(structs.replace(strategy, params=params))
     plan = structs.replace(plan, config=structs.replace(plan.config, feeds=feeds))
-    return plan, structs.replace(account, strategies=strategies), True
+    return plan, structs.replace(account, strategies=tuple(strategies)), True
 
 
 _NOBODY: Any = None  # the context's clock: files are cut without waiting
 
 
-def _renamed(params: Struct, folder: Path, names: dict[Path, str]) -> Struct:
-    """Parameters that name the data, naming the cut data: as it is written in the configuration, or from where we are."""
-    changes: dict[str, str] = {}
+def named_in(params: Struct, folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """The parameters that name one of these paths: as it is written in the configuration, or from where we are."""
+    places = {(folder / path).resolve(): path for path in paths}
+    found: dict[str, str] = {}
     for field in params.__struct_fields__:
         value = getattr(params, field)
         if isinstance(value, str) and value and "\0" not in value:
-            found = [names[place] for place in ((folder / value).resolve(), Path(value).resolve()) if place in names]
-            if found:
-                changes[field] = found[0]
-    return structs.replace(params, **changes) if changes else params
+            for place in ((folder / value).resolve(), Path(value).resolve()):
+                if place in places:
+                    found[field] = places[place]
+    return found
 
 
 # --- what a strategy's code turns to --------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ def _show(analysis: Analysis) -> None:
         print_table([row for each in analysis.warm_up for row in _leads(each)], _LEADS, "no warm-up could be compared")
     for title, findings in _parts(analysis):
         _show_changes(title, findings)
+    _show_changes("warm-up", analysis.begun_later)
     for each in analysis.warm_up:
         _show_warm_up(each)
     _show_touched(analysis)

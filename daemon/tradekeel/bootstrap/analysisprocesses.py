@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from tradekeel.bootstrap.analysisnursery import FAILED
 from tradekeel.bootstrap.analysisruns import ENCODER, OUTCOMES, Job, Outcome
 from tradekeel.errors import Defect, InputError
+
+T = TypeVar("T")
 
 Tell = Callable[[int], object]
 """Called with the ticks that all runs together have conducted."""
@@ -82,10 +84,13 @@ class Processes:
             nursery.end()
         self._selector.close()
 
-    def run(self, jobs: Sequence[Job], tell: Tell) -> list[Outcome]:
-        """What each comes to, in their order. Raises InputError or Defect where a process dies."""
+    def run(self, jobs: Sequence[Job], read: Callable[[int, Outcome], T], tell: Tell) -> list[T]:
+        """What is read from each outcome (and the place of its job), in the order of the jobs.
+
+        Raises InputError where a strategy's code, or somebody, has ended a process, and Defect where it failed in our hands.
+        """
         waiting, places = list(enumerate(jobs))[::-1], dict[int, int]()
-        ticks, outcomes = [0] * len(jobs), dict[int, Outcome]()
+        ticks, outcomes = [0] * len(jobs), dict[int, T]()
         while len(outcomes) < len(jobs):
             while waiting and len(places) - len(outcomes) < self._at_once:
                 place, job = waiting.pop()
@@ -94,7 +99,8 @@ class Processes:
                 for number, word, value in key.data.news():
                     place, tick = places[number], value
                     if word == "end":
-                        outcomes[place] = outcome = self._outcome(number, value)
+                        outcome = self._outcome(number, value)
+                        outcomes[place] = read(place, outcome)
                         tick = 0 if outcome.run is None else outcome.run.ticks + jobs[place].later
                     ticks[place] = max(0, tick - (jobs[place].later or jobs[place].saved_at))
             tell(sum(ticks))
