@@ -382,7 +382,7 @@ class ExitCode(IntEnum):
     """What the process tells whoever started it (documented in the operating guide)."""
 
     DONE = 0
-    DIFFERENT = 1  # `tradekeel compare`, as of diff(1)
+    DIFFERENT = 1  # `tradekeel compare`, `tradekeel analyze`, as of diff(1)
     BAD_USAGE = 2
     VENUE_UNREACHABLE = 3
     BOOKS_DO_NOT_MATCH = 4

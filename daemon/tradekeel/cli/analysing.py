@@ -167,8 +167,9 @@ def _show_changes(title: str, findings: Sequence[Finding]) -> None:
             say(*_wrapped(f"the run did not come to its end: {finding.error}", "  "))
         for changed in finding.changed:
             _show_changed(changed, "the whole data", finding.what)
-    if len(bad) > SHOWN_MAX:
-        say("", f"{title}: {len(bad) - SHOWN_MAX} more runs changed; --json has everything")
+    more = len(bad) - SHOWN_MAX
+    if more > 0:
+        say("", f"{title}: changed in {more} more; --json has everything")
 
 
 def _show_changed(changed: Changed, before: str, after: str) -> None:
