@@ -188,6 +188,7 @@ class _Analyst:
             self._laid_out = self._laid_out or outcome.laid_out
             return read(place, outcome)
 
+        step = f"{self._account.config.name}: {step}"
         found = self._processes.run(jobs, taken, lambda done: self._tell(step, min(done, ticks or done), ticks))
         self._tell(step, ticks or 1, ticks or 1)
         return found

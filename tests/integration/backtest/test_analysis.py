@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.integration.backtest import suspects
-from tests.integration.cli_daemon import environment
+from tests.integration.cli_daemon import Said, call, environment
 from tests.scenarios import support_configs as configs
+from tradekeel.backtest.analysing.asked import Asked, Run
+from tradekeel.bootstrap.analysisruns import Job, Watch, perform
 from tradekeel.errors import ExitCode
+from tradekeel.feeds.zones import parse_instant
 
 TICKS = 400
 TIMEOUT_S = 120
@@ -66,23 +70,15 @@ balance = "1000000"
 kind = "suspects.py:{name}"
 account = "paper"
 instruments = ["EUR_USD"]
-params = {{ path = "ticks.csv", every = {every or suspects.EVERY} }}
+params = {{ path = "{folder}/ticks.csv", every = {every or suspects.EVERY} }}
 """
     path = folder / f"{strategies[-1].partition('/')[0].lower()}.toml"
     path.write_text(text)
     return path
 
 
-def analyze(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (*PROGRAM, config.name, *words),
-        cwd=config.parent,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+def analyze(config: Path, *words: str) -> Said:
+    return call("analyze", config, *words)
 
 
 def found(config: Path, code: int, *words: str) -> dict[str, Any]:
@@ -114,6 +110,48 @@ def test_each_is_found_out_by_what_it_does_and_the_honest_one_by_nothing(folder:
     assert warm_up["impatient"]["leads"][0]["changes"]["values"] > 0
     assert analysis["reads_its_data"] == [str(folder / "ticks.csv")]
     assert analysis["touched"] == [f"suspects.py opens {folder / 'ticks.csv'}"]
+
+
+def test_a_run_meets_the_future_that_is_laid_out_for_it(folder: Path, tmp_path: Path) -> None:
+    config = configuration(folder, "Honest/5", "Peeker")
+    whole = Job(config=str(config), account="paper", execution="x")
+    run = ran(whole)
+    at = next(asked.position for asked in run.asked if asked.strategy == "peeker" and asked.position > TICKS // 2)
+    cut = structs.replace(whole, until=at, cut_ns=times(folder)[at - 1], files_in=str(tmp_path / "cut"), saves=True)
+    before = ran(cut)
+    assert before.ticks == at
+    assert not (tmp_path / "cut").exists(), "it takes away what it has laid out"
+    other = structs.replace(cut, until=at + 10, mirrored_behind=at, saves=False)
+    assert decided(ran(other), at)["honest"] == decided(run, at)["honest"]
+    assert decided(ran(other), at)["peeker"] != decided(run, at)["peeker"]
+    rest = ran(structs.replace(whole, saved=before.saved, saved_at=at))
+    assert [asked for asked in run.asked if asked.position > at] == list(rest.asked)
+    assert ran(structs.replace(whole, later=100)).ticks == TICKS - 100
+
+
+def ran(job: Job) -> Run:
+    """The run of a job in this process, which has told on its way how far it was and read nothing in a bad way."""
+    told: list[int] = []
+    outcome = perform(job, Watch(), told.append)
+    assert (outcome.error, outcome.laid_out) == ("", bool(job.files_in))
+    assert outcome.run is not None
+    return outcome.run
+
+
+def decided(run: Run, position: int) -> dict[str, list[Asked]]:
+    asked = [each for each in run.asked if each.position <= position]
+    return {name: [each for each in asked if each.strategy == name] for name in ("honest", "peeker")}
+
+
+def times(folder: Path) -> list[int]:
+    return [parse_instant(row.split(",")[0]) for row in (folder / "ticks.csv").read_text().splitlines()[1:]]
+
+
+def test_what_is_wrong_with_the_data_is_part_of_what_comes_out(folder: Path) -> None:
+    job = Job(config=str(configuration(folder, "Honest")), account="paper", execution="x", start="2030-01-01")
+    outcome = perform(job, Watch(), lambda position: None)
+    assert outcome.run is None
+    assert "there are no ticks" in outcome.error
 
 
 @pytest.mark.parametrize("name", ["Gambler", "Timed", "Unordered"])

@@ -142,8 +142,8 @@ def _changes(whole: Run, strategy: str, run: Run, behind: int, ticks: int) -> En
 def _verdict(leads: Sequence[Lead], enough: int | None, *, held_nothing: bool) -> Verdict:
     """Where the first entry that differs comes while it holds something else, that may be all there is to it.
 
-    Not so where both began with different trades and came to agree with more of the past: then nobody knows, and the longer
-    warm-up is the safe one.
+    Where no past is long enough, the longest one says so: the warm-up has the least to do with that. Where one is, and both began
+    with different trades, nobody knows, and the longer warm-up is the safe one.
     """
     seen = [lead.changes for lead in leads if lead.changes is not None]
     if not seen:
@@ -152,5 +152,7 @@ def _verdict(leads: Sequence[Lead], enough: int | None, *, held_nothing: bool) -
         return Verdict.NO_ENTRIES
     if enough == leads[0].ticks:
         return Verdict.ENOUGH
+    if enough is None:
+        return Verdict.FOLLOWS if seen[-1].first_holding else Verdict.TOO_SHORT
     holds_else = all(changes.first_holding for changes in seen if changes.differing)
-    return Verdict.FOLLOWS if holds_else and (held_nothing or enough is None) else Verdict.TOO_SHORT
+    return Verdict.FOLLOWS if holds_else and held_nothing else Verdict.TOO_SHORT
