@@ -25,7 +25,7 @@ from tradekeel.bootstrap.analysisruns import Job, Watch, perform
 from tradekeel.errors import ExitCode
 from tradekeel.feeds.zones import parse_instant
 
-TICKS = 400
+TICKS = 300
 TIMEOUT_S = 120
 PROGRAM = (sys.executable, "-m", "tradekeel", "analyze")
 
@@ -171,7 +171,7 @@ def test_whoever_counts_what_he_is_shown_is_found_out_by_other_portions(folder: 
 
 
 def test_a_run_that_comes_to_no_end_has_changed(folder: Path) -> None:
-    done = analyze(configuration(folder, "Throwing"), "--cuts", "1", "--end", "2024-01-03T13:09:00Z")
+    done = analyze(configuration(folder, "Throwing"), "--cuts", "1", "--end", "2024-01-03T13:06:00Z")
     assert done.returncode == ExitCode.DIFFERENT
     assert "look-ahead: cut off behind tick" in done.stdout
     assert "the run did not come to its end: strategy throwing threw at tick" in done.stdout

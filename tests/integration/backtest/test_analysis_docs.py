@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.integration.backtest.test_docs import run
 from tradekeel.backtest.analysing.warmup import Verdict
+from tradekeel.bootstrap.analysing import Analysis
 from tradekeel.errors import ExitCode
 
 TEXT = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
@@ -39,6 +40,13 @@ def test_the_options_are_those_of_the_command(tmp_path: Path) -> None:
     told = run(tmp_path, "-m", "tradekeel", "analyze", "--help").stdout
     documented = set(re.findall(r"--[a-z-]+", "".join(re.findall(r"^\| `--.*?\|", TEXT, re.MULTILINE))))
     assert set(re.findall(r"--[a-z-]+", told)) - {"--help", "--version"} == documented
+
+
+def test_the_fields_are_those_of_an_analysis() -> None:
+    table = TEXT[TEXT.index("### As JSON") : TEXT.index("## What it cannot see")]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    added = {"format", "clean", "judged", "first", "last"}
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {*Analysis.__struct_fields__, *added}
 
 
 def test_the_verdicts_are_those_that_there_are() -> None:
