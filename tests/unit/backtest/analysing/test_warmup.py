@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.unit.backtest import bench
 from tests.unit.backtest.bench import EUR
-from tradekeel.backtest.analysing.asked import Portions, Run, conduct
+from tradekeel.backtest.analysing.asked import Asked, Held, Portions, Run, conduct
 from tradekeel.backtest.analysing.portions import later, portioned
 from tradekeel.backtest.analysing.warmup import PARTS, Verdict, WarmUp, compared_behind, leads_of, warm_up
 from tradekeel.backtest.setup import Setup
-from tradekeel.domain.messages import Enter, Request
+from tradekeel.domain.messages import Enter, Request, Stamp
 from tradekeel.domain.orders import Side
 from tradekeel.domain.ticks import Tick
 from tradekeel.domain.times import NS_PER_S
@@ -140,3 +140,52 @@ def test_it_is_said_where_nothing_can_be_compared() -> None:
     assert judged(Idle(Looking())).verdict is Verdict.NO_ENTRIES
     assert judged(Crossing(Looking(warm=TICKS - 5))).verdict is Verdict.TOO_LITTLE
     assert judged(Crossing(Looking(warm=TICKS))).verdict is Verdict.TOO_LITTLE
+
+
+# --- what is held meanwhile -------------------------------------------------------------------------------------------
+
+LONG = ("EUR_USD LONG 1 for 1.1",)
+
+
+def made(*entries: int, held: Sequence[tuple[int, tuple[str, ...]]] = ()) -> Run:
+    """A run over 100 ticks in which was entered at these, and held what is said from those on."""
+    enter = Enter(instrument=EUR, side=Side.BUY, quantity=Decimal(1))
+    asked = tuple(Asked("s", Stamp.after(tick), 0, True, (enter,)) for tick in entries)
+    timeline = {"s": [Held(Stamp.before(tick), trades) for tick, trades in held]}
+    return Run(asked=asked, held=timeline, ticks=100, first_ns=0, last_ns=0, warm_at={"s": 10})
+
+
+def verdict(whole: Run, *others: Run) -> Verdict:
+    """Of runs that begin 10, 20, … ticks before the tick that is compared behind, told by ticks of the whole data."""
+    at = compared_behind(whole, "s") or 0
+    runs = []
+    for multiple, other in enumerate(others, start=1):
+        shift = 2 * (at - 10 * multiple)
+        asked = tuple(structs.replace(each, stamp=each.stamp - shift) for each in other.asked)
+        held = {"s": [structs.replace(each, stamp=each.stamp - shift) for each in other.held["s"]]}
+        runs.append((10 * multiple, multiple, structs.replace(other, asked=asked, held=held, warm_at={"s": 1})))
+    return warm_up(whole, "s", runs).verdict
+
+
+def test_entries_are_compared_behind_a_tick_at_which_nothing_is_held() -> None:
+    assert compared_behind(made(), "s") == 50
+    assert compared_behind(made(held=[(20, LONG), (30, ())]), "s") == 50
+    assert compared_behind(made(held=[(20, LONG), (60, ())]), "s") == 60
+    assert compared_behind(made(held=[(20, LONG), (90, ())]), "s") == 50, "there is too little behind that"
+
+
+def test_an_entry_that_is_missed_while_something_is_held_is_no_matter_of_warm_up() -> None:
+    busy = made(80, held=[(60, LONG)])
+    assert verdict(made(70, 80), busy, made(70, 80)) is Verdict.FOLLOWS
+    assert verdict(made(70, 80), busy, busy) is Verdict.FOLLOWS
+
+
+def test_an_entry_that_is_missed_with_nothing_held_is() -> None:
+    assert verdict(made(70, 80), made(80), made(70, 80)) is Verdict.TOO_SHORT
+    assert verdict(made(70, 80), made(80, held=[(60, LONG)]), made(80)) is Verdict.TOO_SHORT
+
+
+def test_where_they_begin_with_different_trades_the_longer_warm_up_is_the_safe_one() -> None:
+    held = made(70, 80, held=[(20, LONG)])
+    assert verdict(held, made(80), held) is Verdict.TOO_SHORT
+    assert verdict(held, made(80), made(80)) is Verdict.FOLLOWS
