@@ -216,7 +216,7 @@ def _asks(frame: FrameType | None) -> str | None:
     """The file of the strategy whose code is among the callers. What it imports is code as well, and no data."""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
-        if name.startswith("importlib."):
+        if name.startswith(("importlib.", "_frozen_importlib")):
             return None
         if name.startswith(MODULE_PREFIX):
             return Path(str(frame.f_globals.get("__file__", name))).name
