@@ -10,8 +10,7 @@ import pytest
 from msgspec import structs
 
 from tests.unit.backtest import bench
-from tests.unit.backtest.bench import EUR
-from tests.unit.backtest.scene import Script, account, buy, tape
+from tests.unit.backtest.scene import EUR, Script, account, buy, tape
 from tradekeel.backtest.analysing.asked import Held, Portions, Run, conduct
 from tradekeel.backtest.analysing.comparing import behind, changes, up_to
 from tradekeel.backtest.analysing.portions import mirrored, portioned, until

@@ -8,7 +8,7 @@ from decimal import Decimal
 from msgspec import Struct, structs
 
 from tests.unit.backtest import bench
-from tests.unit.backtest.bench import EUR
+from tests.unit.backtest.scene import EUR
 from tradekeel.backtest.analysing.asked import Asked, Held, Portions, Run, conduct
 from tradekeel.backtest.analysing.portions import later, portioned
 from tradekeel.backtest.analysing.warmup import PARTS, Verdict, WarmUp, compared_behind, leads_of, warm_up
