@@ -82,6 +82,15 @@ coverage: .venv/.installed-dev  ## all tests with coverage, and its two gates
 bench: .venv/.installed-dev  ## every benchmark beside its floor (ARGS="--quick --only NAME --json")
 	@$(PY) -m tests.benchmarks.run $(ARGS)
 
+# quantstats brings pandas, scipy and matplotlib: an environment of its own, which nothing else needs.
+.venv-metrics/.installed: tests/comparisons/constraints.txt tools/setup_metrics.sh .venv/.installed-dev
+	@sh tools/setup_metrics.sh
+
+.PHONY: metrics-check
+metrics-check: .venv-metrics/.installed  ## our figures of three runs beside quantstats', each difference explained
+	@$(PY) -m tests.comparisons.curves build/metrics
+	@.venv-metrics/bin/python -m tests.comparisons.metrics build/metrics $(ARGS)
+
 .PHONY: conformance
 conformance: .venv/.installed-dev  ## how many cases each interface is held to on each backend
 	@$(PY) -m tools.conformance
@@ -115,6 +124,6 @@ constraints:  ## renew constraints.txt with the newest versions that install tog
 
 .PHONY: clean
 clean:  ## remove .venv, caches and builds (never a state directory)
-	@rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-metrics build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find daemon tools tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find daemon -name '*.egg-info' -type d -prune -exec rm -rf {} +
