@@ -49,7 +49,7 @@ class Witness(PerformanceTracker):
     """A tracker that also writes down what it is told."""
 
     def __init__(self, first: PerformanceTracker) -> None:
-        super().__init__(first.state, first.days_a_year)
+        super().__init__(first.state)
         self.equities: list[tuple[int, str]] = []
         self.funds: list[tuple[int, str]] = []  # before how many of the equities so much was moved
         self.held: list[tuple[int, bool]] = []

@@ -19,7 +19,7 @@ from tradekeel.backtest.setup import Setup, Traded
 from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
-from tradekeel.domain.instruments import CATALOGUE, Instrument
+from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.messages import Fill
@@ -73,6 +73,7 @@ class BacktestExecutor:
         leverage: Decimal | None = Decimal(30),
         hedging: bool = False,
         exits_at_venue: bool = True,
+        days_a_year: int | None = None,
         journal: Keeper | None = None,
     ) -> None:
         strategies = dict(strategy) if isinstance(strategy, Mapping) else {_name_of(strategy): strategy}
@@ -88,6 +89,7 @@ class BacktestExecutor:
         if unknown:
             raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
         deposit = Decimal(initial_balance)
+        days = days_a_year or days_a_year_of(known[symbol] for symbol in symbols)
         rows = {name: _row(name, each, symbols) for name, each in strategies.items()}
         self.setup = Setup(
             execution=_id(
@@ -100,6 +102,7 @@ class BacktestExecutor:
                 leverage,
                 hedging,
                 exits_at_venue,
+                days,
                 [known[symbol] for symbol in symbols],
             ),
             terms=AccountTerms(
@@ -116,6 +119,7 @@ class BacktestExecutor:
             limits=limits or RiskLimits(),
             venue_instruments=known,
             traded=tuple(Traded(strategy=each, row=rows[name]) for name, each in strategies.items()),
+            days_a_year=days,
             data_fingerprint=self._source.info.fingerprint,
         )
         self.status = TaskStatus.CREATED

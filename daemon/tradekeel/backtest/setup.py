@@ -20,6 +20,7 @@ from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.risk import RiskGate
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Mode, StrategyRow
+from tradekeel.domain.sessions import TRADING_DAYS_A_YEAR
 from tradekeel.domain.view import View
 from tradekeel.strategies.base import AnyStrategy
 from tradekeel.strategies.contexts import StrategySettings
@@ -47,6 +48,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     traded: tuple[Traded, ...]
     drafts: tuple[StrategyRow, ...] = ()
     snapshot_every_ns: int = 0  # event time between two snapshots of the account's figures; 0: none
+    days_a_year: int = TRADING_DAYS_A_YEAR  # that figures are annualised with
     sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
     config_fingerprint: str = ""
     data_fingerprint: str = ""
@@ -110,7 +112,9 @@ def _kernel(
     snapshot_due_ns: int = 0,
 ) -> Kernel:
     terms, book = setup.terms, account.book
-    monitor = MonitorCore(View.of(book, None), terms.instruments, terms.currency, setup.limits, monitor_state)
+    monitor = MonitorCore(
+        View.of(book, None), terms.instruments, terms.currency, setup.limits, monitor_state, setup.days_a_year
+    )
     strategists = [_strategist(setup, traded, book, states.get(traded.row.strategy)) for traded in setup.traded]
     account.followers = [monitor, *strategists]
     return Kernel(

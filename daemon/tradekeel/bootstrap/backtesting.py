@@ -141,6 +141,7 @@ def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: 
         ),
         drafts=tuple(strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
         snapshot_every_ns=SNAPSHOT_EVERY_NS,
+        days_a_year=account.days_a_year,
         sample_ticks_every=plan.config.storage.sample_ticks_every,
         config_fingerprint=plan.config.fingerprint,
         data_fingerprint=fingerprint,

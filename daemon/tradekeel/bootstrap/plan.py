@@ -12,7 +12,7 @@ from msgspec import Struct
 from tradekeel.bootstrap.problems import Reader, complete_instruments, look
 from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_config
 from tradekeel.config.words import join_path
-from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.instruments import Instrument, days_a_year_of
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.risk_signals import SESSION_NAMES, ModeRule, SignalFilter
@@ -49,6 +49,7 @@ class AccountPlan(Struct, frozen=True, kw_only=True):
     strategies: tuple[StrategyPlan, ...]
     drafts: tuple[StrategyConfig, ...]  # those that are not enabled: they are in the books, and nothing of them runs
     exits_at_venue: bool
+    days_a_year: int  # that figures are annualised with
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ def read_plan(path: Path, environ: Mapping[str, str], *, fetch_secrets: bool = T
 def make_plan(config: Config) -> Plan:
     """The plan for a configuration that was read with :func:`kinds`, and so has no problem any more."""
     instruments = complete_instruments(config.instruments, _nothing_is_wrong)
-    accounts = tuple(_account(config, account) for account in config.accounts.values())
+    accounts = tuple(_account(config, account, instruments) for account in config.accounts.values())
     return Plan(config=config, instruments=instruments, accounts=accounts)
 
 
@@ -93,10 +94,11 @@ def _nothing_is_wrong(path: str, sentence: str) -> None:
     raise Defect(f"{path}: {sentence}, and it was not found when the file was read")
 
 
-def _account(config: Config, account: AccountConfig) -> AccountPlan:
+def _account(config: Config, account: AccountConfig, instruments: Mapping[str, Instrument]) -> AccountPlan:
     own = [strategy for strategy in config.strategies.values() if strategy.account == account.name]
     strategies = [_strategy(config, strategy) for strategy in own if strategy.enabled]
     shared = _shared_instruments(strategies)
+    traded = {symbol for strategy in strategies for symbol in strategy.config.instruments}
     return AccountPlan(
         config=account,
         paper=PaperAccount(
@@ -111,6 +113,7 @@ def _account(config: Config, account: AccountConfig) -> AccountPlan:
         strategies=tuple(strategies),
         drafts=tuple(strategy for strategy in own if not strategy.enabled),
         exits_at_venue=account.exits == "venue" and (not shared or account.hedging),
+        days_a_year=account.days_a_year or days_a_year_of(instruments[symbol] for symbol in traded),
     )
 
 

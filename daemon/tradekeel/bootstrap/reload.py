@@ -47,7 +47,7 @@ _APPLICABLE: tuple[tuple[str, str], ...] = (
     (r"storage\.(checkpoint_every_s|sample_ticks_every)", ACCOUNTS),
     (r"accounts\.(?P<account>[^.]+)\.sync_schedule", SCHEDULER),
     (r"accounts\.(?P<account>[^.]+)\.risk\..+", ACCOUNT),
-    (r"accounts\.(?P<account>[^.]+)\.(parameter_mode|send_within_s)", ACCOUNT),
+    (r"accounts\.(?P<account>[^.]+)\.(parameter_mode|days_a_year|send_within_s)", ACCOUNT),
     (r"strategies\.(?P<strategy>[^.]+)\.params\..+", ACCOUNT),
 )
 """What can change live, by path, and whose business it is. Everything else needs a restart."""

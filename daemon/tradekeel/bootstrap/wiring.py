@@ -311,7 +311,14 @@ class Builder(Preparing):
     def _monitor(self, account: AccountPlan) -> Monitor:
         def make(attached: Attached) -> MonitorCore:
             instruments = self._instruments(account)
-            return MonitorCore(attached.view, instruments, account.config.currency, account.limits, attached.saved)
+            return MonitorCore(
+                attached.view,
+                instruments,
+                account.config.currency,
+                account.limits,
+                attached.saved,
+                account.days_a_year,
+            )
 
         executor = self.system.ref(Names(account.config.name).of("executor"))
         return Monitor(make, executor, account.config.parameter_mode, live=self._info(account).live)

@@ -101,6 +101,9 @@ Schedule = Annotated[
 """Seconds between two runs (0: never), or a cron line of five fields in UTC."""
 
 
+DaysAYear = Annotated[int, Meta(ge=1, le=366)]
+
+
 class DaemonConfig(Struct, frozen=True, kw_only=True):
     """The process."""
 
@@ -295,6 +298,7 @@ class AccountTable(Struct, frozen=True, kw_only=True):
     )
     share_instruments: bool = False  # several strategies may trade one instrument
     parameter_mode: OneLine | None = None
+    days_a_year: DaysAYear | None = None  # that figures are annualised with; None: those of its instruments
     send_within_s: Seconds | None = None  # of a live decision: an entry that could not be sent by then is not sent
     sync_schedule: Schedule = 60.0
     token: Secret | None = None
@@ -321,6 +325,7 @@ class InstrumentTable(Struct, frozen=True, kw_only=True):
     quantity_min: Positive | None = None
     quantity_max: Positive | None = None
     margin_rate: Positive | None = None
+    days_a_year: DaysAYear | None = None  # on which its market trades
     base: Currency | None = None
     quote: Currency | None = None
 

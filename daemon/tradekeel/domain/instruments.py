@@ -7,13 +7,14 @@ market calls one lot, in units: 100,000 of the base currency in FX. Quantities a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 
 from msgspec import Struct
 
 from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide, on_grid, plain, round_to
-from tradekeel.domain.sessions import THURSDAY, WEDNESDAY
+from tradekeel.domain.sessions import EVERY_DAY_A_YEAR, THURSDAY, TRADING_DAYS_A_YEAR, WEDNESDAY
 from tradekeel.errors import InputError
 
 PIPS_STEP = Decimal("0.001")
@@ -37,6 +38,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
     quantity_min: Decimal = ONE
     quantity_max: Decimal = Decimal(100_000_000)
     margin_rate: Decimal = Decimal("0.0333")  # share of notional that one unit of exposure locks, 1/30 as a rule
+    days_a_year: int = TRADING_DAYS_A_YEAR  # on which its market trades: what figures are annualised with
 
     def __post_init__(self) -> None:
         for name in ("tick_size", "pip_size", "lot", "lot_step", "quantity_min", "quantity_max", "margin_rate"):
@@ -74,6 +76,11 @@ class Instrument(Struct, frozen=True, kw_only=True):
     def quantity(self, value: Decimal) -> Decimal:
         """``value`` on the size grid, rounded down."""
         return round_to(value, self.lot_step, Rounding.SIZE)
+
+
+def days_a_year_of(instruments: Iterable[Instrument]) -> int:
+    """On how many days of a year an account trades that holds these: as many as the market of them that rests least."""
+    return max((instrument.days_a_year for instrument in instruments), default=TRADING_DAYS_A_YEAR)
 
 
 CURRENCY_DIGITS = {"JPY": 0, "KRW": 0, "HUF": 0, "BTC": 8, "ETH": 8, "USDT": 8, "USDC": 8}
@@ -120,6 +127,7 @@ CATALOGUE: dict[str, Instrument] = {symbol: _pair(symbol) for symbol in _PAIRS.s
         lot_step=Decimal(step),
         quantity_min=Decimal(least),
         margin_rate=ONE,
+        days_a_year=EVERY_DAY_A_YEAR,
     )
     for symbol, (tick, step, least) in _CRYPTO.items()
 }

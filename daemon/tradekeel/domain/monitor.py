@@ -61,10 +61,19 @@ _DECODER = msgspec.msgpack.Decoder(MonitorState)
 
 
 class MonitorCore:
-    """See the module. ``view`` is the account as of the saved state's inbox."""
+    """See the module. ``view`` is the account as of the saved state's inbox.
+
+    ``days_a_year`` is what figures are annualised with; None: what the saved state says.
+    """
 
     def __init__(
-        self, view: View, instruments: Mapping[str, Instrument], currency: str, limits: RiskLimits, saved: bytes | None
+        self,
+        view: View,
+        instruments: Mapping[str, Instrument],
+        currency: str,
+        limits: RiskLimits,
+        saved: bytes | None,
+        days_a_year: int | None = None,
     ) -> None:
         self.view = view
         self.limits = limits
@@ -76,7 +85,7 @@ class MonitorCore:
         self.stamp = state.stamp if state else 0
         self.quotes: dict[str, Quote] = dict(state.quotes) if state else {}
         self.risk = RiskMonitor(limits, state.risk if state else None)
-        self.tracker = PerformanceTracker(state.tracker if state else None)
+        self.tracker = PerformanceTracker(state.tracker if state else None, days_a_year)
         self.watch.best.update(state.best if state else {})
         for order in view.orders.values():
             self.watch.claimed(order)

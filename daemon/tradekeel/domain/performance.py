@@ -32,7 +32,6 @@ from tradekeel.domain.performance_days import (
     HUNDRED,
     RATIO_STEP,
     RETURN_STEP,
-    TRADING_DAYS_A_YEAR,
     Day,
     ReturnSums,
 )
@@ -49,7 +48,6 @@ from tradekeel.errors import Defect
 __all__ = [
     "RATIO_STEP",
     "RETURN_STEP",
-    "TRADING_DAYS_A_YEAR",
     "PerformanceReport",
     "PerformanceState",
     "PerformanceTracker",
@@ -62,11 +60,15 @@ _HALF = Decimal("0.5")
 
 
 class PerformanceTracker:
-    """See the module. Amounts are in account currency, times in UTC nanoseconds."""
+    """See the module. Amounts are in account currency, times in UTC nanoseconds.
 
-    def __init__(self, state: PerformanceState | None = None, days_a_year: int = TRADING_DAYS_A_YEAR) -> None:
+    ``days_a_year`` is what ratios are annualised with, also those of days before now; None: what the state says.
+    """
+
+    def __init__(self, state: PerformanceState | None = None, days_a_year: int | None = None) -> None:
         self.state = states.upgraded(state) if state is not None else PerformanceState()
-        self.days_a_year = days_a_year
+        if days_a_year is not None:
+            self.state.days_a_year = days_a_year
         self._exit_day = 0  # the trading day that was looked up last, and from when to when it is
         self._exit_from_ns = self._exit_to_ns = 0
 
@@ -254,7 +256,7 @@ class PerformanceTracker:
         the first equity seen in it to the first seen in the next. Days without observations are no days.
         """
         sums = self.state.returns
-        return formulas.sharpe(sums.count, sums.total, sums.squares, self.days_a_year)
+        return formulas.sharpe(sums.count, sums.total, sums.squares, self.state.days_a_year)
 
     @property
     def max_drawdown_percent(self) -> Decimal | None:
@@ -271,7 +273,7 @@ class PerformanceTracker:
         It goes through all days and the last closings: some five milliseconds, and as many for each year. Nothing is changed.
         """
         mids = {instrument: middle(quote.bid, quote.ask) for instrument, quote in (quotes or {}).items()}
-        return make_report(self.state, self.days_a_year, mids)
+        return make_report(self.state, mids)
 
     def snapshot(
         self, execution: str, ts_ns: int, session: str | None = None, parameter_mode: str | None = None
@@ -308,7 +310,7 @@ class PerformanceTracker:
         )
 
     @staticmethod
-    def load(data: bytes, days_a_year: int = TRADING_DAYS_A_YEAR) -> PerformanceTracker:
+    def load(data: bytes, days_a_year: int | None = None) -> PerformanceTracker:
         """The tracker from :meth:`save` or :meth:`checkpoint`; raises ``msgspec`` errors on anything else."""
         return PerformanceTracker(states.decode(data), days_a_year)
 

@@ -24,9 +24,6 @@ RETURN_STEP = Decimal("1e-12")
 RATIO_STEP = Decimal("0.000001")
 """Grid of every ratio that is shown."""
 
-TRADING_DAYS_A_YEAR = 252
-"""The convention for markets that rest at the weekend; 365 where trading never stops."""
-
 YEAR_NS = DAY_NS * 1461 // 4
 """365.25 days: the mean length of a calendar year, by which growth is annualised."""
 

@@ -32,7 +32,7 @@ Period = tuple[list[Day], list[DayTrades]]
 """The days of a period on which equity was observed, and those on which trades closed."""
 
 
-def make_report(state: PerformanceState, days_a_year: int, mids: Mapping[str, Decimal]) -> PerformanceReport:
+def make_report(state: PerformanceState, mids: Mapping[str, Decimal]) -> PerformanceReport:
     """Every figure; ``mids`` are the middles of the latest quotes. Changes nothing."""
     log = state.log.settled()
     curve = state.curve
@@ -47,9 +47,9 @@ def make_report(state: PerformanceState, days_a_year: int, mids: Mapping[str, De
         total_trades=state.trades.total,
         earlier_trades=state.earlier_trades,
         earlier_days=state.earlier_days,
-        days_a_year=days_a_year,
+        days_a_year=state.days_a_year,
         exposure_percent=_exposure(state, span_ns),
-        returns=_returns(state, days_a_year, span_ns, drawdown),
+        returns=_returns(state, span_ns, drawdown),
         drawdown=drawdown,
         trades=group_figures(log.total),
         streaks=StreakFigures(
@@ -143,8 +143,8 @@ def _each(sums: Mapping[str, GroupSums]) -> dict[str, GroupFigures]:
 # --- equity -------------------------------------------------------------------------------------------------------------
 
 
-def _returns(state: PerformanceState, days_a_year: int, span_ns: int, drawdown: DrawdownFigures) -> ReturnFigures:
-    sums = state.returns
+def _returns(state: PerformanceState, span_ns: int, drawdown: DrawdownFigures) -> ReturnFigures:
+    sums, days_a_year = state.returns, state.days_a_year
     finished = [(day, row) for day, row in sorted(state.days.items()) if row.gain is not None]
     gains = [row.gain for _, row in finished if row.gain is not None]
     so_far = _today(state)

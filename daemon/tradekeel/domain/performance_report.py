@@ -235,6 +235,8 @@ class PerformanceReport(Struct, frozen=True, kw_only=True):
     earlier_trades: int
     earlier_days: int
     days_a_year: int
+    """What volatility, Sharpe and Sortino ratio are annualised with: 252, or 365 where a market of the account never closes, or
+    what the configuration says."""
     exposure_percent: Decimal | None
     """The share of the time from the first observation to the last, weekends included, in which any position was held."""
     returns: ReturnFigures

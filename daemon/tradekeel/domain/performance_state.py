@@ -21,6 +21,7 @@ from msgspec import Struct, field, structs
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.performance_days import Curve, Day, Fall, ReturnSums
 from tradekeel.domain.performance_trades import TradeLog, TradeSums
+from tradekeel.domain.sessions import TRADING_DAYS_A_YEAR
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ class PerformanceState(Struct):
     first_mids: dict[str, Decimal] = {}  # the middle of each instrument's first quote
     log: TradeLog = field(default_factory=TradeLog)
     days: dict[int, Day] = {}  # those that are over, by ordinal
+    days_a_year: int = TRADING_DAYS_A_YEAR  # that ratios are annualised with: of the account's markets
 
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")

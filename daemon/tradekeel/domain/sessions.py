@@ -41,6 +41,12 @@ SATURDAY, SUNDAY = 5, 6
 WEDNESDAY, THURSDAY, FRIDAY = 2, 3, 4
 _EPOCH = date(1970, 1, 1)
 
+TRADING_DAYS_A_YEAR = 252
+"""By convention, of markets that rest at the weekend."""
+
+EVERY_DAY_A_YEAR = 365
+"""Of markets that never close."""
+
 
 class Session(StrEnum):
     """The trading sessions."""

@@ -68,6 +68,19 @@ def ids(home: Home) -> tuple[str, str]:
     return row["execution"], task["task"]
 
 
+def test_a_report_says_what_its_ratios_are_annualised_with(tmp_path: Path) -> None:
+    """A market that never closes has 365 days a year, live as in a backtest."""
+    bitcoin = toml('conversion_rates = { USDT_USD = "1" }').replace("EUR_USD", "BTC_USDT")
+    home = Home(tmp_path, bitcoin)
+    life = home.live()
+    assert life.code == 0, life.log
+    backtest(home)
+    for each in ids(home):
+        assert told("report", home.config, "--execution", each)["figures"]["days_a_year"] == 365
+        shown = call("report", home.config, "--execution", each).stdout
+        assert "Sharpe (365 days a year)" in shown
+
+
 def test_daemon_and_backtest_have_the_same_figures(home: Home) -> None:
     paper, task = (told("report", home.config, "--execution", each) for each in ids(home))
     assert (paper["run"]["mode"], task["run"]["mode"]) == ("paper", "backtest")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.make import dec
-from tradekeel.domain.instruments import CATALOGUE, Instrument, ledger_step
+from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of, ledger_step
 from tradekeel.domain.money import Rounding, ledger, on_grid
 from tradekeel.domain.sessions import THURSDAY, WEDNESDAY
 from tradekeel.errors import InputError
@@ -42,6 +42,16 @@ class TestTheCatalogue:
 
     def test_trades_bitcoin_in_parts_without_leverage(self):
         assert (BTC.lot_step, BTC.margin_rate) == (dec("0.00001"), dec(1))
+
+    def test_knows_which_markets_never_close(self):
+        never = {symbol for symbol, known in CATALOGUE.items() if known.days_a_year == 365}
+        assert never == {"BTC_USDT", "ETH_USDT"}
+        assert {known.days_a_year for symbol, known in CATALOGUE.items() if symbol not in never} == {252}
+
+    def test_counts_the_days_of_the_market_that_rests_least(self):
+        assert days_a_year_of([EUR_USD, USD_JPY]) == 252
+        assert days_a_year_of([EUR_USD, BTC]) == 365
+        assert days_a_year_of([]) == 252
 
     def test_calls_a_hundred_thousand_units_a_lot_and_one_bitcoin(self):
         assert {known.lot for known in (EUR_USD, USD_JPY, made())} == {dec(100_000)}

@@ -231,7 +231,7 @@ class TestTheSharpeRatio:
 
     def test_of_markets_that_never_rest_has_more_days_a_year(self):
         week, always = days(100, 101, 103, 102), days(100, 101, 103, 102)
-        always.days_a_year = 365
+        always.state.days_a_year = 365
         assert week.sharpe is not None
         assert always.sharpe is not None
         assert always.sharpe / week.sharpe == pytest.approx((Decimal(365) / 252).sqrt(), abs=Decimal("1e-5"))

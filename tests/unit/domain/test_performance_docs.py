@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tradekeel.domain import performance_report as reports
-from tradekeel.domain.performance_days import TAIL_DAYS_MIN, TRADING_DAYS_A_YEAR
+from tradekeel.domain.performance_days import TAIL_DAYS_MIN
 from tradekeel.domain.performance_trades import GROUPS_MAX, OTHER, REOPENABLE_MAX, TAGS_MAX
+from tradekeel.domain.sessions import EVERY_DAY_A_YEAR, TRADING_DAYS_A_YEAR
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -51,7 +52,14 @@ def test_every_group_is_named(field):
 
 
 def test_the_numbers_are_those_of_the_code():
-    assert (TRADING_DAYS_A_YEAR, TAIL_DAYS_MIN, REOPENABLE_MAX, GROUPS_MAX, TAGS_MAX) == (252, 20, 1_000, 100, 8)
+    assert (TRADING_DAYS_A_YEAR, EVERY_DAY_A_YEAR, TAIL_DAYS_MIN, REOPENABLE_MAX, GROUPS_MAX, TAGS_MAX) == (
+        252,
+        365,
+        20,
+        1_000,
+        100,
+        8,
+    )
     assert f"`{OTHER}`" in GUIDE
 
 

@@ -51,6 +51,19 @@ def test_a_checkpoint_stays_small_and_the_state_grows_by_its_days_alone() -> Non
     assert len(decade.state.log.last) < REOPENABLE_MAX + SETTLED_AT_ONCE
 
 
+def test_the_state_says_what_its_figures_are_annualised_with_until_it_is_told_otherwise() -> None:
+    told = PerformanceTracker(days_a_year=365)
+    read = PerformanceTracker.load(told.save())
+    assert (read.report().days_a_year, PerformanceTracker().report().days_a_year) == (365, 252)
+    assert PerformanceTracker.load(told.save(), 360).report().days_a_year == 360
+
+
+def test_a_state_of_before_that_could_be_said_has_the_days_that_it_was_made_with() -> None:
+    plain = msgspec.msgpack.decode(PerformanceTracker().save())
+    del plain["days_a_year"]
+    assert PerformanceTracker.load(msgspec.msgpack.encode(plain)).report().days_a_year == 252
+
+
 def test_a_checkpoint_tells_all_sums_and_the_newest_days() -> None:
     tracker = after(60)
 

@@ -27,7 +27,15 @@ def test_a_dozen_key_figures() -> None:
 
 def test_what_is_undefined_is_a_dash_and_never_zero() -> None:
     figures = shown(tables.key_figures(figures_of([]), "USD"))
-    for name in ("profit and loss", "return", "Sharpe", "won", "profit factor", "a trade brings", "deepest fall"):
+    for name in (
+        "profit and loss",
+        "return",
+        "Sharpe (252 days a year)",
+        "won",
+        "profit factor",
+        "a trade brings",
+        "deepest fall",
+    ):
         assert figures[name] == UNDEFINED, name
     assert figures["trades"] == "0"
     assert all(cell.text for table in tables.all_figures(report([], [])) for row in table.rows for cell in row), (
