@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from tradekeel.backtest.account import Account
 from tradekeel.domain.messages import Decision, Emit, Stamp
@@ -35,6 +35,22 @@ position_of = attrgetter("position")
 T = TypeVar("T")
 
 
+class Snapshots(Struct, frozen=True):
+    """When snapshots of the account's figures are taken, by the market's time."""
+
+    after: Callable[
+        [int], int
+    ]  # the first time that is later than this one, both in nanoseconds; NEVER_NS for never again
+    with_metrics: bool = (
+        False  # whether each saves the state that figures come from, too: half a millisecond, six kilobytes of books
+    )
+
+
+def every(interval_ns: int) -> Callable[[int], int]:
+    """At equal intervals, counted from 1970 on."""
+    return lambda now_ns: (now_ns // interval_ns + 1) * interval_ns
+
+
 class Kernel:
     """See the module. The cores are the daemon's; they follow ``account``'s journal."""
 
@@ -46,18 +62,18 @@ class Kernel:
         *,
         exits_at_venue: bool,
         needs_equity: bool,
-        snapshot_every_ns: int = 0,
+        snapshots: Snapshots | None = None,
         snapshot_due_ns: int = 0,
     ) -> None:
-        """``snapshot_every_ns`` of event time lie between two snapshots, 0: none; a saved state says when the next is due."""
+        """A saved state says when the next of the ``snapshots`` is due; at the beginning that follows from the first tick."""
         self.account = account
         self.monitor = monitor
         self.strategists = tuple(strategists)
         self._matcher = account.exchange.matcher
         self._exits_at_venue = exits_at_venue
         self._needs_equity = needs_equity
-        self._snapshot_every_ns = snapshot_every_ns
-        self.snapshot_due_ns = snapshot_due_ns if snapshot_every_ns else NEVER_NS
+        self._snapshots = snapshots
+        self.snapshot_due_ns = NEVER_NS if snapshots is None else snapshot_due_ns
         self._told_to = 0  # the journal's end when all strategies were asked what they want
         self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
 
@@ -106,15 +122,16 @@ class Kernel:
             last = _own(strategist, strategist.stop, self.account.last_ns, reason, True, self._told_to)
             self._take(strategist, last)
         self.account.settle(Stamp.after(self.position))
-        if self._snapshot_every_ns:
-            self._take_snapshot(self.account.last_ns)
+        self._take_snapshot(self.account.last_ns)
         self.account.close(reason)
 
     def _take_snapshot(self, now_ns: int) -> None:
         """The account's figures, and the last tick of each instrument, before anything happens at ``now_ns``: what curves are
         drawn from. It follows from the ticks' times alone, and nobody is told.
         """
-        account, every_ns = self.account, self._snapshot_every_ns
+        account, snapshots = self.account, self._snapshots
+        if snapshots is None:
+            return
         if self.snapshot_due_ns:
             stamp = Stamp.after(self.position)
             self.monitor.follow(stamp)
@@ -122,10 +139,12 @@ class Kernel:
             row = account.book.execution
             assert row is not None
             at_ns = min(self.snapshot_due_ns, now_ns)
-            taken = self.monitor.snapshot(row.execution, at_ns, account.core.terms.parameter_mode, with_metrics=False)
+            taken = self.monitor.snapshot(
+                row.execution, at_ns, account.core.terms.parameter_mode, with_metrics=snapshots.with_metrics
+            )
             account.note(structs.replace(taken, stamp=stamp))
             account.sample(sampled(tick) for tick in sorted(self._matcher.marks.values(), key=position_of))
-        self.snapshot_due_ns = (now_ns // every_ns + 1) * every_ns
+        self.snapshot_due_ns = snapshots.after(now_ns)
 
     # --- one tick at a time, many ticks at once ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from tradekeel.backtest.account import Account, Hears, Journal
 from tradekeel.backtest.exchange import Exchange
-from tradekeel.backtest.kernel import Kernel
+from tradekeel.backtest.kernel import Kernel, Snapshots
 from tradekeel.backtest.saving import decode_state
 from tradekeel.domain.book import Book
 from tradekeel.domain.execution import ExecutorCore
@@ -47,7 +47,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     venue_instruments: Mapping[str, Instrument]  # an exchange knows more than we trade
     traded: tuple[Traded, ...]
     drafts: tuple[StrategyRow, ...] = ()
-    snapshot_every_ns: int = 0  # event time between two snapshots of the account's figures; 0: none
+    snapshots: Snapshots | None = None  # of the account's figures; None: none are taken
     days_a_year: int = TRADING_DAYS_A_YEAR  # that figures are annualised with
     sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
     config_fingerprint: str = ""
@@ -123,7 +123,7 @@ def _kernel(
         strategists,
         exits_at_venue=terms.exits_at_venue,
         needs_equity=setup.limits.needs_equity,
-        snapshot_every_ns=setup.snapshot_every_ns,
+        snapshots=setup.snapshots,
         snapshot_due_ns=snapshot_due_ns,
     )
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from msgspec import structs
 
 from tradekeel import __version__
+from tradekeel.actors.scheduler import EPOCH, NS_PER_US, Trigger
+from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup, Traded
 from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
 from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
+from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.sharing import READS_A_STREAM, password_of, stream_of
 from tradekeel.config import FeedConfig
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount
 from tradekeel.domain.rows import StrategyStatus
+from tradekeel.domain.ticks import NEVER_NS
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedContext
@@ -26,7 +32,7 @@ from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime.loop import Stepper
 
 SNAPSHOT_EVERY_NS = 3_600 * NS_PER_S
-"""Event time between two points of a curve."""
+"""Event time between two points of a curve, where the configuration has no schedule."""
 
 FULL_SPEED = {"speed": "max", "wait_max_s": None}
 """A backtest waits for nobody."""
@@ -140,12 +146,30 @@ def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: 
             for strategy in account.strategies
         ),
         drafts=tuple(strategy_row(draft, StrategyStatus.DRAFT) for draft in account.drafts),
-        snapshot_every_ns=SNAPSHOT_EVERY_NS,
+        snapshots=snapshots_of(plan.config.storage.snapshot_schedule),
         days_a_year=account.days_a_year,
         sample_ticks_every=plan.config.storage.sample_ticks_every,
         config_fingerprint=plan.config.fingerprint,
         data_fingerprint=fingerprint,
     )
+
+
+def snapshots_of(schedule: float | str | None) -> Snapshots | None:
+    """The daemon's schedule by the market's time, with what it saves at each; without one each hour, for the curve alone."""
+    if schedule is None:
+        return Snapshots(every(SNAPSHOT_EVERY_NS))
+    trigger = trigger_of(schedule)
+    if trigger is None:
+        return None
+    if isinstance(schedule, str):
+        return Snapshots(partial(_fires_after, trigger), with_metrics=True)
+    return Snapshots(every(int(Decimal(str(schedule)) * NS_PER_S)), with_metrics=True)
+
+
+def _fires_after(trigger: Trigger, now_ns: int) -> int:
+    now = EPOCH + timedelta(microseconds=now_ns // NS_PER_US)
+    due = trigger.after(now, now)
+    return NEVER_NS if due is None else (due - EPOCH) // timedelta.resolution * NS_PER_US
 
 
 def _with_deposit(paper: PaperAccount, deposit: Decimal) -> PaperAccount:

@@ -26,6 +26,7 @@ from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_in
 from tradekeel.bootstrap.preparing import WAIT_FOR_FEED_S, Preparing
 from tradekeel.bootstrap.publishing import make_publisher, supervised
 from tradekeel.bootstrap.schedule import trigger_of
+from tradekeel.config import SNAPSHOTS_S
 from tradekeel.bootstrap.sharing import READS_A_STREAM, Sharing
 from tradekeel.bootstrap.telling import actor_figures, say
 from tradekeel.domain.intents import AccountTerms
@@ -186,7 +187,8 @@ class Builder(Preparing):
         jobs: list[Job] = []
         for account in self.plan.accounts:
             names = Names(account.config.name)
-            snapshot = trigger_of(self.plan.config.storage.snapshot_schedule)
+            given = self.plan.config.storage.snapshot_schedule
+            snapshot = trigger_of(SNAPSHOTS_S if given is None else given)
             if snapshot is not None:
                 jobs.append(Job(names.of("snapshot"), snapshot, self.system.ref(names.of("monitor")), TakeSnapshot()))
             sync = trigger_of(account.config.sync_schedule)

@@ -8,6 +8,7 @@ from tradekeel.config.config import Change, Config, diff
 from tradekeel.config.decode import decode
 from tradekeel.config.load import SYSTEM_FOLDER, SYSTEM_STATE, Stores, load_config, load_stores
 from tradekeel.config.model import (
+    SNAPSHOTS_S,
     AccountConfig,
     DaemonConfig,
     Draft,
@@ -25,6 +26,7 @@ from tradekeel.config.secrets import Secret, Vault
 from tradekeel.errors import ConfigError
 
 __all__ = [
+    "SNAPSHOTS_S",
     "SYSTEM_FOLDER",
     "SYSTEM_STATE",
     "AccountConfig",

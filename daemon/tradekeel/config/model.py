@@ -178,6 +178,10 @@ def _check_database(text: str) -> None:
 DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_database})]
 
 
+SNAPSHOTS_S: Final = 60.0
+"""Between two snapshots of a daemon whose file has no schedule. A backtest has an hour of the market's time then."""
+
+
 class StorageConfig(Struct, frozen=True, kw_only=True):
     """The books: in a file of the state directory, on a PostgreSQL server, or in memory."""
 
@@ -199,7 +203,7 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     )
     standby: bool = False  # another daemon with the same accounts waits to take over, or this one does
     checkpoint_every_s: Seconds = 5.0
-    snapshot_schedule: Schedule = 60.0  # performance snapshots
+    snapshot_schedule: Schedule | None = None  # performance snapshots; None: see SNAPSHOTS_S
     commit_rows_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
     migrations: Literal["upgrade", "refuse"] = "upgrade"  # of books with an earlier schema, at the start
     backups_kept: Annotated[int, Meta(ge=1, le=100)] = 5

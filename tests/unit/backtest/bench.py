@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from tests.unit.backtest.scene import EUR, account
+from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import FeedSource
 from tradekeel.bootstrap.backtesting import NO_CLOCK
@@ -53,6 +54,9 @@ def floor() -> FloorStrategy:
     )
 
 
+EACH_MINUTE = Snapshots(every(60 * NS_PER_S))
+
+
 def setup(
     strategies: Mapping[str, AnyStrategy],
     *,
@@ -61,7 +65,7 @@ def setup(
     settings: PaperSettings | None = None,
     limits: RiskLimits | None = None,
     sample_ticks_every: int = 0,
-    snapshot_every_s: int = 60,
+    snapshots: Snapshots | None = EACH_MINUTE,
 ) -> Setup:
     """An account in dollars that these strategies trade."""
     made = account(strategies, exits_at_venue=exits_at_venue, hedging=hedging, settings=settings, limits=limits)
@@ -69,7 +73,7 @@ def setup(
         made,
         execution="bt",
         sample_ticks_every=sample_ticks_every,
-        snapshot_every_ns=snapshot_every_s * NS_PER_S,
+        snapshots=snapshots,
     )
 
 

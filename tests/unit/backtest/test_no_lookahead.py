@@ -18,6 +18,7 @@ from tests.unit.backtest import bench
 from tests.unit.backtest.lively import MIDS, World, market
 from tests.unit.backtest.scene import EUR, Nothing, Played, account, alone, buy, filled, leave, play, tape
 from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup, begin
 from tradekeel.backtest.source import TicksSource
 from tradekeel.domain.entries import Entry
@@ -75,7 +76,7 @@ def case(name: str) -> Case:
     world = WORLDS[name.removesuffix(SNAPSHOTS)]
     bars = dict.fromkeys(MIDS, ("5t",)) if world.bars else {}
     every_ns = 20 * NS_PER_S if name.endswith(SNAPSHOTS) else 0
-    setup = structs.replace(world.setup(SEED), snapshot_every_ns=every_ns)
+    setup = structs.replace(world.setup(SEED), snapshots=Snapshots(every(every_ns)) if every_ns else None)
     return Case(setup, market(SEED, TICKS, sizes=world.sizes), bars)
 
 

@@ -14,6 +14,7 @@ from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import FeedSource
+from tradekeel.bootstrap.backtesting import snapshots_of
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
 from tradekeel.domain.risk_limits import RiskLimits
@@ -47,6 +48,8 @@ SETUPS: dict[str, Callable[[], Setup]] = {
     "bars and sampled ticks": lambda: bench.setup(
         {"ema": bench.ema(timeframe="5s", fast=3, slow=9)}, sample_ticks_every=40
     ),
+    "figures by a cron line": lambda: bench.setup({"ema": bench.ema()}, snapshots=snapshots_of("* * * * *")),
+    "figures each seven seconds": lambda: bench.setup({"floor": bench.floor()}, snapshots=snapshots_of(7)),
     "limits": lambda: bench.setup(
         {"ema": bench.ema()},
         limits=RiskLimits(
