@@ -131,6 +131,7 @@ def _prepared(
             "balance": f"{setup.paper.deposit:f}",
             "data": source.info.fingerprint,
             "version": __version__,
+            "code": {strategy.config.name: strategy.code for strategy in account.strategies if strategy.code},
         },
     )
     return Backtest(plan, account, source, setup, task, root / task.task_id[:TASK_DIGITS])

@@ -19,6 +19,7 @@ from tradekeel.domain.orders import Order
 from tradekeel.domain.times import iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
+from tradekeel.storage.archives import archived_rows
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 
@@ -78,6 +79,7 @@ def _traded(run: Run) -> Traded:
             ),
             first_ns=first_ns,
             last_ns=last_ns,
+            archived=archived_rows(db, None, execution).get("trades", 0),
         )
 
 

@@ -39,6 +39,7 @@ from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
+from tradekeel.domain.tasks import TaskStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 from tradekeel.storage.archives import archived_rows
@@ -77,7 +78,7 @@ RowT = TypeVar("RowT", bound=Struct)
 def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
     """Everything. Raises StoreError."""
     with one_moment(run.books, "making a report") as db:
-        row, notes = run.row, list[str]()
+        row, notes = run.row, _standing(run)
         as_of, figures = _figures(db, row, notes)
         snapshots = list(_rows(db, PerformanceSnapshot, row, "ts_ns"))
         prices = _prices(db, row.execution)
@@ -112,7 +113,7 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         task=task,
         task_execution=told,
         configuration=config[0],
-        sources=tuple(_sources(report.strategies, config[1])),
+        sources=tuple(_sources(report.strategies, config[1], task.config.get("code", {}) if task is not None else {})),
         notes=tuple(notes),
     )
 
@@ -129,7 +130,7 @@ class Brief(Struct, frozen=True):
 
 def make_brief(run: Run) -> Brief:
     """The figures of an execution. Raises StoreError."""
-    notes: list[str] = []
+    notes = _standing(run)
     with one_moment(run.books, "making a report") as db:
         _, figures = _figures(db, run.row, notes)
     return Brief(str(run), run.row.account, run.row.currency, figures, tuple(notes))
@@ -139,6 +140,18 @@ def _task(run: Run) -> tuple[Any, Any]:
     path = getattr(run.books, "path", None)
     found = look(path) if run.is_backtest and isinstance(path, Path) else None
     return (None, None) if found is None else found
+
+
+def _standing(run: Run) -> list[str]:
+    """Of a backtest that did not come to the end of its data: how far it came, and what became of it."""
+    told = _task(run)[1]
+    if told is None or told.status is TaskStatus.COMPLETED:
+        return []
+    became = {
+        TaskStatus.FAILED: f"It failed: {told.error}",
+        TaskStatus.STOPPED: "It was left for a new one.",
+    }.get(told.status, "It was interrupted or killed, or runs; the same command goes on with it.")
+    return [f"The backtest has come to {told.progress} % of its data, and so have all figures. {became}"]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------------
@@ -332,16 +345,16 @@ def _shown(value: Any) -> str:
     return "" if plain is None else str(plain)
 
 
-def _sources(strategies: tuple[StrategyRow, ...], folder: Path | None) -> Iterator[SourceFile]:
-    """The code of each kind once."""
+def _sources(strategies: tuple[StrategyRow, ...], folder: Path | None, ran: Mapping[str, str]) -> Iterator[SourceFile]:
+    """The code of each kind once; ``ran`` is what a backtest has kept of it by strategy: see :func:`load_strategy`."""
     by_kind: dict[str, list[str]] = {}
     for row in strategies:
         by_kind.setdefault(row.kind, []).append(row.strategy)
     for kind, names in by_kind.items():
-        yield _source(kind, tuple(names), folder)
+        yield _source(kind, tuple(names), folder, next((ran[name] for name in names if name in ran), ""))
 
 
-def _source(kind: str, names: tuple[str, ...], folder: Path | None) -> SourceFile:
+def _source(kind: str, names: tuple[str, ...], folder: Path | None, ran: str) -> SourceFile:
     built_in = BUILT_IN.get(kind)
     if built_in is not None:
         module = sys.modules[built_in.__module__]
@@ -358,6 +371,13 @@ def _source(kind: str, names: tuple[str, ...], folder: Path | None) -> SourceFil
             except (OSError, ValueError) as error:
                 note = f"It cannot be read now: {error}"
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest() if text else ""
+    if ran and digest:
+        is_the_same = digest.startswith(ran)
+        note = (
+            "It is what ran."
+            if is_the_same
+            else f"As the file is now. What ran was another one: its SHA-256 begins with {ran}."
+        )
     return SourceFile(kind=kind, strategies=names, path=path, sha256=digest, text=text, note=note)
 
 

@@ -158,8 +158,11 @@ def _show(found: dict[str, Any], limit: int) -> None:
         f"{found['pairs']:,} pairs: {found['same']:,} the same, {found['differing']:,} differ; "
         f"{found['missing']:,} missing in the second, {found['extra']:,} extra there"
     )
+    for each in totals:
+        if each["archived"]:
+            complain(f"{each['archived']:,} older trades of {each['name']} are in archives, and were not compared")
     if not found["differences"]:
-        say("the trades are the same")
+        say("the trades are the same" if found["same_trades"] else "the trades that were compared are the same")
         return
     width = console().width
     shown = found["differences"][:limit] if limit else found["differences"]

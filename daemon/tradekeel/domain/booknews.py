@@ -261,9 +261,11 @@ def _slippage(order: Order | None, fill: Fill, quantity: Decimal) -> Decimal:
 
 
 def price_seen(order: Order) -> Decimal | None:
-    """What a fill's price is measured from: the order's own, or the quote that the decision saw; None where it saw none."""
+    """What a fill's price is measured from: a limit order's own price, a stop order's stop, with a limit or without, and of a market
+    order the touch at its decision (best ask to buy, best bid to sell); None where it saw none.
+    """
     if order.type is OrderType.LIMIT:
         return order.price
-    if order.type in (OrderType.STOP, OrderType.TRAILING_STOP):
+    if order.type in (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP):
         return order.stop_price
     return order.reference_price

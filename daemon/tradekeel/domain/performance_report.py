@@ -173,10 +173,12 @@ class CostFigures(Struct, frozen=True, kw_only=True):
     financing: Decimal
     """Above zero is income."""
     slippage_cost: Decimal | None
-    """Sum of ``(price - seen) * quantity * rate`` in the adverse direction; below zero is improvement. Seen is what the decision
-    saw on the side of the market that it took, or the order's own price for limit and stop orders: the implementation shortfall
-    of A. Perold, Journal of Portfolio Management 14 (1988), without what was never filled. None where no fill has such a
-    price."""
+    """Sum of ``(price - seen) * quantity * rate`` in the adverse direction; below zero is improvement. Of a market order, seen is
+    the touch at the tick of its decision: the best ask for what was bought, the best bid for what was sold, whatever size stood
+    there. Of limit and stop orders it is their own price. So it has what the price moved by until the fill, what the size at the
+    touch did not cover, and what the venue added; it has no part of the spread, and nothing of what was never filled. A. Perold,
+    "The Implementation Shortfall", Journal of Portfolio Management 14 (1988), who measures from the middle at the decision and
+    counts what was not filled, too. None where no fill has such a price."""
     fills: int
     fills_unpriced: int
     """Fills of orders for which no price had been seen: their slippage is not known, and is in no sum."""

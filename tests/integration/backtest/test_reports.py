@@ -15,7 +15,7 @@ from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, fail_at
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.times import iso
-from tradekeel.errors import ExitCode
+from tradekeel.errors import ExitCode, InputError
 
 SLOW = 'latency_ms = 700\nslippage = { model = "random", pips = "0.4" }'
 TICKS = 1_500
@@ -214,6 +214,80 @@ def test_a_run_that_was_killed_says_up_to_when_its_figures_go(tmp_path: Path) ->
     assert told("report", home.config)["notes"] == []
 
 
+class Leaves:
+    """Somebody who has enough behind the first window."""
+
+    def wants(self) -> str:
+        return "stop"
+
+
+def test_a_backtest_that_was_interrupted_says_how_far_it_came(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml().replace(f"ticks = {TICKS}", "ticks = 20_000"))
+    (prepared,) = prepare(home.config, {})
+    execute(prepared, steering=Leaves())
+    done = call("report", home.config)
+    assert "of its data, and so have all figures. It was interrupted or killed" in done.stderr
+    report = told("report", home.config)
+    assert report["as_of"]["records_behind"] == 0, "its tables end where its figures do"
+    assert 0 < report["task_execution"]["progress"] < 100
+    backtest(home)
+    assert told("report", home.config)["notes"] == []
+
+
+OWN = """
+from typing import ClassVar
+from msgspec import Struct
+from tradekeel.strategies.base import NOTHING, Strategy
+from tradekeel.strategies.parameters import Parameters
+
+
+class None_(Struct, frozen=True):
+    seen: int = 0
+
+
+class Mine(Strategy[Parameters, None_]):
+    \"\"\"Does nothing.\"\"\"
+
+    kind: ClassVar[str] = "mine"
+    Params = Parameters
+    State = None_
+
+    def on_tick(self, tick, state, context):
+        if tick.position == THROWS_AT:
+            raise RuntimeError("no more")
+        return state, NOTHING
+"""
+
+
+def own(folder: Path, throws_at: int) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(OWN.replace("THROWS_AT", str(throws_at)))
+    kind = configs.strategy("mine", "a", kind="mine.py:Mine", params="")
+    return configs.head() + configs.market(TICKS) + configs.account("a") + kind
+
+
+def test_of_a_backtest_that_failed_before_anything_was_saved_there_is_no_report(tmp_path: Path) -> None:
+    home = Home(tmp_path, own(tmp_path, throws_at=1_000))
+    with pytest.raises(InputError, match="threw at tick 1,000"):
+        backtest(home)
+    done = call("report", home.config)
+    assert "there is no execution" in done.stderr, "nothing of it was saved"
+
+
+def test_a_backtest_keeps_which_code_of_ones_own_it_ran(tmp_path: Path) -> None:
+    home = Home(tmp_path, own(tmp_path, throws_at=0))
+    backtest(home)
+    ran = told("report", home.config)
+    (source,) = ran["sources"]
+    assert source["sha256"].startswith(ran["task"]["config"]["code"]["mine"])
+    assert source["note"] == "It is what ran."
+
+    (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text() + "\n# changed\n")
+    (source,) = told("report", home.config)["sources"]
+    assert "What ran was another one" in source["note"]
+    assert ran["task"]["config"]["code"]["mine"] in source["note"]
+
+
 def test_before_anything_was_saved_there_are_no_figures_and_the_report_says_so(tmp_path: Path) -> None:
     home = Home(tmp_path, toml())
     assert home.live({"recorder:Commit": fail_at(2)}).code == ExitCode.DEFECT
@@ -277,3 +351,18 @@ def test_one_execution_is_not_compared_with_itself(home: Home) -> None:
 def test_times_are_told_to_the_nanosecond(home: Home, slow: Home) -> None:
     first = told("compare", home.config, slow.config)["differences"][0]
     assert first["entry"] == iso(first["entry_ns"])
+
+
+def test_trades_that_are_in_archives_are_said_to_be_there_and_were_not_compared(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml())
+    assert home.live().code == 0
+    backtest(home)
+    assert call("compare", home.state, home.state / "backtests").returncode == 0
+    assert call("db", "archive", home.config, "--before", "9999-12-31").returncode == 0
+
+    report = told("report", home.config, "--execution", ids(home)[0])
+    assert report["figures"]["trades"]["count"] > len(report["trades"])
+    assert any("older trades are in archives: in the figures" in note for note in report["notes"])
+    done = call("compare", home.state, home.state / "backtests")
+    assert done.returncode == ExitCode.DIFFERENT
+    assert "are in archives, and were not compared" in done.stderr

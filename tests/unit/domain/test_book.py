@@ -355,10 +355,12 @@ def test_slippage_is_the_adverse_distance_from_the_price_that_was_wanted() -> No
     stopped = desk.open(buy(stop_loss="1.09000"))
     (stop,) = desk.exits(stopped, attached=True)
     desk.fill(stop, price="1.08950")
+    above = desk.open(buy(type=OrderType.STOP_LIMIT, stop_price="1.10100", price="1.10200"), price="1.10130")
 
     assert desk.trade(market).entry_slippage == D("0.05000"), "half a pip on a thousand"
     assert desk.trade(limit).entry_slippage == D("-0.10000"), "an improvement"
     assert desk.trade(stopped).exit_slippage == D("0.50000")
+    assert desk.trade(above).entry_slippage == D("0.30000"), "from its stop, and not from the touch far below"
     assert desk.order(stop.client_order_id).status is OrderStatus.FILLED
 
 

@@ -68,6 +68,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     pnl: Decimal
     fees: Decimal
     financing: Decimal
+    archived: int = 0  # older trades that are in archives only, and were not looked at
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -85,8 +86,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def is_same(self) -> bool:
-        """Whether every trade has one that is just like it."""
-        return not self.differences
+        """Whether every trade has one that is just like it. What is in archives nobody knows."""
+        return not self.differences and not self.first.archived and not self.second.archived
 
 
 def compare(first: Traded, second: Traded, pips: Pips, tolerance_ns: int = TOLERANCE_NS) -> Comparison:
@@ -432,4 +433,5 @@ def _totals(traded: Traded, entered: Sequence[Trade]) -> Totals:
             pnl=sum((trade.pnl for trade in entered), ZERO),
             fees=sum((trade.entry_fee + trade.exit_fee for trade in entered), ZERO),
             financing=sum((trade.financing for trade in entered), ZERO),
+            archived=traded.archived,
         )

@@ -124,3 +124,4 @@ class Traded(Struct, frozen=True, kw_only=True):
     orders: tuple[Order, ...]  # entries
     first_ns: int | None  # of its journal
     last_ns: int | None
+    archived: int = 0  # trades that are in archives only, and not among these
