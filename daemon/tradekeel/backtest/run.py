@@ -71,10 +71,24 @@ def run(
             _cut(kernel, journal)
             last_cut = position
     if kernel is None:
-        raise DataError(f"feed {source.info.name} has no ticks: nothing can be tested on it")
+        raise DataError(f"feed {source.info.name} has no ticks{_why_none(source)}: nothing can be tested on it")
     kernel.end()
     _cut(kernel, journal)
     return Ran(kernel, completed=True)
+
+
+def _why_none(source: TickDataSource) -> str:
+    """What became of the rows, where they are counted."""
+    counts = {kind: count for kind, count in source.quality().items() if kind != "ticks"}
+    rows = counts.pop("rows", None)
+    told = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count)
+    if rows is None:
+        return ""
+    return (
+        f" (of {rows:,} rows in its data none is left{': ' if told else ''}{told})"
+        if rows
+        else " (its data has no rows)"
+    )
 
 
 def _cut(kernel: Kernel, journal: Keeper) -> None:

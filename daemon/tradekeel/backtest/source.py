@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
+from tradekeel.domain.sessions import closed_ns_between, market_open
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect, InputError
 from tradekeel.ports import Feed, FeedInfo
@@ -21,6 +22,10 @@ WINDOW_TICKS = 2_048
 T = TypeVar("T")
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
+
+
+MARKET_CLOSED = "market_closed"
+"""Among a source's counts: ticks from Friday to Sunday 17:00 in New York, of markets that rest then."""
 
 
 class TickDataSource(Protocol):
@@ -183,6 +188,38 @@ class CutSource:
 
     def close(self) -> None:
         """Let go of the other source."""
+        self._source.close()
+
+
+class HoursSource:
+    """Another source, and how many of its ticks came while their market is closed: of more than a few the time zone is wrong."""
+
+    def __init__(self, source: TickDataSource, resting: Collection[str]) -> None:
+        """``resting`` are the instruments whose market rests at the weekend."""
+        self.info = source.info
+        self._source = source
+        self._resting = frozenset(resting)
+        self._closed = 0
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """Its windows."""
+        for window in self._source.windows(after):
+            ticks = window.ticks
+            if self._resting and closed_ns_between(ticks[0].ts_ns, ticks[-1].ts_ns + 1):
+                self._closed += sum(tick.instrument in self._resting and not market_open(tick.ts_ns) for tick in ticks)
+            yield window
+
+    def quality(self) -> Mapping[str, int]:
+        """Its counts, and ours where there is any."""
+        counts = self._source.quality()
+        return {**counts, MARKET_CLOSED: self._closed} if self._closed else counts
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._source.progress()
+
+    def close(self) -> None:
+        """Let go of it."""
         self._source.close()
 
 

@@ -14,7 +14,7 @@ from tradekeel import __version__
 from tradekeel.actors.scheduler import EPOCH, NS_PER_US, Trigger
 from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
+from tradekeel.backtest.source import CutSource, FeedSource, HoursSource, TickDataSource
 from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
 from tradekeel.bootstrap.schedule import trigger_of
@@ -24,6 +24,7 @@ from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount
 from tradekeel.domain.rows import StrategyStatus
+from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
 from tradekeel.domain.ticks import NEVER_NS
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
@@ -36,6 +37,10 @@ SNAPSHOT_EVERY_NS = 3_600 * NS_PER_S
 
 FULL_SPEED = {"speed": "max", "wait_max_s": None}
 """A backtest waits for nobody."""
+
+
+NEVER_CLOSES = ("gap_on_weekends", "weekends")
+"""Options of feeds that say of a market that it trades at the weekend."""
 
 
 class _NoClock:
@@ -93,7 +98,10 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         timeframes=timeframes,
         password=password_of(feed),
     )
-    source = FeedSource(FEEDS[feed.kind].build(structs.replace(settings, **changes), context))
+    source: TickDataSource = FeedSource(FEEDS[feed.kind].build(structs.replace(settings, **changes), context))
+    if not any(getattr(settings, name, False) for name in NEVER_CLOSES):
+        resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
+        source = HoursSource(source, resting)
     return source if cuts_itself else _cut(source, start_ns, end_ns, timeframes)
 
 
@@ -111,7 +119,15 @@ def _streamed(plan: Plan, feed: FeedConfig, timeframes: Mapping[str, Sequence[st
     make = stream_of(plan.config, feed)
     if make is None:
         raise InputError(f"feed {feed.name} reads from Redis, and no server is named: give redis.url")
-    return RedisTickDataSource(make(feed.settings.stream), Stepper(), timeframes=timeframes)
+    source = RedisTickDataSource(make(feed.settings.stream), Stepper(), timeframes=timeframes)
+    has, says = source.info.instruments, feed.settings.instruments
+    if sorted(has) != sorted(says):
+        source.close()
+        raise InputError(
+            f"feed {feed.name}: the stream {feed.settings.stream!r} has {', '.join(has)}, and the feed's table says "
+            f"{', '.join(says)}: write what it has into instruments"
+        )
+    return source
 
 
 def _cut(

@@ -82,6 +82,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     duration_s: float  # of this process's part
     quality: Mapping[str, int]
     bad_rows: Mapping[str, int]
+    without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
     summary: AccountSummary | None
     error: str = ""
 
@@ -227,6 +228,9 @@ class _Execution:
             duration_s=self._clock.monotonic() - self._began_s,
             quality=quality,
             bad_rows=bad_rows(quality),
+            without_ticks=tuple(
+                symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
+            ),
             summary=summary,
         )
 
@@ -359,6 +363,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "resumed_behind_tick": executed.resumed_at,
         "duration_s": executed.duration_s,
         "quality": executed.quality,
+        "instruments_without_ticks": executed.without_ticks,
         "account": executed.summary,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -176,8 +176,17 @@ def _text(value: Decimal | None) -> str | None:
     return None if value is None else f"{value:f}"
 
 
+def _nothing(name: str, counts: Mapping[str, int]) -> str:
+    left = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count and kind not in ("ticks", "rows"))
+    rows = counts.get("rows", 0)
+    why = f": of {rows:,} rows none was left" + (f" ({left})" if left else "") if rows else ": there are no rows"
+    return f"{name} has not a single tick{why}. Nothing was written"
+
+
 def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
-    """Write what a feed would deliver, by its policies, into a Parquet file. Raises InputError, StoreUnavailable."""
+    """Write what a feed would deliver, by its policies, into a Parquet file. Raises StoreUnavailable, and InputError also where
+    that is not a single tick: a file of none would only be met by whoever reads it.
+    """
     try:
         from tradekeel.feeds.writing import TickFile
     except ImportError as error:
@@ -185,6 +194,8 @@ def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
     settings = msgspec.structs.replace(chosen.settings, speed="max")
     with TickFile(target) as file:
         feed, counts = _read_all(chosen, settings, tell, file.write)
+        if not file.rows:
+            raise InputError(_nothing(chosen.name, counts))
     return {
         "data": chosen.name,
         "file": str(target.absolute()),

@@ -204,6 +204,13 @@ def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> Non
     bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
     if bad:
         complain(f"bad rows of the data: {bad}")
+    if executed.without_ticks:
+        complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
+    closed = executed.quality.get("market_closed", 0)
+    if closed:
+        complain(
+            f"{closed:,} ticks while the market is closed, Friday to Sunday 17:00 in New York: is time_zone of the feed right?"
+        )
     run = only_run(executed.folder, None, os.environ)
     if run is not None:
         brief = make_brief(run)

@@ -232,6 +232,9 @@ def _show_check(found: Any) -> None:
     _show_recognised(found)
     for one in found["instruments"]:
         rows = list(_findings(one, found["rows"]))
+        if not rows and not one["ticks"]:
+            say(f"{one['instrument']}: 0 ticks")
+            continue
         print_table(
             rows,
             (

@@ -105,18 +105,20 @@ class ParquetRows:
         """Find the columns. Raises :class:`DataError`."""
         known = schema.names
 
-        def wanted(name: str) -> str:
-            if name not in known:
+        def wanted(name: str, *others: str) -> str:
+            found = next((each for each in (name, *others) if each in known), None)
+            if found is None:
+                names = " or ".join(map(repr, (name, *others)))
                 raise DataError(
-                    f"{where}: no column {name!r}: it has {', '.join(map(repr, known))}; say which under columns"
+                    f"{where}: no column {names}: it has {', '.join(map(repr, known))}; say which under columns"
                 )
-            return name
+            return found
 
         def usual(name: str | None, default: str) -> str | None:
             return wanted(name) if name is not None else default if default in known else None
 
         columns = self._columns
-        time = wanted(columns.time or (TIME if TIME in known else "time"))
+        time = wanted(columns.time) if columns.time else wanted(TIME, "time")
         bound = _Bound(
             time,
             wanted(columns.bid),

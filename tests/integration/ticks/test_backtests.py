@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
 
+from tests.integration.cli_daemon import call
 from tests.integration.ticks.support import KEY, STREAM, client, settings_of, write
 from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.backtest import RedisTickDataSource
@@ -101,3 +104,42 @@ def test_no_stream_and_one_that_has_become_another_are_said(redis_url: str) -> N
             admin.flushall()
         with pytest.raises(DataError, match="is another one by now"):
             list(windows)
+
+
+CONFIG = """
+[redis]
+url = "{url}"
+{password}
+[feeds.f]
+kind = "redis"
+stream = "{stream}"
+instruments = ["USD_JPY"]
+[accounts.a]
+venue = "paper"
+feed = "f"
+[accounts.a.paper]
+conversion_rates = {{ USD_JPY = 150 }}
+[strategies.s]
+kind = "ema_cross"
+account = "a"
+instruments = ["USD_JPY"]
+"""
+
+
+def test_a_stream_with_other_instruments_than_the_table_says_is_refused(redis_url: str, tmp_path: Path) -> None:
+    shared(redis_url, [tick for tick in ticks_of(500) if tick.instrument == "EUR_USD"])
+    parts = urlsplit(redis_url)
+    secret = tmp_path / "password"
+    secret.write_text(parts.password or "")
+    secret.chmod(0o600)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        CONFIG.format(
+            url=f"redis://{parts.hostname}:{parts.port}{parts.path}",
+            stream=STREAM,
+            password='password = { file = "password" }' if parts.password else "",
+        )
+    )
+    done = call("backtest", config)
+    assert done.returncode == 2, done.stderr
+    assert "and the feed's table says USD_JPY: write what it has into instruments" in done.stderr

@@ -184,7 +184,7 @@ class TestRefused:
         ("columns", "options", "problem"),
         [
             ({"time": [1], "ask": ["2"]}, {}, "no column 'bid': it has 'time', 'ask'; say which under columns"),
-            ({"bid": ["1"], "ask": ["2"]}, {}, "no column 'time'"),
+            ({"bid": ["1"], "ask": ["2"]}, {}, "no column 'ts_ns' or 'time'"),
             ({"time": [1], "bid": ["1"], "ask": ["2"]}, {}, "'time' holds whole numbers: say in time_format"),
             ({"time": [True], "bid": ["1"], "ask": ["2"]}, {}, "of the type bool, which is no time"),
             ({"ts_ns": [1], "bid": [b"1"], "ask": ["2"]}, {}, "of the type binary: write text or decimals"),

@@ -1,0 +1,187 @@
+"""What a backtest says of data that is not as it should be: a refusal that names it, or the feed's policy with counts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.cli_daemon import call
+from tradekeel.domain.times import NS_PER_S, iso
+from tradekeel.feeds.zones import parse_instant
+
+CONFIG = """
+[daemon]
+name = "bad"
+state_dir = "state"
+[storage]
+snapshot_schedule = 0
+[feeds.f]
+{feed}
+[accounts.a]
+venue = "paper"
+feed = "f"
+[accounts.a.paper]
+conversion_rates = {{ USD_JPY = 150 }}
+[strategies.s]
+kind = "ema_cross"
+account = "a"
+instruments = [{instruments}]
+params = {{ fast = 3, slow = 6 }}
+"""
+WEDNESDAY, SATURDAY = "2024-01-03T13:00:00Z", "2024-01-06T13:00:00Z"
+Row = tuple[int, str, str]  # time in nanoseconds, bid, ask
+
+
+def rows(count: int = 40, start: str = WEDNESDAY, zero_every: int = 0) -> list[Row]:
+    found = []
+    for number in range(count):
+        bid = 110_000 + number * 7 % 41
+        ask = bid if zero_every and not number % zero_every else bid + 10
+        found.append((parse_instant(start) + number * NS_PER_S, f"{bid / 1e5:.5f}", f"{ask / 1e5:.5f}"))
+    return found
+
+
+def text(table: Sequence[Row], head: str = "time,bid,ask") -> bytes:
+    return "".join([f"{head}\n", *(f"{iso(ts_ns)},{bid},{ask}\n" for ts_ns, bid, ask in table)]).encode()
+
+
+def zipped(path: Path, table: Sequence[Row]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("q.csv", text(table))
+
+
+def packed(path: Path, table: Sequence[Row]) -> None:
+    times, bids, asks = zip(*table, strict=True) if table else ((), (), ())
+    columns = [pa.array(times, pa.int64()), pa.array(bids, pa.string()), pa.array(asks, pa.string())]
+    pq.write_table(pa.Table.from_arrays(columns, names=["ts_ns", "bid", "ask"]), path)
+
+
+def stored(path: Path, table: Sequence[Row]) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE ticks (ts_ns INTEGER, bid TEXT, ask TEXT)")
+        db.executemany("INSERT INTO ticks VALUES (?, ?, ?)", table)
+
+
+def recorded(path: Path, table: Sequence[Row]) -> None:
+    lines = []
+    for ts_ns, bid, ask in table:
+        frame = {"e": "bookTicker", "s": "EURUSD", "b": bid, "B": "1", "a": ask, "A": "1", "T": ts_ns // 10**6}
+        lines.append(f"{ts_ns} {json.dumps(frame)}\n")
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+
+
+FILE = 'kind = "file"\ninstrument = "EUR_USD"\npath = "{}"\n'
+KINDS: dict[str, tuple[str, str, Callable[[Path, Sequence[Row]], object]]] = {
+    "csv": ("q.csv", FILE, lambda path, table: path.write_bytes(text(table))),
+    "gz": ("q.csv.gz", FILE, lambda path, table: path.write_bytes(gzip.compress(text(table)))),
+    "zip": ("q.zip", FILE, zipped),
+    "parquet": ("q.parquet", FILE + 'format = "parquet"\n', packed),
+    "binance": ("q.gz", FILE + 'format = "binance"\n', recorded),
+    "sql": ("q.db", 'kind = "sql"\ninstrument = "EUR_USD"\nurl = "sqlite:///{}"\ntable = "ticks"\n', stored),
+}
+
+
+def config(folder: Path, feed: str, instruments: str = '"EUR_USD"') -> Path:
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(feed=feed, instruments=instruments))
+    return path
+
+
+def made(folder: Path, kind: str, table: Sequence[Row], more: str = "") -> Path:
+    name, feed, write = KINDS[kind]
+    write(folder / name, table)
+    return config(folder, feed.format(name) + more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_without_rows_is_refused(tmp_path: Path, kind: str) -> None:
+    path = made(tmp_path, kind, [])
+    done = call("backtest", path)
+    assert (done.returncode, "feed f has no ticks (its data has no rows)" in done.stderr) == (2, True), done.stderr
+    assert "there is not a single tick" in call("data", "check", path).stdout
+    done = call("data", "convert", path, tmp_path / "out.parquet")
+    assert (done.returncode, "there are no rows. Nothing was written" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_of_which_no_row_is_left_is_refused_with_what_became_of_them(tmp_path: Path, kind: str) -> None:
+    path = made(tmp_path, kind, rows(zero_every=1))
+    done = call("backtest", path)
+    assert "(of 40 rows in its data none is left: zero_spread_dropped 40)" in done.stderr
+    assert done.returncode == 2
+    done = call("data", "convert", path, tmp_path / "out.parquet")
+    assert "of 40 rows none was left (zero_spread_dropped 40)" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sql"])
+def test_rows_in_disorder_are_dropped_and_counted_and_a_zero_spread_too(tmp_path: Path, kind: str) -> None:
+    table = rows(zero_every=4)
+    done = call("backtest", made(tmp_path, kind, [*table[20:], *table[:20]]))
+    assert done.returncode == 0, done.stderr
+    assert "bad rows of the data: zero_spread_dropped 5, out_of_order_dropped 20" in done.stderr
+
+
+def test_a_database_is_asked_in_order(tmp_path: Path) -> None:
+    table = rows()
+    done = call("backtest", made(tmp_path, "sql", [*table[20:], *table[:20]]))
+    assert (done.returncode, "bad rows" in done.stderr) == (0, False)
+
+
+def test_a_policy_that_fails_names_the_file_and_the_line(tmp_path: Path) -> None:
+    done = call("backtest", made(tmp_path, "csv", rows(zero_every=7), 'bad_rows = { zero_spread = "fail" }\n'))
+    assert done.returncode == 2
+    assert "q.csv, line 2: zero spread" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("csv", "no column 'time' in the header, which has 'when', 'b', 'a'"), ("parquet", "no column 'ts_ns' or 'time'")],
+)
+def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path, kind: str, sentence: str) -> None:
+    path = made(tmp_path, kind, rows())
+    if kind == "csv":
+        (tmp_path / "q.csv").write_bytes(text(rows(), head="when,b,a"))
+    else:
+        table = pq.read_table(tmp_path / "q.parquet").rename_columns(["when", "b", "a"])
+        pq.write_table(table, tmp_path / "q.parquet")
+    for words in (("backtest", path), ("data", "check", path)):
+        done = call(*words)
+        assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+
+
+def test_files_that_overlap_are_named_and_the_rows_behind_counted(tmp_path: Path) -> None:
+    (tmp_path / "20240103.csv").write_bytes(text(rows()))
+    (tmp_path / "20240104.csv").write_bytes(text(rows(start="2024-01-03T13:00:30Z")))
+    path = config(tmp_path, FILE.format("*.csv"))
+    assert "bad rows of the data: out_of_order_dropped 9" in call("backtest", path).stderr
+    (overlap,) = json.loads(call("data", "check", path, "--json").stdout)["instruments"][0]["overlaps"]
+    assert overlap["seconds"] == "9.000"
+    assert "files overlap" in call("data", "check", path).stdout
+
+
+def test_a_wrong_time_zone_shows_in_ticks_while_the_market_is_closed(tmp_path: Path) -> None:
+    path = made(tmp_path, "csv", rows(start=SATURDAY))
+    done = call("backtest", path)
+    assert "40 ticks while the market is closed" in done.stderr
+    assert json.loads(call("backtest", path, "--json").stdout)[0]["quality"]["market_closed"] == 40
+    path = made(tmp_path, "csv", rows(start=SATURDAY), "gap_on_weekends = true\n")
+    assert "market is closed" not in call("backtest", path).stderr
+
+
+def test_an_instrument_without_a_tick_is_named(tmp_path: Path) -> None:
+    (tmp_path / "eur.csv").write_bytes(text(rows()))
+    (tmp_path / "jpy.csv").write_bytes(text([]))
+    feed = 'kind = "file"\ninstruments = { EUR_USD = "eur.csv", USD_JPY = "jpy.csv" }\n'
+    path = config(tmp_path, feed, '"EUR_USD", "USD_JPY"')
+    assert "not one tick has come of USD_JPY" in call("backtest", path).stderr
+    assert json.loads(call("backtest", path, "--json").stdout)[0]["instruments_without_ticks"] == ["USD_JPY"]
