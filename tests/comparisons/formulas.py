@@ -76,12 +76,21 @@ def steepest(found: Sequence[Fall]) -> Fall:
 
 
 def observed(curve: Curve) -> list[Fall]:
-    """The falls of every equity that was looked at. A deposit lifts peak and trough, as what the account began with.
-
-    A fall is measured against its peak as it was when the fall was at its lowest; so is the percent.
-    """
+    """The falls of every equity that was looked at, in money. A deposit lifts the peak by its amount."""
     values = [float(equity) for _, equity in curve.equities]
     return falls(values, moved=_moved(curve))
+
+
+def of_shares(curve: Curve) -> list[Fall]:
+    """The same by shares: the price of a unit of the account, of which a deposit buys more at the equity that was seen last."""
+    prices, units = [], 1.0
+    before = 0.0
+    for (_, text), moved in zip(curve.equities, _moved(curve), strict=True):
+        if moved:
+            units *= (before + moved) / before
+        before = float(text)
+        prices.append(before / units)
+    return falls(prices)
 
 
 def _moved(curve: Curve) -> list[float]:

@@ -102,7 +102,7 @@ def is_near(one: float | None, other: float, row: Row | None = None) -> bool:
 
 
 def _deepest(curve: Curve) -> f.Fall:
-    return f.steepest(f.observed(curve))
+    return f.steepest(f.of_shares(curve))
 
 
 def _deepest_of_days(curve: Curve) -> f.Fall:

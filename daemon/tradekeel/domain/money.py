@@ -46,6 +46,7 @@ class Rounding(Enum):
     PRICE_DOWN = decimal.ROUND_FLOOR + "#price"  # a buy limit may not be dearer than decided
     PRICE_UP = decimal.ROUND_CEILING + "#price"  # a sell limit may not be cheaper than decided
     EXCESS = decimal.ROUND_UP + "#excess"  # what is above its limit is never told as being at it
+    MARK = decimal.ROUND_FLOOR + "#mark"  # a peak is never told as higher than it was: what is back at it is back
     LIMIT = decimal.ROUND_DOWN + "#limit"  # never allow more than was set
     DISPLAY = decimal.ROUND_HALF_EVEN + "#display"  # averages and ratios for people; never stored, never summed
 

@@ -92,10 +92,10 @@ class PerformanceTracker:
         state = self.state
         state.returns.day_deposits = LEDGER.add(state.returns.day_deposits, amount)
         if state.equity is not None and state.peak_equity is not None:
+            if state.curve.first_ns is not None:
+                state.curve.funds_moved(state.equity, state.peak_equity, amount)
             state.equity = LEDGER.add(state.equity, amount)
             state.peak_equity = LEDGER.add(state.peak_equity, amount)
-        if state.curve.first_ns is not None:
-            state.curve.funds = LEDGER.add(state.curve.funds, amount)
 
     def financed(self, amount: Decimal) -> None:
         """What holding positions over night cost, or with a plus brought."""
@@ -138,6 +138,8 @@ class PerformanceTracker:
         else:
             ts_ns = curve.last_ns  # news on a live feed has our clock's time and ticks have the venue's
         state.equity = equity
+        if curve.shares is not None:
+            curve.shares.observe(equity, ts_ns)
         peak = state.peak_equity
         if peak is None or equity >= peak:
             state.peak_equity = equity

@@ -14,8 +14,9 @@ from datetime import date
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tradekeel.domain.money import ONE, WORKING, ZERO, Rounding, divide, round_to
+from tradekeel.domain.money import LEDGER, ONE, WORKING, ZERO, Rounding, divide, round_to
 from tradekeel.domain.sessions import DAY_NS
 
 RETURN_STEP = Decimal("1e-12")
@@ -37,6 +38,9 @@ TAIL_DAYS_MIN = 20
 """Of fewer days a twentieth is not one: VaR, CVaR and the tail ratio are undefined."""
 
 HUNDRED = Decimal(100)
+
+NOTHING_LEFT = Decimal("1e12")
+"""Who has less than so many times less than at the peak has nothing left that funds could be compared with."""
 
 
 class ReturnSums(Struct):
@@ -70,6 +74,49 @@ class Fall(Struct, array_like=True):
     recovered_ns: int | None = None  # the first time that it was seen there again
 
 
+class Shares(Struct):
+    """The way of the equity by shares of it, from the first movement of funds on: before that it is the way of the equity itself.
+
+    The peak is in the money of today. Funds that come or go change it by the share by which they change the equity, as the price of
+    a fund's unit stays what it is when somebody buys or sells some (C. Bacon, "Practical Portfolio Performance Measurement and
+    Attribution", 2nd edition (2008), chapter 2, on time-weighted returns). Who takes out half in the middle of a fall of 10 percent
+    has fallen by 10 percent and not by 20, and who pays in does not make a fall less steep.
+    """
+
+    peak: Decimal | None
+    peak_ns: int | None
+    fall: Fall | None = None  # the present one, at its lowest, in the money of then
+    steepest: Fall | None = None  # of those that are over
+
+    def move(self, equity: Decimal, amount: Decimal) -> None:
+        """Funds came, or with a minus went, at an equity. Where there is nothing to have a share of, the way begins anew."""
+        after = WORKING.add(equity, amount)
+        peak = self.peak
+        if peak is None:
+            return
+        if equity <= ZERO or after <= ZERO or WORKING.multiply(equity, NOTHING_LEFT) < peak:
+            self.steepest, self.fall, self.peak = self.worst(), None, None
+            return
+        self.peak = divide(WORKING.multiply(peak, after), equity, RETURN_STEP, Rounding.MARK)
+
+    def observe(self, equity: Decimal, ts_ns: int) -> None:
+        """The equity at a time."""
+        if self.peak is None or equity >= self.peak:
+            if self.fall is not None:
+                self.fall.recovered_ns = ts_ns
+                self.steepest, self.fall = self.worst(), None
+            self.peak, self.peak_ns = equity, ts_ns
+            return
+        present = Fall(WORKING.subtract(self.peak, equity), self.peak, self.peak_ns, ts_ns)
+        if self.fall is None or _is_steeper(present, self.fall):
+            self.fall = present
+
+    def worst(self) -> Fall | None:
+        """The steepest, the present one included; of two that are alike the earlier."""
+        fall, steepest = self.fall, self.steepest
+        return fall if fall is not None and (steepest is None or _is_steeper(fall, steepest)) else steepest
+
+
 class Curve(Struct):
     """What is kept of the way of the equity, beside its highest value: see :class:`Fall`."""
 
@@ -83,6 +130,15 @@ class Curve(Struct):
     under_water_ns: int = 0  # likewise
     first_equity: Decimal = ZERO
     funds: Decimal = ZERO  # moved since the first equity was seen
+    shares: Shares | None = None  # since then; None: nothing was
+
+    def funds_moved(self, equity: Decimal, peak: Decimal, amount: Decimal) -> None:
+        """Funds came, or with a minus went, after the first equity was seen; ``equity`` and ``peak`` are those before it."""
+        self.funds = LEDGER.add(self.funds, amount)
+        if self.shares is None:
+            fall = None if self.fall is None else replace(self.fall)
+            self.shares = Shares(peak, self.peak_ns, fall, self.steepest)
+        self.shares.move(equity, amount)
 
     def falls(self, fall_value: Decimal, peak: Decimal, ts_ns: int) -> None:
         """Equity is below its peak."""
@@ -105,7 +161,7 @@ class Curve(Struct):
         self.peak_ns = ts_ns
 
     def worst(self) -> tuple[Fall | None, Fall | None]:
-        """The deepest and the steepest fall, the present one included; of two that are alike the earlier."""
+        """The deepest and the steepest fall by these marks, the present one included; of two that are alike the earlier."""
         fall, deepest, steepest = self.fall, self.deepest, self.steepest
         if fall is None:
             return deepest, steepest

@@ -219,6 +219,8 @@ def _extreme(finished: Iterable[tuple[int, Day]], sign: int) -> DayFigure | None
 
 def _drawdown(curve: Curve, span_ns: int) -> DrawdownFigures:
     deepest, steepest = curve.worst()
+    if curve.shares is not None:
+        steepest = curve.shares.worst()
     present_ns = 0
     if curve.fall is not None and curve.fall.peak_ns is not None:
         present_ns = curve.last_ns - curve.fall.peak_ns

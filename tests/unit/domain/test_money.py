@@ -116,7 +116,7 @@ class TestRounding:
         assert round_to(dec("-0.015"), dec("0.01"), rounding) == dec(down)
 
     def test_has_as_many_names_as_reasons(self):
-        assert len({r.value for r in Rounding}) == len(list(Rounding)) == 11
+        assert len({r.value for r in Rounding}) == len(list(Rounding)) == 12
 
     def test_does_not_depend_on_the_threads_context(self):
         value = dec("123456789012345678901234567890.123456789012")

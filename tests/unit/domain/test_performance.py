@@ -178,6 +178,70 @@ class TestTheDrawdown:
         tracker.equity_observed(dec(390), NOON_NS + 2)
         assert (tracker.state.max_drawdown, tracker.max_drawdown_percent) == (dec(10), dec("2.5"))
 
+    def test_in_percent_is_not_made_steeper_by_a_withdrawal_nor_less_steep_by_a_deposit(self):
+        def after(amount: Decimal) -> tuple[Decimal | None, Decimal]:
+            tracker = days(10_000)
+            tracker.equity_observed(dec(9_000), NOON_NS + 1)
+            tracker.funds_moved(amount)
+            tracker.equity_observed((dec(9_000) + amount) * dec("0.9"), NOON_NS + 2)  # a tenth of what is there by now
+            drawdown = tracker.report().drawdown
+            assert drawdown.steepest is not None
+            assert drawdown.deepest is not None
+            return drawdown.steepest.percent, drawdown.deepest.value
+
+        assert after(dec(-8_000)) == (dec(19), dec(1_100))
+        assert after(dec(0)) == (dec(19), dec(1_900))
+        assert after(dec(81_000)) == (dec(19), dec(10_000))
+
+    def test_by_shares_is_over_where_the_shares_are_back(self):
+        tracker = days(1_000)
+        tracker.equity_observed(dec(500), NOON_NS + 1)
+        tracker.funds_moved(dec(1_000))
+        tracker.equity_observed(
+            dec(2_000), NOON_NS + 2
+        )  # 500 earned: in money all is back, of shares a third is missing
+        drawdown = tracker.report().drawdown
+        assert drawdown.deepest is not None
+        assert drawdown.steepest is not None
+        assert (drawdown.deepest.recovered_ns, drawdown.steepest.recovered_ns) == (NOON_NS + 2, None)
+        tracker.equity_observed(dec(3_000), NOON_NS + 3)
+        drawdown = tracker.report().drawdown
+        assert drawdown.steepest is not None
+        assert (drawdown.steepest.percent, drawdown.steepest.recovered_ns) == (dec(50), NOON_NS + 3)
+
+    @pytest.mark.parametrize(("equity", "amount"), [(0, 500), (-5, 500), (100, -100), ("1e-13", 1_000)])
+    def test_begins_anew_where_there_is_nothing_to_have_a_share_of(self, equity, amount):
+        tracker = days(1_000)
+        tracker.equity_observed(dec(equity), NOON_NS + 1)
+        tracker.funds_moved(dec(amount))
+        tracker.equity_observed(dec(400), NOON_NS + 2)
+        tracker.equity_observed(dec(100), NOON_NS + 3)
+        steepest = tracker.report().drawdown.steepest
+        assert steepest is not None
+        assert steepest.percent is not None
+        assert steepest.percent >= 75
+
+    moves = st.lists(
+        st.tuples(st.decimals("0.5", "1.5", places=2), st.decimals("-0.5", "2", places=2)), min_size=1, max_size=30
+    )
+
+    @given(moves)
+    def test_in_percent_is_that_of_the_price_of_a_unit(self, moves):
+        tracker, equity, units = days(10_000), Fraction(10_000), Fraction(1)
+        prices = [Fraction(10_000)]
+        for number, (grown, moved) in enumerate(moves, start=1):
+            equity = Fraction(round(equity * Fraction(grown), 4))
+            tracker.equity_observed(Decimal(equity.numerator) / equity.denominator, NOON_NS + number)
+            prices.append(equity / units)
+            amount = Fraction(round(equity * Fraction(moved), 4))
+            tracker.funds_moved(Decimal(amount.numerator) / amount.denominator)
+            units *= (equity + amount) / equity
+            equity += amount
+        expected = max(1 - price / max(prices[: at + 1]) for at, price in enumerate(prices)) * 100
+        steepest = tracker.report().drawdown.steepest
+        found = Fraction(0) if steepest is None or steepest.percent is None else Fraction(steepest.percent)
+        assert abs(found - expected) <= Fraction("0.000002")
+
     def test_lasts_no_less_than_nothing_when_a_clock_is_behind(self):
         tracker = days(1000)
         tracker.equity_observed(dec(990), NOON_NS - 5)
