@@ -174,6 +174,8 @@ def _today(state: PerformanceState) -> str:
 def main(folder: Path) -> int:
     """Write what there is data for."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
     curves = [made_up_curve()]
     if any(DATA.glob(QUOTES)):
         curves += recorded_curves(DATA)
