@@ -26,9 +26,9 @@ from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, account_in
 from tradekeel.bootstrap.preparing import WAIT_FOR_FEED_S, Preparing
 from tradekeel.bootstrap.publishing import make_publisher, supervised
 from tradekeel.bootstrap.schedule import trigger_of
-from tradekeel.config import SNAPSHOTS_S
 from tradekeel.bootstrap.sharing import READS_A_STREAM, Sharing
 from tradekeel.bootstrap.telling import actor_figures, say
+from tradekeel.config import SNAPSHOTS_S
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.monitor import MonitorCore
 from tradekeel.domain.protocol import Attached, ReconcileNow, TakeSnapshot

@@ -261,8 +261,8 @@ def _slippage(order: Order | None, fill: Fill, quantity: Decimal) -> Decimal:
 
 
 def price_seen(order: Order) -> Decimal | None:
-    """What a fill's price is measured from: a limit order's own price, a stop order's stop, with a limit or without, and of a market
-    order the touch at its decision (best ask to buy, best bid to sell); None where it saw none.
+    """What a fill's price is measured from: a limit order's own price, a stop order's stop, with a limit or without, and of a
+    market order the touch at its decision (best ask to buy, best bid to sell); None where it saw none.
     """
     if order.type is OrderType.LIMIT:
         return order.price

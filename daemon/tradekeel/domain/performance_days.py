@@ -77,10 +77,10 @@ class Fall(Struct, array_like=True):
 class Shares(Struct):
     """The way of the equity by shares of it, from the first movement of funds on: before that it is the way of the equity itself.
 
-    The peak is in the money of today. Funds that come or go change it by the share by which they change the equity, as the price of
-    a fund's unit stays what it is when somebody buys or sells some (C. Bacon, "Practical Portfolio Performance Measurement and
-    Attribution", 2nd edition (2008), chapter 2, on time-weighted returns). Who takes out half in the middle of a fall of 10 percent
-    has fallen by 10 percent and not by 20, and who pays in does not make a fall less steep.
+    The peak is in the money of today. Funds that come or go change it by the share by which they change the equity, as the price
+    of a fund's unit stays what it is when somebody buys or sells some (C. Bacon, "Practical Portfolio Performance Measurement and
+    Attribution", 2nd edition (2008), chapter 2, on time-weighted returns). Who takes out half in the middle of a fall of 10
+    percent has fallen by 10 percent and not by 20, and who pays in does not make a fall less steep.
     """
 
     peak: Decimal | None

@@ -118,8 +118,8 @@ class DrawdownFigures(Struct, frozen=True, kw_only=True):
     deepest: FallFigures | None
     """The largest by value. Funds that come or go move its peak by their amount."""
     steepest: FallFigures | None
-    """The largest in percent of its peak, by shares of the account: see :class:`~tradekeel.domain.performance_days.Shares` on funds
-    that come or go. ``quantstats.stats.max_drawdown`` has it over daily returns, and negative."""
+    """The largest in percent of its peak, by shares of the account: see :class:`~tradekeel.domain.performance_days.Shares` on
+    funds that come or go. ``quantstats.stats.max_drawdown`` has it over daily returns, and negative."""
     longest_ns: int
     """The longest time from a peak until it was reached again, the present one included."""
     under_water_ns: int
