@@ -179,12 +179,12 @@ class ManualClock:
         loop = asyncio.get_running_loop()
         # The queue of asyncio's own loop says exactly whether anything is left; other loops hide theirs.
         ready = getattr(loop, "_ready", None)
-        quiet = 0
+        if ready is None:
+            await _settle_blindly()
+            return
         for _ in range(SETTLE_TURNS_MAX):
             await asyncio.sleep(0)
-            at_rest = not ready if ready is not None else _all_tasks_wait()
-            quiet = quiet + 1 if at_rest else 0
-            if quiet >= (1 if ready is not None else _QUIET_TURNS):
+            if not ready:
                 return
 
     async def _fire_next(self) -> None:
@@ -204,13 +204,38 @@ class ManualClock:
             timer.callback()
 
 
-def _all_tasks_wait() -> bool:
+async def _settle_blindly() -> None:
+    """Believe that everybody waits when nobody has stirred for some turns of the loop.
+
+    To ask all tasks costs more than a turn does. Whoever has run waits for another future than before, so it is enough to ask at
+    the first and at the last of these turns.
+    """
+    turns = 0
+    while turns < SETTLE_TURNS_MAX:
+        await asyncio.sleep(0)
+        turns += 1
+        before = _waited_for()
+        if before is None:
+            continue
+        for _ in range(_QUIET_TURNS - 1):
+            await asyncio.sleep(0)
+        turns += _QUIET_TURNS - 1
+        if _waited_for() == before:
+            return
+
+
+def _waited_for() -> dict[asyncio.Task[object], object] | None:
+    """What each other task waits for; None if one of them does not wait."""
     this_task = asyncio.current_task()
+    found = {}
     for task in asyncio.all_tasks():
+        if task is this_task:
+            continue
         waiter = getattr(task, "_fut_waiter", None)
-        if task is not this_task and (waiter is None or waiter.done()):
-            return False
-    return True
+        if waiter is None or waiter.done():
+            return None
+        found[task] = waiter
+    return found
 
 
 @contextmanager
