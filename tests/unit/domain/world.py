@@ -134,6 +134,7 @@ class World:
         )
         # What survives a kill.
         self.journal: list[bytes] = []
+        self._read: list[tuple[int, r.Record]] = []  # what of it was read back already; nobody can change a record
         self.checkpoints: dict[str, Checkpoint] = {}
         self.record: list[VenueTransaction] = []
         self.ledger: bytes | None = None
@@ -226,7 +227,9 @@ class World:
 
     def decoded(self) -> list[tuple[int, r.Record]]:
         """The journal as it would be read back."""
-        return [(number, r.decode_record(row)) for number, row in enumerate(self.journal, start=1)]
+        known = len(self._read)
+        self._read += [(number, r.decode_record(row)) for number, row in enumerate(self.journal[known:], known + 1)]
+        return list(self._read)
 
     def take(self, effects: Effects) -> None:
         """Commit one step whole; what it asks for goes to the outbox."""
@@ -483,7 +486,11 @@ class World:
 
     def _tell(self, follower: StrategistCore | MonitorCore) -> None:
         known = follower.news[-1].sequence if follower.news else follower.view.inbox
-        follower.deliver([e for e in self.tail if e.sequence > known])
+        follower.deliver(self._behind(known))
+
+    def _behind(self, known: int) -> list[Entry]:
+        """Entries of the tail that come behind a number; they are numbered without a gap."""
+        return self.tail[max(0, known + 1 - self.tail[0].sequence) :] if self.tail else []
 
     def cut(self, at: int) -> None:
         """Everybody's state at one stamp and one sequence."""
