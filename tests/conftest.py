@@ -32,7 +32,7 @@ from tests.servers.fixtures import (  # noqa: F401 - pytest finds them here
     redis_url,
     servers_folder,
 )
-from tests.tracing import few_examples_traced, untraced
+from tests.tracing import traced_as_needed, untraced
 from tools.minder import minded
 
 ROOT = Path(__file__).parent.parent
@@ -91,8 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     """See tests/tracing.py."""
-    marked = pyfuncitem.get_closest_marker("untraced") is not None
-    with untraced() if marked else few_examples_traced(pyfuncitem.obj):
+    with traced_as_needed(pyfuncitem):
         return (yield)
 
 

@@ -331,6 +331,7 @@ def test_trades_that_an_execution_takes_over_were_opened_before() -> None:
     )
 
 
+@pytest.mark.untraced
 @given(st.integers(0, 10**6))
 def test_over_all_the_lives_of_a_day_no_trade_is_told_of_twice(seed: int) -> None:
     """Each life has a chronicle of its own, as each process has; what is told follows the commits."""

@@ -25,6 +25,9 @@ from tradekeel.domain.messages import Liquidity, TransactionKind, VenueTransacti
 from tradekeel.domain.ticks import Tick
 from tradekeel.domain.trades import Trade, TradeStatus
 
+pytestmark = pytest.mark.untraced
+"""The lines of a run are those of the tests of its exactness."""
+
 ZERO = Decimal(0)
 TICKS = 300
 WINDOW_TICKS = 40

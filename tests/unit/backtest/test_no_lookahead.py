@@ -29,6 +29,9 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.domain.times import NS_PER_MS, NS_PER_S
 from tradekeel.strategies.base import AnyStrategy, Strategy, StrategyContext
 
+pytestmark = pytest.mark.untraced
+"""The lines of a run are those of the tests of its exactness."""
+
 TICKS = 200
 CUTS = 5
 BEHIND = 40

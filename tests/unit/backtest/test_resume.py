@@ -19,6 +19,9 @@ from tradekeel.domain.entries import Entry
 from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
 from tradekeel.domain.risk_limits import RiskLimits
 
+pytestmark = pytest.mark.untraced
+"""The lines of a run are those of the tests of its exactness."""
+
 TICKS = 2_000
 RUNS = 8
 KILLS_MAX = 4

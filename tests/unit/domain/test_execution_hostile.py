@@ -25,6 +25,9 @@ from tradekeel.domain.risk_signals import SignalFilter
 from tradekeel.errors import InputError
 from tradekeel.strategies.requests import check_request
 
+pytestmark = pytest.mark.untraced
+"""The lines are those of the gate's and the executor's own tests."""
+
 D = Decimal
 GBP = "EUR_GBP"
 SYMBOLS = {symbol: CATALOGUE[symbol] for symbol in (EUR, GBP, "GBP_USD")}

@@ -26,6 +26,9 @@ from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import TradeStatus
 
+pytestmark = pytest.mark.untraced
+"""The lines of a day are those that the cores' own tests run."""
+
 D = Decimal
 seeds = st.integers(0, 10**6)
 
@@ -246,7 +249,6 @@ def test_long_days(seed: int, kills: int, dear: bool) -> None:
     assert story(killed) == story(plain)
 
 
-@pytest.mark.untraced
 def test_the_days_are_busy_enough_to_mean_something() -> None:
     """A property over days on which nothing happens would hold, too: every kind of event occurs, every kill point is passed."""
     kinds: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ positions = st.lists(
 )
 
 
+@pytest.mark.untraced
 @given(
     positions,
     quoted(),

@@ -532,6 +532,7 @@ def recorded(seed: int, *, every_tick: bool, **more: Any) -> Recorder:
     return found
 
 
+@pytest.mark.untraced
 @given(st.integers(0, 10**6), st.sampled_from([1, 7, 16, 64]), st.booleans())
 def test_skipping_quiet_ticks_is_the_same_as_looking_at_each(seed: int, window: int, limited: bool) -> None:
     limits = RiskLimits(daily_loss_max=D(2), drawdown_max=D("2.5")) if limited else NONE
@@ -545,6 +546,7 @@ def test_skipping_quiet_ticks_is_the_same_as_looking_at_each(seed: int, window: 
     assert skipping.monitor.risk.state == looking.monitor.risk.state
 
 
+@pytest.mark.untraced
 @given(st.integers(0, 10**6), st.floats(0, 1), st.floats(0, 1))
 def test_restored_from_any_cut_it_has_the_same_future(seed: int, at: float, back: float) -> None:
     """And ticks that it has seen already, fed again by a feed that had to go back, change nothing."""
@@ -584,6 +586,7 @@ def test_restored_from_any_cut_it_has_the_same_future(seed: int, at: float, back
     assert restored.view.balance == done.book.money.balance
 
 
+@pytest.mark.untraced
 @given(st.integers(0, 10**6), st.booleans())
 def test_what_a_run_comes_to_is_what_its_books_say(seed: int, hedging: bool) -> None:
     done = world(seed, settings=costs, hedging=hedging, cut_every=0).run()

@@ -25,6 +25,9 @@ from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 
+pytestmark = pytest.mark.untraced
+"""The lines of a day are those that the cores' own tests run."""
+
 D = Decimal
 seeds = st.integers(0, 10**6)
 few = settings(max_examples=settings().max_examples // 10)
@@ -159,7 +162,6 @@ def test_one_order_makes_the_trades_that_two_make_where_orders_cost_nothing(seed
     assert len(one.arrived) == len(two.arrived) - turns
 
 
-@pytest.mark.untraced
 def test_the_days_turn_often_enough_to_mean_something() -> None:
     """In one order and in parts, waiting for protective orders, made smaller by them, denied and renewed."""
     seen: dict[str, int] = {}

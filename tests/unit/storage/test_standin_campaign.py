@@ -29,6 +29,9 @@ from tradekeel.storage.spool import Spool
 from tradekeel.storage.standin import SpoolingBooks
 from tradekeel.storage.verify import verify
 
+pytestmark = pytest.mark.untraced
+"""The lines are those of the stand-in's own tests."""
+
 ROUNDS = {"dev": 12, "ci": 40, "campaign": 1_000}
 STEPS = 120
 LIVES_MAX = 12
@@ -225,7 +228,6 @@ def rounds(seed: int, profile: str) -> Iterator[int]:
     return seeds()
 
 
-@pytest.mark.untraced
 def test_whatever_fails_is_killed_and_comes_back_the_server_has_what_was_acknowledged_once(
     tmp_path, empty_books, rounds
 ):
@@ -241,7 +243,6 @@ def test_whatever_fails_is_killed_and_comes_back_the_server_has_what_was_acknowl
     assert {BreakerStatus.CLOSED, BreakerStatus.OPEN} <= breakers
 
 
-@pytest.mark.untraced
 def test_what_waits_in_memory_is_brought_there_as_well_while_the_process_lives(tmp_path, empty_books, rounds):
     for seed in rounds:
         Round(tmp_path, empty_books, seed, memory=True).go(kills=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,9 @@ from tradekeel.domain.view import View
 from tradekeel.strategies.contexts import StrategySettings
 from tradekeel.strategies.core import StrategistCore, _Base
 from tradekeel.strategies.saving import decode_execution_state
+
+pytestmark = pytest.mark.untraced
+"""The lines of a day are those that the cores' own tests run."""
 
 D = Decimal
 seeds = st.integers(0, 10**6)
