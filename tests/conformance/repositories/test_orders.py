@@ -9,6 +9,7 @@ import anyio
 import pytest
 from msgspec import structs
 
+from tests.conformance.cases import in_the_same_books
 from tests.conformance.repositories.factories import EXTREME_AMOUNTS, LAST_NS, LONG_TEXTS, SECOND, START_NS, Factory
 from tradekeel.domain.orders import TERMINAL, TRANSITIONS, Order, OrderEvent, OrderStatus, OrderType, Purpose, Side
 from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound
@@ -55,7 +56,7 @@ def ids(rows: Any) -> list[str]:
 # --- round trips -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", list(OrderStatus))
+@in_the_same_books("status", list(OrderStatus))
 async def test_every_field_comes_back(orders, manual, status):
     order = manual.order(status=status)
     assert await orders.create_order(order) == order
@@ -63,7 +64,7 @@ async def test_every_field_comes_back(orders, manual, status):
     assert await orders.get_order_by_client_id(order.client_order_id) == order
 
 
-@pytest.mark.parametrize("number", range(len(EXTREME_AMOUNTS)))
+@in_the_same_books("number", range(len(EXTREME_AMOUNTS)))
 async def test_extremes_come_back_exactly(orders, manual, number):
     amounts, texts = EXTREME_AMOUNTS[number:] + EXTREME_AMOUNTS, LONG_TEXTS[number:] + LONG_TEXTS
     order = manual.order(
@@ -86,7 +87,7 @@ async def test_extremes_come_back_exactly(orders, manual, number):
     assert await orders.get_order(order.client_order_id) == order
 
 
-@pytest.mark.parametrize("field", [f.name for f in structs.fields(Order) if f.default is None])
+@in_the_same_books("field", [f.name for f in structs.fields(Order) if f.default is None])
 async def test_every_field_that_may_be_empty_comes_back_empty(orders, manual, field):
     order = structs.replace(manual.order(), **{field: None})
     await orders.create_order(order)
@@ -104,7 +105,7 @@ async def test_an_order_is_found_by_the_venues_id(orders, manual):
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@in_the_same_books(
     ("changes", "error"),
     [
         ({"execution": "nowhere"}, NotFound),
@@ -119,7 +120,6 @@ async def test_an_order_is_found_by_the_venues_id(orders, manual):
         ({"close_reason": "bored"}, InputError),
         ({"status": OrderStatus.FILLED, "filled_quantity": Decimal(0)}, InputError),
     ],
-    ids=str,
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_written(orders, manual, changes, error):
     with pytest.raises(error):
@@ -185,7 +185,7 @@ async def test_an_update_that_makes_no_sense_is_refused(orders, manual, changes)
 # --- the life of an order --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("before", list(OrderStatus))
+@in_the_same_books("before", list(OrderStatus))
 async def test_a_status_changes_only_as_the_table_of_the_domain_says(orders, manual, before):
     for wanted in OrderStatus:
         order = await orders.create_order(manual.order(status=before, venue_order_id=None))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
 
 import pytest
 from msgspec import structs
 
+from tests.conformance.cases import in_the_same_books
 from tests.conformance.repositories.factories import EXTREME_AMOUNTS, EXTREME_TEXTS, SECOND, START_NS, Factory, executed
 from tradekeel.domain.messages import Signal, SignalStatus
 from tradekeel.errors import AlreadyExists, IllegalTransition, InputError, NotFound
@@ -46,7 +48,7 @@ async def test_a_signal_is_not_executed_by_default_and_every_field_comes_back(si
     assert await signals.get_signal_by_id("sg-nobody") is None
 
 
-@pytest.mark.parametrize("number", range(len(EXTREME_AMOUNTS)))
+@in_the_same_books("number", range(len(EXTREME_AMOUNTS)))
 async def test_extremes_come_back_exactly(signals, manual, number):
     amounts, texts = EXTREME_AMOUNTS[number:] + EXTREME_AMOUNTS, EXTREME_TEXTS[number:] + EXTREME_TEXTS
     signal = manual.signal(
@@ -66,7 +68,7 @@ async def test_extremes_come_back_exactly(signals, manual, number):
     assert await signals.get_signal_by_id(signal.signal_id) == signal
 
 
-@pytest.mark.parametrize(
+@in_the_same_books(
     ("changes", "error"),
     [
         ({"execution": "nowhere"}, NotFound),
@@ -76,7 +78,6 @@ async def test_extremes_come_back_exactly(signals, manual, number):
         ({"side": "up"}, InputError),
         ({"signal_id": ""}, InputError),
     ],
-    ids=str,
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_written(signals, manual, changes, error):
     with pytest.raises(error):
@@ -90,8 +91,7 @@ async def test_an_id_twice_is_refused(signals, manual):
         await signals.save_signal(signal)
 
 
-@pytest.mark.parametrize("before", list(SignalStatus))
-@pytest.mark.parametrize("after", list(SignalStatus))
+@in_the_same_books(("before", "after"), product(list(SignalStatus), list(SignalStatus)))
 async def test_what_became_of_a_signal_is_said_once(signals, manual, before, after):
     made = structs.replace(
         manual.signal(), execution_status=before, executed=before is SignalStatus.EXECUTED, status_reason="old"

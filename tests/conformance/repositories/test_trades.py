@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import anyio
 import pytest
 from msgspec import structs
 
+from tests.conformance.cases import in_the_same_books
 from tests.conformance.repositories.factories import (
     EXTREME_AMOUNTS,
     EXTREME_TEXTS,
@@ -55,7 +57,7 @@ async def test_every_field_comes_back(trades, manual, status):
     assert await trades.get_trade_by_id(trade.trade_id) == trade
 
 
-@pytest.mark.parametrize("number", range(len(EXTREME_AMOUNTS) * 2))
+@in_the_same_books("number", range(len(EXTREME_AMOUNTS) * 2))
 async def test_extreme_amounts_texts_and_times_come_back_exactly(trades, manual, number):
     trade = manual.extreme_trade(number)
     await trades.save_trade(trade)
@@ -66,7 +68,7 @@ async def test_extreme_amounts_texts_and_times_come_back_exactly(trades, manual,
         assert f"{written or abs(written):f}" == f"{read:f}", f"{name} has the digits that it was written with"
 
 
-@pytest.mark.parametrize("field", [f.name for f in structs.fields(Trade) if f.default is None])
+@in_the_same_books("field", [f.name for f in structs.fields(Trade) if f.default is None])
 async def test_every_field_that_may_be_empty_comes_back_empty(trades, manual, field):
     trade = structs.replace(manual.trade(status=TradeStatus.PENDING), **{field: None})
     await trades.save_trade(trade)
@@ -94,7 +96,7 @@ async def test_an_id_twice_is_refused_and_changes_nothing(trades, manual):
     assert await trades.count_trades() == 1
 
 
-@pytest.mark.parametrize(
+@in_the_same_books(
     ("changes", "error"),
     [
         ({"execution": "nowhere"}, NotFound),
@@ -118,7 +120,6 @@ async def test_an_id_twice_is_refused_and_changes_nothing(trades, manual):
         ({"metadata": {1: "keys are texts"}}, InputError),
         ({"metadata": {"x": object()}}, InputError),
     ],
-    ids=lambda value: str(value)[:60],
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_written(trades, manual, changes, error):
     with pytest.raises(error):
@@ -200,8 +201,7 @@ async def test_what_is_not_there_cannot_be_changed(trades):
         await trades.mark_trade_closed("tr-nobody", Decimal(1), LATER_NS, "manual")
 
 
-@pytest.mark.parametrize("before", list(TradeStatus))
-@pytest.mark.parametrize("after", list(TradeStatus))
+@in_the_same_books(("before", "after"), product(list(TradeStatus), list(TradeStatus)))
 async def test_a_status_changes_only_as_the_life_of_a_trade_allows(trades, manual, before, after):
     legal = {
         (TradeStatus.PENDING, TradeStatus.OPEN),
@@ -374,21 +374,23 @@ async def test_named_questions(trades, many):
     )
 
 
-@pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize(
-    "sort",
-    [
-        "created_ns",
-        "updated_ns",
-        "entry_time_ns",
-        "exit_time_ns",
-        "symbol",
-        "strategy",
-        "status",
-        "quantity",
-        "pnl",
-        "trade_id",
-    ],
+@in_the_same_books(
+    ("descending", "sort"),
+    product(
+        [True, False],
+        [
+            "created_ns",
+            "updated_ns",
+            "entry_time_ns",
+            "exit_time_ns",
+            "symbol",
+            "strategy",
+            "status",
+            "quantity",
+            "pnl",
+            "trade_id",
+        ],
+    ),
 )
 async def test_pages_by_cursor_and_by_offset_give_every_row_once_in_order(trades, many, sort, descending):
     with_value = [t for t in many if getattr(t, sort) is not None]

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from msgspec import structs
 
 from tests.conformance.backends import Adapter
+from tests.conformance.cases import in_the_same_books
 from tests.conformance.repositories.conftest import BACKENDS, ManualClock, fresh_books
 from tests.conformance.repositories.factories import EXTREME_AMOUNTS, LATER_NS, SECOND, START_NS, Factory
 from tests.conformance.repositories.test_trades import dumb, figures
@@ -194,7 +196,7 @@ async def test_extreme_amounts_texts_and_times_come_back_exactly(store, factory,
         assert f"{written or abs(written):f}" == f"{read or abs(read):f}", f"{name} has the digits it was written with"
 
 
-@pytest.mark.parametrize("field", [f.name for f in structs.fields(Trade) if f.default is None])
+@in_the_same_books("field", [f.name for f in structs.fields(Trade) if f.default is None])
 async def test_every_field_that_may_be_empty_comes_back_empty(store, factory, field):
     trade = structs.replace(factory.trade(None, TradeStatus.PENDING), **{field: None})
     saved = await store.save_new_trade(trade)
@@ -208,7 +210,7 @@ async def test_an_id_that_nobody_knows_is_none(store):
     assert await store.get_trade("'; DROP TABLE trades; --") is None
 
 
-@pytest.mark.parametrize(
+@in_the_same_books(
     "changes",
     [
         {"quantity": Decimal("NaN")},
@@ -231,7 +233,6 @@ async def test_an_id_that_nobody_knows_is_none(store):
         {"metadata": {1: "keys are texts"}},
         {"metadata": {"x": object()}},
     ],
-    ids=str,
 )
 async def test_what_cannot_be_is_refused_and_nothing_is_written(store, factory, changes):
     trade = structs.replace(factory.trade(None), **changes)
@@ -427,8 +428,7 @@ async def test_open_trades_come_newest_first_and_by_symbol(store, many):
     assert not len(await store.get_open_trades("nothing"))
 
 
-@pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("sort", SORTS)
+@in_the_same_books(("descending", "sort"), product([True, False], SORTS))
 async def test_pages_by_cursor_and_by_offset_give_every_row_once_in_order(store, many, sort, descending):
     wanted = [trade for trade in still_open(many) if getattr(trade, sort) is not None]
     wanted.sort(key=lambda trade: (getattr(trade, sort), trade.trade_id), reverse=descending)
@@ -446,7 +446,7 @@ async def test_pages_by_cursor_and_by_offset_give_every_row_once_in_order(store,
     assert by_cursor == by_offset == wanted
 
 
-@pytest.mark.parametrize("sort", ["created_ns", "symbol", "entry_time_ns"])
+@in_the_same_books("sort", ["created_ns", "symbol", "entry_time_ns"])
 async def test_times_narrow_a_list(store, many, sort):
     since_ns, until_ns = START_NS + 2 * SECOND, START_NS + 5 * SECOND + 8
     about = "entry_time_ns" if sort == "entry_time_ns" else "created_ns"
@@ -465,7 +465,7 @@ async def test_a_cursor_neither_repeats_nor_hides_rows_when_others_come(store, m
     assert newer not in rest
 
 
-@pytest.mark.parametrize(
+@in_the_same_books(
     "words",
     [
         {"limit": 0},
@@ -476,7 +476,6 @@ async def test_a_cursor_neither_repeats_nor_hides_rows_when_others_come(store, m
         {"cursor": "nonsense"},
         {"timeout_s": 0},
     ],
-    ids=str,
 )
 async def test_words_that_make_no_sense_are_refused(store, many, words):
     with pytest.raises(InputError):
