@@ -30,7 +30,9 @@ class Share(NamedTuple):
 
     folders: tuple[str, ...]
     without: tuple[str, ...] = ()
-    measured: bool = True  # nearly all that scenarios run is in daemons of their own, which are not
+    measured: bool = (
+        True  # nearly all that scenarios run is in daemons of their own, which are not; random days run the cores
+    )
 
     def __str__(self) -> str:
         return " ".join([*self.folders, *(f"without {folder}" for folder in self.without)])
@@ -40,19 +42,21 @@ RECKONED = ("tests/unit/domain", "tests/unit/strategies", "tests/unit/storage")
 WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
 LISTS = "tests/conformance/repositories"
 AWAY = "tests/scenarios/servers/test_server_away.py"
+DAYS = "tests/unit/domain/test_execution_property.py"
 
 PARTS = (
     Share((LISTS,)),
-    Share(RECKONED),
+    Share(RECKONED, without=(DAYS,)),
     Share(("tests/scenarios/servers",), without=(AWAY,), measured=False),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
     Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
-    Share(WITH_SERVERS),
-    Share(("tests/unit",), without=RECKONED),
     Share((AWAY,), measured=False),
+    Share(WITH_SERVERS),
     Share(("tests/conformance",), without=(LISTS,)),
+    Share(("tests/unit",), without=RECKONED),
+    Share((DAYS,), measured=False),
 )
-"""The longest first, so that they end together."""
+"""The longest first, and what waits for others before what only reckons, so that they end together."""
 
 AT_ONCE = 4
 

@@ -26,9 +26,6 @@ from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import Latch
 from tradekeel.domain.trades import TradeStatus
 
-pytestmark = pytest.mark.untraced
-"""The lines of a day are those that the cores' own tests run."""
-
 D = Decimal
 seeds = st.integers(0, 10**6)
 
