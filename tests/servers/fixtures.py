@@ -119,7 +119,7 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def own_postgres(servers_folder: RunFolder) -> Iterator[Callable[..., PostgresServer]]:
-    """Starts a PostgreSQL of the test's own, to be killed, paused or filled (arguments of PostgresServer); 0.6 s each."""
+    """Starts a PostgreSQL of the test's own, to be killed, paused or filled (arguments of PostgresServer); 0.3 s each."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(PostgresServer(servers_folder, **options))
 

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import pwd
+import secrets
 import shutil
 import stat
 import subprocess
@@ -32,6 +33,8 @@ LOCK = "lock"
 KEEPER = Path(__file__).with_name("keeper.py")
 UNLOCKED_AGE_S = 600.0
 """A folder without a lock file is being made, or was left in the middle of that: how old it is tells."""
+
+PASSWORD_BYTES = 12
 
 UNPRIVILEGED = "nobody"
 UNPRIVILEGED_ID = 65_534
@@ -86,6 +89,8 @@ class RunFolder:
         self._lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         unnamed.rename(self.path / LOCK)
+        self.made: dict[tuple[str, ...], Path] = {}  # what is made once for all servers of the run, which copy it
+        self.password = secrets.token_hex(PASSWORD_BYTES)  # of those copies
         if os.geteuid() == 0:
             self.path.chmod(0o711)  # passed through by the servers' user, listed by nobody
 

@@ -11,12 +11,11 @@ from typing import ClassVar, Literal, Self
 
 from tests.servers.disk import SizeLimit, SmallDisk, Space
 from tests.servers.errors import DiskNotPossible, ServerNotRunning, ServerNotStarted
-from tests.servers.folders import RunFolder
+from tests.servers.folders import PASSWORD_BYTES, RunFolder
 from tests.servers.ports import HOST, Port
 from tests.servers.process import DEADLINE_S, ServerProcess
 
 LOOK_EVERY_S = 0.01
-PASSWORD_BYTES = 12
 
 Limited = Literal["disk", "size"]
 
