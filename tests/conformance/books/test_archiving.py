@@ -181,6 +181,7 @@ def test_of_what_goes_on_stays_what_may_still_change(books: Books) -> None:
     assert books.verify().ok
 
 
+@pytest.mark.untraced
 def test_beyond_the_last_thousand_that_ended_trades_go_with_all_that_is_theirs(books: Books) -> None:
     trader = Trader()
     trips = ENDED_KEPT_MAX + 20

@@ -167,6 +167,7 @@ def test_an_account_that_never_traded_begins_with_its_first_execution(books: Acc
 MANY = 1_000
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("cut_at", [0, 600, MANY], ids=["from the first record", "from an old cut", "from a new cut"])
 async def test_a_thousand_open_trades_are_recovered_field_by_field(at: Backend, cut_at: int) -> None:
     desk = Desk()

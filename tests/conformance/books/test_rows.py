@@ -73,6 +73,7 @@ def is_refused(bare: Bare, row: Any) -> bool:
     return True
 
 
+@pytest.mark.untraced
 @given(row=any_row)
 def test_a_row_comes_back_as_it_went(bare: Bare, row: Any) -> None:
     if is_refused(bare, row):
@@ -86,6 +87,7 @@ def test_a_row_comes_back_as_it_went(bare: Bare, row: Any) -> None:
             assert str(Decimal(again)) == str(value), "trailing zeros tell the precision and stay"
 
 
+@pytest.mark.untraced
 @given(row=any_row)
 def test_what_is_stored_is_what_was_encoded(bare: Bare, row: Any) -> None:
     """Or verify would see a difference where the database only converted a type."""

@@ -129,6 +129,7 @@ async def test_a_row_may_be_large(store: Store, desk: s.Desk, at: Backend, seed:
         assert await reader.trades() == [row]
 
 
+@pytest.mark.untraced
 def test_a_batch_may_have_thousands_of_groups_and_one_bad_one(store: Store, desk: s.Desk, at: Backend) -> None:
     groups = [desk.decision() for _ in range(1_000)]
     results = store.commit([*groups[:500], s.group(s.noted(), rows=(s.order(1, trade_id="nowhere"),)), *groups[500:]])

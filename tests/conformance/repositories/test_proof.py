@@ -239,6 +239,7 @@ async def run(database: Database, plan: list[tuple[str, int]]) -> Scripts:
     return scripts
 
 
+@pytest.mark.untraced
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
 @given(plan=plans(), page_rows=st.sampled_from((1, 3, 2_000)))
 async def test_after_any_sequence_of_calls_tables_journal_and_book_agree(opened, plan, page_rows):

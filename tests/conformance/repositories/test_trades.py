@@ -135,6 +135,7 @@ async def test_notes_have_text_where_json_has_no_word_for_a_number(trades, manua
     assert found.metadata == {"slope": "nan", "bounds": ["-inf", 1.5, "inf"]}
 
 
+@pytest.mark.untraced
 async def test_many_are_saved_all_or_none_and_not_without_bounds(trades, manual):
     good = [manual.trade() for _ in range(1_200)]
     with pytest.raises(InputError):

@@ -426,6 +426,7 @@ async def test_a_command_that_was_taken_and_is_not_answered_is_not_said_not_to_h
     assert executor.heard == [Command.PAUSE]
 
 
+@pytest.mark.untraced
 async def test_what_a_signal_asks_for_waits_for_an_account_however_long_it_loads() -> None:
 
     desk, executor, said = Drawer(), Loading(3_600.0), list[tuple[str, str]]()

@@ -406,6 +406,7 @@ def test_saved_and_loaded_anywhere_the_end_is_the_same_byte_for_byte(sequence, c
     assert broken.tracker.report() == plain.tracker.report()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(3))
 def test_far_more_trades_than_can_be_taken_back_make_the_same_figures(seed):
     chosen = random.Random(seed)

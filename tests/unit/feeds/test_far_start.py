@@ -89,6 +89,7 @@ async def test_a_wait_that_is_cut_short_loses_nothing(tmp_path: Path, make: Call
     assert cuts >= WAITS_MIN
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("make", FEEDS)
 async def test_going_back_to_a_place_behind_it_gives_the_same(tmp_path: Path, make: Callable[[Path], Feed]) -> None:
     ticks = await ticks_of(make(tmp_path))

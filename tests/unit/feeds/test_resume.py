@@ -157,6 +157,7 @@ FEEDS = [
 Make = Callable[[Path], Feed]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("make", FEEDS)
 @given(share=st.floats(0, 1), ticks_max=st.integers(1, 300), first_max=st.integers(1, 300))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)

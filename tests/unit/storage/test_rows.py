@@ -83,6 +83,7 @@ def test_a_closed_trade_shows_prices_profit_and_ratios():
     assert shown["pnl_percentage"] == "0.150851"
 
 
+@pytest.mark.untraced
 @given(row=rows_of(Trade))
 def test_the_shown_figures_are_those_of_the_trade(row):
     mapping = mapping_of(Trade)

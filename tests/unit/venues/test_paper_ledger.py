@@ -40,6 +40,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "paper-1.ledger"
 
 
+@pytest.mark.untraced
 @given(accounts, settings, st.integers(0, 10**9).map(busy_day))
 @hypothesis.settings(max_examples=hypothesis.settings().max_examples // 3)  # every commit waits for the disk
 def test_opened_again_after_every_commit_it_says_what_the_matcher_knows(
