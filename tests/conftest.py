@@ -13,6 +13,7 @@ import gc
 import hashlib
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the profile; a name that does not exist stops the run."""
     if PROFILE not in PROFILES:
         raise pytest.UsageError(f"TRADEKEEL_PROFILE={PROFILE!r}: choose one of {', '.join(PROFILES)}")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what goes on behind it, and what we start inherits it: an interrupted daemon would run for ever.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--hypothesis-profile", None) is None:
         settings.load_profile(PROFILE)
 
