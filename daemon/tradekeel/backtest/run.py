@@ -48,13 +48,15 @@ def run(
     journal: Keeper,
     *,
     goes_on: Callable[[int], bool] = lambda position: True,
+    look: Callable[[Kernel], bool] = lambda kernel: True,
     cut_ticks: int = CUT_TICKS,
 ) -> Ran:
     """Begin, or go on where the journal ends, and come to the end of the ticks.
 
     ``goes_on`` is asked behind each window, with the position that was reached. Where it says no, the state is saved and the run
-    interrupted. Raises what a strategy raises, DataError for data that is refused, what the journal raises, and Defect where the
-    books and the venue's do not agree (:mod:`tradekeel.backtest.proof`).
+    interrupted. ``look`` is asked likewise behind each cut but the last, with the kernel at rest, and may read its figures.
+    Raises what a strategy raises, DataError for data that is refused, what the journal raises, and Defect where the books and the
+    venue's do not agree (:mod:`tradekeel.backtest.proof`).
     """
     saved = journal.last_cut()
     kernel = resume(setup, journal, saved) if saved else None
@@ -70,6 +72,8 @@ def run(
         if position - last_cut >= cut_ticks:
             _cut(kernel, journal)
             last_cut = position
+            if not look(kernel):
+                return Ran(kernel, completed=False)
     if kernel is None:
         raise DataError(f"feed {source.info.name} has no ticks{_why_none(source)}: nothing can be tested on it")
     kernel.end()

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tradekeel.backtest.optimising.goals import GOALS
 from tradekeel.bootstrap.problems import Reader, complete_instruments, look
 from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_config
 from tradekeel.config.words import join_path
@@ -75,6 +76,7 @@ def kinds(reader: Reader | None = None) -> Kinds:
         risk=RiskLimits,
         keys={(SignalFilter, "sessions"): SESSION_NAMES, (ModeRule, "sessions"): SESSION_NAMES},
         look=partial(look, reader=who),
+        goals=GOALS,
     )
 
 

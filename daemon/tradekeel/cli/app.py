@@ -19,8 +19,8 @@ No order is lost, none is sent twice, and the books balance to the last cent.
 EXIT_CODES = (
     "Exit codes: 0 done; 1 what was compared differs, or decisions change (analyze); 2 bad usage or configuration, or no such "
     "daemon; 3 venue unreachable (check); 4 books do not match; 5 halted by risk; 6 another daemon has the state directory or an "
-    "account; 7 a backtest was interrupted, and the same command goes on with it; 70 a bug of ours, the disk failed, or a server "
-    "does not answer or let us in."
+    "account; 7 a backtest or a study was interrupted, and the same command goes on with it; 70 a bug of ours, the disk failed, or "
+    "a server does not answer or let us in."
 )
 
 RUN = Group("Run", sort_key=1)
@@ -37,6 +37,7 @@ _COMMANDS: tuple[tuple[Group, str, str, str], ...] = (
         "analysing:analyze",
         "Find decisions that change where they should not: look-ahead, warm-up, state.",
     ),
+    (RUN, "optimize", "optimising:optimize", "Look for better parameters, and try them out of sample."),
     (RUN, "check", "keeping:check", "Find everything that would stop a daemon from starting."),
     (RUN, "new-strategy", "making:new_strategy", "Write a strategy of your own, with a test and a configuration."),
     (RUN, "strategies", "making:strategies", "List the kinds of strategies with their parameters and defaults."),

@@ -65,7 +65,7 @@ def backtest(
     if report is not None:
         plotly_script()  # before an hour of work is done, and not behind it
     done = []
-    with _steered() as steering, _progress(hidden=json) as (describe, tell):
+    with steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
         prepared = prepare(
             config_of(target, "a backtest"),
@@ -140,7 +140,7 @@ class _Signals:
 
 
 @contextmanager
-def _steered() -> Iterator[_Signals]:
+def steered() -> Iterator[_Signals]:
     signals = _Signals()
     before = {number: signal.signal(number, signals.heed) for number in _HEEDED}
     try:

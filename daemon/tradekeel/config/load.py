@@ -29,7 +29,6 @@ from tradekeel.config.model import (
     Draft,
     FeedConfig,
     FeedTable,
-    FileTables,
     InstrumentTable,
     Kinds,
     LoggingConfig,
@@ -39,9 +38,11 @@ from tradekeel.config.model import (
     StrategyConfig,
     StrategyTable,
 )
+from tradekeel.config.optimize import OptimizeConfig, check_ranges
 from tradekeel.config.overrides import PREFIX, SEPARATOR, apply_overrides
 from tradekeel.config.secrets import Vault
 from tradekeel.config.source import read_table
+from tradekeel.config.tables import FileTables
 from tradekeel.config.words import did_you_mean, found, join_path, quoted, shown_path
 from tradekeel.errors import ConfigError, InputError
 
@@ -77,6 +78,7 @@ def load_config(
     tables = reader.tables(kinds)
     if problems or tables is None:
         raise ConfigError(_shown(problems), shown_path(Path(path)))
+    optimize = tables.pop("optimize")
     values = flat_values(tables)
     state_dir = state_dir_of(tables["daemon"], source, environ)
     return Config(
@@ -89,6 +91,7 @@ def load_config(
         accounts=tables["accounts"],
         strategies=tables["strategies"],
         instruments=tables["instruments"],
+        optimize=optimize,
         state_dir=state_dir,
         warnings=tuple(reader.warnings),
         raw=table,
@@ -183,6 +186,7 @@ class _Reader:
             "accounts": self._accounts(kinds),
             "strategies": self._strategies(kinds),
             "instruments": self._instruments(),
+            "optimize": self._optimize(kinds),
         }
         if decoded["daemon"] is not INVALID:
             decoded["daemon"] = self._named(decoded["daemon"])
@@ -301,6 +305,37 @@ class _Reader:
                 self.decoder.problem(path, f"found the name {quoted(symbol)}, allowed: {SYMBOL_WORDS}")
             decoded[symbol] = self.decoder.struct(table, InstrumentTable, path)
         return {symbol: table for symbol, table in decoded.items() if table is not INVALID}
+
+    def _optimize(self, kinds: Kinds | None) -> OptimizeConfig | None:
+        if "optimize" not in self.table:
+            return None
+        config = self.decoder.struct(self.table["optimize"], OptimizeConfig, "optimize")
+        if kinds is None or config is INVALID:
+            return None if config is INVALID else config
+        tables = self._tables("strategies")
+
+        def params_of(name: str) -> type[msgspec.Struct] | None:
+            try:
+                return kinds.strategies(tables[name]["kind"], self.source.parent)
+            except (InputError, KeyError, TypeError):
+                return None  # its kind is wrong, which has been noted with the strategy
+
+        check_ranges(config, tables, params_of, self.decoder)
+        self._check_goals(config, kinds)
+        return config
+
+    def _check_goals(self, config: OptimizeConfig, kinds: Kinds) -> None:
+        for goal in config.objectives if kinds.goals else ():
+            if goal not in kinds.goals:
+                self.decoder.problem(
+                    "optimize.objective", f"there is no figure {quoted(goal)}; {did_you_mean(goal, kinds.goals)}"
+                )
+        accounts = list(self._tables("accounts"))
+        if config.account and config.account not in accounts:
+            self.decoder.problem(
+                "optimize.account",
+                f"there is no account {quoted(config.account)}; {did_you_mean(config.account, accounts, 'there are')}",
+            )
 
     def _of_kind(
         self, types: Mapping[str, type[msgspec.Struct]], kind: str, kind_path: str, table: Any, path: str

@@ -163,7 +163,7 @@ def _other_scheme(parts: SplitResult, text: str, allowed: str) -> InputError:
     return _no_url(text, allowed)
 
 
-def _check_database(text: str) -> None:
+def check_database_url(text: str) -> None:
     """The URL of a PostgreSQL database, without a password in it: storage.url or storage.replica_url. Raises InputError."""
     if not text:
         return
@@ -175,7 +175,7 @@ def _check_database(text: str) -> None:
         raise InputError(f"it names no database behind the server, {allowed}")
 
 
-DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": _check_database})]
+DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": check_database_url})]
 
 
 SNAPSHOTS_S: Final = 60.0
@@ -338,19 +338,6 @@ class InstrumentTable(Struct, frozen=True, kw_only=True):
             raise InputError(f"quantity_min {self.quantity_min} is above quantity_max {self.quantity_max}")
 
 
-class FileTables(Struct, frozen=True, kw_only=True):
-    """The whole file."""
-
-    daemon: DaemonConfig = DaemonConfig()
-    logging: LoggingConfig = LoggingConfig()
-    storage: StorageConfig = StorageConfig()
-    redis: RedisConfig = RedisConfig()
-    feeds: dict[str, FeedTable] = field(default_factory=dict)
-    accounts: dict[str, AccountTable] = field(default_factory=dict)
-    strategies: dict[str, StrategyTable] = field(default_factory=dict)
-    instruments: dict[str, InstrumentTable] = field(default_factory=dict)
-
-
 class FeedConfig(FeedTable, frozen=True, kw_only=True):
     """A feed: ``options`` is its kind's own table as written, ``settings`` the same decoded."""
 
@@ -416,3 +403,4 @@ class Kinds(Struct, frozen=True, kw_only=True):
     try_strategy: Callable[[str, Path, Struct], object] = lambda kind, folder, params: None
     keys: Mapping[tuple[type[Struct], str], Collection[str]] = {}
     look: Callable[[Draft, Report], object] = lambda draft, report: None
+    goals: Collection[str] = ()  # the figures that `tradekeel optimize` may look for

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from tradekeel.config.decode import Origin
-from tradekeel.config.model import AccountTable, FeedTable, FileTables
+from tradekeel.config.model import AccountTable, FeedTable
+from tradekeel.config.tables import FileTables
 from tradekeel.config.words import did_you_mean, join_path, plain_key
 
 PREFIX = "TRADEKEEL__"

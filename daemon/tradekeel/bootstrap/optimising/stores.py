@@ -1,0 +1,211 @@
+"""Where studies are kept, by Optuna's own storages: a SQLite file, a PostgreSQL database, a Redis server.
+
+Whatever such a server says against it is said in our words, and never with a password.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from tradekeel.errors import InputError, StoreAway, StoreRefused, StoreUnavailable
+from tradekeel.storage.redis.client import NOT_INSTALLED as NO_REDIS
+from tradekeel.storage.redis.client import RedisSettings, make_blocking_client, where_is
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+EXTRA = "optimising is done by Optuna, which is not installed: pip install 'tradekeel[optimize]'"
+NO_POSTGRES = "this Tradekeel was installed without psycopg, which talks to PostgreSQL: pip install 'tradekeel[postgres]'"
+CONNECT_TIMEOUT_S = 10
+FILE_TIMEOUT_S = 120
+"""How long a process waits for others that write into the same file."""
+
+TABLES_TRIES_MAX = 5
+"""Of two machines that make Optuna's tables at the same moment one fails, and finds them made when it looks again."""
+
+PREFIX = "tradekeel:optimize"
+"""Of the keys on a Redis server."""
+
+
+class StoreSettings(Struct, frozen=True):
+    """Where studies are kept. Without a URL: in ``folder``."""
+
+    url: str
+    password: str | None
+    folder: Path
+
+    @property
+    def is_redis(self) -> bool:
+        """Whether it is a Redis server."""
+        return self.url.startswith(("redis:", "rediss:", "unix:"))
+
+    def __str__(self) -> str:
+        if not self.url:
+            return str(self.file)
+        if self.is_redis:
+            return where_is(self._redis)
+        parts = urlsplit(self.url)
+        return f"PostgreSQL at {parts.hostname or 'a socket'}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def __repr__(self) -> str:
+        return f"StoreSettings({self})"
+
+    @property
+    def file(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "study.db"
+
+    @property
+    def _redis(self) -> RedisSettings:
+        return RedisSettings(url=self.url, password=self.password, client_name="tradekeel-optimize")
+
+
+def need_optuna() -> None:
+    """InputError where the extra is not installed. Optuna's own log is kept quiet: what it would say, we say."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError(EXTRA) from error
+    optuna.logging.disable_default_handler()
+    logging.getLogger("optuna").setLevel(logging.ERROR)
+
+
+def open_store(settings: StoreSettings) -> BaseStorage:
+    """The storage, connected. Raises InputError, StoreAway, StoreRefused, StoreUnavailable."""
+    need_optuna()
+    with explained(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Optuna: which of its parts may still change
+        if settings.is_redis:
+            return _redis(settings)
+        return _postgres(settings) if settings.url else _file(settings)
+
+
+def _file(settings: StoreSettings) -> BaseStorage:
+    from optuna.storages import RDBStorage, get_storage
+    from sqlalchemy import event
+
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (settings.folder / "making").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tables are made by one
+        storage = RDBStorage(
+            f"sqlite:///{settings.file}", engine_kwargs={"connect_args": {"timeout": FILE_TIMEOUT_S}}
+        )
+    # Optuna looks at a trial and then changes it, in one transaction. Begun by the look alone, such a transaction of SQLite keeps
+    # nobody else from the same: so each is begun as one that writes, and they come one after the other.
+    event.listen(storage.engine, "connect", _no_begin_by_the_driver)
+    event.listen(storage.engine, "begin", _begin_to_write)
+    storage.engine.dispose()
+    return get_storage(storage)
+
+
+def _no_begin_by_the_driver(connection: Any, record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _begin_to_write(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _postgres(settings: StoreSettings) -> BaseStorage:
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage, get_storage
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise InputError(NO_POSTGRES) from error
+    url = make_url(settings.url).set(drivername="postgresql+psycopg")
+    if settings.password is not None:
+        url = url.set(password=settings.password)
+    options: dict[str, Any] = {
+        "pool_size": 1,
+        "max_overflow": 1,
+        "pool_pre_ping": True,
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tradekeel-optimize"},
+    }
+    for left in reversed(range(TABLES_TRIES_MAX)):
+        try:
+            return get_storage(RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options))
+        except (IntegrityError, ProgrammingError, StorageInternalError):
+            if not left:
+                raise
+    raise AssertionError
+
+
+def _redis(settings: StoreSettings) -> BaseStorage:
+    try:
+        import redis  # noqa: F401
+    except ImportError as error:
+        raise InputError(NO_REDIS) from error
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalRedisBackend
+
+    class Log(JournalRedisBackend):
+        """Optuna's log on Redis, with a client of ours, which asks nothing twice: an entry that is appended twice is a trial
+        that nobody runs. A snapshot is code to whoever unpickles it, and anybody may have put it there: none is taken.
+        """
+
+        def __init__(self) -> None:
+            super().__init__("redis://", prefix=PREFIX)
+            self._redis = make_blocking_client(settings._redis)
+
+        def load_snapshot(self) -> bytes | None:
+            return None
+
+        def save_snapshot(self, snapshot: bytes) -> None:
+            return None
+
+    return JournalStorage(Log())
+
+
+@contextmanager
+def explained(settings: StoreSettings) -> Iterator[None]:
+    """What the drivers raise, in our words."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+    away: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
+    refused: tuple[type[Exception], ...] = (SQLAlchemyError,)
+    if settings.is_redis:
+        try:
+            from redis import exceptions as of_redis
+        except ImportError as error:
+            raise InputError(NO_REDIS) from error
+        denied = (of_redis.AuthenticationError, of_redis.NoPermissionError)
+        away, refused = (of_redis.ConnectionError, of_redis.TimeoutError), (of_redis.RedisError,)
+    else:
+        denied = ()
+    try:
+        yield
+    except denied as error:
+        raise StoreRefused(f"{settings} does not let us in: {_line(error)}") from error
+    except away as error:
+        raise _of_database(settings, error) from error
+    except StorageInternalError as error:
+        raise _of_database(settings, error.__cause__ or error) from error
+    except refused as error:
+        raise StoreRefused(f"{settings} refuses it: {_line(error)}") from error
+
+
+def _of_database(settings: StoreSettings, error: BaseException) -> Exception:
+    said = _line(getattr(error, "orig", None) or error)
+    if not settings.url:
+        return StoreUnavailable(f"{settings} cannot be used: {said}")
+    if any(word in said.lower() for word in ("authentication", "password", "does not exist", "permission")):
+        return StoreRefused(f"{settings} does not let us in: {said}")
+    return StoreAway(f"{settings} does not answer: {said}; the same command goes on when it does")
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,98 @@
+"""A configuration with the parameters that were found: the file's own text with those values changed, comments and all.
+
+What was written is read again, and must say what the old file says but for those values. Where that cannot be reached by changing
+single lines (parameters in a table on one line, for one), nothing is written, and the lines to paste are told instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tradekeel.config.words import join_path
+from tradekeel.errors import InputError
+
+Values = Mapping[str, Mapping[str, Any]]
+"""Parameters by strategy."""
+
+
+def lines_of(values: Values) -> list[str]:
+    """The values as TOML, to paste."""
+    found = []
+    for strategy, parameters in values.items():
+        found.append(f"[{join_path('strategies', strategy)}.params]")
+        found.extend(f"{join_path('', name)} = {_toml(value)}" for name, value in parameters.items())
+    return found
+
+
+def write_with(config: Path, target: Path, values: Values) -> None:
+    """Write ``config`` with these values into ``target``, which must not exist. Raises InputError."""
+    if target.absolute().parent.resolve() != config.absolute().parent.resolve():
+        raise InputError(f"{target}: it must be beside {config}, since relative paths in it are relative to the file")
+    text = config.read_text("utf-8-sig")
+    wanted = _expected(text, values)
+    for strategy, parameters in values.items():
+        text = _changed(text, strategy, parameters)
+    try:
+        done = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError:
+        done = {}
+    if done != wanted:
+        lines = "\n".join(lines_of(values))
+        raise InputError(f"{config}: its parameters stand where they cannot be changed line by line; write yourself:\n{lines}")
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise InputError(f"{target} exists already, and is not overwritten: choose another name") from None
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _expected(text: str, values: Values) -> dict[str, Any]:
+    table = tomllib.loads(text, parse_float=Decimal)
+    for strategy, parameters in values.items():
+        params = table["strategies"][strategy].setdefault("params", {})
+        for name, value in parameters.items():
+            params[name] = tomllib.loads(f"v = {_toml(value)}", parse_float=Decimal)["v"]
+    return table
+
+
+def _changed(text: str, strategy: str, parameters: Mapping[str, Any]) -> str:
+    """The values of keys in the table ``[strategies.NAME.params]``; keys that are not there come first in it."""
+    header = re.compile(rf"^\s*\[\s*strategies\s*\.\s*\"?{re.escape(strategy)}\"?\s*\.\s*params\s*\]\s*(#.*)?$")
+    lines, inside, at, left = text.split("\n"), False, None, dict(parameters)
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith("["):
+            inside = header.match(line) is not None
+            at = number if inside else at
+        match = re.match(r"^(\s*\"?([A-Za-z0-9_-]+)\"?\s*=\s*)(\"[^\"]*\"|'[^']*'|[^#\s]+)(.*)$", line) if inside else None
+        if match is not None and match[2] in left:
+            lines[number] = match[1] + _toml(left.pop(match[2])) + match[4]
+    new = [f"{name} = {_toml(value)}" for name, value in left.items()]
+    if at is not None:
+        lines[at + 1 : at + 1] = new
+    elif new:
+        lines += ["", f"[strategies.{strategy}.params]", *new, ""]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text if "." in text else f"{text}.0" if value != value.to_integral_value() else text
+    return str(value)

@@ -1,0 +1,88 @@
+"""Processes of our own that work beside this one, each at the end of a pipe.
+
+They are begun anew (spawned) rather than forked: a fork would share locks, connections and signal handlers that are only half there.
+One whose parent is gone finds its pipe closed, and ends; one that is gone closes its end of the pipe, and the others work on.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self
+
+END_TIMEOUT_S = 20.0
+"""How long processes that were told to end are waited for, before they are killed."""
+
+
+class Gone(Exception):
+    """A process ended without having been told to. Its exit code says how."""
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"exit code {code}")
+        self.code = code
+
+
+class Crew:
+    """``count`` processes that each call ``work(pipe, number, *args)``; what goes through pipes is pickled."""
+
+    def __init__(self, count: int, work: Callable[..., None], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._processes: dict[int, Any] = {}
+        self._pipes: dict[int, Connection] = {}
+        for number in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(theirs, number, *args), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[number], self._pipes[number] = process, ours
+
+    @property
+    def members(self) -> list[int]:
+        """The numbers of those that are there."""
+        return list(self._pipes)
+
+    def send(self, number: int, message: Any) -> None:
+        """A message for one of them. One that has gone is told of by :meth:`receive`."""
+        with suppress(OSError):
+            self._pipes[number].send(message)
+
+    def receive(self, timeout_s: float) -> Iterator[tuple[int, Any]]:
+        """What has come by the end of the timeout, from whom; :class:`Gone` for a process that is no more there."""
+        names = {id(pipe): number for number, pipe in self._pipes.items()}
+        for pipe in wait(list(self._pipes.values()), timeout_s):
+            assert isinstance(pipe, Connection)
+            number = names[id(pipe)]
+            try:
+                yield number, pipe.recv()
+            except (EOFError, OSError):
+                yield number, Gone(self._leave(number))
+
+    def _leave(self, number: int) -> int | None:
+        self._pipes.pop(number).close()
+        process = self._processes.pop(number)
+        process.join(END_TIMEOUT_S)
+        code: int | None = process.exitcode
+        return code
+
+    def close(self) -> None:
+        """Close the pipes, wait until the processes have ended, and kill those that do not."""
+        for pipe in self._pipes.values():
+            pipe.close()
+        for process in self._processes.values():
+            process.join(END_TIMEOUT_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._pipes.clear()
+        self._processes.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
