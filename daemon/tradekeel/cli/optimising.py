@@ -27,7 +27,9 @@ def optimize(
     start: Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")] = None,
     end: Annotated[str | None, Parameter(help="Only ticks before this time.")] = None,
     balance: Annotated[str | None, Parameter(help="What the account begins with in each trial.")] = None,
-    trials: Annotated[int | None, Parameter(help="Trials of each window; a grid has all its points if left out.")] = None,
+    trials: Annotated[
+        int | None, Parameter(help="Trials of each window; a grid has all its points if left out.")
+    ] = None,
     jobs: Annotated[int | None, Parameter(help="Processes; left out: one for each core.")] = None,
     sampler: Annotated[
         Literal["tpe", "random", "grid", "nsga2"] | None, Parameter(help="How the next parameters are chosen.")
@@ -40,9 +42,13 @@ def optimize(
     ] = None,
     storage: Annotated[
         str | None,
-        Parameter(help="Where the study is kept, for several machines: postgresql://user@host/database or redis://host/0."),
+        Parameter(
+            help="Where the study is kept, for several machines: postgresql://user@host/database or redis://host/0."
+        ),
     ] = None,
-    study: Annotated[str | None, Parameter(help="A name for the study; it refuses other code, data and settings.")] = None,
+    study: Annotated[
+        str | None, Parameter(help="A name for the study; it refuses other code, data and settings.")
+    ] = None,
     write: Annotated[
         Path | None, Parameter(help="Write the configuration with the parameters of the last window into this file.")
     ] = None,
@@ -104,7 +110,9 @@ def _show(found: Optimised) -> None:
 
     task = found.task
     goals = ", ".join(goal.name for goal in task.goals)
-    say(f"{task.account.config.name}: {goals}, sampler {task.options.sampler_used}, {found.ticks:,} ticks, {found.jobs} jobs")
+    say(
+        f"{task.account.config.name}: {goals}, sampler {task.options.sampler_used}, {found.ticks:,} ticks, {found.jobs} jobs"
+    )
     for result in found.results:
         _show_window(result, found)
     if task.options.walk_forward and found.results:
@@ -133,7 +141,9 @@ def _show_window(result: WindowResult, found: Optimised) -> None:
         best = list(result.front)
     else:
         rises = goals[0].rises
-        best = sorted(complete, key=lambda each: (-each.values[0] if rises else each.values[0], each.number))[:BEST_SHOWN]
+        best = sorted(complete, key=lambda each: (-each.values[0] if rises else each.values[0], each.number))[
+            :BEST_SHOWN
+        ]
         best = [result.best, *(each for each in best if each.number != result.best.number)][:BEST_SHOWN]
     _print(["#", *[goal.name for goal in goals], "trades", "parameters"], [_row(each, found, result) for each in best])
     if result.importance:

@@ -45,7 +45,9 @@ class Config(Struct, frozen=True, kw_only=True):
     accounts: Mapping[str, AccountConfig]
     strategies: Mapping[str, StrategyConfig]
     instruments: Mapping[str, InstrumentTable]
-    optimize: OptimizeConfig | None  # None: the file has no such section. It decides nothing of a daemon, and is in no value below
+    optimize: (
+        OptimizeConfig | None
+    )  # None: the file has no such section. It decides nothing of a daemon, and is in no value below
     state_dir: Path  # absolute, resolved
     warnings: tuple[str, ...]
     raw: Mapping[str, Any]  # the tables as written, overrides applied

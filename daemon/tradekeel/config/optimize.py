@@ -29,7 +29,9 @@ STUDY: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 def check_study_name(text: str) -> None:
     """The name of a study that several machines join. Raises InputError."""
     if text and not STUDY.fullmatch(text):
-        raise InputError(f"found {quoted(text)}, allowed: 1 to 64 letters, digits and _ . -, the first a letter or digit")
+        raise InputError(
+            f"found {quoted(text)}, allowed: 1 to 64 letters, digits and _ . -, the first a letter or digit"
+        )
 
 
 def check_study_url(text: str) -> None:
@@ -140,7 +142,9 @@ def check_ranges(
             decoder.problem(path, f"there is no strategy {quoted(name)}; {did_you_mean(name, strategies, 'there are')}")
             continue
         if strategies[name].get("enabled") is False:
-            decoder.problem(path, f"strategy {quoted(name)} is not enabled, so it trades in no trial; set enabled = true")
+            decoder.problem(
+                path, f"strategy {quoted(name)} is not enabled, so it trades in no trial; set enabled = true"
+            )
         type_ = params_of(name)
         fields = {} if type_ is None else {each.encode_name: each.type for each in msgspec.structs.fields(type_)}
         for key, range_ in ranges.items() if type_ is not None else ():

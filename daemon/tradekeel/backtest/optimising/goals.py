@@ -67,9 +67,7 @@ _FALLS: dict[str, Callable[[PerformanceReport], Figure]] = {
 }
 
 GOALS: dict[str, Goal] = {
-    name: Goal(name, rises, of)
-    for rises, figures in ((True, _RISES), (False, _FALLS))
-    for name, of in figures.items()
+    name: Goal(name, rises, of) for rises, figures in ((True, _RISES), (False, _FALLS)) for name, of in figures.items()
 }
 """All goals by their names."""
 

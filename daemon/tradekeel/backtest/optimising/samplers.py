@@ -137,9 +137,7 @@ class Unrepeated(BaseSampler):
         """Only where a trial was asked for with some parameters and not all, which nobody does."""
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Let the sampler keep what it keeps."""
         self._inner.after_trial(study, trial, state, values)
 

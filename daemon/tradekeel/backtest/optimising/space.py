@@ -1,8 +1,8 @@
 """Which parameters may be what: ranges, and the points that they span.
 
-A point is a value for each range. What a sampler deals in are its *marks*: whole numbers for whole-numbered parameters, the number
-of the step for a range of decimals (so that a decimal is exact: from + step × number), the number of a choice, and a number of
-:data:`DIGITS` digits where a range has no step. Points with the same marks are the same point.
+A point is a value for each range. What a sampler deals in are its *marks*: whole numbers for whole-numbered parameters, the
+number of the step for a range of decimals (so that a decimal is exact: from + step × number), the number of a choice, and a
+number of :data:`DIGITS` digits where a range has no step. Points with the same marks are the same point.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The out-of-sample parts put together: what somebody would have had who chose anew at the end of each in-sample part.
 
-Returns are chained, since each part begins with the same deposit: ``(1 + r1)(1 + r2)… - 1``. Ratios are made of the daily returns of
-all parts, one behind the other; what a part earned on its last day, which was not over, is a day of its own. The fall is that of the
-chained curve from day to day, so that a fall within a day is not in it.
+Returns are chained, since each part begins with the same deposit: ``(1 + r1)(1 + r2)… - 1``. Ratios are made of the daily returns
+of all parts, one behind the other; what a part earned on its last day, which was not over, is a day of its own. The fall is that
+of the chained curve from day to day, so that a fall within a day is not in it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _fall(gains: Sequence[Decimal]) -> Decimal | None:
 
 
 def kept(inside: Decimal | int | None, outside: Decimal | int | None) -> Decimal | None:
-    """The share of an in-sample figure that was left out of sample. None where either is undefined, or the former not above zero."""
+    """The share of an in-sample figure that was left out of sample. None where either is undefined, or that is not above zero."""
     if inside is None or outside is None or inside <= 0:
         return None
     return ratio(Decimal(outside), Decimal(inside))

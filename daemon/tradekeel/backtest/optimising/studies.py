@@ -1,17 +1,17 @@
 """Optuna's study, shared by any number of processes: who tries what, so that nothing is tried twice and nothing is lost.
 
 **Nothing twice.** A trial has its number before it has its parameters. When its parameters are written, its process waits until
-each trial with a lower number has its own, too, and gives way where one of those stands for the same point: Lamport's bakery. Of
-two that drew the same point at the same moment the lower number is the one that is run, whoever writes first. In the same way
-no more trials begin than were asked for.
+each trial with a lower number has its own, too, and gives way where one of those stands for the same point: L. Lamport, "A New
+Solution of Dijkstra's Concurrent Programming Problem", Communications of the ACM 17 (1974), the bakery. Of two that drew the same
+point at the same moment the lower number is run, whoever writes first. In the same way no more trials begin than were asked for.
 
-**Nothing lost.** A process writes into its trial who it is, and every few seconds that it lives. A trial is *lost* when its process
-is gone: on the same machine that is looked up, and of other machines it is concluded from a beat that has not changed for a while
-by the clock of whoever looks, so that no two clocks need agree. A lost trial is failed, which Optuna lets succeed once, and its
-point is put into the queue. If its process was only slow, what it tells comes too late and is dropped: it is counted once.
+**Nothing lost.** A process writes into its trial who it is, and every few seconds that it lives. A trial is *lost* when its
+process is gone: on the same machine that is looked up, and of other machines it is concluded from a beat that has not changed for
+a while by the clock of whoever looks, so that no two clocks need agree. A lost trial is failed, which Optuna lets succeed once,
+and its point is put into the queue. If its process was only slow, what it tells comes too late and is dropped: it counts once.
 
-A trial *stands* if it waits, runs, is complete or pruned, or has failed for a reason of its own (``failed``). One that failed without
-such a reason was lost, interrupted, or gave way.
+A trial *stands* if it waits, runs, is complete or pruned, or has failed for a reason of its own (``failed``). One that failed
+without such a reason was lost, interrupted, or gave way.
 """
 
 from __future__ import annotations
@@ -214,16 +214,16 @@ class Board:
             trials = self._trials()
         taken = keys_taken(trials)
         for each in trials:
-            key = self._key(each)
-            if each.state is TrialState.FAIL and not stands(each) and not gave_way(each) and self._is_chosen(each):
-                if key not in taken and len(taken) < self._wanted:
-                    taken.add(key)
-                    self.study.enqueue_trial(parameters_of(each), user_attrs={AGAIN: each.number})
-                    found.append(each)
+            if self._is_to_be_run_again(each) and self._key(each) not in taken and len(taken) < self._wanted:
+                taken.add(self._key(each))
+                self.study.enqueue_trial(dict(parameters_of(each)), user_attrs={AGAIN: each.number})
+                found.append(each)
         return self._trials() if found else trials
 
-    def _is_chosen(self, trial: FrozenTrial) -> bool:
-        return self._names <= parameters_of(trial).keys()
+    def _is_to_be_run_again(self, trial: FrozenTrial) -> bool:
+        """Whether it was lost or interrupted, with its parameters chosen."""
+        is_left = trial.state is TrialState.FAIL and not stands(trial) and not gave_way(trial)
+        return is_left and self._names <= parameters_of(trial).keys()
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         owner = trial.user_attrs.get(OWNER)
@@ -269,7 +269,7 @@ def stands(trial: FrozenTrial) -> bool:
 
 def keys_taken(trials: Sequence[FrozenTrial]) -> set[Any]:
     """The points that trials stand for."""
-    return {key_of(parameters_of(each)) for each in trials if stands(each)}
+    return {key_of(marks) for each in trials if stands(each) and (marks := parameters_of(each))}
 
 
 def counts_of(trials: Sequence[FrozenTrial]) -> Counts:

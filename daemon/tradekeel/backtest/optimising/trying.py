@@ -147,8 +147,8 @@ def try_out(
 ) -> Tried:
     """Run to the end, or until ``goes_on`` (asked behind each window of ticks) or ``look`` says no.
 
-    ``look`` is asked :data:`LOOKS` times, at the same ticks in each run over the same ``ticks``: with the number of the look and the
-    figures so far. Raises what :func:`tradekeel.backtest.run.run` raises.
+    ``look`` is asked :data:`LOOKS` times, at the same ticks in each run over the same ``ticks``: with the number of the look and
+    the figures so far. Raises what :func:`tradekeel.backtest.run.run` raises.
     """
     looks = 0
 

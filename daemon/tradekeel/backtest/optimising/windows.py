@@ -1,7 +1,7 @@
 """Walk-forward windows: parameters are chosen on one part of the data and tried on the part behind it, again and again.
 
-R. Pardo, "The Evaluation and Optimization of Trading Strategies", 2nd edition (2008), chapter 11. All times are UTC nanoseconds, a
-part's end excluded. Parts are cut by time, not by ticks: so every machine cuts the same data in the same places.
+R. Pardo, "The Evaluation and Optimization of Trading Strategies", 2nd edition (2008), chapter 11. All times are UTC nanoseconds,
+a part's end excluded. Parts are cut by time, not by ticks: so every machine cuts the same data in the same places.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def whole(data: Part) -> tuple[Window, ...]:
 def walk_forward(data: Part, how: Cutting) -> tuple[Window, ...]:
     """The windows over ``data``, the earliest first; the last one ends where the data ends.
 
-    With ``n`` windows of share ``s`` the out-of-sample parts are ``T / (n + (1 - s) / s)`` long and lie one behind the other, each
-    behind an in-sample part of ``(1 - s) / s`` times that. With spans there are as many windows as fit. Raises InputError where
+    With ``n`` windows of share ``s`` the out-of-sample parts are ``T / (n + (1 - s) / s)`` long and lie one behind the other,
+    each behind an in-sample part of ``(1 - s) / s`` times that. With spans there are as many windows as fit. Raises InputError where
     none does.
     """
     if how.inside_ns is not None and how.outside_ns is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tradekeel import errors
-from tradekeel.backtest.optimising.space import POINTS_LISTED_MAX, Marks, key_of
+from tradekeel.backtest.optimising.space import Marks, key_of
 from tradekeel.backtest.optimising.stitching import Outcome
 from tradekeel.backtest.optimising.windows import Part, Window
 from tradekeel.bootstrap.optimising.messages import Broke, Came, Done, Ready, RunOnce, Stop, Told, TryOut
@@ -77,11 +77,8 @@ def optimise(
 
 class _Conductor:
     def __init__(self, task: Task, store: BaseStorage, crew: Crew, tell: Tell, stops: Callable[[], bool]) -> None:
-        from tradekeel.backtest.optimising.samplers import listed
-
         self._task, self._store, self._crew, self._tell, self._stops = task, store, crew, tell, stops
-        self._points = listed(task.space, POINTS_LISTED_MAX, task.allows)
-        self._wanted = task.wanted(self._points)
+        self._wanted = 0
         self._results: list[WindowResult] = []
         self._windows: tuple[Window, ...] = ()
         self._ticks = 0
@@ -118,7 +115,7 @@ class _Conductor:
         from tradekeel.bootstrap.optimising.joining import study_of
 
         with explained(self._task.store):
-            study = study_of(self._store, self._task, window, self._points)
+            study = study_of(self._store, self._task, window)
         step = f"window {window.number} of {len(self._windows)}" if window.outside is not None else "trials"
         for number in self._crew.members:
             self._crew.send(number, TryOut(window))
@@ -180,13 +177,11 @@ class _Conductor:
         """What the data is. Who is ready first waits for the others, which read the same."""
         ready: dict[int, Ready] = {}
         while not ready or set(self._crew.members) - ready.keys():
-            for number, message in self._heard():
-                if isinstance(message, Ready):
-                    ready[number] = message
+            ready |= {number: message for number, message in self._heard() if isinstance(message, Ready)}
         first = next(iter(ready.values()))
         if any(each != first for each in ready.values()):
             raise errors.DataError("the data was changed while it was read: begin again")
-        self._ticks = first.ticks
+        self._ticks, self._wanted = first.ticks, first.wanted
         return first.data
 
     def _heard(self) -> list[tuple[int, Any]]:

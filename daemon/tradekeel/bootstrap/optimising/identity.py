@@ -1,7 +1,7 @@
 """Which process somebody is: told apart from any that ever had its number, and looked up where it can be.
 
-A process is its machine's boot, its namespace of processes, its number there, and the moment it began. Two containers of one machine
-share the boot and not the namespace, so neither looks up the other's processes.
+A process is its machine's boot, its namespace of processes, its number there, and the moment it began. Two containers of one
+machine share the boot and not the namespace, so neither looks up the other's processes.
 """
 
 from __future__ import annotations

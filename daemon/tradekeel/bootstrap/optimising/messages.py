@@ -14,6 +14,7 @@ class Ready(Struct, frozen=True):
 
     data: Part
     ticks: int
+    wanted: int  # trials of each window
 
 
 class TryOut(Struct, frozen=True):

@@ -115,9 +115,7 @@ class Task(Struct, frozen=True, kw_only=True):
         values = dict(self.plan.config.values)
         for each in chosen.strategies:
             path = join_path("strategies", each.config.name)
-            values |= {
-                f"{path}.params.{name}": getattr(each.params, name) for name in each.params.__struct_fields__
-            }
+            values |= {f"{path}.params.{name}": getattr(each.params, name) for name in each.params.__struct_fields__}
         plan = structs.replace(self.plan, config=structs.replace(self.plan.config, values=values))
         return setup_of(plan, chosen, source, self.balance)
 

@@ -125,13 +125,11 @@ def trials_of(study: Study, task: Task) -> tuple[TrialResult, ...]:
     return tuple(found)
 
 
-def best_of(
-    trials: Sequence[TrialResult], goals: Sequence[Goal]
-) -> tuple[TrialResult | None, tuple[TrialResult, ...]]:
+def best_of(trials: Sequence[TrialResult], goals: Sequence[Goal]) -> tuple[TrialResult | None, tuple[TrialResult, ...]]:
     """What was best; and with two goals the front, in the order of the first goal.
 
-    Of equals the one whose parameters sort first, so that it does not matter who was quicker. With two goals the best is the point of
-    the front that is nearest to the ideal one, each goal measured by the front's own extent.
+    Of equals the one whose parameters sort first, so that it does not matter who was quicker. With two goals the best is the point
+    of the front that is nearest to the ideal one, each goal measured by the front's own extent.
     """
     complete = [each for each in trials if each.status == "complete"]
     if not complete:
@@ -146,9 +144,7 @@ def best_of(
     front = [
         each
         for each in complete
-        if not any(
-            other is not each and _dominates(scores(other), scores(each)) for other in complete
-        )
+        if not any(other is not each and _dominates(scores(other), scores(each)) for other in complete)
     ]
     front.sort(key=lambda each: (tuple(-score for score in scores(each)), key_of(each.marks)))
     lows = [min(scores(each)[n] for each in front) for n in range(len(goals))]

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 EXTRA = "optimising is done by Optuna, which is not installed: pip install 'tradekeel[optimize]'"
-NO_POSTGRES = "this Tradekeel was installed without psycopg, which talks to PostgreSQL: pip install 'tradekeel[postgres]'"
+NO_POSTGRES = (
+    "this Tradekeel was installed without psycopg, which talks to PostgreSQL: pip install 'tradekeel[postgres]'"
+)
 CONNECT_TIMEOUT_S = 10
 FILE_TIMEOUT_S = 120
 """How long a process waits for others that write into the same file."""
@@ -96,9 +98,7 @@ def _file(settings: StoreSettings) -> BaseStorage:
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (settings.folder / "making").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the tables are made by one
-        storage = RDBStorage(
-            f"sqlite:///{settings.file}", engine_kwargs={"connect_args": {"timeout": FILE_TIMEOUT_S}}
-        )
+        storage = RDBStorage(f"sqlite:///{settings.file}", engine_kwargs={"connect_args": {"timeout": FILE_TIMEOUT_S}})
     # Optuna looks at a trial and then changes it, in one transaction. Begun by the look alone, such a transaction of SQLite keeps
     # nobody else from the same: so each is begun as one that writes, and they come one after the other.
     event.listen(storage.engine, "connect", _no_begin_by_the_driver)
@@ -175,6 +175,7 @@ def explained(settings: StoreSettings) -> Iterator[None]:
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+    denied: tuple[type[Exception], ...] = ()
     away: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
     refused: tuple[type[Exception], ...] = (SQLAlchemyError,)
     if settings.is_redis:
@@ -184,8 +185,6 @@ def explained(settings: StoreSettings) -> Iterator[None]:
             raise InputError(NO_REDIS) from error
         denied = (of_redis.AuthenticationError, of_redis.NoPermissionError)
         away, refused = (of_redis.ConnectionError, of_redis.TimeoutError), (of_redis.RedisError,)
-    else:
-        denied = ()
     try:
         yield
     except denied as error:

@@ -61,7 +61,7 @@ def work(pipe: Connection, number: int, asked: Asked, environ: Mapping[str, str]
         return
     except TradekeelError as error:
         _say(pipe, Broke(type(error).__name__, str(error)))
-    except Exception as error:  # noqa: BLE001  # whatever it is, the command says it, and ends of it
+    except Exception as error:  # whatever it is, the command says it, and ends of it
         _say(pipe, Broke("Defect", f"a worker ended: {named(error)}"))
         raise
 
@@ -82,14 +82,16 @@ class _Worker:
         self._market = Market(task.source)
         self._points = listed(task.space, POINTS_LISTED_MAX, task.allows)
         if self._points is not None and not self._points:
-            raise InputError("the strategies refuse every point of optimize.parameters: look at what they say of each other")
+            raise InputError(
+                "the strategies refuse every point of optimize.parameters: look at what they say of each other"
+            )
         self._me = this_process()
         self._waiting: list[Any] = []
         self._store: BaseStorage | None = None
 
     def serve(self) -> None:
         """Do what is asked for."""
-        self._pipe.send(Ready(self._market.part, self._market.ticks))
+        self._pipe.send(Ready(self._market.part, self._market.ticks, self._task.wanted(self._points)))
         while True:
             message = self._waiting.pop(0) if self._waiting else self._pipe.recv()
             if isinstance(message, Stop):
@@ -203,5 +205,3 @@ class _Worker:
             return Came(None, str(error)[:WHY_MAX])
         assert report is not None
         return Came(self._outcome(report, wanted.part))
-
-

@@ -46,7 +46,9 @@ def write_with(config: Path, target: Path, values: Values) -> None:
         done = {}
     if done != wanted:
         lines = "\n".join(lines_of(values))
-        raise InputError(f"{config}: its parameters stand where they cannot be changed line by line; write yourself:\n{lines}")
+        raise InputError(
+            f"{config}: its parameters stand where they cannot be changed line by line; write yourself:\n{lines}"
+        )
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
@@ -74,7 +76,9 @@ def _changed(text: str, strategy: str, parameters: Mapping[str, Any]) -> str:
         if line.lstrip().startswith("["):
             inside = header.match(line) is not None
             at = number if inside else at
-        match = re.match(r"^(\s*\"?([A-Za-z0-9_-]+)\"?\s*=\s*)(\"[^\"]*\"|'[^']*'|[^#\s]+)(.*)$", line) if inside else None
+        match = (
+            re.match(r"^(\s*\"?([A-Za-z0-9_-]+)\"?\s*=\s*)(\"[^\"]*\"|'[^']*'|[^#\s]+)(.*)$", line) if inside else None
+        )
         if match is not None and match[2] in left:
             lines[number] = match[1] + _toml(left.pop(match[2])) + match[4]
     new = [f"{name} = {_toml(value)}" for name, value in left.items()]
