@@ -1,7 +1,8 @@
 """Processes of our own that work beside this one, each at the end of a pipe.
 
 They are begun anew (spawned) rather than forked: a fork would share locks, connections and signal handlers that are only half
-there. One whose parent is gone finds its pipe closed, and ends; one that is gone closes its end of the pipe, and the others work on.
+there. One whose parent is gone finds its pipe closed, and ends; one that is gone closes its end of the pipe, and the others
+work on.
 """
 
 from __future__ import annotations

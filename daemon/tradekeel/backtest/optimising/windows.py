@@ -58,8 +58,8 @@ def walk_forward(data: Part, how: Cutting) -> tuple[Window, ...]:
     """The windows over ``data``, the earliest first; the last one ends where the data ends.
 
     With ``n`` windows of share ``s`` the out-of-sample parts are ``T / (n + (1 - s) / s)`` long and lie one behind the other,
-    each behind an in-sample part of ``(1 - s) / s`` times that. With spans there are as many windows as fit. Raises InputError where
-    none does.
+    each behind an in-sample part of ``(1 - s) / s`` times that. With spans there are as many windows as fit. Raises InputError
+    where none does.
     """
     if how.inside_ns is not None and how.outside_ns is not None:
         inside_ns, outside_ns = how.inside_ns, how.outside_ns

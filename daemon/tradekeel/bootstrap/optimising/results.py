@@ -128,8 +128,8 @@ def trials_of(study: Study, task: Task) -> tuple[TrialResult, ...]:
 def best_of(trials: Sequence[TrialResult], goals: Sequence[Goal]) -> tuple[TrialResult | None, tuple[TrialResult, ...]]:
     """What was best; and with two goals the front, in the order of the first goal.
 
-    Of equals the one whose parameters sort first, so that it does not matter who was quicker. With two goals the best is the point
-    of the front that is nearest to the ideal one, each goal measured by the front's own extent.
+    Of equals the one whose parameters sort first, so that it does not matter who was quicker. With two goals the best is the
+    point of the front that is nearest to the ideal one, each goal measured by the front's own extent.
     """
     complete = [each for each in trials if each.status == "complete"]
     if not complete:
