@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna import Study
@@ -22,6 +22,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tradekeel.backtest.optimising.space import Marks, Range, Space, key_of
 from tradekeel.errors import InputError
+
+OWNER = "owner"
+"""Of a trial's attributes: the process that runs it."""
 
 DRAWS_MAX = 1_000
 """Draws in a row that were all refused or repeated, where the space is too large for a list of what is left."""
@@ -82,15 +85,24 @@ class Unrepeated(BaseSampler):
         points: Sequence[Marks] | None,
         allows: Callable[[Marks], bool],
         taken: Callable[[Sequence[FrozenTrial]], set[Any]],
+        owner: Mapping[str, Any] | None = None,
     ) -> None:
-        """``points`` are all that are allowed, None of a space without a list; ``taken`` says which keys stand among trials."""
+        """``owner`` is written into each trial before its parameters are chosen, as :data:`OWNER`. ``points`` are all that are
+        allowed, None of a space without a list; ``taken`` says which keys stand among trials.
+        """
         self._space, self._kind, self._seed, self._trials = space, kind, seed, trials
         self._points, self._allows, self._taken = points, allows, taken
+        self._owner = owner
         self._distributions = distributions_of(space)
         self._inner: BaseSampler = make_sampler(kind, seed, trials)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Draw as if nothing had been drawn before: a process that was begun anew goes on as the first one would have."""
+        """Sign, and draw as if nothing had been drawn before: a process that was begun anew goes on as the first one would have.
+
+        The way to the storage is the one that Optuna's own samplers take.
+        """
+        if self._owner is not None:
+            study._storage.set_trial_user_attr(trial._trial_id, OWNER, dict(self._owner))
         self._inner = make_sampler(self._kind, _mixed(self._seed, trial.number), self._trials)
         self._inner.before_trial(study, trial)
 

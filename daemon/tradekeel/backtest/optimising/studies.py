@@ -5,7 +5,8 @@ each trial with a lower number has its own, too, and gives way where one of thos
 Solution of Dijkstra's Concurrent Programming Problem", Communications of the ACM 17 (1974), the bakery. Of two that drew the same
 point at the same moment the lower number is run, whoever writes first. In the same way no more trials begin than were asked for.
 
-**Nothing lost.** A process writes into its trial who it is, and every few seconds that it lives. A trial is *lost* when its
+**Nothing lost.** A process writes into its trial who it is (the sampler does, before it chooses), and every few seconds that it
+lives. A trial is *lost* when its
 process is gone: on the same machine that is looked up, and of other machines it is concluded from a beat that has not changed for
 a while by the clock of whoever looks, so that no two clocks need agree. A lost trial is failed, which Optuna lets succeed once,
 and its point is put into the queue. If its process was only slow, what it tells comes too late and is dropped: it counts once.
@@ -25,10 +26,10 @@ from optuna import Study, Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from tradekeel.backtest.optimising.samplers import distributions_of
+from tradekeel.backtest.optimising.samplers import OWNER, distributions_of
 from tradekeel.backtest.optimising.space import Marks, Space, key_of
 
-FAILED, SAME_AS, ENOUGH, OWNER, BEAT, AGAIN = "failed", "same as", "enough", "owner", "beat", "again"
+FAILED, SAME_AS, ENOUGH, BEAT, AGAIN = "failed", "same as", "enough", "beat", "again"
 """What we write into trials, as Optuna's user attributes."""
 
 WAIT_S = 0.05
@@ -101,7 +102,7 @@ class Board:
             self._refuse(self.study)
             trial = self.study.ask(self._distributions)
             try:
-                self._sign(trial)
+                self._ours, self._beaten_s = trial.number, self._me.monotonic()
                 if self._is_ours(trial):
                     return trial
             except UpdateFinishedTrialError:
@@ -138,11 +139,6 @@ class Board:
 
     def _is_choosing(self, trial: FrozenTrial) -> bool:
         return trial.state is TrialState.RUNNING and not self._names <= parameters_of(trial).keys()
-
-    def _sign(self, trial: Trial) -> None:
-        self._ours = trial.number
-        trial.set_user_attr(OWNER, self._me.owner)
-        self._beaten_s = self._me.monotonic()
 
     # --- telling ----------------------------------------------------------------------------------------------------------
 

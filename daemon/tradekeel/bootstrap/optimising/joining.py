@@ -24,8 +24,10 @@ IDENTITY, FILE, WINDOW = "identity", "made from", "window"
 """What we write into studies, as Optuna's user attributes."""
 
 
-def study_of(store: BaseStorage, task: Task, window: Window, points: Sequence[Marks] | None = None) -> Study:
-    """The study, with our sampler. Raises InputError where it is another one."""
+def study_of(
+    store: BaseStorage, task: Task, window: Window, points: Sequence[Marks] | None = None, me: Me | None = None
+) -> Study:
+    """The study, with our sampler; ``me`` is who runs trials. Raises InputError where it is another one."""
     options = task.options
     sampler = Unrepeated(
         task.space,
@@ -35,6 +37,7 @@ def study_of(store: BaseStorage, task: Task, window: Window, points: Sequence[Ma
         points=points,
         allows=task.allows,
         taken=keys_taken,
+        owner=None if me is None else me.owner,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Optuna: which of its parts may still change
@@ -69,7 +72,7 @@ def refuse_another(study: Study, task: Task) -> None:
 def joined(store: BaseStorage, task: Task, window: Window, points: Sequence[Marks] | None, me: Me) -> Board:
     """Our hold on the study."""
     return Board(
-        study_of(store, task, window, points),
+        study_of(store, task, window, points, me),
         task.space,
         task.wanted(points),
         me,

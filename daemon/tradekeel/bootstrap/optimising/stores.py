@@ -91,6 +91,19 @@ def open_store(settings: StoreSettings) -> BaseStorage:
         return _postgres(settings) if settings.url else _file(settings)
 
 
+def close_store(store: BaseStorage) -> None:
+    """Let go of its connections."""
+    engine = getattr(
+        getattr(store, "_backend", None), "engine", None
+    )  # Optuna's way to it is not the same in each version
+    if engine is not None:
+        store.remove_session()
+        engine.dispose()
+    client = getattr(getattr(store, "_backend", None), "client", None)
+    if client is not None:
+        client.close()
+
+
 def _file(settings: StoreSettings) -> BaseStorage:
     from optuna.storages import RDBStorage, get_storage
     from sqlalchemy import event
@@ -158,7 +171,7 @@ def _redis(settings: StoreSettings) -> BaseStorage:
 
         def __init__(self) -> None:
             super().__init__("redis://", prefix=PREFIX)
-            self._redis = make_blocking_client(settings._redis)
+            self._redis = self.client = make_blocking_client(settings._redis)
 
         def load_snapshot(self) -> bytes | None:
             return None
