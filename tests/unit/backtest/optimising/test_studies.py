@@ -50,9 +50,7 @@ class World:
     ) -> Board:
         points = listed(space, 1_000, allows)
         me = Me({"name": name}, lambda other: self.lives.get(other["name"]), lambda: self.now_s, self._pause)
-        drawing = Unrepeated(
-            space, sampler, 1, wanted, points=points, allows=allows, taken=keys_taken, owner=me.owner
-        )
+        drawing = Unrepeated(space, sampler, 1, wanted, points=points, allows=allows, taken=keys_taken, owner=me.owner)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             study = optuna.create_study(

@@ -1,4 +1,4 @@
-"""Walk-forward windows: what is chosen on comes before what it is tried on, and all of the data behind the first part is tried on."""
+"""Walk-forward windows: what is chosen on comes before what it is tried on, and nothing behind the first part is left out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,289 @@
+"""`tradekeel optimize` as a person uses it: windows, what is out of sample, several machines on one study, kills and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+import pytest
+
+from tests.integration.cli_daemon import environment
+from tests.servers.postgres import without_password
+from tradekeel.bootstrap.optimising.stores import StoreSettings, close_store, open_store
+
+TIMEOUT_S = 240
+
+CONFIG = """
+[daemon]
+name = "look"
+state_dir = "state"
+
+[feeds.m]
+kind = "synthetic"
+instruments = ["EUR_USD"]
+seed = 11
+start = "2024-01-02T00:00:00Z"
+ticks = {ticks}
+interval_ms = 60000
+volatility = "0.4"
+spread_pips = "0.6"
+
+[accounts.a]
+venue = "paper"
+feed = "m"
+leverage = 30
+
+[strategies.ema]
+kind = "ema_cross"
+account = "a"
+instruments = ["EUR_USD"]
+
+[strategies.ema.params]
+fast = 3            # quick
+stop_loss_pips = 30
+
+[optimize]
+objective = {objective}
+windows = 2
+beat_every_s = 0.5
+{more}
+
+[optimize.parameters.ema]
+fast = {{ from = 2, to = 5 }}
+slow = {{ from = 4, to = 12, step = 4 }}
+"""
+POINTS = 10
+"""Of the twelve, fast = 4 and 5 with slow = 4 are refused by the strategy."""
+
+
+def written(
+    folder: Path, *, ticks: int = 700, objective: str = '"total_pnl"', more: str = "trials = 5", name: str = "look"
+) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(CONFIG.format(ticks=ticks, objective=objective, more=more))
+    return path
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "tradekeel", "optimize", *map(str, words)]
+
+
+def optimize(*words: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words), env=environment(**extra), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@contextmanager
+def started(*words: str | Path, **extra: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command(*words), env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, err
+    answer: dict[str, Any] = json.loads(out)
+    return answer
+
+
+def states(url: str, folder: Path) -> list[str]:
+    """The states of all trials of all studies there."""
+    try:
+        store = open_store(StoreSettings(url, None, folder))
+    except Exception:  # its tables are being made
+        return []
+    try:
+        names = optuna.get_all_study_names(store)
+        return [
+            each.state.name for name in names for each in optuna.load_study(study_name=name, storage=store).get_trials()
+        ]
+    finally:
+        close_store(store)
+
+
+def until_complete(process: subprocess.Popen[str], url: str, count: int, folder: Path = Path("unused")) -> None:
+    while states(url, folder).count("COMPLETE") < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def refuse_repeats(found: dict[str, Any]) -> None:
+    """No two trials of a window that came to an end have the same parameters."""
+    for window in found["windows"]:
+        over = [each for each in window["trials"] if each["status"] in ("complete", "pruned", "failed")]
+        counted = Counter(json.dumps(each["parameters"], sort_keys=True) for each in over)
+        assert set(counted.values()) == {1}, counted
+
+
+# --- windows, and what is out of sample -----------------------------------------------------------------------------------
+
+
+def test_it_walks_forward_and_writes_what_it_found(tmp_path: Path) -> None:
+    config = written(tmp_path)
+    found = told(optimize(config, "--jobs", "1", "--json", "--write", tmp_path / "found.toml"))
+    assert found["completed"]
+    assert found["walk_forward"]
+    assert [each["number"] for each in found["windows"]] == [1, 2]
+    for window in found["windows"]:
+        assert window["in_sample"]["end"] == window["out_of_sample"]["start"]
+        best = max(window["trials"], key=lambda each: float(each["figures"]["total_pnl"]))
+        assert window["best"]["figures"] == best["figures"]
+        assert window["in_sample_figures"]["total_pnl"] == best["figures"]["total_pnl"], "it is the same run"
+    trades = sum(each["out_of_sample_trades"] for each in found["windows"])
+    assert found["out_of_sample"]["trades"] == trades > 0
+    text = (tmp_path / "found.toml").read_text()
+    assert "# quick" in text
+    params = tomllib.loads(text)["strategies"]["ema"]["params"]
+    assert {f"ema.{name}": params[name] for name in ("fast", "slow")} == found["parameters"]
+
+    again = told(optimize(config, "--jobs", "1", "--json"))
+    assert [each["trials"] for each in again["windows"]] == [each["trials"] for each in found["windows"]]
+    more = told(optimize(config, "--jobs", "1", "--json", "--trials", "7"))
+    assert [len(each["trials"]) for each in more["windows"]] == [7, 7]
+    assert more["study"] == found["study"]
+
+
+def test_the_best_trial_is_what_a_backtest_of_its_file_comes_to(tmp_path: Path) -> None:
+    config = written(tmp_path, more="trials = 3")
+    done = optimize(config, "--jobs", "1", "--no-walk-forward", "--json", "--write", tmp_path / "found.toml")
+    found = told(done)
+    run = subprocess.run(
+        [sys.executable, "-m", "tradekeel", "backtest", tmp_path / "found.toml", "--json"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+    (backtest,) = json.loads(run.stdout)
+    best = found["windows"][0]["best"]
+    assert backtest["account"]["trades_closed"] == best["trades"]
+    assert float(backtest["account"]["pnl"]) == float(best["figures"]["pnl"])
+
+
+def test_two_objectives_have_a_front_and_a_table(tmp_path: Path) -> None:
+    config = written(tmp_path, objective='["total_pnl", "max_drawdown_percent"]', more="trials = 6")
+    done = optimize(config, "--jobs", "1", "--no-walk-forward")
+    assert done.returncode == 0, done.stderr
+    assert "sampler nsga2" in done.stdout
+    assert "the front of" in done.stdout
+    assert "[strategies.ema.params]" in done.stdout
+
+
+def test_a_grid_has_every_point_that_the_strategy_takes_and_pruned_trials_say_where(tmp_path: Path) -> None:
+    config = written(tmp_path, more='sampler = "grid"\npruner = "median"')
+    found = told(optimize(config, "--jobs", "1", "--no-walk-forward", "--json"))
+    trials = found["windows"][0]["trials"]
+    assert len(trials) == found["trials_a_window"] == POINTS
+    refuse_repeats(found)
+    pruned = [each for each in trials if each["status"] == "pruned"]
+    assert pruned
+    assert all(each["why"].startswith("pruned at ") for each in pruned)
+
+
+def test_a_figure_that_is_undefined_is_a_failure_with_its_reason(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=300, objective='"value_at_risk_percent"', more="trials = 2")
+    done = optimize(config, "--jobs", "1", "--no-walk-forward")
+    assert "value_at_risk_percent is undefined" in done.stdout
+
+
+# --- several processes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+def test_two_commands_on_one_server_share_the_trials_and_a_kill_loses_nothing(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(f"{kind}_url")
+    one, other = tmp_path / "one", tmp_path / "other"
+    configs = []
+    for folder in (one, other):
+        folder.mkdir()
+        configs.append(written(folder, ticks=3_000, more='sampler = "grid"'))
+    words = ("--jobs", "1", "--no-walk-forward", "--json", "--storage", without_password(url))
+    extra = {"TRADEKEEL_STUDY_PASSWORD": urlsplit(url).password or ""}
+    with started(configs[0], *words, **extra) as first:
+        until_complete(first, url, 2)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    with started(configs[1], *words, **extra) as second, started(configs[0], *words, **extra) as resumed:
+        answers = ended(second), ended(resumed)
+    for found in answers:
+        trials = found["windows"][0]["trials"]
+        assert sum(1 for each in trials if each["status"] == "complete") == POINTS
+        refuse_repeats(found)
+    assert answers[0]["windows"][0]["trials"] == answers[1]["windows"][0]["trials"]
+
+
+def test_ctrl_c_ends_it_well_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=3_000, more='sampler = "grid"\nstudy = "mine"')
+    folder = tmp_path / "state" / "optimizations" / "mine window 1"
+    words = (config, "--jobs", "2", "--no-walk-forward")
+    with started(*words) as process:
+        while not (tmp_path / "state" / "optimizations" / "mine" / "study.db").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        until_complete(process, "", 1, folder.with_name("mine"))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 7, err
+    assert "the same command goes on with it" in err
+    assert "RUNNING" not in states("", folder.with_name("mine"))
+    found = told(optimize(*words, "--json"))
+    assert found["completed"]
+    refuse_repeats(found)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_another_configuration_does_not_join_under_the_same_name(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=400, more='trials = 1\nstudy = "mine"')
+    told(optimize(config, "--jobs", "1", "--no-walk-forward", "--json"))
+    written(tmp_path, ticks=401, more='trials = 1\nstudy = "mine"')
+    done = optimize(config, "--jobs", "1", "--no-walk-forward")
+    assert done.returncode == 2
+    assert "was made from look.toml with another data" in done.stderr
+
+
+def test_a_server_that_is_not_there_is_said_so_without_its_password(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=400)
+    for url in ("postgresql://me@127.0.0.1:1/books", "redis://127.0.0.1:1/0"):
+        done = optimize(config, "--storage", url, TRADEKEEL_STUDY_PASSWORD="hunter2")
+        assert done.returncode == 70
+        assert "127.0.0.1:1" in done.stderr
+        assert "hunter2" not in done.stderr
+        assert "a bug of ours" not in done.stderr
+
+
+def test_a_configuration_without_ranges_is_told_what_to_write(tmp_path: Path) -> None:
+    config = written(tmp_path)
+    config.write_text(config.read_text().split("[optimize]")[0])
+    done = optimize(config)
+    assert done.returncode == 2
+    assert "[optimize.parameters.STRATEGY]" in done.stderr
