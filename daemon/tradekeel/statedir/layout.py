@@ -13,6 +13,7 @@
     archives/                   what was moved out of the books: tradekeel db archive; in no copy of them made afterwards
     spool/                      what is acknowledged and waits for the books' server: never to be deleted
     backtests/                  executions of backtests, each a state directory of its own
+    optimizations/              studies of parameters: tradekeel optimize
     restoring/                  a copy that is being put in place of the books
     status.json                 what the daemon said of itself last
     crash-PID.txt               the traceback of a bug
@@ -53,7 +54,7 @@ SCOPE_ALL = "all"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _OURS = re.compile(
     r"books(\.db.*)?|paper-[^.]*|paper-.*\.db.*|status(\.json)?|crash-[0-9]+(\.txt)?|lock|running|latches|commands|results|"
-    r"backtests|backups|archives|restoring|spool|installation|\..*\.tmp"
+    r"backtests|optimizations|backups|archives|restoring|spool|installation|\..*\.tmp"
 )
 """What lies here under these names is ours, and "books", say, would be renamed and removed with what begins with "books."."""
 _FLOCK = "hhqqi"  # struct flock of <fcntl.h>: type, whence, start, length, pid

@@ -61,11 +61,11 @@ beat_every_s = 0.5
 {more}
 
 [optimize.parameters.ema]
-fast = {{ from = 2, to = 5 }}
-slow = {{ from = 4, to = 12, step = 4 }}
+fast = {{ from = 5, to = 20, step = 5 }}
+slow = {{ from = 15, to = 45, step = 15 }}
 """
 POINTS = 10
-"""Of the twelve, fast = 4 and 5 with slow = 4 are refused by the strategy."""
+"""Of the twelve, fast = 15 and 20 with slow = 15 are refused by the strategy."""
 
 
 def written(
@@ -196,7 +196,7 @@ def test_two_objectives_have_a_front_and_a_table(tmp_path: Path) -> None:
 
 
 def test_a_grid_has_every_point_that_the_strategy_takes_and_pruned_trials_say_where(tmp_path: Path) -> None:
-    config = written(tmp_path, more='sampler = "grid"\npruner = "median"')
+    config = written(tmp_path, more='sampler = "grid"\npruner = "halving"')
     found = told(optimize(config, "--jobs", "1", "--no-walk-forward", "--json"))
     trials = found["windows"][0]["trials"]
     assert len(trials) == found["trials_a_window"] == POINTS

@@ -69,6 +69,8 @@ def structs(config: Config) -> Iterator[tuple[str, Struct, set[str]]]:
     for strategy in config.strategies.values():
         yield f"strategies.{strategy.name}.params", strategy.settings, set()
     yield "instruments.EUR_USD", config.instruments["EUR_USD"], set()
+    assert config.optimize is not None
+    yield "optimize", config.optimize, {"parameters"}
 
 
 def keys_shown(text: str) -> dict[str, set[str]]:

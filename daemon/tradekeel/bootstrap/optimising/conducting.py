@@ -21,6 +21,7 @@ from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
 from tradekeel.bootstrap.optimising.results import Optimised, WindowResult, best_of, importance_of, trials_of
 from tradekeel.bootstrap.optimising.stores import explained, open_store
 from tradekeel.bootstrap.optimising.working import work
+from tradekeel.domain.ids import content_digest
 from tradekeel.errors import Defect, TradekeelError
 from tradekeel.runtime.clock import Clock, SystemClock
 from tradekeel.runtime.processes import Crew, Gone
@@ -34,7 +35,7 @@ LOOK_S = 0.5
 
 OUTCOME = "out of sample"
 INSIDE = "in sample"
-"""Of a study's attributes: what the chosen parameters came to, by their key."""
+"""Of a study's attributes: what the chosen parameters came to, by a digest of their key."""
 
 Tell = Callable[[str, int, int], object]
 """Called with the name of a step, the trials that are over, and how many there are to be."""
@@ -153,7 +154,7 @@ class _Conductor:
 
     def _kept(self, study: Study, marks: Marks, what: str, part: Part) -> tuple[Outcome | None, str]:
         """What these parameters come to over a part: as somebody has found already, or as one of the workers finds."""
-        name = f"{what} {key_of(marks)!r}"
+        name = f"{what} {content_digest(repr(key_of(marks)).encode())}"
         there = study.user_attrs.get(name)
         if there is None:
             came = self._run_once(RunOnce(marks, part))

@@ -86,9 +86,10 @@ def open_store(settings: StoreSettings) -> BaseStorage:
     need_optuna()
     with explained(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Optuna: which of its parts may still change
-        if settings.is_redis:
-            return _redis(settings)
-        return _postgres(settings) if settings.url else _file(settings)
+        try:
+            return _redis(settings) if settings.is_redis else _postgres(settings) if settings.url else _file(settings)
+        except RuntimeError as error:  # Optuna's word for tables of another version than its own
+            raise StoreRefused(f"{settings} cannot be used by this version of Optuna: {_line(error)}") from error
 
 
 def close_store(store: BaseStorage) -> None:

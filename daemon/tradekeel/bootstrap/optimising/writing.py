@@ -68,25 +68,49 @@ def _expected(text: str, values: Values) -> dict[str, Any]:
     return table
 
 
+_VALUE = r"(\"[^\"]*\"|'[^']*'|\[[^\]]*\]|[^#\s,}]+)"
+
+
 def _changed(text: str, strategy: str, parameters: Mapping[str, Any]) -> str:
-    """The values of keys in the table ``[strategies.NAME.params]``; keys that are not there come first in it."""
-    header = re.compile(rf"^\s*\[\s*strategies\s*\.\s*\"?{re.escape(strategy)}\"?\s*\.\s*params\s*\]\s*(#.*)?$")
-    lines, inside, at, left = text.split("\n"), False, None, dict(parameters)
+    """The values of keys in ``[strategies.NAME.params]``, or in the table ``params`` on one line of ``[strategies.NAME]``.
+
+    Keys that are not there are added to it.
+    """
+    own, params = (_header("strategies", strategy, *more) for more in ((), ("params",)))
+    lines, table, at, left = text.split("\n"), "", None, dict(parameters)
     for number, line in enumerate(lines):
         if line.lstrip().startswith("["):
-            inside = header.match(line) is not None
-            at = number if inside else at
-        match = (
-            re.match(r"^(\s*\"?([A-Za-z0-9_-]+)\"?\s*=\s*)(\"[^\"]*\"|'[^']*'|[^#\s]+)(.*)$", line) if inside else None
-        )
-        if match is not None and match[2] in left:
-            lines[number] = match[1] + _toml(left.pop(match[2])) + match[4]
-    new = [f"{name} = {_toml(value)}" for name, value in left.items()]
+            table = "own" if own.match(line) else "params" if params.match(line) else ""
+            at = number if table == "params" else at
+        elif table == "own" and (match := re.match(r"^(\s*params\s*=\s*\{)(.*)(\}.*)$", line)):
+            lines[number] = match[1] + _changed_inside(match[2], left) + match[3]
+            left = {}
+        elif table == "params" and (match := re.match(rf"^(\s*\"?([A-Za-z0-9_-]+)\"?\s*=\s*){_VALUE}(.*)$", line)):
+            lines[number] = match[1] + (_toml(left.pop(match[2])) if match[2] in left else match[3]) + match[4]
+    new = [f"{join_path('', name)} = {_toml(value)}" for name, value in left.items()]
     if at is not None:
         lines[at + 1 : at + 1] = new
     elif new:
-        lines += ["", f"[strategies.{strategy}.params]", *new, ""]
+        lines += ["", f"[{join_path('strategies', strategy)}.params]", *new, ""]
     return "\n".join(lines)
+
+
+def _header(*keys: str) -> re.Pattern[str]:
+    """The line that begins a table."""
+    dotted = r"\s*\.\s*".join(rf"\"?{re.escape(key)}\"?" for key in keys)
+    return re.compile(rf"^\s*\[\s*{dotted}\s*\]\s*(#.*)?$")
+
+
+def _changed_inside(inline: str, values: Mapping[str, Any]) -> str:
+    """What stands between the braces of a table on one line."""
+    left = dict(values)
+
+    def change(match: re.Match[str]) -> str:
+        return match[1] + (_toml(left.pop(match[2])) if match[2] in left else match[3])
+
+    changed = re.sub(rf"(\"?([A-Za-z0-9_-]+)\"?\s*=\s*){_VALUE}", change, inline).rstrip()
+    new = [f"{join_path('', name)} = {_toml(value)}" for name, value in left.items()]
+    return ", ".join([part for part in (changed, *new) if part.strip()]) + " "
 
 
 def _toml(value: Any) -> str:

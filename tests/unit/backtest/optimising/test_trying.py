@@ -1,0 +1,115 @@
+"""A trial: a backtest over a part of the data, which is the same whether its ticks are held or read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import support_configs as configs
+from tradekeel.backtest.optimising.goals import GOALS, figures_of
+from tradekeel.backtest.optimising.stitching import outcome_of
+from tradekeel.backtest.optimising.trying import LOOKS, Market, try_out
+from tradekeel.backtest.optimising.windows import Part
+from tradekeel.bootstrap.backtesting import timeframes_of
+from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
+from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.times import NS_PER_S
+from tradekeel.errors import InputError
+
+RANGES = """
+[optimize.parameters.ema]
+fast = { from = 4, to = 8, step = 4 }
+timeframe = { choices = ["", "5s"] }
+"""
+MARKS = {"ema.fast": 4, "ema.timeframe": 1}
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    parts = [configs.head(), configs.market(1_200), configs.account("a"), configs.strategy("ema", "a"), RANGES]
+    config = tmp_path / "look.toml"
+    config.write_text("".join(parts).replace("{state}", str(tmp_path / "state")))
+    return prepare(Asked(config=config), {})
+
+
+def run(
+    task: Task, market: Market, part: Part, looks: list[int] | None = None, most: int = 100
+) -> PerformanceReport | None:
+    chosen = task.chosen(MARKS)
+    source = market.cut(part, timeframes_of(chosen))
+
+    def look(number: int, report: PerformanceReport) -> bool:
+        assert looks is not None
+        looks.append(number)
+        return number < most
+
+    tried = try_out(
+        task.setup(chosen, source),
+        source,
+        goes_on=lambda position: True,
+        look=None if looks is None else look,
+        ticks=market.count(part),
+    )
+    return tried.report
+
+
+def parts(data: Part) -> Sequence[Part]:
+    middle = data.start_ns + data.span_ns // 3
+    return data, Part(data.start_ns, middle), Part(middle, data.end_ns)
+
+
+def test_ticks_that_are_held_and_ticks_that_are_read_again_come_to_the_same(task: Task) -> None:
+    held, read = Market(task.source), Market(task.source, held_max=0)
+    assert held.part == read.part
+    assert held.ticks == read.ticks == 1_200
+    for part in parts(held.part):
+        assert run(task, held, part) == run(task, read, part)
+
+
+def test_parts_share_no_tick_and_leave_none_out(task: Task) -> None:
+    market = Market(task.source)
+    whole, first, second = parts(market.part)
+    assert market.count(first) + market.count(second) == market.count(whole) == market.ticks
+
+
+def test_looking_changes_nothing(task: Task) -> None:
+    market, looks = Market(task.source), list[int]()
+    assert run(task, market, market.part, looks) == run(task, market, market.part)
+    assert looks == list(range(1, LOOKS))
+
+
+def test_a_look_may_break_it_off(task: Task) -> None:
+    market, looks = Market(task.source), list[int]()
+    assert run(task, market, market.part, looks, most=4) is None
+    assert looks == [1, 2, 3, 4]
+
+
+def test_what_the_strategy_refuses_is_not_allowed(task: Task) -> None:
+    assert task.allows(MARKS)
+    assert not task.allows({"ema.fast": 34, "ema.timeframe": 0})
+    with pytest.raises(InputError, match="must be below slow"):
+        task.chosen({"ema.fast": 34, "ema.timeframe": 0})
+
+
+def test_every_goal_can_be_asked_of_a_report(task: Task) -> None:
+    market = Market(task.source)
+    report = run(task, market, market.part)
+    assert report is not None
+    figures = figures_of(report, tuple(GOALS))
+    assert figures["total_pnl"] == report.returns.total_pnl
+    assert figures["max_drawdown"] is not None
+    assert figures["sharpe"] is None, "of less than two days"
+
+
+def test_the_gains_of_an_outcome_come_to_its_return(task: Task) -> None:
+    market = Market(task.source)
+    report = run(task, market, market.part)
+    assert report is not None
+    outcome = outcome_of(report, {}, 600 * NS_PER_S)
+    assert outcome.total_return_percent == report.returns.total_return_percent
+    factor = 1.0
+    for gain in outcome.gains:
+        factor *= 1 + float(gain)
+    assert 100 * (factor - 1) == pytest.approx(float(outcome.total_return_percent or 0), abs=1e-3)
