@@ -132,6 +132,8 @@ def _show_window(result: WindowResult, found: Optimised) -> None:
     said = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
     say("", f"{name}in sample {window.inside}; {said}")
     complete = [each for each in result.trials if each.status == "complete"]
+    if result.best is None and not found.completed:
+        return
     if result.best is None:
         reasons = sorted({each.why for each in result.trials if each.status == "failed"})
         say("  no trial has a figure: " + "; ".join(reasons[:3]))

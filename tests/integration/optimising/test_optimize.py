@@ -10,7 +10,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import optuna
 import pytest
 
 from tests.integration.cli_daemon import environment
-from tests.servers.postgres import without_password
+from tests.servers.postgres import PostgresServer, without_password
 from tradekeel.bootstrap.optimising.stores import StoreSettings, close_store, open_store
 
 TIMEOUT_S = 240
@@ -250,12 +250,37 @@ def test_ctrl_c_ends_it_well_and_the_same_command_goes_on(tmp_path: Path) -> Non
             time.sleep(0.05)
         until_complete(process, "", 1, folder.with_name("mine"))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=TIMEOUT_S)
+        out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 7, err
+    assert "complete" in out, "what there is by then is shown"
     assert "the same command goes on with it" in err
     assert "RUNNING" not in states("", folder.with_name("mine"))
     found = told(optimize(*words, "--json"))
     assert found["completed"]
+    refuse_repeats(found)
+
+
+def test_a_server_that_dies_ends_it_and_the_same_command_goes_on(
+    tmp_path: Path, own_postgres: Callable[..., PostgresServer]
+) -> None:
+    server = own_postgres()
+    url = server.new_database()
+    config = written(tmp_path, ticks=3_000, more='sampler = "grid"')
+    words = (config, "--jobs", "1", "--no-walk-forward", "--json", "--storage", without_password(url))
+    password = {"TRADEKEEL_STUDY_PASSWORD": urlsplit(url).password or ""}
+    with started(*words, **password) as process:
+        until_complete(process, url, 1)
+        server.kill()
+        _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 70
+    assert "does not answer" in err
+    assert "the same command goes on when it does" in err
+    server.start()
+    refused = optimize(*words, TRADEKEEL_STUDY_PASSWORD="another")
+    assert refused.returncode == 2
+    assert "does not let us in" in refused.stderr
+    found = told(optimize(*words, **password))
+    assert sum(1 for each in found["windows"][0]["trials"] if each["status"] == "complete") == POINTS
     refuse_repeats(found)
 
 

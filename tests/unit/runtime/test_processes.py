@@ -43,4 +43,4 @@ def test_each_is_heard_and_the_end_of_one_is_noticed() -> None:
         assert crew.members == [1]
     assert crew.members == []
     for _, _, pid in said.values():
-        assert not os.path.exists(f"/proc/{pid}"), "none is left"  # noqa: PTH110
+        assert not os.path.exists(f"/proc/{pid}"), "none is left"

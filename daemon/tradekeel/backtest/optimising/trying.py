@@ -25,8 +25,8 @@ from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import DataError
 from tradekeel.ports import FeedInfo
 
-TICKS_HELD_MAX = 5_000_000
-"""Ticks that a process holds in memory, some 350 bytes each; more are read anew by each trial."""
+TICKS_HELD_MAX = 2_000_000
+"""Ticks that a process holds in memory, some 450 bytes each; more are read anew by each trial."""
 
 LOOKS = 10
 """How often a trial that may be pruned is looked at."""

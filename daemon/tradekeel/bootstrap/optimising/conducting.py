@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
 from tradekeel import errors
 from tradekeel.backtest.optimising.space import Marks, key_of
@@ -19,7 +20,7 @@ from tradekeel.backtest.optimising.windows import Part, Window
 from tradekeel.bootstrap.optimising.messages import Broke, Came, Done, Ready, RunOnce, Stop, Told, TryOut
 from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
 from tradekeel.bootstrap.optimising.results import Optimised, WindowResult, best_of, importance_of, trials_of
-from tradekeel.bootstrap.optimising.stores import explained, open_store
+from tradekeel.bootstrap.optimising.stores import explained, opened_store
 from tradekeel.bootstrap.optimising.working import work
 from tradekeel.domain.ids import content_digest
 from tradekeel.errors import Defect, TradekeelError
@@ -58,22 +59,21 @@ def optimise(
     Workers that are killed are done without, and where all of them are that is a stop. Raises ConfigError, InputError, DataError,
     StoreAway, StoreRefused, StoreUnavailable.
     """
-    task = prepare(asked, environ)
-    store = open_store(task.store)
-    began_s = (clock or SystemClock()).monotonic()
+    task, clock = prepare(asked, environ), clock or SystemClock()
+    began_s = clock.monotonic()
     jobs = task.options.jobs or len(os.sched_getaffinity(0))
-    with Crew(jobs, work, asked, dict(environ)) as crew:
-        conductor = _Conductor(task, store, crew, tell, stops)
-        try:
-            conductor.conduct()
-        except Interrupted:
-            conductor.dismiss()
-        except TradekeelError:
-            conductor.dismiss()
-            raise
-    spent_s = (clock or SystemClock()).monotonic() - began_s
-    with explained(task.store):
-        return conductor.result(jobs, spent_s)
+    with opened_store(task.store) as store:
+        with Crew(jobs, work, asked, dict(environ)) as crew:
+            conductor = _Conductor(task, store, crew, tell, stops)
+            try:
+                conductor.conduct()
+            except Interrupted:
+                conductor.dismiss()
+            except TradekeelError:
+                conductor.dismiss()
+                raise
+        with explained(task.store):
+            return conductor.result(jobs, clock.monotonic() - began_s)
 
 
 class _Conductor:
@@ -81,6 +81,7 @@ class _Conductor:
         self._task, self._store, self._crew, self._tell, self._stops = task, store, crew, tell, stops
         self._wanted = 0
         self._results: list[WindowResult] = []
+        self._current: tuple[Window, Study] | None = None  # what is under way
         self._windows: tuple[Window, ...] = ()
         self._ticks = 0
         self._killed = 0
@@ -91,6 +92,7 @@ class _Conductor:
         self._windows = self._task.windows(data)
         for window in self._windows:
             self._results.append(self._one(window))
+            self._current = None
 
     def dismiss(self) -> None:
         """Everybody is to come to an end."""
@@ -98,14 +100,18 @@ class _Conductor:
             self._crew.send(number, Stop())
 
     def result(self, jobs: int, duration_s: float) -> Optimised:
-        """What there is."""
+        """What there is, a window that is under way included."""
+        results = list(self._results)
+        if self._current is not None:
+            results.append(self._so_far(*self._current))
         return Optimised(
             task=self._task,
             jobs=jobs,
             ticks=self._ticks,
             wanted=self._wanted,
             windows=self._windows,
-            results=tuple(self._results),
+            results=tuple(results),
+            completed=bool(self._windows) and len(self._results) == len(self._windows),
             killed=self._killed,
             duration_s=duration_s,
         )
@@ -117,29 +123,35 @@ class _Conductor:
 
         with explained(self._task.store):
             study = study_of(self._store, self._task, window)
+        self._current = (window, study)
         step = f"window {window.number} of {len(self._windows)}" if window.outside is not None else "trials"
         for number in self._crew.members:
             self._crew.send(number, TryOut(window))
         self._until_done(study, step)
         with explained(self._task.store):
-            trials = trials_of(study, self._task)
-            best, front = best_of(trials, self._task.goals)
-            inside = outside = None
-            why = ""
-            if best is not None:
-                inside, _ = self._kept(study, best.marks, INSIDE, window.inside)
-                if window.outside is not None:
-                    outside, why = self._kept(study, best.marks, OUTCOME, window.outside)
-            return WindowResult(
-                window=window,
-                trials=trials,
-                best=best,
-                front=front,
-                inside=inside,
-                outside=outside,
-                why=why,
-                importance=importance_of(study, self._task),
-            )
+            found = self._so_far(window, study)
+            if found.best is None:
+                return found
+            inside, why = self._kept(study, found.best.marks, INSIDE, window.inside)
+            outside = None
+            if window.outside is not None:
+                outside, why = self._kept(study, found.best.marks, OUTCOME, window.outside)
+            return structs.replace(found, inside=inside, outside=outside, why=why)
+
+    def _so_far(self, window: Window, study: Study) -> WindowResult:
+        """What the trials say, with nothing run again."""
+        trials = trials_of(study, self._task)
+        best, front = best_of(trials, self._task.goals)
+        return WindowResult(
+            window=window,
+            trials=trials,
+            best=best,
+            front=front,
+            inside=None,
+            outside=None,
+            why="it was not run yet",
+            importance=importance_of(study, self._task),
+        )
 
     def _until_done(self, study: Study, step: str) -> None:
         left = set(self._crew.members)

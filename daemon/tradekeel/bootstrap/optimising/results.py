@@ -65,13 +65,9 @@ class Optimised(Struct, frozen=True, kw_only=True):
     wanted: int
     windows: tuple[Window, ...]
     results: tuple[WindowResult, ...]
+    completed: bool  # every window was gone through; otherwise the last of the results may be under way
     killed: int  # workers that somebody has ended
     duration_s: float
-
-    @property
-    def completed(self) -> bool:
-        """Whether every window was gone through."""
-        return bool(self.windows) and len(self.results) == len(self.windows)
 
     @property
     def last(self) -> TrialResult | None:

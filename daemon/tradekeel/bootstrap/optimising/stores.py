@@ -92,6 +92,16 @@ def open_store(settings: StoreSettings) -> BaseStorage:
             raise StoreRefused(f"{settings} cannot be used by this version of Optuna: {_line(error)}") from error
 
 
+@contextmanager
+def opened_store(settings: StoreSettings) -> Iterator[BaseStorage]:
+    """The storage for as long as the block lasts."""
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        close_store(store)
+
+
 def close_store(store: BaseStorage) -> None:
     """Let go of its connections."""
     engine = getattr(

@@ -20,7 +20,7 @@ from tradekeel.bootstrap.backtesting import timeframes_of
 from tradekeel.bootstrap.optimising.identity import this_process
 from tradekeel.bootstrap.optimising.messages import Broke, Came, Done, Ready, RunOnce, Stop, Told, TryOut
 from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
-from tradekeel.bootstrap.optimising.stores import explained, need_optuna, open_store
+from tradekeel.bootstrap.optimising.stores import close_store, explained, need_optuna, open_store
 from tradekeel.bootstrap.values import plain_value
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.errors import DataError, InputError, TradekeelError, named
@@ -58,12 +58,15 @@ def work(pipe: Connection, number: int, asked: Asked, environ: Mapping[str, str]
         worker = _Worker(pipe, number, prepare(asked, environ), stops)
         worker.serve()
     except (Stopped, BrokenPipeError, EOFError):
-        return
+        pass
     except TradekeelError as error:
         _say(pipe, Broke(type(error).__name__, str(error)))
     except Exception as error:  # whatever it is, the command says it, and ends of it
         _say(pipe, Broke("Defect", f"a worker ended: {named(error)}"))
         raise
+    finally:
+        if worker is not None:
+            worker.close()
 
 
 def _say(pipe: Connection, message: Broke) -> None:
@@ -101,6 +104,11 @@ class _Worker:
                     self._try_out(message.window)
                 elif isinstance(message, RunOnce):
                     self._pipe.send(self._run_once(message))
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        if self._store is not None:
+            close_store(self._store)
 
     def _heed(self) -> None:
         """Raise Stopped where somebody asked for that, or is gone."""
