@@ -19,8 +19,8 @@ No order is lost, none is sent twice, and the books balance to the last cent.
 EXIT_CODES = (
     "Exit codes: 0 done; 1 what was compared differs, or decisions change (analyze); 2 bad usage or configuration, or no such "
     "daemon; 3 venue unreachable (check); 4 books do not match; 5 halted by risk; 6 another daemon has the state directory or an "
-    "account; 7 a backtest or a study was interrupted, and the same command goes on with it; 70 a bug of ours, the disk failed, or "
-    "a server does not answer or let us in."
+    "account; 7 a backtest or a study was interrupted, and the same command goes on with it; 70 a bug of ours, the disk failed, "
+    "or a server does not answer or let us in."
 )
 
 RUN = Group("Run", sort_key=1)

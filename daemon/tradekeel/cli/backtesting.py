@@ -141,6 +141,7 @@ class _Signals:
 
 @contextmanager
 def steered() -> Iterator[_Signals]:
+    """Signals ask from here on, and end nothing."""
     signals = _Signals()
     before = {number: signal.signal(number, signals.heed) for number in _HEEDED}
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tradekeel.cli.backtesting import config_of, steered
-from tradekeel.cli.common import Account, Json, Target, complain, say, write_json
+from tradekeel.cli.backtesting import steered
+from tradekeel.cli.common import Account, Json, Target, complain, config_of, say, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode
 
@@ -64,7 +64,7 @@ def optimize(
     from tradekeel.bootstrap.optimising.results import as_json
     from tradekeel.bootstrap.optimising.writing import write_with
 
-    config = config_of(target)
+    config = config_of(target, "an optimisation")
     asked = Asked(
         config=config,
         account=account,
