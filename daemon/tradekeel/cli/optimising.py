@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 BEST_SHOWN = 5
 
+WalkForward = Annotated[
+    bool | None,
+    Parameter(
+        name="--walk-forward", negative="--no-walk-forward", help="Windows with a part out of sample, or one study."
+    ),
+]
+
 
 def optimize(
     target: Target = None,
@@ -34,12 +41,7 @@ def optimize(
     sampler: Annotated[
         Literal["tpe", "random", "grid", "nsga2"] | None, Parameter(help="How the next parameters are chosen.")
     ] = None,
-    walk_forward: Annotated[
-        bool | None,
-        Parameter(
-            name="--walk-forward", negative="--no-walk-forward", help="Windows with a part out of sample, or one study."
-        ),
-    ] = None,
+    walk_forward: WalkForward = None,
     storage: Annotated[
         str | None,
         Parameter(

@@ -100,13 +100,16 @@ class Board:
             if not any(each.state is TrialState.WAITING for each in trials) and self._standing(trials) >= self._wanted:
                 return None
             self._refuse(self.study)
-            trial = self.study.ask(self._distributions)
             try:
-                self._ours, self._beaten_s = trial.number, self._me.monotonic()
+                trial = self.study.ask(self._distributions)
+            except UpdateFinishedTrialError:
+                continue  # we were believed dead while we chose
+            self._ours, self._beaten_s = trial.number, self._me.monotonic()
+            try:
                 if self._is_ours(trial):
                     return trial
             except UpdateFinishedTrialError:
-                continue  # we were believed dead while we chose
+                continue  # the same, a moment later
             except BaseException:
                 self.drop(trial)
                 raise
@@ -226,7 +229,9 @@ class Board:
         if owner == self._me.owner:
             return trial.number != self._ours  # its end could not be told
         lives = None if owner is None else self._me.alive(owner)
-        if lives is not None:
+        if lives is False or (
+            lives and not self._is_choosing(trial)
+        ):  # to choose is done at once, or others wait for ever
             return not lives
         sign, now_s = (owner, trial.user_attrs.get(BEAT), len(trial.params)), self._me.monotonic()
         before, since_s = self._seen.get(trial.number, (None, now_s))

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from tradekeel.errors import InputError, StoreAway, StoreRefused, StoreUnavailable
+from tradekeel.statedir.files import make_folder
+from tradekeel.statedir.layout import DIRECTORY_MODE
 from tradekeel.storage.redis.client import NOT_INSTALLED as NO_REDIS
 from tradekeel.storage.redis.client import RedisSettings, make_blocking_client, where_is
 
@@ -119,8 +121,12 @@ def _file(settings: StoreSettings) -> BaseStorage:
     from optuna.storages import RDBStorage, get_storage
     from sqlalchemy import event
 
-    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (settings.folder / "making").open("w") as lock:
+    try:
+        _make_folders(settings.folder)
+        lock = (settings.folder / "making").open("w")
+    except OSError as error:
+        raise StoreUnavailable(f"{settings.folder} cannot be made: {error.strerror}") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the tables are made by one
         storage = RDBStorage(f"sqlite:///{settings.file}", engine_kwargs={"connect_args": {"timeout": FILE_TIMEOUT_S}})
     # Optuna looks at a trial and then changes it, in one transaction. Begun by the look alone, such a transaction of SQLite keeps
@@ -129,6 +135,13 @@ def _file(settings: StoreSettings) -> BaseStorage:
     event.listen(storage.engine, "begin", _begin_to_write)
     storage.engine.dispose()
     return get_storage(storage)
+
+
+def _make_folders(folder: Path) -> None:
+    """The study's folder and those above it, each for its owner alone, as the state directory is."""
+    missing = [each for each in (folder, *folder.parents) if not each.is_dir()]
+    for each in reversed(missing):
+        make_folder(each, DIRECTORY_MODE)
 
 
 def _no_begin_by_the_driver(connection: Any, record: Any) -> None:

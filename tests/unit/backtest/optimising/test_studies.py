@@ -115,8 +115,10 @@ def test_a_space_of_which_everything_is_refused_says_so() -> None:
         board.claim()
 
 
-def test_what_is_drawn_follows_from_the_seed_and_the_trial() -> None:
-    assert run_all(World().board(space=PLANE, wanted=9)) == run_all(World().board(space=PLANE, wanted=9))
+@pytest.mark.parametrize("sampler", ["random", "tpe", "grid"])
+def test_what_is_drawn_follows_from_the_seed_and_the_trials(sampler: str) -> None:
+    one, other = (World().board(space=PLANE, sampler=sampler, wanted=20) for _ in range(2))
+    assert run_all(one) == run_all(other)
 
 
 # --- several at once ------------------------------------------------------------------------------------------------------
@@ -230,6 +232,26 @@ def test_a_process_that_was_killed_while_it_chose_keeps_nobody_waiting() -> None
     assert trial is not None
     assert trial.number > choosing.number
     assert world.now_s <= 0.1
+
+
+def test_a_process_that_was_stopped_while_it_chose_keeps_nobody_waiting_for_ever() -> None:
+    world = World()
+    world.board("stopped").study.ask()
+    world.lives["stopped"] = True
+    board = world.board(wanted=2)
+    assert board.claim() is not None
+    assert BEATS_MISSED * BEAT_S <= world.now_s <= BEATS_MISSED * BEAT_S + 1
+
+
+def test_a_process_that_lives_is_waited_for_however_long_its_trial_takes() -> None:
+    world = World()
+    world.lives["slow"] = True
+    assert world.board("slow", wanted=1).claim() is not None
+    board = world.board(wanted=1)
+    for _ in range(3):
+        world.now_s += 10 * BEATS_MISSED * BEAT_S
+        assert board.claim() is None
+    assert not board.is_over()
 
 
 def test_a_failure_with_a_reason_is_not_tried_again() -> None:
