@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import optuna
 import pytest
 
-from tests.integration.cli_daemon import environment
+from tests.integration.cli_daemon import Said, call, environment, read_json
 from tests.servers.postgres import PostgresServer, without_password
 from tradekeel.bootstrap.optimising.stores import StoreSettings, close_store, open_store
 
@@ -80,13 +80,12 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "tradekeel", "optimize", *map(str, words)]
 
 
-def optimize(*words: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words), env=environment(**extra), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+def optimize(*words: str | Path) -> Said:
+    """The command in the tests' own process; its workers are processes all the same."""
+    return call("optimize", *words)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def told(done: Said) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -172,15 +171,7 @@ def test_the_best_trial_is_what_a_backtest_of_its_file_comes_to(tmp_path: Path) 
     config = written(tmp_path, more="trials = 3")
     done = optimize(config, "--jobs", "1", "--no-walk-forward", "--json", "--write", tmp_path / "found.toml")
     found = told(done)
-    run = subprocess.run(
-        [sys.executable, "-m", "tradekeel", "backtest", tmp_path / "found.toml", "--json"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=True,
-    )
-    (backtest,) = json.loads(run.stdout)
+    (backtest,) = read_json("backtest", tmp_path / "found.toml")
     best = found["windows"][0]["best"]
     assert backtest["account"]["trades_closed"] == best["trades"]
     assert float(backtest["account"]["pnl"]) == float(best["figures"]["pnl"])
@@ -261,7 +252,7 @@ def test_ctrl_c_ends_it_well_and_the_same_command_goes_on(tmp_path: Path) -> Non
 
 
 def test_a_server_that_dies_ends_it_and_the_same_command_goes_on(
-    tmp_path: Path, own_postgres: Callable[..., PostgresServer]
+    tmp_path: Path, own_postgres: Callable[..., PostgresServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = own_postgres()
     url = server.new_database()
@@ -276,10 +267,12 @@ def test_a_server_that_dies_ends_it_and_the_same_command_goes_on(
     assert "does not answer" in err
     assert "the same command goes on when it does" in err
     server.start()
-    refused = optimize(*words, TRADEKEEL_STUDY_PASSWORD="another")
+    monkeypatch.setenv("TRADEKEEL_STUDY_PASSWORD", "another")
+    refused = optimize(*words)
     assert refused.returncode == 2
     assert "does not let us in" in refused.stderr
-    found = told(optimize(*words, **password))
+    monkeypatch.setenv("TRADEKEEL_STUDY_PASSWORD", password["TRADEKEEL_STUDY_PASSWORD"])
+    found = told(optimize(*words))
     assert sum(1 for each in found["windows"][0]["trials"] if each["status"] == "complete") == POINTS
     refuse_repeats(found)
 
@@ -296,10 +289,13 @@ def test_another_configuration_does_not_join_under_the_same_name(tmp_path: Path)
     assert "was made from look.toml with another data" in done.stderr
 
 
-def test_a_server_that_is_not_there_is_said_so_without_its_password(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_said_so_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = written(tmp_path, ticks=400)
+    monkeypatch.setenv("TRADEKEEL_STUDY_PASSWORD", "hunter2")
     for url in ("postgresql://me@127.0.0.1:1/books", "redis://127.0.0.1:1/0"):
-        done = optimize(config, "--storage", url, TRADEKEEL_STUDY_PASSWORD="hunter2")
+        done = optimize(config, "--storage", url)
         assert done.returncode == 70
         assert "127.0.0.1:1" in done.stderr
         assert "hunter2" not in done.stderr

@@ -189,8 +189,11 @@ class _Conductor:
     def _until_all_are_ready(self) -> Part:
         """What the data is. Who is ready first waits for the others, which read the same."""
         ready: dict[int, Ready] = {}
+        step, all_of_them = "reading the data", len(self._crew.members)
+        self._tell(step, 0, all_of_them)
         while not ready or set(self._crew.members) - ready.keys():
             ready |= {number: message for number, message in self._heard() if isinstance(message, Ready)}
+            self._tell(step, len(ready), all_of_them)
         first = next(iter(ready.values()))
         if any(each != first for each in ready.values()):
             raise errors.DataError("the data was changed while it was read: begin again")
