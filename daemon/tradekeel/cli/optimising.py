@@ -123,7 +123,7 @@ def _show(found: Optimised) -> None:
         say("", "to trade with these parameters, write:", *lines_of(task.space.values(found.last.marks)))
     say(f"study: {task.name} in {task.store}")
     if found.killed:
-        complain(f"{found.killed} of the workers were killed; what they were at was run again")
+        complain(f"workers that were killed: {found.killed}; what they were at was run again")
 
 
 def _show_window(result: WindowResult, found: Optimised) -> None:

@@ -160,10 +160,12 @@ def test_it_walks_forward_and_writes_what_it_found(tmp_path: Path) -> None:
     params = tomllib.loads(text)["strategies"]["ema"]["params"]
     assert {f"ema.{name}": params[name] for name in ("fast", "slow")} == found["parameters"]
 
-    again = told(optimize(config, "--jobs", "1", "--json"))
-    assert [each["trials"] for each in again["windows"]] == [each["trials"] for each in found["windows"]]
+    again = optimize(config, "--jobs", "1")
+    for line in ("window 2: in sample", "5 complete\n", "out of sample, window by window", "together: return"):
+        assert line in again.stdout
     more = told(optimize(config, "--jobs", "1", "--json", "--trials", "7"))
     assert [len(each["trials"]) for each in more["windows"]] == [7, 7]
+    assert [each["trials"][:5] for each in more["windows"]] == [each["trials"] for each in found["windows"]]
     assert more["study"] == found["study"]
 
 
@@ -300,6 +302,21 @@ def test_a_server_that_is_not_there_is_said_so_without_its_password(
         assert "127.0.0.1:1" in done.stderr
         assert "hunter2" not in done.stderr
         assert "a bug of ours" not in done.stderr
+
+
+def test_without_optuna_the_extra_is_named(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=400)
+    program = "import sys; sys.modules['optuna'] = None; from tradekeel.cli.app import dispatch; sys.exit(dispatch(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "optimize", config],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install 'tradekeel[optimize]'" in done.stderr
 
 
 def test_a_configuration_without_ranges_is_told_what_to_write(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tradekeel.backtest.optimising.studies import Me
 from tradekeel.runtime.clock import SystemClock, pause
+
+if TYPE_CHECKING:
+    from tradekeel.backtest.optimising.studies import Me
 
 _PROC = Path("/proc")
 _BEGAN = 19
@@ -20,6 +22,8 @@ _BEGAN = 19
 
 def this_process() -> Me:
     """This process, as a :class:`~tradekeel.backtest.optimising.studies.Me`."""
+    from tradekeel.backtest.optimising.studies import Me
+
     place = _place()
     pid = os.getpid()
     owner = {"place": place, "pid": pid, "began": _began(pid)}
