@@ -15,7 +15,6 @@ from msgspec import Struct
 from tradekeel.domain.money import ONE, WORKING, ZERO
 from tradekeel.domain.performance_days import (
     HUNDRED,
-    TRADING_DAYS_A_YEAR,
     YEAR_NS,
     growth,
     percent,
@@ -25,6 +24,7 @@ from tradekeel.domain.performance_days import (
     sortino,
 )
 from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.sessions import TRADING_DAYS_A_YEAR
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -40,6 +40,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     gross_profit: Decimal
     gross_loss: Decimal
     span_ns: int  # of the part
+    days_a_year: int = TRADING_DAYS_A_YEAR  # that its ratios are annualised with
 
 
 def outcome_of(report: PerformanceReport, figures: dict[str, Decimal | int | None], span_ns: int) -> Outcome:
@@ -67,6 +68,7 @@ def outcome_of(report: PerformanceReport, figures: dict[str, Decimal | int | Non
         gross_profit=report.trades.gross_profit,
         gross_loss=report.trades.gross_loss,
         span_ns=span_ns,
+        days_a_year=report.days_a_year,
     )
 
 
@@ -86,7 +88,8 @@ class Stitched(Struct, frozen=True, kw_only=True):
 
 
 def stitched(outcomes: Sequence[Outcome]) -> Stitched:
-    """The parts one behind the other."""
+    """The parts one behind the other; they are of one account."""
+    days_a_year = outcomes[0].days_a_year
     gains = [gain for each in outcomes for gain in each.gains]
     total, squares = ZERO, ZERO
     for gain in gains:
@@ -100,8 +103,8 @@ def stitched(outcomes: Sequence[Outcome]) -> Stitched:
         total_return_percent=percent(WORKING.subtract(growth([WORKING.divide(each, HUNDRED) for each in known]), ONE))
         if known
         else None,
-        sharpe=sharpe(len(gains), total, squares, TRADING_DAYS_A_YEAR),
-        sortino=sortino(gains, TRADING_DAYS_A_YEAR),
+        sharpe=sharpe(len(gains), total, squares, days_a_year),
+        sortino=sortino(gains, days_a_year),
         max_drawdown_percent=_fall(gains),
         trades=trades,
         win_rate=ratio(sum(each.winning for each in outcomes), trades),

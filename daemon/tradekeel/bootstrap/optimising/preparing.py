@@ -111,13 +111,13 @@ class Task(Struct, frozen=True, kw_only=True):
         return structs.replace(self.account, strategies=strategies)
 
     def setup(self, chosen: AccountPlan, source: TickDataSource) -> Setup:
-        """A trial: the execution that `tradekeel backtest` of such a configuration would be."""
+        """A trial: the execution that `tradekeel backtest` of such a configuration would be, without what is kept for curves."""
         values = dict(self.plan.config.values)
         for each in chosen.strategies:
             path = join_path("strategies", each.config.name)
             values |= {f"{path}.params.{name}": getattr(each.params, name) for name in each.params.__struct_fields__}
         plan = structs.replace(self.plan, config=structs.replace(self.plan.config, values=values))
-        return setup_of(plan, chosen, source, self.balance)
+        return structs.replace(setup_of(plan, chosen, source, self.balance), snapshots=None, sample_ticks_every=0)
 
 
 def prepare(asked: Asked, environ: Mapping[str, str]) -> Task:
