@@ -26,7 +26,10 @@ from tradekeel.errors import DataError
 from tradekeel.ports import FeedInfo
 
 TICKS_HELD_MAX = 2_000_000
-"""Ticks that a process holds in memory, some 450 bytes each; more are read anew by each trial."""
+"""Ticks that a process holds in memory, some 450 bytes each; more are read again by each trial."""
+
+Passing = Callable[[], object]
+"""Called now and then while ticks are gone through that nobody is shown. What it raises ends that."""
 
 LOOKS = 10
 """How often a trial that may be pruned is looked at."""
@@ -39,7 +42,6 @@ class Market:
 
     def __init__(self, make: Callable[[], TickDataSource], held_max: int = TICKS_HELD_MAX) -> None:
         """Read all of it. Raises DataError where there is nothing, or it is refused."""
-        self._make = make
         source = make()
         ticks: list[Tick] | None = []
         self.ticks, first_ns, last_ns = 0, 0, 0
@@ -51,27 +53,40 @@ class Market:
                 ticks.extend(window.ticks)
             else:
                 ticks = None
-        source.close()
+        if ticks is not None:
+            source.close()
         if not self.ticks:
             raise DataError(f"feed {source.info.name} has no ticks: nothing can be tested on it")
         self.info = source.info
         self.part = Part(first_ns, last_ns + 1)
         self._held = ticks
+        self._source = (
+            source  # of ticks that are not held it stays open: to open it is to read all of it, for its fingerprint
+        )
         self._sliced: tuple[Part, Sequence[Tick]] | None = None
+        self._looked_at: tuple[Part, bool] | None = None  # a part of ticks that are not held, and whether it has one
 
-    def cut(self, part: Part, timeframes: Mapping[str, Sequence[str]]) -> TickDataSource:
-        """The ticks of a part; positions count anew, and bars begin with the first tick."""
+    def cut(
+        self, part: Part, timeframes: Mapping[str, Sequence[str]], passing: Passing = lambda: None
+    ) -> TickDataSource:
+        """The ticks of a part; positions count anew, and bars begin with the first tick.
+
+        ``passing`` is called on the way to it, too, which is long where ticks are not held. One such source is read at a time.
+        """
         if self._held is None:
-            return CutSource(self._make(), part.start_ns, part.end_ns, timeframes)
+            return CutSource(_Read(self._source, passing), part.start_ns, part.end_ns, timeframes)
         if self._sliced is None or self._sliced[0] != part:
             first, end = (bisect_left(self._held, ns, key=_time_of) for ns in (part.start_ns, part.end_ns))
             self._sliced = (part, _numbered(self._held[first:end]))
         return _Slice(self._sliced[1], self._info(part), timeframes)
 
-    def count(self, part: Part) -> int:
-        """How many ticks a part has, at least about."""
+    def count(self, part: Part, passing: Passing = lambda: None) -> int:
+        """How many ticks a part has, at least about; 0 is exact."""
         if self._held is None:
-            return max(1, self.ticks * part.span_ns // self.part.span_ns)
+            if self._looked_at is None or self._looked_at[0] != part:
+                source = CutSource(_Read(self._source, passing), part.start_ns, part.end_ns, {})
+                self._looked_at = (part, next(source.windows(), None) is not None)
+            return max(1, self.ticks * part.span_ns // self.part.span_ns) if self._looked_at[1] else 0
         first, end = (bisect_left(self._held, ns, key=_time_of) for ns in (part.start_ns, part.end_ns))
         return end - first
 
@@ -114,6 +129,31 @@ class _Slice:
 
     def close(self) -> None:
         """The ticks stay."""
+
+
+class _Read:
+    """A source that is read from its beginning by each trial, and stays open for the next."""
+
+    def __init__(self, source: TickDataSource, passing: Passing) -> None:
+        self.info = source.info
+        self._source, self._passing = source, passing
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """All of its windows."""
+        for window in self._source.windows(after):
+            self._passing()
+            yield window
+
+    def quality(self) -> Mapping[str, int]:
+        """Its counts."""
+        return self._source.quality()
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._source.progress()
+
+    def close(self) -> None:
+        """It stays open."""
 
 
 class _NoJournal:

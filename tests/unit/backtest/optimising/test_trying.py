@@ -12,9 +12,11 @@ from tradekeel.backtest.optimising.goals import GOALS, figures_of
 from tradekeel.backtest.optimising.stitching import outcome_of
 from tradekeel.backtest.optimising.trying import LOOKS, Market, try_out
 from tradekeel.backtest.optimising.windows import Part
+from tradekeel.backtest.source import TickDataSource, TicksSource
 from tradekeel.bootstrap.backtesting import timeframes_of
 from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
 from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.ticks import Tick
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 
@@ -72,6 +74,51 @@ def test_parts_share_no_tick_and_leave_none_out(task: Task) -> None:
     market = Market(task.source)
     whole, first, second = parts(market.part)
     assert market.count(first) + market.count(second) == market.count(whole) == market.ticks
+
+
+def test_ticks_that_are_not_held_are_opened_once_and_one_trial_behind_the_other(task: Task) -> None:
+    opened = list[TickDataSource]()
+
+    def make() -> TickDataSource:
+        opened.append(task.source())
+        return opened[-1]
+
+    market = Market(make, held_max=0)
+    _, first, second = parts(market.part)
+    next(market.cut(second, {}).windows())  # broken off
+    assert run(task, market, first) == run(task, Market(task.source), first)
+    assert run(task, market, second) == run(task, Market(task.source), second)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("held_max", [0, 10_000])
+def test_a_part_without_a_tick_is_known_whether_they_are_held_or_not(task: Task, held_max: int) -> None:
+    market = Market(task.source, held_max=held_max)
+    data = market.part
+    weekend = Part(data.end_ns, data.end_ns + data.span_ns)
+    assert [market.count(part) for part in (weekend, Part(0, 1), weekend)] == [0, 0, 0]
+    assert market.count(data) == 1_200
+
+
+def test_whoever_goes_a_long_way_to_a_part_is_told_of_each_step(task: Task) -> None:
+    market = Market(lambda: TicksSource(ticks_of(task), window_ticks=100), held_max=0)
+    *_, second = parts(market.part)
+    steps = list[int]()
+    assert market.count(second, lambda: steps.append(1))
+    assert len(steps) == 5, "four windows before it, and the one that it begins in"
+    steps.clear()
+    next(market.cut(second, {}, lambda: steps.append(1)).windows())
+    assert len(steps) == 5
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        next(market.cut(second, {}, stop).windows())
+
+
+def ticks_of(task: Task) -> list[Tick]:
+    return [tick for window in task.source().windows() for tick in window.ticks]
 
 
 def test_looking_changes_nothing(task: Task) -> None:
