@@ -34,7 +34,7 @@ def board_of(store: optuna.storages.BaseStorage, study: str, sampler: str, trial
     """This process at a study."""
     points = listed(SPACE, POINTS_LISTED_MAX, lambda marks: True)
     assert points is not None
-    me = this_process()
+    me = this_process(BEAT_S)
     drawing = Unrepeated(
         SPACE, sampler, 1, trials, points=points, allows=lambda marks: True, taken=keys_taken, owner=me.owner
     )

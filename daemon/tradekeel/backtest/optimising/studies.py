@@ -38,6 +38,9 @@ WAIT_S = 0.05
 BEATS_MISSED = 6
 """So many beats without one, and a trial of another machine is lost."""
 
+BEATS_EVERY_S = "beats every (s)"
+"""Of an owner: how often it beats. Its machine may have been told something else than ours."""
+
 Owner = dict[str, Any]
 
 
@@ -238,7 +241,8 @@ class Board:
         if before != sign:
             self._seen[trial.number] = (sign, now_s)
             return False
-        return now_s - since_s >= BEATS_MISSED * self._beat_every_s
+        every_s = max(self._beat_every_s, float((owner or {}).get(BEATS_EVERY_S, 0)))
+        return now_s - since_s >= BEATS_MISSED * every_s
 
     def _standing(self, trials: Sequence[FrozenTrial]) -> int:
         return sum(map(stands, trials))

@@ -195,8 +195,13 @@ class _Conductor:
             ready |= {number: message for number, message in self._heard() if isinstance(message, Ready)}
             self._tell(step, len(ready), all_of_them)
         first = next(iter(ready.values()))
-        if any(each != first for each in ready.values()):
-            raise errors.DataError("the data was changed while it was read: begin again")
+        if any(each != first or each.identity != self._task.identity for each in ready.values()):
+            ours = self._task.identity
+            other = {name for each in ready.values() for name in ours if each.identity[name] != ours[name]}
+            raise errors.DataError(
+                f"something changed while it was read ({', '.join(sorted(other)) or 'data'}), or is still being written: begin "
+                "again when it is at rest"
+            )
         self._ticks, self._wanted = first.ticks, first.wanted
         return first.data
 

@@ -20,13 +20,13 @@ _BEGAN = 19
 """The field of /proc/PID/stat behind the name, counted from 0, that says when a process began: proc(5), starttime."""
 
 
-def this_process() -> Me:
-    """This process, as a :class:`~tradekeel.backtest.optimising.studies.Me`."""
-    from tradekeel.backtest.optimising.studies import Me
+def this_process(beat_every_s: float) -> Me:
+    """This process, as a :class:`~tradekeel.backtest.optimising.studies.Me`, which gives a sign of life every so often."""
+    from tradekeel.backtest.optimising.studies import BEATS_EVERY_S, Me
 
     place = _place()
     pid = os.getpid()
-    owner = {"place": place, "pid": pid, "began": _began(pid)}
+    owner = {"place": place, "pid": pid, "began": _began(pid), BEATS_EVERY_S: beat_every_s}
     return Me(owner, lambda other: _lives(other, place), SystemClock().monotonic, pause)
 
 

@@ -15,6 +15,7 @@ class Ready(Struct, frozen=True):
     data: Part
     ticks: int
     wanted: int  # trials of each window
+    identity: dict[str, str]  # of its task: what was changed since ours was made would be another study
 
 
 class TryOut(Struct, frozen=True):

@@ -88,13 +88,14 @@ class _Worker:
             raise InputError(
                 "the strategies refuse every point of optimize.parameters: look at what they say of each other"
             )
-        self._me = this_process()
+        self._me = this_process(task.options.beat_every_s)
         self._waiting: list[Any] = []
         self._store: BaseStorage | None = None
 
     def serve(self) -> None:
         """Do what is asked for."""
-        self._pipe.send(Ready(self._market.part, self._market.ticks, self._task.wanted(self._points)))
+        task, market = self._task, self._market
+        self._pipe.send(Ready(market.part, market.ticks, task.wanted(self._points), task.identity))
         while True:
             message = self._waiting.pop(0) if self._waiting else self._pipe.recv()
             if isinstance(message, Stop):
@@ -126,7 +127,7 @@ class _Worker:
         from tradekeel.bootstrap.optimising.joining import joined
 
         task = self._task
-        if not self._market.count(window.inside):
+        if not self._market.count(window.inside, self._heed):
             raise InputError(f"window {window.number} ({window.inside}) has no tick: take other windows")
         if self._store is None:
             self._store = open_store(task.store)
@@ -188,7 +189,7 @@ class _Worker:
 
     def _run(self, marks: Marks, part: Part, goes_on: Any, look: Any = None) -> Tried:
         chosen = self._task.chosen(marks)
-        source = self._market.cut(part, timeframes_of(chosen))
+        source = self._market.cut(part, timeframes_of(chosen), lambda: goes_on(0))
         setup = self._task.setup(chosen, source)
         return try_out(setup, source, goes_on=goes_on, look=look, ticks=self._market.count(part))
 
@@ -203,7 +204,7 @@ class _Worker:
             self._heed()
             return True
 
-        if not self._market.count(wanted.part):
+        if not self._market.count(wanted.part, self._heed):
             return Came(None, "there is no tick")
         try:
             report = self._run(wanted.marks, wanted.part, goes_on).report

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from tradekeel.backtest.optimising.samplers import Unrepeated, listed
 from tradekeel.backtest.optimising.space import Marks, Range, Space, key_of
-from tradekeel.backtest.optimising.studies import BEATS_MISSED, Board, Counts, Me, keys_taken
+from tradekeel.backtest.optimising.studies import BEATS_EVERY_S, BEATS_MISSED, Board, Counts, Me, keys_taken
 from tradekeel.errors import InputError
 
 BEAT_S = 5.0
@@ -47,9 +47,15 @@ class World:
         wanted: int = 100,
         goals: int = 1,
         allows: Callable[[Marks], bool] = lambda marks: True,
+        beats_every_s: float = 0,
     ) -> Board:
         points = listed(space, 1_000, allows)
-        me = Me({"name": name}, lambda other: self.lives.get(other["name"]), lambda: self.now_s, self._pause)
+        me = Me(
+            {"name": name, BEATS_EVERY_S: beats_every_s},
+            lambda other: self.lives.get(other["name"]),
+            lambda: self.now_s,
+            self._pause,
+        )
         drawing = Unrepeated(space, sampler, 1, wanted, points=points, allows=allows, taken=keys_taken, owner=me.owner)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -192,6 +198,18 @@ def test_of_another_machine_a_trial_is_lost_when_its_beat_does_not_change() -> N
     again = board.claim()
     assert again is not None
     assert again.params == lost.params
+
+
+def test_a_machine_that_was_told_to_beat_seldom_is_given_its_own_time() -> None:
+    world = World()
+    lost = world.board("there", wanted=1, beats_every_s=10 * BEAT_S).claim()
+    assert lost is not None
+    board = world.board(wanted=1)
+    assert board.claim() is None
+    world.now_s += 10 * BEATS_MISSED * BEAT_S - 1
+    assert board.claim() is None
+    world.now_s += 1
+    assert board.claim() is not None
 
 
 def test_what_a_process_tells_too_late_does_not_count() -> None:
