@@ -64,7 +64,7 @@ def optimize(
     from tradekeel.bootstrap.optimising.conducting import optimise
     from tradekeel.bootstrap.optimising.preparing import Asked
     from tradekeel.bootstrap.optimising.results import as_json
-    from tradekeel.bootstrap.optimising.writing import write_with
+    from tradekeel.bootstrap.optimising.writing import refuse_target, write_with
 
     config = config_of(target, "an optimisation")
     asked = Asked(
@@ -81,6 +81,8 @@ def optimize(
         walk_forward=walk_forward,
     )
     refuse_numbers(trials=trials, jobs=jobs)
+    if write is not None:
+        refuse_target(config, write)  # before an hour of work is done, and not behind it
     with steered() as steering, progress_bars(hidden=json) as tell:
         found = optimise(asked, os.environ, tell=tell, stops=lambda: steering.wants() == "stop")
     if json:
@@ -90,6 +92,8 @@ def optimize(
     if write is not None and found.last is not None:
         write_with(config, write, found.task.space.values(found.last.marks))
         say(*([] if json else [f"written: {write}"]))
+    elif write is not None and found.completed:
+        complain(f"{write} was not written: no trial of the last window has a figure")
     if not found.completed:
         complain("it was interrupted: the same command goes on with it")
     return ExitCode.DONE if found.completed else ExitCode.INTERRUPTED
@@ -123,7 +127,7 @@ def _show(found: Optimised) -> None:
         say("", "to trade with these parameters, write:", *lines_of(task.space.values(found.last.marks)))
     say(f"study: {task.name} in {task.store}")
     if found.killed:
-        complain(f"workers that were killed: {found.killed}; what they were at was run again")
+        complain(f"workers that were killed: {found.killed}; what they were at is run again")
 
 
 def _show_window(result: WindowResult, found: Optimised) -> None:

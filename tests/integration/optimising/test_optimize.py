@@ -205,6 +205,19 @@ def test_a_figure_that_is_undefined_is_a_failure_with_its_reason(tmp_path: Path)
     assert "value_at_risk_percent is undefined" in done.stdout
 
 
+def test_where_nothing_can_be_written_that_is_said_before_the_work_and_where_nothing_was_found_behind_it(
+    tmp_path: Path,
+) -> None:
+    config = written(tmp_path, ticks=300, objective='"value_at_risk_percent"', more="trials = 2")
+    done = optimize(config, "--jobs", "1", "--no-walk-forward", "--write", config)
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+    assert not (tmp_path / "state").exists()
+    done = optimize(config, "--jobs", "1", "--no-walk-forward", "--write", tmp_path / "found.toml")
+    assert done.returncode == 0
+    assert "found.toml was not written: no trial of the last window has a figure" in done.stderr
+
+
 # --- several processes ----------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +302,27 @@ def test_another_configuration_does_not_join_under_the_same_name(tmp_path: Path)
     done = optimize(config, "--jobs", "1", "--no-walk-forward")
     assert done.returncode == 2
     assert "was made from look.toml with another data" in done.stderr
+
+
+CHANGING = """
+from pathlib import Path
+from tradekeel.strategies.ema_cross import EmaCross
+
+with Path(__file__).open("a") as file:
+    file.write("# changed again\\n")
+
+class Mine(EmaCross):
+    pass
+"""
+
+
+def test_code_that_changes_while_workers_begin_is_not_tried_under_another_name(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=400, more="trials = 1")
+    (tmp_path / "mine.py").write_text(CHANGING)
+    config.write_text(config.read_text().replace('kind = "ema_cross"', 'kind = "mine.py:Mine"'))
+    done = optimize(config, "--jobs", "1", "--no-walk-forward")
+    assert done.returncode == 2
+    assert "something changed while it was read (strategies)" in done.stderr
 
 
 def test_a_server_that_is_not_there_is_said_so_without_its_password(

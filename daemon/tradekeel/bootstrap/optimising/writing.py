@@ -32,10 +32,20 @@ def lines_of(values: Values) -> list[str]:
     return found
 
 
-def write_with(config: Path, target: Path, values: Values) -> None:
-    """Write ``config`` with these values into ``target``, which must not exist. Raises InputError."""
+def refuse_target(config: Path, target: Path) -> None:
+    """InputError where :func:`write_with` could not write there: better before an hour of work than behind it."""
     if target.absolute().parent.resolve() != config.absolute().parent.resolve():
         raise InputError(f"{target}: it must be beside {config}, since relative paths in it are relative to the file")
+    if os.path.lexists(target):
+        raise InputError(_THERE.format(target))
+
+
+_THERE = "{} exists already, and is not overwritten: choose another name"
+
+
+def write_with(config: Path, target: Path, values: Values) -> None:
+    """Write ``config`` with these values into ``target``, which must not exist. Raises InputError."""
+    refuse_target(config, target)
     text = config.read_text("utf-8-sig")
     wanted = _expected(text, values)
     for strategy, parameters in values.items():
@@ -52,7 +62,7 @@ def write_with(config: Path, target: Path, values: Values) -> None:
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
-        raise InputError(f"{target} exists already, and is not overwritten: choose another name") from None
+        raise InputError(_THERE.format(target)) from None
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}") from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
