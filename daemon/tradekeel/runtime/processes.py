@@ -8,9 +8,12 @@ work on.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.resource_tracker import ensure_running
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +29,14 @@ class Gone(Exception):
         self.code = code
 
 
+def _work_quietly(work: Callable[..., None], *args: Any) -> None:
+    """Standard output is the parent's, who may be writing for a program there: what others' code prints in here goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    work(*args)
+
+
 class Crew:
     """``count`` processes that each call ``work(pipe, number, *args)``; what goes through pipes is pickled."""
 
@@ -33,12 +44,18 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, Connection] = {}
-        for number in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, number, *args), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes[number], self._pipes[number] = process, ours
+        # Ctrl-C reaches them, too. Until they can say what they do then, they are not to hear of it: it stays blocked in them.
+        ensure_running()  # Python's own helper, which would unblock it as it begins
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for number in range(count):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work_quietly, args=(work, theirs, number, *args), daemon=True)
+                process.start()
+                theirs.close()
+                self._processes[number], self._pipes[number] = process, ours
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def members(self) -> list[int]:

@@ -7,6 +7,8 @@ import signal
 from multiprocessing.connection import Connection
 from typing import Any
 
+import pytest
+
 from tradekeel.runtime.processes import Crew, Gone
 
 TIMEOUT_S = 60
@@ -20,6 +22,18 @@ def answer(pipe: Connection, number: int, word: str) -> None:
             pipe.send(pipe.recv())
     except (EOFError, OSError):
         return
+
+
+def blocked(pipe: Connection, number: int) -> None:
+    """Say which signals are not heard of here."""
+    pipe.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def chat(pipe: Connection, number: int) -> None:
+    """Print, as a strategy may."""
+    print("hello, whoever reads this")
+    os.write(1, b"hello again\n")
+    pipe.send("done")
 
 
 def hear(crew: Crew, count: int) -> list[tuple[int, Any]]:
@@ -44,3 +58,16 @@ def test_each_is_heard_and_the_end_of_one_is_noticed() -> None:
     assert crew.members == []
     for _, _, pid in said.values():
         assert not os.path.exists(f"/proc/{pid}"), "none is left"
+
+
+def test_ctrl_c_waits_for_those_that_begin_and_for_nobody_else() -> None:
+    with Crew(1, blocked) as crew:
+        ((_, signals),) = hear(crew, 1)
+    assert signals == {signal.SIGINT}
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_what_they_print_is_not_in_what_we_say(capfd: pytest.CaptureFixture[str]) -> None:
+    with Crew(1, chat) as crew:
+        assert hear(crew, 1) == [(0, "done")]
+    assert capfd.readouterr().out == ""
