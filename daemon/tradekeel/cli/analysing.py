@@ -65,16 +65,18 @@ def analyze(
 
 @contextmanager
 def _ended_well() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: with its processes, and without leaving files."""
+    """SIGTERM, or the end of the terminal, ends it as Ctrl-C does: with its processes, and without leaving files."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in numbers}  # with nohup it is to outlive its terminal
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- what came of it ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import gzip
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import TextIO
 
 from tradekeel.feeds.context import FeedContext
 from tradekeel.feeds.file import FileFeedSettings, instrument_of, reader_of
@@ -42,7 +43,8 @@ def cut_files(
         ):
             return {}
         files = locate(path, context.base)
-        if any(file.member is not None for file in files):
+        names = {Path(file.path).name for file in files}
+        if any(file.member is not None for file in files) or len(names) < len(files):
             return {}
         own = folder / str(number)
         own.mkdir(parents=True)
@@ -54,11 +56,18 @@ def cut_files(
 
 def _write(cutter: _Cutter, files: list[DataFile], folder: Path) -> None:
     for file in files:
-        text = "".join(cutter.text(file))
-        if cutter.rows or file is files[0]:
-            data = text.encode("utf-8", "surrogateescape")
-            target = folder / Path(file.path).name
-            target.write_bytes(gzip.compress(data, GZIP_LEVEL) if target.suffix.lower() == ".gz" else data)
+        target = folder / Path(file.path).name
+        with _opened(target) as out:
+            out.writelines(cutter.text(file))
+        if not cutter.rows and file is not files[0]:
+            target.unlink()
+
+
+def _opened(target: Path) -> TextIO:
+    """Line by line: a file may be larger than the memory."""
+    if target.suffix.lower() == ".gz":
+        return gzip.open(target, "wt", GZIP_LEVEL, encoding="utf-8", errors="surrogateescape", newline="")
+    return target.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 class _Cutter:

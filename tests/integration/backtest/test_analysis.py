@@ -197,7 +197,7 @@ def test_whoever_is_clean_ends_with_0(folder: Path) -> None:
     assert done.stdout.endswith("No decision changes that should not.\n")
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
     config = tmp_path / "long.toml"
     parts = [configs.head(), configs.market(400_000), configs.account("a"), configs.strategy("s", "a")]

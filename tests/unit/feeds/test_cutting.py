@@ -89,6 +89,14 @@ def test_the_opposite_is_written_as_the_rest(tmp_path: Path) -> None:
     assert Path(path).read_text().splitlines()[-1] == "2024-01-03T13:00:04Z;1,10020;1,10030"
 
 
+def test_files_of_one_name_in_several_folders_are_not_laid_out_over_each_other(tmp_path: Path) -> None:
+    for folder, rows in {"1": ROWS[:2], "2": ROWS[3:5]}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.csv").write_text(text(*rows))
+    context = FeedContext(name="f", sleeper=NO_CLOCK, base=tmp_path)
+    assert cut_files(settings("*/a.csv"), context, END_NS, tmp_path / "cut") == {}
+
+
 def test_what_is_no_text_is_not_laid_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.csv", text(*ROWS))
