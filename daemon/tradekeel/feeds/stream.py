@@ -145,10 +145,11 @@ class PartStream(Generic[P]):
     @property
     def bytes_read(self) -> float:
         """How much of them has been read."""
-        whole = sum(part.size_bytes for part in self.parts[: self.part])
-        if self._blocks is None or self.part >= len(self.parts):
+        at = self.part  # looked at once: where a thread reads, it goes on meanwhile
+        whole = sum(part.size_bytes for part in self.parts[:at])
+        if self._blocks is None or at >= len(self.parts):
             return whole
-        return whole + self.parts[self.part].size_bytes * self._reader.share_read
+        return whole + self.parts[at].size_bytes * self._reader.share_read
 
     def seek(self, quotes: int) -> None:
         """Go to where so many quotes have been delivered."""

@@ -30,6 +30,9 @@ NO_POSTGRES = (
     "this Tradekeel was installed without psycopg, which talks to PostgreSQL: pip install 'tradekeel[postgres]'"
 )
 CONNECT_TIMEOUT_S = 10
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""Of libpq: a server whose machine or network is gone says nothing any more, and is found to be away within half a minute."""
+
 FILE_TIMEOUT_S = 120
 """How long a process waits for others that write into the same file."""
 
@@ -169,7 +172,7 @@ def _postgres(settings: StoreSettings) -> BaseStorage:
         "pool_size": 1,
         "max_overflow": 1,
         "pool_pre_ping": True,
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tradekeel-optimize"},
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tradekeel-optimize", **KEEPALIVE},
     }
     for left in reversed(range(TABLES_TRIES_MAX)):
         try:
