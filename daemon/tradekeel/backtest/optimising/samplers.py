@@ -2,7 +2,7 @@
 
 A sampler of Optuna's draws as if each trial were worth its time. In a space of a few hundred points it soon repeats itself, and a
 backtest that is repeated tells nothing. So what it draws is looked up among the trials there are, and drawn again; where that
-does not help, one of the points that are left is taken.
+does not help, one of the points that are left is taken, or of a space too large for a list any that random finds.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ DRAWS_MAX = 1_000
 """Draws in a row that were all refused or repeated, where the space is too large for a list of what is left."""
 
 DRAWS_BEFORE_LISTED = 16
+
+DRAWS_BEFORE_RANDOM = 16
+"""Of a space without a list: behind so many it is drawn at random. A sampler that has learnt something may say the same for ever,
+as where good points lie beside those that the strategy refuses.
+"""
 
 STARTUP_TRIALS = 5
 """Trials that a pruner lets come to their end before it compares."""
@@ -118,8 +123,11 @@ class Unrepeated(BaseSampler):
             return {}
         taken = self._taken([each for each in study.get_trials(deepcopy=False) if each.number != trial.number])
         most = DRAWS_MAX if self._points is None else DRAWS_BEFORE_LISTED if self._kind != "grid" else 0
-        for _ in range(most):
-            marks = self._draw(study, trial)
+        sampler = self._inner
+        for number in range(most):
+            if number == DRAWS_BEFORE_RANDOM:
+                sampler = make_sampler("random", _mixed(self._seed, trial.number), self._trials)
+            marks = self._draw(sampler, study, trial)
             if key_of(marks) not in taken and self._allows(marks):
                 return dict(marks)
         if self._points is None:
@@ -130,8 +138,7 @@ class Unrepeated(BaseSampler):
         # Whoever asks is sent to another one, so that processes that ask at the same moment seldom meet.
         return dict((left or self._points)[_mixed(self._seed, trial.number) % (len(left) or len(self._points))])
 
-    def _draw(self, study: Study, trial: FrozenTrial) -> Marks:
-        inner = self._inner
+    def _draw(self, inner: BaseSampler, study: Study, trial: FrozenTrial) -> Marks:
         together = inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial))
         drawn: dict[str, Any] = {}
         for range_ in self._space.ranges:

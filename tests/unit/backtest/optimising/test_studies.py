@@ -102,6 +102,19 @@ def test_two_goals_are_looked_for_by_nsga2() -> None:
     assert len(points) == len(set(points)) == 30
 
 
+def test_good_points_beside_those_that_are_refused_do_not_end_a_study() -> None:
+    ranges = [
+        Range(strategy="s", parameter=name, low=Decimal(1), high=Decimal(200), step=Decimal(1), whole=True)
+        for name in ("fast", "slow")
+    ]
+    board = World().board(
+        space=Space(tuple(ranges)), sampler="tpe", wanted=25, allows=lambda marks: marks["s.fast"] < marks["s.slow"]
+    )
+    while (trial := board.claim()) is not None:
+        assert board.complete(trial, [-abs(trial.params["s.fast"] - trial.params["s.slow"])], {})
+    assert summed(board).complete == 25
+
+
 def test_a_range_without_a_step_has_an_end_all_the_same() -> None:
     board = World().board(space=ENDLESS, wanted=12)
     points = run_all(board)
