@@ -23,6 +23,7 @@ from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.messages import Fill
+from tradekeel.domain.money import parse_amount
 from tradekeel.domain.orders import Order
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import StrategyRow, StrategyStatus
@@ -37,7 +38,10 @@ ACCOUNT = "backtest"
 
 
 class BacktestResult(Struct, frozen=True, kw_only=True):
-    """What a run has come to. Amounts are in the account's currency, rows are as they were last, in the order they began in."""
+    """What a run has come to. Amounts are in the account's currency, rows are as they were last, in the order they began in.
+
+    ``trades``, ``orders`` and ``fills`` are gathered from ``entries``, so they are empty, too, where another journal was given.
+    """
 
     execution: str
     status: TaskStatus  # COMPLETED, or PAUSED: executing again goes on
@@ -88,7 +92,7 @@ class BacktestExecutor:
         unknown = [symbol for symbol in symbols if symbol not in known]
         if unknown:
             raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
-        deposit = Decimal(initial_balance)
+        deposit = parse_amount(initial_balance) if isinstance(initial_balance, str) else Decimal(initial_balance)
         days = days_a_year or days_a_year_of(known[symbol] for symbol in symbols)
         rows = {name: _row(name, each, symbols) for name, each in strategies.items()}
         self.setup = Setup(

@@ -21,6 +21,11 @@ from tradekeel.errors import DataError
 CUT_TICKS = 200_000
 """Ticks between two saved states."""
 
+CUT_RECORDS = 20_000
+"""Records of the journal between two saved states, and those of one more window: what is not saved yet is held in memory, and
+there are strategies that order at every tick.
+"""
+
 
 class Keeper(Journal, Protocol):
     """A journal that also keeps states, and from which a run can go on."""
@@ -50,17 +55,19 @@ def run(
     goes_on: Callable[[int], bool] = lambda position: True,
     look: Callable[[Kernel], bool] = lambda kernel: True,
     cut_ticks: int = CUT_TICKS,
+    cut_records: int = CUT_RECORDS,
 ) -> Ran:
     """Begin, or go on where the journal ends, and come to the end of the ticks.
 
     ``goes_on`` is asked behind each window, with the position that was reached. Where it says no, the state is saved and the run
-    interrupted. ``look`` is asked likewise behind each cut but the last, with the kernel at rest, and may read its figures.
+    interrupted. ``look`` is asked likewise behind each ``cut_ticks``, with the kernel at rest, and may read its figures.
     Raises what a strategy raises, DataError for data that is refused, what the journal raises, and Defect where the books and the
     venue's do not agree (:mod:`tradekeel.backtest.proof`).
     """
     saved = journal.last_cut()
     kernel = resume(setup, journal, saved) if saved else None
-    position = last_cut = 0 if kernel is None else kernel.position
+    position = last_look = 0 if kernel is None else kernel.position
+    saved_to = 0 if kernel is None else kernel.account.book.sequence
     for window in source.windows(position):
         if kernel is None:
             kernel = begin(setup, journal, window.ticks[0].ts_ns)
@@ -69,9 +76,12 @@ def run(
         if not goes_on(position):
             _cut(kernel, journal)
             return Ran(kernel, completed=False)
-        if position - last_cut >= cut_ticks:
+        looks = position - last_look >= cut_ticks
+        if looks or kernel.account.book.sequence - saved_to >= cut_records:
             _cut(kernel, journal)
-            last_cut = position
+            saved_to = kernel.account.book.sequence
+        if looks:
+            last_look = position
             if not look(kernel):
                 return Ran(kernel, completed=False)
     if kernel is None:

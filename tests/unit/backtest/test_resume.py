@@ -11,6 +11,7 @@ import pytest
 from tests.unit.backtest import bench
 from tests.unit.backtest.scene import EUR
 from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import FeedSource
@@ -18,6 +19,7 @@ from tradekeel.bootstrap.backtesting import snapshots_of
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
 from tradekeel.domain.risk_limits import RiskLimits
+from tradekeel.domain.rows import Checkpoint
 
 pytestmark = pytest.mark.untraced
 """The lines of a run are those of the tests of its exactness."""
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.untraced
 TICKS = 2_000
 RUNS = 8
 KILLS_MAX = 4
-"""Of each run; with eight runs of each of the eight setups more than two hundred in all."""
+"""Of each run; with eight runs of each setup more than two hundred in all."""
 
 BAD_LINE = PaperSettings(
     latency_ms=120,
@@ -123,4 +125,30 @@ def test_a_run_that_is_interrupted_goes_on_and_comes_to_the_same(name: str) -> N
         interruptions += 1
     assert ran.completed
     assert interruptions > 2
+    assert bench.written(journal.entries) == undisturbed(make())
+
+
+class CountedJournal(MemoryJournal):
+    """Says how many records waited for each cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[int] = []
+        self._begins = 0
+
+    def cut(self, saved: Sequence[Checkpoint]) -> None:
+        super().cut(saved)
+        self.waited.append(len(self.entries) - self._begins)
+        self._begins = len(self.entries)
+
+
+def nobody_looks(kernel: Kernel) -> bool:
+    raise AssertionError("a look was asked for behind so many ticks, and not behind so many records")
+
+
+def test_what_is_not_saved_yet_has_a_bound_however_much_a_tick_brings() -> None:
+    make, journal = SETUPS["two strategies"], CountedJournal()
+    assert run(make(), source(), journal, look=nobody_looks, cut_ticks=10**9, cut_records=50).completed
+    assert len(journal.waited) > 5
+    assert max(journal.waited) < 50 + 200, "it is looked at behind each window"
     assert bench.written(journal.entries) == undisturbed(make())

@@ -8,8 +8,9 @@ second one, or extra there. Trades that never filled are nobody's counterpart; t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from heapq import heappop, heappush
 
 from msgspec import Struct
 
@@ -142,26 +143,53 @@ def pair_up(ones: Sequence[Trade], others: Sequence[Trade], tolerance_ns: int) -
     for other in sorted(others, key=_entry):
         by_key.setdefault(_key(other), []).append(other)
     times = {key: [_entry(trade)[0] for trade in trades] for key, trades in by_key.items()}
-    near: list[tuple[int, tuple[int, str], tuple[int, str], Trade, Trade]] = []
-    for one in ones:
-        key, at = _key(one), _entry(one)[0]
-        some = by_key.get(key, [])
-        for index in range(bisect_left(times.get(key, []), at - tolerance_ns), len(some)):
-            other = some[index]
-            gap = _entry(other)[0] - at
-            if gap > tolerance_ns:
-                break
-            near.append((abs(gap), _entry(one), _entry(other), one, other))
-    near.sort(key=lambda found: found[:3])
-    taken_ones: set[str] = set()
-    taken_others: set[str] = set()
+    offers = [
+        _nearest_first(by_key.get(_key(one), ()), times.get(_key(one), ()), _entry(one)[0], tolerance_ns)
+        for one in ones
+    ]
+    taken: set[str] = set()
+    nearest: list[tuple[int, tuple[int, str], tuple[int, str], int, Trade]] = []  # the best that each can still have
+
+    def look_again(number: int) -> None:
+        for gap, other in offers[number]:
+            if other.trade_id not in taken:
+                heappush(nearest, (gap, _entry(ones[number]), _entry(other), number, other))
+                return
+
+    for number in range(len(ones)):
+        look_again(number)
     pairs = []
-    for *_, one, other in near:
-        if one.trade_id not in taken_ones and other.trade_id not in taken_others:
-            taken_ones.add(one.trade_id)
-            taken_others.add(other.trade_id)
-            pairs.append((one, other))
+    while nearest:
+        *_, number, other = heappop(nearest)
+        if other.trade_id in taken:
+            look_again(number)
+        else:
+            taken.add(other.trade_id)
+            pairs.append((ones[number], other))
     return pairs
+
+
+def _nearest_first(
+    some: Sequence[Trade], times: Sequence[int], at: int, tolerance_ns: int
+) -> Iterator[tuple[int, Trade]]:
+    """Trades within the tolerance of a time with their distance, of equally near ones the earlier first: one by one, since all of
+    them for each of thousands of trades are more than there is room for. ``times`` are theirs, ascending.
+    """
+    above = bisect_left(times, at)
+    below = above
+    while True:
+        gap_above = times[above] - at if above < len(times) else tolerance_ns + 1
+        gap_below = at - times[below - 1] if below else tolerance_ns + 1
+        gap = min(gap_above, gap_below)
+        if gap > tolerance_ns:
+            return
+        if gap_below == gap:
+            first = bisect_left(times, times[below - 1])
+            yield from ((gap, other) for other in some[first:below])
+            below = first
+        else:
+            yield gap, some[above]
+            above += 1
 
 
 def _key(trade: Trade) -> Key:

@@ -216,6 +216,25 @@ def test_no_trade_is_in_two_pairs_and_none_is_left_that_could_have_had_one(
             assert not (near and a.trade_id not in paired and b.trade_id not in paired)
 
 
+@given(GAPS, GAPS, st.integers(0, 90))
+def test_the_pairs_are_those_of_all_pairs_taken_nearest_first(
+    ones: list[int], others: list[int], tolerance_s: int
+) -> None:
+    first = [closed(1, trade_id=f"a{n}", entry_time_ns=gap * SECOND) for n, gap in enumerate(ones)]
+    second = [closed(1, trade_id=f"b{n}", entry_time_ns=gap * SECOND) for n, gap in enumerate(others)]
+
+    def entry(trade: Trade) -> tuple[int, str]:
+        return trade.entry_time_ns or 0, trade.trade_id
+
+    wanted: list[tuple[Trade, Trade]] = []
+    everybody = ((a, b) for a in first for b in second)
+    for a, b in sorted(everybody, key=lambda pair: (abs(entry(pair[0])[0] - entry(pair[1])[0]), *map(entry, pair))):
+        near = abs(entry(a)[0] - entry(b)[0]) <= tolerance_s * SECOND
+        if near and all(a is not one and b is not other for one, other in wanted):
+            wanted.append((a, b))
+    assert pair_up(first, second, tolerance_s * SECOND) == wanted
+
+
 def test_a_tolerance_is_not_below_zero() -> None:
     with pytest.raises(ValueError, match="below zero"):
         compare(side("a", []), side("b", []), pips, -1)
