@@ -74,6 +74,7 @@ class RedisTickDataSource:
             piece = self._read(behind, self._window_ticks)
             shared = [each.tick for each in piece.ticks if each.tick.position <= self._last]
             if not shared:
+                self._refuse_lost(behind, self._last + 1, piece.first or self._last + 1)
                 return
             self._refuse_lost(behind, shared[0].position, piece.first)
             for run in _consecutive(shared):
@@ -117,7 +118,7 @@ class RedisTickDataSource:
         if first != behind + 1 and oldest > behind + 1:
             raise DataError(
                 f"{self._stream.described} has forgotten ticks {behind + 1:,} to {oldest - 1:,} while they were read: choose a "
-                "larger share_ticks_max where it is written, or test a copy of it (tradekeel data convert)"
+                "larger share_ticks_max where it is written"
             )
 
 
