@@ -76,8 +76,11 @@ class Offsets(dict[int, tuple[int, int]]):
     def __missing__(self, quarter: int) -> tuple[int, int]:
         if len(self) > 10_000:
             self.clear()
-        wall = _EPOCH + timedelta(seconds=quarter * 900)
-        first, second = (wall.replace(tzinfo=self._zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
+        try:
+            wall = _EPOCH + timedelta(seconds=quarter * 900)
+            first, second = (wall.replace(tzinfo=self._zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
+        except OverflowError:
+            raise BadTime(f"{quarter * 900} s since 1970 is beyond the calendar") from None
         pair = (first // timedelta(seconds=1) * NS_PER_S, second // timedelta(seconds=1) * NS_PER_S)
         self[quarter] = pair
         return pair

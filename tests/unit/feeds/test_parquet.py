@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,22 @@ class TestOthersFiles:
         path = made(tmp_path / "q.parquet", time=pa.array([AT // 1_000], pa.timestamp("us")), bid=["1.1"], ask=["1.2"])
         feed = parquet_feed(path, time_zone="Europe/Berlin")
         assert (await ticks_of(feed))[0].ts_ns == AT - 7_200 * S
+
+    @pytest.mark.parametrize("zone", [None, "UTC"])
+    @pytest.mark.parametrize("time_zone", ["UTC", "Europe/Berlin"])
+    async def test_a_timestamp_beyond_what_nanoseconds_hold_is_a_bad_time(self, tmp_path, zone, time_zone):
+        far = [datetime(9999, 12, 31, 23, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)]
+        micros = [
+            AT // 1_000,
+            *((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for at in far),
+            2**63 - 1,
+        ]
+        times = pa.array(micros, pa.timestamp("us", tz=zone))
+        feed = parquet_feed(
+            made(tmp_path / "q.parquet", ts_ns=times, bid=["1"] * 4, ask=["2"] * 4), time_zone=time_zone
+        )
+        assert len(await ticks_of(feed)) == 1
+        assert feed.quality() == {"rows": 4, "ticks": 1, "time_dropped": 3}
 
     async def test_decimals_keep_their_digits(self, tmp_path):
         bids = pa.array([Decimal("1.39100")], pa.decimal128(10, 5))
