@@ -138,6 +138,9 @@ def test_one_that_is_killed_is_gone_on_with_or_begun_anew(tmp_path: Path) -> Non
         second = tradekeel("backtest", config)
         assert second.returncode == 6, second
         assert "one process at a time" in second.stderr
+        anew_beside = tradekeel("backtest", config, "--restart")
+        assert anew_beside.returncode == 6, anew_beside
+        assert "#1: it is being run: one process at a time" in anew_beside.stderr
         process.kill()
         process.wait()
     assert [(row["status"], row["alive"]) for row in listed(config)] == [("running", False)]

@@ -16,6 +16,7 @@ from tradekeel.domain.entries import Entry
 from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus, refuse_status
+from tradekeel.errors import StoreCorrupt
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -66,14 +67,22 @@ class FileBooks:
         self._say(execution=self._execution)  # the books know it from here on
 
     def last_cut(self) -> Sequence[Checkpoint]:
-        """The states of the last cut; what came behind it is forgotten."""
+        """The states of the last cut; what came behind it is forgotten. StoreCorrupt where one of them cannot be read: that of a
+        cut before it goes neither with the journal nor with the others.
+        """
         self._waiting.clear()
+        end = self._store.last_sequence(self._execution)
+        if not end:
+            return ()
         states = []
         for owner in self._owners:
-            saved = self._store.load_checkpoints(self._execution, owner).saved
-            if not saved:
-                return ()
-            states.append(saved[0].checkpoint)
+            newest = next(iter(self._store.load_checkpoints(self._execution, owner).saved), None)
+            if newest is None or newest.sequence != end:
+                raise StoreCorrupt(
+                    f"{self._store.backend}: the state of {owner} as of the journal's end, record {end}, cannot be read, so this "
+                    "execution cannot be gone on with: begin anew (tradekeel backtest --restart)"
+                )
+            states.append(newest.checkpoint)
         return states
 
     def tell(self, status: TaskStatus, **said: Any) -> None:

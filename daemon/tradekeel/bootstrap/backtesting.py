@@ -90,6 +90,10 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     cuts_itself = "end" in fields  # a made-up market begins at its start: with another one it would be another market
     if cuts_itself:
         changes |= {name: text for name, text in (("start", start), ("end", end)) if text is not None}
+    try:
+        settings = structs.replace(settings, **changes)
+    except ValueError as error:  # one of the two times is the configuration's
+        raise InputError(f"feed {feed.name}, cut by --start and --end: {error}") from None
     context = FeedContext(
         name=feed.name,
         sleeper=NO_CLOCK,
@@ -98,7 +102,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         timeframes=timeframes,
         password=password_of(feed),
     )
-    source: TickDataSource = FeedSource(FEEDS[feed.kind].build(structs.replace(settings, **changes), context))
+    source: TickDataSource = FeedSource(FEEDS[feed.kind].build(settings, context))
     if not any(getattr(settings, name, False) for name in NEVER_CLOSES):
         resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
         source = HoursSource(source, resting)

@@ -153,14 +153,11 @@ def execute(
     """
     clock = clock or SystemClock()
     number, left_over = _number(backtest.folder, restart=restart)
+    if left_over is not None:
+        _leave(left_over, clock)  # before the next one has a folder: who is refused here leaves nothing behind
     place = StateDir(backtest.folder / str(number))
+    _lock(place)
     try:
-        place.lock()
-    except AlreadyRunning:
-        raise AlreadyRunning(f"backtest {backtest.task.task_id[:TASK_DIGITS]} #{number}: {IS_BEING_RUN}") from None
-    try:
-        if left_over is not None:
-            _leave(left_over, backtest, clock)
         return _Execution(backtest, number, place, clock, steering, tell).come_to_an_end()
     finally:
         place.release()
@@ -243,7 +240,7 @@ class _Execution:
         self._tell(position, self._backtest.source.progress())
         wanted = "" if self._steering is None else self._steering.wants()
         if wanted == "pause" and self._steering is not None:
-            self._books.tell(TaskStatus.PAUSED, progress=self._percent())
+            self._books.tell(TaskStatus.PAUSED)  # how far it is, is told with what is saved of it
             while (wanted := self._steering.wants()) == "pause":
                 pause(LOOK_AGAIN_S)
             if not wanted:
@@ -262,9 +259,13 @@ def _number(folder: Path, *, restart: bool) -> tuple[int, Path | None]:
     last = numbers[-1]
     books = StateDir(folder / str(last)).books
     found = look(books) if books.exists() and books.stat().st_size else None
-    if found is None or not found[1].status.is_over:
-        return (last + 1, books if found else None) if restart else (last, None)
-    return last + 1, None
+    if found is None:
+        return last, None
+    status = found[1].status
+    if status.is_over:
+        return last + 1, None
+    is_left = restart or status is TaskStatus.STOPPING  # the latter where a kill came while it was being left
+    return (last + 1, books) if is_left else (last, None)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -273,13 +274,21 @@ def _numbers(folder: Path) -> list[int]:
     return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal() and each.is_dir())
 
 
-def _leave(books: Path, backtest: Backtest, clock: Clock) -> None:
+def _lock(place: StateDir) -> None:
+    """Take the folder of an execution. AlreadyRunning beside a process that is at it."""
+    try:
+        place.lock()
+    except AlreadyRunning:
+        raise AlreadyRunning(f"backtest {place.path.parent.name} #{place.path.name}: {IS_BEING_RUN}") from None
+
+
+def _leave(books: Path, clock: Clock) -> None:
     """An execution that is not gone on with was stopped."""
     place = StateDir(books.parent)
-    place.lock()
+    _lock(place)
     try:
         found = look(books)
-        if found is None:
+        if found is None or found[1].status.is_over:  # somebody else has left it, or come to its end, meanwhile
             return
         row, told = found
         with FileBooks(books, row, told.number, told.execution or "", (), now_ns=clock.now_ns) as left:

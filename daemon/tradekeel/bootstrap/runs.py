@@ -60,7 +60,7 @@ def _in_books(place: Place) -> Iterator[Run]:
         rows = [mapping.decode(values) for values in db.execute(f"{mapping.select_sql}{where}")]
     told = _task_of(books)
     for row in rows:
-        if told is None:
+        if told is None or row.mode is not Mode.BACKTEST:  # scripts keep tasks of their own in a daemon's books
             yield Run(row, books, row.number, row.started_ns, False, place)
         else:
             yield Run(row, books, *told, True, place)

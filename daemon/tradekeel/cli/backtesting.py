@@ -77,7 +77,7 @@ def backtest(
             folder=state,
         )
         for each in prepared:
-            if not steering.wants():
+            if steering.wants() != "stop":  # a pause is waited out by the execution itself
                 describe(each.task.name)
                 done.append(execute(each, restart=restart, steering=steering, tell=tell))
     pages = {each.task: _page(report, each, len(prepared) > 1) for each in done} if report is not None else {}

@@ -185,3 +185,10 @@ def test_an_instrument_without_a_tick_is_named(tmp_path: Path) -> None:
     path = config(tmp_path, feed, '"EUR_USD", "USD_JPY"')
     assert "not one tick has come of USD_JPY" in call("backtest", path).stderr
     assert json.loads(call("backtest", path, "--json").stdout)[0]["instruments_without_ticks"] == ["USD_JPY"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "sql"])
+def test_a_start_behind_the_end_that_the_configuration_says_is_refused(tmp_path: Path, kind: str) -> None:
+    done = call("backtest", made(tmp_path, kind, rows(), 'end = "2024-01-05"\n'), "--start", "2024-02-01")
+    assert done.returncode == 2, done.stderr
+    assert "feed f, cut by --start and --end: start 2024-02-01 is not before end 2024-01-05" in done.stderr
