@@ -120,7 +120,7 @@ class Kernel:
         self.account.core.stopping = True
         for strategist in self.strategists:
             last = _own(strategist, strategist.stop, self.account.last_ns, reason, True, self._told_to)
-            self._take(strategist, last)
+            self._take(last)
         self.account.settle(Stamp.after(self.position))
         self._take_snapshot(self.account.last_ns)
         self.account.close(reason)
@@ -219,14 +219,14 @@ class Kernel:
     def _confirm(self, window: TickWindow | None, target: int) -> None:
         """Decisions go out in config order, and everything settles; see Conducting._confirm for when."""
         for strategist in self.strategists:
-            asks = self._take(strategist, _own(strategist, strategist.confirm, window, target, self._told_to))
+            asks = self._take(_own(strategist, strategist.confirm, window, target, self._told_to))
             if asks:
                 self._count_decision(strategist, Stamp.position(target))
                 if self._exits_at_venue:
                     self.account.settle(target)
         self.account.settle(target)
 
-    def _take(self, strategist: StrategistCore, decision: Decision | None) -> bool:
+    def _take(self, decision: Decision | None) -> bool:
         """Hand a decision on; whether it asks for anything that brings news."""
         if decision is None:
             return False

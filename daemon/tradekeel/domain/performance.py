@@ -28,32 +28,18 @@ from decimal import Decimal
 from tradekeel.domain import performance_days as formulas
 from tradekeel.domain import performance_state as states
 from tradekeel.domain.money import LEDGER, ZERO, Rounding, divide
-from tradekeel.domain.performance_days import (
-    HUNDRED,
-    RATIO_STEP,
-    RETURN_STEP,
-    Day,
-    ReturnSums,
-)
+from tradekeel.domain.performance_days import HUNDRED, RETURN_STEP, Day
 from tradekeel.domain.performance_figures import make_report
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.performance_state import PerformanceState
-from tradekeel.domain.performance_trades import SUMS, TradeSums, closing_of, net_of, risk_reward
+from tradekeel.domain.performance_trades import SUMS, closing_of, net_of, risk_reward
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.rows import MetricsCheckpoint, PerformanceSnapshot
 from tradekeel.domain.sessions import trading_day, trading_day_start_ns
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.errors import Defect
 
-__all__ = [
-    "RATIO_STEP",
-    "RETURN_STEP",
-    "PerformanceReport",
-    "PerformanceState",
-    "PerformanceTracker",
-    "ReturnSums",
-    "TradeSums",
-]
+__all__ = ["PerformanceReport", "PerformanceState", "PerformanceTracker"]
 
 _CLOSED = TradeStatus.CLOSED
 _HALF = Decimal("0.5")

@@ -134,3 +134,23 @@ SCENARIOS = {
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_on_a_made_up_market(name: str, tmp_path: Path) -> None:
     compare(SCENARIOS[name], tmp_path, "a")
+
+
+RECORDED = """
+[feeds.m]
+kind = "file"
+path = "{path}"
+instrument = "EUR_USD"
+format = "quote"
+start = "2014-05-08T12:30:00Z"
+end = "2014-05-08T12:32:00Z"
+"""
+
+
+def test_on_recorded_quotes(data_dir: Path, tmp_path: Path) -> None:
+    """Two minutes of the busiest quarter of an hour of a day, of two strategies that pay for what they do."""
+    path = data_dir / "oanda" / "tick" / "eurusd" / "20140508_quote.zip"
+    feed = RECORDED.replace("{path}", str(path))
+    shared = configs.account("a", exits="monitor", paper=f"{BAD_LINE}\n{COSTS}")
+    strategies = configs.strategy("ema", "a") + configs.strategy("floor", "a", "floor", configs.FLOOR)
+    compare(configs.head() + feed + shared + strategies, tmp_path, "a")
