@@ -80,7 +80,6 @@ def optimize(
         study=study,
         walk_forward=walk_forward,
     )
-    refuse_numbers(trials=trials, jobs=jobs)
     if write is not None:
         refuse_target(config, write)  # before an hour of work is done, and not behind it
     with steered() as steering, progress_bars(hidden=json) as tell:
@@ -97,15 +96,6 @@ def optimize(
     if not found.completed:
         complain("it was interrupted: the same command goes on with it")
     return ExitCode.DONE if found.completed else ExitCode.INTERRUPTED
-
-
-def refuse_numbers(**numbers: int | None) -> None:
-    """InputError for a number that counts and is below one."""
-    from tradekeel.errors import InputError
-
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise InputError(f"--{name} {number}: it must be at least 1")
 
 
 # --- what came of it ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from tradekeel.errors import InputError
 
 GOALS_MAX: Final = 2
 STEPS_MAX: Final = 1_000_000  # values of one range
+TRIALS_MAX: Final = 1_000_000
+JOBS_MAX: Final = 1_024
 SPAN: Final = re.compile(r"\A([1-9][0-9]{0,5})([mhdw])\Z")
 _SPAN = Meta(pattern=SPAN.pattern, extra={"allowed": 'how long, a number and one of m, h, d, w: "30d"'})
 STUDY: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
@@ -78,7 +80,7 @@ class OptimizeConfig(Struct, frozen=True, kw_only=True):
     account: str = ""  # empty: the only one
     objective: str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=GOALS_MAX)] = "sharpe"
     sampler: Literal["", "tpe", "random", "grid", "nsga2"] = ""  # empty: tpe, with two objectives nsga2
-    trials: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None  # of each window; None: 100, of a grid all
+    trials: Annotated[int, Meta(ge=1, le=TRIALS_MAX)] | None = None  # of each window; None: 100, of a grid all
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
     pruner: Literal["none", "median", "halving"] = "none"
     trades_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 1  # with fewer closed trades a trial has failed
@@ -88,7 +90,7 @@ class OptimizeConfig(Struct, frozen=True, kw_only=True):
     in_sample: Annotated[str, _SPAN] | None = None  # instead of windows and the share: how long each part is
     out_of_sample: Annotated[str, _SPAN] | None = None
     anchored: bool = False  # every window begins where the data begins
-    jobs: Annotated[int, Meta(ge=0, le=1_024)] = 0  # processes; 0: one for each core
+    jobs: Annotated[int, Meta(ge=0, le=JOBS_MAX)] = 0  # processes; 0: one for each core
     storage: Annotated[str, Meta(max_length=1_000, extra={"check": check_study_url})] = ""  # empty: a SQLite file
     password: Secret | None = None  # of the user in the URL
     study: Annotated[str, Meta(extra={"check": check_study_name})] = ""  # empty: a hash of all that decides

@@ -41,8 +41,26 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def asked(folder: Path, *, objective: str = "pnl", pruner: str = "none", trades_min: int = 1) -> Asked:
-    parts = [configs.head(), configs.market(1_200), configs.account("a"), configs.strategy("ema", "a")]
+RESTLESS = """
+from tradekeel.strategies.ema_cross import EmaCross
+
+
+class Restless(EmaCross):
+    \"\"\"Throws with one of its parameters.\"\"\"
+
+    kind = "restless"
+
+    def on_tick(self, tick, state, context):
+        if self.params.fast == 12:
+            raise {error}
+        return super().on_tick(tick, state, context)
+"""
+
+
+def asked(
+    folder: Path, *, objective: str = "pnl", pruner: str = "none", trades_min: int = 1, kind: str = "ema_cross"
+) -> Asked:
+    parts = [configs.head(), configs.market(1_200), configs.account("a"), configs.strategy("ema", "a", kind)]
     text = "".join(parts).replace("{state}", str(folder / "state"))
     config = folder / "look.toml"
     config.write_text(text + OPTIMIZE.format(objective=objective, pruner=pruner, trades_min=trades_min))
@@ -121,6 +139,35 @@ def test_a_trial_with_too_few_trades_or_without_a_figure_has_failed_with_its_rea
     none = asked(tmp_path, objective="sharpe")
     said(none, TryOut(window))
     assert all("sharpe is undefined" in each.why for each in trials(none, window))
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [("SystemExit(3)", "the strategy ends its process: SystemExit(3)"), ("ValueError('no')", "ValueError: no")],
+)
+def test_a_strategy_that_throws_at_a_point_fails_there_and_nowhere_else(tmp_path: Path, error: str, why: str) -> None:
+    (tmp_path / "restless.py").write_text(RESTLESS.format(error=error))
+    order = asked(tmp_path, kind="restless.py:Restless")
+    window = window_of(order)
+    assert said(order, TryOut(window))[1:] == [Told()] * 4 + [Done()]
+    found = {each.parameters["ema.fast"]: each for each in trials(order, window)}
+    assert {fast: each.status for fast, each in found.items()} == {
+        4: "complete",
+        12: "failed",
+        20: "complete",
+        28: "complete",
+    }
+    assert why in found[12].why
+
+
+def test_a_strategy_that_has_no_memory_left_ends_the_worker_and_its_point_is_not_given_up(tmp_path: Path) -> None:
+    (tmp_path / "restless.py").write_text(RESTLESS.format(error="MemoryError"))
+    order = asked(tmp_path, kind="restless.py:Restless")
+    window = window_of(order)
+    broke = said(order, TryOut(window))[-1]
+    assert isinstance(broke, Broke)
+    assert "MemoryError" in broke.text
+    assert not [each for each in trials(order, window) if each.status == "failed"]
 
 
 def test_a_trial_that_is_broken_off_says_where(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ from tradekeel.errors import InputError
 OWNER = "owner"
 """Of a trial's attributes: the process that runs it."""
 
+
+class Exhausted(Exception):
+    """All that is drawn of a space without a list was tried before, or is refused."""
+
+
 DRAWS_MAX = 1_000
 """Draws in a row that were all refused or repeated, where the space is too large for a list of what is left."""
 
@@ -123,16 +128,20 @@ class Unrepeated(BaseSampler):
             return {}
         taken = self._taken([each for each in study.get_trials(deepcopy=False) if each.number != trial.number])
         most = DRAWS_MAX if self._points is None else DRAWS_BEFORE_LISTED if self._kind != "grid" else 0
-        sampler = self._inner
+        sampler, found_known = self._inner, False
         for number in range(most):
             if number == DRAWS_BEFORE_RANDOM:
                 sampler = make_sampler("random", _mixed(self._seed, trial.number), self._trials)
             marks = self._draw(sampler, study, trial)
-            if key_of(marks) not in taken and self._allows(marks):
+            is_known = key_of(marks) in taken
+            if not is_known and self._allows(marks):
                 return dict(marks)
+            found_known = found_known or is_known
         if self._points is None:
+            if found_known:
+                raise Exhausted
             raise InputError(
-                f"of {DRAWS_MAX:,} points of the space each was refused by the strategy, or tried before: look at the ranges"
+                f"of {DRAWS_MAX:,} points of the space each was refused by the strategy: look at the ranges"
             )
         left = [marks for marks in self._points if key_of(marks) not in taken]
         # Whoever asks is sent to another one, so that processes that ask at the same moment seldom meet.

@@ -26,10 +26,10 @@ from optuna import Study, Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from tradekeel.backtest.optimising.samplers import OWNER, distributions_of
+from tradekeel.backtest.optimising.samplers import OWNER, Exhausted, distributions_of
 from tradekeel.backtest.optimising.space import Marks, Space, key_of
 
-FAILED, SAME_AS, ENOUGH, BEAT, AGAIN = "failed", "same as", "enough", "beat", "again"
+FAILED, SAME_AS, ENOUGH, BEAT, AGAIN, DROPPED = "failed", "same as", "enough", "beat", "again", "dropped"
 """What we write into trials, as Optuna's user attributes."""
 
 WAIT_S = 0.05
@@ -40,6 +40,11 @@ BEATS_MISSED = 6
 
 BEATS_EVERY_S = "beats every (s)"
 """Of an owner: how often it beats. Its machine may have been told something else than ours."""
+
+LOST_MAX = 5
+"""So often a point is begun whose process is gone each time without a word. Then it has failed: it is what ends them, as a
+strategy does that takes more memory than there is. A process that is stopped in order does not count.
+"""
 
 Owner = dict[str, Any]
 
@@ -93,6 +98,7 @@ class Board:
         self._beaten_s = 0.0
         self._beats = 0
         self._ours: int | None = None  # the number of the trial that we are at
+        self._is_exhausted = False  # nothing new is found in the space
 
     # --- asking -----------------------------------------------------------------------------------------------------------
 
@@ -107,10 +113,18 @@ class Board:
                 trial = self.study.ask(self._distributions)
             except UpdateFinishedTrialError:
                 continue  # we were believed dead while we chose
+            except Exhausted:
+                self._is_exhausted = True
+                return None
             self._ours, self._beaten_s = trial.number, self._me.monotonic()
             try:
                 if self._is_ours(trial):
-                    return trial
+                    lost = self._times_lost(key_of(trial.params))
+                    if lost < LOST_MAX:
+                        return trial
+                    self.fail(
+                        trial, f"{lost} processes that tried it were gone without a word: killed, or out of memory"
+                    )
             except UpdateFinishedTrialError:
                 continue  # the same, a moment later
             except BaseException:
@@ -121,7 +135,8 @@ class Board:
         """Whether all that was wanted has come to its end. Where not, and nothing can be claimed, others are at it."""
         trials = self._look()
         unfinished = (TrialState.RUNNING, TrialState.WAITING)
-        return self._standing(trials) >= self._wanted and not any(each.state in unfinished for each in trials)
+        is_enough = self._is_exhausted or self._standing(trials) >= self._wanted
+        return is_enough and not any(each.state in unfinished for each in trials)
 
     def _is_ours(self, trial: Trial) -> bool:
         mine = key_of(trial.params)
@@ -179,7 +194,7 @@ class Board:
 
     def drop(self, trial: Trial) -> None:
         """We do not run it: somebody else may."""
-        self._tell(trial, {}, None, TrialState.FAIL)
+        self._tell(trial, {DROPPED: True}, None, TrialState.FAIL)
 
     def _tell(self, trial: Trial, said: dict[str, Any], values: Sequence[float] | None, state: TrialState) -> bool:
         try:
@@ -226,6 +241,11 @@ class Board:
         """Whether it was lost or interrupted, with its parameters chosen."""
         is_left = trial.state is TrialState.FAIL and not stands(trial) and not gave_way(trial)
         return is_left and self._names <= parameters_of(trial).keys()
+
+    def _times_lost(self, point: Any) -> int:
+        """How many processes were gone while they tried it."""
+        left = [each for each in self._trials() if self._is_to_be_run_again(each) and self._key(each) == point]
+        return sum(DROPPED not in each.user_attrs for each in left)
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         owner = trial.user_attrs.get(OWNER)

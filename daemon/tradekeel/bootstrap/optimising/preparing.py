@@ -22,7 +22,16 @@ from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtesting import setup_of, source_of
 from tradekeel.bootstrap.optimising.stores import StoreSettings
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, read_plan
-from tradekeel.config.optimize import SPAN, OptimizeConfig, RangeTable, check_study_name, check_study_url, is_whole
+from tradekeel.config.optimize import (
+    JOBS_MAX,
+    SPAN,
+    TRIALS_MAX,
+    OptimizeConfig,
+    RangeTable,
+    check_study_name,
+    check_study_url,
+    is_whole,
+)
 from tradekeel.config.words import join_path
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.domain.times import NS_PER_S
@@ -164,6 +173,9 @@ def _options(plan: Plan, asked: Asked) -> OptimizeConfig:
             check(value or "")
         except InputError as error:
             raise InputError(f"--{name}: {error}") from None
+    for name, number, most in (("trials", asked.trials, TRIALS_MAX), ("jobs", asked.jobs, JOBS_MAX)):
+        if number is not None and not 1 <= number <= most:
+            raise InputError(f"--{name} {number}: it must be from 1 to {most:,}")
     words = ("account", "trials", "jobs", "sampler", "storage", "study", "walk_forward")
     changes = {word: value for word in words if (value := getattr(asked, word)) is not None}
     return structs.replace(options, **changes)

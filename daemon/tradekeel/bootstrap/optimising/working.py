@@ -165,10 +165,12 @@ class _Worker:
             outcome = self._outcome(tried.report, part)
             self._tell(board, trial, outcome)
         except InputError as error:
-            if isinstance(error, DataError):
-                board.drop(trial)
+            if isinstance(error, DataError) or isinstance(error.__cause__, MemoryError):
+                board.drop(trial)  # it is not the same each time
                 raise
             board.fail(trial, str(error)[:WHY_MAX])
+        except SystemExit as error:  # of a strategy: it would end each process that tries it
+            board.fail(trial, f"the strategy ends its process: SystemExit({error.code!r})"[:WHY_MAX])
         except BaseException:
             board.drop(trial)
             raise

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from tradekeel.backtest.optimising.samplers import Unrepeated, listed
 from tradekeel.backtest.optimising.space import Marks, Range, Space, key_of
-from tradekeel.backtest.optimising.studies import BEATS_EVERY_S, BEATS_MISSED, Board, Counts, Me, keys_taken
+from tradekeel.backtest.optimising.studies import BEATS_EVERY_S, BEATS_MISSED, LOST_MAX, Board, Counts, Me, keys_taken
 from tradekeel.errors import InputError
 
 BEAT_S = 5.0
@@ -121,6 +121,15 @@ def test_a_range_without_a_step_has_an_end_all_the_same() -> None:
     assert len(set(points)) == 12
     assert all(1 <= value <= 1000 for ((_, value),) in points)
     assert all(len(f"{value:.10g}".replace(".", "").lstrip("0")) <= 6 for ((_, value),) in points)
+
+
+def test_a_stretch_of_few_values_ends_its_study_when_all_were_tried() -> None:
+    narrow = Space((Range(strategy="s", parameter="x", low=Decimal(1), high=Decimal("1.00009")),))
+    board = World().board(space=narrow, wanted=100)
+    points = run_all(board)
+    assert len(points) == len(set(points)) == 10
+    assert board.is_over()
+    assert summed(board).over == 10
 
 
 def test_what_the_strategy_refuses_is_never_asked_for() -> None:
@@ -252,6 +261,34 @@ def test_a_trial_that_its_process_has_dropped_is_run_by_the_next() -> None:
     again = world.board("other", wanted=1).claim()
     assert again is not None
     assert again.params == trial.params
+
+
+def test_a_point_that_ends_each_process_is_given_up_and_the_others_are_tried() -> None:
+    world = World()
+    deadly: list[dict[str, Any]] = []
+    for number in range(LOST_MAX):
+        trial = world.board(f"gone {number}", wanted=2).claim()
+        assert trial is not None
+        deadly.append(trial.params)
+        world.lives[f"gone {number}"] = False
+    assert deadly == [deadly[0]] * LOST_MAX
+    board = world.board(wanted=2)
+    points = run_all(board)
+    assert [dict(point) == deadly[0] for point in points] == [False]
+    assert board.is_over()
+    assert (summed(board).failed, summed(board).complete, summed(board).lost) == (1, 1, LOST_MAX)
+    (why,) = [each.user_attrs["failed"] for each in board.study.get_trials() if "failed" in each.user_attrs]
+    assert why.startswith(f"{LOST_MAX} processes that tried it were gone")
+
+
+def test_a_point_that_is_dropped_in_order_is_not_given_up_however_often() -> None:
+    world = World()
+    for number in range(2 * LOST_MAX):
+        board = world.board(f"stopped {number}", wanted=1)
+        trial = board.claim()
+        assert trial is not None
+        board.drop(trial)
+    assert len(run_all(world.board(wanted=1))) == 1
 
 
 def test_a_process_that_was_killed_while_it_chose_keeps_nobody_waiting() -> None:
