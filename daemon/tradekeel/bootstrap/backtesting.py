@@ -83,7 +83,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         raise InputError(f"--start {start} is not before --end {end}")
     timeframes = timeframes_of(account)
     if feed.kind == READS_A_STREAM:
-        return _cut(_streamed(plan, feed, timeframes), start_ns, end_ns, timeframes)
+        return _cut(shared_ticks(plan, feed, timeframes), start_ns, end_ns, timeframes)
     settings: Any = feed.settings
     fields = settings.__struct_fields__
     changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
@@ -118,8 +118,8 @@ def timeframes_of(account: AccountPlan) -> dict[str, tuple[str, ...]]:
     return {symbol: tuple(frames) for symbol, frames in wanted.items()}
 
 
-def _streamed(plan: Plan, feed: FeedConfig, timeframes: Mapping[str, Sequence[str]]) -> TickDataSource:
-    """All that a stream holds now. The loop on which its client lives goes with the process."""
+def shared_ticks(plan: Plan, feed: FeedConfig, timeframes: Mapping[str, Sequence[str]]) -> TickDataSource:
+    """All that the stream of a feed holds now. Raises InputError where the feed's table says something else, DataError."""
     make = stream_of(plan.config, feed)
     if make is None:
         raise InputError(f"feed {feed.name} reads from Redis, and no server is named: give redis.url")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from tradekeel.backtest.source import TickDataSource
+from tradekeel.bootstrap.backtesting import shared_ticks
 from tradekeel.bootstrap.place import config_path
 from tradekeel.bootstrap.plan import read_plan
-from tradekeel.bootstrap.sharing import password_of
+from tradekeel.bootstrap.sharing import READS_A_STREAM, needs_a_secret, password_of
 from tradekeel.config.overrides import read_value
 from tradekeel.config.words import did_you_mean
 from tradekeel.domain.instruments import CATALOGUE, Instrument
@@ -42,6 +45,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
     base: Path
     instruments: Mapping[str, Instrument]
     password: Callable[[], str] | None = None
+    stream: Callable[[], TickDataSource] | None = None  # of a feed that never ends by itself: what is there now
     recognised: Mapping[str, Any] = {}  # settings that nobody gave
 
 
@@ -73,11 +77,11 @@ def _of_config(target: str, options: Options, environ: Mapping[str, str]) -> Cho
     if name not in feeds:
         raise InputError(f"{target} has no feed {name!r}; {did_you_mean(name, list(feeds), 'it has')}")
     feed = feeds[name]
-    if feed.password is not None:  # only then: those of accounts are the daemon's to read
+    if needs_a_secret(plan.config, feed):  # only then: those of accounts are the daemon's to read
         plan = read_plan(config_path(target), environ)
         feed = plan.config.feeds[name]
-    if feed.kind == "redis" or getattr(feed.settings, "live", False):
-        raise InputError(f"feed {name} of {target} is a live market or a shared stream, which has no end")
+    if getattr(feed.settings, "live", False):
+        raise InputError(f"feed {name} of {target} is a live market, which has no end")
     return Chosen(
         name=f"feed {name}",
         kind=feed.kind,
@@ -85,6 +89,7 @@ def _of_config(target: str, options: Options, environ: Mapping[str, str]) -> Cho
         base=plan.config.folder,
         instruments=plan.instruments,
         password=password_of(feed),
+        stream=partial(shared_ticks, plan, feed, {}) if feed.kind == READS_A_STREAM else None,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.datachoice import Chosen
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.money import parse_amount
@@ -19,7 +21,7 @@ from tradekeel.feeds import FEEDS, FeedContext, FileHashes
 from tradekeel.feeds.examining import SPIKE_MADS, Examiner, Measured, Oddity, Spikes
 from tradekeel.feeds.file import NO_PARQUET
 from tradekeel.feeds.rows import RowKind
-from tradekeel.ports import Feed
+from tradekeel.ports import FeedInfo
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.loop import run as run_loop
 
@@ -44,14 +46,14 @@ def examine(chosen: Chosen, tell: Tell, spike_mads: str | None = None) -> dict[s
     symbols = list(FEEDS[chosen.kind].symbols(as_written))
     instruments = {symbol: chosen.instruments.get(symbol) or CATALOGUE[symbol] for symbol in symbols}
     examiner = Examiner(instruments, None if gap_s is None else int(gap_s * NS_PER_S))
-    feed, quality = _read_all(chosen, settings, tell, examiner.take, examiner)
+    about, quality = _read_all(chosen, settings, tell, examiner.take, examiner)
     return {
         "data": chosen.name,
         "kind": chosen.kind,
         "format": getattr(settings, "format", None),
         "recognised": dict(chosen.recognised),
-        "fingerprint": feed.info.fingerprint,
-        "bytes": feed.info.total_bytes if chosen.kind == "file" else None,
+        "fingerprint": about.fingerprint,
+        "bytes": about.total_bytes if chosen.kind == "file" else None,
         "rows": quality.get("rows", quality["ticks"]),
         "ticks": quality["ticks"],
         "counts": quality,
@@ -64,7 +66,7 @@ def examine(chosen: Chosen, tell: Tell, spike_mads: str | None = None) -> dict[s
 
 def _lenient(settings: Any) -> tuple[Any, frozenset[str]]:
     """Settings at which nothing stops: what would fail is left out and counted, and which kinds those are."""
-    changes: dict[str, Any] = {"speed": "max"} if hasattr(settings, "speed") else {}
+    changes: dict[str, Any] = {}
     failing: frozenset[str] = frozenset()
     if hasattr(settings, "bad_rows"):
         policies = msgspec.structs.asdict(settings.bad_rows)
@@ -76,8 +78,12 @@ def _lenient(settings: Any) -> tuple[Any, frozenset[str]]:
 
 def _read_all(
     chosen: Chosen, settings: Any, tell: Tell, take: Callable[[Sequence[Tick]], object], watch: Examiner | None = None
-) -> tuple[Feed, dict[str, int]]:
-    """All ticks of a feed, in order, to ``take``; the feed, and its counts."""
+) -> tuple[FeedInfo, dict[str, int]]:
+    """All ticks, in order and as fast as it goes, to ``take``; what they are of, and the counts."""
+    if chosen.stream is not None:
+        return _read_stream(chosen.stream, tell, take)
+    if hasattr(settings, "speed"):
+        settings = msgspec.structs.replace(settings, speed="max")
     hashes = FileHashes(lambda path, done, size: tell(f"looking at {Path(path).name}", done, size))
     context = FeedContext(
         chosen.name,
@@ -103,7 +109,18 @@ def _read_all(
 
     counts: dict[str, int] = {}
     run_loop(read)
-    return feed, counts
+    return feed.info, counts
+
+
+def _read_stream(
+    open_stream: Callable[[], TickDataSource], tell: Tell, take: Callable[[Sequence[Tick]], object]
+) -> tuple[FeedInfo, dict[str, int]]:
+    """What a stream holds now, as its backtest would have it."""
+    with closing(open_stream()) as source:
+        for window in source.windows():
+            take(window.ticks)
+            tell("reading ticks", int((source.progress() or 0) * STEPS), STEPS)
+        return source.info, dict(source.quality())
 
 
 def _shown(
@@ -191,18 +208,17 @@ def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
         from tradekeel.feeds.writing import TickFile
     except ImportError as error:
         raise InputError(NO_PARQUET.format(error)) from None
-    settings = msgspec.structs.replace(chosen.settings, speed="max")
     with TickFile(target) as file:
-        feed, counts = _read_all(chosen, settings, tell, file.write)
+        about, counts = _read_all(chosen, chosen.settings, tell, file.write)
         if not file.rows:
             raise InputError(_nothing(chosen.name, counts))
     return {
         "data": chosen.name,
         "file": str(target.absolute()),
         "bytes": target.stat().st_size,
-        "bytes_read": feed.info.total_bytes if chosen.kind == "file" else None,
+        "bytes_read": about.total_bytes if chosen.kind == "file" else None,
         "ticks": file.rows,
-        "instruments": list(feed.info.instruments),
+        "instruments": list(about.instruments),
         "counts": counts,
         "recognised": dict(chosen.recognised),
     }

@@ -82,7 +82,7 @@ def check(
         write_json(found)
     else:
         _show_check(found)
-    odd = any(one["problems"] for one in found["instruments"]) or not found["ticks"]
+    odd = any(one["problems"] for one in found["instruments"]) or not found["ticks"] or "gaps" in found["counts"]
     return ExitCode.BAD_USAGE if strict and odd else ExitCode.DONE
 
 
@@ -246,6 +246,9 @@ def _show_check(found: Any) -> None:
             ),
             f"{one['instrument']}: {one['ticks']:,} ticks, and nothing is odd about them.",
         )
+    gaps = found["counts"].get("gaps", 0)
+    if gaps:
+        say(f"in {gaps:,} places the stream is without ticks that its writer had")
     if not found["ticks"]:
         say("there is not a single tick")
     if any(gap for one in found["instruments"] for gap in [one["ticks_on_weekends"]]):

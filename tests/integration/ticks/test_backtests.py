@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -113,7 +114,7 @@ url = "{url}"
 [feeds.f]
 kind = "redis"
 stream = "{stream}"
-instruments = ["USD_JPY"]
+instruments = [{instruments}]
 [accounts.a]
 venue = "paper"
 feed = "f"
@@ -122,24 +123,68 @@ conversion_rates = {{ USD_JPY = 150 }}
 [strategies.s]
 kind = "ema_cross"
 account = "a"
-instruments = ["USD_JPY"]
+instruments = [{instruments}]
 """
 
 
-def test_a_stream_with_other_instruments_than_the_table_says_is_refused(redis_url: str, tmp_path: Path) -> None:
-    shared(redis_url, [tick for tick in ticks_of(500) if tick.instrument == "EUR_USD"])
+def config_of(redis_url: str, folder: Path, *instruments: str) -> Path:
+    """A configuration whose only feed is the stream."""
     parts = urlsplit(redis_url)
-    secret = tmp_path / "password"
+    secret = folder / "password"
     secret.write_text(parts.password or "")
     secret.chmod(0o600)
-    config = tmp_path / "config.toml"
+    config = folder / "config.toml"
     config.write_text(
         CONFIG.format(
+            instruments=", ".join(f'"{symbol}"' for symbol in instruments),
             url=f"redis://{parts.hostname}:{parts.port}{parts.path}",
             stream=STREAM,
             password='password = { file = "password" }' if parts.password else "",
         )
     )
-    done = call("backtest", config)
+    return config
+
+
+def test_a_stream_with_other_instruments_than_the_table_says_is_refused(redis_url: str, tmp_path: Path) -> None:
+    shared(redis_url, [tick for tick in ticks_of(500) if tick.instrument == "EUR_USD"])
+    config = config_of(redis_url, tmp_path, "USD_JPY")
+    for words in (("backtest", config), ("data", "info", config)):
+        done = call(*words)
+        assert done.returncode == 2, done.stderr
+        assert "and the feed's table says USD_JPY: write what it has into instruments" in done.stderr
+
+
+def test_what_a_stream_holds_is_examined_and_converted_as_a_backtest_reads_it(redis_url: str, tmp_path: Path) -> None:
+    ticks = ticks_of(300)
+    shared(redis_url, ticks)
+    config = config_of(redis_url, tmp_path, *dict.fromkeys(tick.instrument for tick in ticks))
+    with source(redis_url) as data:
+        fingerprint = data.info.fingerprint
+
+    found = json.loads(call("data", "info", config, "--json").stdout)
+    assert (found["data"], found["kind"], found["ticks"]) == ("feed f", "redis", 300)
+    assert found["fingerprint"] == fingerprint
+    assert sum(one["ticks"] for one in found["instruments"]) == 300
+
+    done = call("data", "convert", config, tmp_path / "stream.parquet")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(call("data", "info", tmp_path / "stream.parquet", "--json").stdout)
+    assert [(one["first_ns"], one["last_ns"], one["ticks"]) for one in sorted_(again)] == [
+        (one["first_ns"], one["last_ns"], one["ticks"]) for one in sorted_(found)
+    ]
+
+    with client(redis_url) as admin:
+        admin.xdel(KEY, "11-0", "12-0", "31-0")
+    checked = call("data", "check", config, "--strict")
+    assert checked.returncode == 2
+    assert "in 2 places the stream is without ticks that its writer had" in checked.stdout
+
+
+def test_examining_a_stream_that_nobody_has_begun_says_so(redis_url: str, tmp_path: Path) -> None:
+    done = call("data", "info", config_of(redis_url, tmp_path, "EUR_USD"))
     assert done.returncode == 2, done.stderr
-    assert "and the feed's table says USD_JPY: write what it has into instruments" in done.stderr
+    assert "start the daemon that shares it" in done.stderr
+
+
+def sorted_(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return sorted(found["instruments"], key=lambda one: str(one["instrument"]))
