@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from tradekeel.backtest.source import TickDataSource
+from tradekeel.bootstrap.backtesting import NEVER_CLOSES
 from tradekeel.bootstrap.datachoice import Chosen
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.money import parse_amount
+from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
 from tradekeel.domain.ticks import Tick
 from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError
@@ -41,7 +43,7 @@ def examine(chosen: Chosen, tell: Tell, spike_mads: str | None = None) -> dict[s
         raise InputError(f"--spike-mads must be above zero, found {spike_mads}")
     settings, failing = _lenient(chosen.settings)
     gap_s: Decimal | None = getattr(settings, "gap_s", None)
-    always_open = bool(getattr(settings, "gap_on_weekends", False) or getattr(settings, "weekends", False))
+    always_open = any(getattr(settings, name, False) for name in NEVER_CLOSES)
     as_written = msgspec.json.decode(msgspec.json.encode(settings))
     symbols = list(FEEDS[chosen.kind].symbols(as_written))
     instruments = {symbol: chosen.instruments.get(symbol) or CATALOGUE[symbol] for symbol in symbols}
@@ -58,7 +60,13 @@ def examine(chosen: Chosen, tell: Tell, spike_mads: str | None = None) -> dict[s
         "ticks": quality["ticks"],
         "counts": quality,
         "instruments": [
-            _shown(one, always_open, mads, failing, in_files=chosen.kind == "file")
+            _shown(
+                one,
+                always_open or one.instrument.days_a_year >= EVERY_DAY_A_YEAR,
+                mads,
+                failing,
+                in_files=chosen.kind == "file",
+            )
             for one in examiner.measured.values()
         ],
     }

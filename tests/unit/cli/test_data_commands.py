@@ -179,6 +179,13 @@ class TestCheck:
         assert (kinds(right)["crossed"], kinds(right)["zero_spread"]) == (31_212, 37_935)
         assert "is time_zone right?" in run(capsys, "check", path)
 
+    def test_a_market_that_never_closes_has_ticks_at_the_weekend(self, tmp_path, capsys):
+        saturday = HEADER + rows(*SOUND).replace("2014-05-08", "2014-05-10")
+        path = write(tmp_path / "ticks.csv", saturday)
+        for symbol, count in (("EUR_USD", len(SOUND)), ("BTC_USDT", 0)):
+            found = asked(capsys, "check", path, "--instrument", symbol)
+            assert found["instruments"][0]["ticks_on_weekends"] == count
+
     def test_empty_data_is_odd(self, tmp_path, capsys):
         path = write(tmp_path / "eurusd.csv", "time,bid,ask\n")
         assert "there is not a single tick" in run(capsys, "check", path, "--strict", code=ExitCode.BAD_USAGE)
