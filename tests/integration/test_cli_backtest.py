@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaigns.kill.reading import reading
-from tests.integration.cli_daemon import environment
+from tests.integration.cli_daemon import call, environment
 from tests.scenarios import support_configs as configs
 
 COMMAND_TIMEOUT_S = 120
@@ -102,6 +102,42 @@ def test_each_account_is_run_and_its_books_agree(tmp_path: Path) -> None:
         assert tradekeel("verify", "--state", each["state"]).returncode == 0
         assert "EUR_USD" in tradekeel("trades", "--state", each["state"]).stdout
     assert "completed" in tradekeel("backtest", config, "--account", "a0").stdout
+
+
+THROWS = """
+from msgspec import Struct
+from tradekeel.strategies.base import Strategy
+from tradekeel.strategies.parameters import Parameters
+
+
+class Nothing(Struct, frozen=True):
+    seen: int = 0
+
+
+class Throws(Strategy[Parameters, Nothing]):
+    Params = Parameters
+    State = Nothing
+
+    def on_tick(self, tick, state, context):
+        raise ValueError("no more")
+"""
+
+
+def test_where_one_account_fails_those_before_it_are_shown(tmp_path: Path) -> None:
+    config = configuration(tmp_path, accounts=3)
+    (tmp_path / "throws.py").write_text(THROWS)
+    throws = configs.strategy("ema-1", "a1", kind="throws.py:Throws", params="")
+    config.write_text(config.read_text().replace(configs.strategy("ema-1", "a1"), throws))
+
+    shown, as_json = (call("backtest", config, *words) for words in ((), ("--json",)))
+
+    assert [shown.returncode, as_json.returncode] == [2, 2]
+    assert "scenario/a0: backtest" in shown.stdout
+    assert "no more" in shown.stderr
+    assert "no more" in as_json.stderr
+    assert [each["name"] for each in json.loads(as_json.stdout)] == ["scenario/a0"]
+    rows = {row["name"]: row["status"] for row in listed(config)}
+    assert rows == {"scenario/a0": "completed", "scenario/a1": "failed"}
 
 
 def test_run_again_it_is_the_next_execution_with_the_same_journal(tmp_path: Path) -> None:

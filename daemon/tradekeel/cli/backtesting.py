@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from tradekeel.cli.reporting import Groups, show_figures
 from tradekeel.errors import ExitCode
 
 if TYPE_CHECKING:
-    from tradekeel.bootstrap.backtests import Executed
+    from tradekeel.bootstrap.backtests import Backtest, Executed
 
 Folder = Annotated[
     Path | None,
@@ -57,14 +57,13 @@ def backtest(
     Each account is a backtest of its own. What decides and what is booked is the daemon's own code. An interrupted run (Ctrl-C,
     SIGTERM, a kill) is gone on with by the same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
     """
-    from tradekeel.bootstrap.backtests import as_json, execute, prepare
+    from tradekeel.bootstrap.backtests import as_json, prepare
     from tradekeel.bootstrap.reports import plotly_script, refuse_groups
 
     kinds = words_of(groups) or ()
     refuse_groups(kinds)
     if report is not None:
         plotly_script()  # before an hour of work is done, and not behind it
-    done = []
     with steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
         prepared = prepare(
@@ -76,16 +75,17 @@ def backtest(
             balance=balance,
             folder=state,
         )
-        for each in prepared:
-            if steering.wants() != "stop":  # a pause is waited out by the execution itself
-                describe(each.task.name)
-                done.append(execute(each, restart=restart, steering=steering, tell=tell))
+        done, failed = _execute_all(prepared, restart, steering, describe, tell)
     pages = {each.task: _page(report, each, len(prepared) > 1) for each in done} if report is not None else {}
     if json:
         write_json([as_json(each) | {"report": str(pages[each.task]) if pages else None} for each in done])
     else:
         for executed in done:
             _show(executed, kinds, pages.get(executed.task))
+    if failed is not None:
+        raise failed
+    for each in prepared[len(done) :]:
+        complain(f"{each.task.name} was not begun")
     completed = len(done) == len(prepared) and all(executed.progress == 100 for executed in done)
     return ExitCode.DONE if completed else ExitCode.INTERRUPTED
 
@@ -118,10 +118,34 @@ def backtests(target: Target = None, /, *, state: Folder = None, json: Json = Fa
     return ExitCode.DONE
 
 
+def _execute_all(
+    prepared: Sequence[Backtest],
+    restart: bool,
+    steering: Signals,
+    describe: Callable[[str], None],
+    tell: Callable[[int, float | None], None],
+) -> tuple[list[Executed], Exception | None]:
+    """Those that have come to an end, and what the one behind them failed of: what they came to is shown all the same."""
+    from tradekeel.bootstrap.backtests import execute
+
+    done: list[Executed] = []
+    for each in prepared:
+        if steering.wants() == "stop":  # a pause is waited out by the execution itself
+            break
+        describe(each.task.name)
+        try:
+            done.append(execute(each, restart=restart, steering=steering, tell=tell))
+        except Exception as error:
+            if not done:
+                raise
+            return done, error
+    return done, None
+
+
 # --- while it runs --------------------------------------------------------------------------------------------------------
 
 
-class _Signals:
+class Signals:
     """What signals ask for. A second request to stop ends the process: what was saved by then is gone on with."""
 
     def __init__(self) -> None:
@@ -140,9 +164,9 @@ class _Signals:
 
 
 @contextmanager
-def steered() -> Iterator[_Signals]:
+def steered() -> Iterator[Signals]:
     """Signals ask from here on, and end nothing."""
-    signals = _Signals()
+    signals = Signals()
     before = {number: signal.signal(number, signals.heed) for number in _HEEDED}
     try:
         yield signals
