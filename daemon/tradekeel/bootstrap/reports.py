@@ -39,7 +39,7 @@ from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
-from tradekeel.domain.tasks import TaskStatus
+from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 from tradekeel.storage.archives import archived_rows
@@ -77,8 +77,9 @@ RowT = TypeVar("RowT", bound=Struct)
 
 def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
     """Everything. Raises StoreError."""
+    task, told = _task(run)
     with one_moment(run.books, "making a report") as db:
-        row, notes = run.row, _standing(run)
+        row, notes = run.row, _standing(told)
         as_of, figures = _figures(db, row, notes)
         snapshots = list(_rows(db, PerformanceSnapshot, row, "ts_ns"))
         prices = _prices(db, row.execution)
@@ -86,11 +87,11 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         denied, rejected = refused(db, row)
         report = RunReport(
             version=__version__,
-            ran_by=_versions(db, row, run),
+            ran_by=_versions(db, row, task),
             where=str(run.books),
             run=row,
-            task=None,
-            task_execution=None,
+            task=task,
+            task_execution=told,
             as_of=as_of,
             figures=figures,
             curve=_curve(db, row, snapshots, prices, figures),
@@ -106,14 +107,12 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         notes.append(
             f"{report.archived_trades:,} older trades are in archives: in the figures, and not in tables or charts."
         )
-    task, told = _task(run)
-    config = _configuration(run, task.config if task is not None else {}, environ)
+    asked = task.config if task is not None else {}
+    configuration, folder = _configuration(run, asked, environ)
     return msgspec.structs.replace(
         report,
-        task=task,
-        task_execution=told,
-        configuration=config[0],
-        sources=tuple(_sources(report.strategies, config[1], task.config.get("code", {}) if task is not None else {})),
+        configuration=configuration,
+        sources=tuple(_sources(report.strategies, folder, asked.get("code", {}))),
         notes=tuple(notes),
     )
 
@@ -130,21 +129,21 @@ class Brief(Struct, frozen=True):
 
 def make_brief(run: Run) -> Brief:
     """The figures of an execution. Raises StoreError."""
-    notes = _standing(run)
+    notes = _standing(_task(run)[1])
     with one_moment(run.books, "making a report") as db:
         _, figures = _figures(db, run.row, notes)
     return Brief(str(run), run.row.account, run.row.currency, figures, tuple(notes))
 
 
-def _task(run: Run) -> tuple[Any, Any]:
+def _task(run: Run) -> tuple[TaskRow, TaskExecution] | tuple[None, None]:
+    """What was asked for, and how it stands; of a backtest alone."""
     path = getattr(run.books, "path", None)
     found = look(path) if run.is_backtest and isinstance(path, Path) else None
     return (None, None) if found is None else found
 
 
-def _standing(run: Run) -> list[str]:
+def _standing(told: TaskExecution | None) -> list[str]:
     """Of a backtest that did not come to the end of its data: how far it came, and what became of it."""
-    told = _task(run)[1]
     if told is None or told.status is TaskStatus.COMPLETED:
         return []
     became = {
@@ -297,9 +296,8 @@ def _rows(db: Connection, kind: type[RowT], run: ExecutionRow, order: str) -> It
         yield mapping.decode(values)
 
 
-def _versions(db: Connection, row: ExecutionRow, run: Run) -> tuple[str, ...]:
+def _versions(db: Connection, row: ExecutionRow, task: TaskRow | None) -> tuple[str, ...]:
     found = dict.fromkeys(record.version for record in _records(db, row.execution, r.DaemonStarted))
-    task = _task(run)[0]
     if task is not None and task.config.get("version"):
         found.setdefault(str(task.config["version"]))
     return tuple(found)
