@@ -16,13 +16,12 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.money import ledger, plain
-from tradekeel.domain.times import NS_PER_S, iso
+from tradekeel.domain.times import NS_PER_S, SPANS_S, iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_SPAN_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DERIVED: dict[type[Struct], tuple[str, ...]] = {
     Trade: ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "risk_reward_ratio", "open_quantity"),
 }
@@ -75,7 +74,7 @@ def moment_ns(text: str, now_ns: int) -> int:
     """A date, a date and time (UTC unless it says otherwise), or how long ago: 90s, 15m, 2h, 3d, 1w. Raises InputError."""
     span = _SPAN.fullmatch(text)
     if span is not None:
-        return now_ns - int(span[1]) * _SPAN_S[span[2]] * NS_PER_S
+        return now_ns - int(span[1]) * SPANS_S[span[2]] * NS_PER_S
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

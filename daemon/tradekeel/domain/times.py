@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+SPANS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+"""Seconds of the units in which spans are written: 90s, 15m, 2h, 3d, 1w."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from tradekeel.domain.bars import Origin, enough_history
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.ticks import Tick
-from tradekeel.domain.times import NS_PER_MS, NS_PER_S
+from tradekeel.domain.times import NS_PER_MS, NS_PER_S, SPANS_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.market import PRICES, SLOTS, Market, MarketSettings, Moment, Timeline
@@ -29,7 +29,6 @@ END_MAX_NS = parse_instant("2200-01-01")
 KEEP_EVERY = 64  # blocks: a moment kept every so often, to begin again from
 
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class SyntheticFeedSettings(MarketSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,7 +88,7 @@ class SyntheticFeedSettings(MarketSettings, frozen=True, kw_only=True, forbid_un
             return self.ticks
         match = _DURATION.fullmatch(self.duration)
         assert match is not None
-        slots = int(match[1]) * _SECONDS[match[2]] * 1_000 // self.interval_ms
+        slots = int(match[1]) * SPANS_S[match[2]] * 1_000 // self.interval_ms
         return max(1, slots) * len(self.instruments)
 
 

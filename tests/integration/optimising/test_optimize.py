@@ -203,6 +203,8 @@ def test_a_figure_that_is_undefined_is_a_failure_with_its_reason(tmp_path: Path)
     config = written(tmp_path, ticks=300, objective='"value_at_risk_percent"', more="trials = 2")
     done = optimize(config, "--jobs", "1", "--no-walk-forward")
     assert "value_at_risk_percent is undefined" in done.stdout
+    (window,) = json.loads(optimize(config, "--jobs", "1", "--no-walk-forward", "--json").stdout)["windows"]
+    assert window["why_nothing_out_of_sample"] == "no trial has a figure"
 
 
 def test_where_nothing_can_be_written_that_is_said_before_the_work_and_where_nothing_was_found_behind_it(

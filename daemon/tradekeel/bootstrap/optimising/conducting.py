@@ -131,7 +131,7 @@ class _Conductor:
         with explained(self._task.store):
             found = self._so_far(window, study)
             if found.best is None:
-                return found
+                return structs.replace(found, why="no trial has a figure")
             inside, why = self._kept(study, found.best.marks, INSIDE, window.inside)
             outside = None
             if window.outside is not None:
@@ -154,6 +154,8 @@ class _Conductor:
         )
 
     def _until_done(self, study: Study, step: str) -> None:
+        from tradekeel.backtest.optimising.studies import counts_of
+
         left = set(self._crew.members)
         while left:
             for number, message in self._heard():
@@ -161,7 +163,7 @@ class _Conductor:
                     left.discard(number)
             left &= set(self._crew.members)
             with explained(self._task.store):
-                over = sum(1 for each in trials_of(study, self._task) if each.is_over)
+                over = counts_of(study.get_trials(deepcopy=False)).over
             self._tell(step, min(over, self._wanted), self._wanted)
 
     def _kept(self, study: Study, marks: Marks, what: str, part: Part) -> tuple[Outcome | None, str]:

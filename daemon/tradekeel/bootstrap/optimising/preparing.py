@@ -34,7 +34,7 @@ from tradekeel.config.optimize import (
 )
 from tradekeel.config.words import join_path
 from tradekeel.domain.money import ZERO, parse_amount
-from tradekeel.domain.times import NS_PER_S
+from tradekeel.domain.times import NS_PER_S, SPANS_S
 from tradekeel.errors import ConfigError, InputError
 from tradekeel.strategies.registry import wanted_timeframes
 
@@ -44,7 +44,6 @@ PASSWORD = "TRADEKEEL_STUDY_PASSWORD"
 
 TRIALS_DEFAULT = 100
 NAME_DIGITS = 12
-_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 Identity = dict[str, str]
 """Hashes of all that decides what a trial comes to, by what they are of."""
@@ -247,7 +246,7 @@ def _cutting(options: OptimizeConfig) -> Cutting:
 
 def _span_ns(text: str | None) -> int | None:
     match = None if text is None else SPAN.fullmatch(text)
-    return None if match is None else int(match[1]) * _SECONDS[match[2]] * NS_PER_S
+    return None if match is None else int(match[1]) * SPANS_S[match[2]] * NS_PER_S
 
 
 def _identity(

@@ -37,11 +37,6 @@ class TrialResult(Struct, frozen=True, kw_only=True):
     trades: int | None
     why: str
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it came to an end, whichever."""
-        return self.status in ("complete", "pruned", "failed")
-
 
 class WindowResult(Struct, frozen=True, kw_only=True):
     """One window's study, and what its best parameters came to."""
