@@ -120,6 +120,10 @@ class Decoder:
         """Whether a value would be right, noting nothing."""
         return self._noting([]).value(value, type_, "") is not INVALID
 
+    def fetching_nothing(self) -> Decoder:
+        """The same, but secrets stay references; see :meth:`~tradekeel.config.secrets.Vault.fetched`."""
+        return Decoder(self.problems, Vault({}, fetches=False), self.origins, self.folder, self.keys)
+
     def _noting(self, problems: list[str]) -> Decoder:
         """The same, but for where problems are noted."""
         return Decoder(problems, self.vault, self.origins, self.folder, self.keys)

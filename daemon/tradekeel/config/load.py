@@ -309,7 +309,8 @@ class _Reader:
     def _optimize(self, kinds: Kinds | None) -> OptimizeConfig | None:
         if "optimize" not in self.table:
             return None
-        config = self.decoder.struct(self.table["optimize"], OptimizeConfig, "optimize")
+        decoder = self.decoder.fetching_nothing()  # the study's password is no business of a daemon's
+        config = decoder.struct(self.table["optimize"], OptimizeConfig, "optimize")
         if kinds is None or config is INVALID:
             return None if config is INVALID else config
         tables = self._tables("strategies")

@@ -113,6 +113,10 @@ class Vault:
         self._values.add(text)
         return Secret(source, name, text)
 
+    def fetched(self, secret: Secret, folder: Path | None = None) -> Secret:
+        """The same with its value, of one that has stayed a reference. Raises :class:`InputError` as :meth:`decode` does."""
+        return self.decode({secret.source: secret.name}, folder)
+
     def _fetch(self, source: str, name: str, folder: Path) -> str:
         if source == "env":
             if name not in self._environ:

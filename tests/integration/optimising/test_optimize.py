@@ -327,6 +327,21 @@ def test_code_that_changes_while_workers_begin_is_not_tried_under_another_name(t
     assert "something changed while it was read (strategies)" in done.stderr
 
 
+def test_the_password_of_the_section_is_fetched_for_a_server_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = written(tmp_path, ticks=400, more='trials = 1\npassword = { env = "OF_THE_STUDY" }')
+    assert optimize(config, "--jobs", "1", "--no-walk-forward").returncode == 0
+    storage = ("--storage", "postgresql://me@127.0.0.1:1/books")
+    done = optimize(config, *storage)
+    assert done.returncode == 2
+    assert "optimize.password: the environment has no variable OF_THE_STUDY" in done.stderr
+    monkeypatch.setenv("OF_THE_STUDY", "hunter2-hunter2")
+    done = optimize(config, *storage)
+    assert done.returncode == 70
+    assert "hunter2" not in done.stderr
+
+
 def test_a_server_that_is_not_there_is_said_so_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

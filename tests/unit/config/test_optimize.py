@@ -44,6 +44,11 @@ def test_it_is_no_part_of_what_a_daemon_is(tmp_path: Path) -> None:
     assert load(tmp_path, f"{FILE}\n[optimize]\n{RANGES}", kinds=kinds()).fingerprint == without.fingerprint
 
 
+def test_nobody_fetches_its_password_who_only_reads_the_file(tmp_path: Path) -> None:
+    found = optimize(tmp_path, f'[optimize]\npassword = {{ env = "NOT_THERE" }}\n{RANGES}')
+    assert repr(found.password) == 'Secret({env = "NOT_THERE"})'
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -144,7 +144,6 @@ def prepare(asked: Asked, environ: Mapping[str, str]) -> Task:
     identity = _identity(plan, account, options, space, balance, source.info.fingerprint)
     source.close()
     name = options.study or _hash(*identity.values())[:NAME_DIGITS]
-    password = environ.get(PASSWORD) if options.password is None else options.password.reveal()
     return Task(
         plan=plan,
         account=account,
@@ -156,8 +155,20 @@ def prepare(asked: Asked, environ: Mapping[str, str]) -> Task:
         end=asked.end,
         name=name,
         identity=identity,
-        store=StoreSettings(options.storage, password, plan.config.state_dir / FOLDER / name),
+        store=StoreSettings(options.storage, _password(plan, options, environ), plan.config.state_dir / FOLDER / name),
     )
+
+
+def _password(plan: Plan, options: OptimizeConfig, environ: Mapping[str, str]) -> str | None:
+    """Of the user in the study's URL; a file needs none."""
+    if not options.storage:
+        return None
+    if options.password is None:
+        return environ.get(PASSWORD)
+    try:
+        return plan.config.vault.fetched(options.password, plan.config.folder).reveal()
+    except InputError as error:
+        raise InputError(f"{plan.config.source}: optimize.password: {error}") from None
 
 
 def _options(plan: Plan, asked: Asked) -> OptimizeConfig:
