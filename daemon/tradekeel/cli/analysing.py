@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Account, Json, Target, config_of, say, write_json
+from tradekeel.cli.common import Account, End, Json, Start, Target, config_of, say, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.cli.render import Column, console, print_table
 from tradekeel.errors import ExitCode
@@ -29,8 +29,8 @@ def analyze(
     /,
     *,
     account: Account = None,
-    start: Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")] = None,
-    end: Annotated[str | None, Parameter(help="Only ticks before this time.")] = None,
+    start: Start = None,
+    end: End = None,
     cuts: Annotated[int, Parameter(help="In how many places the data is cut.")] = 8,
     jobs: Annotated[
         int | None, Parameter(name=["--jobs", "-j"], help="Runs at a time. Left out: as many as processors.")

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Account, Json, Target, complain, config_of, place, say, words_of, write_json
+from tradekeel.cli.common import (
+    Account,
+    End,
+    Json,
+    Start,
+    Target,
+    complain,
+    config_of,
+    place,
+    say,
+    words_of,
+    write_json,
+)
 from tradekeel.cli.render import Column, print_table
 from tradekeel.cli.reporting import Groups, show_figures
 from tradekeel.errors import ExitCode
@@ -33,8 +45,8 @@ def backtest(
     /,
     *,
     account: Account = None,
-    start: Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")] = None,
-    end: Annotated[str | None, Parameter(help="Only ticks before this time.")] = None,
+    start: Start = None,
+    end: End = None,
     balance: Annotated[
         str | None, Parameter(help="What the account begins with, instead of the configuration's.")
     ] = None,

@@ -23,6 +23,8 @@ State = Annotated[
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Write JSON.")]
 Account = Annotated[str | None, Parameter(name=["--account", "-a"], help="Only this account.")]
+Start = Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")]
+End = Annotated[str | None, Parameter(help="Only ticks before this time.")]
 Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; it is kept in the journal.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tradekeel.cli.backtesting import steered
-from tradekeel.cli.common import Account, Json, Target, complain, config_of, say, write_json
+from tradekeel.cli.common import Account, End, Json, Start, Target, complain, config_of, say, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode
 
@@ -31,8 +31,8 @@ def optimize(
     /,
     *,
     account: Account = None,
-    start: Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")] = None,
-    end: Annotated[str | None, Parameter(help="Only ticks before this time.")] = None,
+    start: Start = None,
+    end: End = None,
     balance: Annotated[str | None, Parameter(help="What the account begins with in each trial.")] = None,
     trials: Annotated[
         int | None, Parameter(help="Trials of each window; a grid has all its points if left out.")
