@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,11 +118,18 @@ def analyse(
     for chosen in accounts_of(plan, account):
         job, total = _job(plan, chosen, config, start, end)
         with (
-            tempfile.TemporaryDirectory(prefix="tradekeel-analysis-") as folder,
-            Processes(Path(folder), environ, workers) as processes,
+            _own_folder() as folder,
+            Processes(folder, environ, workers) as processes,
         ):
-            found.append(_Analyst(plan, chosen, job, processes, Path(folder), cuts, tell).analyse(total or 0))
+            found.append(_Analyst(plan, chosen, job, processes, folder, cuts, tell).analyse(total or 0))
     return found
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """By its real path, as that of whatever strategies open is told: what lies in here is none of their doing."""
+    with tempfile.TemporaryDirectory(prefix="tradekeel-analysis-") as name:
+        yield Path(name).resolve()
 
 
 def _job(plan: Plan, account: AccountPlan, config: Path, start: str | None, end: str | None) -> tuple[Job, int | None]:

@@ -197,6 +197,22 @@ def test_whoever_is_clean_ends_with_0(folder: Path) -> None:
     assert done.stdout.endswith("No decision changes that should not.\n")
 
 
+def test_what_is_laid_out_below_a_link_is_none_of_a_strategys_doing(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    done = subprocess.run(
+        (*PROGRAM, str(configuration(folder, "Peeker")), "--cuts", "1", "--json"),
+        env={**environment(), "TMPDIR": str(tmp_path / "link")},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == ExitCode.DIFFERENT, done.stderr
+    (analysis,) = json.loads(done.stdout)
+    assert analysis["touched"] == [f"suspects.py opens {folder / 'ticks.csv'}"]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
     config = tmp_path / "long.toml"
