@@ -219,7 +219,7 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
             raise InputError("replica_url is given without url: a replica follows the server that url names")
 
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 IN_MEMORY: Final = "memory://"
 """What a script may give for the URL of a Redis server: a cache and a registry that end with it."""
@@ -233,7 +233,7 @@ def check_redis_url(text: str) -> None:
     if text == IN_MEMORY:
         raise InputError(f"{text} is for scripts, and a daemon shares with others what it keeps on Redis; {allowed}")
     parts = _split_url(text, allowed, "redis")
-    if parts.scheme not in _REDIS_SCHEMES or (not parts.path if parts.scheme == "unix" else not parts.hostname):
+    if parts.scheme not in REDIS_SCHEMES or (not parts.path if parts.scheme == "unix" else not parts.hostname):
         raise _no_url(text, allowed)
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, get_args, get_origi
 import msgspec
 from msgspec import Meta, Struct, field
 
-from tradekeel.config.model import IN_MEMORY, check_database_url, check_redis_url
+from tradekeel.config.model import IN_MEMORY, REDIS_SCHEMES, check_database_url, check_redis_url
 from tradekeel.config.secrets import Secret
 from tradekeel.config.words import did_you_mean, join_path, quoted
 from tradekeel.errors import InputError
@@ -36,9 +36,14 @@ def check_study_name(text: str) -> None:
         )
 
 
+def is_redis_url(text: str) -> bool:
+    """Whether studies are kept on a Redis server."""
+    return text.partition(":")[0] in REDIS_SCHEMES
+
+
 def check_study_url(text: str) -> None:
     """The URL of a server that keeps studies, without a password in it. Raises InputError."""
-    if text.startswith(("redis:", "rediss:", "unix:", IN_MEMORY)):
+    if text == IN_MEMORY or is_redis_url(text):
         check_redis_url(text)
     elif text and not text.startswith(("postgresql:", "postgres:")):
         raise InputError(
@@ -62,7 +67,7 @@ class RangeTable(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
         if self.choices is not None:
             if (self.from_, self.to, self.step, self.log) != (None, None, None, False):
                 raise InputError("choices stand alone; leave from, to, step and log out, or the choices")
-            if len({msgspec.json.encode(str(each)) for each in self.choices}) < len(self.choices):
+            if len(set(map(str, self.choices))) < len(self.choices):
                 raise InputError("a choice is named twice")
         elif self.from_ is None or self.to is None:
             raise InputError("say from and to, or choices")

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from tradekeel.config.optimize import is_redis_url
 from tradekeel.errors import InputError, StoreAway, StoreRefused, StoreUnavailable
 from tradekeel.statedir.files import make_folder
 from tradekeel.statedir.layout import DIRECTORY_MODE
@@ -53,7 +54,7 @@ class StoreSettings(Struct, frozen=True):
     @property
     def is_redis(self) -> bool:
         """Whether it is a Redis server."""
-        return self.url.startswith(("redis:", "rediss:", "unix:"))
+        return is_redis_url(self.url)
 
     def __str__(self) -> str:
         if not self.url:
