@@ -103,8 +103,8 @@ def analyse(
     cuts: int = CUTS,
     at_once: int | None = None,
     tell: Tell = lambda step, done, total: None,
-) -> list[Analysis]:
-    """Each account of a configuration, or the one that is named. Raises ConfigError, InputError, DataError.
+) -> Iterator[Analysis]:
+    """Each account of a configuration, or the one that is named, as it is done. Raises ConfigError, InputError, DataError.
 
     ``cuts`` is in how many places the data is cut; ``at_once`` how many runs there are at a time (as many as processors).
     """
@@ -114,15 +114,14 @@ def analyse(
         raise InputError(f"--jobs {at_once}: it is at least 1")
     plan = read_plan(config, environ)
     workers = at_once or len(os.sched_getaffinity(0))
-    found = []
     for chosen in accounts_of(plan, account):
         job, total = _job(plan, chosen, config, start, end)
         with (
             _own_folder() as folder,
             Processes(folder, environ, workers) as processes,
         ):
-            found.append(_Analyst(plan, chosen, job, processes, folder, cuts, tell).analyse(total or 0))
-    return found
+            analysis = _Analyst(plan, chosen, job, processes, folder, cuts, tell).analyse(total or 0)
+        yield analysis
 
 
 @contextmanager

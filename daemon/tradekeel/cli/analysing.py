@@ -45,7 +45,7 @@ def analyze(
     from tradekeel.bootstrap.analysing import analyse, as_json
 
     with _ended_well(), progress_bars(hidden=json) as tell:
-        found = analyse(
+        analyses = analyse(
             config_of(target, "an analysis"),
             os.environ,
             account=account,
@@ -55,12 +55,28 @@ def analyze(
             at_once=jobs,
             tell=tell,
         )
+        found, failed = _as_far_as(analyses)
     if json:
         write_json([as_json(analysis) for analysis in found])
     else:
         for analysis in found:
             _show(analysis)
+    if failed is not None:
+        raise failed
     return ExitCode.DONE if all(analysis.is_clean for analysis in found) else ExitCode.DIFFERENT
+
+
+def _as_far_as(analyses: Iterator[Analysis]) -> tuple[list[Analysis], Exception | None]:
+    """Those of the accounts that came to an end, and what the one behind them failed of: they are shown all the same."""
+    found: list[Analysis] = []
+    try:
+        for analysis in analyses:
+            found.append(analysis)  # noqa: PERF402  # one by one: what there is by then is kept
+    except Exception as error:
+        if not found:
+            raise
+        return found, error
+    return found, None
 
 
 @contextmanager

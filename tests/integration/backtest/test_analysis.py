@@ -183,6 +183,25 @@ def test_what_ends_its_process_is_told(folder: Path) -> None:
     assert "was ended from within or from outside, with 9" in done.stderr
 
 
+def test_where_one_account_cannot_be_analysed_those_before_it_are_shown(folder: Path) -> None:
+    config = configuration(folder, "Honest")
+    config = config.rename(folder / "two.toml")
+    second = """
+[accounts.second]
+venue = "paper"
+feed = "recorded"
+[strategies.dying]
+kind = "suspects.py:Dying"
+account = "second"
+instruments = ["EUR_USD"]
+"""
+    config.write_text(config.read_text() + second + f'params = {{ path = "{folder}/ticks.csv", every = 5 }}\n')
+    done = analyze(config, "--cuts", "1", "--json")
+    assert done.returncode == ExitCode.BAD_USAGE
+    assert "a run of the analysis was ended" in done.stderr
+    assert [(each["name"], each["clean"]) for each in json.loads(done.stdout)] == [("suspects/paper", True)]
+
+
 def test_what_has_changed_is_shown_side_by_side(folder: Path) -> None:
     done = analyze(configuration(folder, "Gambler"))
     assert "Two runs on the same data are not the same" in done.stdout
