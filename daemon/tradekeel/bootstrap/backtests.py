@@ -84,7 +84,6 @@ class Executed(Struct, frozen=True, kw_only=True):
     bad_rows: Mapping[str, int]
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
     summary: AccountSummary | None
-    error: str = ""
 
 
 Tell = Callable[[int, float | None], object]
