@@ -19,7 +19,7 @@ from tradekeel.domain.entries import Entry
 from tradekeel.domain.exits import ExitAction, ExitWatch, StopMove
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.messages import Stamp, TransactionKind
-from tradekeel.domain.money import WORKING, ledger
+from tradekeel.domain.money import WORKING, ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Purpose, Side
 from tradekeel.domain.performance import PerformanceReport, PerformanceState, PerformanceTracker
 from tradekeel.domain.positions import Quote
@@ -206,11 +206,12 @@ class MonitorCore:
         seen = price_seen(order) if order is not None else None
         notional = _product(fill.quantity, fill.price, fill.rate)
         self.tracker.fill_booked(notional, fill.fee, priced=seen is not None)
-        if seen is None or seen == fill.price:
+        if seen is None:
             return
         slipped = WORKING.subtract(fill.price, seen) if fill.side is Side.BUY else WORKING.subtract(seen, fill.price)
         for part in record.allocations:
-            self.tracker.trade_slipped(part.trade_id, _product(part.quantity, slipped, fill.rate))
+            cost = _product(part.quantity, slipped, fill.rate) if slipped else ZERO
+            self.tracker.trade_slipped(part.trade_id, cost)
 
     def _take_money(self, record: r.VenueReported) -> None:
         news = record.transaction

@@ -96,7 +96,7 @@ class PerformanceTracker:
         costs.fees = SUMS.add(costs.fees, fee)
 
     def trade_slipped(self, trade_id: str, cost: Decimal) -> None:
-        """A trade's part of a fill was so much dearer than the price that was seen, or with a minus cheaper."""
+        """A trade's part of a fill was so much dearer than the price that was seen, or with a minus cheaper, or just that."""
         costs = self.state.costs
         costs.slippage = SUMS.add(costs.slippage, cost)
         costs.of_open[trade_id] = SUMS.add(costs.of_open.get(trade_id, ZERO), cost)
@@ -144,7 +144,7 @@ class PerformanceTracker:
         before = decimal.getcontext()
         decimal.setcontext(SUMS)
         try:
-            slippage = state.costs.of_open.pop(trade.trade_id, ZERO)
+            slippage = state.costs.of_open.pop(trade.trade_id, None)
             closing = closing_of(trade, slippage, self._day_of(trade.exit_time_ns))
             state.log.add(trade.trade_id, closing)
             self._total(closing.pnl, closing.risk_reward, 1)
@@ -166,7 +166,7 @@ class PerformanceTracker:
             counted = state.log.take(closed.trade_id)
             if counted is not None:
                 self._total(counted.pnl, counted.risk_reward, -1)
-                if counted.slippage:
+                if counted.slippage is not None:
                     of_open = state.costs.of_open
                     of_open[closed.trade_id] = of_open.get(closed.trade_id, ZERO) + counted.slippage
             elif state.earlier_trades:

@@ -225,11 +225,12 @@ def _drawdown(curve: Curve, span_ns: int) -> DrawdownFigures:
     if curve.fall is not None and curve.fall.peak_ns is not None:
         present_ns = curve.last_ns - curve.fall.peak_ns
     under_ns = curve.under_water_ns + present_ns
+    seen = curve.first_ns is not None
     return DrawdownFigures(
         deepest=_fall(deepest, curve.last_ns),
         steepest=_fall(steepest, curve.last_ns),
-        longest_ns=max(curve.longest_ns, present_ns),
-        under_water_ns=under_ns,
+        longest_ns=max(curve.longest_ns, present_ns) if seen else None,
+        under_water_ns=under_ns if seen else None,
         under_water_percent=_share_of_time(under_ns, span_ns),
     )
 

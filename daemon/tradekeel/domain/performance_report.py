@@ -57,8 +57,8 @@ class GroupFigures(Struct, frozen=True, kw_only=True):
     average_loss_ns: int | None
     """How long winners, and losers, were held: from the first fill of the entry to the last of the exit."""
     fees: Decimal
-    slippage_cost: Decimal
-    """Of these trades' fills, where a price had been seen before: see :class:`CostFigures`."""
+    slippage_cost: Decimal | None
+    """Of these trades' fills, where a price had been seen before: see :class:`CostFigures`. None where none was for any."""
 
 
 class StreakFigures(Struct, frozen=True, kw_only=True):
@@ -120,10 +120,10 @@ class DrawdownFigures(Struct, frozen=True, kw_only=True):
     steepest: FallFigures | None
     """The largest in percent of its peak, by shares of the account: see :class:`~tradekeel.domain.performance_days.Shares` on
     funds that come or go. ``quantstats.stats.max_drawdown`` has it over daily returns, and negative."""
-    longest_ns: int
-    """The longest time from a peak until it was reached again, the present one included."""
-    under_water_ns: int
-    """The sum of all these times."""
+    longest_ns: int | None
+    """The longest time from a peak until it was reached again, the present one included. None before any equity was seen."""
+    under_water_ns: int | None
+    """The sum of all these times; likewise."""
     under_water_percent: Decimal | None
     """The same of the time from the first observation to the last."""
 

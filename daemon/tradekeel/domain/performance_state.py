@@ -40,7 +40,9 @@ class Costs(Struct):
     fees: Decimal = ZERO
     financing: Decimal = ZERO  # booked over night; above zero is income
     slippage: Decimal = ZERO
-    of_open: dict[str, Decimal] = {}  # slippage so far, by trade that is not closed; those without any are not here
+    of_open: dict[
+        str, Decimal
+    ] = {}  # slippage so far, by trade that is not closed; where it is not known of any fill, none
 
 
 class Exposure(Struct):

@@ -72,7 +72,7 @@ class GroupSums(Struct, array_like=True):
     loss: Decimal = ZERO  # of the losers, not above zero
     squares: Decimal = ZERO  # of each trade's result
     fees: Decimal = ZERO
-    slippage: Decimal = ZERO
+    slippage: Decimal | None = None  # of the trades where it is known of any fill; None: of none
     winning_timed: int = 0  # winners whose entry and exit times are known
     winning_ns: int = 0
     losing_timed: int = 0
@@ -98,8 +98,7 @@ class GroupSums(Struct, array_like=True):
                 self.losing_timed += 1
                 self.losing_ns += held_ns
         self.fees += closing.fees
-        if closing.slippage:
-            self.slippage += closing.slippage
+        self.slippage = _with(self.slippage, closing.slippage)
         if self.best is None or pnl > self.best:
             self.best = pnl
         if self.worst is None or pnl < self.worst:
@@ -114,7 +113,7 @@ class GroupSums(Struct, array_like=True):
         self.loss += more.loss
         self.squares += more.squares
         self.fees += more.fees
-        self.slippage += more.slippage
+        self.slippage = _with(self.slippage, more.slippage)
         self.winning_timed += more.winning_timed
         self.winning_ns += more.winning_ns
         self.losing_timed += more.losing_timed
@@ -156,7 +155,7 @@ class Closing(Struct, array_like=True, frozen=True):
 
     pnl: Decimal
     fees: Decimal
-    slippage: Decimal
+    slippage: Decimal | None  # None: no price had been seen for any of its fills
     risk_reward: Decimal | None
     held_ns: int | None
     day: int | None  # ordinal of the trading day of its exit
@@ -261,6 +260,12 @@ class TradeLog(Struct):
             self.groups.merge_how(other, sums)
 
 
+def _with(known: Decimal | None, more: Decimal | None) -> Decimal | None:
+    if known is None or more is None:
+        return more if known is None else known
+    return known + more
+
+
 _LOG_OUT = msgspec.msgpack.Encoder(decimal_format="string")
 _LOG_IN = msgspec.msgpack.Decoder(TradeLog)
 
@@ -275,7 +280,7 @@ def _room(groups: dict[str, GroupSums], key: str) -> GroupSums:
     return found
 
 
-def closing_of(trade: Trade, slippage: Decimal, day: int | None) -> Closing:
+def closing_of(trade: Trade, slippage: Decimal | None, day: int | None) -> Closing:
     """What is counted of a closed trade. To be called within :data:`SUMS`."""
     entered_ns, exited_ns = trade.entry_time_ns, trade.exit_time_ns
     reason, session, tags = trade.exit_reason, trade.session, trade.tags

@@ -131,13 +131,15 @@ class Dumb:
                 best = (peak - value, peak_ns, trough_ns, recovered)
         return best
 
-    def under_water_ns(self) -> int:
-        """All the time between a last sight of the highest equity so far, and the next."""
+    def under_water_ns(self) -> int | None:
+        """All the time between a last sight of the highest equity so far, and the next; None where none was seen."""
         points: list[tuple[Fraction, int]] = []
         moved = Fraction(0)
         for equity, ts_ns, funds in self.observed():
             moved += funds if points else 0
             points.append((equity - moved, ts_ns))
+        if not points:
+            return None
         total, high, at_ns, below = 0, None, 0, False
         for value, ts_ns in points:
             if high is not None and value < high:

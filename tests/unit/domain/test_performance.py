@@ -120,6 +120,15 @@ class TestTrades:
         assert tracker.report().trades.slippage_cost == dec("0.5")
         assert not tracker.state.costs.of_open
 
+    def test_that_are_taken_back_keep_that_their_prices_were_seen(self):
+        tracker = PerformanceTracker()
+        one = closed(1)
+        tracker.trade_slipped(one.trade_id, dec(0))
+        tracker.trade_closed(one)
+        tracker.trade_reopened(one)
+        tracker.trade_closed(one)
+        assert tracker.report().trades.slippage_cost == 0
+
     def test_that_were_never_counted_cannot_be_taken_back(self):
         tracker = PerformanceTracker()
         before = tracker.save()

@@ -192,9 +192,9 @@ class TestWhatIsUndefined:
         assert {name: value for name, value in returns.items() if name not in defined and value is not None} == {}
         assert (report.equity, report.first_ns, report.last_ns, report.exposure_percent) == (None,) * 4
         falls = report.drawdown
-        assert (falls.deepest, falls.steepest, falls.under_water_percent) == (None,) * 3
+        assert structs.asdict(falls) == dict.fromkeys(structs.asdict(falls))
         assert report.costs.slippage_cost is report.costs.turnover_ratio is report.market.buy_and_hold_percent is None
-        assert report.trades.best is report.trades.sqn is report.trades.win_rate is None
+        assert report.trades.best is report.trades.sqn is report.trades.win_rate is report.trades.slippage_cost is None
 
     def test_is_what_would_be_divided_by_no_loss(self):
         tracker = PerformanceTracker()
@@ -210,6 +210,15 @@ class TestWhatIsUndefined:
         assert (costs.slippage_cost, costs.fills, costs.fills_unpriced) == (None, 1, 1)
         tracker.fill_booked(dec(10), dec(0), priced=True)
         assert tracker.report().costs.slippage_cost == 0
+
+    def test_is_the_slippage_of_a_group_where_nobody_saw_a_price_for_any_fill(self):
+        tracker = PerformanceTracker()
+        tracker.trade_slipped("a", dec(0))  # filled at just the price that was seen
+        tracker.trade_closed(closed("a", 5, tags=("seen",)))
+        tracker.trade_closed(closed("b", 5, tags=("unseen",)))
+        report = PerformanceTracker.load(tracker.save()).report()
+        assert report.trades.slippage_cost == report.groups.by_tag["seen"].slippage_cost == 0
+        assert report.groups.by_tag["unseen"].slippage_cost is None
 
     def test_is_how_long_a_trade_was_held_whose_times_are_not_known(self):
         tracker = PerformanceTracker()
