@@ -90,9 +90,9 @@ class Monitor(Actor):
                 assert reply is not None
                 await self._read(core, journal_to)
                 reply.send(core.quiet_until(window, start, stop))
-            case TicksPassed(window, start, stop, extremes):
+            case TicksPassed(window, start, stop, quotes, extremes):
                 self._last_ns = max(self._last_ns, window.ticks[stop - 1].ts_ns)
-                seen = core.passed(window, start, stop, extremes)
+                seen = core.passed(window, start, stop, quotes, extremes)
                 self._told = None  # the conductor passes it on, if it lives
                 if reply is not None:
                     reply.send(seen)

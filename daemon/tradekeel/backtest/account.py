@@ -20,7 +20,7 @@ from tradekeel.domain.entries import Entry
 from tradekeel.domain.evidence import NEVER_ARRIVED
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.messages import Decision, Stamp
-from tradekeel.domain.monitor import last_quotes
+from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen, Outcome, OutcomeKind
 from tradekeel.domain.records import samples
 from tradekeel.domain.rows import Checkpoint, ExecutionRow, StrategyRow
@@ -122,12 +122,20 @@ class Account(Struct):
                 follower.deliver(effects.entries)
         self.due.extend(effects.requests)
 
-    def see(self, window: TickWindow, start: int, stop: int, stamp: int, covered: Mapping[str, Extremes]) -> None:
+    def see(
+        self,
+        window: TickWindow,
+        start: int,
+        stop: int,
+        stamp: int,
+        quotes: Mapping[str, Quote],
+        covered: Mapping[str, Extremes],
+    ) -> None:
         """The ticks of ``[start, stop)`` have passed everybody; what comes next happens at ``stamp``.
 
-        ``covered`` is the range of each instrument's prices, where a trade is open that may ask for it.
+        ``quotes`` are each instrument's last among them. ``covered`` is the range of its prices, where a trade is open that may
+        ask for it, or may be entered.
         """
-        quotes = last_quotes(window, start, stop)
         for quote in quotes.values():
             self.last_ns = max(self.last_ns, quote.ts_ns)
         self.core.at(stamp)

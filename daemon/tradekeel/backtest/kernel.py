@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 
 from tradekeel.backtest.account import Account
 from tradekeel.domain.messages import Decision, Emit, Stamp
-from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.monitor import MonitorCore, last_quotes
 from tradekeel.domain.records import sampled
 from tradekeel.domain.rows import FEED_HAS_ENDED
 from tradekeel.domain.ticks import NEVER_NS, TickWindow
@@ -29,7 +29,6 @@ DECISIONS_MAX = 1_000
 
 ROUNDS_MAX = 100_000
 
-
 position_of = attrgetter("position")
 
 T = TypeVar("T")
@@ -38,12 +37,10 @@ T = TypeVar("T")
 class Snapshots(Struct, frozen=True):
     """When snapshots of the account's figures are taken, by the market's time."""
 
-    after: Callable[
-        [int], int
-    ]  # the first time that is later than this one, both in nanoseconds; NEVER_NS for never again
-    with_metrics: bool = (
-        False  # whether each saves the state that figures come from, too: half a millisecond, six kilobytes of books
-    )
+    after: Callable[[int], int]
+    """The first time that is later than this one, both in nanoseconds; NEVER_NS for never again."""
+    with_metrics: bool = False
+    """Whether each saves the state that figures come from, too: half a millisecond, six kilobytes of books."""
 
 
 def every(interval_ns: int) -> Callable[[int], int]:
@@ -162,7 +159,9 @@ class Kernel:
     def _loud_tick(self, window: TickWindow, index: int, *, venue_acts: bool) -> None:
         tick = window.ticks[index]
         before, after = Stamp.before(tick.position), Stamp.after(tick.position)
-        self.account.see(window, index, index + 1, before, window.extremes(index, index + 1))
+        # Also with no trade open: the range of a trade begins with the tick at which it is entered.
+        quotes, covered = last_quotes(window, index, index + 1), window.extremes(index, index + 1)
+        self.account.see(window, index, index + 1, before, quotes, covered)
         if venue_acts:
             self.account.match(window, index)
         else:
@@ -247,12 +246,13 @@ class Kernel:
     def _pass(self, window: TickWindow, start: int, stop: int) -> None:
         """The ticks of ``[start, stop)`` were quiet. What range they covered matters to trades, and to limits on losses."""
         account = self.account
+        quotes = last_quotes(window, start, stop)
         covered = window.extremes(start, stop) if self._needs_equity or account.book.trades else {}
-        seen = self.monitor.passed(window, start, stop, covered)
+        seen = self.monitor.passed(window, start, stop, quotes, covered)
         if self._needs_equity:
             account.equity_seen(seen)
         self._matcher.advance(window, stop)
-        account.see(window, start, stop, Stamp.after(window.ticks[stop - 1].position), covered)
+        account.see(window, start, stop, Stamp.after(window.ticks[stop - 1].position), quotes, covered)
 
 
 def _own(strategist: StrategistCore, step: Callable[..., T], *args: Any) -> T:

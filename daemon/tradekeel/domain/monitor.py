@@ -281,20 +281,22 @@ class MonitorCore:
         """The ticks up to ``position`` will never be seen."""
         self.position = max(self.position, position)
 
-    def passed(self, window: TickWindow, start: int, stop: int, extremes: Mapping[str, Extremes]) -> EquitySeen | None:
-        """The ticks in ``[start, stop)`` went by quietly."""
+    def passed(
+        self, window: TickWindow, start: int, stop: int, quotes: Mapping[str, Quote], extremes: Mapping[str, Extremes]
+    ) -> EquitySeen | None:
+        """The ticks in ``[start, stop)`` went by quietly: these were the last quotes among them, and this their range."""
         unseen = max(start, self.position + 1 - window.first_position)
         if unseen >= stop:
             return self.seen()
         if unseen > start:
-            start, extremes = unseen, window.extremes(unseen, stop)  # a resumed feed repeats what was seen
+            start = unseen  # a resumed feed repeats what was seen
+            quotes, extremes = last_quotes(window, unseen, stop), window.extremes(unseen, stop)
         bounds = None
         if self.limits.needs_equity:
             with ledger():
                 bounds = self.marks.equity_range(self.view.balance, self.view.positions.values(), self.quotes, extremes)
-        last = last_quotes(window, start, stop)
-        self._see_first(last, window, start, stop)
-        self.quotes.update(last)
+        self._see_first(quotes, window, start, stop)
+        self.quotes.update(quotes)
         self.position = window.ticks[stop - 1].position
         self.stamp = max(self.stamp, Stamp.before(self.position))
         self.tracker.ticks_processed(stop - start)

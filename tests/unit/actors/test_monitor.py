@@ -12,7 +12,7 @@ from tradekeel.actors.monitor import Monitor
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.instruments import CATALOGUE
-from tradekeel.domain.monitor import MonitorCore
+from tradekeel.domain.monitor import MonitorCore, last_quotes
 from tradekeel.domain.protocol import (
     Attach,
     Attached,
@@ -108,7 +108,7 @@ async def test_the_equity_is_told_before_a_tick_is_done_so_that_the_first_decisi
 async def test_it_is_told_again_when_it_has_changed_or_when_quiet_ticks_lay_between() -> None:
     watch = [WatchTick(WINDOW, 0, 0), WatchTick(WINDOW, 1, 0)]
     assert await told(*watch) == [SEEN, "", ""]
-    passed = TicksPassed(WINDOW, 1, 2, WINDOW.extremes(1, 2))
+    passed = TicksPassed(WINDOW, 1, 2, last_quotes(WINDOW, 1, 2), WINDOW.extremes(1, 2))
     assert await told(watch[0], passed, WatchTick(WINDOW, 2, 0)) == [SEEN, "", "", SEEN, ""]
 
 

@@ -133,7 +133,7 @@ def test_a_tick_that_was_seen_changes_nothing() -> None:
     assert not pair.monitor.at(low)
     window = TickWindow((low,))
     assert pair.monitor.quiet_until(window, 0, 1) == 1
-    assert pair.monitor.passed(window, 0, 1, window.extremes()) is None
+    assert pair.monitor.passed(window, 0, 1, last_quotes(window, 0, 1), window.extremes()) is None
     assert pair.monitor.save() == before
 
 
@@ -272,7 +272,7 @@ def test_a_loss_limit_trips_at_the_very_tick_and_once() -> None:
     window = TickWindow(tuple(pair.tick(bid) for bid in ("1.09900", "1.09511", "1.09510", "1.09000")))
 
     assert pair.monitor.quiet_until(window, 0, 4) == 2
-    pair.monitor.passed(window, 0, 2, window.extremes(0, 2))
+    pair.monitor.passed(window, 0, 2, last_quotes(window, 0, 2), window.extremes(0, 2))
     seen = pair.monitor.at(window.ticks[2])
 
     assert seen.trip is not None
@@ -337,7 +337,7 @@ def test_a_new_trading_day_is_looked_at_by_itself() -> None:
     assert 0 < begins < 6
     assert ticks[begins].ts_ns >= pair.monitor.tracker.state.returns.day_ends_ns > ticks[begins - 1].ts_ns
     before = pair.monitor.tracker.state.returns.count
-    pair.monitor.passed(window, 0, begins, window.extremes(0, begins))
+    pair.monitor.passed(window, 0, begins, last_quotes(window, 0, begins), window.extremes(0, begins))
     pair.monitor.at(ticks[begins])
     assert pair.monitor.tracker.state.returns.count == before + 1
 
@@ -451,7 +451,7 @@ def test_the_market_is_measured_from_the_first_quote_of_each_instrument(at_once:
     window = TickWindow(tuple(ticks))
 
     if at_once:
-        pair.monitor.passed(window, 0, 4, window.extremes())
+        pair.monitor.passed(window, 0, 4, last_quotes(window, 0, 4), window.extremes())
     else:
         for tick in ticks:
             pair.monitor.at(tick)
@@ -562,7 +562,7 @@ def test_restored_from_any_cut_it_has_the_same_future(seed: int, at: float, back
         while window is not None and index < stop - start:
             calm = core.quiet_until(window, index, stop - start)
             if calm > index:
-                core.passed(window, index, calm, window.extremes(index, calm))
+                core.passed(window, index, calm, last_quotes(window, index, calm), window.extremes(index, calm))
                 index = calm
             else:
                 core.at(window.ticks[index])

@@ -370,8 +370,8 @@ class World:
         return done
 
     def _pass(self, window: TickWindow, start: int, stop: int) -> None:
-        extremes = window.extremes(start, stop)
-        self.monitor.passed(window, start, stop, extremes)
+        quotes, extremes = last_quotes(window, start, stop), window.extremes(start, stop)
+        self.monitor.passed(window, start, stop, quotes, extremes)
         last = window.ticks[stop - 1]
         self.matcher.advance(window, stop)
         self._see(last, Stamp.after(last.position), window, start, stop)

@@ -373,8 +373,8 @@ class Conducting(Actor):
         return target, decided
 
     async def _pass(self, window: TickWindow, start: int, stop: int) -> None:
-        extremes = window.extremes(start, stop)
-        passed = TicksPassed(window, start, stop, extremes)
+        quotes, extremes = last_quotes(window, start, stop), window.extremes(start, stop)
+        passed = TicksPassed(window, start, stop, quotes, extremes)
         equity: EquitySeen | None = None
         if self.settings.needs_equity:
             equity = await self._executor_side(self._monitor, passed)
@@ -383,10 +383,7 @@ class Conducting(Actor):
         last = window.ticks[stop - 1].position
         if self.settings.lockstep:
             await self._session.send(VenuePassed(window, stop))
-        quotes, sampled = (
-            last_quotes(window, start, stop),
-            samples(window, start, stop, self.settings.sample_ticks_every),
-        )
+        sampled = samples(window, start, stop, self.settings.sample_ticks_every)
         await self._executor.send(See(last, Stamp.after(last), quotes, extremes, equity, sampled))
 
     async def _settle(self, stamp: int) -> None:

@@ -126,6 +126,7 @@ class TicksPassed(Struct, frozen=True):
     window: TickWindow
     start: int
     stop: int
+    quotes: Mapping[str, Quote]
     extremes: Mapping[str, Extremes]
 
 
