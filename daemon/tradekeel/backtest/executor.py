@@ -93,6 +93,8 @@ class BacktestExecutor:
         if unknown:
             raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
         deposit = parse_amount(initial_balance) if isinstance(initial_balance, str) else Decimal(initial_balance)
+        if days_a_year is not None and days_a_year < 1:
+            raise InputError(f"days_a_year must be 1 or more, found {days_a_year}")
         days = days_a_year or days_a_year_of(known[symbol] for symbol in symbols)
         rows = {name: _row(name, each, symbols) for name, each in strategies.items()}
         self.setup = Setup(

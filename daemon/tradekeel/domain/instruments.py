@@ -47,6 +47,8 @@ class Instrument(Struct, frozen=True, kw_only=True):
                 raise InputError(f"instrument {self.symbol}: {name} must be above zero, found {value}")
         if not on_grid(self.pip_size, self.tick_size):
             raise InputError(f"instrument {self.symbol}: pip_size must be a multiple of tick_size")
+        if self.days_a_year < 1:
+            raise InputError(f"instrument {self.symbol}: days_a_year must be 1 or more, found {self.days_a_year}")
         if self.quantity_min > self.quantity_max:
             raise InputError(f"instrument {self.symbol}: quantity_min is above quantity_max")
 

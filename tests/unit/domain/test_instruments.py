@@ -114,6 +114,10 @@ class TestAnInstrument:
         with pytest.raises(InputError, match=rf"XAU_USD: {field} must be above zero, found {value}"):
             made(**{field: dec(value)})
 
+    def test_refuses_a_year_without_days(self):
+        with pytest.raises(InputError, match="XAU_USD: days_a_year must be 1 or more, found 0"):
+            made(days_a_year=0)
+
     def test_refuses_a_pip_between_two_ticks(self):
         with pytest.raises(InputError, match="pip_size must be a multiple of tick_size"):
             made(tick_size=dec("0.03"))

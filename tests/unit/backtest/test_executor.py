@@ -1,0 +1,100 @@
+"""A backtest from Python: it is interrupted and goes on as if it had not been, and says what it cannot do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.unit.backtest.bench import written
+from tests.unit.feeds.markets import ticks_of
+from tradekeel.backtest import BacktestExecutor
+from tradekeel.domain.tasks import TaskStatus
+from tradekeel.domain.ticks import Tick
+from tradekeel.errors import IllegalTransition, InputError
+from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
+
+TICKS = 12_000
+
+
+@pytest.fixture(scope="module")
+def ticks() -> Sequence[Tick]:
+    prices = (Decimal(11_000 + abs(step % 80 - 40)) / 10_000 for step in range(TICKS))
+    return [
+        Tick("EUR_USD", 1_700_000_000_000_000_000 + number * 10**9, price, price + Decimal("0.0001"), number)
+        for number, price in enumerate(prices, start=1)
+    ]
+
+
+def backtest(ticks: Sequence[Tick], **more: Any) -> BacktestExecutor:
+    return BacktestExecutor(ticks, EmaCross(EmaCrossParameters(fast=5, slow=20)), "10000", **more)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ticks: Sequence[Tick]) -> list[bytes]:
+    result = backtest(ticks).execute()
+    assert result.status is TaskStatus.COMPLETED
+    assert len(result.trades) > 100
+    return written(result.entries)
+
+
+def test_one_that_is_stopped_goes_on_to_the_same_journal(ticks: Sequence[Tick], undisturbed: list[bytes]) -> None:
+    run = backtest(ticks)
+    result = run.execute(lambda position: run.stop())
+    assert (result.status, result.ticks < TICKS, 0 < run.progress < 100) == (TaskStatus.PAUSED, True, True)
+    while result.status is TaskStatus.PAUSED:
+        result = run.execute()
+    assert (written(result.entries), run.progress) == (undisturbed, 100)
+
+
+def test_one_that_was_interrupted_between_two_saved_states_goes_on_likewise(
+    ticks: Sequence[Tick], undisturbed: list[bytes]
+) -> None:
+    run, heard = backtest(ticks), []
+
+    def interrupt(position: int) -> None:
+        heard.append(position)
+        if len(heard) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(interrupt)
+    assert written(run.execute().entries) == undisturbed
+
+
+def test_one_that_is_paused_waits_until_it_may_go_on(ticks: Sequence[Tick], undisturbed: list[bytes]) -> None:
+    run, reached = backtest(ticks), threading.Event()
+    entries: list[bytes] = []
+
+    def pause(position: int) -> None:
+        if not reached.is_set():
+            run.pause()
+            reached.set()
+
+    thread = threading.Thread(target=lambda: entries.extend(written(run.execute(pause).entries)))
+    thread.start()
+    assert reached.wait(10)
+    assert not entries
+    run.resume()
+    thread.join(30)
+    assert entries == undisturbed
+
+
+def test_one_that_is_over_is_not_run_again(ticks: Sequence[Tick]) -> None:
+    run = backtest(ticks[:100])
+    run.execute()
+    with pytest.raises(IllegalTransition):
+        run.execute()
+
+
+def test_what_cannot_be_tested_is_refused() -> None:
+    ticks = ticks_of(10)
+    with pytest.raises(InputError, match="needs a strategy"):
+        BacktestExecutor(ticks, {}, 10_000)
+    with pytest.raises(InputError, match="instrument XAU_USD is not known: give it with instruments="):
+        backtest([Tick("XAU_USD", 1, Decimal(1), Decimal(2), 1)])
+    with pytest.raises(InputError, match="days_a_year must be 1 or more, found 0"):
+        backtest(ticks, days_a_year=0)
