@@ -7,7 +7,7 @@ second one, or extra there. Trades that never filled are nobody's counterpart; t
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
@@ -15,7 +15,8 @@ from heapq import heappop, heappush
 from msgspec import Struct
 
 from tradekeel.backtest.reporting.model import Traded
-from tradekeel.domain.instruments import shown_price
+from tradekeel.domain.booknews import price_seen
+from tradekeel.domain.instruments import PIPS_STEP, shown_price
 from tradekeel.domain.messages import Signal, SignalStatus
 from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger, plain, round_to
 from tradekeel.domain.orders import Order, OrderStatus
@@ -25,7 +26,8 @@ from tradekeel.domain.trades import Trade, TradeSide
 TOLERANCE_NS = 60 * NS_PER_S
 """How far the entries of a pair may be apart, in event time."""
 
-PIPS_STEP = MS = Decimal("0.001")
+MS = Decimal("0.001")
+"""Of a second."""
 
 MISSING, EXTRA, DIFFERS = "missing", "extra", "differs"
 
@@ -200,6 +202,10 @@ def _entry(trade: Trade) -> tuple[int, str]:
     return trade.entry_time_ns or 0, trade.trade_id
 
 
+def _generated(signal: Signal) -> int:
+    return signal.generated_at_ns
+
+
 class _Side:
     """One execution, with its signals and orders at hand."""
 
@@ -223,9 +229,9 @@ class _Side:
         return signal.generated_at_ns if signal is not None else trade.created_ns
 
     def seen(self, trade: Trade) -> Decimal | None:
-        """The price that the decision saw, or asked for."""
+        """What the entry's slippage is measured from: the price that the decision saw, or asked for."""
         order = self.orders.get(trade.entry_order_id)
-        return None if order is None else order.reference_price or order.price
+        return None if order is None else price_seen(order)
 
     def asked(self, trade: Trade) -> Decimal:
         """The size that was asked for."""
@@ -234,11 +240,10 @@ class _Side:
 
     def nearest_wish(self, key: Key, at_ns: int, tolerance_ns: int, paired: Collection[str]) -> Signal | None:
         """The signal of this kind that is nearest to a time, within the tolerance; not one that a pair came of."""
-        near = [
-            signal
-            for signal in self.wanted.get(key, ())
-            if abs(signal.generated_at_ns - at_ns) <= tolerance_ns and signal.trade_id not in paired
-        ]
+        wanted = self.wanted.get(key, [])
+        first = bisect_left(wanted, at_ns - tolerance_ns, key=_generated)
+        behind = bisect_right(wanted, at_ns + tolerance_ns, key=_generated)
+        near = (signal for signal in wanted[first:behind] if signal.trade_id not in paired)
         return min(near, key=lambda signal: (abs(signal.generated_at_ns - at_ns), signal.signal_id), default=None)
 
 

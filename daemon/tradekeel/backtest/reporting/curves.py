@@ -14,6 +14,7 @@ from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger
 from tradekeel.domain.performance import middle
 from tradekeel.domain.performance_days import HUNDRED, RATIO_STEP, RETURN_STEP, sharpe
 from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.positions import COST_STEP
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.domain.trades import Trade, TradeStatus
 
@@ -22,8 +23,6 @@ ROLLING_DAYS = 30
 
 ROLLING_DAYS_MIN = 10
 """Of fewer days the ratio says nothing."""
-
-MONEY_STEP = Decimal("1e-12")
 
 
 def under_water(equity: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
@@ -55,7 +54,7 @@ def buy_and_hold(stake: Decimal, prices: Mapping[str, Sequence[PricePoint]]) -> 
         grown[symbol] = divide(mid, first[symbol], RETURN_STEP, Rounding.DISPLAY)
         with ledger():
             total = sum(grown.values(), ZERO)
-        points[ts_ns] = divide(WORKING.multiply(stake, total), Decimal(len(grown)), MONEY_STEP, Rounding.DISPLAY)
+        points[ts_ns] = divide(WORKING.multiply(stake, total), Decimal(len(grown)), COST_STEP, Rounding.DISPLAY)
     return tuple(CurvePoint(ts_ns, value) for ts_ns, value in points.items())
 
 

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from msgspec import Struct, structs
 
-from tradekeel.backtest.reporting.curves import LayerFigures, cycles, layers
+from tradekeel.backtest.reporting.curves import LayerFigures, cycles, held_ns, layers
 from tradekeel.backtest.reporting.model import RunReport
 from tradekeel.domain.instruments import shown_amount, shown_price
 from tradekeel.domain.money import ZERO, Rounding, ledger, plain, round_to
+from tradekeel.domain.performance_days import HUNDRED
 from tradekeel.domain.performance_report import (
     FallFigures,
     GroupFigures,
     PerformanceReport,
     PeriodFigures,
 )
-from tradekeel.domain.times import NS_PER_S
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.domain.trades import Trade
 
 UNDEFINED = "–"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HUNDRED = Decimal(100)
+SECOND_ENDS = len("2026-01-31T00:00:00")
 
 
 class Cell(Struct, frozen=True):
@@ -85,7 +84,7 @@ def share(value: Decimal | None) -> Cell:
     if value is None:
         return Cell(UNDEFINED)
     with ledger():
-        return percent(value * _HUNDRED)
+        return percent(value * HUNDRED)
 
 
 def ratio(value: Decimal | None, digits: int = 3) -> Cell:
@@ -115,11 +114,11 @@ def moment(ns: int | None) -> Cell:
     """A time to the second, UTC."""
     if ns is None:
         return Cell(UNDEFINED)
-    return Cell(f"{_EPOCH + timedelta(seconds=ns // NS_PER_S):%Y-%m-%d %H:%M:%S}", str(ns))
+    return Cell(iso(ns)[:SECOND_ENDS].replace("T", " "), str(ns))
 
 
 def word(value: str | None) -> Cell:
-    """A text; what is none is told from what is empty by nobody."""
+    """A text; an empty one is shown as none is."""
     return Cell(value or UNDEFINED)
 
 
@@ -363,12 +362,18 @@ def trade_table(trades: Sequence[Trade], rows_max: int) -> Table:
 def _trade(t: Trade) -> tuple[Cell, ...]:
     with ledger():
         pnl, fees = t.pnl, t.entry_fee + t.exit_fee
-    held = None if t.entry_time_ns is None or t.exit_time_ns is None else t.exit_time_ns - t.entry_time_ns
     return (
         *(moment(t.entry_time_ns), moment(t.exit_time_ns), word(t.strategy), Cell(t.symbol), Cell(t.side.value)),
         *(sum_of(t.entered_quantity), price(t.entry_price, t.symbol), price(t.exit_price, t.symbol)),
         *(price(t.initial_stop_loss, t.symbol), word(t.exit_reason.value if t.exit_reason else t.status.value.lower())),
-        *(ratio(t.r_multiple, 2), money(pnl), sum_of(fees), sum_of(t.financing), span(held), word(", ".join(t.tags))),
+        *(
+            ratio(t.r_multiple, 2),
+            money(pnl),
+            sum_of(fees),
+            sum_of(t.financing),
+            span(held_ns(t)),
+            word(", ".join(t.tags)),
+        ),
     )
 
 

@@ -22,10 +22,10 @@ from tradekeel.backtest.reporting.model import (
 from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.positions import Quote
+from tradekeel.domain.sessions import DAY_NS
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&amp;<a href='javascript:x'>]]>\x00"
-DAY_NS = 86_400 * 10**9
 START_NS = samples.START_NS
 
 

@@ -15,7 +15,7 @@ from tests.unit.storage import samples
 from tradekeel.backtest.reporting.comparing import TOLERANCE_NS, Comparison, Difference, compare, pair_up
 from tradekeel.backtest.reporting.model import Traded
 from tradekeel.domain.messages import Signal, SignalStatus
-from tradekeel.domain.orders import Order, OrderStatus, Side
+from tradekeel.domain.orders import Order, OrderStatus, OrderType, Side
 from tradekeel.domain.rows import Mode
 from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
 
@@ -95,6 +95,15 @@ def test_a_price_is_told_in_pips_and_as_slippage_where_both_saw_the_same() -> No
     assert found.pnl == Decimal("-0.2")
 
 
+def test_slippage_of_a_stop_order_counts_from_its_stop_as_in_the_figures() -> None:
+    one, other = closed(1), there(1, entry_value=Decimal("1392.30"))
+    stops = {"type": OrderType.STOP, "stop_price": Decimal("1.3920"), "reference_price": Decimal("1.3900")}
+    found = compare(
+        side("a", [one], orders=[order_of(one, **stops)]), side("b", [other], orders=[order_of(other, **stops)]), pips
+    )
+    assert only(found).why == ("both saw 1.3920, slippage 0.0001 and 0.0003",)
+
+
 def test_other_quotes_are_told_as_such() -> None:
     one, other = closed(1), there(1, entry_value=Decimal("1392.30"))
     found = compare(
@@ -168,6 +177,15 @@ def test_one_that_nobody_wanted_says_so() -> None:
     )
     assert only(compare(side("a", [one]), side("b", [], [far]), pips)).why == ("no such signal: b wanted nothing then",)
     assert only(compare(side("a", [one]), side("b", []), pips)).why == ("b has no signal of strategy floor",)
+
+
+@pytest.mark.parametrize("gap_ns", [-TOLERANCE_NS - 1, -TOLERANCE_NS, TOLERANCE_NS, TOLERANCE_NS + 1])
+def test_a_wish_belongs_to_a_trade_up_to_the_tolerance(gap_ns: int) -> None:
+    one = closed(1)
+    at = signal_of(one).generated_at_ns + gap_ns
+    denied = signal_of(one, generated_at_ns=at, execution_status=SignalStatus.DENIED, status_reason="x", trade_id=None)
+    (why,) = only(compare(side("a", [one]), side("b", [], [denied]), pips)).why
+    assert why == ("denied by b: x" if abs(gap_ns) <= TOLERANCE_NS else "no such signal: b wanted nothing then")
 
 
 def test_what_came_before_or_after_the_other_one_says_so() -> None:
