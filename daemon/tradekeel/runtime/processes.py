@@ -37,10 +37,24 @@ def _work_quietly(work: Callable[..., None], *args: Any) -> None:
     work(*args)
 
 
-class Crew:
-    """``count`` processes that each call ``work(pipe, number, *args)``; what goes through pipes is pickled."""
+def _end(process: Any, timeout_s: float) -> bool:
+    """Wait for the end of a process; whether it had to be killed."""
+    process.join(timeout_s)
+    if not process.is_alive():
+        return False
+    process.kill()
+    process.join()
+    return True
 
-    def __init__(self, count: int, work: Callable[..., None], *args: Any) -> None:
+
+class Crew:
+    """``count`` processes that each call ``work(pipe, number, *args)``; what goes through pipes is pickled.
+
+    One that has closed its pipe, or was told to end, and has not ended within ``end_timeout_s`` is killed.
+    """
+
+    def __init__(self, count: int, work: Callable[..., None], *args: Any, end_timeout_s: float = END_TIMEOUT_S) -> None:
+        self._end_timeout_s = end_timeout_s
         context = multiprocessing.get_context("spawn")
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, Connection] = {}
@@ -81,7 +95,7 @@ class Crew:
     def _leave(self, number: int) -> int | None:
         self._pipes.pop(number).close()
         process = self._processes.pop(number)
-        process.join(END_TIMEOUT_S)
+        _end(process, self._end_timeout_s)
         code: int | None = process.exitcode
         return code
 
@@ -89,11 +103,10 @@ class Crew:
         """Close the pipes, wait until the processes have ended, and kill those that do not."""
         for pipe in self._pipes.values():
             pipe.close()
+        patience_s = self._end_timeout_s
         for process in self._processes.values():
-            process.join(END_TIMEOUT_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            if _end(process, patience_s):
+                patience_s = 0.0  # the others have had as long
         self._pipes.clear()
         self._processes.clear()
 

@@ -29,11 +29,24 @@ def blocked(pipe: Connection, number: int) -> None:
     pipe.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
+def blocked_for_ever(pipe: Connection, number: int) -> None:
+    """Say who we are, and listen no more."""
+    pipe.send(os.getpid())
+    signal.pause()
+
+
 def chat(pipe: Connection, number: int) -> None:
     """Print, as a strategy may."""
     print("hello, whoever reads this")
     os.write(1, b"hello again\n")
     pipe.send("done")
+
+
+def deaf(pipe: Connection, number: int) -> None:
+    """Say who we are, hang up, and stay."""
+    pipe.send(os.getpid())
+    pipe.close()
+    signal.pause()
 
 
 def hear(crew: Crew, count: int) -> list[tuple[int, Any]]:
@@ -58,6 +71,21 @@ def test_each_is_heard_and_the_end_of_one_is_noticed() -> None:
     assert crew.members == []
     for _, _, pid in said.values():
         assert not os.path.exists(f"/proc/{pid}"), "none is left"
+
+
+def test_one_that_hangs_up_and_stays_is_killed() -> None:
+    with Crew(2, deaf, end_timeout_s=0.01) as crew:
+        said = hear(crew, 2)
+        while crew.members:
+            said += hear(crew, 1)
+    assert {number: found.code for number, found in said if isinstance(found, Gone)} == dict.fromkeys((0, 1), -9)
+    assert not any(os.path.exists(f"/proc/{pid}") for _, pid in said if isinstance(pid, int))
+
+
+def test_one_that_does_not_end_when_told_is_killed() -> None:
+    with Crew(2, blocked_for_ever, end_timeout_s=0.01) as crew:
+        pids = [pid for _, pid in hear(crew, 2)]
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
 def test_ctrl_c_waits_for_those_that_begin_and_for_nobody_else() -> None:
