@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tradekeel.domain.times import NS_PER_MS, NS_PER_S
 from tradekeel.errors import DataError
 from tradekeel.feeds.files import DataFile
 from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind
@@ -224,14 +223,11 @@ class BatchPiece:
         return BatchPiece(self._reader, self._bound, self._batch.slice(0, count), self._first) if count else None
 
 
-_UNITS_NS = {"s": NS_PER_S, "ms": NS_PER_MS, "us": 1_000, "ns": 1}
-
-
 def _times(column: Any) -> list[Any]:
     """Times as Python has them: what Arrow counts in another unit becomes nanoseconds, also where it has no room for so many."""
     kind = column.type
     if pa.types.is_timestamp(kind):
-        unit_ns = _UNITS_NS[kind.unit]
+        unit_ns = UNITS_NS[f"epoch_{kind.unit}"]
         counts = column.cast(pa.int64()).to_pylist()
         return counts if unit_ns == 1 else [None if count is None else count * unit_ns for count in counts]
     if pa.types.is_dictionary(kind):
