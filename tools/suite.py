@@ -30,9 +30,9 @@ class Share(NamedTuple):
 
     folders: tuple[str, ...]
     without: tuple[str, ...] = ()
-    measured: bool = (
-        True  # nearly all that scenarios run is in daemons of their own, which are not; random days run the cores
-    )
+    measured: bool = True
+    """Whether coverage looks on. Nearly all that scenarios run is in daemons of their own, where it does not; and random days run
+    lines that the cores' own tests run."""
 
     def __str__(self) -> str:
         return " ".join([*self.folders, *(f"without {folder}" for folder in self.without)])
