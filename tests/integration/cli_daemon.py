@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests.conftest import ROOT
 from tradekeel.cli.app import dispatch
 
 DEADLINE_S = 60.0
@@ -65,6 +67,11 @@ def write_config(folder: Path, *, feed: str, daemon: str = "", risk: str = "", p
     path = folder / "test.toml"
     path.write_text(CONFIG.format(feed=feed, daemon=daemon, risk=risk, params=params))
     return path
+
+
+def copy_shipped_files(folder: Path) -> None:
+    """What ``config/`` is in a clone, without what somebody who followed the documentation there has had written beside it."""
+    shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("found.toml"))
 
 
 def environment(**extra: str) -> dict[str, str]:

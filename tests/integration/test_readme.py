@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.cli_daemon import environment
+from tests.integration.cli_daemon import copy_shipped_files, environment
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -32,7 +31,7 @@ def commands() -> list[str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A folder that looks like a clone to the commands."""
-    shutil.copytree(ROOT / "config", tmp_path / "config")
+    copy_shipped_files(tmp_path)
     return tmp_path
 
 

@@ -50,7 +50,7 @@ def copies(backend: Backend, table: str, **columns: str) -> None:
     names = [column.name for column in tables.metadata.tables[table].columns if column.name != "id"]
     listed = ", ".join(columns.get(name, f't."{name}"') for name in names)
     into = ", ".join(f'"{name}"' for name in names)
-    with closing(backend.connect()) as db:
+    with closing(backend.connect_for_long()) as db:
         db.execute(
             f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ROWS}) "
             f"INSERT INTO {table} ({into}) SELECT {listed} FROM (SELECT * FROM {table} LIMIT 1) t, numbers"
@@ -112,7 +112,7 @@ async def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             copies(backend, "parameter_history", ts_ns=at)
             copies(backend, "journal", sequence="n + 100")
             if request.param == "postgres":  # there it happens by itself; nothing of ours does it to a file
-                with closing(backend.connect()) as db:
+                with closing(backend.connect_for_long()) as db:
                     db.execute("ANALYZE")
             yield books
 

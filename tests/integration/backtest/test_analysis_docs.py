@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.integration.backtest.test_docs import run
+from tests.integration.cli_daemon import copy_shipped_files
 from tradekeel.backtest.analysing.warmup import Verdict
 from tradekeel.bootstrap.analysing import Analysis
 from tradekeel.errors import ExitCode
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_commands_find_what_the_page_says(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "config", tmp_path / "config")
+    copy_shipped_files(tmp_path)
     (program,), (config,), (commands,) = blocks("python"), blocks("toml"), blocks("sh")
     (tmp_path / "config" / "peeker.py").write_text(program)
     (tmp_path / "config" / "peeker.toml").write_text(config)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.integration.cli_daemon import environment
+from tests.integration.cli_daemon import copy_shipped_files, environment
 from tradekeel.domain.tasks import TaskStatus
 
 TEXT = (ROOT / "docs" / "backtesting.md").read_text(encoding="utf-8")
@@ -35,7 +34,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_run(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "config", tmp_path / "config")
+    copy_shipped_files(tmp_path)
     for line in "".join(blocks("sh")).splitlines():
         program, *words = shlex.split(line)
         assert program == "tradekeel"

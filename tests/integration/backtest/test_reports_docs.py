@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.integration.backtest.test_docs import run
+from tests.integration.cli_daemon import copy_shipped_files
 from tradekeel.backtest.reporting.model import RunReport
 from tradekeel.backtest.reporting.tables import GROUPS
 
@@ -24,7 +24,7 @@ def commands() -> list[str]:
 
 
 def test_the_commands_run(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "config", tmp_path / "config")
+    copy_shipped_files(tmp_path)
     said = {}
     for line in commands():
         program, *words = shlex.split(line)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.integration.backtest.test_docs import run
+from tests.integration.cli_daemon import copy_shipped_files
 from tradekeel.backtest.optimising.goals import GOALS
 
 TEXT = (ROOT / "docs" / "optimisation.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ def block(language: str) -> str:
 
 
 def test_the_commands_run(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "config", tmp_path / "config")
+    copy_shipped_files(tmp_path)
     for line in block("sh").splitlines():
         program, *words = shlex.split(line)
         assert program == "tradekeel"
