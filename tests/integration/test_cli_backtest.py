@@ -140,6 +140,23 @@ def test_where_one_account_fails_those_before_it_are_shown(tmp_path: Path) -> No
     assert rows == {"scenario/a0": "completed", "scenario/a1": "failed"}
 
 
+def test_a_warm_up_is_read_and_not_traded(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    (whole,) = told(tradekeel("backtest", config, "--json"))
+    span = ("--start", "2024-01-03T13:10:00Z")
+    (cold,) = told(tradekeel("backtest", config, "--json", *span))
+    (warm,) = told(tradekeel("backtest", config, "--json", *span, "--warm-up", "5m"))
+    assert cold["ticks"] < warm["ticks"] < whole["ticks"]
+    assert len({each["task"] for each in (whole, cold, warm)}) == 3
+    trades = json.loads(tradekeel("trades", "--state", warm["state"], "--json", "--limit", "0").stdout)
+    assert trades
+    assert min(trade["entry_time_ns"] for trade in trades) >= 1704287400 * 10**9
+    assert not warm["nothing_to_warm_up_with"]
+    done = tradekeel("backtest", config, "--start", "2024-01-01", "--warm-up", "5m")
+    assert done.returncode == 0
+    assert "there was nothing to warm strategies up with" in done.stderr
+
+
 def test_run_again_it_is_the_next_execution_with_the_same_journal(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     (first,), (second,) = (told(tradekeel("backtest", config, "--json")) for _ in range(2))
@@ -209,6 +226,8 @@ def test_what_cannot_be_tested_is_said(tmp_path: Path) -> None:
         (["--balance", "many"], "is not a decimal number"),
         (["--start", "2024-01-04", "--end", "2024-01-03"], "is not before"),
         (["--start", "2031-01-01"], ": nothing can be tested on it"),
+        (["--warm-up", "2h"], "say where that is, with --start"),
+        (["--warm-up", "soon", "--start", "2024-01-03"], "'soon' is not how long"),
     ):
         done = tradekeel("backtest", config, *words)
         assert done.returncode == 2, (words, done)

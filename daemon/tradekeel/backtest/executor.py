@@ -60,7 +60,8 @@ class BacktestExecutor:
 
     ``data_source`` is a :class:`~tradekeel.backtest.source.TickDataSource`, a feed that never waits, or ticks whose positions
     count from 1. ``strategy`` is one strategy, or several by their names; each trades ``instruments`` (those of the source).
-    ``initial_balance`` is in ``currency``. The rest is what a configuration says of an account: see docs/configuration.md.
+    ``initial_balance`` is in ``currency``. Ticks before ``begins_ns`` (event time) warm the strategies up: nothing is entered
+    there, and no figure counts them. The rest is what a configuration says of an account: see docs/configuration.md.
     Raises :class:`~tradekeel.errors.InputError` for what cannot be tested.
     """
 
@@ -78,6 +79,7 @@ class BacktestExecutor:
         hedging: bool = False,
         exits_at_venue: bool = True,
         days_a_year: int | None = None,
+        begins_ns: int = 0,
         journal: Keeper | None = None,
     ) -> None:
         strategies = dict(strategy) if isinstance(strategy, Mapping) else {_name_of(strategy): strategy}
@@ -109,6 +111,7 @@ class BacktestExecutor:
                 hedging,
                 exits_at_venue,
                 days,
+                begins_ns,
                 [known[symbol] for symbol in symbols],
             ),
             terms=AccountTerms(
@@ -126,6 +129,7 @@ class BacktestExecutor:
             venue_instruments=known,
             traded=tuple(Traded(strategy=each, row=rows[name]) for name, each in strategies.items()),
             days_a_year=days,
+            begins_ns=begins_ns,
             data_fingerprint=self._source.info.fingerprint,
         )
         self.status = TaskStatus.CREATED

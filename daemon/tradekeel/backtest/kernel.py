@@ -61,8 +61,11 @@ class Kernel:
         needs_equity: bool,
         snapshots: Snapshots | None = None,
         snapshot_due_ns: int = 0,
+        begins_ns: int = 0,
     ) -> None:
-        """A saved state says when the next of the ``snapshots`` is due; at the beginning that follows from the first tick."""
+        """A saved state says when the next of the ``snapshots`` is due; at the beginning that follows from the first tick that
+        counts, which is not before ``begins_ns``.
+        """
         self.account = account
         self.monitor = monitor
         self.strategists = tuple(strategists)
@@ -70,7 +73,8 @@ class Kernel:
         self._exits_at_venue = exits_at_venue
         self._needs_equity = needs_equity
         self._snapshots = snapshots
-        self.snapshot_due_ns = NEVER_NS if snapshots is None else snapshot_due_ns
+        self._begins_ns = begins_ns
+        self.snapshot_due_ns = NEVER_NS if snapshots is None else max(snapshot_due_ns, begins_ns)
         self._told_to = 0  # the journal's end when all strategies were asked what they want
         self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
 
@@ -129,7 +133,7 @@ class Kernel:
         account, snapshots = self.account, self._snapshots
         if snapshots is None:
             return
-        if self.snapshot_due_ns:
+        if self.snapshot_due_ns > self._begins_ns:
             stamp = Stamp.after(self.position)
             self.monitor.follow(stamp)
             account.core.at(stamp)

@@ -50,6 +50,9 @@ class Setup(Struct, frozen=True, kw_only=True):
     snapshots: Snapshots | None = None  # of the account's figures; None: none are taken
     days_a_year: int = TRADING_DAYS_A_YEAR  # that figures are annualised with
     sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
+    begins_ns: int = (
+        0  # event time: ticks before it warm strategies up; nothing is entered until then, and no figure counts them
+    )
     config_fingerprint: str = ""
     data_fingerprint: str = ""
 
@@ -76,7 +79,7 @@ def begin(setup: Setup, journal: Journal, started_ns: int = 0, hears: Hears | No
         config_fingerprint=setup.config_fingerprint,
         data_fingerprint=setup.data_fingerprint,
         opening_balance=ZERO,
-        started_ns=started_ns,
+        started_ns=max(started_ns, setup.begins_ns),
     )
     account.begin(row, (*(traded.row for traded in setup.traded), *setup.drafts))
     kernel = _kernel(setup, account, None, {})
@@ -113,7 +116,13 @@ def _kernel(
 ) -> Kernel:
     terms, book = setup.terms, account.book
     monitor = MonitorCore(
-        View.of(book, None), terms.instruments, terms.currency, setup.limits, monitor_state, setup.days_a_year
+        View.of(book, None),
+        terms.instruments,
+        terms.currency,
+        setup.limits,
+        monitor_state,
+        setup.days_a_year,
+        setup.begins_ns,
     )
     strategists = [_strategist(setup, traded, book, states.get(traded.row.strategy)) for traded in setup.traded]
     account.followers = [monitor, *strategists]
@@ -125,6 +134,7 @@ def _kernel(
         needs_equity=setup.limits.needs_equity,
         snapshots=setup.snapshots,
         snapshot_due_ns=snapshot_due_ns,
+        begins_ns=setup.begins_ns,
     )
 
 
@@ -136,6 +146,7 @@ def _strategist(setup: Setup, traded: Traded, book: Book, saved: bytes | None) -
         instruments={symbol: setup.venue_instruments[symbol] for symbol in traded.row.instruments},
         parameter_mode=setup.terms.parameter_mode or "",
         saves_decisions=False,
+        begins_ns=setup.begins_ns,
     )
     state = None if saved is None else decode_execution_state(saved)
     return StrategistCore(traded.strategy, settings, View.of(book, name), state)

@@ -19,6 +19,7 @@ from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
 from tradekeel.bootstrap.schedule import trigger_of
 from tradekeel.bootstrap.sharing import READS_A_STREAM, password_of, stream_of
+from tradekeel.bootstrap.values import span_ns
 from tradekeel.config import FeedConfig
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.intents import AccountTerms
@@ -26,7 +27,7 @@ from tradekeel.domain.matching import PaperAccount
 from tradekeel.domain.rows import StrategyStatus
 from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
 from tradekeel.domain.ticks import NEVER_NS
-from tradekeel.domain.times import NS_PER_S
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.feeds.zones import parse_instant
@@ -87,8 +88,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     settings: Any = feed.settings
     fields = settings.__struct_fields__
     changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
-    cuts_itself = "end" in fields  # a made-up market begins at its start: with another one it would be another market
-    if cuts_itself:
+    if _cuts_itself(settings):
         changes |= {name: text for name, text in (("start", start), ("end", end)) if text is not None}
     try:
         settings = structs.replace(settings, **changes)
@@ -106,7 +106,28 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     if not any(getattr(settings, name, False) for name in NEVER_CLOSES):
         resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
         source = HoursSource(source, resting)
-    return source if cuts_itself else _cut(source, start_ns, end_ns, timeframes)
+    return source if _cuts_itself(settings) else _cut(source, start_ns, end_ns, timeframes)
+
+
+def warmed_up(plan: Plan, account: AccountPlan, start: str | None, warm_up: str | None) -> tuple[str | None, int]:
+    """From when on the feed is read, and from when on it is traded (ns; 0: from the first tick on). Raises InputError."""
+    if warm_up is None:
+        return start, 0
+    settings = plan.config.feeds[account.config.feed].settings
+    if start is None and _cuts_itself(settings):
+        start = settings.start
+    if start is None:
+        raise InputError(f"--warm-up {warm_up} is read before the start: say where that is, with --start")
+    begins_ns = parse_instant(start)
+    try:
+        return iso(max(0, begins_ns - span_ns(warm_up))), begins_ns
+    except InputError as error:
+        raise InputError(f"--warm-up: {error}") from None
+
+
+def _cuts_itself(settings: Any) -> bool:
+    """A made-up market begins at its start: with another one it would be another market."""
+    return "end" in settings.__struct_fields__
 
 
 def timeframes_of(account: AccountPlan) -> dict[str, tuple[str, ...]]:
@@ -140,13 +161,15 @@ def _cut(
     return source if start_ns is end_ns is None else CutSource(source, start_ns, end_ns, timeframes)
 
 
-def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: Decimal | None = None) -> Setup:
-    """What is run: the account as the daemon would trade it, on this source."""
+def setup_of(
+    plan: Plan, account: AccountPlan, source: TickDataSource, balance: Decimal | None = None, begins_ns: int = 0
+) -> Setup:
+    """What is run: the account as the daemon would trade it, on this source, from ``begins_ns`` on."""
     config = account.config
     paper = account.paper if balance is None else _with_deposit(account.paper, balance)
     fingerprint = source.info.fingerprint
     return Setup(
-        execution=_name(plan, account, paper, fingerprint),
+        execution=_name(plan, account, paper, fingerprint, begins_ns),
         terms=AccountTerms(
             account=config.name,
             venue="paper",
@@ -169,6 +192,7 @@ def setup_of(plan: Plan, account: AccountPlan, source: TickDataSource, balance: 
         snapshots=snapshots_of(plan.config.storage.snapshot_schedule),
         days_a_year=account.days_a_year,
         sample_ticks_every=plan.config.storage.sample_ticks_every,
+        begins_ns=begins_ns,
         config_fingerprint=plan.config.fingerprint,
         data_fingerprint=fingerprint,
     )
@@ -196,8 +220,11 @@ def _with_deposit(paper: PaperAccount, deposit: Decimal) -> PaperAccount:
     return structs.replace(paper, deposit=deposit)
 
 
-def _name(plan: Plan, account: AccountPlan, paper: PaperAccount, data: str) -> str:
+def _name(plan: Plan, account: AccountPlan, paper: PaperAccount, data: str, begins_ns: int) -> str:
     """The hash of all that decides what comes out: configuration, strategies' code, data, deposit, and this version."""
+    begins = [str(begins_ns)] if begins_ns else []
     codes = [f"{strategy.config.name} {strategy.code}" for strategy in account.strategies]
     deposit = f"{paper.deposit:f}"
-    return derived_id("", "backtest", __version__, plan.config.fingerprint, account.config.name, deposit, data, *codes)
+    return derived_id(
+        "", "backtest", __version__, plan.config.fingerprint, account.config.name, deposit, data, *begins, *codes
+    )

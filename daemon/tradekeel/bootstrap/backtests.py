@@ -20,7 +20,7 @@ from tradekeel.backtest.run import Ran, run
 from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
-from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of
+from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, bad_rows, refusals, summary_of
 from tradekeel.domain.counting import counted
@@ -83,6 +83,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     quality: Mapping[str, int]
     bad_rows: Mapping[str, int]
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
+    is_cold: bool  # a warm-up was asked for, and there is no data for it
     summary: AccountSummary | None
 
 
@@ -98,25 +99,34 @@ def prepare(
     start: str | None = None,
     end: str | None = None,
     balance: str | None = None,
+    warm_up: str | None = None,
     folder: Path | None = None,
 ) -> list[Backtest]:
     """Each account of a configuration as a task, or the one that is named, with all that decides what comes out read and checked.
 
-    The data is read once for its fingerprint. Raises ConfigError, InputError, DataError.
+    The data is read once for its fingerprint; with ``warm_up`` from so much before its start on. Raises ConfigError, InputError,
+    DataError.
     """
     deposit = None if balance is None else parse_amount(balance)
     if deposit is not None and deposit <= ZERO:
         raise InputError(f"--balance {balance}: it must be above zero")
     plan = read_plan(config, environ)
     root = folder if folder is not None else plan.config.state_dir / FOLDER
-    return [_prepared(plan, chosen, start, end, deposit, root) for chosen in accounts_of(plan, account)]
+    return [_prepared(plan, chosen, start, end, deposit, root, warm_up) for chosen in accounts_of(plan, account)]
 
 
 def _prepared(
-    plan: Plan, account: AccountPlan, start: str | None, end: str | None, deposit: Decimal | None, root: Path
+    plan: Plan,
+    account: AccountPlan,
+    start: str | None,
+    end: str | None,
+    deposit: Decimal | None,
+    root: Path,
+    warm_up: str | None,
 ) -> Backtest:
-    source = source_of(plan, account, start, end)
-    setup = setup_of(plan, account, source, deposit)
+    read_from, begins_ns = warmed_up(plan, account, start, warm_up)
+    source = source_of(plan, account, read_from, end)
+    setup = setup_of(plan, account, source, deposit, begins_ns)
     task = TaskRow(
         task_id=setup.execution,
         type=TaskType.BACKTEST,
@@ -130,6 +140,7 @@ def _prepared(
             "account": account.config.name,
             "balance": f"{setup.paper.deposit:f}",
             "data": source.info.fingerprint,
+            **({} if warm_up is None else {"warm_up": warm_up}),
             "version": __version__,
             "code": {strategy.config.name: strategy.code for strategy in account.strategies if strategy.code},
         },
@@ -227,6 +238,7 @@ class _Execution:
             without_ticks=tuple(
                 symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
             ),
+            is_cold=row is not None and row.started_ns > backtest.setup.begins_ns > 0,
             summary=summary,
         )
 
@@ -372,6 +384,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "duration_s": executed.duration_s,
         "quality": executed.quality,
         "instruments_without_ticks": executed.without_ticks,
+        "nothing_to_warm_up_with": executed.is_cold,
         "account": executed.summary,
     }
 

@@ -70,11 +70,18 @@ def is_span(text: str) -> bool:
     return _SPAN.fullmatch(text) is not None
 
 
+def span_ns(text: str) -> int:
+    """How long a text says: 90s, 15m, 2h, 3d, 1w. Raises InputError."""
+    span = _SPAN.fullmatch(text)
+    if span is None:
+        raise InputError(f"{text!r} is not how long: write a number and one of s, m, h, d, w, as in 3d")
+    return int(span[1]) * SPANS_S[span[2]] * NS_PER_S
+
+
 def moment_ns(text: str, now_ns: int) -> int:
     """A date, a date and time (UTC unless it says otherwise), or how long ago: 90s, 15m, 2h, 3d, 1w. Raises InputError."""
-    span = _SPAN.fullmatch(text)
-    if span is not None:
-        return now_ns - int(span[1]) * SPANS_S[span[2]] * NS_PER_S
+    if is_span(text):
+        return now_ns - span_ns(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -18,6 +18,7 @@ from tradekeel.cli.common import (
     Json,
     Start,
     Target,
+    WarmUp,
     complain,
     config_of,
     place,
@@ -47,6 +48,7 @@ def backtest(
     account: Account = None,
     start: Start = None,
     end: End = None,
+    warm_up: WarmUp = None,
     balance: Annotated[
         str | None, Parameter(help="What the account begins with, instead of the configuration's.")
     ] = None,
@@ -85,6 +87,7 @@ def backtest(
             start=start,
             end=end,
             balance=balance,
+            warm_up=warm_up,
             folder=state,
         )
         done, failed = _execute_all(prepared, restart, steering, describe, tell)
@@ -243,6 +246,8 @@ def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> Non
         complain(f"bad rows of the data: {bad}")
     if executed.without_ticks:
         complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
+    if executed.is_cold:
+        complain("the data begins no earlier than the start: there was nothing to warm strategies up with")
     closed = executed.quality.get("market_closed", 0)
     if closed:
         complain(

@@ -25,6 +25,12 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Write JSON.")
 Account = Annotated[str | None, Parameter(name=["--account", "-a"], help="Only this account.")]
 Start = Annotated[str | None, Parameter(help="Only ticks from this time on: 2014-05-08, 2014-05-08T07:30Z.")]
 End = Annotated[str | None, Parameter(help="Only ticks before this time.")]
+WarmUp = Annotated[
+    str | None,
+    Parameter(
+        help="Read so much more before the start, such as 2d: it warms strategies up, and nothing is entered there."
+    ),
+]
 Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; it is kept in the journal.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tradekeel.cli.backtesting import steered
-from tradekeel.cli.common import Account, End, Json, Start, Target, complain, config_of, say, write_json
+from tradekeel.cli.common import Account, End, Json, Start, Target, WarmUp, complain, config_of, say, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode
 
@@ -33,6 +33,7 @@ def optimize(
     account: Account = None,
     start: Start = None,
     end: End = None,
+    warm_up: WarmUp = None,
     balance: Annotated[str | None, Parameter(help="What the account begins with in each trial.")] = None,
     trials: Annotated[
         int | None, Parameter(help="Trials of each window; a grid has all its points if left out.")
@@ -79,6 +80,7 @@ def optimize(
         storage=storage,
         study=study,
         walk_forward=walk_forward,
+        warm_up=warm_up,
     )
     if write is not None:
         refuse_target(config, write)  # before an hour of work is done, and not behind it

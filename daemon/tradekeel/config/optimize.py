@@ -94,6 +94,7 @@ class OptimizeConfig(Struct, frozen=True, kw_only=True):
     out_of_sample_share: Annotated[Decimal, Meta(extra={"ge": "0.05", "le": "0.95"})] = Decimal("0.25")
     in_sample: Annotated[str, _SPAN] | None = None  # instead of windows and the share: how long each part is
     out_of_sample: Annotated[str, _SPAN] | None = None
+    warm_up: Annotated[str, _SPAN] | None = None  # each run reads so much before its part, and enters nothing there
     anchored: bool = False  # every window begins where the data begins
     jobs: Annotated[int, Meta(ge=0, le=JOBS_MAX)] = 0  # processes; 0: one for each core
     storage: Annotated[str, Meta(max_length=1_000, extra={"check": check_study_url})] = ""  # empty: a SQLite file

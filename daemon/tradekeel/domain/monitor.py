@@ -63,7 +63,8 @@ _DECODER = msgspec.msgpack.Decoder(MonitorState)
 class MonitorCore:
     """See the module. ``view`` is the account as of the saved state's inbox.
 
-    ``days_a_year`` is what figures are annualised with; None: what the saved state says.
+    ``days_a_year`` is what figures are annualised with; None: what the saved state says. No tick before ``begins_ns`` counts
+    (event time): a backtest only warms strategies up until then.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class MonitorCore:
         limits: RiskLimits,
         saved: bytes | None,
         days_a_year: int | None = None,
+        begins_ns: int = 0,
     ) -> None:
         self.view = view
+        self._begins_ns = begins_ns
         self.limits = limits
         self.news: deque[Entry] = deque()
         self.watch = ExitWatch()
@@ -256,14 +259,17 @@ class MonitorCore:
         return self._equity_quiet(window, start, stop)
 
     def _until_day_ends(self, window: TickWindow, start: int, stop: int) -> int:
-        """The very first tick, and a trading day's first, are looked at by themselves: returns are measured there."""
-        if not self.position:
-            return start
-        ends_ns = self.tracker.state.returns.day_ends_ns
+        """The first tick that counts, and a trading day's first, are looked at by themselves: returns are measured there."""
         ticks = window.ticks
-        if not ends_ns or ticks[stop - 1].ts_ns < ends_ns:
+        if ticks[start].ts_ns < self._begins_ns:
+            due_ns = self._begins_ns
+        elif not self.tracker.state.ticks:
+            return start
+        else:
+            due_ns = self.tracker.state.returns.day_ends_ns
+        if not due_ns or ticks[stop - 1].ts_ns < due_ns:
             return stop
-        return next(index for index in range(start, stop) if ticks[index].ts_ns >= ends_ns)
+        return next(index for index in range(start, stop) if ticks[index].ts_ns >= due_ns)
 
     def _equity_quiet(self, window: TickWindow, start: int, stop: int) -> int:
         """The longest prefix that is vouched for, found by halving: a limit or a new day is near at most now and then."""
@@ -295,11 +301,12 @@ class MonitorCore:
         if self.limits.needs_equity:
             with ledger():
                 bounds = self.marks.equity_range(self.view.balance, self.view.positions.values(), self.quotes, extremes)
-        self._see_first(quotes, window, start, stop)
         self.quotes.update(quotes)
         self.position = window.ticks[stop - 1].position
         self.stamp = max(self.stamp, Stamp.before(self.position))
-        self.tracker.ticks_processed(stop - start)
+        if window.ticks[stop - 1].ts_ns >= self._begins_ns:
+            self._see_first(quotes, window, start, stop)
+            self.tracker.ticks_processed(stop - start)
         if bounds is not None:
             equity = self.equity()
             if equity is not None:
@@ -322,14 +329,10 @@ class MonitorCore:
         self._follow_to(tick.position)
         if tick.position <= self.position:
             return Watched()
-        is_first = not self.position
         self.position = tick.position
-        self.tracker.quote_seen(tick.instrument, tick.bid, tick.ask)
         self.quotes[tick.instrument] = Quote(tick.bid, tick.ask, tick.ts_ns)
-        self.tracker.ticks_processed()
-        ends_ns = self.tracker.state.returns.day_ends_ns
-        if is_first or (ends_ns and tick.ts_ns >= ends_ns):
-            self._observe(tick.ts_ns)
+        if tick.ts_ns >= self._begins_ns:
+            self._count_tick(tick)
         exits, moves = self.watch.at(tick, closing=self._may_close)
         trip = None
         if self.limits.needs_equity:
@@ -338,6 +341,14 @@ class MonitorCore:
             if trip is not None and not trip.latch.is_above(self.view.latch):
                 trip = None  # it is latched already, by this very tick if a restart has come back to it
         return Watched(tuple(exits), tuple(moves), trip)
+
+    def _count_tick(self, tick: Tick) -> None:
+        state = self.tracker.state
+        is_first, ends_ns = not state.ticks, state.returns.day_ends_ns
+        self.tracker.quote_seen(tick.instrument, tick.bid, tick.ask)
+        self.tracker.ticks_processed()
+        if is_first or (ends_ns and tick.ts_ns >= ends_ns):
+            self._observe(tick.ts_ns)
 
     @property
     def _may_close(self) -> bool:

@@ -18,7 +18,8 @@ from tradekeel.strategies.working import WorkingOrders
 class StrategySettings(Struct, frozen=True, kw_only=True):
     """What the configuration says about one strategy.
 
-    With ``saves_decisions`` a decision carries the state to be saved with it; without, the run saves at its cuts only.
+    With ``saves_decisions`` a decision carries the state to be saved with it; without, the run saves at its cuts only. Before
+    ``begins_ns`` (event time) the strategy is not warm, whatever it says of itself: a backtest only warms it up until then.
     """
 
     name: str
@@ -26,6 +27,7 @@ class StrategySettings(Struct, frozen=True, kw_only=True):
     instruments: Mapping[str, Instrument]
     parameter_mode: str = ""
     saves_decisions: bool = True
+    begins_ns: int = 0
 
 
 class Contexts:

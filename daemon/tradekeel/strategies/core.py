@@ -12,8 +12,10 @@ to where the run began and runs again up to there.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -45,6 +47,8 @@ from tradekeel.strategies.saving import ExecutionState, StateCodec
 
 _ASKED: dict[type, str] = {Enter: "signals", Exit: "exits", Cancel: "cancels", MoveStop: "moves", Emit: "emits"}
 _REFUSED = ("denied", "rejected")
+
+_time_of = attrgetter("ts_ns")
 
 
 class _Base(Struct):
@@ -230,11 +234,13 @@ class StrategistCore:
         """
         index, bars = start, window.bars if self._timeframes else {}
         while index < stop:
+            if not self.warm and self.settings.begins_ns:
+                self._warms_up(self.state, window.ticks[index].ts_ns)  # it may have been, but for the time
             plain = self._plain_until(window, index, stop, bars)
             if plain > index:
                 index = self._run_plain(window, index, plain)
             if self.held is None and index < stop and index >= plain:
-                index = self._run_mixed(window, index, stop, bars)
+                index = self._run_mixed(window, index, self._warming_until(window, index, stop), bars)
             if self.held is not None:
                 return index
         return stop
@@ -246,6 +252,13 @@ class StrategistCore:
         if window.instruments[0] not in self.settings.instruments:
             return start
         return min((index for index in bars if start <= index < stop), default=stop) if bars else stop
+
+    def _warming_until(self, window: TickWindow, start: int, stop: int) -> int:
+        """``stop``, or the first tick before it at which the run begins, if it has not yet."""
+        begins_ns, ticks = self.settings.begins_ns, window.ticks
+        if ticks[start].ts_ns >= begins_ns or ticks[stop - 1].ts_ns < begins_ns:
+            return stop
+        return bisect_left(ticks, begins_ns, start, stop, key=_time_of)
 
     def _run_plain(self, window: TickWindow, start: int, stop: int) -> int:
         context = self._contexts.all(self.warm)[window.instruments[0]]
@@ -293,7 +306,7 @@ class StrategistCore:
                     continue
                 seen += 1
                 state, requests = on_tick(tick, state, context)
-                if cold and not requests and self._warms_up(state):
+                if cold and not requests and self._warms_up(state, tick.ts_ns):
                     cold, contexts = False, self._contexts.all(self.warm)
                 if requests:
                     self.state = state
@@ -318,8 +331,10 @@ class StrategistCore:
             index -= 1
         self.last_tick_ns = ticks[index].ts_ns
 
-    def _warms_up(self, state: Any) -> bool:
+    def _warms_up(self, state: Any, now_ns: int) -> bool:
         """Ask a strategy that is not warm; once it says yes, it is asked no more."""
+        if now_ns < self.settings.begins_ns:
+            return False
         with arithmetic():
             self.warm = self.strategy.is_warm(state)
         return self.warm
@@ -353,7 +368,7 @@ class StrategistCore:
         """Take over a handler's outcome; requests become (or, with ``more``, join) the held decision."""
         self.state, requests = outcome
         if not self.warm:
-            self._warms_up(self.state)
+            self._warms_up(self.state, ts_ns)
         if not requests:
             return False
         kept = []

@@ -179,6 +179,24 @@ def test_the_best_trial_is_what_a_backtest_of_its_file_comes_to(tmp_path: Path) 
     assert float(backtest["account"]["pnl"]) == float(best["figures"]["pnl"])
 
 
+def test_with_a_warm_up_it_still_is_what_a_backtest_comes_to(tmp_path: Path) -> None:
+    cold = told(optimize(written(tmp_path, more="trials = 3", name="cold"), "--jobs", "1", "--json"))["windows"][1]
+    config = written(tmp_path, more='trials = 3\nwarm_up = "2h"')
+    window = told(optimize(config, "--jobs", "1", "--json", "--write", tmp_path / "found.toml"))["windows"][1]
+    outside = window["out_of_sample"]
+
+    stretch = ("--start", outside["start"], "--end", outside["end"], "--warm-up", "2h")
+    (backtest,) = read_json("backtest", tmp_path / "found.toml", *stretch)
+    assert backtest["account"]["trades_closed"] == window["out_of_sample_trades"] > 0
+    assert float(backtest["account"]["pnl"]) == float(window["out_of_sample_figures"]["pnl"])
+    assert window["in_sample"] == cold["in_sample"], "parts are as they were"
+    assert figures(window) != figures(cold)
+
+
+def figures(window: dict[str, Any]) -> list[object]:
+    return [(each["parameters"], each["figures"]) for each in window["trials"]]
+
+
 def test_two_objectives_have_a_front_and_a_table(tmp_path: Path) -> None:
     config = written(tmp_path, objective='["total_pnl", "max_drawdown_percent"]', more="trials = 6")
     done = optimize(config, "--jobs", "1", "--no-walk-forward")

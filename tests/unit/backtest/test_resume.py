@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from tests.unit.backtest import bench
-from tests.unit.backtest.scene import EUR
+from tests.unit.backtest.scene import EUR, ns
 from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import run
@@ -55,6 +56,9 @@ SETUPS: dict[str, Callable[[], Setup]] = {
     ),
     "figures by a cron line": lambda: bench.setup({"ema": bench.ema()}, snapshots=snapshots_of("* * * * *")),
     "figures each seven seconds": lambda: bench.setup({"floor": bench.floor()}, snapshots=snapshots_of(7)),
+    "a warm-up": lambda: structs.replace(
+        bench.setup({"ema": bench.ema()}, snapshots=snapshots_of(7)), begins_ns=ns("2024-01-03T13:04:00Z")
+    ),
     "limits": lambda: bench.setup(
         {"ema": bench.ema()},
         limits=RiskLimits(

@@ -22,9 +22,9 @@ from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtesting import setup_of, source_of
 from tradekeel.bootstrap.optimising.stores import StoreSettings
 from tradekeel.bootstrap.plan import AccountPlan, Plan, StrategyPlan, read_plan
+from tradekeel.bootstrap.values import span_ns
 from tradekeel.config.optimize import (
     JOBS_MAX,
-    SPAN,
     TRIALS_MAX,
     OptimizeConfig,
     RangeTable,
@@ -34,7 +34,6 @@ from tradekeel.config.optimize import (
 )
 from tradekeel.config.words import join_path
 from tradekeel.domain.money import ZERO, parse_amount
-from tradekeel.domain.times import NS_PER_S, SPANS_S
 from tradekeel.errors import ConfigError, InputError
 from tradekeel.strategies.registry import wanted_timeframes
 
@@ -63,6 +62,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     storage: str | None = None
     study: str | None = None
     walk_forward: bool | None = None
+    warm_up: str | None = None
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -83,6 +83,11 @@ class Task(Struct, frozen=True, kw_only=True):
     def source(self) -> TickDataSource:
         """The account's feed."""
         return source_of(self.plan, self.account, self.start, self.end)
+
+    @property
+    def warm_up_ns(self) -> int:
+        """How much before its part each run begins to read."""
+        return _span_ns(self.options.warm_up) or 0
 
     def windows(self, data: Part) -> tuple[Window, ...]:
         """How the data is cut."""
@@ -118,14 +123,17 @@ class Task(Struct, frozen=True, kw_only=True):
         )
         return structs.replace(self.account, strategies=strategies)
 
-    def setup(self, chosen: AccountPlan, source: TickDataSource) -> Setup:
+    def setup(self, chosen: AccountPlan, source: TickDataSource, part: Part) -> Setup:
         """A trial: the execution that `tradekeel backtest` of such a configuration would be, without what is kept for curves."""
+        begins_ns = part.start_ns if self.warm_up_ns else 0
         values = dict(self.plan.config.values)
         for each in chosen.strategies:
             path = join_path("strategies", each.config.name)
             values |= {f"{path}.params.{name}": getattr(each.params, name) for name in each.params.__struct_fields__}
         plan = structs.replace(self.plan, config=structs.replace(self.plan.config, values=values))
-        return structs.replace(setup_of(plan, chosen, source, self.balance), snapshots=None, sample_ticks_every=0)
+        return structs.replace(
+            setup_of(plan, chosen, source, self.balance, begins_ns), snapshots=None, sample_ticks_every=0
+        )
 
 
 def prepare(asked: Asked, environ: Mapping[str, str]) -> Task:
@@ -178,15 +186,20 @@ def _options(plan: Plan, asked: Asked) -> OptimizeConfig:
             f"{plan.config.source}: nothing says which parameters may be what; write for example\n"
             "[optimize.parameters.STRATEGY]\nfast = { from = 5, to = 50, step = 5 }"
         )
-    for name, value, check in (("storage", asked.storage, check_study_url), ("study", asked.study, check_study_name)):
+    for name, value, check in (
+        ("storage", asked.storage, check_study_url),
+        ("study", asked.study, check_study_name),
+        ("warm-up", asked.warm_up, span_ns),
+    ):
         try:
-            check(value or "")
+            if value is not None:
+                check(value)
         except InputError as error:
             raise InputError(f"--{name}: {error}") from None
     for name, number, most in (("trials", asked.trials, TRIALS_MAX), ("jobs", asked.jobs, JOBS_MAX)):
         if number is not None and not 1 <= number <= most:
             raise InputError(f"--{name} {number}: it must be from 1 to {most:,}")
-    words = ("account", "trials", "jobs", "sampler", "storage", "study", "walk_forward")
+    words = ("account", "trials", "jobs", "sampler", "storage", "study", "walk_forward", "warm_up")
     changes = {word: value for word in words if (value := getattr(asked, word)) is not None}
     return structs.replace(options, **changes)
 
@@ -256,8 +269,7 @@ def _cutting(options: OptimizeConfig) -> Cutting:
 
 
 def _span_ns(text: str | None) -> int | None:
-    match = None if text is None else SPAN.fullmatch(text)
-    return None if match is None else int(match[1]) * SPANS_S[match[2]] * NS_PER_S
+    return None if text is None else span_ns(text)
 
 
 def _identity(
@@ -283,7 +295,7 @@ def _identity(
         "strategies": _hash(*(f"{each.config.name} {each.code}" for each in account.strategies)),
         "data": data,
         "ranges": _hash(repr(space)),
-        "windows": _hash(repr(cut)),
+        "windows": _hash(repr(cut), *([] if options.warm_up is None else [options.warm_up])),
         "objective": " ".join((*options.objectives, str(options.trades_min))),
         "sampler": f"{options.sampler_used} {options.seed} {options.pruner}",
     }

@@ -188,6 +188,7 @@ def as_json(optimised: Optimised) -> dict[str, Any]:
         "objectives": [{"figure": goal.name, "better": "more" if goal.rises else "less"} for goal in task.goals],
         "sampler": task.options.sampler_used,
         "walk_forward": task.options.walk_forward,
+        "warm_up": task.options.warm_up,
         "ticks": optimised.ticks,
         "jobs": optimised.jobs,
         "points": task.space.count,

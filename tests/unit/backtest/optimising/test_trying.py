@@ -48,7 +48,7 @@ def run(
         return number < most
 
     tried = try_out(
-        task.setup(chosen, source),
+        task.setup(chosen, source, part),
         source,
         goes_on=lambda position: True,
         look=None if looks is None else look,

@@ -1,0 +1,179 @@
+"""Ticks before the beginning of a backtest warm strategies up: nothing is entered there, and no figure knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+from msgspec import Struct, structs
+
+from tests.unit.backtest import bench
+from tests.unit.backtest.lively import MIDS, World, market
+from tests.unit.backtest.scene import EUR, Played, account, buy, play, sell
+from tradekeel.backtest.executor import BacktestExecutor
+from tradekeel.backtest.setup import Setup
+from tradekeel.domain import records as r
+from tradekeel.domain.messages import Request
+from tradekeel.domain.orders import Order, OrderStatus
+from tradekeel.domain.ticks import Tick
+from tradekeel.strategies.base import Strategy, StrategyContext
+
+TICKS, COLD = 1_200, 400
+"""Of them so many come before the beginning."""
+
+MEMORY = 150
+"""Prices until the strategy calls itself warm."""
+
+
+class Nothing(Struct, frozen=True):
+    """No parameters."""
+
+
+class Averages(Struct, frozen=True):
+    """Of all prices so far, and on which side the quick one was."""
+
+    quick: Decimal = Decimal(0)
+    slow: Decimal = Decimal(0)
+    seen: int = 0
+    side: int = 0
+
+
+class Crosser(Strategy[Nothing, Averages]):
+    """Turns round at each cross of two averages, and never asks whether it may. ``begun`` is what it has seen before the run."""
+
+    kind = "crosser"
+    Params = Nothing
+    State = Averages
+
+    def __init__(self, begun: Averages | None = None) -> None:
+        super().__init__(Nothing())
+        self._begun = begun or Averages()
+        self.warm_at: list[tuple[int, bool]] = []
+
+    def initial_state(self) -> Averages:
+        return self._begun
+
+    def is_warm(self, state: Averages) -> bool:
+        return state.seen >= MEMORY
+
+    def on_tick(self, tick: Tick, state: Averages, context: StrategyContext) -> tuple[Averages, Sequence[Request]]:
+        self.warm_at.append((tick.ts_ns, context.warm))
+        state, crossed = after(state, tick)
+        if not crossed:
+            return state, ()
+        order = buy if state.side > 0 else sell
+        return state, (order("1000", reverse=True),)
+
+
+def after(state: Averages, tick: Tick) -> tuple[Averages, bool]:
+    """What a price does to the averages, and whether they cross."""
+    mid = tick.mid
+    if not state.seen:
+        return Averages(mid, mid, 1, 0), False
+    quick = (state.quick * 7 + mid) / 8
+    slow = (state.slow * 31 + mid) / 32
+    side = 1 if quick > slow else -1
+    return Averages(quick, slow, state.seen + 1, side), side != state.side
+
+
+def ticks() -> list[Tick]:
+    return [tick for window in bench.market(TICKS).windows() for tick in window.ticks]
+
+
+def behind(all_ticks: Sequence[Tick], count: int) -> list[Tick]:
+    """The ticks without the first so many, numbered anew."""
+    return [structs.replace(tick, position=number) for number, tick in enumerate(all_ticks[count:], start=1)]
+
+
+def begun_at(setup: Setup, tick: Tick) -> Setup:
+    return structs.replace(setup, begins_ns=tick.ts_ns)
+
+
+def orders_of(played: Played) -> list[Order]:
+    return [order for order in played.orders if order.status is not OrderStatus.DENIED]
+
+
+def test_it_trades_as_one_that_had_seen_those_ticks_before_it_began() -> None:
+    market = ticks()
+    seen = Averages()
+    for tick in market[:COLD]:
+        seen, _ = after(seen, tick)
+    warmed = play(begun_at(bench.setup({"c": Crosser()}), market[COLD]), market)
+    knowing = play(bench.setup({"c": Crosser(seen)}), behind(market, COLD))
+
+    assert len(orders_of(warmed)) > 10, "something happens"
+    assert [fill._replace(tick=fill.tick - COLD) for fill in warmed.fills] == knowing.fills
+    assert warmed.trades == knowing.trades
+    assert warmed.kernel.monitor.report() == knowing.kernel.monitor.report(), "no figure knows of what came before"
+    assert curve(warmed) == curve(knowing)
+
+
+def curve(played: Played) -> list[tuple[int, Decimal | None]]:
+    """The snapshots."""
+    taken = [entry.record.snapshot for entry in played.entries if isinstance(entry.record, r.SnapshotTaken)]
+    assert len(taken) > 3
+    return [(each.ts_ns, each.equity) for each in taken]
+
+
+def test_what_is_asked_for_before_is_denied_and_says_why() -> None:
+    market = ticks()
+    played = play(begun_at(bench.setup({"c": Crosser()}), market[COLD]), market)
+    early = [order for order in played.orders if order.created_ns < market[COLD].ts_ns]
+    assert len(early) > 5
+    assert {order.status for order in early} == {OrderStatus.DENIED}
+    assert all(order.status_reason.startswith("not_ready: ") for order in early), early[0].status_reason
+    assert min(fill.tick for fill in played.fills) > COLD
+
+
+@pytest.mark.parametrize("cold", [MEMORY - 50, MEMORY, COLD], ids=["too few ticks for it", "just enough", "more"])
+def test_a_strategy_is_warm_when_it_has_begun_and_has_seen_enough(cold: int) -> None:
+    market, strategy = ticks(), Crosser()
+    play(begun_at(bench.setup({"c": strategy}), market[cold]), market)
+    first_warm = next(ts_ns for ts_ns, warm in strategy.warm_at if warm)
+    assert first_warm == market[max(cold, MEMORY)].ts_ns, "it is asked with what it has seen before the tick"
+
+
+@pytest.mark.parametrize("world", [World(), World(hedging=True, exits_at_venue=True, sizes=True, bars=True)])
+def test_how_many_ticks_are_conducted_at_a_time_changes_nothing(world: World) -> None:
+    ticks = market(3, 300, sizes=world.sizes)
+    frames = dict.fromkeys(MIDS, ("5s",)) if world.bars else {}
+    setup = begun_at(world.setup(3), ticks[90])
+    first, *others = [bench.written(play(setup, ticks, window_ticks=size, **frames).entries) for size in (2_048, 1, 7)]
+    assert len(first) > 100
+    assert others == [first, first]
+
+
+def test_figures_begin_with_the_first_tick_that_counts() -> None:
+    market = ticks()
+    between = (market[COLD].ts_ns + market[COLD - 1].ts_ns) // 2
+    report = play(structs.replace(bench.setup({"c": Crosser()}), begins_ns=between), market).kernel.monitor.report()
+    assert report.first_ns == market[COLD].ts_ns
+    assert report.ticks == TICKS - COLD
+    change = (market[-1].mid / market[COLD].mid - 1) * 100
+    assert abs(report.market.change_percent[EUR] - change) < Decimal("1e-4")
+
+
+def test_data_that_begins_later_is_traded_from_its_first_tick() -> None:
+    market = ticks()
+    plain = bench.setup({"c": Crosser()})
+    played = play(structs.replace(plain, begins_ns=market[0].ts_ns - 1), market)
+    assert bench.written(played.entries) == bench.written(play(plain, market).entries)
+
+
+def test_data_that_ends_before_is_not_traded_at_all() -> None:
+    market = ticks()
+    played = play(structs.replace(bench.setup({"c": Crosser()}), begins_ns=market[-1].ts_ns + 1), market)
+    assert not played.fills
+    report = played.kernel.monitor.report()
+    assert (report.ticks, report.first_ns) == (0, None)
+    assert not [entry for entry in played.entries if isinstance(entry.record, r.SnapshotTaken)]
+
+
+def test_from_python_it_is_the_same() -> None:
+    market = ticks()
+    result = BacktestExecutor(market, Crosser(), Decimal(10_000), begins_ns=market[COLD].ts_ns).execute()
+    played = play(begun_at(account({"crosser": Crosser()}), market[COLD]), market)
+    assert result.balance == played.kernel.account.book.money.balance
+    assert [fill.price for fill in result.fills] == [fill.price for fill in played.fills]
+    assert EUR in {trade.symbol for trade in result.trades}
