@@ -188,6 +188,7 @@ def test_one_that_is_interrupted_is_gone_on_with_and_comes_to_the_same(tmp_path:
 def test_one_that_is_killed_is_gone_on_with_or_begun_anew(tmp_path: Path) -> None:
     config = configuration(tmp_path, ticks=LONG)
     with started(config, tmp_path / "state" / "backtests") as process:
+        process.send_signal(signal.SIGSTOP)  # it is there for as long as the others take
         second = tradekeel("backtest", config)
         assert second.returncode == 6, second
         assert "one process at a time" in second.stderr
