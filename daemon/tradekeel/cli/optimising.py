@@ -118,6 +118,13 @@ def _show(found: Optimised) -> None:
     if found.last is not None:
         say("", "to trade with these parameters, write:", *lines_of(task.space.values(found.last.marks)))
     say(f"study: {task.name} in {task.store}")
+    strange = [str(each.window.number) for each in found.results if each.is_repeatable is False]
+    if strange:
+        complain(
+            f"the best trial of window {', '.join(strange)} came to something else when it was run again: the strategy draws by "
+            "chance, or keeps something from one run to the next, and no figure here can be believed; `tradekeel analyze` looks "
+            "for what it is"
+        )
     if found.killed:
         complain(f"workers that were killed: {found.killed}; what they were at is run again")
 

@@ -197,6 +197,36 @@ def figures(window: dict[str, Any]) -> list[object]:
     return [(each["parameters"], each["figures"]) for each in window["trials"]]
 
 
+LEAKY = """
+from tradekeel.strategies.ema_cross import EmaCross
+
+
+class Leaky(EmaCross):
+    runs = [0]
+
+    def on_start(self, event, state, context):
+        self.runs[0] += 1
+        return super().on_start(event, state, context)
+
+    def on_tick(self, tick, state, context):
+        state, requests = super().on_tick(tick, state, context)
+        return state, (requests if self.runs[0] % 3 else ())
+"""
+
+
+def test_a_strategy_that_keeps_something_from_trial_to_trial_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    config = written(tmp_path, more="trials = 2")
+    sound = told(optimize(config, "--jobs", "1", "--json", "--no-walk-forward"))
+    config.write_text(config.read_text().replace('kind = "ema_cross"', 'kind = "leaky.py:Leaky"'))
+    leaky = optimize(config, "--jobs", "1", "--no-walk-forward")
+    assert leaky.returncode == 0
+    assert "the best trial of window 1 came to something else when it was run again" in leaky.stderr
+    assert [each["best_again_is_the_same"] for each in sound["windows"]] == [True]
+    leaky = optimize(config, "--jobs", "1", "--no-walk-forward", "--json")
+    assert [each["best_again_is_the_same"] for each in told(leaky)["windows"]] == [False]
+
+
 def test_two_objectives_have_a_front_and_a_table(tmp_path: Path) -> None:
     config = written(tmp_path, objective='["total_pnl", "max_drawdown_percent"]', more="trials = 6")
     done = optimize(config, "--jobs", "1", "--no-walk-forward")

@@ -50,6 +50,20 @@ class WindowResult(Struct, frozen=True, kw_only=True):
     why: str  # there is nothing out of sample
     importance: dict[str, float]
 
+    @property
+    def is_repeatable(self) -> bool | None:
+        """Whether the best trial's parameters came to the same when they were run again; None where they were not."""
+        if self.best is None or self.inside is None:
+            return None
+        said, again = self.best.figures, self.inside.figures
+        return self.best.trades == self.inside.trades and all(
+            _number(said[name]) == _number(again[name]) for name in said
+        )
+
+
+def _number(figure: object) -> Decimal | None:
+    return None if figure is None else Decimal(str(figure))
+
 
 class Optimised(Struct, frozen=True, kw_only=True):
     """All of it, as far as it is."""
@@ -217,6 +231,7 @@ def _window(result: WindowResult, task: Task) -> dict[str, Any]:
         "out_of_sample_trades": None if result.outside is None else result.outside.trades,
         "kept": {goal.name: plain_value(kept_of(result, goal)) for goal in task.goals},
         "why_nothing_out_of_sample": result.why,
+        "best_again_is_the_same": result.is_repeatable,
         "importance": result.importance,
         "trials": [_trial(each, task) for each in result.trials],
     }
