@@ -75,7 +75,7 @@ class Kernel:
         self._snapshots = snapshots
         self._begins_ns = begins_ns
         self.snapshot_due_ns = NEVER_NS if snapshots is None else max(snapshot_due_ns, begins_ns)
-        self._told_to = 0  # the journal's end when all strategies were asked what they want
+        self._told_to = account.book.sequence  # the journal's end when all strategies were asked what they want
         self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
 
     @property

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from tests.unit.backtest import bench
 from tests.unit.backtest.scene import EUR, ns
+from tests.unit.domain.gambler import Gambler, GamblerParams, Reckless
 from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import run
@@ -56,6 +57,13 @@ SETUPS: dict[str, Callable[[], Setup]] = {
     ),
     "figures by a cron line": lambda: bench.setup({"ema": bench.ema()}, snapshots=snapshots_of("* * * * *")),
     "figures each seven seconds": lambda: bench.setup({"floor": bench.floor()}, snapshots=snapshots_of(7)),
+    "last words": lambda: bench.setup(
+        {
+            "first": Gambler(GamblerParams(seed=3, one_in=40, open_max=3)),
+            "second": Reckless(GamblerParams(seed=4, one_in=60, open_max=3, answers=True)),
+        },
+        hedging=True,
+    ),
     "a warm-up": lambda: structs.replace(
         bench.setup({"ema": bench.ema()}, snapshots=snapshots_of(7)), begins_ns=ns("2024-01-03T13:04:00Z")
     ),
@@ -129,6 +137,14 @@ def test_a_run_that_is_interrupted_goes_on_and_comes_to_the_same(name: str) -> N
         interruptions += 1
     assert ran.completed
     assert interruptions > 2
+    assert bench.written(journal.entries) == undisturbed(make())
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_behind_the_last_tick_it_goes_on_as_if_it_had_not_been_interrupted(name: str) -> None:
+    make, journal = SETUPS[name], MemoryJournal()
+    assert not run(make(), source(), journal, goes_on=lambda position: position < TICKS).completed
+    assert run(make(), source(), journal).completed
     assert bench.written(journal.entries) == undisturbed(make())
 
 
