@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.backtest.exchange import Exchange
 from tradekeel.domain import records as r
@@ -141,7 +141,9 @@ class Account(Struct):
         self.core.at(stamp)
         self.take(self.core.see(window.ticks[stop - 1].position, quotes, covered, self.last_ns))
         if self.sample_ticks_every:
-            self.sample(samples(window, start, stop, self.sample_ticks_every))
+            ticks = samples(window, start, stop, self.sample_ticks_every)
+            # Their own stamps: how many ticks are conducted at a time is no part of the journal.
+            self.sample(structs.replace(tick, stamp=Stamp.before(tick.position)) for tick in ticks)
 
     def decide(self, decision: Decision) -> None:
         """A strategy's decision."""

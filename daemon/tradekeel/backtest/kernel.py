@@ -102,11 +102,22 @@ class Kernel:
             calm = self.monitor.quiet_until(window, index, acts)
             if calm > index and ticks[calm - 1].ts_ns >= self.snapshot_due_ns:
                 calm = next(at for at in range(index, calm) if ticks[at].ts_ns >= self.snapshot_due_ns)
+            calm = self._until_sampled(window, index, calm)
             if calm > index:
                 index = self._quiet_ticks(window, index, calm)
             else:
                 self._loud_tick(window, index, venue_acts=acts == index)
                 index += 1
+
+    def _until_sampled(self, window: TickWindow, index: int, calm: int) -> int:
+        """Nobody goes on ahead of a tick that becomes a record: how much of the journal was there at a decision would follow from
+        how many ticks are conducted at a time.
+        """
+        every = self.account.sample_ticks_every
+        if not every:
+            return calm
+        first = window.first_position
+        return min(calm, -(-(first + index) // every) * every - first + 1)
 
     def rest(self) -> None:
         """Have everybody take over all that has happened: between two windows nothing is under way then."""

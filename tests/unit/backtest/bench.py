@@ -24,7 +24,9 @@ from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 from tradekeel.strategies.floor import FloorParameters, FloorStrategy
 
 
-def market(ticks: int, *, seed: int = 11, timeframes: Sequence[str] = (), **more: Any) -> FeedSource:
+def market(
+    ticks: int, *, seed: int = 11, timeframes: Sequence[str] = (), window_ticks: int = 64, **more: Any
+) -> FeedSource:
     """A made-up market, in which something happens every few seconds."""
     settings = SyntheticFeedSettings(
         instruments=(EUR,),
@@ -37,7 +39,7 @@ def market(ticks: int, *, seed: int = 11, timeframes: Sequence[str] = (), **more
         **more,
     )
     context = FeedContext(name="market", sleeper=NO_CLOCK, timeframes={EUR: tuple(timeframes)})
-    return FeedSource(FEEDS["synthetic"].build(settings, context), window_ticks=64)
+    return FeedSource(FEEDS["synthetic"].build(settings, context), window_ticks=window_ticks)
 
 
 def ema(**parameters: Any) -> EmaCross:

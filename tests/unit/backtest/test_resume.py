@@ -104,8 +104,8 @@ def undisturbed(setup: Setup) -> list[bytes]:
     return bench.written(journal.entries)
 
 
-def source() -> FeedSource:
-    return bench.market(TICKS, timeframes=("5s",))
+def source(window_ticks: int = 64) -> FeedSource:
+    return bench.market(TICKS, timeframes=("5s",), window_ticks=window_ticks)
 
 
 @pytest.mark.parametrize("name", SETUPS)
@@ -146,6 +146,15 @@ def test_behind_the_last_tick_it_goes_on_as_if_it_had_not_been_interrupted(name:
     assert not run(make(), source(), journal, goes_on=lambda position: position < TICKS).completed
     assert run(make(), source(), journal).completed
     assert bench.written(journal.entries) == undisturbed(make())
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_how_many_ticks_are_conducted_at_a_time_changes_nothing(name: str) -> None:
+    make, wanted = SETUPS[name], undisturbed(SETUPS[name]())
+    for window_ticks in (1, 7, 2_048):
+        journal = MemoryJournal()
+        assert run(make(), source(window_ticks), journal).completed
+        assert bench.written(journal.entries) == wanted, f"windows of {window_ticks}"
 
 
 class CountedJournal(MemoryJournal):

@@ -9,7 +9,6 @@ import pytest
 from msgspec import Struct, structs
 
 from tests.unit.backtest import bench
-from tests.unit.backtest.lively import MIDS, World, market
 from tests.unit.backtest.scene import EUR, Played, account, buy, play, sell
 from tradekeel.backtest.executor import BacktestExecutor
 from tradekeel.backtest.setup import Setup
@@ -132,16 +131,6 @@ def test_a_strategy_is_warm_when_it_has_begun_and_has_seen_enough(cold: int) -> 
     play(begun_at(bench.setup({"c": strategy}), market[cold]), market)
     first_warm = next(ts_ns for ts_ns, warm in strategy.warm_at if warm)
     assert first_warm == market[max(cold, MEMORY)].ts_ns, "it is asked with what it has seen before the tick"
-
-
-@pytest.mark.parametrize("world", [World(), World(hedging=True, exits_at_venue=True, sizes=True, bars=True)])
-def test_how_many_ticks_are_conducted_at_a_time_changes_nothing(world: World) -> None:
-    ticks = market(3, 300, sizes=world.sizes)
-    frames = dict.fromkeys(MIDS, ("5s",)) if world.bars else {}
-    setup = begun_at(world.setup(3), ticks[90])
-    first, *others = [bench.written(play(setup, ticks, window_ticks=size, **frames).entries) for size in (2_048, 1, 7)]
-    assert len(first) > 100
-    assert others == [first, first]
 
 
 def test_figures_begin_with_the_first_tick_that_counts() -> None:
