@@ -161,11 +161,20 @@ def config_path(target: str) -> Path:
     path = Path(target)
     is_name = "/" not in target and not target.endswith(".toml")
     if is_name and not path.is_file():
-        service = SYSTEM_FOLDER / f"{target}.toml"
+        service = _service_file(target)
         if not service.is_file():
             raise InputError(f"there is neither a file {target} nor a service {target} ({service}); {HOW}")
         return service
     return path
+
+
+def is_service(name: str) -> bool:
+    """Whether there is a service of this name."""
+    return "/" not in name and _service_file(name).is_file()
+
+
+def _service_file(name: str) -> Path:
+    return SYSTEM_FOLDER / f"{name}.toml"
 
 
 def as_given(path: Path, target: str | None) -> Path:

@@ -28,7 +28,7 @@ from tradekeel.backtest.reporting.model import (
 from tradekeel.backtest.reporting.page import make_page, plotly_script
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.plan import kinds
-from tradekeel.bootstrap.runs import Run, find_run, only_run
+from tradekeel.bootstrap.runs import Run, only_run, reported_run
 from tradekeel.bootstrap.summary import refused
 from tradekeel.bootstrap.values import plain_row, plain_value
 from tradekeel.config import ConfigError, load_config
@@ -52,7 +52,6 @@ from tradekeel.strategies.registry import BUILT_IN
 
 __all__ = [
     "as_json",
-    "find_run",
     "group_table",
     "key_table",
     "make_brief",
@@ -60,6 +59,7 @@ __all__ = [
     "only_run",
     "plotly_script",
     "refuse_groups",
+    "reported_run",
     "write_page",
 ]
 

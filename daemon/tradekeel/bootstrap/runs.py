@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.backtests import FOLDER, TASK_DIGITS, listed
-from tradekeel.bootstrap.place import Place, find_place
+from tradekeel.bootstrap.place import Place, find_place, is_service
 from tradekeel.domain.counting import counted
 from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.errors import InputError
@@ -113,18 +113,19 @@ def _roots(place: Place) -> tuple[Path, Path]:
 
 def _named(runs: list[Run], words: str, place: Place) -> list[Run]:
     beginning, hash_, number = words.partition("#")
+    newest = sorted(runs, key=lambda run: run.began_ns, reverse=True)[:NAMED_MAX]
+    there_are = f"there are: {', '.join(map(str, newest))}{_unreadable(place)}"
     if len(beginning) < ID_DIGITS_MIN or (hash_ and not number.isdecimal()):
         raise InputError(
             f"{words!r} names no execution: write its id or the beginning of it, {ID_DIGITS_MIN} characters or more, and "
-            "#2 behind it for the second one of a backtest"
+            f"#2 behind it for the second one of a backtest; {there_are}"
         )
     found = [
         run for run in runs if run.row.execution.startswith(beginning) and (not hash_ or run.number == int(number))
     ]
     if not found:
-        newest = sorted(runs, key=lambda run: run.began_ns, reverse=True)[:NAMED_MAX]
         raise InputError(
-            f"no execution at {place} begins with {words!r}; there are: {', '.join(map(str, newest))}{_unreadable(place)}"
+            f"no execution at {place} begins with {words!r}, and it is no state directory and no configuration; {there_are}"
         )
     if len({run.row.execution for run in found}) > 1:
         listed_ = ", ".join(map(str, found[:NAMED_MAX]))
@@ -132,17 +133,53 @@ def _named(runs: list[Run], words: str, place: Place) -> list[Run]:
     return found
 
 
+def reported_run(words: str | None, place: Place | None, account: str | None, environ: Mapping[str, str]) -> Run:
+    """What `tradekeel report` is asked for: a state directory, a configuration, or an id, which is looked for at the place.
+
+    Of a directory and of a configuration it is the newest execution, a daemon's or a backtest's, and without a word that of the
+    place. Raises InputError, also where a place is named twice.
+    """
+    named = None if words is None else _place_named(words, place, environ)
+    if named is None:
+        return find_run(_searched(words, place, environ), words, account)
+    if place is not None and (place.config is None or named.config != place.config):
+        raise InputError(
+            f"{words} and {place} are two places: behind a state directory stands its configuration, or nothing"
+        )
+    return find_run(named, None, account)
+
+
 def run_of(words: str, place: Place | None, environ: Mapping[str, str]) -> Run:
     """What one word of `tradekeel compare` means: a state directory, a configuration, or an id.
 
     Of a directory and of a configuration it is the daemon's newest execution, and where there is none the newest backtest's.
     """
+    named = _place_named(words, place, environ)
+    return find_run(_searched(words, place, environ), words) if named is None else _of_a_daemon(named)
+
+
+def _place_named(words: str, place: Place | None, environ: Mapping[str, str]) -> Place | None:
+    """The state directory, with the place's configuration, or the configuration that a word names; None for an id."""
     path = Path(words)
     if path.is_dir():
-        return _of_a_daemon(find_place(None, path, environ))
-    if path.is_file() or words.endswith(".toml"):
-        return _of_a_daemon(find_place(words, None, environ))
-    return find_run(place if place is not None else find_place(None, None, environ), words)
+        found = find_place(None, path, environ)
+        return found if place is None else structs.replace(found, config=place.config)
+    is_configuration = path.is_file() or words.endswith(".toml") or is_service(words)
+    return find_place(words, None, environ) if is_configuration else None
+
+
+def _searched(words: str | None, place: Place | None, environ: Mapping[str, str]) -> Place:
+    """Where an id is looked for."""
+    if place is not None:
+        return place
+    try:
+        return find_place(None, None, environ)
+    except InputError as error:
+        if words is None:
+            raise
+        raise InputError(
+            f"{words!r} is no state directory and no configuration, and where is its execution? {error}"
+        ) from error
 
 
 def _of_a_daemon(place: Place) -> Run:

@@ -14,6 +14,7 @@ from tradekeel.cli.render import Column, console, moment, print_table, trimmed
 from tradekeel.errors import ExitCode
 
 if TYPE_CHECKING:
+    from tradekeel.bootstrap.place import Place
     from tradekeel.bootstrap.runs import Run
 
 Groups = Annotated[
@@ -28,14 +29,17 @@ Groups = Annotated[
 Html = Annotated[Path | None, Parameter(name="--html", help="Write the report into this file, for a browser.")]
 
 
+Execution = Parameter(
+    help="An execution's id or the beginning of it (ID#2 is a backtest's second one), a state directory, or a configuration (the "
+    "newest there)."
+)
+
+
 def report(
+    execution: Annotated[str | None, Execution] = None,
     target: Target = None,
     /,
     *,
-    execution: Annotated[
-        str | None,
-        Parameter(help="Its id or the beginning of it; ID#2 is a backtest's second one. Left out: the newest."),
-    ] = None,
     account: Account = None,
     html: Html = None,
     groups: Groups = None,
@@ -46,10 +50,15 @@ def report(
 
     The key figures, and by --groups those of strategies, months and so on; --json has everything, --html one file with charts.
     """
-    from tradekeel.bootstrap.reports import find_run
+    from tradekeel.bootstrap.reports import reported_run
 
-    run = find_run(place(target, state), execution, account)
+    run = reported_run(execution, _searched(target, state), account, os.environ)
     return show_report(run, html=html, groups=words_of(groups) or (), json=json)
+
+
+def _searched(target: str | None, state: Path | None) -> Place | None:
+    """Where ids are looked for; None: nobody has said."""
+    return place(target, state) if target is not None or state is not None else None
 
 
 def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: bool) -> int:
@@ -104,12 +113,7 @@ def _weight(index: int) -> int:
 
 
 def compare(
-    first: Annotated[
-        str,
-        Parameter(
-            help="An execution's id or the beginning of it, a state directory, or a configuration (the newest there)."
-        ),
-    ],
+    first: Annotated[str, Execution],
     second: Annotated[str, Parameter(help="The other one, likewise.")],
     target: Target = None,
     /,
@@ -138,8 +142,7 @@ def compare(
 
     if not 0 <= tolerance <= TOLERANCE_S_MAX:
         raise InputError(f"--tolerance {tolerance}: it is 0 to {TOLERANCE_S_MAX} seconds")
-    where = place(target, state) if target is not None or state is not None else None
-    found = compare_runs(first, second, where, os.environ, round(tolerance * 1e9))
+    found = compare_runs(first, second, _searched(target, state), os.environ, round(tolerance * 1e9))
     plain = as_json(found)
     if json:
         write_json(plain)

@@ -76,13 +76,13 @@ def test_a_report_says_what_its_ratios_are_annualised_with(tmp_path: Path) -> No
     assert life.code == 0, life.log
     backtest(home)
     for each in ids(home):
-        assert told("report", home.config, "--execution", each)["figures"]["days_a_year"] == 365
-        shown = call("report", home.config, "--execution", each).stdout
+        assert told("report", each, home.config)["figures"]["days_a_year"] == 365
+        shown = call("report", each, home.config).stdout
         assert "Sharpe (365 days a year)" in shown
 
 
 def test_daemon_and_backtest_have_the_same_figures(home: Home) -> None:
-    paper, task = (told("report", home.config, "--execution", each) for each in ids(home))
+    paper, task = (told("report", each, home.config) for each in ids(home))
     assert (paper["run"]["mode"], task["run"]["mode"]) == ("paper", "backtest")
     assert paper["figures"]["trades"]["count"] > 10
     for part in ("trades", "costs", "streaks", "returns", "groups", "periods", "market", "ticks"):
@@ -92,7 +92,7 @@ def test_daemon_and_backtest_have_the_same_figures(home: Home) -> None:
 
 
 def test_figures_are_what_the_tables_add_up_to(home: Home) -> None:
-    report = told("report", home.config, "--execution", ids(home)[1])
+    report = told("report", ids(home)[1], home.config)
     closed = [trade for trade in report["trades"] if trade["status"] == "CLOSED"]
     assert report["figures"]["trades"]["count"] == len(closed)
     assert Decimal(report["figures"]["trades"]["pnl"]) == sum(Decimal(trade["pnl"]) for trade in closed)
@@ -181,12 +181,26 @@ def test_the_terminal_has_the_key_figures_and_the_groups_that_are_asked_for(home
 
 
 def test_what_is_not_there_is_said_with_what_is(home: Home, tmp_path: Path) -> None:
-    done = call("report", home.config, "--execution", "zzzz")
-    assert done.returncode == 2
-    assert ids(home)[0][:12] in done.stderr
+    for unknown in ("zzzz", "z", "no/such/folder"):
+        done = call("report", unknown, home.config)
+        assert done.returncode == 2
+        assert all(each[:12] in done.stderr for each in ids(home)), done.stderr
+    assert call("report", tmp_path).returncode == 2
     assert call("report", "--state", tmp_path).returncode == 2
-    assert call("report", home.config, "--execution", "z").returncode == 2
     assert call("report", home.config, "--account", "nobody").returncode == 2
+
+
+def test_a_report_is_asked_for_by_id_by_folder_or_by_configuration_as_a_comparison_is(home: Home) -> None:
+    paper, task = ids(home)
+    for words in (paper, paper[:8]):
+        assert told("report", words, home.config)["run"]["execution"] == paper
+        assert told("report", words, "--state", home.state)["run"]["execution"] == paper
+    found = told("report", f"{task[:8]}#1", home.config)
+    assert found["run"]["mode"] == "backtest"
+    assert call("report", f"{task[:8]}#2", home.config).returncode == 2, "there is no second one"
+    (folder,) = (home.state / "backtests").glob("*/1")
+    for words in ((folder,), (home.state / "backtests",), (home.config,), (home.state,), ("--state", folder)):
+        assert told("report", *words)["run"] == found["run"], "the newest there"
 
 
 def test_books_that_cannot_be_read_are_named_where_nothing_else_is_found(tmp_path: Path) -> None:
@@ -360,7 +374,7 @@ def test_trades_that_are_in_archives_are_said_to_be_there_and_were_not_compared(
     assert call("compare", home.state, home.state / "backtests").returncode == 0
     assert call("db", "archive", home.config, "--before", "9999-12-31").returncode == 0
 
-    report = told("report", home.config, "--execution", ids(home)[0])
+    report = told("report", ids(home)[0], home.config)
     assert report["figures"]["trades"]["count"] > len(report["trades"])
     assert any("older trades are in archives: in the figures" in note for note in report["notes"])
     done = call("compare", home.state, home.state / "backtests")
