@@ -407,7 +407,7 @@ def refuse_groups(kinds_: Iterable[str]) -> None:
 
 def group_table(brief: Brief, kind: str) -> tables.Table | None:
     """The figures by a kind of group, see :func:`refuse_groups`."""
-    return None if brief.figures is None else tables.group_table(brief.figures, kind)
+    return None if brief.figures is None else tables.group_table(brief.figures, kind, brief.currency)
 
 
 def write_page(report: RunReport, path: Path) -> None:

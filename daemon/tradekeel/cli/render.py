@@ -24,8 +24,8 @@ Cell = Callable[[Row], str | Text]
 
 
 class Column(Struct, frozen=True):
-    """One column. ``weight`` says how long it stays when room is short: 0 for ever, 9 goes first; before any column goes,
-    those that have a ``short`` form take it."""
+    """One column. ``weight`` says how long it stays when room is short: 0 for ever, the highest goes first; before any
+    column goes, those that have a ``short`` form take it."""
 
     title: str
     cell: Cell

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from tradekeel.cli.common import Account, Json, State, Target, complain, place, say, words_of, write_json
-from tradekeel.cli.render import Column, console, moment, print_table, trimmed
+from tradekeel.cli.render import Column, console, make_table, moment, print_table, trimmed
 from tradekeel.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -104,12 +104,22 @@ def show_figures(table: Any) -> None:
     out = console()
     if table.name != "key":
         out.print(f"\n{table.title}", markup=False)
-    print_table(rows, columns, "nothing yet", out)
+    if not rows:
+        out.print("nothing yet")
+        return
+    shown = make_table(rows, columns, out.width)
+    out.print(shown)
+    titles = {column.header for column in shown.columns}
+    left_out = [column.title for column in columns if column.title not in titles]
+    if left_out:
+        out.print(
+            f"not shown: {', '.join(left_out)}. `tradekeel report` has them with --html and --json.", markup=False
+        )
 
 
 def _weight(index: int) -> int:
     """The first columns stay: what the group is, how many trades, how many of them won, and what they brought."""
-    return 0 if index < 4 else min(index, 9)
+    return 0 if index < 4 else index
 
 
 def compare(

@@ -320,6 +320,8 @@ def _period(days: list[Day], trades: list[DayTrades]) -> PeriodFigures:
         profit, loss = sum((day.profit for day in trades), ZERO), sum((day.loss for day in trades), ZERO)
         earned = sum((day.earned for day in days), ZERO)
         pnl = profit + loss
+        fees = [day.fees for day in trades if day.fees is not None]
+        paid = sum(fees, ZERO) if len(fees) == len(trades) else None
     return PeriodFigures(
         days=len(days),
         return_percent=formulas.percent(WORKING.subtract(formulas.growth(gains), ONE)) if gains else None,
@@ -330,4 +332,5 @@ def _period(days: list[Day], trades: list[DayTrades]) -> PeriodFigures:
         win_rate=formulas.ratio(winning, count),
         pnl=pnl,
         profit_factor=formulas.ratio(profit, -loss),
+        fees=paid,
     )

@@ -94,6 +94,8 @@ class PeriodFigures(Struct, frozen=True, kw_only=True):
     pnl: Decimal
     """Of its closed trades."""
     profit_factor: Decimal | None
+    fees: Decimal | None
+    """Of its closed trades. None where an earlier version has counted any of them, which kept no fees by day."""
 
 
 class FallFigures(Struct, frozen=True, kw_only=True):

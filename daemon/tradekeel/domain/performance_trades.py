@@ -197,10 +197,14 @@ class DayTrades(Struct, array_like=True):
     losing: int = 0
     profit: Decimal = ZERO
     loss: Decimal = ZERO
+    fees: Decimal | None = None  # None: a version before has counted some of these trades, and kept no fees by day
 
-    def add(self, pnl: Decimal) -> None:
+    def add(self, closing: Closing) -> None:
         """One more trade. To be called within :data:`SUMS`."""
+        pnl = closing.pnl
         self.count += 1
+        if self.fees is not None:
+            self.fees += closing.fees
         if pnl > ZERO:
             self.winning += 1
             self.profit += pnl
@@ -251,8 +255,8 @@ class TradeLog(Struct):
             if closing.day is not None:
                 day = days.get(closing.day)
                 if day is None:
-                    day = days[closing.day] = DayTrades()
-                day.add(closing.pnl)
+                    day = days[closing.day] = DayTrades(fees=ZERO)
+                day.add(closing)
         for one, sums in what.items():
             self.total.merge(sums)
             self.groups.merge_what(one, sums)

@@ -176,8 +176,22 @@ def test_the_terminal_has_the_key_figures_and_the_groups_that_are_asked_for(home
     assert "By strategy" in lines
     assert "By weekday" in lines
     assert "–" in done.stdout, "a run of some minutes has no Sharpe ratio"
+    assert "not shown: " in done.stdout, "of 80 columns"
     refused = call("report", home.config, "--groups", "moon")
     assert (refused.returncode, "there is no group 'moon'" in refused.stderr) == (2, True)
+
+
+def test_a_terminal_of_a_hundred_columns_has_room_for_what_people_ask_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    for kind, wanted in (("side", ("expectancy", "fees", "slippage", "Kelly")), ("month", ("fees", "factor", "pnl"))):
+        lines = call("report", home.config, "--groups", kind).stdout.splitlines()
+        head = next(line for line in lines if line.startswith(kind))
+        assert set(wanted) <= set(head.split()), head
+        assert all(len(line) <= 100 for line in lines)
+        left_out = next((line for line in lines if line.startswith("not shown: ")), "")
+        assert not set(wanted) & set(left_out.replace(",", " ").split())
 
 
 def test_what_is_not_there_is_said_with_what_is(home: Home, tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ class TestAStory:
         assert list(periods.by_month) == ["2014-05"]
         (year,) = periods.by_year.values()
         assert (year.trades, year.winning, year.losing, year.pnl) == (4, 2, 2, dec(298))
+        assert (year.fees, periods.by_day["2014-05-13"].fees) == (self.report.trades.fees, 0)
         assert year.return_percent == self.report.returns.total_return_percent
 
     def test_goes_to_json_and_back_with_every_digit(self):
@@ -360,6 +361,7 @@ class Both:
         for day, period in report.periods.by_day.items():
             assert period.trades == len(by_day.get(day, []))
             assert period.pnl == sum((t.pnl for t in by_day.get(day, [])), dec(0))
+            assert period.fees == sum((t.entry_fee + t.exit_fee for t in by_day.get(day, [])), dec(0))
         assert set(by_day) <= set(report.periods.by_day)
 
     def compare_equity(self) -> None:

@@ -12,6 +12,7 @@ from tests.unit.domain.make import NOON_NS, SECOND_NS, dec, trade
 from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_state import CHECKPOINT_DAYS, VERSION
 from tradekeel.domain.performance_trades import REOPENABLE_MAX, SETTLED_AT_ONCE
+from tradekeel.domain.sessions import trading_day
 from tradekeel.domain.trades import CloseReason, Trade, TradeStatus
 
 DAY_NS = 86_400 * SECOND_NS
@@ -164,6 +165,21 @@ class TestTheFirstVersion:
     def test_may_have_seen_nothing(self):
         tracker = PerformanceTracker.load(msgspec.msgpack.encode({"version": 1}))
         assert tracker.report() == PerformanceTracker().report()
+
+
+def test_days_of_a_version_that_kept_no_fees_by_day_have_none_and_no_wrong_ones() -> None:
+    day = trading_day(NOON_NS)
+    kept = {"log": {"days": {day.toordinal(): (1, 1, 0, "5", "0")}}, "version": VERSION}
+    tracker = PerformanceTracker.load(msgspec.msgpack.encode(kept))
+    for number, at_ns in enumerate((NOON_NS, NOON_NS + DAY_NS)):
+        tracker.trade_closed(closed(number, at_ns, entry_fee=dec("0.3")))
+
+    before, after_it = tracker.report().periods.by_day.values()
+
+    assert (before.trades, before.fees) == (2, None)
+    assert (after_it.trades, after_it.fees) == (1, dec("0.3"))
+    (month,) = tracker.report().periods.by_month.values()
+    assert (month.trades, month.fees) == (3, None)
 
 
 def test_a_later_version_is_refused_with_what_to_do() -> None:

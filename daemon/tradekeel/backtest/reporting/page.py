@@ -125,7 +125,7 @@ def _inline(script: str) -> str:
 def _groups(report: RunReport) -> str:
     if report.figures is None:
         return ""
-    made = (tables.group_table(report.figures, kind) for kind in tables.GROUPS)
+    made = (tables.group_table(report.figures, kind, report.run.currency) for kind in tables.GROUPS)
     return "".join(_table(table) for table in made if table.rows)
 
 

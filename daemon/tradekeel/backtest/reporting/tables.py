@@ -67,9 +67,16 @@ def sum_of(value: Decimal | None, currency: str = "") -> Cell:
 
 def average(value: Decimal | None, currency: str) -> Cell:
     """An amount that is a quotient: to the smallest step that is booked in its currency."""
-    if value is None:
-        return Cell(UNDEFINED)
-    return Cell(f"{shown_amount(value, currency)} {currency}", plain(value), _tone(value))
+    return Cell(UNDEFINED) if value is None else _with_currency(mean(value, currency), currency)
+
+
+def mean(value: Decimal | None, currency: str) -> Cell:
+    """The same without the name of the currency."""
+    return Cell(UNDEFINED) if value is None else Cell(shown_amount(value, currency), plain(value), _tone(value))
+
+
+def _with_currency(cell: Cell, currency: str) -> Cell:
+    return structs.replace(cell, text=f"{cell.text} {currency}")
 
 
 def percent(value: Decimal | None, *, toned: bool = False) -> Cell:
@@ -302,14 +309,17 @@ def _pairs(name: str, title: str, rows: Iterable[tuple[str, Cell]]) -> Table:
 # --- groups -----------------------------------------------------------------------------------------------------------------
 
 
-def group_table(figures: PerformanceReport, kind: str) -> Table:
-    """The figures by one of :data:`GROUPS`."""
+def group_table(figures: PerformanceReport, kind: str, currency: str) -> Table:
+    """The figures by one of :data:`GROUPS`: all that there are, those that people look at first before the others."""
     if kind in PERIODS:
         periods: Mapping[str, PeriodFigures] = getattr(figures.periods, f"by_{kind}")
         return Table(
             name=f"by_{kind}",
             title=f"By {kind}",
-            columns=(kind, "return>", "earned>", "trades>", "won>", "factor>", "days>"),
+            columns=(
+                *(kind, "return>", "earned>", "trades>", "won>", "factor>", "fees>", "pnl>"),
+                *("winners>", "losers>", "days>"),
+            ),
             rows=tuple(_period(name, of) for name, of in periods.items()),
         )
     groups: Mapping[str, GroupFigures] = getattr(figures.groups, f"by_{kind}")
@@ -317,24 +327,38 @@ def group_table(figures: PerformanceReport, kind: str) -> Table:
         name=f"by_{kind}",
         title=f"By {kind.replace('_', ' ')}",
         columns=(
-            *(kind.replace("_", " "), "trades>", "won>", "pnl>", "factor>", "payoff>", "best>", "worst>", "SQN>"),
-            *("fees>", "winners held>", "losers held>"),
+            *(
+                kind.replace("_", " "),
+                "trades>",
+                "won>",
+                "pnl>",
+                "factor>",
+                "expectancy>",
+                "fees>",
+                "slippage>",
+                "Kelly>",
+            ),
+            *("payoff>", "SQN>", "best>", "worst>", "average win>", "average loss>", "winners>", "losers>"),
+            *("winners brought>", "losers cost>", "winners held>", "losers held>"),
         ),
-        rows=tuple(_group(name, of) for name, of in groups.items()),
+        rows=tuple(_group(name, of, currency) for name, of in groups.items()),
     )
 
 
 def _period(name: str, of: PeriodFigures) -> tuple[Cell, ...]:
     return (
         *(Cell(name), percent(of.return_percent, toned=True), money(of.earned), count(of.trades), share(of.win_rate)),
-        *(ratio(of.profit_factor), count(of.days)),
+        *(ratio(of.profit_factor), sum_of(of.fees), money(of.pnl), count(of.winning), count(of.losing), count(of.days)),
     )
 
 
-def _group(name: str, of: GroupFigures) -> tuple[Cell, ...]:
+def _group(name: str, of: GroupFigures, currency: str) -> tuple[Cell, ...]:
     return (
-        *(word(name), count(of.count), share(of.win_rate), money(of.pnl), ratio(of.profit_factor), ratio(of.payoff)),
-        *(money(of.best), money(of.worst), ratio(of.sqn), sum_of(of.fees)),
+        *(word(name), count(of.count), share(of.win_rate), money(of.pnl), ratio(of.profit_factor)),
+        *(mean(of.expectancy, currency), sum_of(of.fees), sum_of(of.slippage_cost), share(of.kelly)),
+        *(ratio(of.payoff), ratio(of.sqn), money(of.best), money(of.worst)),
+        *(mean(of.average_win, currency), mean(of.average_loss, currency), count(of.winning), count(of.losing)),
+        *(money(of.gross_profit), money(of.gross_loss)),
         *(span(of.average_win_ns), span(of.average_loss_ns)),
     )
 

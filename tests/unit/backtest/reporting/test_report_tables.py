@@ -5,11 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from msgspec import Struct
 
 from tests.unit.backtest.reporting.reports import closed, figures_of, report
 from tradekeel.backtest.reporting import curves, tables
 from tradekeel.backtest.reporting.model import CurvePoint, PricePoint
 from tradekeel.backtest.reporting.tables import UNDEFINED, Table
+from tradekeel.domain.performance_report import GroupFigures, PeriodFigures
 
 
 def shown(table: Table) -> dict[str, str]:
@@ -70,9 +72,23 @@ def test_stretches_of_time(ns: int | None, text: str) -> None:
 def test_every_group_has_a_table(kind: str) -> None:
     made = report()
     assert made.figures is not None
-    table = tables.group_table(made.figures, kind)
+    table = tables.group_table(made.figures, kind, "USD")
     assert table.rows
     assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+@pytest.mark.parametrize(("kind", "figures"), [("side", GroupFigures), ("month", PeriodFigures)])
+def test_a_group_has_every_figure_that_its_json_has(kind: str, figures: type[Struct]) -> None:
+    made = figures_of([closed(1, entry_fee=Decimal("0.25")), closed(2, "-3", exit_fee=Decimal("0.5"))], ["10000"])
+    table = tables.group_table(made, kind, "USD")
+    assert len(table.columns) == 1 + len(figures.__struct_fields__)
+    (row,) = table.rows
+    cells = dict(zip(table.columns, (cell.text for cell in row), strict=True))
+    assert cells["fees>"] == "0.75"
+    if kind == "side":
+        # 4.75 won and 3.5 lost: (4.75 - 3.5) / 2, and 1/2 - (1/2) / (4.75 / 3.5)
+        assert (cells["expectancy>"], cells["Kelly>"]) == ("0.625", "13.16 %")
+        assert cells["slippage>"] == UNDEFINED, "nobody has seen a price"
 
 
 def test_of_too_many_trades_the_newest_are_listed_and_it_is_said() -> None:
