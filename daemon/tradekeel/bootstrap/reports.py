@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from tradekeel.backtest.reporting.model import (
     Configuration,
     Curve,
     CurvePoint,
+    FundsMove,
     PricePoint,
     RunReport,
     SourceFile,
@@ -34,6 +36,7 @@ from tradekeel.bootstrap.values import plain_row, plain_value
 from tradekeel.config import ConfigError, load_config
 from tradekeel.config.secrets import Secret
 from tradekeel.domain import records as r
+from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.monitor import MonitorState
 from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import PerformanceReport
@@ -221,32 +224,38 @@ def _curve(
     prices: Mapping[str, tuple[PricePoint, ...]],
     figures: PerformanceReport | None,
 ) -> Curve:
-    if len(snapshots) >= SNAPSHOTS_MIN:
+    has_snapshots = len(snapshots) >= SNAPSHOTS_MIN
+    balances, funds = _account(db, row.execution, by_the_venue=not has_snapshots)
+    if has_snapshots:
         source, equity = "snapshots", [CurvePoint(each.ts_ns, each.equity) for each in snapshots]
     else:
-        source, equity = "balances", list(_balances(db, row.execution))
+        source, equity = "balances", balances
     begins_with = equity[0].value if equity else row.opening_balance
+    moves = [move for move in funds if equity and move.ts_ns > equity[0].ts_ns]
     return Curve(
         source=source,
         equity=tuple(equity),
-        under_water=curves.under_water(equity),
-        benchmark=curves.buy_and_hold(begins_with, prices),
+        under_water=curves.under_water(equity, moves),
+        benchmark=curves.buy_and_hold(begins_with, prices, moves),
         rolling_sharpe=curves.rolling_sharpe(figures),
     )
 
 
-def _balances(db: Connection, execution: str) -> Iterator[CurvePoint]:
-    """The balance after the venue's last entry of each moment."""
-    last: CurvePoint | None = None
+def _account(db: Connection, execution: str, *, by_the_venue: bool) -> tuple[list[CurvePoint], list[FundsMove]]:
+    """The balance after the venue's last entry of each moment, and the funds that came and went.
+
+    A moment is the venue's, or the one at which the books had the entry: that is what a snapshot comes before or behind of.
+    """
+    balances: dict[int, Decimal] = {}
+    moves = []
     for record in _records(db, execution, r.VenueReported):
         entry = record.transaction
-        if entry.balance is None:
-            continue
-        if last is not None and last.ts_ns != entry.ts_ns:
-            yield last
-        last = CurvePoint(entry.ts_ns, entry.balance)
-    if last is not None:
-        yield last
+        ts_ns = entry.ts_ns if by_the_venue else record.ts_ns
+        if entry.balance is not None:
+            balances[ts_ns] = entry.balance
+        if entry.kind is TransactionKind.DEPOSITED:
+            moves.append(FundsMove(ts_ns, entry.amount))
+    return [CurvePoint(ts_ns, balance) for ts_ns, balance in balances.items()], moves
 
 
 def _prices(db: Connection, execution: str) -> dict[str, tuple[PricePoint, ...]]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
 
 from tradekeel.backtest.lttb import kept
-from tradekeel.backtest.reporting.model import CurvePoint, PricePoint
+from tradekeel.backtest.reporting.model import CurvePoint, FundsMove, PricePoint
 from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger
 from tradekeel.domain.performance import middle
-from tradekeel.domain.performance_days import HUNDRED, RATIO_STEP, RETURN_STEP, sharpe
+from tradekeel.domain.performance_days import HUNDRED, RATIO_STEP, RETURN_STEP, Shares, sharpe
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.positions import COST_STEP
 from tradekeel.domain.times import NS_PER_S
@@ -25,23 +26,39 @@ ROLLING_DAYS_MIN = 10
 """Of fewer days the ratio says nothing."""
 
 
-def under_water(equity: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
-    """``(equity / highest so far - 1) * 100`` at each point, zero or below."""
-    points, peak = [], None
+def under_water(equity: Sequence[CurvePoint], moves: Sequence[FundsMove] = ()) -> tuple[CurvePoint, ...]:
+    """``(equity / highest so far - 1) * 100`` at each point, zero or below.
+
+    By shares of the equity, as the steepest fall is (:class:`~tradekeel.domain.performance_days.Shares`): ``moves`` behind the
+    first point, ascending, change the highest by the share by which they change the equity of the point before them.
+    """
+    points: list[CurvePoint] = []
+    shares, waiting, seen = Shares(None, None), deque(moves), ZERO
     for point in equity:
-        peak = point.value if peak is None or point.value > peak else peak
-        share = ZERO
-        if peak > ZERO:
-            below = WORKING.multiply(WORKING.subtract(point.value, peak), HUNDRED)
-            share = divide(below, peak, RATIO_STEP, Rounding.DISPLAY)
-        points.append(CurvePoint(point.ts_ns, share))
+        while waiting and waiting[0].ts_ns <= point.ts_ns:
+            amount = waiting.popleft().amount
+            shares.move(seen, amount)
+            seen = WORKING.add(seen, amount)
+        seen = point.value
+        shares.observe(seen, point.ts_ns)
+        points.append(CurvePoint(point.ts_ns, _below(point.value, shares.peak)))
     return tuple(points)
 
 
-def buy_and_hold(stake: Decimal, prices: Mapping[str, Sequence[PricePoint]]) -> tuple[CurvePoint, ...]:
+def _below(value: Decimal, peak: Decimal | None) -> Decimal:
+    if peak is None or peak <= ZERO:
+        return ZERO
+    return divide(WORKING.multiply(WORKING.subtract(value, peak), HUNDRED), peak, RATIO_STEP, Rounding.DISPLAY)
+
+
+def buy_and_hold(
+    stake: Decimal, prices: Mapping[str, Sequence[PricePoint]], moves: Sequence[FundsMove] = ()
+) -> tuple[CurvePoint, ...]:
     """What ``stake`` would have come to, spread evenly over the instruments at their first quotes and held.
 
-    ``stake * mean(mid / first mid)``, an instrument at its first mid until it is quoted; without costs and conversion.
+    ``shares * mean(mid / first mid)``, an instrument at its first mid until it is quoted; without costs and conversion. There
+    are as many shares as the stake has units of money. ``moves`` behind its beginning, ascending, buy and sell shares at their
+    price then, all that there are at most: the same money comes and goes as on the account, and is no gain and no loss.
     """
     quoted = {symbol: points for symbol, points in prices.items() if points}
     first = {symbol: middle(points[0].bid, points[0].ask) for symbol, points in quoted.items()}
@@ -50,12 +67,35 @@ def buy_and_hold(stake: Decimal, prices: Mapping[str, Sequence[PricePoint]]) -> 
         (point.ts_ns, symbol, middle(point.bid, point.ask)) for symbol in grown for point in quoted[symbol]
     )
     points: dict[int, Decimal] = {}
+    shares, waiting = stake, deque(moves)
     for ts_ns, symbol, mid in moments:
+        while waiting and waiting[0].ts_ns < ts_ns:
+            move = waiting.popleft()
+            shares = _bought(shares, move.amount, grown.values())
+            if points:
+                points[move.ts_ns] = _worth(shares, grown.values())
         grown[symbol] = divide(mid, first[symbol], RETURN_STEP, Rounding.DISPLAY)
-        with ledger():
-            total = sum(grown.values(), ZERO)
-        points[ts_ns] = divide(WORKING.multiply(stake, total), Decimal(len(grown)), COST_STEP, Rounding.DISPLAY)
+        points[ts_ns] = _worth(shares, grown.values())
+    for move in waiting if points else ():
+        shares = _bought(shares, move.amount, grown.values())
+        points[move.ts_ns] = _worth(shares, grown.values())
     return tuple(CurvePoint(ts_ns, value) for ts_ns, value in points.items())
+
+
+def _worth(shares: Decimal, grown: Collection[Decimal]) -> Decimal:
+    with ledger():
+        total = sum(grown, ZERO)
+    return divide(WORKING.multiply(shares, total), Decimal(len(grown)), COST_STEP, Rounding.DISPLAY)
+
+
+def _bought(shares: Decimal, amount: Decimal, grown: Collection[Decimal]) -> Decimal:
+    """The shares behind a movement of funds. Where they are worth nothing, none can be had for money."""
+    with ledger():
+        total = sum(grown, ZERO)
+    if total <= ZERO:
+        return shares
+    more = divide(WORKING.multiply(amount, Decimal(len(grown))), total, RETURN_STEP, Rounding.DISPLAY)
+    return max(WORKING.add(shares, more), ZERO)
 
 
 def rolling_sharpe(figures: PerformanceReport | None, days: int = ROLLING_DAYS) -> tuple[CurvePoint, ...]:

@@ -28,6 +28,13 @@ class CurvePoint(Struct, frozen=True):
     value: Decimal
 
 
+class FundsMove(Struct, frozen=True):
+    """A deposit, or with a minus a withdrawal, when the books had it."""
+
+    ts_ns: int
+    amount: Decimal
+
+
 class PricePoint(Struct, frozen=True):
     """A quote that the journal has kept of an instrument."""
 
@@ -60,8 +67,8 @@ class Curve(Struct, frozen=True, kw_only=True):
 
     source: str  # snapshots, or balances: of runs without snapshots, what the venue's entries left on the account
     equity: tuple[CurvePoint, ...] = ()
-    under_water: tuple[CurvePoint, ...] = ()  # percent of the highest equity before, zero or below
-    benchmark: tuple[CurvePoint, ...] = ()  # buy and hold, from the same equity on, without costs and conversion
+    under_water: tuple[CurvePoint, ...] = ()  # percent of the highest equity before, zero or below, by shares of it
+    benchmark: tuple[CurvePoint, ...] = ()  # buy and hold, of the same equity and funds, without costs and conversion
     rolling_sharpe: tuple[CurvePoint, ...] = ()  # of the trading days up to then, annualised
 
 

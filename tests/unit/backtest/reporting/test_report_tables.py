@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from tests.unit.backtest.reporting.reports import closed, figures_of, report
 from tradekeel.backtest.reporting import curves, tables
-from tradekeel.backtest.reporting.model import CurvePoint, PricePoint
+from tradekeel.backtest.reporting.model import CurvePoint, FundsMove, PricePoint
 from tradekeel.backtest.reporting.tables import UNDEFINED, Table
+from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import GroupFigures, PeriodFigures
 
 
@@ -127,6 +128,55 @@ def test_buy_and_hold_spreads_the_stake_evenly_at_the_first_quotes() -> None:
     # A doubles, B halves: 100 * (2 + 1/2) / 2
     assert [(point.ts_ns, int(point.value)) for point in held] == [(1, 100), (2, 100), (3, 125)]
     assert curves.buy_and_hold(Decimal(100), {}) == ()
+
+
+def points_of(*values: str) -> list[CurvePoint]:
+    return [CurvePoint(n, Decimal(value)) for n, value in enumerate(values)]
+
+
+def test_a_deposit_in_the_middle_of_a_fall_is_no_rise_and_takes_no_part_of_it_away() -> None:
+    """From 100 to 90, then 90 more come, so that the peak is worth 200: at 170 the account has fallen by 15 percent."""
+    equity = points_of("100", "90", "170", "200", "220")
+    moves = [FundsMove(2, Decimal(90))]
+    assert [point.value for point in curves.under_water(equity, moves)] == [0, -10, -15, 0, 0]
+    tracker = PerformanceTracker()
+    for n, value in enumerate(("100", "90", "170", "200", "220")):
+        if n == 2:
+            tracker.funds_moved(Decimal(90))
+        tracker.equity_observed(Decimal(value), n)
+    steepest = tracker.report().drawdown.steepest
+    assert steepest is not None
+    assert -min(point.value for point in curves.under_water(equity, moves)) == steepest.percent
+
+
+def test_a_withdrawal_in_the_middle_of_a_fall_does_not_make_it_deeper() -> None:
+    equity = points_of("100", "90", "45", "40", "50")
+    moves = [FundsMove(2, Decimal(-45))]
+    # Half of it goes, so the peak is worth 50: 45 is 10 percent below, and 40 is 20.
+    assert [point.value for point in curves.under_water(equity, moves)] == [0, -10, -10, -20, 0]
+
+
+def test_where_nothing_is_left_the_way_begins_anew() -> None:
+    equity = points_of("100", "90", "0", "30", "27")
+    moves = [FundsMove(2, Decimal(-90)), FundsMove(3, Decimal(30))]
+    assert [point.value for point in curves.under_water(equity, moves)] == [0, -10, 0, 0, -10]
+
+
+def test_what_comes_in_the_middle_buys_the_benchmark_at_its_price_then_and_what_goes_sells_it() -> None:
+    """A hundred at a price of 10; it halves, and a hundred more buy twice as much; then half of the price is made up for."""
+    prices = {"A": [PricePoint(n, Decimal(p), Decimal(p)) for n, p in enumerate(("10", "5", "5", "7.5", "7.5", "15"))]}
+    moves = [FundsMove(2, Decimal(100)), FundsMove(4, Decimal(-75))]
+    held = [point.value for point in curves.buy_and_hold(Decimal(100), prices, moves)]
+    assert held == [100, 50, 150, 225, 150, 300]
+    gone = curves.buy_and_hold(Decimal(100), prices, [FundsMove(3, Decimal(-80)), FundsMove(4, Decimal(30))])
+    assert [point.value for point in gone] == [100, 50, 50, 0, 30, 60], "no more is sold than there is"
+
+
+def test_funds_that_come_between_two_quotes_or_before_the_first_are_in_the_benchmark() -> None:
+    prices = {"A": [PricePoint(n, Decimal(p), Decimal(p)) for n, p in ((10, "10"), (20, "20"))]}
+    moves = [FundsMove(5, Decimal(50)), FundsMove(15, Decimal(30)), FundsMove(25, Decimal(-60))]
+    held = curves.buy_and_hold(Decimal(100), prices, moves)
+    assert [(p.ts_ns, p.value) for p in held] == [(10, 150), (15, 180), (20, 360), (25, 300)]
 
 
 def test_the_rolling_ratio_over_all_days_is_the_ratio_of_the_run() -> None:
