@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from tradekeel.backtest.reporting.comparing import TOLERANCE_NS, Comparison, compare
 from tradekeel.backtest.reporting.model import Traded
@@ -15,11 +17,13 @@ from tradekeel.bootstrap.values import plain_value
 from tradekeel.config import ConfigError
 from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.messages import Signal
-from tradekeel.domain.orders import Order
+from tradekeel.domain.orders import Order, Purpose
 from tradekeel.domain.times import iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
-from tradekeel.storage.archives import archived_rows
+from tradekeel.storage.archiving.reading import read_archives
+from tradekeel.storage.backend import Connection
+from tradekeel.storage.journal import JournalRow
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 
@@ -56,31 +60,62 @@ def _instruments(places: list[Place], environ: Mapping[str, str]) -> Mapping[str
     return CATALOGUE
 
 
+class _Span:
+    """The market's time from the first record to the last."""
+
+    def __init__(self) -> None:
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+
+    def take(self, entry: JournalRow) -> None:
+        """A record of an archive, as it stands in the journal."""
+        if entry[1] not in BY_THE_CLOCK and entry[2]:
+            self.widen(entry[2], entry[2])
+
+    def widen(self, first_ns: int | None, last_ns: int | None) -> None:
+        """From then, until then, at least."""
+        self.first_ns = min((ns for ns in (self.first_ns, first_ns) if ns is not None), default=None)
+        self.last_ns = max((ns for ns in (self.last_ns, last_ns) if ns is not None), default=None)
+
+
 def _traded(run: Run) -> Traded:
-    """Its trades with the signals and entry orders behind them, at one moment."""
+    """Its trades with the signals and entry orders behind them, at one moment; those in archives, too."""
+    span, execution = _Span(), run.row.execution
     with one_moment(run.books, "comparing executions") as db:
-        execution = (run.row.execution,)
-        trades, signals, orders = mapping_of(Trade), mapping_of(Signal), mapping_of(Order)
+        folder = run.place.statedir.archives
+        archived = read_archives(db, run.books, execution, folder, (Trade, Signal, Order), span.take)
         marks = ", ".join("?" * len(BY_THE_CLOCK))
-        first_ns, last_ns = db.execute(
+        in_books = db.execute(
             f"SELECT min(ts_ns), max(ts_ns) FROM journal WHERE execution = ? AND ts_ns <> 0 AND type NOT IN ({marks})",  # noqa: S608
-            (*execution, *BY_THE_CLOCK),
-        ).fetchone()
+            (execution, *BY_THE_CLOCK),
+        )
+        span.widen(*in_books.fetchone())
+        trades = {trade.trade_id: trade for trade in (*archived.of(Trade), *_rows(db, Trade, execution))}
+        signals = {signal.signal_id: signal for signal in (*archived.of(Signal), *_rows(db, Signal, execution))}
+        orders = {
+            order.client_order_id: order
+            for order in (*archived.of(Order), *_rows(db, Order, execution, "AND purpose = 'entry'"))
+            if order.purpose is Purpose.ENTRY
+        }
         return Traded(
             name=str(run),
             run=run.row,
-            trades=tuple(map(trades.decode, db.execute(f"{trades.select_sql} WHERE execution = ?", execution))),
-            signals=tuple(map(signals.decode, db.execute(f"{signals.select_sql} WHERE execution = ?", execution))),
-            orders=tuple(
-                map(
-                    orders.decode,
-                    db.execute(f"{orders.select_sql} WHERE execution = ? AND purpose = 'entry'", execution),
-                )
-            ),
-            first_ns=first_ns,
-            last_ns=last_ns,
-            archived=archived_rows(db, None, execution).get("trades", 0),
+            trades=tuple(trades.values()),
+            signals=tuple(signals.values()),
+            orders=tuple(orders.values()),
+            first_ns=span.first_ns,
+            last_ns=span.last_ns,
+            archived=archived.lost["trades"],
+            lacking=archived.lacking,
         )
+
+
+RowT = TypeVar("RowT", bound=Struct)
+
+
+def _rows(db: Connection, kind: type[RowT], execution: str, which: str = "") -> Iterator[RowT]:
+    mapping = mapping_of(kind)
+    return map(mapping.decode, db.stream(f"{mapping.select_sql} WHERE execution = ? {which}", (execution,)))
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

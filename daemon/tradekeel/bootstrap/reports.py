@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,22 +20,20 @@ from tradekeel.backtest.reporting.model import (
     Configuration,
     Curve,
     CurvePoint,
-    FundsMove,
-    PricePoint,
     RunReport,
     SourceFile,
-    StopLevel,
 )
 from tradekeel.backtest.reporting.page import make_page, plotly_script
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.plan import kinds
+from tradekeel.bootstrap.recounting import Recounted, recount
 from tradekeel.bootstrap.runs import Run, only_run, reported_run
 from tradekeel.bootstrap.summary import refused
 from tradekeel.bootstrap.values import plain_row, plain_value
 from tradekeel.config import ConfigError, load_config
 from tradekeel.config.secrets import Secret
 from tradekeel.domain import records as r
-from tradekeel.domain.messages import TransactionKind
+from tradekeel.domain.counting import counted
 from tradekeel.domain.monitor import MonitorState
 from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import PerformanceReport
@@ -45,10 +42,9 @@ from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Perfo
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
-from tradekeel.storage.archives import archived_rows
+from tradekeel.storage.archiving.reading import read_archives
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.checksums import checkpoint_crc
-from tradekeel.storage.journal import decoded
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
 from tradekeel.strategies.registry import BUILT_IN
@@ -69,9 +65,6 @@ __all__ = [
 SNAPSHOTS_MIN = 2
 """Fewer snapshots are no curve: then the balances that the venue told of are."""
 
-SAMPLES_MAX = 100_000
-"""Ticks that are kept of an execution's journal for the charts; of more, one in so many of each instrument."""
-
 OF_TRADING = tuple(r.record_type_of(kind) for kind in (r.DecisionTaken, r.VenueReported, r.OrdersIntended, r.StopMoved))
 """Records behind the last cut that the figures lack, and that somebody would miss."""
 
@@ -84,32 +77,36 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
     with one_moment(run.books, "making a report") as db:
         row, notes = run.row, _standing(told)
         as_of, figures = _figures(db, row, notes)
-        snapshots = list(_rows(db, PerformanceSnapshot, row, "ts_ns"))
-        prices = _prices(db, row.execution)
-        trades = tuple(_rows(db, Trade, row, "created_ns, trade_id"))
+        told_of = Recounted(row.execution)
+        archived = read_archives(
+            db, run.books, row.execution, run.place.statedir.archives, (Trade, PerformanceSnapshot), told_of.take
+        )
+        recount(db, row.execution, told_of.take)
+        snapshots = [*archived.of(PerformanceSnapshot), *_rows(db, PerformanceSnapshot, row)]
+        trades = {trade.trade_id: trade for trade in (*archived.of(Trade), *_rows(db, Trade, row))}
         denied, rejected = refused(db, row)
+        ran_with = task.config.get("version") if task is not None else None
         report = RunReport(
             version=__version__,
-            ran_by=_versions(db, row, task),
+            ran_by=tuple(dict.fromkeys([*told_of.versions, *([str(ran_with)] if ran_with else [])])),
             where=str(run.books),
             run=row,
             task=task,
             task_execution=told,
             as_of=as_of,
             figures=figures,
-            curve=_curve(db, row, snapshots, prices, figures),
-            prices=prices,
-            trades=trades,
-            stops=_stops(db, row.execution),
-            strategies=tuple(_rows(db, StrategyRow, row, "strategy")),
+            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, figures),
+            prices=told_of.prices(),
+            trades=tuple(sorted(trades.values(), key=lambda trade: (trade.created_ns, trade.trade_id))),
+            stops=told_of.stops(),
+            strategies=tuple(sorted(_rows(db, StrategyRow, row), key=lambda each: each.strategy)),
             denied=denied,
             rejected=rejected,
-            archived_trades=archived_rows(db, None, (row.execution,)).get("trades", 0),
+            archived_trades=archived.lost["trades"],
         )
-    if report.archived_trades:
-        notes.append(
-            f"{report.archived_trades:,} older trades are in archives: in the figures, and not in tables or charts."
-        )
+    if archived.unread:
+        lost = counted(report.archived_trades, "trade")
+        notes.append(f"{archived.lacking}: what it holds is in the figures, and not in tables and charts ({lost}).")
     asked = task.config if task is not None else {}
     configuration, folder = _configuration(run, asked, environ)
     return msgspec.structs.replace(
@@ -218,98 +215,28 @@ def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Ch
 
 
 def _curve(
-    db: Connection,
-    row: ExecutionRow,
-    snapshots: list[PerformanceSnapshot],
-    prices: Mapping[str, tuple[PricePoint, ...]],
-    figures: PerformanceReport | None,
+    row: ExecutionRow, snapshots: Sequence[PerformanceSnapshot], told_of: Recounted, figures: PerformanceReport | None
 ) -> Curve:
     has_snapshots = len(snapshots) >= SNAPSHOTS_MIN
-    balances, funds = _account(db, row.execution, by_the_venue=not has_snapshots)
     if has_snapshots:
         source, equity = "snapshots", [CurvePoint(each.ts_ns, each.equity) for each in snapshots]
     else:
-        source, equity = "balances", balances
+        source, equity = "balances", told_of.balances()
     begins_with = equity[0].value if equity else row.opening_balance
+    funds = told_of.funds(by_the_venue=not has_snapshots)
     moves = [move for move in funds if equity and move.ts_ns > equity[0].ts_ns]
     return Curve(
         source=source,
         equity=tuple(equity),
         under_water=curves.under_water(equity, moves),
-        benchmark=curves.buy_and_hold(begins_with, prices, moves),
+        benchmark=curves.buy_and_hold(begins_with, told_of.prices(), moves),
         rolling_sharpe=curves.rolling_sharpe(figures),
     )
 
 
-def _account(db: Connection, execution: str, *, by_the_venue: bool) -> tuple[list[CurvePoint], list[FundsMove]]:
-    """The balance after the venue's last entry of each moment, and the funds that came and went.
-
-    A moment is the venue's, or the one at which the books had the entry: that is what a snapshot comes before or behind of.
-    """
-    balances: dict[int, Decimal] = {}
-    moves = []
-    for record in _records(db, execution, r.VenueReported):
-        entry = record.transaction
-        ts_ns = entry.ts_ns if by_the_venue else record.ts_ns
-        if entry.balance is not None:
-            balances[ts_ns] = entry.balance
-        if entry.kind is TransactionKind.DEPOSITED:
-            moves.append(FundsMove(ts_ns, entry.amount))
-    return [CurvePoint(ts_ns, balance) for ts_ns, balance in balances.items()], moves
-
-
-def _prices(db: Connection, execution: str) -> dict[str, tuple[PricePoint, ...]]:
-    kind = r.record_type_of(r.TickSampled)
-    total = int(
-        db.execute("SELECT count(*) FROM journal WHERE execution = ? AND type = ?", (execution, kind)).fetchone()[0]
-    )
-    every = total // SAMPLES_MAX + 1
-    found: dict[str, list[PricePoint]] = {}
-    counts: dict[str, int] = {}
-    for record in _records(db, execution, r.TickSampled):
-        seen = counts[record.instrument] = counts.get(record.instrument, 0) + 1
-        points = found.setdefault(record.instrument, [])
-        is_new = not points or points[-1].ts_ns < record.ts_ns  # a moment may be sampled for two reasons
-        if (seen - 1) % every == 0 and is_new:
-            points.append(PricePoint(record.ts_ns, record.bid, record.ask))
-    return {symbol: tuple(points) for symbol, points in sorted(found.items())}
-
-
-def _stops(db: Connection, execution: str) -> dict[str, tuple[StopLevel, ...]]:
-    found: dict[str, list[StopLevel]] = {}
-    for record in _records(db, execution, r.StopMoved):
-        if record.stop_loss is not None:
-            found.setdefault(record.trade_id, []).append(StopLevel(record.ts_ns, record.stop_loss))
-    return {trade: tuple(levels) for trade, levels in found.items()}
-
-
-RecordT = TypeVar("RecordT", bound=Struct)
-
-
-def _records(db: Connection, execution: str, kind: type[RecordT]) -> Iterator[RecordT]:
-    """The journal's records of a type, oldest first. What cannot be decoded is for `verify` to name, and left out here."""
-    rows = db.stream(
-        "SELECT sequence, type, ts_ns, correlation_id, payload, crc FROM journal WHERE execution = ? AND type = ? "
-        "ORDER BY sequence",
-        (execution, str(kind.__struct_config__.tag)),
-    )
-    for values in rows:
-        record = decoded(execution, values)
-        if isinstance(record, kind):
-            yield record
-
-
-def _rows(db: Connection, kind: type[RowT], run: ExecutionRow, order: str) -> Iterator[RowT]:
+def _rows(db: Connection, kind: type[RowT], run: ExecutionRow) -> Iterator[RowT]:
     mapping = mapping_of(kind)
-    for values in db.stream(f"{mapping.select_sql} WHERE execution = ? ORDER BY {order}", (run.execution,)):
-        yield mapping.decode(values)
-
-
-def _versions(db: Connection, row: ExecutionRow, task: TaskRow | None) -> tuple[str, ...]:
-    found = dict.fromkeys(record.version for record in _records(db, row.execution, r.DaemonStarted))
-    if task is not None and task.config.get("version"):
-        found.setdefault(str(task.config["version"]))
-    return tuple(found)
+    return map(mapping.decode, db.stream(f"{mapping.select_sql} WHERE execution = ?", (run.execution,)))
 
 
 # --- configuration and code ---------------------------------------------------------------------------------------------------

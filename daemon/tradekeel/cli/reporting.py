@@ -68,6 +68,7 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
     reports.refuse_groups(groups)
     if html is not None:
         reports.plotly_script()
+    made = None
     if html is not None or json:
         made = reports.make_report(run, os.environ)
         if html is not None:
@@ -77,7 +78,7 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
             return ExitCode.DONE
     brief = reports.make_brief(run)
     say(brief.name)
-    for note in brief.notes:
+    for note in brief.notes if made is None else made.notes:
         complain(note)
     show_figures(reports.key_table(brief))
     for kind in groups:
@@ -172,8 +173,8 @@ def _show(found: dict[str, Any], limit: int) -> None:
         f"{found['missing']:,} missing in the second, {found['extra']:,} extra there"
     )
     for each in totals:
-        if each["archived"]:
-            complain(f"{each['archived']:,} older trades of {each['name']} are in archives, and were not compared")
+        if each["lacking"]:
+            complain(f"{each['lacking']}: {each['archived']:,} older trades of {each['name']} were not compared")
     if not found["differences"]:
         say("the trades are the same" if found["same_trades"] else "the trades that were compared are the same")
         return

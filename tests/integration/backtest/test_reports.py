@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -206,14 +207,15 @@ def test_what_is_not_there_is_said_with_what_is(home: Home, tmp_path: Path) -> N
 
 def test_a_report_is_asked_for_by_id_by_folder_or_by_configuration_as_a_comparison_is(home: Home) -> None:
     paper, task = ids(home)
-    for words in (paper, paper[:8]):
-        assert told("report", words, home.config)["run"]["execution"] == paper
-        assert told("report", words, "--state", home.state)["run"]["execution"] == paper
+    for word in (paper, paper[:8]):
+        assert told("report", word, home.config)["run"]["execution"] == paper
+        assert told("report", word, "--state", home.state)["run"]["execution"] == paper
     found = told("report", f"{task[:8]}#1", home.config)
     assert found["run"]["mode"] == "backtest"
     assert call("report", f"{task[:8]}#2", home.config).returncode == 2, "there is no second one"
     (folder,) = (home.state / "backtests").glob("*/1")
-    for words in ((folder,), (home.state / "backtests",), (home.config,), (home.state,), ("--state", folder)):
+    places: list[tuple[str | Path, ...]] = [(folder,), (home.state / "backtests",), (home.config,), (home.state,)]
+    for words in (*places, ("--state", folder)):
         assert told("report", *words)["run"] == found["run"], "the newest there"
 
 
@@ -381,16 +383,77 @@ def test_times_are_told_to_the_nanosecond(home: Home, slow: Home) -> None:
     assert first["entry"] == iso(first["entry_ns"])
 
 
-def test_trades_that_are_in_archives_are_said_to_be_there_and_were_not_compared(tmp_path: Path) -> None:
+# --- archives -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archived(tmp_path: Path) -> tuple[Home, Any]:
+    """A daemon's run beside its backtest, with the report of it as it was before all but its last record was archived."""
     home = Home(tmp_path, toml())
     assert home.live().code == 0
     backtest(home)
-    assert call("compare", home.state, home.state / "backtests").returncode == 0
+    before = told("report", ids(home)[0], home.config)
     assert call("db", "archive", home.config, "--before", "9999-12-31").returncode == 0
+    return home, before
 
-    report = told("report", ids(home)[0], home.config)
-    assert report["figures"]["trades"]["count"] > len(report["trades"])
-    assert any("older trades are in archives: in the figures" in note for note in report["notes"])
+
+def test_what_is_in_archives_is_in_tables_charts_and_comparisons(archived: tuple[Home, Any]) -> None:
+    home, before = archived
+    assert told("trades", home.config) == [], "the books have none"
+    after = told("report", ids(home)[0], home.config)
+    assert len(after["trades"]) > 10
+    assert after == before
+
+    done = call("compare", home.state, home.state / "backtests")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the trades are the same" in done.stdout
+
+
+def test_an_archive_that_is_elsewhere_is_found_in_the_folder_of_archives(archived: tuple[Home, Any]) -> None:
+    home, before = archived
+    home.state.rename(home.state.with_name("moved"))
+    after = told("report", ids_of(before), "--state", home.state.with_name("moved"))
+    assert after["trades"] == before["trades"]
+
+
+def ids_of(report: Any) -> str:
+    return str(report["run"]["execution"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (Path.unlink, "is not there"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "is not the file that was made"),
+    ],
+)
+def test_an_archive_that_is_missing_or_damaged_is_a_note_and_no_error(
+    archived: tuple[Home, Any], tmp_path: Path, harm: Callable[[Path], object], why: str
+) -> None:
+    home, before = archived
+    (file,) = (home.state / "archives").iterdir()
+    harm(file)
+
+    page = tmp_path / "report.html"
+    done = call("report", ids_of(before), home.config, "--html", page)
+    assert done.returncode == 0, done.stderr
+    assert f"{file} {why}" in done.stderr
+    assert why in page.read_text()
+    report = told("report", ids_of(before), home.config)
+    assert report["archived_trades"] == len(before["trades"])
+    assert report["figures"] == before["figures"]
+    assert report["trades"] == []
+
     done = call("compare", home.state, home.state / "backtests")
     assert done.returncode == ExitCode.DIFFERENT
-    assert "are in archives, and were not compared" in done.stderr
+    assert why in done.stderr
+    assert f": {len(before['trades'])} older trades of " in done.stderr
+    assert "were not compared" in done.stderr
+
+
+def test_trades_that_were_wiped_are_in_no_report_also_where_an_archive_has_them(archived: tuple[Home, Any]) -> None:
+    home, before = archived
+    assert call("db", "wipe", home.config, "--confirm", "DELETE ALL TRADES").returncode == 0
+    report = told("report", ids_of(before), home.config)
+    assert (report["trades"], report["archived_trades"]) == ([], 0)
+    assert report["prices"] == before["prices"], "the journal stays"

@@ -176,7 +176,7 @@ class TestAStory:
         assert list(periods.by_month) == ["2014-05"]
         (year,) = periods.by_year.values()
         assert (year.trades, year.winning, year.losing, year.pnl) == (4, 2, 2, dec(298))
-        assert (year.fees, periods.by_day["2014-05-13"].fees) == (self.report.trades.fees, 0)
+        assert (year.fees, periods.by_day["2014-05-13"].fees) == (self.report.trades.fees, dec(0))
         assert year.return_percent == self.report.returns.total_return_percent
 
     def test_goes_to_json_and_back_with_every_digit(self):

@@ -71,7 +71,8 @@ class Totals(Struct, frozen=True, kw_only=True):
     pnl: Decimal
     fees: Decimal
     financing: Decimal
-    archived: int = 0  # older trades that are in archives only, and were not looked at
+    archived: int = 0  # older trades in archives that cannot be read, and were not looked at
+    lacking: str = ""  # which archives, and why
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -89,7 +90,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def is_same(self) -> bool:
-        """Whether every trade has one that is just like it. What is in archives nobody knows."""
+        """Whether every trade has one that is just like it. What is in archives that cannot be read nobody knows."""
         return not self.differences and not self.first.archived and not self.second.archived
 
 
@@ -467,4 +468,5 @@ def _totals(traded: Traded, entered: Sequence[Trade]) -> Totals:
             fees=sum((trade.entry_fee + trade.exit_fee for trade in entered), ZERO),
             financing=sum((trade.financing for trade in entered), ZERO),
             archived=traded.archived,
+            lacking=traded.lacking,
         )

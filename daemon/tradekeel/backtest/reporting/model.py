@@ -109,7 +109,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     strategies: tuple[StrategyRow, ...]
     denied: Mapping[str, int]  # orders, by the code of the gate's reason
     rejected: int
-    archived_trades: int  # moved into archives: they are in the figures, and not among the trades
+    archived_trades: int  # in archives that cannot be read: they are in the figures, and not among the trades
     configuration: Configuration = Configuration()
     sources: tuple[SourceFile, ...] = ()
     notes: tuple[str, ...] = ()
@@ -131,4 +131,5 @@ class Traded(Struct, frozen=True, kw_only=True):
     orders: tuple[Order, ...]  # entries
     first_ns: int | None  # of its journal
     last_ns: int | None
-    archived: int = 0  # trades that are in archives only, and not among these
+    archived: int = 0  # trades in archives that cannot be read, and so not among these
+    lacking: str = ""  # which, and why

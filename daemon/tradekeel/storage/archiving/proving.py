@@ -73,7 +73,7 @@ def prove(rows: Sequence[ArchiveRow], folder: Path | None, findings: Findings, p
         if missing:
             for row, path in zip(rows, paths, strict=True):
                 if path is not None and row not in missing:
-                    _refuse_changed(row, path)
+                    refuse_changed(row, path)
             _tell_missing(missing, rows, findings)
             behind.book = saved_book
             return behind
@@ -106,7 +106,7 @@ def _tell_missing(missing: Sequence[ArchiveRow], rows: Sequence[ArchiveRow], fin
     )
 
 
-def _refuse_changed(row: ArchiveRow, path: Path) -> None:
+def refuse_changed(row: ArchiveRow, path: Path) -> None:
     if file_checksum(path) != row.sha256:
         raise StoreCorrupt(f"{path} is not the file that was made: its checksum is another")
 
@@ -124,7 +124,7 @@ def _prove_one(
 
     Raises StoreCorrupt, and what a fold raises.
     """
-    _refuse_changed(row, path)
+    refuse_changed(row, path)
     reader = ArchiveReader(path)
     if (reader.header.execution, reader.header.first, reader.header.last) != (row.execution, row.first, row.last):
         raise StoreCorrupt(f"{path} holds another piece of another journal")

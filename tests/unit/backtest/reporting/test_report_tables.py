@@ -176,7 +176,7 @@ def test_funds_that_come_between_two_quotes_or_before_the_first_are_in_the_bench
     prices = {"A": [PricePoint(n, Decimal(p), Decimal(p)) for n, p in ((10, "10"), (20, "20"))]}
     moves = [FundsMove(5, Decimal(50)), FundsMove(15, Decimal(30)), FundsMove(25, Decimal(-60))]
     held = curves.buy_and_hold(Decimal(100), prices, moves)
-    assert [(p.ts_ns, p.value) for p in held] == [(10, 150), (15, 180), (20, 360), (25, 300)]
+    assert [(p.ts_ns, int(p.value)) for p in held] == [(10, 150), (15, 180), (20, 360), (25, 300)]
 
 
 def test_the_rolling_ratio_over_all_days_is_the_ratio_of_the_run() -> None:
