@@ -1,4 +1,4 @@
-"""Reports and comparisons where the daemon's books are on a server, and the backtests beside it in files."""
+"""Reports and comparisons where the daemon's books are on a server, and the backtests and archives beside it in files."""
 
 from __future__ import annotations
 
@@ -30,5 +30,11 @@ def test_a_report_of_books_on_a_server_and_their_comparison_with_a_backtest(
     (prepared,) = prepare(home.config, {})
     execute(prepared)
 
+    done = call("compare", home.config, home.state / "backtests")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    assert call("db", "archive", home.config, "--before", "9999-12-31").returncode == 0
+    after = json.loads(call("report", paper["run"]["execution"], home.config, "--json").stdout)
+    assert (after["trades"], after["archived_trades"]) == (paper["trades"], 0)
     done = call("compare", home.config, home.state / "backtests")
     assert done.returncode == 0, done.stdout + done.stderr
