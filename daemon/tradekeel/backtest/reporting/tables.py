@@ -262,6 +262,8 @@ def _trading(t: GroupFigures, figures: PerformanceReport, currency: str) -> Tabl
             ("Kelly", share(t.kelly)),
             ("winners held", span(t.average_win_ns)),
             ("losers held", span(t.average_loss_ns)),
+            ("fees", sum_of(t.fees, currency)),
+            ("slippage", sum_of(t.slippage_cost, currency)),
             ("most wins in a row", count(streaks.longest_winning)),
             ("most losses in a row", count(streaks.longest_losing)),
             ("in a row now", count(streaks.current)),

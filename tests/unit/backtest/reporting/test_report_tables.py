@@ -86,6 +86,8 @@ def test_a_group_has_every_figure_that_its_json_has(kind: str, figures: type[Str
     (row,) = table.rows
     cells = dict(zip(table.columns, (cell.text for cell in row), strict=True))
     assert cells["fees>"] == "0.75"
+    (trading,) = (each for each in tables.all_figures(report(figures=made)) if each.name == "trading")
+    assert shown(trading)["fees"] == "0.75 USD"
     if kind == "side":
         # 4.75 won and 3.5 lost: (4.75 - 3.5) / 2, and 1/2 - (1/2) / (4.75 / 3.5)
         assert (cells["expectancy>"], cells["Kelly>"]) == ("0.625", "13.16 %")
