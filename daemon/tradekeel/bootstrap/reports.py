@@ -20,6 +20,7 @@ from tradekeel.backtest.reporting.model import (
     Configuration,
     Curve,
     CurvePoint,
+    PricePoint,
     RunReport,
     SourceFile,
 )
@@ -229,9 +230,17 @@ def _curve(
         source=source,
         equity=tuple(equity),
         under_water=curves.under_water(equity, moves),
-        benchmark=curves.buy_and_hold(begins_with, told_of.prices(), moves),
+        benchmark=curves.buy_and_hold(begins_with, _counted(told_of.prices(), figures), moves),
         rolling_sharpe=curves.rolling_sharpe(figures),
     )
+
+
+def _counted(
+    prices: Mapping[str, Sequence[PricePoint]], figures: PerformanceReport | None
+) -> dict[str, list[PricePoint]]:
+    """Those from the first tick that counts on: a warm-up has some before it."""
+    first_ns = figures.first_ns if figures is not None and figures.first_ns is not None else 0
+    return {symbol: [point for point in points if point.ts_ns >= first_ns] for symbol, points in prices.items()}
 
 
 def _rows(db: Connection, kind: type[RowT], run: ExecutionRow) -> Iterator[RowT]:

@@ -383,6 +383,17 @@ def test_times_are_told_to_the_nanosecond(home: Home, slow: Home) -> None:
     assert first["entry"] == iso(first["entry_ns"])
 
 
+def test_the_benchmark_begins_where_the_figures_do_and_not_with_the_warm_up(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml())
+    begins = "2024-01-03T13:06:00Z"
+    assert call("backtest", home.config, "--start", begins, "--warm-up", "3m").returncode == 0
+    report = told("report", home.config)
+    first_ns = report["figures"]["first_ns"]
+    assert iso(first_ns) >= "2024-01-03T13:06:00"
+    assert report["prices"]["EUR_USD"][0]["ts_ns"] < first_ns, "ticks of the warm-up are sampled, too"
+    assert report["curve"]["benchmark"][0]["ts_ns"] >= first_ns
+
+
 # --- archives -------------------------------------------------------------------------------------------------------------------
 
 
