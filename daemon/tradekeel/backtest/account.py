@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from tradekeel.backtest.exchange import Exchange
 from tradekeel.domain import records as r
@@ -22,7 +22,6 @@ from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.messages import Decision, Stamp
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.protocol import EquitySeen, Outcome, OutcomeKind
-from tradekeel.domain.records import samples
 from tradekeel.domain.rows import Checkpoint, ExecutionRow, StrategyRow
 from tradekeel.domain.ticks import Extremes, TickWindow
 from tradekeel.errors import Defect
@@ -80,7 +79,6 @@ class Account(Struct):
     followers: list[Follower] = []
     last_ns: int = 0
     due: list[VenueAsk] = []
-    sample_ticks_every: int = 0  # one tick in so many is journaled; 0: none
     hears: Hears | None = None
 
     @property
@@ -140,10 +138,6 @@ class Account(Struct):
             self.last_ns = max(self.last_ns, quote.ts_ns)
         self.core.at(stamp)
         self.take(self.core.see(window.ticks[stop - 1].position, quotes, covered, self.last_ns))
-        if self.sample_ticks_every:
-            ticks = samples(window, start, stop, self.sample_ticks_every)
-            # Their own stamps: how many ticks are conducted at a time is no part of the journal.
-            self.sample(structs.replace(tick, stamp=Stamp.before(tick.position)) for tick in ticks)
 
     def decide(self, decision: Decision) -> None:
         """A strategy's decision."""

@@ -20,7 +20,7 @@ from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore, last_quotes
 from tradekeel.domain.records import sampled
 from tradekeel.domain.rows import FEED_HAS_ENDED
-from tradekeel.domain.ticks import NEVER_NS, TickWindow
+from tradekeel.domain.ticks import NEVER_NS, Tick, TickWindow
 from tradekeel.errors import Defect, InputError, TradekeelError, named
 from tradekeel.strategies.core import StrategistCore
 
@@ -62,6 +62,7 @@ class Kernel:
         snapshots: Snapshots | None = None,
         snapshot_due_ns: int = 0,
         begins_ns: int = 0,
+        sample_ticks_every: int = 0,
     ) -> None:
         """A saved state says when the next of the ``snapshots`` is due; at the beginning that follows from the first tick that
         counts, which is not before ``begins_ns``.
@@ -74,6 +75,7 @@ class Kernel:
         self._needs_equity = needs_equity
         self._snapshots = snapshots
         self._begins_ns = begins_ns
+        self._sample_every = sample_ticks_every
         self.snapshot_due_ns = NEVER_NS if snapshots is None else max(snapshot_due_ns, begins_ns)
         self._told_to = account.book.sequence  # the journal's end when all strategies were asked what they want
         self._decisions: dict[str, tuple[int, int]] = {}  # by strategy: the tick, and how many decisions there
@@ -104,20 +106,29 @@ class Kernel:
                 calm = next(at for at in range(index, calm) if ticks[at].ts_ns >= self.snapshot_due_ns)
             calm = self._until_sampled(window, index, calm)
             if calm > index:
-                index = self._quiet_ticks(window, index, calm)
+                done = self._quiet_ticks(window, index, calm)
             else:
                 self._loud_tick(window, index, venue_acts=acts == index)
-                index += 1
+                done = index + 1
+            if done > index:
+                self._sample(ticks[done - 1])
+            index = done
 
     def _until_sampled(self, window: TickWindow, index: int, calm: int) -> int:
-        """Nobody goes on ahead of a tick that becomes a record: how much of the journal was there at a decision would follow from
-        how many ticks are conducted at a time.
+        """Nobody goes on ahead of a tick that becomes a record: how much of the journal was there at the next decision would
+        follow from how many ticks are conducted at a time.
         """
-        every = self.account.sample_ticks_every
+        every = self._sample_every
         if not every:
             return calm
         first = window.first_position
         return min(calm, -(-(first + index) // every) * every - first + 1)
+
+    def _sample(self, tick: Tick) -> None:
+        """One tick in so many becomes a record, behind all that happened at it."""
+        if self._sample_every and not tick.position % self._sample_every:
+            self.account.core.at(Stamp.after(tick.position))
+            self.account.sample((sampled(tick),))
 
     def rest(self) -> None:
         """Have everybody take over all that has happened: between two windows nothing is under way then."""
@@ -129,6 +140,7 @@ class Kernel:
 
     def end(self, reason: str = FEED_HAS_ENDED) -> None:
         """The ticks are over: every strategy's ``on_stop``, and the execution is closed."""
+        self.rest()  # all have heard of the same, whether or not a state was saved here
         self.account.core.stopping = True
         for strategist in self.strategists:
             last = _own(strategist, strategist.stop, self.account.last_ns, reason, True, self._told_to)

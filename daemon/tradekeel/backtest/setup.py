@@ -65,9 +65,7 @@ def begin(setup: Setup, journal: Journal, started_ns: int = 0, hears: Hears | No
     terms = setup.terms
     matcher = Matcher(setup.paper, setup.venue_instruments, setup.settings)
     core = ExecutorCore(Book(), terms, RiskGate(setup.limits))
-    account = Account(
-        core, Exchange(matcher, setup.settings), journal, sample_ticks_every=setup.sample_ticks_every, hears=hears
-    )
+    account = Account(core, Exchange(matcher, setup.settings), journal, hears=hears)
     row = ExecutionRow(
         execution=setup.execution,
         account=terms.account,
@@ -100,7 +98,6 @@ def resume(setup: Setup, journal: Journal, saved: Sequence[Checkpoint], hears: H
         Exchange(matcher, setup.settings),
         journal,
         last_ns=state.ts_ns,
-        sample_ticks_every=setup.sample_ticks_every,
         hears=hears,
     )
     account.go_on()
@@ -135,6 +132,7 @@ def _kernel(
         snapshots=setup.snapshots,
         snapshot_due_ns=snapshot_due_ns,
         begins_ns=setup.begins_ns,
+        sample_ticks_every=setup.sample_ticks_every,
     )
 
 

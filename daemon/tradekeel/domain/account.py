@@ -120,12 +120,10 @@ class AccountCore:
         return self.journal_samples() if len(self._samples) >= SAMPLES_WAITING_MAX else Effects()
 
     def journal_samples(self) -> Effects:
-        """Those that wait become records, with the present stamp where they have none. A commit for each would cost more than it
-        tells, so they wait for the next cut.
-        """
+        """Those that wait become records. A commit for each would cost more than it tells, so they wait for the next cut."""
         step = Step(self.book)
         for tick in self._samples:
-            step.record(tick if tick.stamp else structs.replace(tick, stamp=self.stamp))
+            step.record(structs.replace(tick, stamp=self.stamp))
         self._samples.clear()
         return step.effects()
 
