@@ -41,12 +41,15 @@ def backtested(config: Path, account: str, folder: Path) -> Ours:
 
 
 def orders_of(ours: Ours) -> list[list[tuple[str, str]]]:
-    """All orders without their ids, in the order in which they were decided."""
-    rows = sorted(
-        ours.orders,
-        key=lambda row: (row["created_ns"], row["strategy"] or "", row["decision"], row["leg"], row["attempt"]),
-    )
-    return [sorted((name, str(value)) for name, value in row.items() if name not in BY_RUN) for row in rows]
+    """All orders without their ids, in the order in which they were decided; an entry's legs have no order among them."""
+    decided = [
+        (
+            (row["created_ns"], row["strategy"] or "", row["decision"], row["leg"], row["attempt"]),
+            sorted((name, str(value)) for name, value in row.items() if name not in BY_RUN),
+        )
+        for row in ours.orders
+    ]
+    return [order for _, order in sorted(decided)]
 
 
 def compare(toml: str, folder: Path, *accounts: str) -> None:
