@@ -3,7 +3,9 @@
     python -m tradekeel.bootstrap.analysisnursery FOLDER
 
 takes the numbers of jobs from its standard input, a line each, reads ``NUMBER.job`` in the folder and writes ``NUMBER.outcome``.
-On its standard output it says ``NUMBER at TICK`` now and then, and ``NUMBER end CODE`` when the process is gone.
+On its standard output it says ``NUMBER at TICK`` now and then, and ``NUMBER end CODE`` when the process is gone. When nobody
+gives it numbers any more it ends with all that it has started, which a strategy's endless loop would otherwise outlive: so it is
+begun in a group of its own.
 
 What a strategy keeps in its class, its module or a set is its run's alone, and nobody waits for modules to load. With another
 PYTHONHASHSEED it is another nursery, in whose sets everything stands in another order.
@@ -23,8 +25,9 @@ FAILED = 1
 """The code of a run that failed in our hands."""
 
 
-def main(words: list[str]) -> int:
-    """See the module. Ends when nobody gives it numbers any more."""
+def main(words: list[str]) -> None:
+    """See the module."""
+    assert os.getpgrp() == os.getpid(), "its end is that of its group"
     folder, pipe = Path(words[0]), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)  # what a strategy prints is not said dozens of times
@@ -33,7 +36,7 @@ def main(words: list[str]) -> int:
         if os.fork() == 0:
             os.dup2(nowhere, 0)
             os._exit(_attend(folder, int(line), pipe))
-    return 0
+    os.killpg(0, signal.SIGKILL)
 
 
 def _attend(folder: Path, number: int, pipe: int) -> int:
@@ -72,4 +75,4 @@ def _say(pipe: int, words: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

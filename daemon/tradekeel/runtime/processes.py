@@ -2,7 +2,8 @@
 
 They are begun anew (spawned) rather than forked: a fork would share locks, connections and signal handlers that are only half
 there. One whose parent is gone finds its pipe closed, and ends; one that is gone closes its end of the pipe, and the others
-work on.
+work on. One that does not come back to its pipe, because others' code in it hangs, is killed: by its parent, and where
+that is gone by a thread of its own. (That takes its turn between two steps of Python: not within one call that never ends.)
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from multiprocessing.resource_tracker import ensure_running
 from types import TracebackType
 from typing import Any, Self
 
+from tradekeel.runtime.clock import pause
+from tradekeel.runtime.loop import Aside
+
 END_TIMEOUT_S = 20.0
-"""How long processes that were told to end are waited for, before they are killed."""
+"""How long processes that were told to end, or whose parent is gone, have for it before they are killed."""
 
 
 class Gone(Exception):
@@ -29,12 +33,22 @@ class Gone(Exception):
         self.code = code
 
 
-def _work_quietly(work: Callable[..., None], *args: Any) -> None:
+def _work_quietly(end_timeout_s: float, work: Callable[..., None], *args: Any) -> None:
     """Standard output is the parent's, who may be writing for a program there: what others' code prints in here goes nowhere."""
+    Aside("parent").look_in(lambda: _end_behind_parent(end_timeout_s))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
     work(*args)
+
+
+def _end_behind_parent(timeout_s: float) -> None:
+    """Wait until the parent is gone, and then as long as this process may take to end in order. Behind that it is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    pause(timeout_s)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _end(process: Any, timeout_s: float) -> bool:
@@ -50,7 +64,7 @@ def _end(process: Any, timeout_s: float) -> bool:
 class Crew:
     """``count`` processes that each call ``work(pipe, number, *args)``; what goes through pipes is pickled.
 
-    One that has closed its pipe, or was told to end, and has not ended within ``end_timeout_s`` is killed.
+    One that has closed its pipe, was told to end, or has lost its parent, and has not ended within ``end_timeout_s`` is killed.
     """
 
     def __init__(self, count: int, work: Callable[..., None], *args: Any, end_timeout_s: float = END_TIMEOUT_S) -> None:
@@ -64,7 +78,8 @@ class Crew:
         try:
             for number in range(count):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_work_quietly, args=(work, theirs, number, *args), daemon=True)
+                words = (end_timeout_s, work, theirs, number, *args)
+                process = context.Process(target=_work_quietly, args=words, daemon=True)
                 process.start()
                 theirs.close()
                 self._processes[number], self._pipes[number] = process, ours

@@ -158,6 +158,15 @@ class Dying(Honest):
         os._exit(9)
 
 
+class Hanging(Honest):
+    """Comes to no end, and leaves a mark where it has begun to."""
+
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
+        Path(self.params.path).with_name("hanging").touch()
+        while True:
+            pass
+
+
 class Throwing(Honest):
     """Trips over the end of the data that it reads past the feed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from tests.integration.backtest import suspects
 from tests.integration.cli_daemon import Said, call, environment
 from tests.scenarios import support_configs as configs
 from tradekeel.backtest.analysing.asked import Asked, Run
-from tradekeel.bootstrap.analysisruns import Job, Watch, perform
+from tradekeel.bootstrap.analysisruns import ENCODER, Job, Watch, perform
 from tradekeel.errors import ExitCode
 from tradekeel.feeds.zones import parse_instant
 
@@ -256,6 +258,31 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, stop: signal.Sign
         process.communicate()
     assert process.returncode == 130
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_run_that_hangs_does_not_outlive_whoever_asked_for_it(folder: Path, tmp_path: Path) -> None:
+    job = Job(config=str(configuration(folder, "Hanging")), account="paper", execution="x")
+    (tmp_path / "1.job").write_bytes(ENCODER.encode(job))
+    nursery = subprocess.Popen(
+        (sys.executable, "-m", "tradekeel.bootstrap.analysisnursery", str(tmp_path)),
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert nursery.stdin is not None
+    try:
+        nursery.stdin.write(b"1\n")
+        nursery.stdin.flush()
+        while not (folder / "hanging").exists():
+            assert nursery.poll() is None
+            time.sleep(0.01)
+        out, _ = nursery.communicate(timeout=TIMEOUT_S)
+        assert out == b"", "nobody is left who could say anything, or hold the pipe"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(nursery.pid, signal.SIGKILL)
+        nursery.communicate()
 
 
 @pytest.mark.parametrize(("words", "told"), [(("--cuts", "0"), "--cuts 0"), (("--jobs", "0"), "--jobs 0")])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import select
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -47,6 +51,26 @@ def deaf(pipe: Connection, number: int) -> None:
     pipe.send(os.getpid())
     pipe.close()
     signal.pause()
+
+
+def hung(pipe: Connection, number: int) -> None:
+    """Say who we are, and come back to nothing any more, as a strategy's endless loop."""
+    pipe.send(os.getpid())
+    while True:
+        pass
+
+
+def listening(pipe: Connection, number: int) -> None:
+    """Say who we are, and listen until nobody is there."""
+    answer(pipe, number, "")
+
+
+def lead(pipe: Connection, work: Callable[..., None], end_timeout_s: float) -> None:
+    """Have a crew of one, say which process that is, and wait to be killed."""
+    with Crew(1, work, end_timeout_s=end_timeout_s) as crew:
+        ((_, pid),) = hear(crew, 1)
+        pipe.send(pid[2] if isinstance(pid, tuple) else pid)
+        signal.pause()
 
 
 def hear(crew: Crew, count: int) -> list[tuple[int, Any]]:
@@ -99,3 +123,26 @@ def test_what_they_print_is_not_in_what_we_say(capfd: pytest.CaptureFixture[str]
     with Crew(1, chat) as crew:
         assert hear(crew, 1) == [(0, "done")]
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("work", "end_timeout_s"),
+    [(hung, 0.01), pytest.param(listening, 10 * TIMEOUT_S, id="one that hears of it ends by itself")],
+)
+def test_none_outlives_a_parent_that_is_killed(work: Callable[..., None], end_timeout_s: float) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    parent = context.Process(target=lead, args=(theirs, work, end_timeout_s))
+    parent.start()
+    assert ours.poll(TIMEOUT_S)
+    pid = ours.recv()
+    handle = os.pidfd_open(pid)
+    try:
+        parent.kill()
+        parent.join()
+        ended, _, _ = select.select([handle], [], [], TIMEOUT_S)
+        assert ended
+    finally:
+        os.close(handle)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
