@@ -281,10 +281,10 @@ def test_two_commands_on_one_server_share_the_trials_and_a_kill_loses_nothing(
     for folder in (one, other):
         folder.mkdir()
         configs.append(written(folder, ticks=3_000, more='sampler = "grid"'))
-    words = ("--jobs", "1", "--no-walk-forward", "--json", "--storage", without_password(url))
+    words = ("--jobs", "1", "--no-walk-forward", "--json", "--study", "ours", "--storage", without_password(url))
     extra = {"TRADEKEEL_STUDY_PASSWORD": urlsplit(url).password or ""}
     with started(configs[0], *words, **extra) as first:
-        until_complete(first, url, 2)
+        until_complete(first, url, 2, Path("ours"))
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     with started(configs[1], *words, **extra) as second, started(configs[0], *words, **extra) as resumed:

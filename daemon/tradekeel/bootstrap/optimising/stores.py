@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from tradekeel.config.optimize import is_redis_url
 from tradekeel.errors import InputError, StoreAway, StoreRefused, StoreUnavailable
+from tradekeel.runtime.loop import in_time
 from tradekeel.statedir.files import make_folder
 from tradekeel.statedir.layout import DIRECTORY_MODE
 from tradekeel.storage.redis.client import NOT_INSTALLED as NO_REDIS
@@ -41,15 +42,16 @@ TABLES_TRIES_MAX = 5
 """Of two machines that make Optuna's tables at the same moment one fails, and finds them made when it looks again."""
 
 PREFIX = "tradekeel:optimize"
-"""Of the keys on a Redis server."""
+"""Of the keys on a Redis server; behind it is the study's name, so that who joins one reads no other."""
 
 
 class StoreSettings(Struct, frozen=True):
-    """Where studies are kept. Without a URL: in ``folder``."""
+    """Where a study is kept. Without a URL: in ``folder``, whose name is the study's, also on a Redis server."""
 
     url: str
     password: str | None
     folder: Path
+    timeout_s: float = FILE_TIMEOUT_S  # of the file
 
     @property
     def is_redis(self) -> bool:
@@ -131,8 +133,12 @@ def _file(settings: StoreSettings) -> BaseStorage:
     except OSError as error:
         raise StoreUnavailable(f"{settings.folder} cannot be made: {error.strerror}") from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the tables are made by one
-        storage = RDBStorage(f"sqlite:///{settings.file}", engine_kwargs={"connect_args": {"timeout": FILE_TIMEOUT_S}})
+        if not in_time(lambda: fcntl.flock(lock, fcntl.LOCK_EX), settings.timeout_s):  # the tables are made by one
+            raise StoreUnavailable(
+                f"{settings} has been in the making by another process for {settings.timeout_s:g} s: does one stand still?"
+            )
+        options = {"connect_args": {"timeout": settings.timeout_s}}
+        storage = RDBStorage(f"sqlite:///{settings.file}", engine_kwargs=options)
     # Optuna looks at a trial and then changes it, in one transaction. Begun by the look alone, such a transaction of SQLite keeps
     # nobody else from the same: so each is begun as one that writes, and they come one after the other.
     event.listen(storage.engine, "connect", _no_begin_by_the_driver)
@@ -190,24 +196,11 @@ def _redis(settings: StoreSettings) -> BaseStorage:
     except ImportError as error:
         raise InputError(NO_REDIS) from error
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalRedisBackend
 
-    class Log(JournalRedisBackend):
-        """Optuna's log on Redis, with a client of ours, which asks nothing twice: an entry that is appended twice is a trial
-        that nobody runs. A snapshot is code to whoever unpickles it, and anybody may have put it there: none is taken.
-        """
+    from tradekeel.bootstrap.optimising.redislog import RedisLog
 
-        def __init__(self) -> None:
-            super().__init__("redis://", prefix=PREFIX)
-            self._redis = self.client = make_blocking_client(settings._redis)
-
-        def load_snapshot(self) -> bytes | None:
-            return None
-
-        def save_snapshot(self, snapshot: bytes) -> None:
-            return None
-
-    return JournalStorage(Log())
+    client = make_blocking_client(settings._redis)
+    return JournalStorage(RedisLog(client, f"{PREFIX}:{settings.folder.name}", str(settings)))
 
 
 @contextmanager
