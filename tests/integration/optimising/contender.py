@@ -1,8 +1,9 @@
 """A process that runs trials of a study as a worker does, without the backtests: so that they meet much more often.
 
-    python -m tests.integration.optimising.contender URL FOLDER STUDY SAMPLER TRIALS SECONDS
+    python -m tests.integration.optimising.contender URL FOLDER STUDY SAMPLER TRIALS SECONDS [far]
 
-It says on standard output each trial that it runs, and pauses for some seconds in each.
+It says on standard output each trial that it runs, pauses for some seconds in each, and says "counts" or "too late". One that
+is far is on another machine: it can look up nobody's process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import optuna
+from msgspec import structs
 
 from tradekeel.backtest.optimising.samplers import Unrepeated, listed
 from tradekeel.backtest.optimising.space import POINTS_LISTED_MAX, Range, Space
@@ -30,11 +32,13 @@ POINTS = 20
 BEAT_S = 0.2
 
 
-def board_of(store: optuna.storages.BaseStorage, study: str, sampler: str, trials: int) -> Board:
+def board_of(store: optuna.storages.BaseStorage, study: str, sampler: str, trials: int, *, far: bool = False) -> Board:
     """This process at a study."""
     points = listed(SPACE, POINTS_LISTED_MAX, lambda marks: True)
     assert points is not None
     me = this_process(BEAT_S)
+    if far:
+        me = structs.replace(me, owner={**me.owner, "place": "far"}, alive=lambda owner: None)
     drawing = Unrepeated(
         SPACE, sampler, 1, trials, points=points, allows=lambda marks: True, taken=keys_taken, owner=me.owner
     )
@@ -46,9 +50,9 @@ def board_of(store: optuna.storages.BaseStorage, study: str, sampler: str, trial
     return Board(made, SPACE, min(trials, len(points)), me, beat_every_s=BEAT_S)
 
 
-def main(url: str, folder: str, study: str, sampler: str, trials: str, seconds: str) -> None:
+def main(url: str, folder: str, study: str, sampler: str, trials: str, seconds: str, where: str = "") -> None:
     store = open_store(StoreSettings(url, None, Path(folder)))
-    board = board_of(store, study, sampler, int(trials))
+    board = board_of(store, study, sampler, int(trials), far=where == "far")
     while True:
         trial = board.claim()
         if trial is not None:
@@ -56,7 +60,8 @@ def main(url: str, folder: str, study: str, sampler: str, trials: str, seconds: 
             sys.stdout.flush()
             pause(float(seconds))
             board.beat(trial)
-            board.complete(trial, [float(trial.params["s.a"])], {})
+            counts = board.complete(trial, [float(trial.params["s.a"])], {})
+            sys.stdout.write("counts\n" if counts else "too late\n")
         elif board.is_over():
             return
         else:

@@ -275,9 +275,9 @@ class Board:
 
 
 def parameters_of(trial: FrozenTrial) -> Marks:
-    """Its point, also of one that waits in the queue."""
+    """Its point, also of one that waits in the queue, or was just taken from it: then its parameters are being written."""
     fixed: Marks = trial.system_attrs.get("fixed_params", {})
-    return trial.params or fixed
+    return {**fixed, **trial.params}
 
 
 def gave_way(trial: FrozenTrial) -> bool:

@@ -35,8 +35,10 @@ CONNECT_TIMEOUT_S = 10
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """Of libpq: a server whose machine or network is gone says nothing any more, and is found to be away within half a minute."""
 
-FILE_TIMEOUT_S = 120
-"""How long a process waits for others that write into the same file."""
+TIMEOUT_S = 120
+"""How long a process waits for others that write into the same file, and a PostgreSQL server for one that stands still in a
+transaction, and holds what others wait for.
+"""
 
 TABLES_TRIES_MAX = 5
 """Of two machines that make Optuna's tables at the same moment one fails, and finds them made when it looks again."""
@@ -51,7 +53,7 @@ class StoreSettings(Struct, frozen=True):
     url: str
     password: str | None
     folder: Path
-    timeout_s: float = FILE_TIMEOUT_S  # of the file
+    timeout_s: float = TIMEOUT_S
 
     @property
     def is_redis(self) -> bool:
@@ -164,9 +166,11 @@ def _begin_to_write(connection: Any) -> None:
 
 def _postgres(settings: StoreSettings) -> BaseStorage:
     from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage, get_storage
+    from optuna.storages import get_storage
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    from tradekeel.bootstrap.optimising.postgresstudy import PostgresStudies
 
     try:
         import psycopg  # noqa: F401
@@ -175,15 +179,16 @@ def _postgres(settings: StoreSettings) -> BaseStorage:
     url = make_url(settings.url).set(drivername="postgresql+psycopg")
     if settings.password is not None:
         url = url.set(password=settings.password)
-    options: dict[str, Any] = {
-        "pool_size": 1,
-        "max_overflow": 1,
-        "pool_pre_ping": True,
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tradekeel-optimize", **KEEPALIVE},
+    told = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "tradekeel-optimize",
+        "options": f"-c idle_in_transaction_session_timeout={round(settings.timeout_s * 1_000)}",
+        **KEEPALIVE,
     }
+    options: dict[str, Any] = {"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True, "connect_args": told}
     for left in reversed(range(TABLES_TRIES_MAX)):
         try:
-            return get_storage(RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options))
+            return get_storage(PostgresStudies(url.render_as_string(hide_password=False), engine_kwargs=options))
         except (IntegrityError, ProgrammingError, StorageInternalError):
             if not left:
                 raise

@@ -205,6 +205,19 @@ def test_the_trial_of_a_process_that_is_gone_is_run_again_at_once() -> None:
     assert summed(board).lost == 1
 
 
+def test_what_is_just_taken_from_the_queue_is_not_put_into_it_again() -> None:
+    world = World()
+    lost = world.board("gone", space=PLANE).claim()
+    assert lost is not None
+    world.lives |= {"gone": False, "next": True}
+    board = world.board(space=PLANE)
+    assert not board.is_over(), "it looks, and so the point waits"
+    next_one = world.board("next", space=PLANE).study.ask({"s.a": lost.distributions["s.a"]})
+    assert next_one.params == {"s.a": lost.params["s.a"]}, "its other parameters are still to be written"
+    assert not board.is_over()
+    assert (summed(board).waiting, summed(board).running, summed(board).lost) == (0, 1, 1)
+
+
 def test_of_another_machine_a_trial_is_lost_when_its_beat_does_not_change() -> None:
     world = World()
     there = world.board("there", wanted=1)
