@@ -54,6 +54,15 @@ def check_study_url(text: str) -> None:
         check_database_url(text)
 
 
+def _is_finite(value: object) -> bool:
+    """Whether a value is finite, and all that is in it."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, Decimal) or value.is_finite()
+
+
 class RangeTable(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """What one parameter may be: ``from`` and ``to``, both included, or ``choices``."""
 
@@ -69,6 +78,8 @@ class RangeTable(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
                 raise InputError("choices stand alone; leave from, to, step and log out, or the choices")
             if len(set(map(str, self.choices))) < len(self.choices):
                 raise InputError("a choice is named twice")
+            if not all(map(_is_finite, self.choices)):
+                raise InputError("nan and inf are no choice: nothing can be computed with them")
         elif self.from_ is None or self.to is None:
             raise InputError("say from and to, or choices")
         elif self.from_ > self.to:

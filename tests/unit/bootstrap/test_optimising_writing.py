@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, date, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tradekeel.bootstrap.optimising.writing import lines_of, write_with
 from tradekeel.errors import InputError
@@ -64,6 +67,27 @@ def test_comments_stay(tmp_path: Path) -> None:
     ]
     assert "fast = 7                  # quick, and 3 # means it" in done
     assert "fast = 99" in done
+
+
+texts = st.text(st.characters(codec="utf-8"))
+moments = st.datetimes(timezones=st.none() | st.just(UTC) | st.just(timezone(timedelta(hours=-5, minutes=-30))))
+numbers = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9)
+plain = st.booleans() | st.integers() | numbers | texts | st.dates() | st.times() | moments
+values = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+
+
+@given(values)
+def test_whatever_toml_can_say_is_written_as_toml(value: object) -> None:
+    text = "\n".join(lines_of({"ema": {"moved": value}}))
+    assert params(text) == {"moved": value}
+
+
+@pytest.mark.parametrize("written", ["weights = { slow = 1, quick = 2 } # ours\nfast = 3", "fast = 3", ""])
+def test_a_choice_may_be_a_table(tmp_path: Path, written: str) -> None:
+    (tmp_path / "old.toml").write_text(f"[strategies.ema]\n[strategies.ema.params]\n{written}\n")
+    choice = {"slow": Decimal("0.5"), "at times": ["07:00", {"from": date(2024, 1, 2)}]}
+    write_with(tmp_path / "old.toml", tmp_path / "new.toml", {"ema": {"weights": choice}})
+    assert params((tmp_path / "new.toml").read_text())["weights"] == choice
 
 
 def test_a_table_that_cannot_be_changed_by_lines_is_left_and_the_lines_are_told(tmp_path: Path) -> None:

@@ -94,6 +94,17 @@ def test_nobody_fetches_its_password_who_only_reads_the_file(tmp_path: Path) -> 
         ("[optimize.parameters.floor]\nmax_layers = { from = 5 }\n", "max_layers: say from and to, or choices"),
         ("[optimize.parameters.floor]\nmax_layers = { choices = [2, 2] }\n", "max_layers: a choice is named twice"),
         (
+            "[optimize.parameters.floor]\nmax_layers = { choices = [2, { of = [-inf] }] }\n",
+            "optimize.parameters.floor.max_layers: nan and inf are no choice",
+        ),
+        *(
+            (
+                f"[optimize.parameters.floor]\nmax_layers = {{ choices = [2, {choice}] }}\n",
+                "optimize.parameters.floor.max_layers: the strategy refuses the choice",
+            )
+            for choice in ("{ of = 1 }", "[1]", "2024-01-02", "2024-01-02T03:04:05Z", "03:04:05")
+        ),
+        (
             "[optimize.parameters.floor]\nmax_layers = { choices = [2], step = 1 }\n",
             "max_layers: choices stand alone",
         ),

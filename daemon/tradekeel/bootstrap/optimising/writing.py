@@ -78,7 +78,8 @@ def _expected(text: str, values: Values) -> dict[str, Any]:
     return table
 
 
-_VALUE = r"(\"[^\"]*\"|'[^']*'|\[[^\]]*\]|[^#\s,}]+)"
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_VALUE = r"(\"[^\"]*\"|'[^']*'|\[[^\]]*\]|\{[^{}]*\}|[^#\s,}]+)"
 
 
 def _changed(text: str, strategy: str, parameters: Mapping[str, Any]) -> str:
@@ -124,13 +125,21 @@ def _changed_inside(inline: str, values: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
+    """A value as TOML, of all kinds that TOML has. (Dates and times are written as Python does.)"""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")  # JSON lets it stand, and TOML does not
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, Decimal):
         text = f"{value:f}"
         return text if "." in text else f"{text}.0" if value != value.to_integral_value() else text
     return str(value)
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _toml(name)
