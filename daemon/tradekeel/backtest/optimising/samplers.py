@@ -7,17 +7,19 @@ does not help, one of the points that are left is taken, or of a space too large
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, cast
 
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tradekeel.backtest.optimising.space import Marks, Range, Space, key_of
@@ -126,7 +128,10 @@ class Unrepeated(BaseSampler):
         """A point that is allowed, and that no other trial stands for."""
         if "fixed_params" in trial.system_attrs:
             return {}
-        taken = self._taken([each for each in study.get_trials(deepcopy=False) if each.number != trial.number])
+        trials = study.get_trials(deepcopy=False)
+        taken = self._taken([each for each in trials if each.number != trial.number])
+        if self._kind == "tpe":
+            study = _as_seen(study, trials)
         most = DRAWS_MAX if self._points is None else DRAWS_BEFORE_LISTED if self._kind != "grid" else 0
         sampler, found_known = self._inner, False
         for number in range(most):
@@ -168,6 +173,34 @@ class Unrepeated(BaseSampler):
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Let the sampler keep what it keeps."""
         self._inner.after_trial(study, trial, state, values)
+
+
+class _Seen:
+    """A study's storage as somebody has read it who draws: it reads it once, and not for each point that is drawn again.
+
+    What TPE would tell others of its draw is the point, which is written anyway as soon as it is one that is run.
+    """
+
+    def __init__(self, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
+        self._storage, self._trials = storage, trials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        assert not deepcopy, "a sampler changes no trial"
+        return [each for each in self._trials if states is None or each.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        """Nobody is told."""
+
+
+def _as_seen(study: Study, trials: Sequence[FrozenTrial]) -> Study:
+    seen: Any = copy.copy(study)
+    seen._storage = _Seen(study._storage, trials)
+    return cast(Study, seen)
 
 
 def listed(space: Space, most: int, allows: Callable[[Marks], bool]) -> list[Marks] | None:

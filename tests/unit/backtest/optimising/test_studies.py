@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tradekeel.backtest.optimising.samplers import Unrepeated, listed
 from tradekeel.backtest.optimising.space import Marks, Range, Space, key_of
@@ -94,6 +94,34 @@ def test_every_point_is_tried_once_and_then_the_study_is_over(sampler: str) -> N
     assert len(points) == len(set(points)) == 6 * 4 * 2
     assert board.is_over()
     assert summed(board).over == summed(board).complete == 48
+
+
+class Counting(optuna.storages.InMemoryStorage):
+    """Counts how often it is read, and written what a sampler keeps for itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        self.asked += 1
+        return super().get_all_trials(study_id, deepcopy, states)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.asked += 1
+        super().set_trial_system_attr(trial_id, key, value)
+
+
+def test_a_point_that_is_drawn_again_asks_the_storage_nothing() -> None:
+    asked = {}
+    for sampler in ("random", "tpe"):
+        world = World()
+        world.store = store = Counting()
+        run_all(world.board(space=PLANE, sampler=sampler))
+        asked[sampler] = store.asked
+    assert asked["tpe"] == asked["random"]
 
 
 def test_two_goals_are_looked_for_by_nsga2() -> None:
