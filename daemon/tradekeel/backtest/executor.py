@@ -31,7 +31,7 @@ from tradekeel.domain.tasks import TaskStatus, refuse_status
 from tradekeel.domain.ticks import Tick
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
-from tradekeel.ports import Feed
+from tradekeel.ports import BuildsBars, Feed
 from tradekeel.strategies.base import AnyStrategy, check_strategy_class
 
 ACCOUNT = "backtest"
@@ -59,9 +59,10 @@ class BacktestExecutor:
     """One account that trades strategies on a source of ticks.
 
     ``data_source`` is a :class:`~tradekeel.backtest.source.TickDataSource`, a feed that never waits, or ticks whose positions
-    count from 1. ``strategy`` is one strategy, or several by their names; each trades ``instruments`` (those of the source).
-    ``initial_balance`` is in ``currency``. Ticks before ``begins_ns`` (event time) warm the strategies up: nothing is entered
-    there, and no figure counts them. The rest is what a configuration says of an account: see docs/configuration.md.
+    count from 1; it is asked for the bars that strategies want. ``strategy`` is one strategy, or several by their names; each
+    trades ``instruments`` (those of the source). ``initial_balance`` is in ``currency``. Ticks before ``begins_ns`` (event time)
+    warm the strategies up: nothing is entered there, and no figure counts them. The rest is what a configuration says of an
+    account: see docs/configuration.md.
     Raises :class:`~tradekeel.errors.InputError` for what cannot be tested.
     """
 
@@ -87,7 +88,8 @@ class BacktestExecutor:
             raise InputError("a backtest needs a strategy")
         for each in strategies.values():
             check_strategy_class(type(each))
-        self._source = _source(data_source, strategies)
+        self._source = _source(data_source)
+        _ask_for_bars(self._source, strategies)
         self._journal: Keeper = journal if journal is not None else MemoryJournal()
         known = {**CATALOGUE, **(instruments or {})}
         symbols = self._source.info.instruments
@@ -233,12 +235,23 @@ def _row(name: str, strategy: AnyStrategy, symbols: Sequence[str]) -> StrategyRo
     )
 
 
-def _source(given: TickDataSource | Feed | Sequence[Tick], strategies: Mapping[str, AnyStrategy]) -> TickDataSource:
+def _source(given: TickDataSource | Feed | Sequence[Tick]) -> TickDataSource:
     if isinstance(given, Sequence):
-        symbols = dict.fromkeys(tick.instrument for tick in given)
-        frames = tuple(dict.fromkeys(frame for each in strategies.values() for frame in each.timeframes()))
-        return TicksSource(given, timeframes=dict.fromkeys(symbols, frames) if frames else None)
+        return TicksSource(given)
     return FeedSource(given) if isinstance(given, Feed) else given
+
+
+def _ask_for_bars(source: TickDataSource, strategies: Mapping[str, AnyStrategy]) -> None:
+    """Have the source build what the strategies want: a strategy that waits for bars would otherwise wait to the end."""
+    frames = tuple(dict.fromkeys(frame for each in strategies.values() for frame in each.timeframes()))
+    if not frames:
+        return
+    if not isinstance(source, BuildsBars):
+        raise InputError(
+            f"bars of {', '.join(frames)} are wanted, and {source.info.name} cannot be asked for them: give its ticks as a list, "
+            "or a source with the method build_bars(timeframes)"
+        )
+    source.build_bars(dict.fromkeys(source.info.instruments, frames))
 
 
 def _id(data: str, deposit: Decimal, currency: str, rows: Mapping[str, StrategyRow], *terms: object) -> str:

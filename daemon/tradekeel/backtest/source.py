@@ -14,7 +14,7 @@ from tradekeel.domain.ids import derived_id
 from tradekeel.domain.sessions import closed_ns_between, market_open
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import Defect, InputError
-from tradekeel.ports import Feed, FeedInfo
+from tradekeel.ports import BuildsBars, Feed, FeedInfo
 
 WINDOW_TICKS = 2_048
 """Ticks that are conducted at a time. What a backtest does is the same with any number."""
@@ -29,7 +29,10 @@ MARKET_CLOSED = "market_closed"
 
 
 class TickDataSource(Protocol):
-    """Ticks with positions from 1 on, without a gap, and the same each time they are read."""
+    """Ticks with positions from 1 on, without a gap, and the same each time they are read.
+
+    Strategies of bars want a source that :class:`~tradekeel.ports.BuildsBars`, too.
+    """
 
     info: FeedInfo
 
@@ -61,6 +64,12 @@ class FeedSource:
         self.info = feed.info
         self._feed = feed
         self._window_ticks = window_ticks
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """Have the feed build them. InputError where it cannot be asked to."""
+        if not isinstance(self._feed, BuildsBars):
+            raise InputError(f"feed {self.info.name} cannot be asked for bars: it has no build_bars(timeframes)")
+        self._feed.build_bars(timeframes)
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""
@@ -98,7 +107,7 @@ class TicksSource:
     ) -> None:
         _check(ticks, name)
         self._ticks = ticks
-        self._timeframes = dict(timeframes or {})
+        self.build_bars(timeframes or {})
         self._window_ticks = window_ticks
         self._delivered = 0
         self.info = FeedInfo(
@@ -108,6 +117,10 @@ class TicksSource:
             fingerprint=_fingerprint(ticks),
             total=len(ticks),
         )
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """Have windows these bars."""
+        self._timeframes = dict(timeframes)
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position; bars are built from the first tick on, whatever that is."""

@@ -45,7 +45,7 @@ class RedisTickDataSource:
         window_ticks: int = WINDOW_TICKS,
     ) -> None:
         self._stream, self._step = stream, step
-        self._timeframes = dict(timeframes or {})
+        self.build_bars(timeframes or {})
         self._window_ticks = window_ticks
         try:
             head = stream.look()
@@ -64,6 +64,10 @@ class RedisTickDataSource:
             replayable=True,
             fingerprint=hashlib.blake2b(told.encode(), digest_size=16).hexdigest(),
         )
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """Have windows these bars."""
+        self._timeframes = dict(timeframes)
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""

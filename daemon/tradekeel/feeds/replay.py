@@ -88,11 +88,10 @@ class ReplayFeed:
         """``pacer`` None hands out ticks as fast as they are taken; ``elsewhere`` is how a source is read that is a server's."""
         self.info = info
         self._source = source
-        self._timeframes = {symbol: tuple(texts) for symbol, texts in timeframes.items() if texts}
         self._sleeper = sleeper
         self._pacer = pacer
         self._elsewhere = elsewhere
-        self._bars = BarSet(self._timeframes)
+        self._bars = BarSet({})
         self._buffer: list[Tick] = []
         self._at = 0  # the next tick to deliver, in the buffer
         self._position = 0  # of the last tick delivered
@@ -101,6 +100,11 @@ class ReplayFeed:
         self._failure: DataError | None = None
         self._total = info.total
         self._opened = False
+        self.build_bars(timeframes)
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """Have windows these bars from the next :meth:`open` on."""
+        self._timeframes = {symbol: tuple(texts) for symbol, texts in timeframes.items() if texts}
 
     async def open(self, after: int, seen: int = 0) -> None:
         """Be ready to deliver from position ``after + 1``. Raises :class:`DataError` if the feed is not that long."""

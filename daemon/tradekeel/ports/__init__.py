@@ -1,7 +1,7 @@
 """The sockets of the house: what venues, feeds, stores, caches and the log must offer, and nothing about how they do it."""
 
 from tradekeel.ports.cache import Cache, KeyPage
-from tradekeel.ports.feed import FedByAnother, Feed, FeedInfo, waits_of
+from tradekeel.ports.feed import BuildsBars, FedByAnother, Feed, FeedInfo, waits_of
 from tradekeel.ports.log import Say
 from tradekeel.ports.publication import Author, Board, Event, JournalSource, OpenTrades, Publication, Run
 from tradekeel.ports.registry import ChangeKind, Service, ServiceChange, ServiceRegistry
@@ -10,6 +10,7 @@ from tradekeel.ports.venue import LastCheck, TickMatcher, Venue, VenueCapabiliti
 __all__ = [
     "Author",
     "Board",
+    "BuildsBars",
     "Cache",
     "ChangeKind",
     "Event",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -46,6 +46,17 @@ class Feed(Protocol):
 
     def progress(self) -> float | None:
         """Share of the feed delivered, 0 to 1, if known."""
+
+
+@runtime_checkable
+class BuildsBars(Protocol):
+    """A source of ticks that can be asked for bars."""
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """From here on windows have these bars, by instrument, and no others; to be asked before the first window.
+
+        Raises :class:`~tradekeel.errors.InputError` where they cannot be built.
+        """
 
 
 @runtime_checkable

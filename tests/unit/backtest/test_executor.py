@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.unit.backtest.bench import written
-from tests.unit.feeds.markets import ticks_of
-from tradekeel.backtest import BacktestExecutor
+from tests.unit.backtest.bench import market, written
+from tests.unit.feeds.markets import Market, ticks_of
+from tradekeel.backtest import BacktestExecutor, FeedSource, TickDataSource, TicksSource
 from tradekeel.domain.tasks import TaskStatus
-from tradekeel.domain.ticks import Tick
+from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import IllegalTransition, InputError
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
 
@@ -29,7 +29,7 @@ def ticks() -> Sequence[Tick]:
     ]
 
 
-def backtest(ticks: Sequence[Tick], **more: Any) -> BacktestExecutor:
+def backtest(ticks: Any, **more: Any) -> BacktestExecutor:
     return BacktestExecutor(ticks, EmaCross(EmaCrossParameters(fast=5, slow=20)), "10000", **more)
 
 
@@ -98,3 +98,48 @@ def test_what_cannot_be_tested_is_refused() -> None:
         backtest([Tick("XAU_USD", 1, Decimal(1), Decimal(2), 1)])
     with pytest.raises(InputError, match="days_a_year must be 1 or more, found 0"):
         backtest(ticks, days_a_year=0)
+
+
+def on_bars(source: Any) -> BacktestExecutor:
+    return BacktestExecutor(source, EmaCross(EmaCrossParameters(fast=5, slow=20, timeframe="5s")), "10000")
+
+
+@pytest.mark.parametrize("timeframes", [None, {"EUR_USD": ("1m",)}])
+def test_a_source_is_asked_for_the_bars_that_strategies_want(ticks: Sequence[Tick], timeframes: Any) -> None:
+    asked = on_bars(TicksSource(ticks, timeframes=timeframes)).execute()
+    assert len(asked.trades) > 10
+    assert written(asked.entries) == written(on_bars(ticks).execute().entries)
+
+
+def test_a_feed_is_asked_likewise() -> None:
+    asked, told = on_bars(market(4_000)).execute(), on_bars(market(4_000, timeframes=("5s",))).execute()
+    assert asked.trades
+    assert written(asked.entries) == written(told.entries)
+
+
+class _Bare:
+    """A source of somebody's own, which knows of no bars."""
+
+    def __init__(self, source: TickDataSource) -> None:
+        self.info = source.info
+        self._source = source
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        return self._source.windows(after)
+
+    def quality(self) -> dict[str, int]:
+        return {}
+
+    def progress(self) -> float | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_what_cannot_be_asked_for_bars_is_refused_where_strategies_want_some() -> None:
+    ticks = ticks_of(100)
+    for source in (_Bare(TicksSource(ticks)), Market(ticks), FeedSource(Market(ticks))):
+        with pytest.raises(InputError, match=r"cannot be asked for.* build_bars"):
+            on_bars(source)
+    assert backtest(_Bare(TicksSource(ticks))).execute().ticks == 100
