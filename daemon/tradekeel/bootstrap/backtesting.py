@@ -40,8 +40,8 @@ FULL_SPEED = {"speed": "max", "wait_max_s": None}
 """A backtest waits for nobody."""
 
 
-NEVER_CLOSES = ("gap_on_weekends", "weekends")
-"""Options of feeds that say of a market that it trades at the weekend."""
+HOURS_SAY_NOTHING = ("gap_on_weekends", "weekends", "hides_hours")
+"""What is true of a feed whose ticks' hours say nothing: its market trades at the weekend, or its bars last longer than hours."""
 
 
 class _NoClock:
@@ -103,7 +103,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         password=password_of(feed),
     )
     source: TickDataSource = FeedSource(FEEDS[feed.kind].build(settings, context))
-    if not any(getattr(settings, name, False) for name in NEVER_CLOSES):
+    if not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING):
         resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
         source = HoursSource(source, resting)
     return source if _cuts_itself(settings) else _cut(source, start_ns, end_ns, timeframes)

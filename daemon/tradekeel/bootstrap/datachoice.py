@@ -97,8 +97,9 @@ def _of_path(path: str, options: Options) -> Chosen:
     given = _nested(options.settings)
     found = recognise(path, Path(), given)
     table: dict[str, Any] = {**found, **given}
-    if "columns" in found:
-        table["columns"] = {**found["columns"], **given.get("columns", {})}
+    for inner in ("columns", "bars"):
+        if inner in found:
+            table[inner] = {**found[inner], **given.get(inner, {})}
     instruments = _instruments(path, options, table)
     try:
         settings = msgspec.convert({**table, "instruments": dict.fromkeys(instruments, path)}, FileFeedSettings)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tradekeel.backtest.source import TickDataSource
-from tradekeel.bootstrap.backtesting import NEVER_CLOSES
+from tradekeel.bootstrap.backtesting import HOURS_SAY_NOTHING
 from tradekeel.bootstrap.datachoice import Chosen
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.money import parse_amount
@@ -42,12 +42,11 @@ def examine(chosen: Chosen, tell: Tell, spike_mads: str | None = None) -> dict[s
     if mads <= 0:
         raise InputError(f"--spike-mads must be above zero, found {spike_mads}")
     settings, failing = _lenient(chosen.settings)
-    gap_s: Decimal | None = getattr(settings, "gap_s", None)
-    always_open = any(getattr(settings, name, False) for name in NEVER_CLOSES)
+    hours_tell = not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING)
     as_written = msgspec.json.decode(msgspec.json.encode(settings))
     symbols = list(FEEDS[chosen.kind].symbols(as_written))
     instruments = {symbol: chosen.instruments.get(symbol) or CATALOGUE[symbol] for symbol in symbols}
-    examiner = Examiner(instruments, None if gap_s is None else int(gap_s * NS_PER_S))
+    examiner = Examiner(instruments, getattr(settings, "gap_ns", None))
     about, quality = _read_all(chosen, settings, tell, examiner.take, examiner)
     return {
         "data": chosen.name,
@@ -62,7 +61,7 @@ def examine(chosen: Chosen, tell: Tell, spike_mads: str | None = None) -> dict[s
         "instruments": [
             _shown(
                 one,
-                always_open or one.instrument.days_a_year >= EVERY_DAY_A_YEAR,
+                hours_tell and one.instrument.days_a_year < EVERY_DAY_A_YEAR,
                 mads,
                 failing,
                 in_files=chosen.kind == "file",
@@ -132,13 +131,13 @@ def _read_stream(
 
 
 def _shown(
-    one: Measured, always_open: bool, mads: Decimal, failing: frozenset[str], *, in_files: bool
+    one: Measured, hours_tell: bool, mads: Decimal, failing: frozenset[str], *, in_files: bool
 ) -> dict[str, Any]:
     days = one.days()
     spikes = one.spikes(mads)
     spreads = one.spreads.counts
-    on_weekends = 0 if always_open else one.on_weekends()
-    missed = [] if always_open else one.missed()
+    on_weekends = one.on_weekends() if hours_tell else 0
+    missed = one.missed() if hours_tell else []
     overlaps = one.overlaps()
     bad = {kind: oddity for kind in RowKind if (oddity := one.oddities.get(kind)) is not None}
     problems = sum(oddity.count for kind, oddity in bad.items() if kind not in NO_PROBLEM)

@@ -49,7 +49,7 @@ class About:
         Parameter(
             name=["--set", "-s"],
             negative="",
-            help="Any other option of a file feed, like columns.time=when or bad_rows.crossed=fix.",
+            help="Any other option of a file feed, like columns.time=when or bars.spread_pips=1.",
         ),
     ] = None
 

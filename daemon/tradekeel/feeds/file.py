@@ -16,6 +16,7 @@ from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.binance import BinanceFrames, BinanceRows
+from tradekeel.feeds.candles import CandleColumns, CandleLayout, CandlePath, CandleRows
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, FileHashes, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
@@ -46,6 +47,10 @@ class CsvColumns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ask: ColumnNumber | ColumnName = "ask"
     bid_size: ColumnNumber | ColumnName | None = None
     ask_size: ColumnNumber | ColumnName | None = None
+    open: ColumnNumber | ColumnName = "open"  # where rows are bars these four take the place of bid and ask
+    high: ColumnNumber | ColumnName = "high"
+    low: ColumnNumber | ColumnName = "low"
+    close: ColumnNumber | ColumnName = "close"
     date: ColumnNumber | ColumnName | None = None  # where it stands apart; it is joined with the time by a space
     instrument: ColumnName | None = None  # of a Parquet file that holds several
 
@@ -59,6 +64,7 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: Literal["csv", "quote", "minute", "binance", "parquet"] = "csv"
     columns: CsvColumns = CsvColumns()
     frames: BinanceFrames = BinanceFrames()
+    bars: CandleRows | None = None  # what they are, where rows are bars
     header: bool = True
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
     decimal_mark: Literal[".", ","] = "."
@@ -93,6 +99,8 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 'frames.ticks = "trades" makes quotes without a spread: set bad_rows.zero_spread to "accept", or to "fix" for a '
                 "spread of two tick sizes"
             )
+        if self.bars is not None and self.format not in ("csv", "parquet"):
+            raise ValueError(f'bars are of format "csv" or "parquet": {self.format} files have rows of their own')
         self._look_at_columns()
 
     def _look_at_columns(self) -> None:
@@ -100,7 +108,8 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.format == "csv" and c.instrument is not None:
             raise ValueError("columns.instrument is of Parquet files: a CSV file holds one instrument")
         if self.format == "parquet":
-            if any(isinstance(name, int) for name in (c.time, c.bid, c.ask, c.bid_size, c.ask_size)):
+            named = (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.open, c.high, c.low, c.close)
+            if any(isinstance(name, int) for name in named):
                 raise ValueError("the columns of a Parquet file have names: no numbers under columns")
             if c.date is not None:
                 raise ValueError("a Parquet file has its date with the time: no columns.date")
@@ -111,6 +120,16 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def paths(self) -> dict[str, str]:
         """The path of each instrument, in order."""
         return self.instruments or {str(self.instrument): str(self.path)}
+
+    @property
+    def gap_ns(self) -> int | None:
+        """How long the market may be silent: bars that follow each other are no gap, however long they last."""
+        return gap_ns_of(self.gap_s, 0 if self.bars is None else self.bars.silent_ns)
+
+    @property
+    def hides_hours(self) -> bool:
+        """Whether the hour of a tick says nothing of when it was traded at."""
+        return self.bars is not None and self.bars.hides_hours
 
 
 def file_symbols(options: Mapping[str, Any]) -> dict[str, Keys]:
@@ -183,6 +202,11 @@ def _stream(settings: FileFeedSettings, files: list[DataFile], instrument: Instr
     return PartStream(files, reader, judge_of(settings, instrument))
 
 
+def gap_ns_of(gap_s: Decimal | None, silent_ns: int = 0) -> int | None:
+    """From which silence on there is a gap, where ``silent_ns`` is usual; None: from none."""
+    return None if gap_s is None else max(int(gap_s * NS_PER_S), silent_ns)
+
+
 class Judged(Protocol):
     """What the settings of a feed say about how its rows are judged."""
 
@@ -191,7 +215,7 @@ class Judged(Protocol):
     @property
     def end(self) -> str | None: ...
     @property
-    def gap_s(self) -> Decimal | None: ...
+    def gap_ns(self) -> int | None: ...
     @property
     def gap_on_weekends(self) -> bool: ...
     @property
@@ -205,7 +229,7 @@ def judge_of(settings: Judged, instrument: Instrument) -> Judge:
         tick_size=instrument.tick_size,
         start_ns=start_ns,
         end_ns=end_ns,
-        gap_ns=None if settings.gap_s is None else int(settings.gap_s * NS_PER_S),
+        gap_ns=settings.gap_ns,
         gap_on_weekends=settings.gap_on_weekends,
     )
     return Judge(limits, Tally(settings.bad_rows))
@@ -218,7 +242,9 @@ def reader_of(settings: FileFeedSettings, instrument: Instrument) -> PartReader[
     if settings.format == "parquet":
         return _parquet(settings, instrument)
     csv = settings.format == "csv"
-    return TextRows(_layout(settings), delimiter=settings.delimiter if csv else ",", header=settings.header and csv)
+    return TextRows(
+        _layout(settings, instrument), delimiter=settings.delimiter if csv else ",", header=settings.header and csv
+    )
 
 
 def _parquet(settings: FileFeedSettings, instrument: Instrument) -> PartReader[DataFile]:
@@ -227,10 +253,13 @@ def _parquet(settings: FileFeedSettings, instrument: Instrument) -> PartReader[D
     except ImportError as error:
         raise InputError(NO_PARQUET.format(error)) from None
     c = settings.columns
-    wanted = (None if c.time == "time" else c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.instrument)
+    candles = None if settings.bars is None else CandlePath(settings.bars, instrument)
+    prices = (c.bid, c.ask) if candles is None else (c.open, c.high, c.low, c.close)
+    wanted = (None if c.time == "time" else c.time, prices, c.bid_size, c.ask_size, c.instrument)
     return ParquetRows(
         ParquetColumns(*wanted),  # type: ignore[arg-type]  # numbers were refused with the settings
         instrument.symbol,
+        candles,
         time_format=settings.time_format,
         zone=parse_zone(settings.time_zone),
         floats=settings.floats,
@@ -240,17 +269,21 @@ def _parquet(settings: FileFeedSettings, instrument: Instrument) -> PartReader[D
 NO_PARQUET = "Parquet files need a library that is not installed ({}): pip install 'tradekeel[parquet]'"
 
 
-def _layout(settings: FileFeedSettings) -> Layout:
+def _layout(settings: FileFeedSettings, instrument: Instrument) -> Layout:
     zone = parse_zone(settings.time_zone)
     since_midnight = time_reader("ms_since_midnight", zone)
     if settings.format == "minute":
         return MinuteLayout(since_midnight)
     if settings.format == "quote":
         return QuoteLayout(since_midnight, Columns(0, 1, 2), width=3)
-    c = settings.columns
+    c, times, mark = settings.columns, time_reader(settings.time_format, zone), settings.decimal_mark
+    if settings.bars is not None:
+        of_bars = map(_from_zero, (c.time, c.open, c.high, c.low, c.close, c.date))
+        path = CandlePath(settings.bars, instrument)
+        return CandleLayout(times, CandleColumns(*of_bars), path, mark)  # type: ignore[arg-type]  # as below
     wanted = (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.date)
     columns = Columns(*map(_from_zero, wanted))  # type: ignore[arg-type]  # None stays None, and only where it may
-    return QuoteLayout(time_reader(settings.time_format, zone), columns, width=None, decimal_mark=settings.decimal_mark)
+    return QuoteLayout(times, columns, width=None, decimal_mark=mark)
 
 
 def _from_zero(column: int | str | None) -> int | str | None:
@@ -268,7 +301,7 @@ def instrument_of(symbol: str, known: Mapping[str, Instrument]) -> Instrument:
 
 
 _NOT_TICKS = {"path", "instrument", "instruments", "speed", "wait_max_s"}
-_CAME_LATER = {"frames": BinanceFrames(), "floats": False}
+_CAME_LATER = {"frames": BinanceFrames(), "floats": False, "bars": None}
 """Options that versions before did not have, with their defaults: with these, a fingerprint is what it was."""
 
 
@@ -288,6 +321,9 @@ def _fingerprint(
     options = options_of(settings, _NOT_TICKS, _CAME_LATER)
     if settings.columns.instrument is None:
         del options["columns"]["instrument"]  # it came later, too
+    if settings.bars is None:
+        for name in ("open", "high", "low", "close"):
+            del options["columns"][name]  # and so did these
     sizes = {symbol: str(stream.judge.limits.tick_size) for symbol, stream in streams.items()}
     everything = [file for found in files.values() for file in found]
     counts = {symbol: len(found) for symbol, found in files.items()}

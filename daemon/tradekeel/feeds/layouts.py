@@ -62,7 +62,7 @@ class Layout(Protocol):
 
     times: TimeReader
     width: int | None  # columns of a row; None: as many as the header or most rows have
-    quotes_per_row: int
+    quotes_per_row: int  # 0: it differs, so rows are read one by one
 
     def bind(self, header: Sequence[str] | None, file: str) -> int:
         """Find the columns by the file's header, if it has one; how many columns a row must have at least."""
@@ -107,27 +107,14 @@ class QuoteLayout:
         return self._at.bid, self._at.ask
 
     def bind(self, header: Sequence[str] | None, file: str) -> int:
-        names: dict[str, int] | None = None
-        if header is not None:
-            known = [name.strip().lower() for name in header]
-            names = {name: place for place, name in enumerate(known)}
-            for wanted in self._wanted:
-                if isinstance(wanted, str) and known.count(wanted.strip().lower()) > 1:
-                    raise DataError(
-                        f"{file}: the header has the column {wanted!r} more than once: give its number, from 1, under columns"
-                    )
-        places = (_place(wanted, names, file) for wanted in self._wanted)
-        self._at = _Places(*places)  # type: ignore[arg-type]  # None stays None, and only where it may
+        self._at = _Places(*places(self._wanted, header, file))  # type: ignore[arg-type]  # None stays None, and only where it may
         return max(place for place in self._at if place is not None) + 1
 
     def quotes(self, cells: Sequence[str], stride: int) -> Quotes:
         at = self._at
-        texts = cells[at.time :: stride]
-        if at.date is not None:
-            texts = [f"{day} {time}" for day, time in zip(cells[at.date :: stride], texts, strict=True)]
         price = self._prices.__getitem__
         return Quotes(
-            self.times.column(texts),
+            self.times.column(texts_of(cells, at.time, at.date, stride)),
             list(map(price, cells[at.bid :: stride])),
             list(map(price, cells[at.ask :: stride])),
             self._size_column(cells, at.bid_size, stride),
@@ -139,8 +126,7 @@ class QuoteLayout:
 
     def row(self, cells: Sequence[str], last_ns: int) -> tuple[list[Row], BadRow | None]:
         at = self._at
-        text = cells[at.time] if at.date is None else f"{cells[at.date]} {cells[at.time]}"
-        ts_ns = _time(self.times, text, last_ns)
+        ts_ns = time_of(self.times, texts_of(cells, at.time, at.date, len(cells))[0], last_ns)
         bid, ask = self._prices[cells[at.bid]], self._prices[cells[at.ask]]
         bid_size = None if at.bid_size is None else self._sizes.known(cells[at.bid_size])
         ask_size = None if at.ask_size is None else self._sizes.known(cells[at.ask_size])
@@ -197,7 +183,7 @@ class MinuteLayout:
         )
 
     def row(self, cells: Sequence[str], last_ns: int) -> tuple[list[Row], BadRow | None]:
-        start_ns = _time(self.times, cells[0], last_ns)
+        start_ns = time_of(self.times, cells[0], last_ns)
         bid = [self._prices[cell] for cell in cells[1:6]]
         ask = [self._prices[cell] for cell in cells[6:11]]
         way = (0, 2, 1, 3) if bid[3] >= bid[0] else (0, 1, 2, 3)
@@ -231,7 +217,30 @@ def _place(wanted: int | str | None, names: dict[str, int] | None, file: str) ->
     return place
 
 
-def _time(times: TimeReader, text: str, last_ns: int) -> int:
+def places(wanted: Sequence[int | str | None], header: Sequence[str] | None, file: str) -> list[int | None]:
+    """The numbers of columns, from 0. Raises :class:`DataError` where the header has not exactly one of a name."""
+    names: dict[str, int] | None = None
+    if header is not None:
+        known = [name.strip().lower() for name in header]
+        names = {name: place for place, name in enumerate(known)}
+        for column in wanted:
+            if isinstance(column, str) and known.count(column.strip().lower()) > 1:
+                raise DataError(
+                    f"{file}: the header has the column {column!r} more than once: give its number, from 1, under columns"
+                )
+    return [_place(column, names, file) for column in wanted]
+
+
+def texts_of(cells: Sequence[str], time: int, date: int | None, stride: int) -> Sequence[str]:
+    """The times of rows whose k-th column is ``cells[k::stride]``, joined with their dates where these stand apart."""
+    texts = cells[time::stride]
+    if date is None:
+        return texts
+    return [f"{day} {text}" for day, text in zip(cells[date::stride], texts, strict=True)]
+
+
+def time_of(times: TimeReader, text: str, last_ns: int) -> int:
+    """The time of one row. Raises :class:`BadRow`."""
     try:
         return times.one(text, last_ns)
     except BadTime as bad:

@@ -1,8 +1,8 @@
 """Parquet: files of ticks in columns, read a batch of rows at a time.
 
-Columns are found by name: ``ts_ns`` (or what ``columns.time`` says), ``bid``, ``ask``, and, where they are there, ``bid_size``,
-``ask_size`` and ``instrument``. A column's distinct values are read once a batch, and rows refer to them, so that a price that
-repeats costs next to nothing.
+Columns are found by name: ``ts_ns`` (or what ``columns.time`` says), ``bid``, ``ask`` (or what bars have), and, where they are
+there, ``bid_size``, ``ask_size`` and ``instrument``. A column's distinct values are read once a batch, and rows refer to them,
+so that a price that repeats costs next to nothing.
 """
 
 from __future__ import annotations
@@ -18,16 +18,28 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tradekeel.errors import DataError
+from tradekeel.feeds.candles import CandlePath
 from tradekeel.feeds.files import DataFile
 from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind
 from tradekeel.feeds.stream import Block, Piece
 from tradekeel.feeds.times import UNITS_NS, time_reader
-from tradekeel.feeds.typed import Amounts, Counted, Moments, OnTheWall, Written, bare_symbol, counted, typed_row
+from tradekeel.feeds.typed import (
+    Amounts,
+    Counted,
+    Moments,
+    OnTheWall,
+    Written,
+    bare_symbol,
+    counted,
+    typed_row,
+    typed_time,
+)
 from tradekeel.feeds.zones import BadTime
 
 T = TypeVar("T")
 
 BATCH_ROWS = 16_384
+BATCH_CANDLES = 1_024
 INSTRUMENT, TIME, SIZES = "instrument", "ts_ns", ("bid_size", "ask_size")
 """The names of columns that are looked for where the settings name none."""
 
@@ -36,8 +48,7 @@ class ParquetColumns(NamedTuple):
     """The columns that are to be read; None: that of the usual name, if there is one."""
 
     time: str | None
-    bid: str
-    ask: str
+    prices: tuple[str, ...]  # bid and ask; of bars open, high, low and close
     bid_size: str | None
     ask_size: str | None
     instrument: str | None
@@ -47,8 +58,7 @@ class _Bound(NamedTuple):
     """The columns of one file."""
 
     time: str
-    bid: str
-    ask: str
+    prices: tuple[str, ...]
     bid_size: str | None
     ask_size: str | None
     instrument: str | None
@@ -56,7 +66,8 @@ class _Bound(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        return [name for name in self[:6] if isinstance(name, str)]
+        names = (self.time, *self.prices, self.bid_size, self.ask_size, self.instrument)
+        return [name for name in names if name is not None]
 
 
 class ParquetRows:
@@ -66,9 +77,17 @@ class ParquetRows:
     advice = "Look at columns, time_format and floats"
 
     def __init__(
-        self, columns: ParquetColumns, instrument: str, *, time_format: str, zone: tzinfo, floats: bool
+        self,
+        columns: ParquetColumns,
+        instrument: str,
+        candles: CandlePath | None = None,
+        *,
+        time_format: str,
+        zone: tzinfo,
+        floats: bool,
     ) -> None:
         self.instrument = instrument
+        self.candles = candles  # the rows are bars, and played back so
         self.amounts = Amounts(floats=floats)
         self.share_read = 0.0
         self._columns = columns
@@ -91,7 +110,8 @@ class ParquetRows:
             self.share_read = 0.0
             with pq.ParquetFile(part.path, read_dictionary=texts) as file:
                 total = file.metadata.num_rows
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=bound.names, use_threads=False):
+                size = BATCH_ROWS if self.candles is None else BATCH_CANDLES
+                for batch in file.iter_batches(batch_size=size, columns=bound.names, use_threads=False):
                     piece = BatchPiece(self, bound, batch, row)
                     row += batch.num_rows
                     self.share_read = (row - 1) / total
@@ -121,14 +141,13 @@ class ParquetRows:
         time = wanted(columns.time) if columns.time else wanted(TIME, "time")
         bound = _Bound(
             time,
-            wanted(columns.bid),
-            wanted(columns.ask),
+            tuple(map(wanted, columns.prices)),
             usual(columns.bid_size, SIZES[0]),
             usual(columns.ask_size, SIZES[1]),
             usual(columns.instrument, INSTRUMENT),
             self._moments(schema.field(time).type, time, where),
         )
-        for name in (bound.bid, bound.ask, bound.bid_size, bound.ask_size):
+        for name in (*bound.prices, bound.bid_size, bound.ask_size):
             if name is not None:
                 self._demand_exact(schema.field(name).type, name, where)
         return bound
@@ -186,16 +205,12 @@ class BatchPiece:
         own, bound, amounts = self._own, self._bound, self._reader.amounts
         if not own.num_rows:
             return Block(Quotes((), (), ()), 0, self._numbers)
-        if own.column(bound.time).null_count:
+        if own.column(bound.time).null_count or self._reader.candles is not None:
             return None
         try:
-            quotes = Quotes(
-                bound.moments.column(_times(own.column(bound.time))),
-                _column(own.column(bound.bid), amounts.price),
-                _column(own.column(bound.ask), amounts.price),
-                _sizes(own, bound.bid_size, amounts),
-                _sizes(own, bound.ask_size, amounts),
-            )
+            prices = (_column(own.column(name), amounts.price) for name in bound.prices)
+            sizes = (_sizes(own, name, amounts) for name in (bound.bid_size, bound.ask_size))
+            quotes = Quotes(bound.moments.column(_times(own.column(bound.time))), *prices, *sizes)
         except (BadRow, BadTime, ValueError, TypeError):
             return None
         return Block(quotes, own.num_rows, self._numbers)
@@ -208,14 +223,18 @@ class BatchPiece:
             _times(own.column(bound.time)),
             *(
                 nothing if name is None else own.column(name).to_pylist()
-                for name in (bound.bid, bound.ask, bound.bid_size, bound.ask_size)
+                for name in (*bound.prices, bound.bid_size, bound.ask_size)
             ),
         ]
         return zip(self._numbers(), zip(*columns, strict=True), strict=True)
 
     def row(self, row: Any, last_ns: int) -> tuple[list[Row], BadRow | None] | str:
         """The quote of a row."""
-        return [typed_row(self._bound.moments, self._reader.amounts, row, last_ns)], None
+        moments, amounts, candles = self._bound.moments, self._reader.amounts, self._reader.candles
+        if candles is None:
+            return [typed_row(moments, amounts, row, last_ns)], None
+        time, *prices, _, _ = row
+        return candles.row(typed_time(moments, time, last_ns), *map(amounts.price, prices))
 
     def before(self, number: int) -> BatchPiece | None:
         """The rows before one."""

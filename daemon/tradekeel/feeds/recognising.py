@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.money import parse_amount
 from tradekeel.errors import InputError
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, TextReader, locate
@@ -34,11 +36,14 @@ _PATTERNS = (
     "%Y%m%d %H:%M:%S",
     "%Y%m%d %H%M%S%f",
 )
+_SPANS = ("1m", "2m", "3m", "5m", "10m", "15m", "20m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
+OHLC = ("open", "high", "low", "close")
 _NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "timestamp", "ts_ns", "ts", "datetime", "date_time", "gmt time", "utc time", "time (utc)", "date"),
     "bid": ("bid", "bid price", "bid_price", "bidprice", "sell"),
     "ask": ("ask", "ask price", "ask_price", "askprice", "offer", "buy"),
     "bid_size": ("bid_size", "bidsize", "bid size", "bidvolume", "bid volume", "bid_volume", "bid_qty"),
+    **{part: (part, f"<{part}>", f"{part} price", f"{part}_price") for part in OHLC},
     "ask_size": ("ask_size", "asksize", "ask size", "askvolume", "ask volume", "ask_volume", "ask_qty"),
 }
 SAY = "say what it is: --format, --time-format, and the rest with --set (docs/feeds.md)"
@@ -84,24 +89,58 @@ def _rows(file: DataFile, lines: Sequence[str], given: Mapping[str, Any]) -> dic
         if since_midnight and {len(row) for row in body} == {MINUTE_COLUMNS}:
             return {"format": "minute"}
     columns: dict[str, Any] = dict(given.get("columns", {}))
+    bars = "bars" in given or (header and _has_bars(table[0]))
+    needed = ("time", *OHLC) if bars else ("time", "bid", "ask")
     if header:
-        columns = _named(file, table[0]) | columns
+        columns = _named(file, table[0], needed, columns) | columns
         places = {what: table[0].index(name) for what, name in columns.items() if name in table[0]}
     else:
-        columns = {"time": 1, "bid": 2, "ask": 3} | columns
+        columns = {what: place for place, what in enumerate(needed, start=1)} | columns
         places = {what: int(place) - 1 for what, place in columns.items()}
     found: dict[str, Any] = {"format": "csv", "delimiter": delimiter, "header": header, "columns": columns}
-    if "decimal_mark" not in given and delimiter != "," and "bid" in places and "," in body[0][places["bid"]]:
+    if "decimal_mark" not in given and delimiter != "," and needed[1] in places and "," in body[0][places[needed[1]]]:
         found["decimal_mark"] = ","
     if "time_format" not in given and "time" in places:
         found["time_format"] = _time_format(file, [row[places["time"]] for row in body])
+    if bars and "time" in places and "span" not in given.get("bars", {}):
+        form = found.get("time_format", given.get("time_format", "iso"))
+        found["bars"] = _bars(file, given.get("bars", {}), form, [row[places["time"]] for row in body])
     return found
 
 
-def _named(file: DataFile, header: Sequence[str]) -> dict[str, str]:
+def _has_bars(header: Sequence[str]) -> bool:
+    """Whether a file has the prices of bars, and no bid and ask."""
+    names = {name.lower() for name in header}
+    return all(names.intersection(_NAMES[part]) for part in OHLC) and not names.intersection(_NAMES["bid"])
+
+
+def _bars(file: DataFile, given: Mapping[str, Any], time_format: str, texts: Sequence[str]) -> dict[str, Any]:
+    """How long bars last, by the smallest step between their times. What their spread is, nobody can see."""
+    if "spread_pips" not in given:
+        raise InputError(
+            f"{file.name} has bars, which do not say how far bid and ask were apart: --set bars.spread_pips=…"
+        )
+    read = time_reader(time_format, UTC).one
+    try:
+        times_ns = [read(text, -1) for text in texts]
+    except BadTime:
+        times_ns = []  # whoever reads it all says what is wrong
+    steps_ns = [after - before for before, after in pairwise(times_ns) if after > before]
+    span = next((text for text in _SPANS if min(steps_ns, default=0) == parse_timeframe(text).span_ns), None)
+    if span is None:
+        raise InputError(f"{file.name} has bars: how long does one last? --set bars.span=1h")
+    return {"span": span}
+
+
+def _named(file: DataFile, header: Sequence[str], needed: Sequence[str], given: Mapping[str, Any]) -> dict[str, str]:
     by_name = {name.lower(): name for name in header}
-    found = {what: next((by_name[name] for name in names if name in by_name), None) for what, names in _NAMES.items()}
-    missing = [what for what in ("time", "bid", "ask") if found[what] is None]
+    sought = {*needed, "bid_size", "ask_size"} if "bid" in needed else {*needed}
+    found = {
+        what: next((by_name[name] for name in names if name in by_name), None)
+        for what, names in _NAMES.items()
+        if what in sought
+    }
+    missing = [what for what in needed if found[what] is None and what not in given]
     if missing:
         raise InputError(
             f"{file.name}: which column is the {' and the '.join(missing)}? It has {', '.join(map(repr, header))}: say it with "

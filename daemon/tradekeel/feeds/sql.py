@@ -20,7 +20,7 @@ from tradekeel.domain.instruments import Instrument
 from tradekeel.errors import InputError, StoreAway
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.elsewhere import ReadAside
-from tradekeel.feeds.file import below_root, instrument_of, judge_of, options_of
+from tradekeel.feeds.file import below_root, gap_ns_of, instrument_of, judge_of, options_of
 from tradekeel.feeds.files import FileHashes
 from tradekeel.feeds.merge import merged
 from tradekeel.feeds.pace import MAX, Speed
@@ -105,6 +105,11 @@ class SqlFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def symbols(self) -> tuple[str, ...]:
         """The instruments, in order."""
         return self.instruments or (str(self.instrument),)
+
+    @property
+    def gap_ns(self) -> int | None:
+        """From which silence on there is a gap."""
+        return gap_ns_of(self.gap_s)
 
 
 def sql_symbols(options: Mapping[str, Any]) -> dict[str, Keys]:

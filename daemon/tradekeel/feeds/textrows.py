@@ -103,7 +103,7 @@ class TextPiece:
         Line ends become cells of their own; if each stands where it must, every row has the right number of columns.
         """
         body, reader = self._body, self._reader
-        if not body.isascii() or '"' in body or "_" in body:
+        if not reader.layout.quotes_per_row or not body.isascii() or '"' in body or "_" in body:
             return None
         delimiter, width = reader.delimiter, reader.width
         cells = body.replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)

@@ -114,13 +114,18 @@ class Written:
         return self._reader.one(value if type(value) is str else _number(_there(value)), last_ns)
 
 
+def typed_time(moments: Moments, time: Any, last_ns: int) -> int:
+    """The time of one row. Raises :class:`BadRow`."""
+    try:
+        return moments.one(time, last_ns)
+    except BadTime as bad:
+        raise BadRow(RowKind.TIME, str(bad)) from None
+
+
 def typed_row(moments: Moments, amounts: Amounts, row: Sequence[Any], last_ns: int) -> Row:
     """Time, bid, ask and sizes of one row. Raises :class:`BadRow`."""
     time, bid, ask, bid_size, ask_size = row
-    try:
-        ts_ns = moments.one(time, last_ns)
-    except BadTime as bad:
-        raise BadRow(RowKind.TIME, str(bad)) from None
+    ts_ns = typed_time(moments, time, last_ns)
     return ts_ns, amounts.price(bid), amounts.price(ask), amounts.size(bid_size), amounts.size(ask_size)
 
 

@@ -101,6 +101,14 @@ class TestInfo:
         assert "feed market: file, format csv" in run(capsys, "info", path)
         assert asked(capsys, "info", path, "--feed", "market")["recognised"] == {}
 
+    def test_bars_are_looked_at_as_they_are_played(self, tmp_path, capsys):
+        hours = [f"2014-05-{day:02d}T{hour:02d}:00:00Z,1.1,1.2,1.0,1.1\n" for day in (7, 8) for hour in range(24)]
+        path = write(tmp_path / "eurusd.csv", "time,open,high,low,close\n" + "".join(hours[:30] + hours[31:]))
+        assert "--set bars.spread_pips=" in run(capsys, "check", path, code=ExitCode.BAD_USAGE)
+        found = asked(capsys, "check", path, "--set", "bars.spread_pips=2")
+        assert found["recognised"]["bars"] == {"span": "1h"}
+        assert (found["rows"], found["instruments"][0]["spread_median"], kinds(found)) == (47, "0.00020", {"gap": 1})
+
     @pytest.mark.parametrize("kind", ["synthetic", "sql"])
     def test_feeds_of_other_kinds(self, tmp_path, capsys, kind):
         with closing(sqlite3.connect(tmp_path / "t.db")) as db, db:

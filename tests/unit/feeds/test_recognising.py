@@ -87,6 +87,39 @@ def test_what_was_said_is_not_asked_again(tmp_path):
     assert seen(path, time_format="%m/%d/%Y", columns=columns | {"bid": "b"}, format="quote") == {}
 
 
+def test_a_column_that_is_named_is_not_looked_for(tmp_path):
+    path = write(tmp_path / "x.csv", "time,b,ask\n2014-05-08,1,2\n")
+    assert seen(path, columns={"bid": "b"})["columns"] == PLAIN | {"bid": "b"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Date,Open,High,Low,Close,Adj Close,Volume\n{}2014-05-08,1,2,1,2,2,7\n2014-05-09,1,2,1,2,2,7\n2014-05-12,1,2,1,2,2,7\n",
+        "1399507200,1,2,1,2,7\n1399593600,1,2,1,2,7\n",
+    ],
+)
+def test_bars_say_how_long_they_are_and_not_what_the_spread_was(tmp_path, text):
+    path = write(tmp_path / "x.csv", text.replace("{}", ""))
+    header = "Date" in text
+    if header:
+        with pytest.raises(
+            InputError, match=r"has bars, which do not say how far bid and ask were apart: --set bars.spread"
+        ):
+            seen(path)
+    found = seen(path, bars={"spread_pips": 1})
+    assert found["bars"] == {"span": "1d"}
+    prices = ("Date", "Open", "High", "Low", "Close") if header else range(1, 6)
+    assert found["columns"] == dict(zip(("time", "open", "high", "low", "close"), prices, strict=True))
+    assert "bars" not in seen(path, bars={"spread_pips": 1, "span": "4h"})
+
+
+def test_bars_of_which_no_two_are_there_are_asked_for(tmp_path):
+    path = write(tmp_path / "x.csv", "time,open,high,low,close\n2014-05-08,1,2,1,2\n")
+    with pytest.raises(InputError, match=r"how long does one last\? --set bars.span=1h"):
+        seen(path, bars={"spread_pips": 1})
+
+
 def test_a_time_that_may_mean_two_things_is_asked_for(tmp_path):
     path = write(tmp_path / "x.csv", "time,bid,ask\n03/04/2014 10:00:00,1,2\n")
     with pytest.raises(InputError, match=r"'03/04/2014 10:00:00' is a time of which kind\? say what it is: --format"):
