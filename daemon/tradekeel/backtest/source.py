@@ -184,11 +184,9 @@ class CutSource:
                 continue
             built = bars.fill(ticks) if bars else {}
             position = ticks[-1].position
-            if position <= after:
-                continue
-            seen = max(0, after + 1 - ticks[0].position)
-            rest = {index - seen: made for index, made in built.items() if index >= seen}
-            yield TickWindow(ticks[seen:], rest, instruments=self.info.instruments)
+            rest = TickWindow(ticks, built, instruments=self.info.instruments).behind(after)
+            if rest is not None:
+                yield rest
         self._over = True
 
     def quality(self) -> Mapping[str, int]:
@@ -215,12 +213,15 @@ class HoursSource:
         self._closed = 0
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
-        """Its windows."""
-        for window in self._source.windows(after):
+        """Its windows. What lies before ``after`` is gone through, too: it counts wherever a run goes on from."""
+        self._closed = 0
+        for window in self._source.windows():
             ticks = window.ticks
             if self._resting and closed_ns_between(ticks[0].ts_ns, ticks[-1].ts_ns + 1):
                 self._closed += sum(tick.instrument in self._resting and not market_open(tick.ts_ns) for tick in ticks)
-            yield window
+            rest = window.behind(after)
+            if rest is not None:
+                yield rest
 
     def quality(self) -> Mapping[str, int]:
         """Its counts, and ours where there is any."""

@@ -90,10 +90,9 @@ class RedisTickDataSource:
                 built = bars.fill(ticks) if bars else {}
                 position += len(ticks)
                 self._delivered = position
-                if position > after:
-                    seen = max(0, after + 1 - ticks[0].position)
-                    rest = {index - seen: made for index, made in built.items() if index >= seen}
-                    yield TickWindow(ticks[seen:], rest, instruments=self.info.instruments)
+                rest = TickWindow(ticks, built, instruments=self.info.instruments).behind(after)
+                if rest is not None:
+                    yield rest
 
     def quality(self) -> Mapping[str, int]:
         """Ticks delivered, and gaps among them."""

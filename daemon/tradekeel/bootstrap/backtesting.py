@@ -103,7 +103,8 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         password=password_of(feed),
     )
     source: TickDataSource = FeedSource(FEEDS[feed.kind].build(settings, context))
-    if not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING):
+    is_made_up = "weekends" in fields  # it rests by itself, and any place in it is reached at once
+    if not is_made_up and not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING):
         resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
         source = HoursSource(source, resting)
     return source if _cuts_itself(settings) else _cut(source, start_ns, end_ns, timeframes)

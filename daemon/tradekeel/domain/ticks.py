@@ -95,6 +95,16 @@ class TickWindow(Struct, frozen=True):
         """Position of the last tick."""
         return self.ticks[-1].position
 
+    def behind(self, position: int) -> TickWindow | None:
+        """What of it lies behind a position; None where nothing does."""
+        seen = position + 1 - self.first_position
+        if seen <= 0:
+            return self
+        if seen >= len(self.ticks):
+            return None
+        bars = {index - seen: made for index, made in self.bars.items() if index >= seen}
+        return TickWindow(self.ticks[seen:], bars, instruments=self.instruments)
+
     def extremes(self, start: int = 0, stop: int | None = None) -> dict[str, Extremes]:
         """The range per instrument over ``ticks[start:stop]``."""
         if len(self.instruments) == 1:

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.cli_daemon import call
+from tradekeel.bootstrap.backtests import execute, prepare
+from tradekeel.domain.tasks import TaskStatus
 from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.feeds.zones import parse_instant
 
@@ -176,6 +178,27 @@ def test_a_wrong_time_zone_shows_in_ticks_while_the_market_is_closed(tmp_path: P
     assert json.loads(call("backtest", path, "--json").stdout)[0]["quality"]["market_closed"] == 40
     path = made(tmp_path, "csv", rows(start=SATURDAY), "gap_on_weekends = true\n")
     assert "market is closed" not in call("backtest", path).stderr
+
+
+class Leaves:
+    """Somebody who has enough behind each window."""
+
+    def wants(self) -> str:
+        return "stop"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "sql"])
+def test_what_is_counted_is_the_same_however_often_a_run_was_interrupted(tmp_path: Path, kind: str) -> None:
+    path = made(tmp_path, kind, rows(6_000, start=SATURDAY, zero_every=50))
+    home = {"TRADEKEEL__DAEMON__STATE_DIR": str(tmp_path / "other")}
+    whole = execute(prepare(path, home)[0])
+    assert (whole.quality["market_closed"], whole.quality["zero_spread_dropped"]) == (5_880, 120)
+    done = execute(prepare(path, {})[0], steering=Leaves())
+    parts = 1
+    while done.status is TaskStatus.PAUSED:
+        done, parts = execute(prepare(path, {})[0], steering=Leaves()), parts + 1
+    assert parts > 2
+    assert done.quality == whole.quality
 
 
 def test_an_instrument_without_a_tick_is_named(tmp_path: Path) -> None:
