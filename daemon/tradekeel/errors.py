@@ -17,6 +17,7 @@ and what *nobody knows*::
     │   ├── Unfinished                some of it was done and some was not; the message says what
     │   ├── StoreError                the books on disk, and the servers that keep something for us
     │   │   ├── StoreUnavailable      cannot be opened, read-only, full
+    │   │   │   ├── StoreEmpty        there are no books yet where some are to be read
     │   │   │   └── StoreBlocked      no server is away: a person has to do something first, and waiting does not mend it
     │   │   │       ├── StoreHeld     daemons write there, and its schema is to be changed
     │   │   │       └── StoreDenied   it does not let us in, or not do what we must: password, database, rights
@@ -165,6 +166,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be opened or written: missing rights, a read-only or full disk, an I/O error."""
 
     category = ErrorCategory.CRITICAL
+
+
+class StoreEmpty(StoreUnavailable):
+    """There are no books yet where some are to be read: nobody has made them, or whoever was at it was killed."""
 
 
 class StoreBlocked(StoreUnavailable):

@@ -16,7 +16,7 @@ from tradekeel.domain.entries import Entry
 from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus, refuse_status
-from tradekeel.errors import StoreCorrupt
+from tradekeel.errors import StoreCorrupt, StoreEmpty
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -138,11 +138,14 @@ def read_execution(db: Connection, task_id: str | None = None) -> TaskExecution 
 
 
 def look(path: Path) -> tuple[TaskRow, TaskExecution] | None:
-    """Which task a file's books are of, and how its execution stands; None for other books."""
+    """Which task a file's books are of, and how its execution stands; None for other books, and for such as are not made yet."""
     mapping = mapping_of(TaskRow)
-    with one_moment(path) as db:
-        execution = read_execution(db)
-        if execution is None:
-            return None
-        row = db.execute(f"{mapping.select_sql} WHERE task_id = ?", (execution.task_id,)).fetchone()
-        return mapping.decode(row), execution
+    try:
+        with one_moment(path) as db:
+            execution = read_execution(db)
+            if execution is None:
+                return None
+            row = db.execute(f"{mapping.select_sql} WHERE task_id = ?", (execution.task_id,)).fetchone()
+            return mapping.decode(row), execution
+    except StoreEmpty:
+        return None

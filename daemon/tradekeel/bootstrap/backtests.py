@@ -162,13 +162,9 @@ def execute(
     execution can be gone on with. Raises AlreadyRunning beside another process with the same task.
     """
     clock = clock or SystemClock()
-    number, left_over = _number(backtest.folder, restart=restart)
-    if left_over is not None:
-        _leave(left_over, clock)  # before the next one has a folder: who is refused here leaves nothing behind
-    place = StateDir(backtest.folder / str(number))
-    _lock(place)
+    place = _taken(backtest.folder, clock, restart=restart)
     try:
-        return _Execution(backtest, number, place, clock, steering, tell).come_to_an_end()
+        return _Execution(backtest, int(place.path.name), place, clock, steering, tell).come_to_an_end()
     finally:
         place.release()
         backtest.source.close()
@@ -262,21 +258,42 @@ class _Execution:
 # --- what lies there ------------------------------------------------------------------------------------------------------
 
 
-def _number(folder: Path, *, restart: bool) -> tuple[int, Path | None]:
-    """The number to execute, and the books of an unfinished execution that is left for it."""
-    numbers = _numbers(folder)
-    if not numbers:
-        return 1, None
-    last = numbers[-1]
-    books = StateDir(folder / str(last)).books
-    found = look(books) if books.exists() and books.stat().st_size else None
+def _taken(folder: Path, clock: Clock, *, restart: bool) -> StateDir:
+    """The folder of the execution that is to be run, locked: the last one's, or the next where that is over or left.
+
+    Whoever decides it holds the first one's folder, so nobody else begins one meanwhile, and looks at no books that somebody is
+    at. Who is refused leaves nothing behind. Raises AlreadyRunning.
+    """
+    held = [_locked(folder, min(_numbers(folder), default=1))]
+    try:
+        last = max(_numbers(folder))
+        if held[0].path.name != str(last):
+            held.append(_locked(folder, last))
+        if _is_over(held[-1].books, clock, leave=restart):
+            held.append(_locked(folder, last + 1))
+    except BaseException:
+        for place in held:
+            place.release()
+        raise
+    *others, taken = held
+    for place in others:
+        place.release()
+    return taken
+
+
+def _is_over(books: Path, clock: Clock, *, leave: bool) -> bool:
+    """Whether an execution goes on no more; one that is to be left, or was when the kill came, is."""
+    found = look(books) if books.exists() else None
     if found is None:
-        return last, None
-    status = found[1].status
-    if status.is_over:
-        return last + 1, None
-    is_left = restart or status is TaskStatus.STOPPING  # the latter where a kill came while it was being left
-    return (last + 1, books) if is_left else (last, None)
+        return False
+    task, told = found
+    if not told.status.is_over:
+        if not leave and told.status is not TaskStatus.STOPPING:
+            return False
+        with FileBooks(books, task, told.number, told.execution or "", (), now_ns=clock.now_ns) as left:
+            left.tell(TaskStatus.STOPPING)
+            left.tell(TaskStatus.STOPPED)
+    return True
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -285,29 +302,14 @@ def _numbers(folder: Path) -> list[int]:
     return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal() and each.is_dir())
 
 
-def _lock(place: StateDir) -> None:
-    """Take the folder of an execution. AlreadyRunning beside a process that is at it."""
+def _locked(folder: Path, number: int) -> StateDir:
+    """The folder of an execution, taken. AlreadyRunning beside a process that is at it."""
+    place = StateDir(folder / str(number))
     try:
         place.lock()
     except AlreadyRunning:
-        raise AlreadyRunning(f"backtest {place.path.parent.name} #{place.path.name}: {IS_BEING_RUN}") from None
-
-
-def _leave(books: Path, clock: Clock) -> None:
-    """An execution that is not gone on with was stopped."""
-    place = StateDir(books.parent)
-    _lock(place)
-    try:
-        found = look(books)
-        if found is None or found[1].status.is_over:  # somebody else has left it, or come to its end, meanwhile
-            return
-        row, told = found
-        with FileBooks(books, row, told.number, told.execution or "", (), now_ns=clock.now_ns) as left:
-            if told.status is not TaskStatus.STOPPING:
-                left.tell(TaskStatus.STOPPING)
-            left.tell(TaskStatus.STOPPED)
-    finally:
-        place.release()
+        raise AlreadyRunning(f"backtest {folder.name} #{number}: {IS_BEING_RUN}") from None
+    return place
 
 
 class Listed(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreTooNew, StoreTooOld, StoreUnavailable
+from tradekeel.errors import StoreBlocked, StoreCorrupt, StoreEmpty, StoreTooNew, StoreTooOld
 from tradekeel.storage.backend import RESTORE, Backend
 
 CHECKSUMS = {
@@ -115,10 +115,10 @@ def refuse_earlier(standing: Standing, backend: Backend) -> None:
 
 
 def refuse_other(standing: Standing, backend: Backend) -> None:
-    """For whoever only reads: StoreTooNew, StoreTooOld, or StoreUnavailable where there is nothing yet."""
+    """For whoever only reads: StoreTooNew, StoreTooOld, or StoreEmpty where there is nothing yet."""
     refuse_unknown(standing, backend)
     if standing.version is None:
-        raise StoreUnavailable(f"{backend} has no books yet: start the daemon, or run `tradekeel db upgrade`")
+        raise StoreEmpty(f"{backend} has no books yet: start the daemon, or run `tradekeel db upgrade`")
     if standing.version != HEAD:
         raise StoreTooOld(
             f"{backend} has schema {standing.version}, this version needs {HEAD}: start the daemon, or run "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,40 @@ class Mine(Strategy[Parameters, Nothing]):
 """
 
 
+TOGETHER = """
+import os
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from msgspec import Struct
+from tradekeel.strategies.base import NOTHING, Strategy
+from tradekeel.strategies.parameters import Parameters
+
+here = Path(__file__).parent
+(here / f"ready.{os.getpid()}").touch()
+while len(list(here.glob("ready.*"))) < 2:
+    time.sleep(0.0005)
+
+
+class Nothing(Struct, frozen=True):
+    seen: int = 0
+
+
+class Mine(Strategy[Parameters, Nothing]):
+    \"\"\"Is loaded in two processes before either begins, and runs when one has ended.\"\"\"
+
+    kind: ClassVar[str] = "mine"
+    Params = Parameters
+    State = Nothing
+
+    def on_tick(self, tick, state, context):
+        while not (here / "one-has-ended").exists():
+            time.sleep(0.001)
+        return state, NOTHING
+"""
+
+
 class Leaves:
     """Somebody who has enough behind the first window."""
 
@@ -87,6 +122,52 @@ def test_a_pause_while_the_data_is_read_is_one_of_the_run_and_leaves_nothing_out
         check=False,
     )
     assert (done.returncode, "is completed" in done.stdout) == (0, True), done
+
+
+@pytest.mark.parametrize("words", [(), ("--restart",)])
+@pytest.mark.parametrize("before", ["nothing", "interrupted", "completed"])
+def test_of_two_that_are_begun_at_once_one_runs_and_the_other_is_refused(
+    tmp_path: Path, before: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine.py").write_text(TOGETHER)
+    own = configs.strategy("mine", "a", kind="mine.py:Mine", params="")
+    home = Home(tmp_path, configs.head() + configs.market(20_000) + configs.account("a") + own)
+    signs = [tmp_path / name for name in ("ready.a", "ready.b", "one-has-ended")]
+    if before != "nothing":
+        for sign in signs:
+            sign.touch()
+        execute(prepare(home.config, {})[0], steering=Leaves() if before == "interrupted" else None)
+        for sign in tmp_path.glob("ready.*"):
+            sign.unlink()
+        signs[-1].unlink()
+    command = [*PROGRAM, "backtest", str(home.config), *words]
+    both = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+
+    def end(process: subprocess.Popen[str]) -> str:
+        said = process.communicate(timeout=60)[1]
+        signs[-1].touch()
+        return said
+
+    with ThreadPoolExecutor(len(both)) as waiting:
+        said = list(waiting.map(end, both))
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [0, 6], said
+    assert "it is being run: one process at a time." in said[codes.index(6)]
+    first = {"nothing": [], "interrupted": [(1, "stopped")] if words else [], "completed": [(1, "completed")]}[before]
+    assert listed(home) == [*first, (len(first) + 1, "completed")]
+
+
+def test_books_that_a_kill_has_left_half_made_are_made(tmp_path: Path) -> None:
+    home = interrupted(tmp_path)
+    books = books_of(home)
+    for each in books.parent.glob("books.db*"):
+        each.unlink()
+    with closing(sqlite3.connect(books)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    assert books.stat().st_size
+    assert listed(home) == []
+    (prepared,) = prepare(home.config, {})
+    assert (execute(prepared).number, listed(home)) == (1, [(1, "completed")])
 
 
 def test_one_that_was_being_left_when_the_kill_came_is_left(tmp_path: Path) -> None:
