@@ -27,7 +27,6 @@ class Exchange:
         self.matcher = matcher
         self._misbehaviour = Misbehaviour(settings)
         self._news: list[VenueTransaction] = []
-        self.placed = 0  # orders that were sent, lost ones included
 
     def begin(self, execution: str, ts_ns: int) -> None:
         """A new account gets its deposit; a run of a feed begins."""
@@ -71,7 +70,6 @@ class Exchange:
             return Outcome(key, OutcomeKind.NOT_SENT, _HALTED)
         if ask.adds_exposure and (row.paused or row.latch is not Latch.OPEN):
             return Outcome(key, OutcomeKind.NOT_SENT, _NO_ENTRIES)
-        self.placed += 1
         if self._misbehaviour.loses(request, matcher.position):
             return Outcome(key, OutcomeKind.UNKNOWN, f"order {key}: the connection was lost (simulated)")
         self._news.extend(matcher.place(request))

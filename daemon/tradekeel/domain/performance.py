@@ -28,7 +28,7 @@ from decimal import Decimal
 from tradekeel.domain import performance_days as formulas
 from tradekeel.domain import performance_state as states
 from tradekeel.domain.money import LEDGER, ZERO, Rounding, divide
-from tradekeel.domain.performance_days import HUNDRED, RETURN_STEP, Day
+from tradekeel.domain.performance_days import RETURN_STEP, Day
 from tradekeel.domain.performance_figures import make_report
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.performance_state import PerformanceState
@@ -245,15 +245,6 @@ class PerformanceTracker:
         """
         sums = self.state.returns
         return formulas.sharpe(sums.count, sums.total, sums.squares, self.state.days_a_year)
-
-    @property
-    def max_drawdown_percent(self) -> Decimal | None:
-        """The largest fall of equity in percent of the peak it fell from; None before equity was seen."""
-        state = self.state
-        if state.equity is None:
-            return None
-        peak = state.max_drawdown_peak
-        return ZERO if peak is None else formulas.ratio(LEDGER.multiply(state.max_drawdown, HUNDRED), peak)
 
     def report(self, quotes: Mapping[str, Quote] | None = None) -> PerformanceReport:
         """Every figure as of now; ``quotes`` are the latest of each instrument, for what the market did meanwhile.

@@ -221,7 +221,7 @@ class Clerk(Actor):
         assert reply is not None
         match message:
             case Attach():
-                reply.send(Attached("e", None, 0, View("s"), (), 0, 0, 0))
+                reply.send(Attached("e", None, View("s"), (), 0, 0, 0))
             case FailStrategy():
                 self.failed.append(message)
                 reply.send(0)

@@ -67,7 +67,7 @@ class Listener(Actor):
         book.apply(r.ExecutionStarted(ts_ns=START_NS, row=execution_row()))
         view = View.of(book, None)
         view.balance = self._balance
-        self._attaching.pop().send(Attached("run-1", self._saved, 0, view, (), 0, 0, START_NS))
+        self._attaching.pop().send(Attached("run-1", self._saved, view, (), 0, 0, START_NS))
 
 
 def _core(attached: Attached, limits: RiskLimits = LIMITS) -> MonitorCore:

@@ -47,7 +47,7 @@ class TestBeforeAnythingHappened:
     def test_everything_that_is_undefined_is_none(self):
         tracker = PerformanceTracker()
         assert tracker.win_rate is tracker.sharpe is tracker.average_risk_reward is None
-        assert tracker.max_drawdown_percent is None
+        assert tracker.report().drawdown.deepest is None
         assert tracker.snapshot("e1", 5).equity == ZERO
 
     def test_one_day_has_no_sharpe_ratio_and_neither_have_two_that_are_alike(self):
@@ -175,9 +175,9 @@ class TestTheDrawdown:
         assert tracker.state.peak_equity == max(seen)
         worst = falls.index(max(falls))
         expected = Fraction(falls[worst]) / Fraction(max(seen[: worst + 1])) * 100
-        found = tracker.max_drawdown_percent
-        assert found is not None
-        assert abs(Fraction(found) - expected) <= Fraction("0.0000005")
+        deepest = tracker.report().drawdown.deepest
+        found = Fraction(0) if deepest is None or deepest.percent is None else Fraction(deepest.percent)
+        assert abs(found - expected) <= Fraction("0.0000005")
 
     def test_is_not_made_by_a_withdrawal(self):
         tracker = days(1000)
@@ -185,7 +185,9 @@ class TestTheDrawdown:
         tracker.equity_observed(dec(400), NOON_NS + 1)
         assert tracker.state.max_drawdown == 0
         tracker.equity_observed(dec(390), NOON_NS + 2)
-        assert (tracker.state.max_drawdown, tracker.max_drawdown_percent) == (dec(10), dec("2.5"))
+        deepest = tracker.report().drawdown.deepest
+        assert deepest is not None
+        assert (tracker.state.max_drawdown, deepest.percent) == (dec(10), dec("2.5"))
 
     def test_in_percent_is_not_made_steeper_by_a_withdrawal_nor_less_steep_by_a_deposit(self):
         def after(amount: Decimal) -> tuple[Decimal | None, Decimal]:
@@ -258,7 +260,9 @@ class TestTheDrawdown:
         assert tracker.report().drawdown.under_water_ns == 0
 
     def test_of_a_rising_account_is_zero(self):
-        assert days(1, 2, 3).max_drawdown_percent == 0
+        tracker = days(1, 2, 3)
+        assert tracker.state.max_drawdown == 0
+        assert tracker.report().drawdown.deepest is None
 
     def test_a_deposit_before_any_equity_was_seen_is_the_beginning(self):
         tracker = PerformanceTracker()

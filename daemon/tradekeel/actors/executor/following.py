@@ -24,22 +24,16 @@ class Following(Shell):
             self._waiting_ready.append((message, reply))
             return
         saved = self._cut_monitor if message.strategy is None else None
-        version, position, inbox = 0, self._cut_position, self._cut_inbox
+        position, inbox = self._cut_position, self._cut_inbox
         checkpoint = self._saved.get(message.strategy) if message.strategy is not None else None
         if checkpoint is not None:
-            saved, version, position, inbox = (
-                checkpoint.state,
-                checkpoint.version,
-                checkpoint.position,
-                checkpoint.inbox,
-            )
+            saved, position, inbox = checkpoint.state, checkpoint.position, checkpoint.inbox
         entries = tuple(self._tail)
         view = view_at(nearest(self._on_the_way, inbox) or self._cut_book, entries, message.strategy, inbox)
         reply.send(
             Attached(
                 execution=self._book.execution_id,
                 saved=saved,
-                saved_version=version,
                 view=view,
                 entries=tuple(e for e in entries if e.sequence > view.inbox),
                 position=position,

@@ -24,7 +24,6 @@ class Attached(Struct, frozen=True):
 
     execution: str
     saved: bytes | None  # strategist's ExecutionState, or the monitor's state
-    saved_version: int
     view: View
     entries: tuple[Entry, ...]
     position: int  # of the saved state
