@@ -166,6 +166,7 @@ def _shown(
             {"session": gap.session, "start": iso(gap.start_ns), "end": iso(gap.end_ns)} for gap in missed
         ],
         "ticks_on_weekends": on_weekends,
+        "ticks_at_one_time": one.at_one_time,
         "problems": problems + spikes.count + len(overlaps) + len(missed) + on_weekends,
     }
 

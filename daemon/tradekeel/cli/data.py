@@ -251,6 +251,12 @@ def _show_check(found: Any) -> None:
         say(f"in {gaps:,} places the stream is without ticks that its writer had")
     if not found["ticks"]:
         say("there is not a single tick")
+    at_one_time = sum(one["ticks_at_one_time"] for one in found["instruments"])
+    if at_one_time and found["kind"] == "sql":
+        say(
+            f"{at_one_time:,} ticks have the time of the one before them and other prices: quotes of one moment, or two imports "
+            "in one table?"
+        )
     if any(gap for one in found["instruments"] for gap in [one["ticks_on_weekends"]]):
         say("ticks while the market is closed, Friday to Sunday 17:00 in New York: is time_zone right?")
 

@@ -133,6 +133,7 @@ class Measured:
         self.high: Decimal | None = None
         self.spreads = Values(instrument.tick_size)
         self.hours: Counter[int] = Counter()
+        self.at_one_time = 0  # ticks that have the time of the one before them, and other prices
         self.oddities: dict[RowKind, Oddity] = {}
         self.parts: dict[str, PartSpan] = {}
         self._gap_ns = gap_ns
@@ -153,6 +154,9 @@ class Measured:
         before = [self._last, *ticks[:-1]] if self._last is not None else ticks[:-1]
         after = ticks if self._last is not None else ticks[1:]
         self._step(before, after)
+        self.at_one_time += sum(
+            a.ts_ns == b.ts_ns and (a.bid != b.bid or a.ask != b.ask) for a, b in zip(before, after, strict=True)
+        )
         self._last = ticks[-1]
 
     def _step(self, before: Sequence[Tick], after: Sequence[Tick]) -> None:

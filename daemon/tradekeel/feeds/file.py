@@ -222,8 +222,8 @@ class Judged(Protocol):
     def bad_rows(self) -> BadRows: ...
 
 
-def judge_of(settings: Judged, instrument: Instrument) -> Judge:
-    """Who judges the rows of an instrument."""
+def judge_of(settings: Judged, instrument: Instrument, *, of_several: bool = False) -> Judge:
+    """Who judges the rows of an instrument; ``of_several``: they may be of several imports."""
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (settings.start, settings.end))
     limits = Limits(
         tick_size=instrument.tick_size,
@@ -231,6 +231,7 @@ def judge_of(settings: Judged, instrument: Instrument) -> Judge:
         end_ns=end_ns,
         gap_ns=settings.gap_ns,
         gap_on_weekends=settings.gap_on_weekends,
+        of_several=of_several,
     )
     return Judge(limits, Tally(settings.bad_rows))
 

@@ -11,7 +11,7 @@ that may be wrong are judged one by one (:meth:`Judge.sift`), by the same rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from itertools import compress, count, islice, repeat
@@ -36,7 +36,9 @@ class RowKind(StrEnum):
     NEGATIVE = "negative"  # a price at or below zero, or a size below zero
     OUTSIDE = "outside"  # before `start`, or at or after `end`
     OUT_OF_ORDER = "out_of_order"  # earlier than the row before it
-    DUPLICATE = "duplicate"  # time, prices and sizes as in the row before it
+    DUPLICATE = (
+        "duplicate"  # time, prices and sizes as in the row before it; of several imports, as in any row of its time
+    )
     CROSSED = "crossed"  # bid above ask: a negative spread
     ZERO_SPREAD = "zero_spread"  # bid equal to ask
     GAP = "gap"  # too long after the row before it, weekends not counted
@@ -120,6 +122,7 @@ class Limits(NamedTuple):
     end_ns: int | None = None
     gap_ns: int | None = None
     gap_on_weekends: bool = False
+    of_several: bool = False  # imports, whose rows may stand between each other where they have one time
 
 
 Row = tuple[int, Decimal, Decimal, Decimal | None, Decimal | None]
@@ -127,12 +130,16 @@ Row = tuple[int, Decimal, Decimal, Decimal | None, Decimal | None]
 
 NO_ROW: Row = (-1, ZERO, ZERO, None, None)
 
+SAME_TIME_MAX = 10_000
+"""Rows of one time that a row is held against: more of them have a time that says no more than the day."""
+
 
 class Memory(NamedTuple):
     """What judging needs to know of the rows before: all there is to save for going on at the same place."""
 
     latest_ns: int = -1
     row: Row = NO_ROW  # the last one that was used, as it stood in the file
+    same_time: frozenset[Row] = frozenset()  # those of its time before it, where rows are of several imports
 
 
 class Judge:
@@ -143,16 +150,18 @@ class Judge:
         self.tally = tally
         self._latest_ns = -1
         self._row = NO_ROW
+        self._same_time: set[Row] = set()
         self._where = ""
 
     @property
     def memory(self) -> Memory:
         """What is known of the rows so far."""
-        return Memory(self._latest_ns, self._row)
+        return Memory(self._latest_ns, self._row, frozenset(self._same_time))
 
     def recall(self, memory: Memory) -> None:
         """Go on from what was known at another time."""
-        self._latest_ns, self._row = memory
+        self._latest_ns, self._row = memory.latest_ns, memory.row
+        self._same_time = set(memory.same_time)
 
     def all_clean(self, quotes: Quotes) -> bool:
         """Whether nothing at all is wrong with a block of quotes; if so they count as seen."""
@@ -161,11 +170,12 @@ class Judge:
             return False
         if times_ns[0] == self._latest_ns and _row(quotes, 0) == self._row:
             return False
-        at_one_time = compress(count(1), map(eq, times_ns, islice(times_ns, 1, None)))
-        if any(_row(quotes, index) == _row(quotes, index - 1) for index in at_one_time):
+        of_several = self.limits.of_several
+        if of_several and times_ns[0] == self._latest_ns:
             return False
-        self._latest_ns = times_ns[-1]
-        self._row = _row(quotes, -1)
+        if any(of_several or _row(quotes, index) == _row(quotes, index - 1) for index in _at_one_time(times_ns)):
+            return False
+        self._used(_row(quotes, -1), times_ns[-1])
         return True
 
     def _in_time(self, quotes: Quotes) -> bool:
@@ -201,14 +211,14 @@ class Judge:
         for index in self._suspects(quotes, rows):
             if index > passed:
                 kept += rows[passed:index]
-                self._latest_ns, self._row = rows[index - 1][0], rows[index - 1]
+                self._used(rows[index - 1], rows[index - 1][0])
             row = self._one(rows[index], lines[index])
             if row is not None:
                 kept.append(row)
             passed = index + 1
         if passed < len(rows):
             kept += rows[passed:]
-            self._latest_ns, self._row = rows[-1][0], rows[-1]
+            self._used(rows[-1], rows[-1][0])
         return quotes_of(kept)
 
     def _suspects(self, quotes: Quotes, rows: Sequence[Row]) -> Sequence[int]:
@@ -217,6 +227,8 @@ class Judge:
             return range(len(rows))
         wrong = {0}
         wrong.update(i for i, (bid, ask) in enumerate(zip(quotes.bids, quotes.asks, strict=True)) if bid >= ask)
+        if self.limits.of_several:
+            wrong.update(_at_one_time(quotes.times_ns))
         wrong.update(i for i, same in enumerate(map(eq, rows, islice(rows, 1, None)), start=1) if same)
         wrong.update([i + 1 for i in wrong if i + 1 < len(rows)])
         return sorted(wrong)
@@ -239,7 +251,8 @@ class Judge:
                 return None
             if policy == "fix":
                 ts_ns = self._latest_ns
-        if row == self._row and self._policy(RowKind.DUPLICATE, row, line) == "drop":
+        repeats = row == self._row or (bool(self._same_time) and row in self._same_time)
+        if repeats and self._policy(RowKind.DUPLICATE, row, line) == "drop":
             return None
         if bid >= ask:
             mended = self._spread(row, line)
@@ -248,8 +261,17 @@ class Judge:
             bid, ask = mended
         if limits.gap_ns is not None and self._silent_ns(ts_ns, limits.gap_ns) > limits.gap_ns:
             self._policy(RowKind.GAP, row, line)
-        self._latest_ns, self._row = max(ts_ns, self._latest_ns), row
+        self._used(row, max(ts_ns, self._latest_ns))
         return ts_ns, bid, ask, bid_size, ask_size
+
+    def _used(self, row: Row, latest_ns: int) -> None:
+        """This one is used, and whatever comes next is held against it."""
+        if self.limits.of_several:
+            if row[0] != self._row[0]:
+                self._same_time.clear()
+            elif len(self._same_time) < SAME_TIME_MAX:
+                self._same_time.add(self._row)
+        self._latest_ns, self._row = latest_ns, row
 
     def _spread(self, row: Row, line: int) -> tuple[Decimal, Decimal] | None:
         """Bid and ask to use where bid is not below ask; None to drop them."""
@@ -297,6 +319,11 @@ def quotes_of(rows: Sequence[Row]) -> Quotes:
         return Quotes((), (), ())
     times_ns, bids, asks, bid_sizes, ask_sizes = zip(*rows, strict=True)
     return Quotes(times_ns, bids, asks, bid_sizes, ask_sizes)
+
+
+def _at_one_time(times_ns: Sequence[int]) -> Iterator[int]:
+    """The rows that have the time of the one before them."""
+    return compress(count(1), map(eq, times_ns, islice(times_ns, 1, None)))
 
 
 def _rows(quotes: Quotes) -> list[Row]:

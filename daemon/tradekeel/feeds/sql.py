@@ -142,7 +142,8 @@ def sql_feed(settings: SqlFeedSettings, context: FeedContext) -> ReplayFeed:
     chunks = (context.hashes or FileHashes()).once(key, lambda: _read_once(settings, source, context))
     streams: dict[str, PartStream[Chunk]] = {}
     for symbol, instrument in symbols.items():
-        streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol), judge_of(settings, instrument))
+        judge = judge_of(settings, instrument, of_several=True)
+        streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol), judge)
     fingerprint = _fingerprint(settings, chunks, symbols)
     wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
     elsewhere = None if context.aside is None else ReadAside(context, context.aside, f"the database of {settings.url}")

@@ -101,6 +101,18 @@ class TestInfo:
         assert "feed market: file, format csv" in run(capsys, "info", path)
         assert asked(capsys, "info", path, "--feed", "market")["recognised"] == {}
 
+    def test_two_imports_in_one_table_are_noticed(self, tmp_path, capsys):
+        quotes = [(1_399_507_200_000_000_000 + n, "1.1", "1.2") for n in range(50)]
+        with closing(sqlite3.connect(tmp_path / "t.db")) as db, db:
+            db.execute("CREATE TABLE t (ts_ns, bid, ask)")
+            db.executemany("INSERT INTO t VALUES (?, ?, ?)", quotes)
+            db.executemany("INSERT INTO t VALUES (?, ?, ?)", quotes[40:])
+            db.executemany("INSERT INTO t VALUES (?, ?, '1.3')", [quote[:2] for quote in quotes[:7]])
+        table = 'kind = "sql"\nurl = "sqlite:///t.db"\ntable = "t"\ninstrument = "EUR_USD"\n'
+        path = config(tmp_path, table)
+        assert kinds(asked(capsys, "check", path)) == {"duplicate": 10}
+        assert "7 ticks have the time of the one before them and other prices" in run(capsys, "check", path)
+
     def test_bars_are_looked_at_as_they_are_played(self, tmp_path, capsys):
         hours = [f"2014-05-{day:02d}T{hour:02d}:00:00Z,1.1,1.2,1.0,1.1\n" for day in (7, 8) for hour in range(24)]
         path = write(tmp_path / "eurusd.csv", "time,open,high,low,close\n" + "".join(hours[:30] + hours[31:]))

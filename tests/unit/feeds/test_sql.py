@@ -80,6 +80,29 @@ class TestOrder:
         )
         assert [chunk.first for chunk in chunks] == list(range(1, len(times) + 1, piece))
 
+    @pytest.mark.parametrize("columns", [{}, {"order": "id"}])
+    async def test_rows_of_two_imports_that_overlap_are_duplicates(self, tmp_path, columns):
+        once = rows_of(21_000)
+        path = database(tmp_path, [*once, *once[100:20_600]])
+        feed = sql_feed(path, columns=columns)
+        assert len(await ticks_of(feed)) == 41_500
+        assert feed.quality() == {"rows": 41_500, "ticks": 41_500, "duplicate_accepted": 20_500}
+        feed = sql_feed(path, columns=columns, bad_rows={"duplicate": "drop"})
+        ticks, _ = await read(feed)
+        assert feed.quality() == {"rows": 41_500, "ticks": 21_000, "duplicate_dropped": 20_500}
+        assert quotes(ticks) == once
+        for after in (9_996, 10_050, 20_000):  # some at the border of a piece, within rows of one time
+            assert (await read(feed, after))[0] == ticks[after:]
+            assert feed.quality()["duplicate_dropped"] == 20_500
+
+    async def test_what_two_say_differently_at_one_time_is_no_duplicate(self, tmp_path):
+        path = database(
+            tmp_path, [(AT, "1.1", "1.2"), (AT, "1.2", "1.3"), (AT + 1, "1.1", "1.2"), (AT + 1, "1.1", "1.3")]
+        )
+        feed = sql_feed(path, columns={"order": "id"})
+        await ticks_of(feed)
+        assert feed.quality() == {"rows": 4, "ticks": 4}
+
     async def test_from_any_position_the_rest_is_the_same(self, tmp_path):
         path = database(tmp_path, rows_of(21_000))
         feed = sql_feed(path)
