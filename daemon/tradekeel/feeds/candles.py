@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_DOWN, Decimal
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.instruments import Instrument
@@ -36,22 +36,24 @@ HOUR_NS = 3_600 * NS_PER_S
 _HALF = Decimal("0.5")
 
 
-def check_span(text: str) -> None:
-    """How long a candle may last: from a minute to a day, and days must be full of them. Raises :class:`InputError`."""
-    if parse_timeframe(text).span_ns < SPAN_NS_MIN:
-        raise InputError(f'span {text!r}: allowed are spans from a minute to a day, such as "1m", "15m", "1h", "1d"')
-
-
 class CandleRows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the bars of a file are. Its presence says that rows are bars."""
 
-    span: Annotated[str, Meta(extra={"check": check_span})]
+    span: str  # from a minute to a day, which must be full of them
     spread_pips: Decimal
     step_pips: Decimal = Decimal(1)  # at most this from one quote to the next, or a fiftieth of the way
     prices: Literal["mid", "bid", "ask"] = "mid"
     stamped: Literal["start", "end"] = "start"  # which moment of a bar its time is
 
     def __post_init__(self) -> None:
+        try:
+            span_ns = self.span_ns
+        except InputError:
+            span_ns = 0
+        if span_ns < SPAN_NS_MIN:
+            raise ValueError(
+                f'span {self.span!r}: allowed are spans from a minute to a day that divide it evenly, such as "1m", "1h", "1d"'
+            )
         for name in ("spread_pips", "step_pips"):
             value = getattr(self, name)
             if not ZERO < value <= 1_000_000:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -130,6 +131,24 @@ async def test_hours_that_follow_each_other_are_no_gap_and_one_that_is_missing_i
     feed = candles(tmp_path, text([FIRST]) + text([FOURTH], first=2).removeprefix(HEADER))
     await ticks_of(feed)
     assert feed.quality()["gap_accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("bars", "problem"),
+    [
+        ({"span": "30s"}, "span '30s': allowed are spans from a minute to a day"),
+        ({"span": "100t"}, "span '100t'"),
+        ({"span": "7m"}, "that divide it evenly"),
+        ({"span": "1w"}, "span '1w'"),
+        ({"spread_pips": 0}, "spread_pips must be above 0"),
+        ({"step_pips": -1}, "step_pips must be above 0"),
+    ],
+)
+def test_what_no_bars_can_be_is_refused(tmp_path: Path, bars: dict[str, Any], problem: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=problem):
+        candles(tmp_path, text([FIRST]), bars=bars)
+    with pytest.raises(msgspec.ValidationError, match='bars are of format "csv" or "parquet"'):
+        candles(tmp_path, text([FIRST]), format="quote")
 
 
 # --- what is filled on them -----------------------------------------------------------------------------------------------
