@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -13,7 +13,8 @@ from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.sessions import closed_ns_between, market_open
 from tradekeel.domain.ticks import Tick, TickWindow
-from tradekeel.errors import Defect, InputError
+from tradekeel.domain.times import iso
+from tradekeel.errors import DataError, Defect, InputError
 from tradekeel.ports import BuildsBars, Feed, FeedInfo
 
 WINDOW_TICKS = 2_048
@@ -227,6 +228,52 @@ class HoursSource:
         """Its counts, and ours where there is any."""
         counts = self._source.quality()
         return {**counts, MARKET_CLOSED: self._closed} if self._closed else counts
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._source.progress()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._source.close()
+
+
+class SpanSource:
+    """A source that was cut. Where nothing is left of it, it is refused with from when to when there is something."""
+
+    def __init__(self, source: TickDataSource, whole: Callable[[], TickDataSource]) -> None:
+        """``whole`` opens the same before it was cut: to find where that ends is to read all of it."""
+        self.info = source.info
+        self._source = source
+        self._whole = whole
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """Its windows. DataError where it has none, and the whole has some."""
+        is_empty = not after  # behind the last tick there is none either
+        for window in self._source.windows(after):
+            is_empty = False
+            yield window
+        if is_empty:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        whole = self._whole()
+        try:
+            first_ns = last_ns = None
+            for window in whole.windows():
+                first_ns = window.ticks[0].ts_ns if first_ns is None else first_ns
+                last_ns = window.ticks[-1].ts_ns
+        finally:
+            whole.close()
+        if first_ns is not None and last_ns is not None:
+            raise DataError(
+                f"feed {self.info.name} has no ticks between its start and its end: nothing can be tested on it. Its ticks are "
+                f"from {iso(first_ns)} to {iso(last_ns)}"
+            )
+
+    def quality(self) -> Mapping[str, int]:
+        """Its counts."""
+        return self._source.quality()
 
     def progress(self) -> float | None:
         """Share delivered."""

@@ -14,7 +14,7 @@ from tradekeel import __version__
 from tradekeel.actors.scheduler import EPOCH, NS_PER_US, Trigger
 from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import CutSource, FeedSource, HoursSource, TickDataSource
+from tradekeel.backtest.source import CutSource, FeedSource, HoursSource, SpanSource, TickDataSource
 from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
 from tradekeel.bootstrap.schedule import trigger_of
@@ -77,21 +77,34 @@ def accounts_of(plan: Plan, name: str | None) -> Sequence[AccountPlan]:
 
 
 def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None) -> TickDataSource:
-    """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed."""
-    feed = plan.config.feeds[account.config.feed]
+    """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed.
+
+    Where no tick lies there, whoever reads it is told from when to when there are some: DataError.
+    """
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (start, end))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise InputError(f"--start {start} is not before --end {end}")
+    settings: Any = plan.config.feeds[account.config.feed].settings
+    if _cuts_itself(settings):
+        asked = {name: text for name, text in (("start", start), ("end", end)) if text is not None}
+        source = _feed_source(plan, account, asked)
+        is_cut, everything = bool(asked or settings.start or settings.end), {"start": None, "end": None}
+    else:
+        source = _cut(_feed_source(plan, account, {}), start_ns, end_ns, timeframes_of(account))
+        is_cut, everything = start_ns is not end_ns and not _is_made_up(settings), {}
+    return SpanSource(source, lambda: _feed_source(plan, account, everything)) if is_cut else source
+
+
+def _feed_source(plan: Plan, account: AccountPlan, cut: Mapping[str, str | None]) -> TickDataSource:
+    """All of the account's feed, where that cuts itself between the times of ``cut``."""
+    feed = plan.config.feeds[account.config.feed]
     timeframes = timeframes_of(account)
     if feed.kind == READS_A_STREAM:
-        return _cut(shared_ticks(plan, feed, timeframes), start_ns, end_ns, timeframes)
+        return shared_ticks(plan, feed, timeframes)
     settings: Any = feed.settings
-    fields = settings.__struct_fields__
-    changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in fields}
-    if _cuts_itself(settings):
-        changes |= {name: text for name, text in (("start", start), ("end", end)) if text is not None}
+    changes: dict[str, Any] = {name: value for name, value in FULL_SPEED.items() if name in settings.__struct_fields__}
     try:
-        settings = structs.replace(settings, **changes)
+        settings = structs.replace(settings, **changes, **cut)
     except ValueError as error:  # one of the two times is the configuration's
         raise InputError(f"feed {feed.name}, cut by --start and --end: {error}") from None
     context = FeedContext(
@@ -103,11 +116,15 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
         password=password_of(feed),
     )
     source: TickDataSource = FeedSource(FEEDS[feed.kind].build(settings, context))
-    is_made_up = "weekends" in fields  # it rests by itself, and any place in it is reached at once
-    if not is_made_up and not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING):
+    if not _is_made_up(settings) and not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING):
         resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
         source = HoursSource(source, resting)
-    return source if _cuts_itself(settings) else _cut(source, start_ns, end_ns, timeframes)
+    return source
+
+
+def _is_made_up(settings: Any) -> bool:
+    """Such a market rests by itself, and any place in it is reached at once."""
+    return "weekends" in settings.__struct_fields__
 
 
 def warmed_up(plan: Plan, account: AccountPlan, start: str | None, warm_up: str | None) -> tuple[str | None, int]:

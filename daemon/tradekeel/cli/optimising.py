@@ -38,7 +38,7 @@ def optimize(
     trials: Annotated[
         int | None, Parameter(help="Trials of each window; a grid has all its points if left out.")
     ] = None,
-    jobs: Annotated[int | None, Parameter(help="Processes; left out: one for each core.")] = None,
+    jobs: Annotated[int | None, Parameter(help="Processes; 0: one for each core. Left out: as in the file.")] = None,
     sampler: Annotated[
         Literal["tpe", "random", "grid", "nsga2"] | None, Parameter(help="How the next parameters are chosen.")
     ] = None,

@@ -125,6 +125,19 @@ def test_data_of_which_no_row_is_left_is_refused_with_what_became_of_them(tmp_pa
     assert "of 40 rows none was left (zero_spread_dropped 40)" in done.stderr
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_nothing_lies_between_two_times_it_is_said_from_when_to_when_there_is_something(
+    tmp_path: Path, kind: str
+) -> None:
+    there_is = "Its ticks are from 2024-01-03T13:00:00.000000000Z to 2024-01-03T13:00:39.000000000Z"
+    path = made(tmp_path, kind, rows())
+    for words in (("--start", "2031-01-01"), ("--end", "2020-01-01"), ("--start", "2024-01-04", "--end", "2024-01-05")):
+        done = call("backtest", path, *words)
+        assert (done.returncode, there_is in done.stderr) == (2, True), done.stderr
+    path.write_text(path.read_text().replace("[accounts.a]", 'start = "2031-01-01"\n[accounts.a]'))
+    assert there_is in call("backtest", path).stderr, "the configuration's own start"
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sql"])
 def test_rows_in_disorder_are_dropped_and_counted_and_a_zero_spread_too(tmp_path: Path, kind: str) -> None:
     table = rows(zero_every=4)

@@ -169,6 +169,13 @@ def test_it_walks_forward_and_writes_what_it_found(tmp_path: Path) -> None:
     assert more["study"] == found["study"]
 
 
+def test_jobs_of_nought_are_one_for_each_core_as_in_the_file(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=400, more="trials = 1\njobs = 1")
+    assert told(optimize(config, "--no-walk-forward", "--json", "--jobs", "0"))["jobs"] == len(os.sched_getaffinity(0))
+    refused = optimize(config, "--jobs", "-1")
+    assert (refused.returncode, "--jobs -1: it must be from 0 to" in refused.stderr) == (2, True), refused.stderr
+
+
 def test_the_best_trial_is_what_a_backtest_of_its_file_comes_to(tmp_path: Path) -> None:
     config = written(tmp_path, more="trials = 3")
     done = optimize(config, "--jobs", "1", "--no-walk-forward", "--json", "--write", tmp_path / "found.toml")

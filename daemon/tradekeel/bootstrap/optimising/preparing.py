@@ -196,9 +196,12 @@ def _options(plan: Plan, asked: Asked) -> OptimizeConfig:
                 check(value)
         except InputError as error:
             raise InputError(f"--{name}: {error}") from None
-    for name, number, most in (("trials", asked.trials, TRIALS_MAX), ("jobs", asked.jobs, JOBS_MAX)):
-        if number is not None and not 1 <= number <= most:
-            raise InputError(f"--{name} {number}: it must be from 1 to {most:,}")
+    for name, number, least, most in (
+        ("trials", asked.trials, 1, TRIALS_MAX),
+        ("jobs", asked.jobs, 0, JOBS_MAX),  # as in the file: 0 is one for each core
+    ):
+        if number is not None and not least <= number <= most:
+            raise InputError(f"--{name} {number}: it must be from {least} to {most:,}")
     words = ("account", "trials", "jobs", "sampler", "storage", "study", "walk_forward", "warm_up")
     changes = {word: value for word in words if (value := getattr(asked, word)) is not None}
     return structs.replace(options, **changes)
