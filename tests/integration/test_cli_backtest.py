@@ -13,9 +13,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.campaigns.kill.reading import reading
-from tests.integration.cli_daemon import call, environment
+from tests.integration.cli_daemon import Said, call, environment
 from tests.scenarios import support_configs as configs
+from tradekeel.domain.times import iso
 
 COMMAND_TIMEOUT_S = 120
 LONG = 200_000
@@ -76,7 +79,7 @@ def listed(config: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+def told(done: subprocess.CompletedProcess[str] | Said) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
@@ -155,6 +158,46 @@ def test_a_warm_up_is_read_and_not_traded(tmp_path: Path) -> None:
     done = tradekeel("backtest", config, "--start", "2024-01-01", "--warm-up", "5m")
     assert done.returncode == 0
     assert "there was nothing to warm strategies up with" in done.stderr
+
+
+def test_the_list_tells_one_from_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration(tmp_path)
+    found = tmp_path / "found.toml"
+    found.write_text(config.read_text().replace(configs.EMA, configs.EMA.replace("fast = 8", "fast = 9")))
+    span = ("--start", "2024-01-03T13:10:00Z", "--end", "2024-01-04")
+    ran = [told(call("backtest", each, "--json", *words))[0] for each, *words in ((config,), (found, *span), (config,))]
+
+    rows = told(call("backtests", config, "--json"))
+
+    assert [(row["task"], row["number"]) for row in rows] == [(each["task"][:12], each["number"]) for each in ran]
+    assert [Path(row["config"]) for row in rows] == [config, found, config]
+    assert [row["started_ns"] for row in rows] == sorted(row["started_ns"] for row in rows)
+    assert rows[0]["started"] == iso(rows[0]["started_ns"])
+    assert [row["since"] for row in rows] == [None, "2024-01-03T13:10:00.000000000Z", None]
+    for row, each in zip(rows, ran, strict=True):
+        assert (row["end_balance"], row["trades"]) == (each["account"]["balance"], each["account"]["trades_closed"])
+        assert row["first_ns"] < row["last_ns"]
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = call("backtests", config).stdout.splitlines()
+    assert all(len(line) <= 100 for line in lines), lines
+    assert [line.split()[4] for line in lines[2:]] == ["backtest.toml", "found.toml", "backtest.toml"]
+    assert "01-03 13:10 – 01-04" in lines[3]
+    assert "came to" in lines[0]
+
+
+def test_the_key_figures_say_of_which_file_and_stretch_they_are(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    done = call("backtest", config, "--start", "2024-01-03T13:10:00Z", "--warm-up", "5m", "--balance", "5000")
+    for shown in (done, call("report", config)):
+        lines = [line.strip() for line in shown.stdout.splitlines()]
+        told_of = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in lines}
+        assert told_of["configuration"] == "backtest.toml"
+        (row,) = told(call("backtests", config, "--json"))
+        assert told_of["ticks (UTC)"].startswith("2024-01-03 13:10:0")
+        assert told_of["ticks (UTC)"].endswith(f" to {row['last'][:19].replace('T', ' ')}")
+        assert told_of["asked for"] == "from 2024-01-03 13:10:00, warm-up 5m"
+        assert told_of["began with"] == "5000 USD"
+        assert told_of["balance"].endswith(" USD")
 
 
 def test_run_again_it_is_the_next_execution_with_the_same_journal(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def _prepared(
         since_ns=None if start is None else parse_instant(start),
         until_ns=None if end is None else parse_instant(end),
         config={
-            "file": str(plan.config.source),
+            "file": str(plan.config.source.absolute()),
             "fingerprint": plan.config.fingerprint,
             "account": account.config.name,
             "balance": f"{setup.paper.deposit:f}",
@@ -324,6 +324,10 @@ class Listed(Struct, frozen=True, kw_only=True):
     progress: int
     started_ns: int | None
     completed_ns: int | None
+    since_ns: int | None  # as it was asked for
+    until_ns: int | None
+    balance: str | None  # that it began with
+    config: str  # the configuration's file
     error: str
     folder: Path
 
@@ -350,6 +354,10 @@ def listed(root: Path) -> Iterator[Listed]:
                     progress=told.progress,
                     started_ns=told.started_ns,
                     completed_ns=told.completed_ns,
+                    since_ns=row.since_ns,
+                    until_ns=row.until_ns,
+                    balance=row.config.get("balance"),
+                    config=str(row.config.get("file", "")),
                     error=told.error,
                     folder=folder,
                 )
@@ -366,6 +374,10 @@ def _unreadable(task: str, number: int, folder: Path, why: str) -> Listed:
         progress=0,
         started_ns=None,
         completed_ns=None,
+        since_ns=None,
+        until_ns=None,
+        balance=None,
+        config="",
         error=f"its books cannot be read: {why}",
         folder=folder,
     )

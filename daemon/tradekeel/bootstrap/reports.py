@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,14 +127,20 @@ class Brief(Struct, frozen=True):
     currency: str
     figures: PerformanceReport | None
     notes: tuple[str, ...]
+    as_of_ns: int | None = None  # market time of the last tick that they know of
+    config: str = ""  # the name of the configuration's file, where that is known
+    task: TaskRow | None = None  # of a backtest
 
 
 def make_brief(run: Run) -> Brief:
     """The figures of an execution. Raises StoreError."""
-    notes = _standing(_task(run)[1])
+    task, told = _task(run)
+    notes = _standing(told)
     with one_moment(run.books, "making a report") as db:
-        _, figures = _figures(db, run.row, notes)
-    return Brief(str(run), run.row.account, run.row.currency, figures, tuple(notes))
+        as_of, figures = _figures(db, run.row, notes)
+    file = task.config.get("file") if task is not None else run.place.config
+    config = "" if file is None else Path(file).name
+    return Brief(str(run), run.row.account, run.row.currency, figures, tuple(notes), as_of.ts_ns, config, task)
 
 
 def _task(run: Run) -> tuple[TaskRow, TaskExecution] | tuple[None, None]:
@@ -339,8 +346,24 @@ def as_json(report: RunReport) -> dict[str, Any]:
 
 
 def key_table(brief: Brief) -> tables.Table | None:
-    """The dozen figures that people look at first; None where there are no figures yet."""
-    return None if brief.figures is None else tables.key_figures(brief.figures, brief.currency)
+    """Of what, and the dozen figures that people look at first; None where there are no figures yet."""
+    if brief.figures is None:
+        return None
+    table = tables.key_figures(brief.figures, brief.currency)
+    return msgspec.structs.replace(table, rows=(*_of_what(brief, brief.figures), *table.rows))
+
+
+def _of_what(brief: Brief, figures: PerformanceReport) -> Iterator[tuple[tables.Cell, ...]]:
+    first, last = tables.moment(figures.first_ns).text, tables.moment(brief.as_of_ns).text
+    told = [("configuration", brief.config), ("ticks (UTC)", f"{first} to {last}")]
+    task = brief.task
+    if task is not None:
+        since, until = (None if ns is None else tables.moment(ns).text for ns in (task.since_ns, task.until_ns))
+        asked = (("from", since), ("to", until), ("warm-up", task.config.get("warm_up")))
+        told.append(("asked for", ", ".join(f"{word} {what}" for word, what in asked if what)))
+        told.append(("began with", tables.sum_of(Decimal(task.config["balance"]), brief.currency).text))
+    told.append(("balance", tables.sum_of(figures.balance, brief.currency).text))
+    return ((tables.Cell(name), tables.Cell(text)) for name, text in told if text)
 
 
 def refuse_groups(kinds_: Iterable[str]) -> None:

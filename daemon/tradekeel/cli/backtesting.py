@@ -26,7 +26,7 @@ from tradekeel.cli.common import (
     words_of,
     write_json,
 )
-from tradekeel.cli.render import Column, print_table
+from tradekeel.cli.render import Column, cash, moment, print_table, text, time, time_of_year
 from tradekeel.cli.reporting import Groups, show_figures
 from tradekeel.errors import ExitCode
 
@@ -106,30 +106,19 @@ def backtest(
 
 
 def backtests(target: Target = None, /, *, state: Folder = None, json: Json = False) -> int:
-    """The backtests that were run with a configuration's state directory, and how each execution stands."""
-    from tradekeel.bootstrap.backtests import FOLDER, listed
+    """The backtests that were run with a configuration's state directory, the newest last, and how each execution stands."""
+    from tradekeel.bootstrap.backtestlist import overview
+    from tradekeel.bootstrap.backtests import FOLDER
 
     root = state if state is not None else place(target, None).state_dir / FOLDER
-    rows = [
-        {
-            "task": each.task,
-            "number": each.number,
-            "name": each.name,
-            "instruments": each.instruments,
-            "status": each.status.value,
-            "alive": each.alive,
-            "progress_percent": each.progress,
-            "started_ns": each.started_ns,
-            "completed_ns": each.completed_ns,
-            "error": each.error,
-            "state": str(each.folder),
-        }
-        for each in listed(root)
-    ]
+    rows = overview(root)
     if json:
         write_json(rows)
-    else:
-        print_table(rows, _COLUMNS, f"there are no backtests in {root}")
+        return ExitCode.DONE
+    print_table(rows, _COLUMNS, f"there are no backtests in {root}")
+    for row in rows:
+        if row["error"]:
+            say(f"{_id(row)}: {row['error']}")
     return ExitCode.DONE
 
 
@@ -267,15 +256,57 @@ def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> Non
         complain("it was interrupted: the same command goes on with it, --restart begins anew")
 
 
+def _id(row: Mapping[str, Any]) -> str:
+    """As `tradekeel report` takes it."""
+    return f"{row['task']}#{row['number']}"
+
+
+def _short_id(row: Mapping[str, Any]) -> str:
+    return f"{row['task'][:TASK_DIGITS_SHORT]}#{row['number']}"
+
+
+TASK_DIGITS_SHORT = 6
+"""Where room is short: `tradekeel report` names those that could be meant, should it be too few."""
+
+
 def _standing(row: Mapping[str, Any]) -> str:
-    return "killed" if row["status"] == "running" and not row["alive"] else str(row["status"])
+    status = "killed" if row["status"] == "running" and not row["alive"] else str(row["status"])
+    return status if row["progress_percent"] == 100 else f"{status} {row['progress_percent']} %"
 
 
+def _stretch(row: Mapping[str, Any]) -> str:
+    """As it was asked for, to the minute where that is no midnight; otherwise the days of the data."""
+    ends = [_asked(row["since"]) or _day(row["first"]), _asked(row["until"]) or _day(row["last"])]
+    return " – ".join(end or "…" for end in ends) if any(ends) else ""
+
+
+def _short_stretch(row: Mapping[str, Any]) -> str:
+    """Without the years, where it is one."""
+    ends = _stretch(row).split(" – ")
+    is_of_one_year = len(ends) == 2 and ends[0][:4] == ends[1][:4]
+    return " – ".join(end[5:] for end in ends) if is_of_one_year and len(ends[0]) > 5 else " – ".join(ends)
+
+
+def _asked(time: str | None) -> str:
+    shown = moment(time)[:MINUTE_ENDS]
+    return shown.removesuffix(" 00:00")
+
+
+def _day(time: str | None) -> str:
+    return moment(time)[:DAY_ENDS]
+
+
+DAY_ENDS, MINUTE_ENDS = len("2014-05-08"), len("2014-05-08 07:30")
+
+# What tells two apart stays longest: which it is, how it stands, when it began, over what, and of which file.
 _COLUMNS = (
-    Column("task", lambda row: row["task"]),
-    Column("#", lambda row: str(row["number"]), right=True),
-    Column("of", lambda row: row["name"], 2),
+    Column("began", time("started"), 1, short=lambda row: time_of_year("started")(row)[: -len(":00")]),
+    Column("backtest", _id, short=_short_id),
+    Column("of", text("name"), 5),
+    Column("file", lambda row: Path(row["config"]).name, 2),
+    Column("from – to", _stretch, 3, short=_short_stretch),
+    Column("balance", cash("balance"), 6, right=True),
+    Column("came to", cash("end_balance"), 4, right=True),
+    Column("trades", text("trades"), 7, right=True),
     Column("status", _standing),
-    Column("%", lambda row: str(row["progress_percent"]), 1, right=True),
-    Column("error", lambda row: row["error"], 3, folds=True),
 )
