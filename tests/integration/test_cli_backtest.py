@@ -200,6 +200,21 @@ def test_the_key_figures_say_of_which_file_and_stretch_they_are(tmp_path: Path) 
         assert told_of["balance"].endswith(" USD")
 
 
+def test_who_looks_for_the_books_of_a_daemon_is_pointed_to_the_backtests(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    none = call("trades", config)
+    assert (none.returncode, "backtests" in none.stderr) == (2, False), none.stderr
+    (done,) = told(call("backtest", config, "--json"))
+    folder = tmp_path / "state" / "backtests"
+    for name in ("trades", "orders", "positions"):
+        pointed = call(name, config)
+        assert pointed.returncode == 2
+        assert f"`tradekeel backtests {config}` lists them, and --state {folder}/TASK/NUMBER" in pointed.stderr
+    assert f"`tradekeel backtests --state {folder}`" in call("trades", "--state", tmp_path / "state").stderr
+    assert call("backtests", "--state", folder).returncode == 0
+    assert call("trades", "--state", done["state"]).returncode == 0
+
+
 def test_run_again_it_is_the_next_execution_with_the_same_journal(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     (first,), (second,) = (told(tradekeel("backtest", config, "--json")) for _ in range(2))

@@ -35,8 +35,6 @@ from tradekeel.runtime.clock import Clock, SystemClock, pause
 from tradekeel.statedir import StateDir
 from tradekeel.storage.moment import one_moment
 
-FOLDER = "backtests"
-
 TASK_DIGITS = 12
 """Of a task's name, in folders and tables."""
 
@@ -111,7 +109,7 @@ def prepare(
     if deposit is not None and deposit <= ZERO:
         raise InputError(f"--balance {balance}: it must be above zero")
     plan = read_plan(config, environ)
-    root = folder if folder is not None else plan.config.state_dir / FOLDER
+    root = folder if folder is not None else StateDir(plan.config.state_dir).backtests
     return [_prepared(plan, chosen, start, end, deposit, root, warm_up) for chosen in accounts_of(plan, account)]
 
 

@@ -52,6 +52,11 @@ class Place(Struct, frozen=True):
         return StateDir(self.state_dir)
 
     @property
+    def backtests(self) -> Path:
+        """Where its backtests are."""
+        return StateDir(self.state_dir).backtests
+
+    @property
     def pid(self) -> int | None:
         """The running daemon's process id (0: it runs, and has not said), None without one."""
         with self._within_reach():
@@ -95,7 +100,12 @@ class Place(Struct, frozen=True):
                 f"the books of the daemon of {self.state_dir} are not there but in memory: name its configuration file, or its "
                 "name under systemd, instead of --state"
             )
-        return f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first"
+        none = f"there are no books in {self.state_dir} yet: start the daemon with `tradekeel run` first"
+        folder = self.backtests
+        if not folder.is_dir():
+            return none
+        listed = f"tradekeel backtests {f'--state {folder}' if self.config is None else self}"
+        return f"{none}. There are backtests: `{listed}` lists them, and --state {folder}/TASK/NUMBER reads the books of one"
 
     def books(self) -> Backend:
         """The books; InputError where there are none yet."""

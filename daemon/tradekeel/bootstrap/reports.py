@@ -361,7 +361,8 @@ def _of_what(brief: Brief, figures: PerformanceReport) -> Iterator[tuple[tables.
         since, until = (None if ns is None else tables.moment(ns).text for ns in (task.since_ns, task.until_ns))
         asked = (("from", since), ("to", until), ("warm-up", task.config.get("warm_up")))
         told.append(("asked for", ", ".join(f"{word} {what}" for word, what in asked if what)))
-        told.append(("began with", tables.sum_of(Decimal(task.config["balance"]), brief.currency).text))
+        if "balance" in task.config:
+            told.append(("began with", tables.sum_of(Decimal(task.config["balance"]), brief.currency).text))
     told.append(("balance", tables.sum_of(figures.balance, brief.currency).text))
     return ((tables.Cell(name), tables.Cell(text)) for name, text in told if text)
 

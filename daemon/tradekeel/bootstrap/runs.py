@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from tradekeel.bootstrap.backtestbooks import look
-from tradekeel.bootstrap.backtests import FOLDER, TASK_DIGITS, listed
+from tradekeel.bootstrap.backtests import TASK_DIGITS, listed
 from tradekeel.bootstrap.place import Place, find_place, is_service
 from tradekeel.domain.counting import counted
 from tradekeel.domain.rows import ExecutionRow, Mode
@@ -108,7 +108,7 @@ def _unreadable(place: Place) -> str:
 
 def _roots(place: Place) -> tuple[Path, Path]:
     """Where backtests may lie."""
-    return place.state_dir / FOLDER, place.state_dir
+    return place.backtests, place.state_dir
 
 
 def _named(runs: list[Run], words: str, place: Place) -> list[Run]:

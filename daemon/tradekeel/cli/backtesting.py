@@ -108,9 +108,8 @@ def backtest(
 def backtests(target: Target = None, /, *, state: Folder = None, json: Json = False) -> int:
     """The backtests that were run with a configuration's state directory, the newest last, and how each execution stands."""
     from tradekeel.bootstrap.backtestlist import overview
-    from tradekeel.bootstrap.backtests import FOLDER
 
-    root = state if state is not None else place(target, None).state_dir / FOLDER
+    root = state if state is not None else Path(place(target, None).backtests)
     rows = overview(root)
     if json:
         write_json(rows)

@@ -144,6 +144,11 @@ class StateDir:
         return self.path / "backups"
 
     @property
+    def backtests(self) -> Path:
+        """The folder of backtests, each with books of its own, unless another one was named."""
+        return self.path / "backtests"
+
+    @property
     def archives(self) -> Path:
         """The folder of what was moved out of the books, unless another one was named."""
         return self.path / "archives"
