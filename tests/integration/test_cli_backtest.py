@@ -200,6 +200,50 @@ def test_the_key_figures_say_of_which_file_and_stretch_they_are(tmp_path: Path) 
         assert told_of["balance"].endswith(" USD")
 
 
+def test_a_report_is_of_the_file_that_is_named_and_says_what_else_there_is(tmp_path: Path) -> None:
+    config = configuration(tmp_path, accounts=2)
+    found = tmp_path / "found.toml"
+    found.write_text(config.read_text().replace(configs.EMA, configs.EMA.replace("fast = 8", "fast = 9")))
+    ours = told(call("backtest", config, "--json"))
+    theirs = told(call("backtest", found, "--json"))  # in the same state directory, and newer
+
+    for file, ran in ((config, ours), (found, theirs)):
+        done = call("report", file, "--json")
+        assert json.loads(done.stdout)["run"]["execution"] == ran[1]["execution"]
+        assert "is the newest; there is also account a0: --account NAME says which is meant" in done.stderr
+        done = call("report", file, "--account", "a0", "--json")
+        assert json.loads(done.stdout)["run"]["execution"] == ran[0]["execution"]
+        assert done.stderr == ""
+    copy = tmp_path / "copy.toml"
+    copy.write_text(config.read_text())
+    done = call("report", copy, "--account", "a0")
+    assert done.returncode == 0
+    assert f"is of {found}: there is none of {copy}" in done.stderr
+
+
+def test_two_are_compared_on_the_same_account(tmp_path: Path) -> None:
+    config = configuration(tmp_path, accounts=2)
+    found = tmp_path / "found.toml"
+    found.write_text(config.read_text().replace(configs.EMA, configs.EMA.replace("fast = 8", "fast = 9")))
+    ours = told(call("backtest", config, "--json"))
+    theirs = told(call("backtest", found, "--json"))
+    told(call("backtest", found, "--account", "a0", "--json"))
+
+    def names(*words: str | Path) -> tuple[str, str]:
+        compared = json.loads(call("compare", *words, "--json").stdout)
+        return compared["first"]["name"].partition("#")[0], compared["second"]["name"].partition("#")[0]
+
+    def of(account: int) -> tuple[str, str]:
+        return ours[account]["task"][:12], theirs[account]["task"][:12]
+
+    assert names(config, found) == of(1), "that of the first, though another one is newer in the second"
+    assert names(config, found, "--account", "a0") == of(0)
+    assert names(config, theirs[0]["task"][:12], config) == of(0), "that of an id"
+    done = call("compare", config, found)
+    assert done.stderr.count("there is also account a0: --account NAME says which is meant") == 1
+    assert f"{config}: " in done.stderr
+
+
 def test_who_looks_for_the_books_of_a_daemon_is_pointed_to_the_backtests(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     none = call("trades", config)

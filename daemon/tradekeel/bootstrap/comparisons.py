@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from tradekeel.backtest.reporting.comparing import TOLERANCE_NS, Comparison, com
 from tradekeel.backtest.reporting.model import Traded
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.plan import read_plan
-from tradekeel.bootstrap.runs import Run, run_of
+from tradekeel.bootstrap.runs import Run, both_runs
 from tradekeel.bootstrap.values import plain_value
 from tradekeel.config import ConfigError
 from tradekeel.domain.instruments import CATALOGUE, Instrument
@@ -34,12 +34,24 @@ BY_THE_CLOCK = ("execution_closed", "administered", "daemon_started")
 
 
 def compare_runs(
-    first: str, second: str, place: Place | None, environ: Mapping[str, str], tolerance_ns: int = TOLERANCE_NS
+    first: str,
+    second: str,
+    place: Place | None,
+    environ: Mapping[str, str],
+    tolerance_ns: int = TOLERANCE_NS,
+    account: str | None = None,
+    tell: Callable[[str], object] = lambda remark: None,
 ) -> Comparison:
-    """Compare what two words mean; see :func:`~tradekeel.bootstrap.runs.run_of`. Raises InputError, StoreError."""
-    runs = run_of(first, place, environ), run_of(second, place, environ)
+    """Compare what two words mean; see :func:`~tradekeel.bootstrap.runs.both_runs`. Raises InputError, StoreError.
+
+    ``tell`` is told what else could have been meant.
+    """
+    runs = both_runs(first, second, place, account, environ)
     if runs[0].row.execution == runs[1].row.execution and str(runs[0].books) == str(runs[1].books):
         raise InputError(f"{first} and {second} are one execution, {runs[0]}: name two")
+    for word, run in zip((first, second), runs, strict=True):
+        for remark in run.remarks:
+            tell(f"{word}: {remark}")
     known = _instruments([run.place for run in runs], environ)
 
     def pips(symbol: str) -> Decimal | None:

@@ -16,6 +16,7 @@ from tradekeel.bootstrap.backtests import TASK_DIGITS, listed
 from tradekeel.bootstrap.place import Place, find_place, is_service
 from tradekeel.domain.counting import counted
 from tradekeel.domain.rows import ExecutionRow, Mode
+from tradekeel.domain.tasks import TaskExecution, TaskRow
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.moment import one_moment
@@ -38,6 +39,8 @@ class Run(Struct, frozen=True):
     began_ns: int  # by the clock on the wall
     is_backtest: bool
     place: Place
+    file: str = ""  # of a backtest: the configuration's, as far as its books say
+    remarks: tuple[str, ...] = ()  # why it is this one, where another could have been meant
 
     def __str__(self) -> str:
         return f"{self.row.execution[:TASK_DIGITS]}#{self.number} ({self.row.mode}, {self.row.account})"
@@ -63,14 +66,15 @@ def _in_books(place: Place) -> Iterator[Run]:
         if told is None or row.mode is not Mode.BACKTEST:  # scripts keep tasks of their own in a daemon's books
             yield Run(row, books, row.number, row.started_ns, False, place)
         else:
-            yield Run(row, books, *told, True, place)
+            task, execution = told
+            file = str(task.config.get("file", ""))
+            yield Run(row, books, execution.number, execution.started_ns or 0, True, place, file)
 
 
-def _task_of(books: Backend) -> tuple[int, int] | None:
-    """Of a backtest's books: the number of the execution, and when it began."""
+def _task_of(books: Backend) -> tuple[TaskRow, TaskExecution] | None:
+    """Of a backtest's books."""
     path = getattr(books, "path", None)
-    found = look(path) if isinstance(path, Path) else None
-    return None if found is None else (found[1].number, found[1].started_ns or 0)
+    return look(path) if isinstance(path, Path) else None
 
 
 def only_run(folder: Path, config: Path | None, environ: Mapping[str, str]) -> Run | None:
@@ -79,8 +83,11 @@ def only_run(folder: Path, config: Path | None, environ: Mapping[str, str]) -> R
     return next(_in_books(place), None) if place.has_books else None
 
 
-def find_run(place: Place, execution: str | None = None, account: str | None = None) -> Run:
-    """The execution whose id begins so, ``ID#2`` for the second one of a backtest; without an id the newest of all.
+def find_run(
+    place: Place, execution: str | None = None, account: str | None = None, preferred: str | None = None
+) -> Run:
+    """The execution whose id begins so, ``ID#2`` for the second one of a backtest; without an id the newest, of the place's own
+    configuration and of the ``preferred`` account where there is one.
 
     Raises InputError where there is none, or where several could be meant.
     """
@@ -92,10 +99,36 @@ def find_run(place: Place, execution: str | None = None, account: str | None = N
             f"{_unreadable(place)}"
         )
     if execution is not None:
-        runs = _named(runs, execution, place)
-    else:  # what scripts have written down is no run of anybody's, unless it is named
-        runs = [run for run in runs if run.row.mode is not Mode.MANUAL] or runs
-    return max(runs, key=lambda run: (run.began_ns, run.number, run.row.account))
+        return max(_named(runs, execution, place), key=_age)
+    # What scripts have written down is no run of anybody's, unless it is named.
+    runs = [run for run in runs if run.row.mode is not Mode.MANUAL] or runs
+    return _newest([run for run in runs if _is_of(run, place.config)] or runs, preferred)
+
+
+def _newest(runs: list[Run], preferred: str | None) -> Run:
+    """The newest, with what else could have been meant."""
+    run = max([run for run in runs if run.row.account == preferred] or runs, key=_age)
+    remarks = []
+    if not _is_of(run, run.place.config):
+        remarks.append(f"{run} is of {run.file}: there is none of {run.place.config}")
+    others = sorted({each.row.account for each in runs} - {run.row.account})
+    if others and run.row.account != preferred:
+        remarks.append(
+            f"{run} is the newest; there is also account {', '.join(others)}: --account NAME says which is meant"
+        )
+    return structs.replace(run, remarks=tuple(remarks))
+
+
+def _age(run: Run) -> tuple[int, int, str]:
+    return run.began_ns, run.number, run.row.account
+
+
+def _is_of(run: Run, config: Path | None) -> bool:
+    """Whether it is a backtest of this file; what is of no file that anybody knows may be."""
+    if config is None or not run.file:
+        return True
+    file = Path(run.file)
+    return file.resolve() == config.resolve() if file.is_absolute() else file.name == config.name
 
 
 def _unreadable(place: Place) -> str:
@@ -149,13 +182,33 @@ def reported_run(words: str | None, place: Place | None, account: str | None, en
     return find_run(named, None, account)
 
 
-def run_of(words: str, place: Place | None, environ: Mapping[str, str]) -> Run:
+def run_of(
+    words: str,
+    place: Place | None,
+    environ: Mapping[str, str],
+    account: str | None = None,
+    preferred: str | None = None,
+) -> Run:
     """What one word of `tradekeel compare` means: a state directory, a configuration, or an id.
 
-    Of a directory and of a configuration it is the daemon's newest execution, and where there is none the newest backtest's.
+    Of a directory and of a configuration it is the daemon's newest execution, and where there is none the newest backtest's: of
+    ``account`` alone, or of the ``preferred`` one where there is that.
     """
     named = _place_named(words, place, environ)
-    return find_run(_searched(words, place, environ), words) if named is None else _of_a_daemon(named)
+    if named is None:
+        return find_run(_searched(words, place, environ), words, account)
+    return _of_a_daemon(named, account, preferred)
+
+
+def both_runs(
+    first: str, second: str, place: Place | None, account: str | None, environ: Mapping[str, str]
+) -> tuple[Run, Run]:
+    """What two words mean, see :func:`run_of`: of the same account, if both have it. Raises InputError."""
+    if _place_named(first, place, environ) is not None and _place_named(second, place, environ) is None:
+        of_id = run_of(second, place, environ, account)  # an id says which account is meant
+        return run_of(first, place, environ, account, of_id.row.account), of_id
+    found = run_of(first, place, environ, account)
+    return found, run_of(second, place, environ, account, found.row.account)
 
 
 def _place_named(words: str, place: Place | None, environ: Mapping[str, str]) -> Place | None:
@@ -182,6 +235,7 @@ def _searched(words: str | None, place: Place | None, environ: Mapping[str, str]
         ) from error
 
 
-def _of_a_daemon(place: Place) -> Run:
+def _of_a_daemon(place: Place, account: str | None, preferred: str | None) -> Run:
     daemons = [run for run in _in_books(place) if not run.is_backtest] if place.has_books else []
-    return max(daemons, key=lambda run: (run.began_ns, run.number)) if daemons else find_run(place)
+    wanted = [run for run in daemons if account is None or run.row.account == account]
+    return _newest(wanted, preferred) if wanted else find_run(place, None, account, preferred)

@@ -66,6 +66,7 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
     from tradekeel.bootstrap import reports
 
     reports.refuse_groups(groups)
+    complain(*run.remarks)
     if html is not None:
         reports.plotly_script()
     made = None
@@ -129,6 +130,10 @@ def compare(
     target: Target = None,
     /,
     *,
+    account: Annotated[
+        str | None,
+        Parameter(name=["--account", "-a"], help="Only this account, of both. Left out: the same, if both have it."),
+    ] = None,
     tolerance: Annotated[
         float, Parameter(help="Seconds of the market's time that the entries of two trades may be apart.")
     ] = 60.0,
@@ -153,7 +158,8 @@ def compare(
 
     if not 0 <= tolerance <= TOLERANCE_S_MAX:
         raise InputError(f"--tolerance {tolerance}: it is 0 to {TOLERANCE_S_MAX} seconds")
-    found = compare_runs(first, second, _searched(target, state), os.environ, round(tolerance * 1e9))
+    searched = _searched(target, state)
+    found = compare_runs(first, second, searched, os.environ, round(tolerance * 1e9), account, tell=complain)
     plain = as_json(found)
     if json:
         write_json(plain)
