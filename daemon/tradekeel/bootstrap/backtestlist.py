@@ -73,5 +73,6 @@ def _came_to(db: Connection) -> Iterator[CameTo]:
 def _row(each: Listed, came: CameTo) -> dict[str, Any]:
     row = plain_row(each)
     row["progress_percent"] = row.pop("progress")
+    del row["has_execution"]
     row["state"] = str(row.pop("folder"))
     return row | plain_row(came)

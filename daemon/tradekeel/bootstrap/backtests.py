@@ -156,8 +156,9 @@ def execute(
 ) -> Executed:
     """Execute it, or go on with the execution that is not over.
 
-    What the strategies or the data do wrong is raised, with the execution marked FAILED; so is what our side does wrong, whose
-    execution can be gone on with. Raises AlreadyRunning beside another process with the same task.
+    What the strategies or the data do wrong is raised, with the execution marked FAILED, and kept as far as it went; what our
+    side does wrong is raised, too, and its execution can be gone on with. Raises AlreadyRunning beside another process with the
+    same task.
     """
     clock = clock or SystemClock()
     place = _taken(backtest.folder, clock, restart=restart)
@@ -177,6 +178,7 @@ class _Execution:
         self._backtest, self._number, self._place, self._clock = backtest, number, place, clock
         self._steering, self._tell = steering, tell
         self._began_s = clock.monotonic()
+        self._reached = 0  # the last tick of the windows that were conducted
         self._books: FileBooks
 
     def come_to_an_end(self) -> Executed:
@@ -198,11 +200,24 @@ class _Execution:
                 with collector.seldom():
                     ran = run(setup, backtest.source, self._books, goes_on=self._goes_on)
             except InputError as error:
+                self._keep_what_there_was()
                 self._books.tell(TaskStatus.FAILED, error=str(error))
                 raise
             self._end(ran)
             told = self._books.told
         return self._executed(told, ran, cut[0].position if cut else 0)
+
+    def _keep_what_there_was(self) -> None:
+        """Save the state behind the last window that went well: in the one that failed nobody is at rest, so it is run to there
+        once more from the last cut, which comes to the same. Where that fails, too, what the last cut has saved is all.
+        """
+        reached, books = self._reached, self._books
+        cut = books.last_cut()
+        if reached > (cut[0].position if cut else 0):
+            try:
+                run(self._backtest.setup, self._backtest.source, books, goes_on=lambda position: position < reached)
+            except InputError:
+                books.last_cut()  # what came behind it is forgotten again
 
     def _end(self, ran: Ran) -> None:
         if ran.completed:
@@ -242,6 +257,7 @@ class _Execution:
 
     def _goes_on(self, position: int) -> bool:
         """Tell how far it is, and heed what somebody wants; a pause is waited out here."""
+        self._reached = position
         self._tell(position, self._backtest.source.progress())
         wanted = "" if self._steering is None else self._steering.wants()
         if wanted == "pause" and self._steering is not None:
@@ -327,6 +343,7 @@ class Listed(Struct, frozen=True, kw_only=True):
     balance: str | None  # that it began with
     config: str  # the configuration's file
     error: str
+    has_execution: bool  # something of it was saved
     folder: Path
 
 
@@ -357,6 +374,7 @@ def listed(root: Path) -> Iterator[Listed]:
                     balance=row.config.get("balance"),
                     config=str(row.config.get("file", "")),
                     error=told.error,
+                    has_execution=told.execution is not None,
                     folder=folder,
                 )
 
@@ -377,7 +395,23 @@ def _unreadable(task: str, number: int, folder: Path, why: str) -> Listed:
         balance=None,
         config="",
         error=f"its books cannot be read: {why}",
+        has_execution=False,
         folder=folder,
+    )
+
+
+def kept_of(backtest: Backtest) -> str:
+    """What to say of an execution that has failed: how far it came, and where that is; "" of one that has not."""
+    number = max(_numbers(backtest.folder), default=0)
+    found = look(backtest.folder / str(number) / "books.db") if number else None
+    if found is None or found[1].status is not TaskStatus.FAILED:
+        return ""
+    told, id_ = found[1], f"{backtest.folder.name}#{number}"
+    if told.execution is None:
+        return f"{backtest.task.name}: backtest {id_} has failed before anything of it was saved"
+    return (
+        f"{backtest.task.name}: backtest {id_} has failed at {told.progress} % of its data; what it came to until then is kept: "
+        f"tradekeel report {id_}"
     )
 
 

@@ -96,7 +96,7 @@ def find_run(
         whose = "" if account is None else f" of account {account!r}"
         raise InputError(
             f"there is no execution{whose} at {place}: run one with `tradekeel run` or `tradekeel backtest` first"
-            f"{_unreadable(place)}"
+            f"{_unreadable(place)}{_unsaved(place)}"
         )
     if execution is not None:
         return max(_named(runs, execution, place), key=_age)
@@ -137,6 +137,17 @@ def _unreadable(place: Place) -> str:
     return (
         f". {counted(len(broken), 'backtest')} cannot be read: {broken[0].error} ({broken[0].folder})" if broken else ""
     )
+
+
+def _unsaved(place: Place) -> str:
+    """What to say of backtests that failed before anything of them was saved."""
+    failed = [
+        each for root in _roots(place) for each in listed(root) if each.name and not each.has_execution and each.error
+    ]
+    if not failed:
+        return ""
+    newest = max(failed, key=lambda each: each.started_ns or 0)
+    return f". Backtest {newest.task}#{newest.number} has failed before anything of it was saved: {newest.error}"
 
 
 def _roots(place: Place) -> tuple[Path, Path]:

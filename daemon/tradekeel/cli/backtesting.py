@@ -28,7 +28,7 @@ from tradekeel.cli.common import (
 )
 from tradekeel.cli.render import Column, cash, moment, print_table, text, time, time_of_year
 from tradekeel.cli.reporting import Groups, show_figures
-from tradekeel.errors import ExitCode
+from tradekeel.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
     from tradekeel.bootstrap.backtests import Backtest, Executed
@@ -129,7 +129,7 @@ def _execute_all(
     tell: Callable[[int, float | None], None],
 ) -> tuple[list[Executed], Exception | None]:
     """Those that have come to an end, and what the one behind them failed of: what they came to is shown all the same."""
-    from tradekeel.bootstrap.backtests import execute
+    from tradekeel.bootstrap.backtests import execute, kept_of
 
     done: list[Executed] = []
     for each in prepared:
@@ -139,6 +139,8 @@ def _execute_all(
         try:
             done.append(execute(each, restart=restart, steering=steering, tell=tell))
         except Exception as error:
+            if isinstance(error, InputError) and (kept := kept_of(each)):
+                complain(kept)
             if not done:
                 raise
             return done, error

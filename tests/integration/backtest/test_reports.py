@@ -302,6 +302,43 @@ def test_of_a_backtest_that_failed_before_anything_was_saved_there_is_no_report(
         backtest(home)
     done = call("report", home.config)
     assert "there is no execution" in done.stderr, "nothing of it was saved"
+    assert "#1 has failed before anything of it was saved: strategy mine threw at tick 1,000" in done.stderr
+
+
+def beside_another(text: str) -> str:
+    """On one account with a strategy that trades, for 10,000 ticks."""
+    shared = text.replace('exits = "venue"', 'exits = "monitor"\nshare_instruments = true')
+    return shared.replace(f"ticks = {TICKS}", "ticks = 10_000") + configs.strategy("ema", "a")
+
+
+def test_a_backtest_that_failed_is_kept_behind_the_last_window_that_went_well(tmp_path: Path) -> None:
+    sound, thrown = (
+        Home(tmp_path / name, beside_another(own(tmp_path / name, throws_at=tick)))
+        for name, tick in (("sound", 0), ("thrown", 7_000))
+    )
+    whole = told("report", "--state", backtest(sound))
+
+    done = call("backtest", thrown.config)
+
+    assert done.returncode == 2
+    assert "threw at tick 7,000" in done.stderr
+    assert "#1 has failed at 61 % of its data; what it came to until then is kept" in done.stderr
+    (row,) = told("backtests", thrown.config)
+    assert (row["status"], row["progress_percent"]) == ("failed", 61)
+    shown = call("report", thrown.config)
+    assert (
+        "The backtest has come to 61 % of its data, and so have all figures. It failed: strategy mine threw"
+        in shown.stderr
+    )
+    report = told("report", thrown.config)
+    assert report["as_of"]["position"] == 3 * 2_048
+    assert 0 < len(report["trades"]) < len(whole["trades"])
+    closed = [trade for trade in report["trades"] if trade["status"] == "CLOSED"]
+    facts = ("entry_time_ns", "exit_time_ns", "pnl")
+    assert [[trade[name] for name in facts] for trade in closed] == [
+        [trade[name] for name in facts] for trade in whole["trades"][: len(closed)]
+    ]
+    assert call("verify", "--state", row["state"]).returncode == 0
 
 
 def test_a_backtest_keeps_which_code_of_ones_own_it_ran(tmp_path: Path) -> None:
