@@ -93,23 +93,26 @@ def find_run(
     """
     runs = [run for run in runs_at(place) if account is None or run.row.account == account]
     if not runs:
+        failed = _unsaved(place, account)
         whose = "" if account is None else f" of account {account!r}"
         raise InputError(
             f"there is no execution{whose} at {place}: run one with `tradekeel run` or `tradekeel backtest` first"
-            f"{_unreadable(place)}{_unsaved(place)}"
+            f"{_unreadable(place)}{f'. {failed}' if failed else ''}"
         )
     if execution is not None:
         return max(_named(runs, execution, place), key=_age)
     # What scripts have written down is no run of anybody's, unless it is named.
     runs = [run for run in runs if run.row.mode is not Mode.MANUAL] or runs
-    return _newest([run for run in runs if _is_of(run, place.config)] or runs, preferred)
+    run = _newest([run for run in runs if _is_of(run.file, place.config)] or runs, preferred)
+    failed = _unsaved(place, account, run.began_ns)
+    return structs.replace(run, remarks=(*run.remarks, failed)) if failed else run
 
 
 def _newest(runs: list[Run], preferred: str | None) -> Run:
     """The newest, with what else could have been meant."""
     run = max([run for run in runs if run.row.account == preferred] or runs, key=_age)
     remarks = []
-    if not _is_of(run, run.place.config):
+    if not _is_of(run.file, run.place.config):
         remarks.append(f"{run} is of {run.file}: there is none of {run.place.config}")
     others = sorted({each.row.account for each in runs} - {run.row.account})
     if others and run.row.account != preferred:
@@ -123,11 +126,11 @@ def _age(run: Run) -> tuple[int, int, str]:
     return run.began_ns, run.number, run.row.account
 
 
-def _is_of(run: Run, config: Path | None) -> bool:
-    """Whether it is a backtest of this file; what is of no file that anybody knows may be."""
-    if config is None or not run.file:
+def _is_of(name: str, config: Path | None) -> bool:
+    """Whether a backtest of the file of this name is one of this configuration; what is of no file that anybody knows may be."""
+    if config is None or not name:
         return True
-    file = Path(run.file)
+    file = Path(name)
     return file.resolve() == config.resolve() if file.is_absolute() else file.name == config.name
 
 
@@ -139,15 +142,19 @@ def _unreadable(place: Place) -> str:
     )
 
 
-def _unsaved(place: Place) -> str:
-    """What to say of backtests that failed before anything of them was saved."""
+def _unsaved(place: Place, account: str | None, after_ns: int = 0) -> str:
+    """What to say of the newest backtest that began after that and failed before anything of it was saved; "" for none."""
     failed = [
-        each for root in _roots(place) for each in listed(root) if each.name and not each.has_execution and each.error
+        each
+        for root in _roots(place)
+        for each in listed(root)
+        if each.name and each.error and not each.has_execution and (each.started_ns or 0) > after_ns
+        if _is_of(each.config, place.config) and (account is None or each.name.endswith(f"/{account}"))
     ]
     if not failed:
         return ""
     newest = max(failed, key=lambda each: each.started_ns or 0)
-    return f". Backtest {newest.task}#{newest.number} has failed before anything of it was saved: {newest.error}"
+    return f"backtest {newest.task}#{newest.number} has failed before anything of it was saved: {newest.error}"
 
 
 def _roots(place: Place) -> tuple[Path, Path]:

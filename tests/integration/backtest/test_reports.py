@@ -305,6 +305,17 @@ def test_of_a_backtest_that_failed_before_anything_was_saved_there_is_no_report(
     assert "#1 has failed before anything of it was saved: strategy mine threw at tick 1,000" in done.stderr
 
 
+def test_one_that_failed_unsaved_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    home = Home(tmp_path, own(tmp_path, throws_at=0))
+    backtest(home)
+    assert call("report", home.config).stderr == ""
+    (tmp_path / "mine.py").write_text(OWN.replace("THROWS_AT", "1_000"))
+    assert call("backtest", home.config).returncode == 2
+    done = call("report", home.config)
+    assert done.returncode == 0
+    assert "#1 has failed before anything of it was saved: strategy mine threw at tick 1,000" in done.stderr
+
+
 def beside_another(text: str) -> str:
     """On one account with a strategy that trades, for 10,000 ticks."""
     shared = text.replace('exits = "venue"', 'exits = "monitor"\nshare_instruments = true')
