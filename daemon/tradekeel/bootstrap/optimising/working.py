@@ -192,9 +192,10 @@ class _Worker:
     def _run(self, marks: Marks, part: Part, goes_on: Any, look: Any = None) -> Tried:
         chosen = self._task.chosen(marks)
         read = self._read(part)
+        ticks = self._market.count(read, lambda: goes_on(0))
         source = self._market.cut(read, timeframes_of(chosen), lambda: goes_on(0))
         setup = self._task.setup(chosen, source, part)
-        return try_out(setup, source, goes_on=goes_on, look=look, ticks=self._market.count(read))
+        return try_out(setup, source, goes_on=goes_on, look=look, ticks=ticks)
 
     def _read(self, part: Part) -> Part:
         return part.begun_earlier(self._task.warm_up_ns)
