@@ -16,6 +16,7 @@ from typing import Any
 from tests.campaigns.kill.reading import reading
 from tests.integration.cli_daemon import call, environment
 from tests.scenarios import support_configs as configs
+from tradekeel.domain.times import iso
 
 COMMAND_TIMEOUT_S = 120
 LONG = 200_000
@@ -152,9 +153,11 @@ def test_a_warm_up_is_read_and_not_traded(tmp_path: Path) -> None:
     assert trades
     assert min(trade["entry_time_ns"] for trade in trades) >= 1704287400 * 10**9
     assert not warm["nothing_to_warm_up_with"]
-    done = tradekeel("backtest", config, "--start", "2024-01-01", "--warm-up", "5m")
-    assert done.returncode == 0
-    assert "there was nothing to warm strategies up with" in done.stderr
+    first_ns = json.loads(tradekeel("report", whole["state"], "--json").stdout)["figures"]["first_ns"]
+    for start in ("2024-01-01", iso(first_ns)):
+        done = tradekeel("backtest", config, "--start", start, "--warm-up", "5m")
+        assert done.returncode == 0
+        assert "there was nothing to warm strategies up with" in done.stderr
 
 
 def test_run_again_it_is_the_next_execution_with_the_same_journal(tmp_path: Path) -> None:
@@ -227,6 +230,7 @@ def test_what_cannot_be_tested_is_said(tmp_path: Path) -> None:
         (["--balance", "many"], "is not a decimal number"),
         (["--start", "2024-01-04", "--end", "2024-01-03"], "is not before"),
         (["--start", "2031-01-01"], ": nothing can be tested on it"),
+        (["--start", "2031-01-01", "--warm-up", "500w"], "ends before the start, 2031-01-01T00:00:00"),
         (["--warm-up", "2h"], "say where that is, with --start"),
         (["--warm-up", "soon", "--start", "2024-01-03"], "'soon' is not how long"),
     ):

@@ -234,7 +234,7 @@ class _Execution:
             without_ticks=tuple(
                 symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
             ),
-            is_cold=row is not None and row.started_ns > backtest.setup.begins_ns > 0,
+            is_cold=backtest.setup.begins_ns > 0 and ran.kernel.counts == ran.kernel.position,
             summary=summary,
         )
 

@@ -111,6 +111,13 @@ def test_a_source_is_asked_for_the_bars_that_strategies_want(ticks: Sequence[Tic
     assert written(asked.entries) == written(on_bars(ticks).execute().entries)
 
 
+def test_two_backtests_of_one_source_have_each_its_own_bars(ticks: Sequence[Tick]) -> None:
+    source = TicksSource(ticks)
+    first = on_bars(source)
+    BacktestExecutor(source, EmaCross(EmaCrossParameters(fast=5, slow=20, timeframe="1m")), "10000")
+    assert written(first.execute().entries) == written(on_bars(ticks).execute().entries)
+
+
 def test_a_feed_is_asked_likewise() -> None:
     asked, told = on_bars(market(4_000)).execute(), on_bars(market(4_000, timeframes=("5s",))).execute()
     assert asked.trades

@@ -10,12 +10,16 @@ from msgspec import Struct, structs
 
 from tests.unit.backtest import bench
 from tests.unit.backtest.scene import EUR, Played, account, buy, play, sell
+from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.executor import BacktestExecutor
+from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
+from tradekeel.backtest.source import TicksSource
 from tradekeel.domain import records as r
-from tradekeel.domain.messages import Request
+from tradekeel.domain.messages import Fill, Request
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.ticks import Tick
+from tradekeel.errors import DataError
 from tradekeel.strategies.base import Strategy, StrategyContext
 
 TICKS, COLD = 1_200, 400
@@ -150,13 +154,23 @@ def test_data_that_begins_later_is_traded_from_its_first_tick() -> None:
     assert bench.written(played.entries) == bench.written(play(plain, market).entries)
 
 
-def test_data_that_ends_before_is_not_traded_at_all() -> None:
+def test_data_that_ends_before_is_refused_and_not_traded_at_all() -> None:
     market = ticks()
-    played = play(structs.replace(bench.setup({"c": Crosser()}), begins_ns=market[-1].ts_ns + 1), market)
-    assert not played.fills
+    setup = structs.replace(bench.setup({"c": Crosser()}), begins_ns=market[-1].ts_ns + 1)
+    journal = MemoryJournal()
+    with pytest.raises(
+        DataError, match=r"ends before the start, 2\S+Z: nothing can be tested on its 1,200 ticks of warm-up"
+    ):
+        run(setup, TicksSource(market), journal)
+    assert not [entry for entry in journal.entries if isinstance(entry.record, r.SnapshotTaken)]
+    assert not [row for entry in journal.entries for row in entry.rows if isinstance(row, Fill)]
+
+
+def test_one_tick_behind_the_start_is_enough() -> None:
+    market = ticks()
+    played = play(begun_at(bench.setup({"c": Crosser()}), market[-1]), market)
     report = played.kernel.monitor.report()
-    assert (report.ticks, report.first_ns) == (0, None)
-    assert not [entry for entry in played.entries if isinstance(entry.record, r.SnapshotTaken)]
+    assert (report.ticks, report.first_ns) == (1, market[-1].ts_ns)
 
 
 def test_from_python_it_is_the_same() -> None:
