@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
