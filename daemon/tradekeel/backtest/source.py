@@ -166,8 +166,12 @@ class CutSource:
         self._source = source
         self._start_ns = -sys.maxsize if start_ns is None else start_ns
         self._end_ns = sys.maxsize if end_ns is None else end_ns
-        self._timeframes = dict(timeframes)
+        self.build_bars(timeframes)
         self._over = False
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """Have windows these bars, of the ticks that are left."""
+        self._timeframes = dict(timeframes)
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""
