@@ -86,10 +86,7 @@ class Market:
             if self._looked_at is None or self._looked_at[0] != part:
                 source = CutSource(_Read(self._source, passing), part.start_ns, part.end_ns, {})
                 self._looked_at = (part, next(source.windows(), None) is not None)
-            if not self._looked_at[1]:
-                return 0
-            span_ns = min(part.end_ns, self.part.end_ns) - max(part.start_ns, self.part.start_ns)  # of it there is data
-            return max(1, self.ticks * span_ns // self.part.span_ns)
+            return max(1, self.ticks * part.span_ns // self.part.span_ns) if self._looked_at[1] else 0
         first, end = (bisect_left(self._held, ns, key=_time_of) for ns in (part.start_ns, part.end_ns))
         return end - first
 

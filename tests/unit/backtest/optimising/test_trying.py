@@ -100,7 +100,6 @@ def test_a_part_without_a_tick_is_known_whether_they_are_held_or_not(task: Task,
     weekend = Part(data.end_ns, data.end_ns + data.span_ns)
     assert [market.count(part) for part in (weekend, Part(0, 1), weekend)] == [0, 0, 0]
     assert market.count(data) == 1_200
-    assert market.count(data.begun_earlier(data.span_ns)) == 1_200, "a warm-up has no ticks where there is no data"
 
 
 def test_whoever_goes_a_long_way_to_a_part_is_told_of_each_step(task: Task) -> None:
