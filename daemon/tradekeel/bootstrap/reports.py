@@ -35,8 +35,7 @@ from tradekeel.config import ConfigError, load_config
 from tradekeel.config.secrets import Secret
 from tradekeel.domain import records as r
 from tradekeel.domain.counting import counted
-from tradekeel.domain.monitor import MonitorState
-from tradekeel.domain.performance import PerformanceTracker
+from tradekeel.domain.monitor import MonitorState, report_of
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
@@ -182,7 +181,7 @@ def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> tuple[AsOf,
     as_of = AsOf(
         ts_ns=saved.ts_ns, position=saved.position, sequence=saved.inbox, records_behind=behind, finished=finished
     )
-    return as_of, PerformanceTracker(monitor.tracker).report(monitor.quotes)
+    return as_of, report_of(monitor)
 
 
 def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Checkpoint, MonitorState] | None:

@@ -43,6 +43,7 @@ class MonitorState(Struct, kw_only=True):
     quotes: dict[str, Quote]
     risk: RiskState
     tracker: PerformanceState
+    equity: Decimal | None = None  # at these quotes; None where a price or a rate is missing
 
 
 class Watched(Struct, frozen=True):
@@ -385,7 +386,7 @@ class MonitorCore:
 
     def report(self) -> PerformanceReport:
         """Every figure of the account's run so far, in milliseconds. Making it changes none of them."""
-        return self.tracker.report(self.quotes)
+        return report_of(_DECODER.decode(self.save()))
 
     def save(self) -> bytes:
         """The state for a cut."""
@@ -397,8 +398,21 @@ class MonitorCore:
                 quotes=self.quotes,
                 risk=self.risk.state,
                 tracker=self.tracker.state,
+                equity=self.equity(),
             )
         )
+
+
+def report_of(state: MonitorState) -> PerformanceReport:
+    """Every figure as of a saved state, in which the equity at its last quotes counts as one that was observed.
+
+    What is held there may have been held for long, and not even its sign would be known otherwise. The state is used up.
+    """
+    tracker = PerformanceTracker(state.tracker)
+    last_ns = max((quote.ts_ns for quote in state.quotes.values()), default=0)
+    if state.equity is not None and state.tracker.ticks and last_ns > state.tracker.curve.last_ns:
+        tracker.equity_observed(state.equity, last_ns)
+    return tracker.report(state.quotes)
 
 
 def _as_closed(trade: Trade, record: r.Record) -> Trade | None:

@@ -19,6 +19,7 @@ from tests.unit.backtest.scene import (
     filled,
     leave,
     leave_trade,
+    ns,
     play,
     sell,
     tape,
@@ -405,3 +406,19 @@ def test_an_order_meets_the_first_tick_from_its_arrival_on() -> None:
     done = alone(script, quotes, settings=PaperSettings(latency_ms=2_001))
     assert done.fills == [filled(4, "buy", "1000", "1.10050")]
     assert done.ends(balance="10000", equity="9999.90")
+
+
+def test_what_is_held_at_the_end_is_in_the_figures() -> None:
+    """Bought at 1.10010 and never sold: at the last tick 1,000 units are worth 50 dollars less, and an hour has gone by."""
+    lines = ["1.10000 1.10010", "1.10000 1.10010", "1.10400 1.10410", "1.05010 1.05020 @2024-01-03T14:00:00Z"]
+    done = alone({1: [buy("1000")]}, tape(*lines))
+    report = done.kernel.monitor.report()
+    assert done.ends(balance="10000", equity="9950.00")
+    assert report.equity == Decimal("9950.00")
+    assert report.returns.total_pnl == Decimal("-50.00")
+    assert report.drawdown.deepest is not None
+    assert report.drawdown.deepest.value == Decimal("50.00")
+    assert report.last_ns == ns("2024-01-03T14:00:00Z")
+    assert report.exposure_percent is not None
+    assert report.exposure_percent > 99
+    assert done.kernel.monitor.tracker.report().equity == Decimal("9999.90"), "asking for it changed nothing"
