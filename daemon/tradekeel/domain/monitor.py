@@ -6,9 +6,11 @@ that it asked for then is in the journal, and the trade is closing by the time i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct, structs
@@ -29,6 +31,7 @@ from tradekeel.domain.risk_losses import Marks, RiskMonitor, RiskState, Trip
 from tradekeel.domain.rows import Latch, Row
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.domain.view import View
 from tradekeel.errors import Defect
@@ -56,6 +59,11 @@ class Watched(Struct, frozen=True):
     def __bool__(self) -> bool:
         return bool(self.exits or self.moves or self.trip is not None)
 
+
+LOOK_EVERY_NS = 60 * NS_PER_S
+"""How often the equity is observed, in the market's time, while something is held."""
+
+_time_of = attrgetter("ts_ns")
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 _DECODER = msgspec.msgpack.Decoder(MonitorState)
@@ -302,17 +310,33 @@ class MonitorCore:
         if self.limits.needs_equity:
             with ledger():
                 bounds = self.marks.equity_range(self.view.balance, self.view.positions.values(), self.quotes, extremes)
+        if window.ticks[stop - 1].ts_ns >= self._begins_ns:
+            self._see_first(quotes, window, start, stop)
+            self._look_each_minute(window, start, stop)
+            self.tracker.ticks_processed(stop - start)
         self.quotes.update(quotes)
         self.position = window.ticks[stop - 1].position
         self.stamp = max(self.stamp, Stamp.before(self.position))
-        if window.ticks[stop - 1].ts_ns >= self._begins_ns:
-            self._see_first(quotes, window, start, stop)
-            self.tracker.ticks_processed(stop - start)
         if bounds is not None:
             equity = self.equity()
             if equity is not None:
                 self.risk.skip(bounds, equity)
         return self.seen()
+
+    def _look_each_minute(self, window: TickWindow, start: int, stop: int) -> None:
+        """Observe the equity at the first tick of each minute of the market in which something is held: it moves with each tick,
+        and a fall between two fills would not be seen.
+        """
+        ticks = window.ticks
+        due_ns = self._next_look_ns()
+        while self.view.positions and ticks[stop - 1].ts_ns >= due_ns:
+            index = min(bisect_left(ticks, due_ns, start, stop, key=_time_of), stop - 1)
+            self.quotes.update(last_quotes(window, start, index + 1))
+            self._observe(ticks[index].ts_ns)
+            start, due_ns = index + 1, _next_minute_ns(ticks[index].ts_ns)
+
+    def _next_look_ns(self) -> int:
+        return _next_minute_ns(self.tracker.state.curve.last_ns)
 
     def _see_first(self, last: Mapping[str, Quote], window: TickWindow, start: int, stop: int) -> None:
         """An instrument's first quote, however many ticks went by at once."""
@@ -348,7 +372,8 @@ class MonitorCore:
         is_first, ends_ns = not state.ticks, state.returns.day_ends_ns
         self.tracker.quote_seen(tick.instrument, tick.bid, tick.ask)
         self.tracker.ticks_processed()
-        if is_first or (ends_ns and tick.ts_ns >= ends_ns):
+        is_due = bool(self.view.positions) and tick.ts_ns >= self._next_look_ns()
+        if is_first or is_due or (ends_ns and tick.ts_ns >= ends_ns):
             self._observe(tick.ts_ns)
 
     @property
@@ -431,6 +456,10 @@ def _as_closed(trade: Trade, record: r.Record) -> Trade | None:
                     entry_fee=trade.entry_fee - part.fee,
                 )
     return None
+
+
+def _next_minute_ns(now_ns: int) -> int:
+    return (now_ns // LOOK_EVERY_NS + 1) * LOOK_EVERY_NS
 
 
 def _product(one: Decimal, other: Decimal, third: Decimal) -> Decimal:
