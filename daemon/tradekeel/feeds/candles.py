@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.money import WORKING, ZERO
+from tradekeel.domain.money import WORKING, ZERO, Rounding, on_grid, round_to
 from tradekeel.domain.times import NS_PER_MS, NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.layouts import Numbers, places, texts_of, time_of
@@ -86,7 +86,13 @@ class CandlePath:
         self._step = max(WORKING.multiply(rows.step_pips, instrument.pip_size), instrument.tick_size)
         self._tick_size = instrument.tick_size
         spread = WORKING.multiply(rows.spread_pips, instrument.pip_size)
-        self._below = {"mid": WORKING.multiply(spread, _HALF), "bid": ZERO, "ask": spread}[rows.prices]
+        if not on_grid(spread, instrument.tick_size):
+            raise InputError(
+                f"bars.spread_pips {rows.spread_pips}: that is {spread:f}, and prices of {instrument.symbol} go in steps of "
+                f"{instrument.tick_size}: take a whole number of them"
+            )
+        half = round_to(WORKING.multiply(spread, _HALF), instrument.tick_size, Rounding.PRICE_UP)
+        self._below = {"mid": half, "bid": ZERO, "ask": spread}[rows.prices]
         self._above = spread - self._below
 
     def row(

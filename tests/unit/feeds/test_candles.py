@@ -20,7 +20,7 @@ from tradekeel.domain.messages import Enter, Request, Stamp
 from tradekeel.domain.orders import Side
 from tradekeel.domain.ticks import Bar
 from tradekeel.domain.times import NS_PER_MS, NS_PER_S
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.ports import Feed
 from tradekeel.strategies.base import Strategy, StrategyContext
@@ -242,3 +242,12 @@ def test_data_that_is_moved_by_an_hour_is_traded_an_hour_later(tmp_path: Path) -
     """An hour that nobody knows of is put before: nothing is filled at a price of the hour at whose end it was decided."""
     moved = traded(tmp_path, [("1.1000", "1.1000", "1.1000", "1.0999"), *CANDLES])
     assert fills_of(moved) == [(at + HOUR, side, price) for at, side, price in fills_of(traded(tmp_path, CANDLES))]
+
+
+async def test_a_spread_of_an_odd_number_of_steps_stays_on_the_grid(tmp_path: Path) -> None:
+    feed = candles(tmp_path, text([FIRST]), bars={"spread_pips": Decimal("0.7")})
+    ticks = await ticks_of(feed)
+    assert {tick.ask - tick.bid for tick in ticks} == {Decimal("0.00007")}
+    assert (ticks[0].bid, ticks[0].ask) == (Decimal("1.09996"), Decimal("1.10003"))
+    with pytest.raises(InputError, match="go in steps of 0.00001: take a whole number of them"):
+        candles(tmp_path, text([FIRST]), bars={"spread_pips": Decimal("0.75")})
