@@ -249,5 +249,5 @@ async def test_a_spread_of_an_odd_number_of_steps_stays_on_the_grid(tmp_path: Pa
     ticks = await ticks_of(feed)
     assert {tick.ask - tick.bid for tick in ticks} == {Decimal("0.00007")}
     assert (ticks[0].bid, ticks[0].ask) == (Decimal("1.09996"), Decimal("1.10003"))
-    with pytest.raises(InputError, match="go in steps of 0.00001: take a whole number of them"):
+    with pytest.raises(InputError, match=r"go in steps of 0\.00001: take a whole number of them"):
         candles(tmp_path, text([FIRST]), bars={"spread_pips": Decimal("0.75")})
