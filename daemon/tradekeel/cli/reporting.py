@@ -182,12 +182,17 @@ def _show(found: dict[str, Any], limit: int) -> None:
     shown = found["differences"][:limit] if limit else found["differences"]
     for row in shown:
         whose = f"{row['strategy']} {row['instrument']} {row['side']}"
-        say("", f"{moment(row['entry'])} {row['kind']}: {whose}, pnl {_by(trimmed(row['pnl']))}")
+        say("", f"{moment(row['entry'])} {row['kind']}: {whose}, pnl {_made(row)}")
         for what in (", ".join(map(_change, row["changes"])), "; ".join(row["why"])):
             if what:
                 say(*wrap(what, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
     if len(shown) < len(found["differences"]):
         say("", f"{len(found['differences']) - len(shown):,} more: --limit 0 shows all, --json has everything")
+
+
+def _made(row: dict[str, Any]) -> str:
+    """What a trade that only one has made; of a pair how much more the second one did."""
+    return _by(trimmed(row["pnl"] if row["trade_pnl"] is None else row["trade_pnl"]))
 
 
 def _by(difference: str) -> str:

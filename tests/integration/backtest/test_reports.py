@@ -371,6 +371,12 @@ def test_what_the_gate_denied_is_the_reason_that_is_told(home: Home, tmp_path: P
     found = told("compare", home.config, held.config)
     missing = [difference for difference in found["differences"] if difference["kind"] == "missing"]
     assert any(why.startswith("denied by") for difference in missing for why in difference["why"])
+    made = {trade["trade_id"]: trade for each in ids(home) for trade in told("report", each, home.config)["trades"]}
+    shown = call("compare", home.config, held.config, "--limit", "0").stdout
+    for each in missing:
+        own = Decimal(made[each["first_trade"]]["pnl"])
+        assert (Decimal(each["trade_pnl"]), Decimal(each["pnl"])) == (own, -own)
+        assert f"missing: ema EUR_USD {each['side']}, pnl {own.normalize():+f}" in shown
 
 
 def test_one_execution_is_not_compared_with_itself(home: Home) -> None:
