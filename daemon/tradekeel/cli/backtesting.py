@@ -235,7 +235,7 @@ def _page(path: Path, executed: Executed, several: bool) -> Path | None:
 
 
 def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> None:
-    from tradekeel.bootstrap.backtests import remarks
+    from tradekeel.bootstrap.backtests import remarks, warm_up_words
     from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
     speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
@@ -246,8 +246,10 @@ def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> Non
         complain(f"bad rows of the data: {bad}")
     if executed.without_ticks:
         complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
-    if executed.is_cold:
-        complain("the data begins no earlier than the start: there was nothing to warm strategies up with")
+    if executed.warm_up is not None:
+        said, complaint = warm_up_words(executed.warm_up)
+        say(*said)
+        complain(*complaint)
     closed = executed.quality.get("market_closed", 0)
     if closed:
         complain(

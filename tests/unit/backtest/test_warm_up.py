@@ -14,12 +14,14 @@ from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.executor import BacktestExecutor
 from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
-from tradekeel.backtest.source import TicksSource
+from tradekeel.backtest.source import DAY_NS, TicksSource, WarmUpSource
 from tradekeel.domain import records as r
 from tradekeel.domain.messages import Fill, Request
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.ticks import Tick
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import DataError
+from tradekeel.feeds.zones import parse_instant
 from tradekeel.strategies.base import Strategy, StrategyContext
 
 TICKS, COLD = 1_200, 400
@@ -180,3 +182,39 @@ def test_from_python_it_is_the_same() -> None:
     assert result.balance == played.kernel.account.book.money.balance
     assert [fill.price for fill in result.fills] == [fill.price for fill in played.fills]
     assert EUR in {trade.symbol for trade in result.trades}
+
+
+# --- how much of it there is ----------------------------------------------------------------------------------------------
+
+
+def warmed_up_with(first: str, *, after: int = 0) -> WarmUpSource:
+    """A source of 3,000 minutes from ``first`` on, read to its end: asked for were two days before Wednesday, 2024-01-10."""
+    begins_ns = parse_instant("2024-01-10")
+    first_ns = parse_instant(first)
+    ticks = [
+        Tick(EUR, first_ns + n * 60 * NS_PER_S, Decimal("1.1"), Decimal("1.2"), n + 1, None, None) for n in range(3_000)
+    ]
+    source = WarmUpSource(TicksSource(ticks), begins_ns - 2 * DAY_NS, begins_ns, rests=True)
+    windows = list(source.windows(after))
+    assert sum(len(window.ticks) for window in windows) == 3_000 - after
+    return source
+
+
+@pytest.mark.parametrize("after", [0, 1, 2_999])
+def test_ticks_before_the_start_are_counted_wherever_a_run_goes_on_from(after: int) -> None:
+    source = warmed_up_with("2024-01-09T12:00Z", after=after)
+    assert (source.ticks, source.first_ns) == (720, parse_instant("2024-01-09T12:00Z"))
+    assert warmed_up_with("2024-01-10", after=after).ticks == 0
+
+
+def test_a_warm_up_is_short_where_more_than_a_tenth_of_it_is_not_there() -> None:
+    assert not warmed_up_with("2024-01-08T04:00Z").is_short
+    assert warmed_up_with("2024-01-08T05:00Z").is_short
+
+
+def test_a_weekend_is_nothing_that_a_market_lacks_which_rests_then() -> None:
+    begins_ns = parse_instant("2024-01-08")  # a Monday; the market opens on Sunday at 22:00
+    tick = Tick(EUR, parse_instant("2024-01-07T22:00:01Z"), Decimal("1.1"), Decimal("1.2"), 1, None, None)
+    for rests in (True, False):
+        source = WarmUpSource(TicksSource([tick]), begins_ns - 2 * DAY_NS, begins_ns, rests=rests)
+        assert (len(list(source.windows())), source.is_short) == (1, not rests)
