@@ -24,8 +24,9 @@ from tradekeel.backtest.reporting.model import (
     RunReport,
     SourceFile,
 )
-from tradekeel.backtest.reporting.page import make_page, plotly_script
+from tradekeel.backtest.reporting.page import plotly_script
 from tradekeel.bootstrap.backtestbooks import look
+from tradekeel.bootstrap.pages import demand_place, own_page, write_page
 from tradekeel.bootstrap.plan import kinds
 from tradekeel.bootstrap.recounting import Recounted, recount
 from tradekeel.bootstrap.runs import Run, only_run, reported_run
@@ -51,11 +52,13 @@ from tradekeel.strategies.registry import BUILT_IN
 
 __all__ = [
     "as_json",
+    "demand_place",
     "group_table",
     "key_table",
     "make_brief",
     "make_report",
     "only_run",
+    "own_page",
     "plotly_script",
     "refuse_groups",
     "reported_run",
@@ -352,15 +355,3 @@ def refuse_groups(kinds_: Iterable[str]) -> None:
 def group_table(brief: Brief, kind: str) -> tables.Table | None:
     """The figures by a kind of group, see :func:`refuse_groups`."""
     return None if brief.figures is None else tables.group_table(brief.figures, kind, brief.currency)
-
-
-def write_page(report: RunReport, path: Path) -> None:
-    """The report as an HTML file, whole or not at all. InputError where it cannot be written, or without plotly."""
-    page = make_page(report, plotly_script())
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -68,24 +68,30 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
     reports.refuse_groups(groups)
     if html is not None:
         reports.plotly_script()
-    made = None
-    if html is not None or json:
-        made = reports.make_report(run, os.environ)
-        if html is not None:
-            reports.write_page(made, html)
-        if json:
-            write_json(reports.as_json(made))
-            return ExitCode.DONE
+        reports.demand_place(html)
+    made = reports.make_report(run, os.environ) if html is not None or json else None
+    if json and made is not None:
+        write_json(reports.as_json(made))
+    else:
+        _show_report(run, None if made is None else made.notes, groups)
+    if html is not None and made is not None:
+        reports.write_page(made, html)
+        if not json:
+            say(f"report: {html}")
+    return ExitCode.DONE
+
+
+def _show_report(run: Run, notes: tuple[str, ...] | None, groups: tuple[str, ...]) -> None:
+    """The figures, and a whole report's notes, where there is one."""
+    from tradekeel.bootstrap import reports
+
     brief = reports.make_brief(run)
     say(brief.name)
-    for note in brief.notes if made is None else made.notes:
+    for note in brief.notes if notes is None else notes:
         complain(note)
     show_figures(reports.key_table(brief))
     for kind in groups:
         show_figures(reports.group_table(brief, kind))
-    if html is not None:
-        say(f"report: {html}")
-    return ExitCode.DONE
 
 
 def show_figures(table: Any) -> None:
