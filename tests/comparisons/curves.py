@@ -131,6 +131,9 @@ def curve(name: str, feed: Feed, strategy: AnyStrategy, deposit: Deposit | None 
     assert witness is not None
     kernel.end()
     kernel.rest()
+    equity, last_ns = kernel.monitor.equity(), max(quote.ts_ns for quote in kernel.monitor.quotes.values())
+    assert equity is not None
+    witness.equity_observed(equity, last_ns)  # as a report does: what is held at the end counts as it stands there
     return written(name, kernel, witness, closed_trades(journal))
 
 

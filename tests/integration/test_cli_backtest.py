@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -154,10 +155,32 @@ def test_a_warm_up_is_read_and_not_traded(tmp_path: Path) -> None:
     trades = json.loads(tradekeel("trades", "--state", warm["state"], "--json", "--limit", "0").stdout)
     assert trades
     assert min(trade["entry_time_ns"] for trade in trades) >= 1704287400 * 10**9
-    assert not warm["nothing_to_warm_up_with"]
-    done = tradekeel("backtest", config, "--start", "2024-01-01", "--warm-up", "5m")
-    assert done.returncode == 0
-    assert "there was nothing to warm strategies up with" in done.stderr
+    begins_ns = 1704287400 * 10**9
+    assert (cold["warm_up"], warm["warm_up"]["asked_from_ns"]) == (None, begins_ns - 300 * 10**9)
+    assert (warm["warm_up"]["ticks"], warm["warm_up"]["is_short"]) == (warm["ticks"] - cold["ticks"], False)
+    assert 0 <= warm["warm_up"]["from_ns"] - warm["warm_up"]["asked_from_ns"] < 30 * 10**9
+    first_ns = json.loads(tradekeel("report", whole["state"], "--json").stdout)["figures"]["first_ns"]
+    for start in ("2024-01-01", iso(first_ns)):
+        done = tradekeel("backtest", config, "--start", start, "--warm-up", "5m")
+        assert done.returncode == 0
+        assert "there was nothing to warm strategies up with" in done.stderr
+        assert "warm-up:" not in done.stdout
+
+
+def test_a_warm_up_that_is_only_partly_there_is_said(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    span = ("--start", "2024-01-03T13:10:00Z", "--warm-up")
+    done = tradekeel("backtest", config, *span, "2h")
+    assert done.returncode == 0, done.stderr
+    assert "the warm-up is shorter than asked for: the data begins at 2024-01-03T13:00:0" in done.stderr
+    assert ", and not at 2024-01-03T11:10:00" in done.stderr
+    assert re.search(r"warm-up: [\d,]+ ticks before the start, from 2024-01-03T13:00:0\S+ on", done.stdout)
+    done = tradekeel("backtest", config, *span, "10m")
+    assert "warm-up: " in done.stdout
+    assert "shorter" not in done.stderr
+    (short,) = told(tradekeel("backtest", config, *span, "2h", "--json"))
+    assert short["warm_up"]["is_short"]
+    assert short["warm_up"]["from_ns"] >= 1704286800 * 10**9
 
 
 def test_the_list_tells_one_from_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +352,7 @@ def test_what_cannot_be_tested_is_said(tmp_path: Path) -> None:
         (["--balance", "many"], "is not a decimal number"),
         (["--start", "2024-01-04", "--end", "2024-01-03"], "is not before"),
         (["--start", "2031-01-01"], ": nothing can be tested on it"),
+        (["--start", "2031-01-01", "--warm-up", "500w"], "ends before the start, 2031-01-01T00:00:00"),
         (["--warm-up", "2h"], "say where that is, with --start"),
         (["--warm-up", "soon", "--start", "2024-01-03"], "'soon' is not how long"),
     ):

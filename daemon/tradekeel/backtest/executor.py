@@ -88,7 +88,7 @@ class BacktestExecutor:
             raise InputError("a backtest needs a strategy")
         for each in strategies.values():
             check_strategy_class(type(each))
-        self._source = _source(data_source)
+        self._source, self._strategies = _source(data_source), strategies
         _ask_for_bars(self._source, strategies)
         self._journal: Keeper = journal if journal is not None else MemoryJournal()
         known = {**CATALOGUE, **(instruments or {})}
@@ -159,6 +159,9 @@ class BacktestExecutor:
         """As :meth:`execute`, and gives the kernel as it stands at the end, with nothing gathered."""
         self._set(TaskStatus.RUNNING)
         self._is_to_stop = False
+        _ask_for_bars(
+            self._source, self._strategies
+        )  # another backtest may have asked the same source for others since
 
         def goes_on(position: int) -> bool:
             self.ticks = position

@@ -85,6 +85,11 @@ class Kernel:
         """The last tick that was conducted."""
         return self._matcher.position
 
+    @property
+    def counts(self) -> int:
+        """How many of the ticks up to there were no warm-up."""
+        return self.monitor.tracker.state.ticks
+
     def start(self) -> None:
         """Every strategy's ``on_start``, and all that follows from it."""
         self.account.equity_seen(self.monitor.seen())

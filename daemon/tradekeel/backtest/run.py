@@ -16,6 +16,7 @@ from tradekeel.backtest.saving import save
 from tradekeel.backtest.setup import Setup, begin, resume
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.domain.rows import Checkpoint
+from tradekeel.domain.times import iso
 from tradekeel.errors import DataError
 
 CUT_TICKS = 200_000
@@ -86,6 +87,11 @@ def run(
                 return Ran(kernel, completed=False)
     if kernel is None:
         raise DataError(f"feed {source.info.name} has no ticks{_why_none(source)}: nothing can be tested on it")
+    if not kernel.counts:
+        raise DataError(
+            f"feed {source.info.name} ends before the start, {iso(setup.begins_ns)}: nothing can be tested on its "
+            f"{position:,} ticks of warm-up"
+        )
     kernel.end()
     _cut(kernel, journal)
     return Ran(kernel, completed=True)

@@ -32,7 +32,7 @@ def save(kernel: Kernel) -> tuple[Checkpoint, ...]:
         book=book.save(),
         monitor=kernel.monitor.save(),
         memories=core.memories,
-        rates=core.gate.saved_rates(account.last_ns),
+        rates=core.gate.saved_rates(),
         position=position,
         ts_ns=account.last_ns,
         quotes=core.quotes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -13,12 +14,14 @@ from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.sessions import closed_ns_between, market_open
 from tradekeel.domain.ticks import Tick, TickWindow
-from tradekeel.domain.times import iso
+from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import DataError, Defect, InputError
 from tradekeel.ports import BuildsBars, Feed, FeedInfo
 
 WINDOW_TICKS = 2_048
 """Ticks that are conducted at a time. What a backtest does is the same with any number."""
+
+DAY_NS = 86_400 * NS_PER_S
 
 T = TypeVar("T")
 
@@ -167,8 +170,12 @@ class CutSource:
         self._source = source
         self._start_ns = -sys.maxsize if start_ns is None else start_ns
         self._end_ns = sys.maxsize if end_ns is None else end_ns
-        self._timeframes = dict(timeframes)
+        self.build_bars(timeframes)
         self._over = False
+
+    def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
+        """Have windows these bars, of the ticks that are left."""
+        self._timeframes = dict(timeframes)
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""
@@ -273,6 +280,55 @@ class SpanSource:
 
     def quality(self) -> Mapping[str, int]:
         """Its counts."""
+        return self._source.quality()
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._source.progress()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._source.close()
+
+
+class WarmUpSource:
+    """Another source that is read from before the start on, and how much of what was asked for there is in it."""
+
+    def __init__(self, source: TickDataSource, asked_ns: int, begins_ns: int, *, rests: bool) -> None:
+        """Asked for are the ticks from ``asked_ns`` to ``begins_ns`` (event time); ``rests``: the market does at the weekend."""
+        self.info = source.info
+        self.asked_ns = asked_ns
+        self.first_ns: int | None = None  # of the source's first tick, wherever that is
+        self.ticks = 0  # before the start, so far
+        self._begins_ns = begins_ns
+        self._rests = rests
+        self._source = source
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """Its windows. What lies before ``after`` is gone through, too: it counts wherever a run goes on from."""
+        self.first_ns, self.ticks = None, 0
+        for window in self._source.windows():
+            ticks = window.ticks
+            if self.first_ns is None:
+                self.first_ns = ticks[0].ts_ns
+            if ticks[0].ts_ns < self._begins_ns:
+                self.ticks += bisect_left(ticks, self._begins_ns, key=lambda tick: tick.ts_ns)
+            rest = window.behind(after)
+            if rest is not None:
+                yield rest
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the data begins clearly later than asked: a tenth of the warm-up, a day at most, and no weekend counts."""
+        if self.first_ns is None:
+            return False
+        lacks_ns = self.first_ns - self.asked_ns
+        if self._rests:
+            lacks_ns -= closed_ns_between(self.asked_ns, self.first_ns)
+        return lacks_ns > min((self._begins_ns - self.asked_ns) // 10, DAY_NS)
+
+    def quality(self) -> Mapping[str, int]:
+        """Rows by kind so far."""
         return self._source.quality()
 
     def progress(self) -> float | None:

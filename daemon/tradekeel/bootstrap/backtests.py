@@ -18,7 +18,7 @@ from msgspec import Struct
 from tradekeel import __version__
 from tradekeel.backtest.run import Ran, run
 from tradekeel.backtest.setup import Setup
-from tradekeel.backtest.source import TickDataSource
+from tradekeel.backtest.source import TickDataSource, WarmUpSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
@@ -27,7 +27,9 @@ from tradekeel.domain.counting import counted
 from tradekeel.domain.instruments import shown_amount
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.domain.rows import Latch
+from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
+from tradekeel.domain.times import iso
 from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime import collector
@@ -63,6 +65,16 @@ class Backtest(Struct, frozen=True):
     setup: Setup
     task: TaskRow
     folder: Path  # of the task
+    warm_up: WarmUpSource | None  # the source, where it is read from before the start on
+
+
+class WarmedUp(Struct, frozen=True, kw_only=True):
+    """What strategies were warmed up with before the start."""
+
+    asked_from_ns: int
+    from_ns: int | None  # of the first tick; None: there is none before the start
+    ticks: int
+    is_short: bool  # the data begins clearly later than asked, weekends not counted
 
 
 class Executed(Struct, frozen=True, kw_only=True):
@@ -81,7 +93,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     quality: Mapping[str, int]
     bad_rows: Mapping[str, int]
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
-    is_cold: bool  # a warm-up was asked for, and there is no data for it
+    warm_up: WarmedUp | None  # None: none was asked for
     summary: AccountSummary | None
 
 
@@ -124,6 +136,10 @@ def _prepared(
 ) -> Backtest:
     read_from, begins_ns = warmed_up(plan, account, start, warm_up)
     source = source_of(plan, account, read_from, end)
+    warm = None
+    if begins_ns and read_from is not None:
+        rests = any(plan.instruments[each].days_a_year < EVERY_DAY_A_YEAR for each in source.info.instruments)
+        source = warm = WarmUpSource(source, parse_instant(read_from), begins_ns, rests=rests)
     setup = setup_of(plan, account, source, deposit, begins_ns)
     task = TaskRow(
         task_id=setup.execution,
@@ -143,7 +159,7 @@ def _prepared(
             "code": {strategy.config.name: strategy.code for strategy in account.strategies if strategy.code},
         },
     )
-    return Backtest(plan, account, source, setup, task, root / task.task_id[:TASK_DIGITS])
+    return Backtest(plan, account, source, setup, task, root / task.task_id[:TASK_DIGITS], warm)
 
 
 def execute(
@@ -247,7 +263,7 @@ class _Execution:
             without_ticks=tuple(
                 symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
             ),
-            is_cold=row is not None and row.started_ns > backtest.setup.begins_ns > 0,
+            warm_up=None if backtest.warm_up is None else _warmed_up(backtest.warm_up),
             summary=summary,
         )
 
@@ -267,6 +283,15 @@ class _Execution:
             if not wanted:
                 self._books.tell(TaskStatus.RUNNING)
         return not wanted
+
+
+def _warmed_up(source: WarmUpSource) -> WarmedUp:
+    return WarmedUp(
+        asked_from_ns=source.asked_ns,
+        from_ns=source.first_ns if source.ticks else None,
+        ticks=source.ticks,
+        is_short=source.is_short,
+    )
 
 
 # --- what lies there ------------------------------------------------------------------------------------------------------
@@ -430,7 +455,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "duration_s": executed.duration_s,
         "quality": executed.quality,
         "instruments_without_ticks": executed.without_ticks,
-        "nothing_to_warm_up_with": executed.is_cold,
+        "warm_up": executed.warm_up,
         "account": executed.summary,
     }
 
@@ -448,3 +473,14 @@ def remarks(executed: Executed) -> list[str]:
         said.append(f"{counted(summary.trades_open, 'trade')} open")
     held = [f"the account is {summary.latch}: {summary.latch_reason}"] if summary.latch != Latch.OPEN else []
     return [f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}", *held]
+
+
+def warm_up_words(warm: WarmedUp) -> tuple[list[str], list[str]]:
+    """What is told of a warm-up, and what is complained of."""
+    if warm.from_ns is None:
+        return [], ["the data begins no earlier than the start: there was nothing to warm strategies up with"]
+    begins, asked = iso(warm.from_ns), iso(warm.asked_from_ns)
+    short = [f"the warm-up is shorter than asked for: the data begins at {begins}, and not at {asked}"]
+    return [
+        f"warm-up: {counted(warm.ticks, 'tick')} before the start, from {begins} on"
+    ], short if warm.is_short else []

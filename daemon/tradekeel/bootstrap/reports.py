@@ -25,8 +25,9 @@ from tradekeel.backtest.reporting.model import (
     RunReport,
     SourceFile,
 )
-from tradekeel.backtest.reporting.page import make_page, plotly_script
+from tradekeel.backtest.reporting.page import plotly_script
 from tradekeel.bootstrap.backtestbooks import look
+from tradekeel.bootstrap.pages import demand_place, own_page, write_page
 from tradekeel.bootstrap.plan import kinds
 from tradekeel.bootstrap.recounting import Recounted, recount
 from tradekeel.bootstrap.runs import Run, only_run, reported_run
@@ -36,8 +37,7 @@ from tradekeel.config import ConfigError, load_config
 from tradekeel.config.secrets import Secret
 from tradekeel.domain import records as r
 from tradekeel.domain.counting import counted
-from tradekeel.domain.monitor import MonitorState
-from tradekeel.domain.performance import PerformanceTracker
+from tradekeel.domain.monitor import MonitorState, report_of
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
@@ -53,11 +53,13 @@ from tradekeel.strategies.registry import BUILT_IN
 
 __all__ = [
     "as_json",
+    "demand_place",
     "group_table",
     "key_table",
     "make_brief",
     "make_report",
     "only_run",
+    "own_page",
     "plotly_script",
     "refuse_groups",
     "reported_run",
@@ -189,7 +191,7 @@ def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> tuple[AsOf,
     as_of = AsOf(
         ts_ns=saved.ts_ns, position=saved.position, sequence=saved.inbox, records_behind=behind, finished=finished
     )
-    return as_of, PerformanceTracker(monitor.tracker).report(monitor.quotes)
+    return as_of, report_of(monitor)
 
 
 def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Checkpoint, MonitorState] | None:
@@ -377,15 +379,3 @@ def refuse_groups(kinds_: Iterable[str]) -> None:
 def group_table(brief: Brief, kind: str) -> tables.Table | None:
     """The figures by a kind of group, see :func:`refuse_groups`."""
     return None if brief.figures is None else tables.group_table(brief.figures, kind, brief.currency)
-
-
-def write_page(report: RunReport, path: Path) -> None:
-    """The report as an HTML file, whole or not at all. InputError where it cannot be written, or without plotly."""
-    page = make_page(report, plotly_script())
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

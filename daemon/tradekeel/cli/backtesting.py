@@ -72,7 +72,7 @@ def backtest(
     SIGTERM, a kill) is gone on with by the same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
     """
     from tradekeel.bootstrap.backtests import as_json, prepare
-    from tradekeel.bootstrap.reports import plotly_script, refuse_groups
+    from tradekeel.bootstrap.reports import demand_place, own_page, plotly_script, refuse_groups
 
     kinds = words_of(groups) or ()
     refuse_groups(kinds)
@@ -90,15 +90,20 @@ def backtest(
             warm_up=warm_up,
             folder=state,
         )
+        if report is not None:
+            for each in prepared:
+                demand_place(own_page(report, each.account.config.name, len(prepared) > 1))
         done, failed = _execute_all(prepared, restart, steering, describe, tell)
-    pages = {each.task: _page(report, each, len(prepared) > 1) for each in done} if report is not None else {}
+    pages, unwritten = _write_pages(report, done, len(prepared) > 1)
     if json:
-        write_json([as_json(each) | {"report": str(pages[each.task]) if pages else None} for each in done])
+        write_json([as_json(each) | {"report": pages.get(each.task)} for each in done])
     else:
         for executed in done:
             _show(executed, kinds, pages.get(executed.task))
-    if failed is not None:
-        raise failed
+    if failed is not None and unwritten is not None:
+        complain(str(unwritten))
+    if failed is not None or unwritten is not None:
+        raise failed or unwritten  # type: ignore[misc]  # one of the two is there
     for each in prepared[len(done) :]:
         complain(f"{each.task.name} was not begun")
     completed = len(done) == len(prepared) and all(executed.progress == 100 for executed in done)
@@ -212,20 +217,38 @@ def _progress(hidden: bool) -> Iterator[tuple[Callable[[str], None], Callable[[i
 # --- what came of it ------------------------------------------------------------------------------------------------------
 
 
+def _write_pages(
+    report: Path | None, done: Sequence[Executed], several: bool
+) -> tuple[dict[str, str], Exception | None]:
+    """The file of each task's report, and what one that could not be written failed of: figures are shown all the same."""
+    pages: dict[str, str] = {}
+    unwritten: Exception | None = None
+    if report is None:
+        return pages, unwritten
+    for executed in done:
+        try:
+            page = _page(report, executed, several)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised once all figures are shown
+            unwritten = unwritten or error
+        else:
+            pages |= {executed.task: str(page)} if page is not None else {}
+    return pages, unwritten
+
+
 def _page(path: Path, executed: Executed, several: bool) -> Path | None:
     """Its report as a file; None where nothing was saved of it."""
-    from tradekeel.bootstrap.reports import make_report, only_run, write_page
+    from tradekeel.bootstrap.reports import make_report, only_run, own_page, write_page
 
     run = only_run(executed.folder, None, os.environ)
     if run is None:
         return None
-    own = path.with_name(f"{path.stem}-{run.row.account}{path.suffix}") if several else path
+    own = own_page(path, run.row.account, several)
     write_page(make_report(run, os.environ), own)
     return own
 
 
-def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> None:
-    from tradekeel.bootstrap.backtests import remarks
+def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None:
+    from tradekeel.bootstrap.backtests import remarks, warm_up_words
     from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
     speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
@@ -236,8 +259,10 @@ def _show(executed: Executed, groups: tuple[str, ...], page: Path | None) -> Non
         complain(f"bad rows of the data: {bad}")
     if executed.without_ticks:
         complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
-    if executed.is_cold:
-        complain("the data begins no earlier than the start: there was nothing to warm strategies up with")
+    if executed.warm_up is not None:
+        said, complaint = warm_up_words(executed.warm_up)
+        say(*said)
+        complain(*complaint)
     closed = executed.quality.get("market_closed", 0)
     if closed:
         complain(

@@ -231,7 +231,7 @@ def _show_check(found: Any) -> None:
     say(f"{found['data']}: {found['rows']:,} rows, {found['ticks']:,} ticks")
     _show_recognised(found)
     for one in found["instruments"]:
-        rows = list(_findings(one, found["rows"]))
+        rows = list(_findings(one, found["rows"], found["ticks"]))
         if not rows and not one["ticks"]:
             say(f"{one['instrument']}: 0 ticks")
             continue
@@ -240,7 +240,7 @@ def _show_check(found: Any) -> None:
             (
                 Column(one["instrument"], text("what")),
                 Column("count", text("count"), right=True),
-                Column("of rows", text("share"), 2, right=True),
+                Column("share", text("share"), 2, right=True),
                 Column("done", text("done"), 1),
                 Column("for example", text("example"), folds=True),
             ),
@@ -261,17 +261,24 @@ def _show_check(found: Any) -> None:
         say("ticks while the market is closed, Friday to Sunday 17:00 in New York: is time_zone right?")
 
 
-def _findings(one: Any, rows: int) -> Iterator[dict[str, str]]:
+OF_ROWS = ("columns", "time", "non_numeric", "bar_range")
+"""Kinds that are counted by row; the rest by tick, of which a bar has many."""
+
+
+def _findings(one: Any, rows: int, ticks: int) -> Iterator[dict[str, str]]:
     from tradekeel.cli.render import trimmed
 
-    def finding(what: str, count: int, done: str, example: str, of_rows: bool = True) -> dict[str, str]:
-        share = f"{100 * count / rows:.2f} %" if of_rows and rows else ""
+    quotes = max(rows, ticks)
+
+    def finding(what: str, count: int, done: str, example: str, whole: int = quotes) -> dict[str, str]:
+        share = f"{100 * count / whole:.2f} %" if whole else ""
         return {"what": what, "count": f"{count:,}", "share": share, "done": done, "example": example}
 
     for bad in one["bad_rows"]:
         first = next(iter(bad["examples"]), None)
         example = "" if first is None else f"{_short_place(first['where'])}: {first['found']}"
-        yield finding(bad["kind"].replace("_", " "), bad["count"], bad["policy"], example)
+        whole = rows if bad["kind"] in OF_ROWS else quotes
+        yield finding(bad["kind"].replace("_", " "), bad["count"], bad["policy"], example, whole)
     spikes = one["spikes"]
     if spikes["count"]:
         largest = spikes["largest"][0]
@@ -283,8 +290,8 @@ def _findings(one: Any, rows: int) -> Iterator[dict[str, str]]:
         yield finding("market closed", one["ticks_on_weekends"], "", "ticks on weekends: look at time_zone")
     for overlap in one["overlaps"][:1]:
         example = f"{_short(overlap['file'])} begins {overlap['seconds']} s before {_short(overlap['with'])} ends"
-        yield finding("files overlap", len(one["overlaps"]), "", example, of_rows=False)
+        yield finding("files overlap", len(one["overlaps"]), "", example, whole=0)
     missed = one["sessions_without_ticks"]
     if missed:
         example = ", ".join(f"{gap['session']} {gap['start'][:10]}" for gap in missed[:MISSED_SHOWN])
-        yield finding("sessions empty", len(missed), "", example, of_rows=False)
+        yield finding("sessions empty", len(missed), "", example, whole=0)

@@ -69,24 +69,30 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
     complain(*run.remarks)
     if html is not None:
         reports.plotly_script()
-    made = None
-    if html is not None or json:
-        made = reports.make_report(run, os.environ)
-        if html is not None:
-            reports.write_page(made, html)
-        if json:
-            write_json(reports.as_json(made))
-            return ExitCode.DONE
+        reports.demand_place(html)
+    made = reports.make_report(run, os.environ) if html is not None or json else None
+    if json and made is not None:
+        write_json(reports.as_json(made))
+    else:
+        _show_report(run, None if made is None else made.notes, groups)
+    if html is not None and made is not None:
+        reports.write_page(made, html)
+        if not json:
+            say(f"report: {html}")
+    return ExitCode.DONE
+
+
+def _show_report(run: Run, notes: tuple[str, ...] | None, groups: tuple[str, ...]) -> None:
+    """The figures, and a whole report's notes, where there is one."""
+    from tradekeel.bootstrap import reports
+
     brief = reports.make_brief(run)
     say(brief.name)
-    for note in brief.notes if made is None else made.notes:
+    for note in brief.notes if notes is None else notes:
         complain(note)
     show_figures(reports.key_table(brief))
     for kind in groups:
         show_figures(reports.group_table(brief, kind))
-    if html is not None:
-        say(f"report: {html}")
-    return ExitCode.DONE
 
 
 def show_figures(table: Any) -> None:
@@ -188,12 +194,17 @@ def _show(found: dict[str, Any], limit: int) -> None:
     shown = found["differences"][:limit] if limit else found["differences"]
     for row in shown:
         whose = f"{row['strategy']} {row['instrument']} {row['side']}"
-        say("", f"{moment(row['entry'])} {row['kind']}: {whose}, pnl {_by(trimmed(row['pnl']))}")
+        say("", f"{moment(row['entry'])} {row['kind']}: {whose}, pnl {_made(row)}")
         for what in (", ".join(map(_change, row["changes"])), "; ".join(row["why"])):
             if what:
                 say(*wrap(what, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
     if len(shown) < len(found["differences"]):
         say("", f"{len(found['differences']) - len(shown):,} more: --limit 0 shows all, --json has everything")
+
+
+def _made(row: dict[str, Any]) -> str:
+    """What a trade that only one has made; of a pair how much more the second one did."""
+    return _by(trimmed(row["pnl"] if row["trade_pnl"] is None else row["trade_pnl"]))
 
 
 def _by(difference: str) -> str:

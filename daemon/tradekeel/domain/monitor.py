@@ -6,9 +6,11 @@ that it asked for then is in the journal, and the trade is closing by the time i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct, structs
@@ -29,6 +31,7 @@ from tradekeel.domain.risk_losses import Marks, RiskMonitor, RiskState, Trip
 from tradekeel.domain.rows import Latch, Row
 from tradekeel.domain.sessions import session_at
 from tradekeel.domain.ticks import Extremes, Tick, TickWindow
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.domain.view import View
 from tradekeel.errors import Defect
@@ -43,6 +46,7 @@ class MonitorState(Struct, kw_only=True):
     quotes: dict[str, Quote]
     risk: RiskState
     tracker: PerformanceState
+    equity: Decimal | None = None  # at these quotes; None where a price or a rate is missing
 
 
 class Watched(Struct, frozen=True):
@@ -55,6 +59,11 @@ class Watched(Struct, frozen=True):
     def __bool__(self) -> bool:
         return bool(self.exits or self.moves or self.trip is not None)
 
+
+LOOK_EVERY_NS = 300 * NS_PER_S
+"""How often the equity is observed, in the market's time, while something is held: some twenty microseconds each."""
+
+_time_of = attrgetter("ts_ns")
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 _DECODER = msgspec.msgpack.Decoder(MonitorState)
@@ -301,17 +310,35 @@ class MonitorCore:
         if self.limits.needs_equity:
             with ledger():
                 bounds = self.marks.equity_range(self.view.balance, self.view.positions.values(), self.quotes, extremes)
+        if window.ticks[stop - 1].ts_ns >= self._begins_ns:
+            self._see_first(quotes, window, start, stop)
+            self._look_now_and_then(window, start, stop)
+            self.tracker.ticks_processed(stop - start)
         self.quotes.update(quotes)
         self.position = window.ticks[stop - 1].position
         self.stamp = max(self.stamp, Stamp.before(self.position))
-        if window.ticks[stop - 1].ts_ns >= self._begins_ns:
-            self._see_first(quotes, window, start, stop)
-            self.tracker.ticks_processed(stop - start)
         if bounds is not None:
             equity = self.equity()
             if equity is not None:
                 self.risk.skip(bounds, equity)
         return self.seen()
+
+    def _look_now_and_then(self, window: TickWindow, start: int, stop: int) -> None:
+        """Observe the equity at the first tick of each five minutes of the market in which something is held: it moves with each
+        tick, and a fall between two fills would not be seen.
+        """
+        ticks = window.ticks
+        due_ns = self._next_look_ns()
+        while self.view.positions and ticks[stop - 1].ts_ns >= due_ns:
+            index = min(bisect_left(ticks, due_ns, start, stop, key=_time_of), stop - 1)
+            self.quotes.update(last_quotes(window, start, index + 1))
+            equity = self.equity()
+            if equity is not None:
+                self.tracker.equity_observed(equity, ticks[index].ts_ns)
+            start, due_ns = index + 1, _next_look_behind(ticks[index].ts_ns)
+
+    def _next_look_ns(self) -> int:
+        return _next_look_behind(self.tracker.state.curve.last_ns)
 
     def _see_first(self, last: Mapping[str, Quote], window: TickWindow, start: int, stop: int) -> None:
         """An instrument's first quote, however many ticks went by at once."""
@@ -347,7 +374,8 @@ class MonitorCore:
         is_first, ends_ns = not state.ticks, state.returns.day_ends_ns
         self.tracker.quote_seen(tick.instrument, tick.bid, tick.ask)
         self.tracker.ticks_processed()
-        if is_first or (ends_ns and tick.ts_ns >= ends_ns):
+        is_due = bool(self.view.positions) and tick.ts_ns >= self._next_look_ns()
+        if is_first or is_due or (ends_ns and tick.ts_ns >= ends_ns):
             self._observe(tick.ts_ns)
 
     @property
@@ -385,7 +413,7 @@ class MonitorCore:
 
     def report(self) -> PerformanceReport:
         """Every figure of the account's run so far, in milliseconds. Making it changes none of them."""
-        return self.tracker.report(self.quotes)
+        return report_of(_DECODER.decode(self.save()))
 
     def save(self) -> bytes:
         """The state for a cut."""
@@ -397,8 +425,21 @@ class MonitorCore:
                 quotes=self.quotes,
                 risk=self.risk.state,
                 tracker=self.tracker.state,
+                equity=self.equity(),
             )
         )
+
+
+def report_of(state: MonitorState) -> PerformanceReport:
+    """Every figure as of a saved state, in which the equity at its last quotes counts as one that was observed.
+
+    What is held there may have been held for long, and not even its sign would be known otherwise. The state is used up.
+    """
+    tracker = PerformanceTracker(state.tracker)
+    last_ns = max((quote.ts_ns for quote in state.quotes.values()), default=0)
+    if state.equity is not None and state.tracker.ticks and last_ns > state.tracker.curve.last_ns:
+        tracker.equity_observed(state.equity, last_ns)
+    return tracker.report(state.quotes)
 
 
 def _as_closed(trade: Trade, record: r.Record) -> Trade | None:
@@ -417,6 +458,10 @@ def _as_closed(trade: Trade, record: r.Record) -> Trade | None:
                     entry_fee=trade.entry_fee - part.fee,
                 )
     return None
+
+
+def _next_look_behind(now_ns: int) -> int:
+    return (now_ns // LOOK_EVERY_NS + 1) * LOOK_EVERY_NS
 
 
 def _product(one: Decimal, other: Decimal, third: Decimal) -> Decimal:

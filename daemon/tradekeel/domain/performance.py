@@ -8,8 +8,8 @@ day.
 
 **When equity is observed is part of the figure.** The drawdown and the daily returns see the equity at the moments the
 tracker is told of it. To be the same in every world those moments must follow from what happened and not from how ticks
-were batched: the first tick of a run, fills, financing, and the ticks on which a trading day begins are such moments. What the
-equity was in between, nobody has looked.
+were batched: the first tick of a run, fills, financing, the ticks on which a trading day begins, and while anything is held the
+first tick of each five minutes of the market's time are such moments. What the equity was in between, nobody has looked.
 
     performance_trades   sums over closed trades and groups of them, and the last closings, which may be taken back
     performance_days     daily returns, falls of the equity, and the formulas over them

@@ -116,9 +116,9 @@ class RiskGate:
             self.rates.note_order(now_ns)
         return denial
 
-    def saved_rates(self, now_ns: int) -> RateState:
+    def saved_rates(self) -> RateState:
         """The rates without what has left their windows, for a checkpoint; give it back to a new gate."""
-        return self.rates.pruned(now_ns)
+        return self.rates.pruned()
 
     # --- entries: one method a limit -------------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ refills, which lets through up to twice as many around a boundary. Time is an ar
 a live account.
 
 A clock that steps backwards would leave events "in the future", which block until the clock is there again. They are
-taken as having happened now instead: at most one window is lost, and never more events pass than allowed.
+taken as having happened now instead: at most one window is lost, and never more events pass than allowed. Only events of
+the window that ended with the newest one are: what is older had left it before the clock stepped back, and whether it is still
+remembered must not matter, since a checkpoint does not keep it.
 """
 
 from __future__ import annotations
@@ -52,9 +54,12 @@ class SlidingWindow(Struct):
         """The same events under another limit: the newest of them."""
         return self._with(self._ordered()[-limit:], limit)
 
-    def pruned(self, now_ns: int) -> SlidingWindow:
-        """The same window without the events that have left it: what is worth saving."""
-        return self._with([min(at, now_ns) for at in self._ordered() if at + self.window_ns > now_ns], self.limit)
+    def pruned(self) -> SlidingWindow:
+        """The same window without the events that had left it by the newest of them: what is worth saving, whenever that is."""
+        return self._with(self._living(), self.limit)
+
+    def _living(self) -> list[int]:
+        return [at for at in self._ordered() if at + self.window_ns > self.newest]
 
     def _ordered(self) -> list[int]:
         return self.times[self.head :] + self.times[: self.head]
@@ -63,7 +68,7 @@ class SlidingWindow(Struct):
         return SlidingWindow(limit, self.window_ns, times, 0, times[-1] if times else 0)
 
     def _step_back(self, now_ns: int) -> None:
-        self.times = [min(at, now_ns) for at in self.times]
+        self.times, self.head = [min(at, now_ns) for at in self._living()], 0
         self.newest = now_ns
 
 
@@ -104,10 +109,10 @@ class RateState(Struct):
             _carried(self.messages_second, fresh.messages_second),
         )
 
-    def pruned(self, now_ns: int) -> RateState:
+    def pruned(self) -> RateState:
         """Without what has left its window, for a checkpoint."""
         windows = (self.orders_second, self.orders_minute, self.messages_second)
-        return RateState(*(None if window is None else window.pruned(now_ns) for window in windows))
+        return RateState(*(None if window is None else window.pruned() for window in windows))
 
 
 def _carried(old: SlidingWindow | None, new: SlidingWindow | None) -> SlidingWindow | None:

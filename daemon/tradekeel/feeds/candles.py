@@ -18,11 +18,11 @@ from msgspec import Struct
 
 from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.instruments import Instrument
-from tradekeel.domain.money import WORKING, ZERO
-from tradekeel.domain.times import NS_PER_MS, NS_PER_S
+from tradekeel.domain.money import WORKING, ZERO, Rounding, on_grid, round_to
+from tradekeel.domain.times import NS_PER_MS, NS_PER_S, iso
 from tradekeel.errors import InputError
 from tradekeel.feeds.layouts import Numbers, places, texts_of, time_of
-from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind
+from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind, Unfit
 from tradekeel.feeds.times import TimeReader
 
 STEPS_MAX = 50
@@ -76,23 +76,33 @@ class CandleRows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CandlePath:
-    """The quotes of candles."""
+    """The quotes of candles, and a look at whether they last as long as the settings say."""
 
     def __init__(self, rows: CandleRows, instrument: Instrument) -> None:
         span_ns = rows.span_ns
+        self._span, self._span_ns = rows.span, span_ns
+        self._last_ns: int | None = None
+        self._was_short = False
         shift_ns = span_ns if rows.stamped == "end" else 0
         times_ns = (0, AGAIN_NS, span_ns // 3, 2 * span_ns // 3, span_ns - NS_PER_MS)
         self._start_ns, *self._corners_ns = (time_ns - shift_ns for time_ns in times_ns)
         self._step = max(WORKING.multiply(rows.step_pips, instrument.pip_size), instrument.tick_size)
         self._tick_size = instrument.tick_size
         spread = WORKING.multiply(rows.spread_pips, instrument.pip_size)
-        self._below = {"mid": WORKING.multiply(spread, _HALF), "bid": ZERO, "ask": spread}[rows.prices]
+        if not on_grid(spread, instrument.tick_size):
+            raise InputError(
+                f"bars.spread_pips {rows.spread_pips}: that is {spread:f}, and prices of {instrument.symbol} go in steps of "
+                f"{instrument.tick_size}: take a whole number of them"
+            )
+        half = round_to(WORKING.multiply(spread, _HALF), instrument.tick_size, Rounding.PRICE_UP)
+        self._below = {"mid": half, "bid": ZERO, "ask": spread}[rows.prices]
         self._above = spread - self._below
 
     def row(
         self, time_ns: int, opens: Decimal, high: Decimal, low: Decimal, close: Decimal
     ) -> tuple[list[Row], BadRow | None]:
-        """Those of one, and a complaint that a policy may overrule."""
+        """Those of one, and a complaint that a policy may overrule. Raises Unfit where bars do not last so long."""
+        self._demand_span(time_ns)
         way = (low, high) if close >= opens else (high, low)
         rows = [self._quote(time_ns + self._start_ns, opens), self._quote(time_ns + self._corners_ns[0], opens)]
         corners = list(zip(self._corners_ns, (opens, *way, close), strict=True))
@@ -102,6 +112,23 @@ class CandlePath:
             return rows, None
         found = f"open {opens} or close {close} lies outside low {low} and high {high}"
         return rows, BadRow(RowKind.BAR_RANGE, found)
+
+    def _demand_span(self, time_ns: int) -> None:
+        """Bars that follow each other more closely than they last would be played into each other.
+
+        Only in the night when clocks are put forward a bar of local time is an hour short, and the next one is not. What goes
+        back in time, or stays, is a bad row and says nothing of the span.
+        """
+        last_ns, self._last_ns = self._last_ns, time_ns
+        if last_ns is None or time_ns <= last_ns:
+            return
+        apart_ns, was_short = time_ns - last_ns, self._was_short
+        self._was_short = apart_ns < self._span_ns
+        if self._was_short and (was_short or apart_ns != self._span_ns - HOUR_NS):
+            raise Unfit(
+                f"the bar of {iso(time_ns)} follows the one of {iso(last_ns)}, {apart_ns / NS_PER_S:g} s later, and bars last "
+                f'{self._span_ns // NS_PER_S} s by bars.span = "{self._span}"'
+            )
 
     def _walk(self, from_ns: int, start: Decimal, to_ns: int, end: Decimal) -> Iterator[Row]:
         """From one price, which was said, to another; what lies between is a whole number of tick sizes from the first."""

@@ -72,6 +72,10 @@ class BadRow(Exception):
         self.found = found
 
 
+class Unfit(Exception):
+    """A row shows that the feed's settings are not of this data; caught by whoever reads the rows, and knows which it is."""
+
+
 class Quotes(NamedTuple):
     """Quotes of one instrument, a column each; sizes are None where the data has none."""
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from msgspec import Struct
 
 from tradekeel.errors import DataError, StoreAway
-from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, RefusedRow, Row, RowKind, quotes_of
+from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, RefusedRow, Row, RowKind, Unfit, quotes_of
 
 UNREADABLE_MAX = 1_000  # so many rows, and not one that could be read: the format is wrong, not the data
 _UNREADABLE = tuple(f"{kind}_dropped" for kind in (RowKind.COLUMNS, RowKind.TIME, RowKind.NON_NUMERIC))
@@ -61,8 +61,9 @@ class Piece(Protocol):
         ...
 
     def row(self, row: Any, last_ns: int) -> tuple[list[Row], BadRow | None] | str:
-        """The quotes of one row, and a complaint that a policy may overrule; or what it is, if it is no quote. Raises BadRow.
+        """The quotes of one row, and a complaint that a policy may overrule; or what it is, if it is no quote.
 
+        Raises BadRow, and Unfit where the row shows that the settings are wrong.
         ``last_ns`` is the latest time before it.
         """
         ...
@@ -272,6 +273,8 @@ class PartStream(Generic[P]):
                 found = piece.row(row, last_ns)
             except BadRow as bad:
                 found = [], bad
+            except Unfit as error:
+                raise DataError(f"{where} {number}: {error}") from None
             if isinstance(found, str):
                 self._counts[found] += 1
                 self._counts["rows"] += found != BLANK

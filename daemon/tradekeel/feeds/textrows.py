@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from tradekeel.errors import DataError
 from tradekeel.feeds.files import DataFile, TextReader
 from tradekeel.feeds.layouts import Layout
-from tradekeel.feeds.rows import BadRow, Row, RowKind
+from tradekeel.feeds.rows import BadRow, Row, RowKind, Unfit
 from tradekeel.feeds.stream import BLANK, Block, Piece
 from tradekeel.feeds.zones import BadTime
 
@@ -73,6 +73,8 @@ class TextRows:
             self.layout.row(cells, -1)
         except (BadRow, IndexError):
             return False
+        except Unfit:  # it could be read
+            return True
         return True
 
     def cells(self, text: str) -> list[str]:

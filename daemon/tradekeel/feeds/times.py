@@ -169,7 +169,7 @@ class _SinceMidnight:
     def day_span(self, day: tuple[int, int, int]) -> tuple[int, int]:
         midnight_ns = midnight_wall_ns(*day)
         last_ns = midnight_ns + 86_400 * NS_PER_S - 1
-        return self._clock.utc_ns(midnight_ns, -1), self._clock.utc_ns(last_ns, NS_MAX)
+        return self._clock.earliest_ns(midnight_ns), self._clock.latest_ns(last_ns)
 
     def column(self, texts: Sequence[str]) -> list[int]:
         if not "".join(texts).isdigit():

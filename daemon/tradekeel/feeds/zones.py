@@ -105,6 +105,14 @@ class WallClock:
         utc_ns = wall_ns - first
         return utc_ns if utc_ns >= last_ns else max(utc_ns, wall_ns - second)
 
+    def earliest_ns(self, wall_ns: int) -> int:
+        """The first moment of UTC of a wall time, also of one that the clock has left out. Raises :class:`BadTime`."""
+        return wall_ns - max(self._offsets[wall_ns // QUARTER_NS])
+
+    def latest_ns(self, wall_ns: int) -> int:
+        """The last such moment. Raises :class:`BadTime`."""
+        return wall_ns - min(self._offsets[wall_ns // QUARTER_NS])
+
     def utc_column(self, walls_ns: Sequence[int]) -> list[int]:
         """UTC of many wall times. Raises :class:`Ambiguous` where one needs its neighbours to be read."""
         constant_ns = self._constant_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -14,6 +15,7 @@ import pytest
 from tests.integration.cli_daemon import call
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, fail_at
+from tradekeel.backtest.reporting.page import BEGINNING
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.times import iso
 from tradekeel.errors import ExitCode, InputError
@@ -377,12 +379,109 @@ def test_before_anything_was_saved_there_are_no_figures_and_the_report_says_so(t
 
 def test_the_page_is_written_whole_and_in_the_place_of_the_old_one(home: Home, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    page.write_text("old")
+    page.write_text(BEGINNING + "old")
     assert call("report", home.config, "--html", page).returncode == 0
     assert page.read_text().endswith("</html>\n")
+    assert call("report", home.config, "--html", page).returncode == 0, "what was written is a page of ours"
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     refused = call("report", home.config, "--html", tmp_path / "missing" / "report.html")
     assert (refused.returncode, "cannot be written" in refused.stderr) == (2, True)
+
+
+@pytest.fixture
+def others(home: Home, tmp_path: Path) -> dict[Path, str]:
+    """What a page may not be written over, and what is said of it."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "own.html").write_text("<!doctype html>\n<html>mine</html>")
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "page.html").write_text(BEGINNING)
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    (tmp_path / "nowhere.html").symlink_to(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe")
+    no_report = "is there and is no report of ours: nothing else is ever replaced"
+    return {
+        home.config: no_report,
+        home.state / "books.db": no_report,
+        tmp_path / "own.html": no_report,
+        tmp_path / "empty": no_report,
+        tmp_path / "folder": "is a folder",
+        tmp_path / "link.html": "is a link",
+        tmp_path / "nowhere.html": "is a link",
+        tmp_path / "pipe": "is no file",
+        tmp_path / "missing" / "x.html": "cannot be written: No such file or directory",
+        tmp_path / "empty" / "x.html": "cannot be written: Not a directory",
+        tmp_path / ("x" * 300): "cannot be written: File name too long",
+    }
+
+
+def test_a_page_is_written_over_nothing_but_a_page(home: Home, others: dict[Path, str], tmp_path: Path) -> None:
+    there = {path: path.lstat() for path in tmp_path.iterdir()}
+    config, begun = home.config.read_bytes(), len(told("backtests", home.config))
+    for path, why in others.items():
+        for command in (("report", home.config, "--html"), ("backtest", home.config, "--report")):
+            done = call(*command, path)
+            assert (done.returncode, done.stdout) == (2, ""), path
+            assert f"{path} {why}" in done.stderr, path
+    assert {path: path.lstat().st_mtime_ns for path in tmp_path.iterdir()} == {
+        path: stat.st_mtime_ns for path, stat in there.items()
+    }
+    assert (tmp_path / "link.html").readlink() == tmp_path / "page.html"
+    assert home.config.read_bytes() == config
+    assert len(told("backtests", home.config)) == begun, "nothing was run"
+
+
+def test_each_accounts_page_has_its_place_before_any_is_run(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml(more=configs.account("b") + configs.strategy("other", "b")))
+    (tmp_path / "r-b.html").write_text("mine")
+    done = call("backtest", home.config, "--report", tmp_path / "r.html")
+    assert (done.returncode, "r-b.html is there and is no report of ours" in done.stderr) == (2, True)
+    assert told("backtests", home.config) == []
+    (tmp_path / "r.html").write_text("mine, too, and in nobody's way")
+    (tmp_path / "r-b.html").unlink()
+    assert call("backtest", home.config, "--report", tmp_path / "r.html").returncode == 0
+    assert {path.name for path in tmp_path.glob("*.html")} == {"r.html", "r-a.html", "r-b.html"}
+    assert (tmp_path / "r.html").read_text() == "mine, too, and in nobody's way"
+
+
+IN_THE_WAY = """
+from pathlib import Path
+
+from msgspec import Struct
+from tradekeel.strategies.base import Strategy
+from tradekeel.strategies.parameters import Parameters
+
+
+class Nothing(Struct, frozen=True):
+    pass
+
+
+class InTheWay(Strategy[Parameters, Nothing]):
+    Params = Parameters
+    State = Nothing
+
+    def on_tick(self, tick, state, context):
+        Path(__file__).with_name("page.html").write_text("mine")
+        return state, ()
+"""
+
+
+def test_figures_are_shown_where_the_page_cannot_be_written_in_the_end(tmp_path: Path) -> None:
+    (tmp_path / "in_the_way.py").write_text(IN_THE_WAY)
+    kind = configs.strategy("w", "a", kind="in_the_way.py:InTheWay", params="")
+    home = Home(tmp_path, configs.head() + configs.market(TICKS) + configs.account("a") + kind)
+    page = home.config.with_name("page.html")
+    for words in ((), ("--json",)):
+        done = call("backtest", home.config, "--report", page, *words)
+        assert done.returncode == 2
+        assert f"{page} is there and is no report of ours" in done.stderr
+        assert page.read_text() == "mine"
+        page.unlink()
+        if words:
+            assert json.loads(done.stdout)[0]["report"] is None
+        else:
+            assert "profit and loss" in done.stdout
+            assert "books: " in done.stdout
+            assert "report: " not in done.stdout
 
 
 # --- two of them ----------------------------------------------------------------------------------------------------------------
@@ -419,6 +518,12 @@ def test_what_the_gate_denied_is_the_reason_that_is_told(home: Home, tmp_path: P
     found = told("compare", home.config, held.config)
     missing = [difference for difference in found["differences"] if difference["kind"] == "missing"]
     assert any(why.startswith("denied by") for difference in missing for why in difference["why"])
+    made = {trade["trade_id"]: trade for each in ids(home) for trade in told("report", each, home.config)["trades"]}
+    shown = call("compare", home.config, held.config, "--limit", "0").stdout
+    for each in missing:
+        own = Decimal(made[each["first_trade"]]["pnl"])
+        assert (Decimal(each["trade_pnl"]), Decimal(each["pnl"])) == (own, -own)
+        assert f"missing: ema EUR_USD {each['side']}, pnl {own.normalize():+f}" in shown
 
 
 def test_one_execution_is_not_compared_with_itself(home: Home) -> None:

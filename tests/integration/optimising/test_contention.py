@@ -174,7 +174,7 @@ WAITS = "SELECT pid FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("late", ["fail", "complete", "drop"])
+@pytest.mark.parametrize("late", ["fail", "complete", "drop", "look"])
 def test_what_is_told_at_the_moment_at_which_it_is_taken_for_lost_counts_once(
     postgres_url: str, tmp_path: Path, late: str
 ) -> None:
@@ -182,6 +182,7 @@ def test_what_is_told_at_the_moment_at_which_it_is_taken_for_lost_counts_once(
         "fail": lambda board, trial: board.fail(trial, "too few trades"),
         "complete": lambda board, trial: board.complete(trial, [1.0], {"trades": 7}),
         "drop": lambda board, trial: board.drop(trial),
+        "look": lambda board, trial: not board.look_at(trial, 1, 0.5),
     }
     with opened_store(StoreSettings(postgres_url, None, tmp_path)) as store, ThreadPoolExecutor(1) as slowly:
         slow = board_of(store, "study", "random", 1)
@@ -197,6 +198,7 @@ def test_what_is_told_at_the_moment_at_which_it_is_taken_for_lost_counts_once(
     assert counts_of([lost, again]) == Counts(complete=1, lost=1)
     assert lost.params == again.params
     assert lost.user_attrs.keys() == {OWNER}, "nothing is written into a trial that is over"
+    assert not lost.intermediate_values
 
 
 def test_what_was_over_when_all_were_killed_is_not_run_again(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.unit.backtest.scene import (
     filled,
     leave,
     leave_trade,
+    ns,
     play,
     sell,
     tape,
@@ -405,3 +406,40 @@ def test_an_order_meets_the_first_tick_from_its_arrival_on() -> None:
     done = alone(script, quotes, settings=PaperSettings(latency_ms=2_001))
     assert done.fills == [filled(4, "buy", "1000", "1.10050")]
     assert done.ends(balance="10000", equity="9999.90")
+
+
+def test_what_is_held_at_the_end_is_in_the_figures() -> None:
+    """Bought at 1.10010 and never sold: at the last tick, half a minute later, 1,000 units are worth 50 dollars less."""
+    lines = ["1.10000 1.10010", "1.10000 1.10010", "1.10400 1.10410", "1.05010 1.05020 @2024-01-03T13:00:30Z"]
+    done = alone({1: [buy("1000")]}, tape(*lines))
+    report = done.kernel.monitor.report()
+    assert done.ends(balance="10000", equity="9950.00")
+    assert report.equity == Decimal("9950.00")
+    assert report.returns.total_pnl == Decimal("-50.00")
+    assert report.drawdown.deepest is not None
+    assert report.drawdown.deepest.value == Decimal("50.00")
+    assert report.last_ns == ns("2024-01-03T13:00:30Z")
+    assert report.exposure_percent is not None
+    assert report.exposure_percent > 96
+    assert done.kernel.monitor.tracker.report().equity == Decimal("9999.90"), "asking for it changed nothing"
+
+
+@pytest.mark.parametrize("quiet", [0, 40], ids=["each tick by itself", "among others"])
+def test_what_is_held_is_looked_at_at_the_first_tick_of_each_five_minutes(quiet: int) -> None:
+    """Bought at 1.10010. In the next five minutes it is worth 40 less at the first tick and 60 less at the second, then all is
+    well again: the fall that counts is that of the first one. When nothing is held any more, nobody looks.
+    """
+    calm = ["1.10010 1.10020"] * quiet
+    lines = ["1.10000 1.10010", "1.10000 1.10010", *calm, "1.06010 1.06020 @2024-01-03T13:05:10Z", "1.04010 1.04020"]
+    lines += [
+        "1.10010 1.10020 @2024-01-03T13:10:00Z",
+        *calm,
+        "1.10010 1.10020",
+        "1.10010 1.10020 @2024-01-03T13:29:00Z",
+    ]
+    last_held = len(lines) - 2
+    done = alone({1: [buy("1000")], last_held: [leave()]}, tape(*lines))
+    deepest = done.kernel.monitor.report().drawdown.deepest
+    assert done.ends(balance="10000", equity="10000")
+    assert deepest is not None
+    assert (deepest.value, deepest.trough_ns) == (Decimal("40.00"), ns("2024-01-03T13:05:10Z"))

@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.unit.backtest.bench import market, written
 from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.backtest import BacktestExecutor, FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.source import CutSource
 from tradekeel.domain.tasks import TaskStatus
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import IllegalTransition, InputError
@@ -109,6 +111,21 @@ def test_a_source_is_asked_for_the_bars_that_strategies_want(ticks: Sequence[Tic
     asked = on_bars(TicksSource(ticks, timeframes=timeframes)).execute()
     assert len(asked.trades) > 10
     assert written(asked.entries) == written(on_bars(ticks).execute().entries)
+
+
+def test_two_backtests_of_one_source_have_each_its_own_bars(ticks: Sequence[Tick]) -> None:
+    source = TicksSource(ticks)
+    first = on_bars(source)
+    BacktestExecutor(source, EmaCross(EmaCrossParameters(fast=5, slow=20, timeframe="1m")), "10000")
+    assert written(first.execute().entries) == written(on_bars(ticks).execute().entries)
+
+
+def test_a_part_of_a_source_is_asked_for_bars_of_its_own_ticks(ticks: Sequence[Tick]) -> None:
+    begins_ns = ticks[1_000].ts_ns
+    part = on_bars(CutSource(TicksSource(ticks), begins_ns, None, {})).execute()
+    rest = on_bars([structs.replace(tick, position=at) for at, tick in enumerate(ticks[1_000:], start=1)]).execute()
+    assert len(part.trades) > 10
+    assert [(fill.ts_ns, fill.price) for fill in part.fills] == [(fill.ts_ns, fill.price) for fill in rest.fills]
 
 
 def test_a_feed_is_asked_likewise() -> None:

@@ -10,12 +10,18 @@ from msgspec import Struct, structs
 
 from tests.unit.backtest import bench
 from tests.unit.backtest.scene import EUR, Played, account, buy, play, sell
+from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.executor import BacktestExecutor
+from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
+from tradekeel.backtest.source import DAY_NS, TicksSource, WarmUpSource
 from tradekeel.domain import records as r
-from tradekeel.domain.messages import Request
+from tradekeel.domain.messages import Fill, Request
 from tradekeel.domain.orders import Order, OrderStatus
 from tradekeel.domain.ticks import Tick
+from tradekeel.domain.times import NS_PER_S
+from tradekeel.errors import DataError
+from tradekeel.feeds.zones import parse_instant
 from tradekeel.strategies.base import Strategy, StrategyContext
 
 TICKS, COLD = 1_200, 400
@@ -150,13 +156,23 @@ def test_data_that_begins_later_is_traded_from_its_first_tick() -> None:
     assert bench.written(played.entries) == bench.written(play(plain, market).entries)
 
 
-def test_data_that_ends_before_is_not_traded_at_all() -> None:
+def test_data_that_ends_before_is_refused_and_not_traded_at_all() -> None:
     market = ticks()
-    played = play(structs.replace(bench.setup({"c": Crosser()}), begins_ns=market[-1].ts_ns + 1), market)
-    assert not played.fills
+    setup = structs.replace(bench.setup({"c": Crosser()}), begins_ns=market[-1].ts_ns + 1)
+    journal = MemoryJournal()
+    with pytest.raises(
+        DataError, match=r"ends before the start, 2\S+Z: nothing can be tested on its 1,200 ticks of warm-up"
+    ):
+        run(setup, TicksSource(market), journal)
+    assert not [entry for entry in journal.entries if isinstance(entry.record, r.SnapshotTaken)]
+    assert not [row for entry in journal.entries for row in entry.rows if isinstance(row, Fill)]
+
+
+def test_one_tick_behind_the_start_is_enough() -> None:
+    market = ticks()
+    played = play(begun_at(bench.setup({"c": Crosser()}), market[-1]), market)
     report = played.kernel.monitor.report()
-    assert (report.ticks, report.first_ns) == (0, None)
-    assert not [entry for entry in played.entries if isinstance(entry.record, r.SnapshotTaken)]
+    assert (report.ticks, report.first_ns) == (1, market[-1].ts_ns)
 
 
 def test_from_python_it_is_the_same() -> None:
@@ -166,3 +182,39 @@ def test_from_python_it_is_the_same() -> None:
     assert result.balance == played.kernel.account.book.money.balance
     assert [fill.price for fill in result.fills] == [fill.price for fill in played.fills]
     assert EUR in {trade.symbol for trade in result.trades}
+
+
+# --- how much of it there is ----------------------------------------------------------------------------------------------
+
+
+def warmed_up_with(first: str, *, after: int = 0) -> WarmUpSource:
+    """A source of 3,000 minutes from ``first`` on, read to its end: asked for were two days before Wednesday, 2024-01-10."""
+    begins_ns = parse_instant("2024-01-10")
+    first_ns = parse_instant(first)
+    ticks = [
+        Tick(EUR, first_ns + n * 60 * NS_PER_S, Decimal("1.1"), Decimal("1.2"), n + 1, None, None) for n in range(3_000)
+    ]
+    source = WarmUpSource(TicksSource(ticks), begins_ns - 2 * DAY_NS, begins_ns, rests=True)
+    windows = list(source.windows(after))
+    assert sum(len(window.ticks) for window in windows) == 3_000 - after
+    return source
+
+
+@pytest.mark.parametrize("after", [0, 1, 2_999])
+def test_ticks_before_the_start_are_counted_wherever_a_run_goes_on_from(after: int) -> None:
+    source = warmed_up_with("2024-01-09T12:00Z", after=after)
+    assert (source.ticks, source.first_ns) == (720, parse_instant("2024-01-09T12:00Z"))
+    assert warmed_up_with("2024-01-10", after=after).ticks == 0
+
+
+def test_a_warm_up_is_short_where_more_than_a_tenth_of_it_is_not_there() -> None:
+    assert not warmed_up_with("2024-01-08T04:00Z").is_short
+    assert warmed_up_with("2024-01-08T05:00Z").is_short
+
+
+def test_a_weekend_is_nothing_that_a_market_lacks_which_rests_then() -> None:
+    begins_ns = parse_instant("2024-01-08")  # a Monday; the market opens on Sunday at 22:00
+    tick = Tick(EUR, parse_instant("2024-01-07T22:00:01Z"), Decimal("1.1"), Decimal("1.2"), 1, None, None)
+    for rests in (True, False):
+        source = WarmUpSource(TicksSource([tick]), begins_ns - 2 * DAY_NS, begins_ns, rests=rests)
+        assert (len(list(source.windows())), source.is_short) == (1, not rests)

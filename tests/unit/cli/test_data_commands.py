@@ -120,6 +120,10 @@ class TestInfo:
         found = asked(capsys, "check", path, "--set", "bars.spread_pips=2")
         assert found["recognised"]["bars"] == {"span": "1h"}
         assert (found["rows"], found["instruments"][0]["spread_median"], kinds(found)) == (47, "0.00020", {"gap": 1})
+        weekend = [line.replace("2014-05-07", "2014-05-10") for line in hours[:24]]
+        path = write(tmp_path / "eurusd.csv", "time,open,high,low,close\n" + "".join(weekend))
+        told = run(capsys, "check", path, "--set", "bars.spread_pips=2")
+        assert re.search(r"market closed +[\d,]+ +100\.00 %", told), "of the ticks, and not of the rows"
 
     @pytest.mark.parametrize("kind", ["synthetic", "sql"])
     def test_feeds_of_other_kinds(self, tmp_path, capsys, kind):

@@ -485,7 +485,7 @@ class TestRates:
         limits = RiskLimits(orders_per_second=2, orders_per_minute=3, messages_per_second=5)
         gate = RiskGate(limits)
         assert self.entries(gate, [0, 1]) == [None, None]
-        saved = msgspec.msgpack.encode(gate.saved_rates(NOON_NS + 1))
+        saved = msgspec.msgpack.encode(gate.saved_rates())
         again = RiskGate(limits, msgspec.msgpack.decode(saved, type=type(gate.rates)))
         times = [2, SECOND_NS, SECOND_NS + 1]
         assert self.entries(again, times) == [C.ORDERS_PER_SECOND, None, C.ORDERS_PER_MINUTE]

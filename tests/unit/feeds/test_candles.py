@@ -20,7 +20,7 @@ from tradekeel.domain.messages import Enter, Request, Stamp
 from tradekeel.domain.orders import Side
 from tradekeel.domain.ticks import Bar
 from tradekeel.domain.times import NS_PER_MS, NS_PER_S
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.ports import Feed
 from tradekeel.strategies.base import Strategy, StrategyContext
@@ -151,6 +151,50 @@ def test_what_no_bars_can_be_is_refused(tmp_path: Path, bars: dict[str, Any], pr
         candles(tmp_path, text([FIRST]), format="quote")
 
 
+async def test_bars_that_follow_each_other_more_closely_than_they_last_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        await ticks_of(candles(tmp_path, text(CANDLES), bars={"span": "4h"}))
+    assert str(refused.value) == (
+        f"{tmp_path / 'EURUSD_H1.csv'}, line 3: the bar of 2024-01-03T14:00:00.000000000Z follows the one of "
+        '2024-01-03T13:00:00.000000000Z, 3600 s later, and bars last 14400 s by bars.span = "4h"'
+    )
+    columns: dict[str, Any] = {name: pa.array([row[0] for row in CANDLES]) for name in ("open", "high", "low", "close")}
+    pq.write_table(pa.table({"ts_ns": [AT + n * HOUR for n in range(4)], **columns}), tmp_path / "c.parquet")
+    settings = {"path": str(tmp_path / "c.parquet"), "instrument": "EUR_USD", "format": "parquet"}
+    with pytest.raises(DataError, match=r"c\.parquet, row 2: the bar of"):
+        await ticks_of(build("file", {**settings, "bars": {**BARS, "span": "4h"}}))
+
+
+async def test_a_file_without_its_header_is_found_out_also_where_its_first_bar_follows_too_closely(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "a.csv", text(CANDLES))
+    write(tmp_path / "b.csv", f"{AT // NS_PER_S + 3 * 3_600 + 60},{','.join(FIRST)},7\n" * 2)
+    columns = {name: place for place, name in enumerate(("time", "open", "high", "low", "close"), start=1)}
+    feed = csv_feed(tmp_path / "*.csv", time_format="epoch_s", columns=columns, bars=BARS)
+    with pytest.raises(DataError, match=r"b\.csv: the first line looks like a row, not a header"):
+        await ticks_of(feed)
+
+
+async def test_two_hours_that_are_one_are_refused_and_a_clock_that_is_put_forward_is_not(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 4"):
+        await ticks_of(candles(tmp_path, text(CANDLES), bars={"span": "2h"}))
+    days = "".join(f"2024-03-{day:02d} 00:00:00,{','.join(FIRST)},7\n" for day in (29, 30, 31)) + (
+        f"2024-04-01 00:00:00,{','.join(FIRST)},7\n2024-04-02 00:00:00,{','.join(FIRST)},7\n"
+    )
+    path = write(tmp_path / "days.csv", HEADER + days)
+    local = csv_feed(path, time_zone="Europe/Berlin", bars={**BARS, "span": "1d"})
+    await ticks_of(local)
+    assert local.quality()["rows"] == 5
+
+
+async def test_bars_that_are_said_twice_or_out_of_order_are_bad_rows_as_ever(tmp_path: Path) -> None:
+    again = text([FIRST]) + text([FIRST]).removeprefix(HEADER) + text(CANDLES, first=-2).removeprefix(HEADER)
+    feed = candles(tmp_path, again)
+    await ticks_of(feed)
+    assert feed.quality()["out_of_order_dropped"] > 0
+
+
 # --- what is filled on them -----------------------------------------------------------------------------------------------
 
 
@@ -242,3 +286,12 @@ def test_data_that_is_moved_by_an_hour_is_traded_an_hour_later(tmp_path: Path) -
     """An hour that nobody knows of is put before: nothing is filled at a price of the hour at whose end it was decided."""
     moved = traded(tmp_path, [("1.1000", "1.1000", "1.1000", "1.0999"), *CANDLES])
     assert fills_of(moved) == [(at + HOUR, side, price) for at, side, price in fills_of(traded(tmp_path, CANDLES))]
+
+
+async def test_a_spread_of_an_odd_number_of_steps_stays_on_the_grid(tmp_path: Path) -> None:
+    feed = candles(tmp_path, text([FIRST]), bars={"spread_pips": Decimal("0.7")})
+    ticks = await ticks_of(feed)
+    assert {tick.ask - tick.bid for tick in ticks} == {Decimal("0.00007")}
+    assert (ticks[0].bid, ticks[0].ask) == (Decimal("1.09996"), Decimal("1.10003"))
+    with pytest.raises(InputError, match=r"go in steps of 0\.00001: take a whole number of them"):
+        candles(tmp_path, text([FIRST]), bars={"spread_pips": Decimal("0.75")})

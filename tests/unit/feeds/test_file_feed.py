@@ -91,6 +91,13 @@ class TestWhere:
         feed = quote_feed(tmp_path, start="2014-05-08", time_zone="America/New_York")
         assert [t.ts_ns for t in await ticks_of(feed)] == [DAY + 3 * 3_600 * S]
 
+    async def test_a_day_that_begins_behind_its_midnight_is_read(self, tmp_path):
+        """Clocks in São Paulo went from midnight to one o'clock: the day is 23 hours long, and the first of them is none."""
+        path = lean(tmp_path, "20181104_quote.csv", "1800000,1.1,1.2\n3600000,1.1,1.2\n")
+        feed = quote_feed(path, time_zone="America/Sao_Paulo", start="2018-11-01")
+        assert quotes(await ticks_of(feed)) == [(parse_instant("2018-11-04T03:00:00"), "1.1", "1.2")]
+        assert feed.quality() == {"rows": 2, "ticks": 1, "time_dropped": 1}
+
 
 class TestFormats:
     @pytest.mark.parametrize("name", ["q.csv", "q.csv.gz", "q.zip", "q.txt"])

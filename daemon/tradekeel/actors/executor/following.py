@@ -73,9 +73,7 @@ class Following(Shell):
             book=self._book.save(),
             monitor=message.monitor,
             memories=self.core.memories,
-            rates=self.core.gate.saved_rates(
-                self._now()
-            ),  # the clock they are counted by, which may be ahead of the ticks
+            rates=self.core.gate.saved_rates(),
             position=message.position,
             ts_ns=message.ts_ns,
             quotes=self.core.quotes,

@@ -106,7 +106,8 @@ class Board:
         """A trial that is ours to run; None when none is left to begin. It waits for nobody but those who choose right now."""
         while True:
             trials = self._look()
-            if not any(each.state is TrialState.WAITING for each in trials) and self._standing(trials) >= self._wanted:
+            is_enough = self._is_exhausted or self._standing(trials) >= self._wanted
+            if is_enough and not any(each.state is TrialState.WAITING for each in trials):
                 return None
             self._refuse(self.study)
             try:

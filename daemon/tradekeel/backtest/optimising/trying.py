@@ -174,7 +174,7 @@ class Tried(Struct, frozen=True):
     """What became of a run."""
 
     report: PerformanceReport | None  # None: it was broken off
-    position: int  # the last tick
+    counted: int  # ticks up to where it came, a warm-up left out
 
 
 def try_out(
@@ -187,17 +187,20 @@ def try_out(
 ) -> Tried:
     """Run to the end, or until ``goes_on`` (asked behind each window of ticks) or ``look`` says no.
 
-    ``look`` is asked :data:`LOOKS` times, at the same ticks in each run over the same ``ticks``: with the number of the look and
-    the figures so far. Raises what :func:`tradekeel.backtest.run.run` raises.
+    ``look`` is asked behind each :data:`LOOKS`-th of the ``ticks`` but the last, at the same ones in each run over them, and not
+    within a warm-up, which is none of them: with the number of the look and the figures so far. Raises what
+    :func:`tradekeel.backtest.run.run` raises.
     """
     looks = 0
 
     def at_cut(kernel: Kernel) -> bool:
         nonlocal looks
+        if not kernel.counts:
+            return True
         looks += 1
         return look is None or looks >= LOOKS or look(looks, kernel.monitor.report())
 
     every = max(1, ticks // LOOKS) if look is not None else CUT_TICKS
     ran: Ran = run(setup, source, _NoJournal(), goes_on=goes_on, look=at_cut, cut_ticks=every)
     kernel = ran.kernel
-    return Tried(kernel.monitor.report() if ran.completed else None, kernel.position)
+    return Tried(kernel.monitor.report() if ran.completed else None, kernel.counts)

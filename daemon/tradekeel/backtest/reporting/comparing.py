@@ -58,7 +58,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     entry_ns: int  # of the first one, or of the only one
     changes: tuple[Change, ...]
     why: tuple[str, ...]
-    pnl: Decimal  # of the second less of the first
+    pnl: Decimal  # of the second less of the first: what a trade that is missing there has made is taken off
+    trade_pnl: Decimal | None = None  # the trade's own, where only one of the two has it
 
 
 class Totals(Struct, frozen=True, kw_only=True):
@@ -403,6 +404,7 @@ def _only(
         changes=(),
         why=(_why_not(trade, having, lacking, paired, tolerance_ns),),
         pnl=pnl,
+        trade_pnl=trade.pnl,
     )
 
 

@@ -32,6 +32,11 @@ POLICY = (
 
 EXTRA = "the HTML report is drawn by plotly, which is not installed: pip install 'tradekeel[report]'"
 
+BEGINNING = (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="generator" content="Tradekeel">\n'
+)
+"""How each page begins: a file that begins otherwise is none, and is not replaced by one."""
+
 WIDE = frozenset({"parameters", "tags"})
 
 
@@ -62,7 +67,7 @@ def make_page(report: RunReport, script: str) -> str:
     nav = "".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in shown)
     body = "".join(f'<section id="{name}"><h2>{heading}</h2>{content}</section>' for name, heading, content in shown)
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"{BEGINNING}"
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">\n'

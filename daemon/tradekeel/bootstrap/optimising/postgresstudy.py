@@ -24,3 +24,7 @@ class PostgresStudies(RDBStorage):
     def _set_trial_param_without_commit(self, session: Any, trial_id: int, *more: Any) -> None:
         TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
         super()._set_trial_param_without_commit(session, trial_id, *more)
+
+    def _set_trial_intermediate_value_without_commit(self, session: Any, trial_id: int, *more: Any) -> None:
+        TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+        super()._set_trial_intermediate_value_without_commit(session, trial_id, *more)

@@ -160,7 +160,7 @@ class _Worker:
         try:
             tried = self._run(dict(trial.params), part, goes_on, look if prunes else None)
             if tried.report is None:
-                board.prune(trial, {"pruned at": f"{100 * tried.position // self._market.count(self._read(part))} %"})
+                board.prune(trial, {"pruned at": f"{100 * tried.counted // self._market.count(part)} %"})
                 return
             outcome = self._outcome(tried.report, part)
             self._tell(board, trial, outcome)
@@ -191,13 +191,10 @@ class _Worker:
 
     def _run(self, marks: Marks, part: Part, goes_on: Any, look: Any = None) -> Tried:
         chosen = self._task.chosen(marks)
-        read = self._read(part)
+        read = part.begun_earlier(self._task.warm_up_ns)
         source = self._market.cut(read, timeframes_of(chosen), lambda: goes_on(0))
         setup = self._task.setup(chosen, source, part)
-        return try_out(setup, source, goes_on=goes_on, look=look, ticks=self._market.count(read))
-
-    def _read(self, part: Part) -> Part:
-        return part.begun_earlier(self._task.warm_up_ns)
+        return try_out(setup, source, goes_on=goes_on, look=look, ticks=self._market.count(part))
 
     def _outcome(self, report: PerformanceReport, part: Part) -> Outcome:
         names = (*(goal.name for goal in self._task.goals), *SHOWN)

@@ -151,6 +151,25 @@ def test_a_range_without_a_step_has_an_end_all_the_same() -> None:
     assert all(len(f"{value:.10g}".replace(".", "").lstrip("0")) <= 6 for ((_, value),) in points)
 
 
+def test_who_finds_nothing_new_asks_no_more_while_others_are_at_their_trials() -> None:
+    world = World()
+    world.lives = {"me": True, "other": True}
+    few = Space((Range(strategy="s", parameter="x", low=Decimal(1), high=Decimal("1.0000000000001")),))
+    other, board = world.board("other", space=few, wanted=50), world.board(space=few, wanted=50)
+    trial = other.claim()
+    assert trial is not None
+    assert (board.claim(), board.is_over()) == (None, False)
+    asked = len(board.study.get_trials())
+    assert (board.claim(), board.is_over()) == (None, False)
+    assert len(board.study.get_trials()) == asked
+    world.lives["other"] = False
+    again = board.claim()
+    assert again is not None, "what is left behind is run all the same"
+    assert again.params == trial.params
+    board.complete(again, [1.0], {})
+    assert (board.claim(), board.is_over()) == (None, True)
+
+
 def test_a_stretch_of_few_values_ends_its_study_when_all_were_tried() -> None:
     narrow = Space((Range(strategy="s", parameter="x", low=Decimal(1), high=Decimal("1.00009")),))
     board = World().board(space=narrow, wanted=100)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.scenarios import support_configs as configs
 from tradekeel.backtest.optimising.goals import GOALS, figures_of
@@ -40,10 +41,11 @@ def run(
     task: Task, market: Market, part: Part, looks: list[int] | None = None, most: int = 100
 ) -> PerformanceReport | None:
     chosen = task.chosen(MARKS)
-    source = market.cut(part, timeframes_of(chosen))
+    source = market.cut(part.begun_earlier(task.warm_up_ns), timeframes_of(chosen))
 
     def look(number: int, report: PerformanceReport) -> bool:
         assert looks is not None
+        assert report.ticks, "there is something to be seen"
         looks.append(number)
         return number < most
 
@@ -125,6 +127,17 @@ def test_looking_changes_nothing(task: Task) -> None:
     market, looks = Market(task.source), list[int]()
     assert run(task, market, market.part, looks) == run(task, market, market.part)
     assert looks == list(range(1, LOOKS))
+
+
+def test_nobody_looks_within_a_warm_up(task: Task) -> None:
+    market, looks = Market(task.source), list[int]()
+    part = Part(market.part.start_ns + market.part.span_ns // 2, market.part.end_ns)
+    task = structs.replace(task, options=structs.replace(task.options, warm_up="1h"))
+    report = run(task, market, part, looks)
+    assert report is not None
+    assert report.ticks == market.count(part) < market.ticks
+    assert looks == list(range(1, len(looks) + 1))
+    assert len(looks) >= LOOKS // 2 - 1, "a look is between two windows, of which a part so short has few"
 
 
 def test_a_look_may_break_it_off(task: Task) -> None:

@@ -157,6 +157,7 @@ def test_a_missing_trade_says_what_became_of_its_order(status: OrderStatus, reas
     order = order_of(failed, status=status, status_reason=reason, filled_quantity=Decimal(0))
     found = compare(side("a", [one]), side("b", [failed], [wish], [order]), pips)
     assert (only(found).kind, only(found).why, only(found).pnl) == ("missing", (why,), Decimal(-5))
+    assert only(found).trade_pnl == one.pnl == Decimal(5)
 
 
 def test_a_denied_trade_says_why() -> None:
