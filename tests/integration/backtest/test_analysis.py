@@ -153,7 +153,7 @@ def test_what_is_wrong_with_the_data_is_part_of_what_comes_out(folder: Path) -> 
     job = Job(config=str(configuration(folder, "Honest")), account="paper", execution="x", start="2030-01-01")
     outcome = perform(job, Watch(), lambda position: None)
     assert outcome.run is None
-    assert "there are no ticks" in outcome.error
+    assert "no ticks" in outcome.error
 
 
 @pytest.mark.parametrize("name", ["Gambler", "Timed", "Unordered"])

@@ -73,7 +73,8 @@ def goes_on_without_it(away: Away) -> None:
 def test_what_was_acknowledged_and_is_refused_ends_every_start_until_the_spool_is_put_aside(away: Away) -> None:
     """No part of ours writes such a group; it stands for a bug that does, while the server is away."""
     folder = StateDir(away.home.state).spool
-    waiting = list(Spool.open(folder).pending())
+    known = max(row["batch"] for row in away.home.rows("leases"))  # the first that waits may be there, unacknowledged
+    waiting = [batch for batch in Spool.open(folder).pending() if batch.number > known]
     first = waiting[0].groups[0]
     lost = s.order(999, first.group.execution, account="a", trade_id="nowhere", signal_id=None)
     refused_one = promise(s.group(rows=(lost,), run=first.group.execution), first.first)
