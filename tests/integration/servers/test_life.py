@@ -17,6 +17,7 @@ from tests.servers.binaries import POSTGRES_LIBRARIES, postgres_home, valkey_pro
 from tests.servers.errors import ServerNotRunning, ServerNotStarted
 from tests.servers.folders import RunFolder, can_enter
 from tests.servers.keeper import state_of
+from tests.servers.process import ENDED
 from tests.servers.postgres import PostgresServer, connected
 from tests.servers.process import until
 from tests.servers.valkey import DURABLE, ValkeyServer
@@ -91,7 +92,10 @@ def test_a_paused_postgres_answers_nobody_until_it_is_resumed(own_postgres: Own)
     with connected(server.admin_url) as connection:
         server.pause()
         assert server.process is not None
-        assert {state_of(pid) for pid in server.process.pids} == {"T"}
+        states = {pid: state_of(pid) for pid in server.process.pids}
+        assert states[server.process.pid] == "T"
+        # A worker that ends by itself at this moment is buried by its parent, which is held.
+        assert set(states.values()) <= {"T"} | ENDED
         assert held(server, lambda: connection.execute("SELECT 1"))
         server.pause()
         assert held(server, lambda: psycopg.connect(server.admin_url).close()), "new connections too"
