@@ -17,9 +17,8 @@ from tests.servers.binaries import POSTGRES_LIBRARIES, postgres_home, valkey_pro
 from tests.servers.errors import ServerNotRunning, ServerNotStarted
 from tests.servers.folders import RunFolder, can_enter
 from tests.servers.keeper import state_of
-from tests.servers.process import ENDED
 from tests.servers.postgres import PostgresServer, connected
-from tests.servers.process import until
+from tests.servers.process import ENDED, until
 from tests.servers.valkey import DURABLE, ValkeyServer
 
 Own = Callable[..., PostgresServer]
