@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradekeel.backtest.optimising.goals import GOALS
 from tradekeel.bootstrap.problems import Reader, complete_instruments, look
 from tradekeel.config import AccountConfig, Config, Kinds, StrategyConfig, load_config
 from tradekeel.config.words import join_path
+from tradekeel.domain.goals import GOALS
 from tradekeel.domain.instruments import Instrument, days_a_year_of
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.risk_limits import RiskLimits

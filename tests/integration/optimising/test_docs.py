@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.integration.backtest.test_docs import run
 from tests.integration.cli_daemon import copy_shipped_files
-from tradekeel.backtest.optimising.goals import GOALS
+from tradekeel.domain.goals import GOALS
 
 TEXT = (ROOT / "docs" / "optimisation.md").read_text(encoding="utf-8")
 

@@ -14,7 +14,6 @@ from typing import Any
 from msgspec import Struct, structs
 
 from tradekeel import __version__
-from tradekeel.backtest.optimising.goals import GOALS, Goal
 from tradekeel.backtest.optimising.space import Marks, Range, Space
 from tradekeel.backtest.optimising.windows import Cutting, Part, Window, walk_forward, whole
 from tradekeel.backtest.setup import Setup
@@ -33,6 +32,7 @@ from tradekeel.config.optimize import (
     is_whole,
 )
 from tradekeel.config.words import join_path
+from tradekeel.domain.goals import GOALS, Goal
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.errors import ConfigError, InputError
 from tradekeel.strategies.registry import wanted_timeframes

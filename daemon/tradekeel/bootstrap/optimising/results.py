@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from tradekeel.backtest.optimising.goals import Goal
 from tradekeel.backtest.optimising.space import Marks, key_of
 from tradekeel.backtest.optimising.stitching import Outcome, Stitched, efficiency, kept, stitched
 from tradekeel.backtest.optimising.windows import Window
 from tradekeel.bootstrap.values import plain_value
+from tradekeel.domain.goals import Goal
 from tradekeel.domain.times import iso
 
 if TYPE_CHECKING:

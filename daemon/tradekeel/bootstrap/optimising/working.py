@@ -11,7 +11,6 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tradekeel.backtest.optimising.goals import SHOWN, figures_of
 from tradekeel.backtest.optimising.space import POINTS_LISTED_MAX, Marks
 from tradekeel.backtest.optimising.stitching import Outcome, outcome_of
 from tradekeel.backtest.optimising.trying import Market, Tried, try_out
@@ -22,6 +21,7 @@ from tradekeel.bootstrap.optimising.messages import Broke, Came, Done, Ready, Ru
 from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
 from tradekeel.bootstrap.optimising.stores import close_store, explained, need_optuna, open_store
 from tradekeel.bootstrap.values import plain_value
+from tradekeel.domain.goals import SHOWN, figures_of
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.errors import DataError, InputError, TradekeelError, named
 from tradekeel.runtime import collector

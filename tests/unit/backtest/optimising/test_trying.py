@@ -9,13 +9,13 @@ import pytest
 from msgspec import structs
 
 from tests.scenarios import support_configs as configs
-from tradekeel.backtest.optimising.goals import GOALS, figures_of
 from tradekeel.backtest.optimising.stitching import outcome_of
 from tradekeel.backtest.optimising.trying import LOOKS, Market, try_out
 from tradekeel.backtest.optimising.windows import Part
 from tradekeel.backtest.source import TickDataSource, TicksSource
 from tradekeel.bootstrap.backtesting import timeframes_of
 from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
+from tradekeel.domain.goals import GOALS, figures_of
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.ticks import Tick
 from tradekeel.domain.times import NS_PER_S
