@@ -39,21 +39,23 @@ class Share(NamedTuple):
 
 
 RECKONED = ("tests/unit/domain", "tests/unit/strategies", "tests/unit/storage")
+OF_BACKTESTS = ("tests/integration/backtest", "tests/integration/optimising")
 WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
 LISTS = "tests/conformance/repositories"
 AWAY = "tests/scenarios/servers/test_server_away.py"
 DAYS = "tests/unit/domain/test_execution_property.py"
 
 PARTS = (
-    Share((LISTS,)),
-    Share(RECKONED, without=(DAYS,)),
-    Share(("tests/scenarios/servers",), without=(AWAY,), measured=False),
+    Share(OF_BACKTESTS),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
-    Share(("tests/integration", "tests/acceptance"), without=WITH_SERVERS),
-    Share((AWAY,), measured=False),
+    Share(("tests/scenarios/servers",), without=(AWAY,), measured=False),
+    Share((LISTS,)),
     Share(WITH_SERVERS),
-    Share(("tests/conformance",), without=(LISTS,)),
     Share(("tests/unit",), without=RECKONED),
+    Share(RECKONED, without=(DAYS,)),
+    Share(("tests/integration", "tests/acceptance"), without=(*WITH_SERVERS, *OF_BACKTESTS)),
+    Share(("tests/conformance",), without=(LISTS,)),
+    Share((AWAY,), measured=False),
     Share((DAYS,), measured=False),
 )
 """The longest first, and what waits for others before what only reckons, so that they end together."""

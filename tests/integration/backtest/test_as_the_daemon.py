@@ -15,6 +15,8 @@ from tradekeel.domain.tasks import TaskStatus
 from tradekeel.errors import ExitCode
 from tradekeel.storage.verify import verify
 
+pytestmark = pytest.mark.untraced
+
 BY_RUN = frozenset(
     (
         "execution",
@@ -85,7 +87,7 @@ drawdown_max = 6
 TURNS = "fast = 4, slow = 15, one_order = true, stop_loss_pips = 3, take_profit_pips = 5"
 
 
-def scenario(*parts: str, ticks: int = 1_200, more: str = "") -> str:
+def scenario(*parts: str, ticks: int = 900, more: str = "") -> str:
     """A made-up market, and what trades it."""
     return configs.head() + configs.market(ticks, more=more) + "".join(parts)
 
@@ -102,7 +104,7 @@ SCENARIOS = {
         configs.strategy("ema", "a"),
         configs.strategy("floor", "a", "floor", configs.FLOOR),
     ),
-    "costs": scenario(configs.account("a", paper=COSTS), configs.strategy("ema", "a"), ticks=2_000),
+    "costs": scenario(configs.account("a", paper=COSTS), configs.strategy("ema", "a"), ticks=1_500),
     "a bad line to exits at the venue": scenario(configs.account("a", paper=BAD_LINE), configs.strategy("ema", "a")),
     "one order that turns": scenario(
         configs.account("a", paper=BAD_LINE), configs.strategy("ema", "a", params=TURNS), more="size = 700"
@@ -129,7 +131,7 @@ SCENARIOS = {
         configs.account("a", exits="monitor"),
         configs.strategy("ema", "a", params='timeframe = "5s", fast = 3, slow = 9'),
         configs.strategy("donchian", "a", "donchian", 'timeframe = "30t"'),
-        ticks=3_000,
+        ticks=2_000,
     ),
 }
 

@@ -200,12 +200,15 @@ class Leaves:
         return "stop"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["csv", "parquet", "sql"])
 def test_what_is_counted_is_the_same_however_often_a_run_was_interrupted(tmp_path: Path, kind: str) -> None:
-    path = made(tmp_path, kind, rows(6_000, start=SATURDAY, zero_every=50))
+    path = made(tmp_path, kind, rows(4_500, start=SATURDAY, zero_every=50))
+    seldom = path.read_text().replace("fast = 3, slow = 6", "fast = 300, slow = 600")  # what it trades is no matter
+    path.write_text(seldom)
     home = {"TRADEKEEL__DAEMON__STATE_DIR": str(tmp_path / "other")}
     whole = execute(prepare(path, home)[0])
-    assert (whole.quality["market_closed"], whole.quality["zero_spread_dropped"]) == (5_880, 120)
+    assert (whole.quality["market_closed"], whole.quality["zero_spread_dropped"]) == (4_410, 90)
     done = execute(prepare(path, {})[0], steering=Leaves())
     parts = 1
     while done.status is TaskStatus.PAUSED:

@@ -32,6 +32,7 @@ from tradekeel.storage.verify import verify
 NOW_NS = 1_700_000_000_000_000_000
 POLLS = 2_000
 POLL_S = 0.005
+KILLS = {"dev": 8, "ci": 12, "campaign": 60}
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_a_folder_for_the_copy_that_cannot_be_written_is_named_and_its_server_is
 
 
 def test_a_kill_anywhere_in_a_migration_leaves_the_books_as_they_were_or_as_they_should_be(
-    books, versions, postgres_url, tmp_path
+    books, versions, postgres_url, tmp_path, profile
 ):
     """Before many statements, and calls that change a file; the next start goes on from either."""
     backups = tmp_path / "backups"
@@ -215,7 +216,7 @@ def test_a_kill_anywhere_in_a_migration_leaves_the_books_as_they_were_or_as_they
     before = migrating.downgrade(books, HEAD, NOW_NS, versions=versions).applied
     assert before
     seen = set()
-    for kill_at in sorted({*range(1, calls, max(calls // 24, 1)), *range(calls - 3, calls + 1)}):
+    for kill_at in sorted({*range(1, calls, max(calls // KILLS[profile], 1)), *range(calls - 3, calls + 1)}):
         assert migrated(kill_at).returncode == -9, kill_at
         seen.add(version(postgres_url))
         if version(postgres_url) == NEXT:

@@ -23,7 +23,7 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.errors import StoreAway
 
 HASTE_S = 0.3
-ROUNDS = {"dev": 6, "ci": 20, "campaign": 100}
+ROUNDS = {"dev": 6, "ci": 12, "campaign": 100}
 
 OwnRedis = Callable[..., ValkeyServer]
 

@@ -20,7 +20,7 @@ from tests.servers.valkey import DURABLE, ValkeyServer
 from tradekeel.runtime.faults import KILL_AT
 
 TICKS = 400
-ROUNDS = {"dev": 3, "ci": 8, "campaign": 60}
+ROUNDS = {"dev": 3, "ci": 5, "campaign": 60}
 WORST_MOMENTS = (
     "executor.after_commit:4",
     "paper.place.after_commit:3",

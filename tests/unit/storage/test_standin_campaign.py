@@ -32,7 +32,7 @@ from tradekeel.storage.verify import verify
 pytestmark = pytest.mark.untraced
 """The lines are those of the stand-in's own tests."""
 
-ROUNDS = {"dev": 12, "ci": 40, "campaign": 1_000}
+ROUNDS = {"dev": 12, "ci": 24, "campaign": 1_000}
 STEPS = 120
 LIVES_MAX = 12
 ACCOUNTS = {"exec-1": "paper-1", "exec-2": "paper-2"}
