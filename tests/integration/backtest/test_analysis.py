@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -234,19 +235,30 @@ def test_what_is_laid_out_below_a_link_is_none_of_a_strategys_doing(folder: Path
     assert analysis["touched"] == [f"suspects.py opens {folder / 'ticks.csv'}"]
 
 
+@contextmanager
+def minding(number: signal.Signals) -> Iterator[None]:
+    """What is started here minds a signal, also where we run under nohup, whose children ignore SIGHUP."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
     config = tmp_path / "long.toml"
     parts = [configs.head(), configs.market(400_000), configs.account("a"), configs.strategy("s", "a")]
     config.write_text("".join(parts).replace("{state}", str(tmp_path / "state")))
     (tmp_path / "tmp").mkdir()
-    process = subprocess.Popen(
-        (*PROGRAM, str(config)),
-        env={**environment(), "TMPDIR": str(tmp_path / "tmp")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with minding(stop):
+        process = subprocess.Popen(
+            (*PROGRAM, str(config)),
+            env={**environment(), "TMPDIR": str(tmp_path / "tmp")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         while not list((tmp_path / "tmp").glob("*/*.job")):
             assert process.poll() is None, process.communicate()
