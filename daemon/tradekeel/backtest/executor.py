@@ -16,7 +16,7 @@ from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import Keeper, Ran, run
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.source import CheckedSource, FeedSource, TickDataSource, TicksSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of
@@ -172,8 +172,9 @@ class BacktestExecutor:
                 self._set(TaskStatus.RUNNING)
             return not self._is_to_stop
 
+        source = self._source if isinstance(self._source, TicksSource) else CheckedSource(self._source)
         try:
-            ran = run(self.setup, self._source, self._journal, goes_on=goes_on)
+            ran = run(self.setup, source, self._journal, goes_on=goes_on)
         except Exception:
             self._set(TaskStatus.FAILED)
             raise

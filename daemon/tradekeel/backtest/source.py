@@ -33,7 +33,7 @@ MARKET_CLOSED = "market_closed"
 
 
 class TickDataSource(Protocol):
-    """Ticks with positions from 1 on, without a gap, and the same each time they are read.
+    """Ticks with positions from 1 on, without a gap, whose time never steps back, and the same each time they are read.
 
     Strategies of bars want a source that :class:`~tradekeel.ports.BuildsBars`, too.
     """
@@ -109,6 +109,8 @@ class TicksSource:
         timeframes: Mapping[str, Sequence[str]] | None = None,
         window_ticks: int = WINDOW_TICKS,
     ) -> None:
+        if not ticks:
+            raise InputError(f"{name}: there are no ticks")
         _check(ticks, name)
         self._ticks = ticks
         self.build_bars(timeframes or {})
@@ -147,6 +149,35 @@ class TicksSource:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class CheckedSource:
+    """A source that may be anybody's. InputError where it is not what it has to be: see :class:`TicksSource`."""
+
+    def __init__(self, source: TickDataSource) -> None:
+        self.info = source.info
+        self._source = source
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        """Its windows, each looked at before anybody trades on it."""
+        last: Tick | None = None
+        for window in self._source.windows(after):
+            _check(window.ticks, self.info.name, after, last)
+            last = window.ticks[-1]
+            after = last.position
+            yield window
+
+    def quality(self) -> Mapping[str, int]:
+        """Its counts."""
+        return self._source.quality()
+
+    def progress(self) -> float | None:
+        """Share delivered."""
+        return self._source.progress()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._source.close()
 
 
 class CutSource:
@@ -351,11 +382,10 @@ def at_once(waiting: Coroutine[Any, Any, T]) -> T:
     raise Defect("a feed waits, and there is nobody else to wait for: it cannot be stepped")
 
 
-def _check(ticks: Sequence[Tick], name: str) -> None:
-    if not ticks:
-        raise InputError(f"{name}: there are no ticks")
-    before = ticks[0]
-    for number, tick in enumerate(ticks, start=1):
+def _check(ticks: Sequence[Tick], name: str, behind: int = 0, before: Tick | None = None) -> None:
+    """Ticks that follow position ``behind``, and the tick before them where there is one."""
+    before = before or ticks[0]
+    for number, tick in enumerate(ticks, start=behind + 1):
         if tick.position != number:
             raise InputError(
                 f"{name}: tick {number} has position {tick.position}; positions count from 1 without a gap"

@@ -32,8 +32,9 @@ class RedisTickDataSource:
     """The ticks that a stream holds, from the oldest to the newest at the time of the look. A :class:`TickDataSource`.
 
     Positions count from 1 with the oldest that is there. Ticks that the writer left out are gaps: they are counted, and bars
-    begin anew behind them. Closing it closes the stream and the steps. Raises DataError where there is no such stream, or it is
-    another one by now.
+    begin anew behind them. Where the clock of a live market's writer was set back between two of its lives, ticks have the time
+    of the latest before them, and are counted, too. Closing it closes the stream and the steps. Raises DataError where there is
+    no such stream, or it is another one by now.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class RedisTickDataSource:
         if not first.ticks:
             raise DataError(f"{stream.described} has no ticks: nothing can be tested on it")
         self._first = first.ticks[0].tick.position
-        self._delivered = self._gaps = 0
+        self._delivered = self._gaps = self._late = 0
         told = repr((self._run, self._first, self._last))
         self.info = FeedInfo(
             name=stream.described,
@@ -72,8 +73,8 @@ class RedisTickDataSource:
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""
         bars = BarSet(self._timeframes)
-        self._delivered = self._gaps = 0
-        behind, position = self._first - 1, 0
+        self._delivered = self._gaps = self._late = 0
+        behind, position, latest_ns = self._first - 1, 0, 0
         while behind < self._last:
             piece = self._read(behind, self._window_ticks)
             shared = [each.tick for each in piece.ticks if each.tick.position <= self._last]
@@ -86,18 +87,20 @@ class RedisTickDataSource:
                     self._gaps += 1
                     bars = BarSet(self._timeframes)
                 behind = run[-1].position
-                ticks = [_numbered(tick, position + n) for n, tick in enumerate(run, start=1)]
+                ticks = list(_ours(run, position, latest_ns))
+                self._late += sum(ours.ts_ns != theirs.ts_ns for ours, theirs in zip(ticks, run, strict=True))
                 built = bars.fill(ticks) if bars else {}
-                position += len(ticks)
+                position, latest_ns = ticks[-1].position, ticks[-1].ts_ns
                 self._delivered = position
                 rest = TickWindow(ticks, built, instruments=self.info.instruments).behind(after)
                 if rest is not None:
                     yield rest
 
     def quality(self) -> Mapping[str, int]:
-        """Ticks delivered, and gaps among them."""
-        gaps = {"gaps": self._gaps} if self._gaps else {}
-        return {"rows": self._delivered, "ticks": self._delivered, **gaps}
+        """Ticks delivered, the gaps among them, and those whose time stepped back."""
+        told = {"gaps": self._gaps, "out_of_order_fixed": self._late}
+        found = {what: count for what, count in told.items() if count}
+        return {"rows": self._delivered, "ticks": self._delivered, **found}
 
     def progress(self) -> float | None:
         """Share of the stream that was delivered, missing ticks counted in."""
@@ -136,5 +139,8 @@ def _consecutive(ticks: Sequence[Tick]) -> Iterator[list[Tick]]:
     yield run
 
 
-def _numbered(tick: Tick, position: int) -> Tick:
-    return Tick(tick.instrument, tick.ts_ns, tick.bid, tick.ask, position, tick.bid_size, tick.ask_size)
+def _ours(ticks: Sequence[Tick], position: int, latest_ns: int) -> Iterator[Tick]:
+    """Ticks behind a position and a time: they count on from the one, and never step back behind the other."""
+    for number, tick in enumerate(ticks, start=position + 1):
+        latest_ns = max(latest_ns, tick.ts_ns)
+        yield Tick(tick.instrument, latest_ns, tick.bid, tick.ask, number, tick.bid_size, tick.ask_size)

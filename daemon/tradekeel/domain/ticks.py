@@ -1,7 +1,9 @@
 """Quotes: a tick, a window of ticks as the feed hands them on, and the bars built from them.
 
 A feed numbers its ticks from 1 without a gap (``position``); a replayable feed gives the same tick the same position
-every time, which is what makes "resume where we were" exact. Ticks travel in windows: one message, many ticks.
+every time, which is what makes "resume where we were" exact. Where time waits for us it is the ticks' own: ``ts_ns`` never
+steps back from one tick to the next, so the last of many ticks has the latest time of them all. Ticks travel in windows: one
+message, many ticks.
 """
 
 from __future__ import annotations

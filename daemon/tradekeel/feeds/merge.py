@@ -1,17 +1,15 @@
 """Several instruments' quotes as one sequence of ticks: by time, and at the same time in the order of the config.
 
-Each stream is in order, so ticks that are older than the last one known of every stream can be put out: nothing that comes
-later can belong before them. One sort a round does the work, and it is stable, which settles ties.
-
-Where the policy for rows that are out of order is ``accept``, a stream is not quite in order: such a row then stands where
-it stood in its file, right after its neighbour.
+Each stream is in order, whatever its rows were (:class:`~tradekeel.feeds.rows.BadRows`), so ticks that are older than the last
+one known of every stream can be put out: nothing that comes later can belong before them. One sort a round does the work, and
+it is stable, which settles ties.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import accumulate, repeat
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -27,7 +25,7 @@ from tradekeel.feeds.rows import Quotes
 from tradekeel.feeds.stream import PartStream
 from tradekeel.ports import FeedInfo
 
-_Entry = tuple[int, str, int, Decimal, Decimal, Decimal | None, Decimal | None]
+_Entry = tuple[int, str, Decimal, Decimal, Decimal | None, Decimal | None]
 
 
 class _Mark(Struct, frozen=True):
@@ -63,10 +61,10 @@ class _Lane:
 
     def passed(self, count: int, latest_ns: int) -> None:
         """So many quotes have been put out."""
-        self.origin = Origin(self.origin.ticks + count, max(latest_ns, self.origin.latest_ns))
+        self.origin = Origin(self.origin.ticks + count, latest_ns)
 
     def fetch(self) -> None:
-        """Read on, and keep it waiting; each entry begins with the time by which it is merged."""
+        """Read on, and keep it waiting."""
         if self.failure is not None:
             return
         try:
@@ -76,15 +74,11 @@ class _Lane:
             return
         if quotes is None:
             return
-        times = quotes.times_ns
-        latest_ns = self.waiting[-1][0] if self.waiting else self.origin.latest_ns
-        keys = list(accumulate(times, max, initial=latest_ns))[1:]
         none = repeat(None)
         self.waiting.extend(
             zip(
-                keys,
+                quotes.times_ns,
                 repeat(self.instrument),
-                times,
                 quotes.bids,
                 quotes.asks,
                 quotes.bid_sizes or none,
@@ -178,7 +172,7 @@ class MergedFiles:
         first, count = self._position + 1, len(times)
         positions = range(first, first + count)
         self._position += count
-        lane.passed(count, max(times))
+        lane.passed(count, times[-1])
         if bid_sizes is None and ask_sizes is None:
             return list(map(Tick, repeat(lane.instrument), times, bids, asks, positions))
         none = repeat(None)
@@ -215,7 +209,7 @@ class MergedFiles:
         self._position += len(entries)
         return [
             Tick(symbol, ts_ns, bid, ask, position, bid_size, ask_size)
-            for position, (_, symbol, ts_ns, bid, ask, bid_size, ask_size) in enumerate(entries, start=first)
+            for position, (ts_ns, symbol, bid, ask, bid_size, ask_size) in enumerate(entries, start=first)
         ]
 
     def close(self) -> None:

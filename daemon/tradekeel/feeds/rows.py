@@ -53,7 +53,7 @@ class BadRows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bar_range: Literal["drop", "accept", "fail"] = "drop"
     negative: Literal["drop", "fail"] = "drop"
     outside: Literal["drop", "fail"] = "drop"
-    out_of_order: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: the time of the row before
+    out_of_order: Literal["drop", "fix", "fail"] = "drop"  # fix: the time of the row before; time never steps back
     duplicate: Literal["drop", "accept", "fail"] = "accept"  # a quote that is said twice is harmless
     crossed: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: bid and ask change places
     zero_spread: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: one tick size wider on each side

@@ -24,7 +24,7 @@ class FeedInfo(Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Feed(Protocol):
-    """Where ticks come from. Positions count from 1 without a gap."""
+    """Where ticks come from. Positions count from 1 without a gap; unless it is live, time never steps back from tick to tick."""
 
     info: FeedInfo
 

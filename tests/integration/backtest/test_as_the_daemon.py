@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.campaigns.kill.books import Ours, read_ours
 from tests.campaigns.kill.story import differences, story_of
+from tests.campaigns.kill.variants import GAMBLING
 from tests.scenarios import support_configs as configs
-from tests.scenarios.support import Home
+from tests.scenarios.support import Home, fail_at
+from tests.unit.backtest import bench, disorder
+from tests.unit.backtest.lively import market
+from tradekeel.backtest.source import FeedSource
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.tasks import TaskStatus
+from tradekeel.domain.ticks import Tick
 from tradekeel.errors import ExitCode
 from tradekeel.storage.verify import verify
 
@@ -159,3 +166,68 @@ def test_on_recorded_quotes(data_dir: Path, tmp_path: Path) -> None:
     shared = configs.account("a", exits="monitor", paper=f"{BAD_LINE}\n{COSTS}")
     strategies = configs.strategy("ema", "a") + configs.strategy("floor", "a", "floor", configs.FLOOR)
     compare(configs.head() + feed + shared + strategies, tmp_path, "a")
+
+
+LATE_ROWS = """
+[feeds.m]
+kind = "file"
+{files}
+bad_rows = { out_of_order = "{policy}" }
+"""
+RATES = """[accounts.a.risk]
+orders_per_second = 2
+orders_per_minute = 20
+messages_per_second = 4
+daily_loss_max = 60
+"""
+
+
+def late_rows(policy: str, folder: Path, seed: int, ticks: Sequence[Tick]) -> str:
+    """A feed of these ticks, of which rows stand too late in their files."""
+    late = disorder.with_late_rows(random.Random(f"late {seed}"), ticks, share=0.3)
+    files = disorder.in_files(folder / "files", late)
+    paths = "\n".join(f'instruments.{symbol} = "{path}"' for symbol, path in files.items())
+    return LATE_ROWS.replace("{files}", paths).replace("{policy}", policy)
+
+
+def gambled(policy: str, folder: Path, seed: int) -> str:
+    """Gamblers, who set timers and times to end, on four instruments."""
+    feed = late_rows(policy, folder, seed, market(seed, 600, sizes=False))
+    gamblers = "".join(
+        f"""
+[strategies.gambler-{number}]
+kind = "{GAMBLING}:Gambling"
+account = "a"
+instruments = ["EUR_USD", "GBP_USD", "USD_CAD"]
+params = {{ seed = {seed + number}, one_in = 4, answers = true, bars = true }}
+"""
+        for number in (1, 2)
+    )
+    return configs.head() + feed + configs.account("a", more="hedging = true") + RATES + gamblers
+
+
+@pytest.mark.parametrize("policy", disorder.POLICIES)
+def test_where_rows_come_too_late(policy: str, tmp_path: Path, seed: int) -> None:
+    compare(gambled(policy, tmp_path, seed), tmp_path, "a")
+
+
+def test_where_rows_come_too_late_and_little_happens(tmp_path: Path, seed: int) -> None:
+    """Many ticks are conducted at a time then: in the daemon others than in a backtest."""
+    feed = late_rows("fix", tmp_path, seed, ticks_of(bench.market(2_000, seed=seed)))
+    strategies = configs.strategy("ema", "a") + configs.strategy("floor", "a", "floor", configs.FLOOR)
+    compare(configs.head() + feed + configs.account("a", exits="monitor") + LIMITS + strategies, tmp_path, "a")
+
+
+def ticks_of(source: FeedSource) -> list[Tick]:
+    return [tick for window in source.windows() for tick in window.ticks]
+
+
+def test_where_rows_come_too_late_and_the_daemon_dies_on_the_way(tmp_path: Path, seed: int) -> None:
+    """What counts in the limits on orders is counted again from the journal, denied entries among it."""
+    home = Home(tmp_path / "daemon", gambled("fix", tmp_path, seed))
+    points = {"executor.after_commit": 40, "executor.decide.before": 120, "executor.before_commit": 400}
+    home.live_to_the_end({point: fail_at(passes) for point, passes in points.items()})
+    assert len(home.records("a", "daemon_started")) == 1 + len(points), "it died at each of them"
+    ours = backtested(home.config, "a", tmp_path)
+    assert any(order["status"] == "denied" for order in ours.orders), "a limit was met"
+    assert list(differences(home.story("a"), story_of(ours))) == []

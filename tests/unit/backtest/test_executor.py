@@ -160,3 +160,29 @@ def test_what_cannot_be_asked_for_bars_is_refused_where_strategies_want_some() -
         with pytest.raises(InputError, match=r"cannot be asked for.* build_bars"):
             on_bars(source)
     assert backtest(_Bare(TicksSource(ticks))).execute().ticks == 100
+
+
+class _Given(_Bare):
+    """A source that says it has some ticks, and gives others, in these windows."""
+
+    def __init__(self, said: Sequence[Tick], *windows: Sequence[Tick]) -> None:
+        super().__init__(TicksSource(said))
+        self._windows = windows
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        return (TickWindow(ticks) for ticks in self._windows)
+
+
+def test_a_source_of_ones_own_is_refused_where_its_time_steps_back_or_a_tick_is_missing(ticks: Sequence[Tick]) -> None:
+    first, second, third = ticks[:100], ticks[100:200], ticks[200:300]
+    back = structs.replace(second[50], ts_ns=second[49].ts_ns - 1)
+    for given, why in (
+        ([*second[:50], back, *second[51:]], "tick 151 is earlier than the one before it"),
+        ([structs.replace(second[0], ts_ns=first[0].ts_ns), *second[1:]], "tick 101 is earlier than the one before it"),
+        (third, "tick 101 has position 201; positions count from 1 without a gap"),
+    ):
+        run = backtest(_Given(ticks, first, given))
+        with pytest.raises(InputError, match=why):
+            run.execute()
+        assert run.status is TaskStatus.FAILED
+    assert backtest(_Given(ticks, first, second, third)).execute().ticks == 300

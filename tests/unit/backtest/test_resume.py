@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import pytest
 from msgspec import structs
 
-from tests.unit.backtest import bench
+from tests.unit.backtest import bench, disorder
 from tests.unit.backtest.scene import EUR, ns
 from tests.unit.domain.gambler import Gambler, GamblerParams, Reckless
 from tradekeel.backtest.account import MemoryJournal
@@ -30,6 +30,8 @@ TICKS = 2_000
 RUNS = 8
 KILLS_MAX = 4
 """Of each run; with eight runs of each setup more than two hundred in all."""
+
+FRAMES = {EUR: ("5s",)}
 
 BAD_LINE = PaperSettings(
     latency_ms=120,
@@ -155,6 +157,35 @@ def test_how_many_ticks_are_conducted_at_a_time_changes_nothing(name: str) -> No
         journal = MemoryJournal()
         assert run(make(), source(window_ticks), journal).completed
         assert bench.written(journal.entries) == wanted, f"windows of {window_ticks}"
+
+
+@pytest.fixture(scope="module")
+def late_rows(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The market in a file in which every tenth row says an earlier time than the one before it."""
+    ticks = [tick for window in source().windows() for tick in window.ticks]
+    return disorder.in_files(
+        tmp_path_factory.mktemp("late"), disorder.with_late_rows(random.Random("late rows"), ticks)
+    )
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_neither_changes_anything_where_rows_come_too_late(name: str, late_rows: Mapping[str, str]) -> None:
+    make, draw, whole = SETUPS[name], random.Random(f"late {name}"), MemoryJournal()
+    assert run(make(), disorder.source(late_rows, "fix", timeframes=FRAMES, window_ticks=64), whole).completed
+    wanted = bench.written(whole.entries)
+    assert len(wanted) > 50, "something happens"
+    for window_ticks in (1, 7, 2_048):
+        journal, kills = DyingJournal(), 0
+        while True:
+            journal.calls_left = draw.randrange(1, len(wanted) // 4) if kills < KILLS_MAX else -1
+            data = disorder.source(late_rows, "fix", timeframes=FRAMES, window_ticks=window_ticks)
+            try:
+                assert run(make(), data, journal, cut_ticks=draw.choice((64, 200, 1_000))).completed
+            except Killed:
+                kills += 1
+                continue
+            break
+        assert bench.written(journal.entries) == wanted, f"windows of {window_ticks}, killed {kills} times"
 
 
 class CountedJournal(MemoryJournal):

@@ -28,14 +28,14 @@ def _rows(hour: int, ask: str, count: int = 3_600) -> str:
 def before_start(folder: Path) -> Feed:
     """One file, most of which lies before `start`."""
     path = write(folder / "one.csv", HEADER + _rows(1, "1.2") * TIMES + _rows(2, "1.2", 10))
-    return csv_feed(path, start="2014-05-05T02:00:00Z", bad_rows={"out_of_order": "accept"})
+    return csv_feed(path, start="2014-05-05T02:00:00Z", bad_rows={"out_of_order": "fix"})
 
 
 def before_start_of_two(folder: Path) -> Feed:
     """Two of them, merged."""
     text = HEADER + _rows(1, "1.2") * TIMES + _rows(2, "1.2", 5)
     paths = {symbol: str(write(folder / f"{symbol}.csv", text)) for symbol in ("EUR_USD", "NZD_USD")}
-    settings = {"instruments": paths, "start": "2014-05-05T02:00:00Z", "bad_rows": {"out_of_order": "accept"}}
+    settings = {"instruments": paths, "start": "2014-05-05T02:00:00Z", "bad_rows": {"out_of_order": "fix"}}
     return build("file", settings)
 
 

@@ -70,7 +70,7 @@ def rows_out_of_order(folder: Path) -> Feed:
         write(folder / "p" / f"{day}.csv", _rows(day * 86_400, 100, 7, 80_000))
     settings = {
         "instruments": {"EUR_USD": str(folder / "o"), "NZD_USD": str(folder / "p")},
-        "bad_rows": {"out_of_order": "accept", "zero_spread": "fix", "duplicate": "drop"},
+        "bad_rows": {"out_of_order": "fix", "zero_spread": "fix", "duplicate": "drop"},
     }
     return build("file", settings, timeframes=FRAMES)
 
