@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ async def read(feed: Feed, after: int = 0, ticks_max: int = 1_000) -> tuple[list
         for index in sorted(window.bars):
             bars += [(window.first_position + index, bar) for bar in window.bars[index]]
     assert await feed.next_window(ticks_max) is None
+    assert all(one.ts_ns <= other.ts_ns for one, other in pairwise(ticks)), "time never steps back"
     return ticks, bars
 
 
