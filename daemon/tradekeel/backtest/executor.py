@@ -6,7 +6,7 @@ result = BacktestExecutor(data_source, strategy, Decimal(10_000)).execute()
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -52,6 +52,7 @@ class BacktestResult(Struct, frozen=True, kw_only=True):
     trades: tuple[Trade, ...]
     orders: tuple[Order, ...]
     fills: tuple[Fill, ...]
+    quality: Mapping[str, int]  # what the source says of its data: bad rows by kind and what was done about them
     entries: Sequence[Entry]  # the journal; empty where another one was given
 
 
@@ -88,14 +89,12 @@ class BacktestExecutor:
             raise InputError("a backtest needs a strategy")
         for each in strategies.values():
             check_strategy_class(type(each))
-        self._source, self._strategies = _source(data_source), strategies
+        known = {**CATALOGUE, **(instruments or {})}
+        self._source, self._strategies = _source(data_source, known), strategies
         _ask_for_bars(self._source, strategies)
         self._journal: Keeper = journal if journal is not None else MemoryJournal()
-        known = {**CATALOGUE, **(instruments or {})}
         symbols = self._source.info.instruments
-        unknown = [symbol for symbol in symbols if symbol not in known]
-        if unknown:
-            raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
+        _demand_known(symbols, known)
         deposit = parse_amount(initial_balance) if isinstance(initial_balance, str) else Decimal(initial_balance)
         if days_a_year is not None and days_a_year < 1:
             raise InputError(f"days_a_year must be 1 or more, found {days_a_year}")
@@ -220,6 +219,7 @@ class BacktestExecutor:
             trades=tuple(row for (kind, _), row in rows.items() if kind is Trade),
             orders=tuple(row for (kind, _), row in rows.items() if kind is Order),
             fills=tuple(row for (kind, _), row in rows.items() if kind is Fill),
+            quality=dict(self._source.quality()),
             entries=entries,
         )
 
@@ -239,9 +239,16 @@ def _row(name: str, strategy: AnyStrategy, symbols: Sequence[str]) -> StrategyRo
     )
 
 
-def _source(given: TickDataSource | Feed | Sequence[Tick]) -> TickDataSource:
+def _demand_known(symbols: Iterable[str], known: Mapping[str, Instrument]) -> None:
+    unknown = [symbol for symbol in dict.fromkeys(symbols) if symbol not in known]
+    if unknown:
+        raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
+
+
+def _source(given: TickDataSource | Feed | Sequence[Tick], known: Mapping[str, Instrument]) -> TickDataSource:
     if isinstance(given, Sequence):
-        return TicksSource(given)
+        _demand_known((tick.instrument for tick in given), known)
+        return TicksSource(given, steps={symbol: instrument.tick_size for symbol, instrument in known.items()})
     return FeedSource(given) if isinstance(given, Feed) else given
 
 

@@ -6,12 +6,15 @@ import hashlib
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
+from tradekeel.domain.money import on_grid
 from tradekeel.domain.sessions import closed_ns_between, market_open
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.domain.times import NS_PER_S, iso
@@ -30,6 +33,10 @@ _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 
 MARKET_CLOSED = "market_closed"
 """Among a source's counts: ticks from Friday to Sunday 17:00 in New York, of markets that rest then."""
+
+
+OFF_GRID = "off_grid_accepted"
+"""Among a source's counts, as feeds count it: ticks with a price that is no whole number of its instrument's steps."""
 
 
 class TickDataSource(Protocol):
@@ -107,11 +114,14 @@ class TicksSource:
         *,
         name: str = "ticks",
         timeframes: Mapping[str, Sequence[str]] | None = None,
+        steps: Mapping[str, Decimal] | None = None,
         window_ticks: int = WINDOW_TICKS,
     ) -> None:
+        """``steps``: of each instrument's price; ticks that are off them are counted (:meth:`quality`)."""
         if not ticks:
             raise InputError(f"{name}: there are no ticks")
         _check(ticks, name)
+        self._off_grid = 0 if steps is None else _off_grid(ticks, steps)
         self._ticks = ticks
         self.build_bars(timeframes or {})
         self._window_ticks = window_ticks
@@ -140,8 +150,9 @@ class TicksSource:
             yield TickWindow(ticks, bars.fill(ticks) if bars else {}, instruments=self.info.instruments)
 
     def quality(self) -> Mapping[str, int]:
-        """Ticks delivered."""
-        return {"ticks": self._delivered}
+        """Ticks delivered; and of all ticks, those with a price off its step."""
+        off_grid = {OFF_GRID: self._off_grid} if self._off_grid else {}
+        return {"ticks": self._delivered, **off_grid}
 
     def progress(self) -> float | None:
         """Share delivered."""
@@ -395,6 +406,15 @@ def _check(ticks: Sequence[Tick], name: str, behind: int = 0, before: Tick | Non
                 f"{name}: tick {number} is earlier than the one before it ({tick.ts_ns} after {before.ts_ns})"
             )
         before = tick
+
+
+def _off_grid(ticks: Sequence[Tick], steps: Mapping[str, Decimal]) -> int:
+    """How many ticks have a price off its step. There are few different prices, and to look at those is quick."""
+    bids, asks = ({(tick.instrument, price(tick)) for tick in ticks} for price in map(attrgetter, ("bid", "ask")))
+    stray = {(symbol, price) for symbol, price in bids | asks if not on_grid(price, steps[symbol])}
+    if not stray:
+        return 0
+    return sum((tick.instrument, tick.bid) in stray or (tick.instrument, tick.ask) in stray for tick in ticks)
 
 
 def _fingerprint(ticks: Sequence[Tick]) -> str:

@@ -30,6 +30,7 @@ from tradekeel.domain.ticks import NEVER_NS
 from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import InputError
 from tradekeel.feeds import FEEDS, FeedContext
+from tradekeel.feeds.stream import Watch
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime.loop import Stepper
 
@@ -76,10 +77,13 @@ def accounts_of(plan: Plan, name: str | None) -> Sequence[AccountPlan]:
     return [found]
 
 
-def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None) -> TickDataSource:
+def source_of(
+    plan: Plan, account: AccountPlan, start: str | None = None, end: str | None = None, watch: Watch | None = None
+) -> TickDataSource:
     """The account's feed, at full speed, between two times. Raises InputError where it cannot be replayed.
 
-    Where no tick lies there, whoever reads it is told from when to when there are some: DataError.
+    Where no tick lies there, whoever reads it is told from when to when there are some: DataError. ``watch`` looks on while rows
+    are read, where a feed has any.
     """
     start_ns, end_ns = (None if text is None else parse_instant(text) for text in (start, end))
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
@@ -87,7 +91,7 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     settings: Any = plan.config.feeds[account.config.feed].settings
     if _cuts_itself(settings):
         asked = {name: text for name, text in (("start", start), ("end", end)) if text is not None}
-        source = _feed_source(plan, account, asked)
+        source = _feed_source(plan, account, asked, watch)
         is_cut, everything = bool(asked or settings.start or settings.end), {"start": None, "end": None}
     else:
         source = _cut(_feed_source(plan, account, {}), start_ns, end_ns, timeframes_of(account))
@@ -95,7 +99,9 @@ def source_of(plan: Plan, account: AccountPlan, start: str | None = None, end: s
     return SpanSource(source, lambda: _feed_source(plan, account, everything)) if is_cut else source
 
 
-def _feed_source(plan: Plan, account: AccountPlan, cut: Mapping[str, str | None]) -> TickDataSource:
+def _feed_source(
+    plan: Plan, account: AccountPlan, cut: Mapping[str, str | None], watch: Watch | None = None
+) -> TickDataSource:
     """All of the account's feed, where that cuts itself between the times of ``cut``."""
     feed = plan.config.feeds[account.config.feed]
     timeframes = timeframes_of(account)
@@ -113,6 +119,7 @@ def _feed_source(plan: Plan, account: AccountPlan, cut: Mapping[str, str | None]
         base=plan.config.folder,
         instruments=plan.instruments,
         timeframes=timeframes,
+        watch=watch,
         password=password_of(feed),
     )
     source: TickDataSource = FeedSource(FEEDS[feed.kind].build(settings, context))

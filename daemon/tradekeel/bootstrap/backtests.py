@@ -8,10 +8,10 @@ out. An execution that was interrupted or killed is gone on with; behind one tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,15 +22,12 @@ from tradekeel.backtest.source import TickDataSource, WarmUpSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
-from tradekeel.bootstrap.summary import AccountSummary, bad_rows, refusals, summary_of
-from tradekeel.domain.counting import counted
-from tradekeel.domain.instruments import shown_amount
+from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
 from tradekeel.domain.money import ZERO, parse_amount
-from tradekeel.domain.rows import Latch
 from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
-from tradekeel.domain.times import iso
 from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
+from tradekeel.feeds.stream import FirstBad, FirstBadRows
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime import collector
 from tradekeel.runtime.clock import Clock, SystemClock, pause
@@ -66,6 +63,7 @@ class Backtest(Struct, frozen=True):
     task: TaskRow
     folder: Path  # of the task
     warm_up: WarmUpSource | None  # the source, where it is read from before the start on
+    first_bad: FirstBadRows  # of the data, as far as it was read
 
 
 class WarmedUp(Struct, frozen=True, kw_only=True):
@@ -92,6 +90,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     duration_s: float  # of this process's part
     quality: Mapping[str, int]
     bad_rows: Mapping[str, int]
+    first_bad: Sequence[FirstBad]  # of each kind and instrument, where the feed has rows
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
     warm_up: WarmedUp | None  # None: none was asked for
     summary: AccountSummary | None
@@ -135,7 +134,8 @@ def _prepared(
     warm_up: str | None,
 ) -> Backtest:
     read_from, begins_ns = warmed_up(plan, account, start, warm_up)
-    source = source_of(plan, account, read_from, end)
+    first_bad = FirstBadRows()
+    source = source_of(plan, account, read_from, end, first_bad)
     warm = None
     if begins_ns and read_from is not None:
         rests = any(plan.instruments[each].days_a_year < EVERY_DAY_A_YEAR for each in source.info.instruments)
@@ -159,7 +159,7 @@ def _prepared(
             "code": {strategy.config.name: strategy.code for strategy in account.strategies if strategy.code},
         },
     )
-    return Backtest(plan, account, source, setup, task, root / task.task_id[:TASK_DIGITS], warm)
+    return Backtest(plan, account, source, setup, task, root / task.task_id[:TASK_DIGITS], warm, first_bad)
 
 
 def execute(
@@ -260,6 +260,7 @@ class _Execution:
             duration_s=self._clock.monotonic() - self._began_s,
             quality=quality,
             bad_rows=bad_rows(quality),
+            first_bad=backtest.first_bad.found,
             without_ticks=tuple(
                 symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
             ),
@@ -438,49 +439,3 @@ def kept_of(backtest: Backtest) -> str:
         f"{backtest.task.name}: backtest {id_} has failed at {told.progress} % of its data; what it came to until then is kept: "
         f"tradekeel report {id_}"
     )
-
-
-def as_json(executed: Executed) -> dict[str, Any]:
-    """An execution for programs."""
-    return {
-        "task": executed.task,
-        "name": executed.name,
-        "number": executed.number,
-        "execution": executed.execution,
-        "status": executed.status.value,
-        "progress_percent": executed.progress,
-        "state": str(executed.folder),
-        "ticks": executed.ticks,
-        "resumed_behind_tick": executed.resumed_at,
-        "duration_s": executed.duration_s,
-        "quality": executed.quality,
-        "instruments_without_ticks": executed.without_ticks,
-        "warm_up": executed.warm_up,
-        "account": executed.summary,
-    }
-
-
-def remarks(executed: Executed) -> list[str]:
-    """What its figures do not say: orders, what came of them, and what holds the account back."""
-    summary = executed.summary
-    if summary is None:
-        return []
-    said = [counted(summary.orders, "order")]
-    came_to_nothing = refusals(summary.denied, summary.rejected)
-    if came_to_nothing:
-        said.append(came_to_nothing)
-    if summary.trades_open:
-        said.append(f"{counted(summary.trades_open, 'trade')} open")
-    held = [f"the account is {summary.latch}: {summary.latch_reason}"] if summary.latch != Latch.OPEN else []
-    return [f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}", *held]
-
-
-def warm_up_words(warm: WarmedUp) -> tuple[list[str], list[str]]:
-    """What is told of a warm-up, and what is complained of."""
-    if warm.from_ns is None:
-        return [], ["the data begins no earlier than the start: there was nothing to warm strategies up with"]
-    begins, asked = iso(warm.from_ns), iso(warm.asked_from_ns)
-    short = [f"the warm-up is shorter than asked for: the data begins at {begins}, and not at {asked}"]
-    return [
-        f"warm-up: {counted(warm.ticks, 'tick')} before the start, from {begins} on"
-    ], short if warm.is_short else []

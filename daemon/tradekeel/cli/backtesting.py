@@ -71,7 +71,8 @@ def backtest(
     Each account is a backtest of its own. What decides and what is booked is the daemon's own code. An interrupted run (Ctrl-C,
     SIGTERM, a kill) is gone on with by the same command; SIGUSR1 pauses it and SIGUSR2 lets it go on.
     """
-    from tradekeel.bootstrap.backtests import as_json, prepare
+    from tradekeel.bootstrap.backtests import prepare
+    from tradekeel.bootstrap.backtesttexts import as_json
     from tradekeel.bootstrap.reports import demand_place, own_page, plotly_script, refuse_groups
 
     kinds = words_of(groups) or ()
@@ -248,7 +249,7 @@ def _page(path: Path, executed: Executed, several: bool) -> Path | None:
 
 
 def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None:
-    from tradekeel.bootstrap.backtests import remarks, warm_up_words
+    from tradekeel.bootstrap.backtesttexts import off_grid_words, remarks, warm_up_words
     from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
     speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
@@ -257,6 +258,7 @@ def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None
     bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
     if bad:
         complain(f"bad rows of the data: {bad}")
+    complain(*off_grid_words(executed))
     if executed.without_ticks:
         complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
     if executed.warm_up is not None:

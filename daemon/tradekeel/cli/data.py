@@ -257,6 +257,13 @@ def _show_check(found: Any) -> None:
             f"{at_one_time:,} ticks have the time of the one before them and other prices: quotes of one moment, or two imports "
             "in one table?"
         )
+    off_grid = [
+        one["instrument"] for one in found["instruments"] for bad in one["bad_rows"] if bad["kind"] == "off_grid"
+    ]
+    if off_grid:
+        from tradekeel.bootstrap.backtesttexts import OFF_GRID_ADVICE
+
+        say(f"prices off the step of {', '.join(off_grid)}. {OFF_GRID_ADVICE}")
     if any(gap for one in found["instruments"] for gap in [one["ticks_on_weekends"]]):
         say("ticks while the market is closed, Friday to Sunday 17:00 in New York: is time_zone right?")
 

@@ -25,7 +25,7 @@ from tradekeel.domain.money import WORKING, ZERO
 from tradekeel.domain.sessions import Session, market_open, next_change_ns, sessions_at
 from tradekeel.domain.ticks import TWO, Tick
 from tradekeel.domain.times import NS_PER_S
-from tradekeel.feeds.rows import RowKind
+from tradekeel.feeds.rows import Describe, RowKind
 
 SPIKE_MADS = Decimal(50)
 """A step is a spike if it is more than so many MADs from the median step."""
@@ -264,12 +264,12 @@ class Examiner:
         span.first_ns = first_ns if span.first_ns is None else min(span.first_ns, first_ns)
         span.last_ns = max(span.last_ns, *times_ns)
 
-    def complained(self, instrument: str, kind: RowKind, where: str, found: str, policy: str) -> None:
+    def complained(self, instrument: str, kind: RowKind, describe: Describe, policy: str) -> None:
         """A bad row."""
         oddity = self.measured[instrument].oddities.setdefault(kind, Oddity(policy=policy))
         oddity.count += 1
         if len(oddity.examples) < EXAMPLES_MAX:
-            oddity.examples.append(Example(where, found))
+            oddity.examples.append(Example(*describe()))
 
     def take(self, ticks: Sequence[Tick]) -> None:
         """Ticks that are used, in order."""

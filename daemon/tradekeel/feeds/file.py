@@ -23,7 +23,7 @@ from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
 from tradekeel.feeds.merge import merged
 from tradekeel.feeds.pace import MAX, Speed
 from tradekeel.feeds.replay import ReplayFeed
-from tradekeel.feeds.rows import BadRows, Judge, Limits, Tally
+from tradekeel.feeds.rows import LOOKED_FOR_LATER, BadRows, Judge, Limits, Tally
 from tradekeel.feeds.stream import PartReader, PartStream
 from tradekeel.feeds.textrows import TextRows
 from tradekeel.feeds.times import time_reader
@@ -309,7 +309,10 @@ _CAME_LATER = {"frames": BinanceFrames(), "floats": False, "bars": None}
 def options_of(settings: Struct, not_ticks: Collection[str], came_later: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a feed that change its ticks, for its fingerprint."""
     left_out = {*not_ticks, *(name for name, default in came_later.items() if getattr(settings, name) == default)}
-    return {name: value for name, value in msgspec.to_builtins(settings).items() if name not in left_out}
+    options = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in left_out}
+    policies = options["bad_rows"].items()
+    options["bad_rows"] = {kind: policy for kind, policy in policies if LOOKED_FOR_LATER.get(kind) != policy}
+    return options
 
 
 def _fingerprint(

@@ -10,6 +10,7 @@ that may be wrong are judged one by one (:meth:`Judge.sift`), by the same rules.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
@@ -21,7 +22,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from tradekeel.domain.money import ZERO
+from tradekeel.domain.money import ZERO, on_grid
 from tradekeel.domain.sessions import closed_ns_between
 from tradekeel.errors import DataError
 
@@ -41,6 +42,7 @@ class RowKind(StrEnum):
     )
     CROSSED = "crossed"  # bid above ask: a negative spread
     ZERO_SPREAD = "zero_spread"  # bid equal to ask
+    OFF_GRID = "off_grid"  # a price that is no whole number of the instrument's tick sizes
     GAP = "gap"  # too long after the row before it, weekends not counted
 
 
@@ -57,8 +59,12 @@ class BadRows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     duplicate: Literal["drop", "accept", "fail"] = "accept"  # a quote that is said twice is harmless
     crossed: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: bid and ask change places
     zero_spread: Literal["drop", "fix", "accept", "fail"] = "drop"  # fix: one tick size wider on each side
+    off_grid: Literal["drop", "accept", "fail"] = "accept"  # averages are so, too: whose prices they are is asked
     gap: Literal["accept", "fail"] = "accept"
 
+
+LOOKED_FOR_LATER = {"off_grid": "accept"}
+"""Kinds that versions before did not look for, with the default: with it, a fingerprint is what it was."""
 
 _DONE = {"drop": "dropped", "fix": "fixed", "accept": "accepted"}
 
@@ -91,21 +97,25 @@ class Quotes(NamedTuple):
         return Quotes(*parts)  # type: ignore[arg-type]  # each column stays what it is
 
 
+Describe = Callable[[], tuple[str, str]]
+"""Where a bad row is, and what was found there: put into words only where somebody wants to know."""
+
+
 class Tally:
     """The policies, and the count of what they did."""
 
     def __init__(self, policies: BadRows) -> None:
         self.policies: dict[str, str] = asdict(policies)
         self.counts: Counter[str] = Counter()
-        self.complained: Callable[[RowKind, str, str, str], None] | None = None  # kind, where, what was found, policy
+        self.complained: Callable[[RowKind, Describe, str], None] | None = None  # with the policy
         self._keys = {kind: f"{kind}_{_DONE.get(policy, policy)}" for kind, policy in self.policies.items()}
 
-    def judge(self, kind: RowKind, describe: Callable[[], tuple[str, str]] | None = None) -> str:
-        """Count one bad row; what to do with it. ``describe`` says where it is and what was found, for whoever looks on."""
+    def judge(self, kind: RowKind, describe: Describe | None = None) -> str:
+        """Count one bad row; what to do with it. ``describe`` is for whoever looks on."""
         self.counts[self._keys[kind]] += 1
         policy = self.policies[kind]
         if self.complained is not None and describe is not None:
-            self.complained(kind, *describe(), policy)
+            self.complained(kind, describe, policy)
         return policy
 
 
@@ -134,6 +144,9 @@ Row = tuple[int, Decimal, Decimal, Decimal | None, Decimal | None]
 
 NO_ROW: Row = (-1, ZERO, ZERO, None, None)
 
+SOUND_MAX = 50_000
+"""Prices that are known to be sound: those of a day are some thousand."""
+
 SAME_TIME_MAX = 10_000
 """Rows of one time that a row is held against: more of them have a time that says no more than the day."""
 
@@ -155,6 +168,7 @@ class Judge:
         self._latest_ns = -1
         self._row = NO_ROW
         self._same_time: set[Row] = set()
+        self._sound: set[Decimal] = set()  # prices that were looked at, and nothing is wrong with
         self._where = ""
 
     @property
@@ -170,7 +184,7 @@ class Judge:
     def all_clean(self, quotes: Quotes) -> bool:
         """Whether nothing at all is wrong with a block of quotes; if so they count as seen."""
         times_ns, bids, asks = quotes[:3]
-        if not self._in_time(quotes) or not all(map(lt, bids, asks)):
+        if not self._all_sound(quotes) or not self._in_time(quotes) or not all(map(lt, bids, asks)):
             return False
         if times_ns[0] == self._latest_ns and _row(quotes, 0) == self._row:
             return False
@@ -183,13 +197,11 @@ class Judge:
         return True
 
     def _in_time(self, quotes: Quotes) -> bool:
-        """Whether a block is in order, within start and end, without a gap, and without a negative number."""
-        times_ns, bids, asks, bid_sizes, ask_sizes = quotes
+        """Whether a block is in order, within start and end, without a gap, and without a negative size."""
+        times_ns, _, _, bid_sizes, ask_sizes = quotes
         limits = self.limits
         return (
             times_ns[0] >= self._latest_ns
-            and min(bids) > ZERO
-            and min(asks) > ZERO
             and all(map(le, times_ns, islice(times_ns, 1, None)))
             and (limits.start_ns is None or times_ns[0] >= limits.start_ns)
             and (limits.end_ns is None or times_ns[-1] < limits.end_ns)
@@ -212,28 +224,55 @@ class Judge:
         rows = _rows(quotes)
         kept: list[Row] = []
         passed = 0
-        for index in self._suspects(quotes, rows):
+        strays = self._strays(quotes)
+        for index in (*self._suspects(quotes, rows, strays), len(rows)):
             if index > passed:
                 kept += rows[passed:index]
                 self._used(rows[index - 1], rows[index - 1][0])
-            row = self._one(rows[index], lines[index])
+                for stray in strays[bisect_left(strays, passed) : bisect_left(strays, index)]:
+                    self._policy(RowKind.OFF_GRID, rows[stray], lines[stray])
+            row = self._one(rows[index], lines[index]) if index < len(rows) else None
             if row is not None:
                 kept.append(row)
             passed = index + 1
-        if passed < len(rows):
-            kept += rows[passed:]
-            self._used(rows[-1], rows[-1][0])
         return quotes_of(kept)
 
-    def _suspects(self, quotes: Quotes, rows: Sequence[Row]) -> Sequence[int]:
-        """The rows that must be looked at one by one: those that look wrong, and the one after each, whose neighbour may go."""
-        if not self._in_time(quotes):
+    def _all_sound(self, quotes: Quotes) -> bool:
+        """Whether all prices are above zero, and whole numbers of tick sizes. They repeat, and to find one again is cheap."""
+        _, bids, asks = quotes[:3]
+        known = self._sound
+        if known.issuperset(bids) and known.issuperset(asks):
+            return True
+        if len(known) > SOUND_MAX:
+            known.clear()
+        step = self.limits.tick_size
+        new = {*bids, *asks} - known
+        found = [price for price in new if price > ZERO and on_grid(price, step)]
+        known.update(found)
+        return len(found) == len(new)
+
+    def _strays(self, quotes: Quotes) -> Sequence[int]:
+        """The rows with a price off the grid, where none is negative."""
+        if self._all_sound(quotes):
+            return ()
+        known = self._sound
+        pairs = zip(quotes.bids, quotes.asks, strict=True)
+        return [i for i, (bid, ask) in enumerate(pairs) if bid not in known or ask not in known]
+
+    def _suspects(self, quotes: Quotes, rows: Sequence[Row], strays: Sequence[int]) -> Sequence[int]:
+        """The rows that must be looked at one by one: those that look wrong, and the one after each, whose neighbour may go.
+
+        Prices off the grid that are accepted are only counted: a whole file may be of them.
+        """
+        if min(quotes.bids) <= ZERO or min(quotes.asks) <= ZERO or not self._in_time(quotes):
             return range(len(rows))
         wrong = {0}
         wrong.update(i for i, (bid, ask) in enumerate(zip(quotes.bids, quotes.asks, strict=True)) if bid >= ask)
         if self.limits.of_several:
             wrong.update(_at_one_time(quotes.times_ns))
         wrong.update(i for i, same in enumerate(map(eq, rows, islice(rows, 1, None)), start=1) if same)
+        if self.tally.policies[RowKind.OFF_GRID] != "accept":
+            wrong.update(strays)
         wrong.update([i + 1 for i in wrong if i + 1 < len(rows)])
         return sorted(wrong)
 
@@ -263,6 +302,9 @@ class Judge:
             if mended is None:
                 return None
             bid, ask = mended
+        strays = not (on_grid(row[1], limits.tick_size) and on_grid(row[2], limits.tick_size))
+        if strays and self._policy(RowKind.OFF_GRID, row, line) == "drop":
+            return None
         if limits.gap_ns is not None and self._silent_ns(ts_ns, limits.gap_ns) > limits.gap_ns:
             self._policy(RowKind.GAP, row, line)
         self._used(row, max(ts_ns, self._latest_ns))
@@ -313,6 +355,8 @@ class Judge:
             return f"{(self._latest_ns - ts_ns) / 1e9:,.6f} s before an earlier row"
         if kind is RowKind.GAP:
             return f"{(ts_ns - self._latest_ns) / 1e9:,.3f} s after the row before"
+        if kind is RowKind.OFF_GRID:
+            return f"bid {bid} and ask {ask} are not both whole steps of {self.limits.tick_size:f}"
         sizes = "" if bid_size is None and ask_size is None else f", sizes {bid_size} and {ask_size}"
         return f"bid {bid}, ask {ask}{sizes}"
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from msgspec import Struct
 
 from tradekeel.errors import DataError, StoreAway
-from tradekeel.feeds.rows import BadRow, Judge, Memory, Quotes, RefusedRow, Row, RowKind, Unfit, quotes_of
+from tradekeel.feeds.rows import BadRow, Describe, Judge, Memory, Quotes, RefusedRow, Row, RowKind, Unfit, quotes_of
 
 UNREADABLE_MAX = 1_000  # so many rows, and not one that could be read: the format is wrong, not the data
 _UNREADABLE = tuple(f"{kind}_dropped" for kind in (RowKind.COLUMNS, RowKind.TIME, RowKind.NON_NUMERIC))
@@ -103,8 +103,38 @@ class Watch(Protocol):
     def saw(self, instrument: str, part: str, times_ns: Sequence[int]) -> None:
         """Rows of a part as they stand in it, before anything is left out."""
 
-    def complained(self, instrument: str, kind: RowKind, where: str, found: str, policy: str) -> None:
-        """A bad row: where it is, what is wrong with it, and what is done."""
+    def complained(self, instrument: str, kind: RowKind, describe: Describe, policy: str) -> None:
+        """A bad row, and what is done about it; ``describe``, asked at once, says where it is and what is wrong with it."""
+
+
+class FirstBad(Struct, frozen=True):
+    """The first bad row of a kind."""
+
+    instrument: str
+    kind: RowKind
+    policy: str
+    where: str
+    found: str
+
+
+class FirstBadRows:
+    """Keeps where the first bad row of each kind is, for each instrument. A :class:`Watch` that costs next to nothing."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, RowKind], FirstBad] = {}
+
+    @property
+    def found(self) -> Sequence[FirstBad]:
+        """As they were met."""
+        return tuple(self._found.values())
+
+    def saw(self, instrument: str, part: str, times_ns: Sequence[int]) -> None:
+        """Rows of a part: whatever they are."""
+
+    def complained(self, instrument: str, kind: RowKind, describe: Describe, policy: str) -> None:
+        """A bad row."""
+        if (instrument, kind) not in self._found:
+            self._found[instrument, kind] = FirstBad(instrument, kind, policy, *describe())
 
 
 class Mark(Struct, frozen=True):
@@ -134,8 +164,8 @@ class PartStream(Generic[P]):
     def watched(self, instrument: str, watch: Watch) -> None:
         """Let somebody look on."""
         self._saw = lambda part, times_ns: watch.saw(instrument, part, times_ns)
-        self.judge.tally.complained = lambda kind, where, found, policy: watch.complained(
-            instrument, kind, where, found, policy
+        self.judge.tally.complained = lambda kind, describe, policy: watch.complained(
+            instrument, kind, describe, policy
         )
 
     @property

@@ -193,6 +193,35 @@ def test_a_wrong_time_zone_shows_in_ticks_while_the_market_is_closed(tmp_path: P
     assert "market is closed" not in call("backtest", path).stderr
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_prices_off_the_step_of_their_instrument_are_counted_and_the_first_is_named(tmp_path: Path, kind: str) -> None:
+    path = made(tmp_path, kind, rows())
+    path.write_text(path.read_text().replace("EUR_USD", "USD_JPY"))
+    if kind == "binance":
+        path.write_text(
+            path.read_text().replace("[accounts.a]", 'frames.symbols = { USD_JPY = "EURUSD" }\n[accounts.a]')
+        )
+    done = call("backtest", path)
+    assert done.returncode == 0, done.stderr
+    assert "bad rows of the data: off_grid_accepted 40" in done.stderr
+    assert "40 quotes with a price off the instrument's step. The first of USD_JPY in " in done.stderr
+    assert " 1: bid 1.10000 and ask 1.10010 are not both whole steps of 0.001. Is it the right" in done.stderr.replace(
+        ", line 2:", ", line 1:"
+    )
+    (first,) = json.loads(call("backtest", path, "--json").stdout)[0]["first_bad_rows"]
+    assert (first["instrument"], first["kind"], first["policy"]) == ("USD_JPY", "off_grid", "accept")
+    said = call("data", "check", path, "--strict")
+    assert (said.returncode, "off grid" in said.stdout) == (2, True), said.stderr
+    assert "prices off the step of USD_JPY. Is it the right instrument, and its tick_size?" in said.stdout
+
+
+def test_prices_off_the_step_of_their_instrument_may_be_refused(tmp_path: Path) -> None:
+    table = [*rows(), (parse_instant(WEDNESDAY) + 60 * NS_PER_S, "1.123456", "1.2")]
+    done = call("backtest", made(tmp_path, "csv", table, 'bad_rows = { off_grid = "fail" }\n'))
+    assert done.returncode == 2
+    assert "q.csv, line 42: off grid: bid 1.123456 and ask 1.2 are not both whole steps of 0.00001" in done.stderr
+
+
 class Leaves:
     """Somebody who has enough behind each window."""
 

@@ -14,6 +14,7 @@ from tests.unit.backtest.bench import market, written
 from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.backtest import BacktestExecutor, FeedSource, TickDataSource, TicksSource
 from tradekeel.backtest.source import CutSource
+from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.tasks import TaskStatus
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import IllegalTransition, InputError
@@ -186,3 +187,12 @@ def test_a_source_of_ones_own_is_refused_where_its_time_steps_back_or_a_tick_is_
             run.execute()
         assert run.status is TaskStatus.FAILED
     assert backtest(_Given(ticks, first, second, third)).execute().ticks == 300
+
+
+def test_ticks_with_a_price_off_its_step_are_counted(ticks: Sequence[Tick]) -> None:
+    assert backtest(ticks).execute().quality == {"ticks": len(ticks)}
+    coarse = structs.replace(CATALOGUE["EUR_USD"], tick_size=Decimal("0.0003"), pip_size=Decimal("0.0003"))
+    off_grid = sum(any(price % coarse.tick_size for price in (tick.bid, tick.ask)) for tick in ticks)
+    found = backtest(ticks, instruments={"EUR_USD": coarse}).execute().quality
+    assert off_grid > 0
+    assert found == {"ticks": len(ticks), "off_grid_accepted": off_grid}

@@ -38,7 +38,9 @@ BAD = {
     RowKind.DUPLICATE: GOOD,
     RowKind.CROSSED: at(2, "1.10012", "1.10010"),
     RowKind.ZERO_SPREAD: at(2, "1.10010", "1.10010"),
+    RowKind.OFF_GRID: at(2, "1.10000", "1.100105"),
 }
+USED = (RowKind.DUPLICATE, RowKind.OFF_GRID)  # by default
 
 
 def feed_of(folder: Path, text: str, **settings: Any) -> Any:
@@ -46,7 +48,7 @@ def feed_of(folder: Path, text: str, **settings: Any) -> Any:
 
 
 class TestPolicies:
-    @pytest.mark.parametrize("kind", [kind for kind in BAD if kind is not RowKind.DUPLICATE])
+    @pytest.mark.parametrize("kind", [kind for kind in BAD if kind not in USED])
     async def test_by_default_a_bad_row_is_dropped_and_counted(self, tmp_path, kind):
         feed = feed_of(tmp_path, GOOD + BAD[kind] + LAST)
         assert [tick.ts_ns for tick in await ticks_of(feed)] == [BASE + S, BASE + 9 * S]
@@ -56,6 +58,21 @@ class TestPolicies:
         feed = feed_of(tmp_path, GOOD + GOOD)
         assert len(await ticks_of(feed)) == 2
         assert feed.quality() == {"rows": 2, "ticks": 2, "duplicate_accepted": 1}
+
+    async def test_by_default_a_price_off_the_grid_is_used_as_it_is_and_counted(self, tmp_path):
+        feed = feed_of(tmp_path, GOOD + BAD[RowKind.OFF_GRID] + LAST)
+        assert quotes(await ticks_of(feed))[1] == (BASE + 2 * S, "1.10000", "1.100105")
+        assert feed.quality() == {"rows": 3, "ticks": 3, "off_grid_accepted": 1}
+
+    async def test_a_price_off_the_grid_may_be_left_out(self, tmp_path):
+        feed = feed_of(tmp_path, GOOD + BAD[RowKind.OFF_GRID] + LAST, bad_rows={"off_grid": "drop"})
+        assert [tick.ts_ns for tick in await ticks_of(feed)] == [BASE + S, BASE + 9 * S]
+        assert feed.quality() == {"rows": 3, "ticks": 2, "off_grid_dropped": 1}
+
+    async def test_zeros_at_the_end_put_no_price_off_the_grid(self, tmp_path):
+        feed = feed_of(tmp_path, GOOD + at(2, "1.1000000", "1.10010") + LAST)
+        assert len(await ticks_of(feed)) == 3
+        assert feed.quality() == {"rows": 3, "ticks": 3}
 
     @pytest.mark.parametrize("kind", BAD)
     async def test_fail_names_the_file_the_line_and_what_was_found(self, tmp_path, kind):
@@ -77,7 +94,7 @@ class TestPolicies:
         assert quotes(await ticks_of(feed))[1] == (BASE + second * S, bid, ask)
         assert feed.quality()[f"{kind}_fixed"] == 1
 
-    @pytest.mark.parametrize("kind", [RowKind.CROSSED, RowKind.ZERO_SPREAD, RowKind.DUPLICATE])
+    @pytest.mark.parametrize("kind", [RowKind.CROSSED, RowKind.ZERO_SPREAD, RowKind.DUPLICATE, *USED])
     async def test_accept_uses_the_row_as_it_is(self, tmp_path, kind):
         feed = feed_of(tmp_path, GOOD + BAD[kind] + LAST, bad_rows={str(kind): "accept"})
         _, bid, ask = BAD[kind].strip().split(",")
@@ -183,8 +200,8 @@ class TestStartAndEnd:
 ROWS = st.lists(
     st.tuples(
         st.sampled_from([0, 0, 0, 0, 1, 1, 1, 40, -2]),  # seconds since the row before
-        st.sampled_from([5, 5, 5, 5, 6, 6, -2]),  # bid
-        st.sampled_from([1, 1, 1, 1, 0, -1]),  # spread
+        st.sampled_from([Decimal(bid) for bid in ("5", "5", "5", "5", "6", "6", "5.5", "-2")]),
+        st.sampled_from([Decimal(spread) for spread in ("1", "1", "1", "1", "0", "-1", "1.5")]),
         st.sampled_from([None, None, None, Decimal(0), Decimal(5), Decimal(-1)]),
     ),
     max_size=40,
@@ -195,6 +212,7 @@ POLICIES = st.builds(
     duplicate=st.sampled_from(["drop", "accept"]),
     crossed=st.sampled_from(["drop", "fix", "accept"]),
     zero_spread=st.sampled_from(["drop", "fix", "accept"]),
+    off_grid=st.sampled_from(["drop", "accept"]),
 )
 LIMITS = st.sampled_from(
     [
@@ -204,12 +222,12 @@ LIMITS = st.sampled_from(
 )
 
 
-def rows_of(steps: Sequence[tuple[int, int, int, Decimal | None]], sized: bool) -> list[Row]:
+def rows_of(steps: Sequence[tuple[int, Decimal, Decimal, Decimal | None]], sized: bool) -> list[Row]:
     now_ns = BASE
     rows: list[Row] = []
     for seconds, bid, spread, size in steps:
         now_ns += seconds * S
-        rows.append((now_ns, Decimal(bid), Decimal(bid + spread), size if sized else None, None))
+        rows.append((now_ns, bid, bid + spread, size if sized else None, None))
     return rows
 
 

@@ -1,0 +1,73 @@
+"""What a backtest has come to, for programs and in words for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tradekeel.bootstrap.backtests import Executed, WarmedUp
+from tradekeel.bootstrap.summary import refusals
+from tradekeel.domain.counting import counted
+from tradekeel.domain.instruments import shown_amount
+from tradekeel.domain.rows import Latch
+from tradekeel.domain.times import iso
+from tradekeel.feeds.rows import RowKind
+
+OFF_GRID_ADVICE = "Is it the right instrument, and its tick_size? bad_rows.off_grid says what a feed makes of such rows"
+
+
+def as_json(executed: Executed) -> dict[str, Any]:
+    """An execution for programs."""
+    return {
+        "task": executed.task,
+        "name": executed.name,
+        "number": executed.number,
+        "execution": executed.execution,
+        "status": executed.status.value,
+        "progress_percent": executed.progress,
+        "state": str(executed.folder),
+        "ticks": executed.ticks,
+        "resumed_behind_tick": executed.resumed_at,
+        "duration_s": executed.duration_s,
+        "quality": executed.quality,
+        "first_bad_rows": executed.first_bad,
+        "instruments_without_ticks": executed.without_ticks,
+        "warm_up": executed.warm_up,
+        "account": executed.summary,
+    }
+
+
+def remarks(executed: Executed) -> list[str]:
+    """What its figures do not say: orders, what came of them, and what holds the account back."""
+    summary = executed.summary
+    if summary is None:
+        return []
+    said = [counted(summary.orders, "order")]
+    came_to_nothing = refusals(summary.denied, summary.rejected)
+    if came_to_nothing:
+        said.append(came_to_nothing)
+    if summary.trades_open:
+        said.append(f"{counted(summary.trades_open, 'trade')} open")
+    held = [f"the account is {summary.latch}: {summary.latch_reason}"] if summary.latch != Latch.OPEN else []
+    return [f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}", *held]
+
+
+def off_grid_words(executed: Executed) -> list[str]:
+    """What is complained of prices that are no whole steps of their instrument's, and what to look at."""
+    strays = [bad for bad in executed.first_bad if bad.kind is RowKind.OFF_GRID]
+    if not strays:
+        return []
+    counts = (executed.quality.get(f"{RowKind.OFF_GRID}_{done}", 0) for done in ("accepted", "dropped"))
+    places = "; ".join(f"{bad.instrument} in {bad.where}: {bad.found}" for bad in strays)
+    said = f"{counted(sum(counts), 'quote')} with a price off the instrument's step. The first of {places}"
+    return [f"{said}. {OFF_GRID_ADVICE}"]
+
+
+def warm_up_words(warm: WarmedUp) -> tuple[list[str], list[str]]:
+    """What is told of a warm-up, and what is complained of."""
+    if warm.from_ns is None:
+        return [], ["the data begins no earlier than the start: there was nothing to warm strategies up with"]
+    begins, asked = iso(warm.from_ns), iso(warm.asked_from_ns)
+    short = [f"the warm-up is shorter than asked for: the data begins at {begins}, and not at {asked}"]
+    return [
+        f"warm-up: {counted(warm.ticks, 'tick')} before the start, from {begins} on"
+    ], short if warm.is_short else []
