@@ -306,6 +306,32 @@ def _named(name: str) -> Iterator[None]:
         ) from None
 
 
+def names_in(path: str) -> list[str]:
+    """The names of a file's columns. Raises :class:`DataError`."""
+    with _named(path), pq.ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
+class FirstValues(NamedTuple):
+    """Some values of a column of times."""
+
+    times_ns: list[int] | None  # None: what they count, or how they are written, is not known from their type
+    texts: list[str]  # those that have to be looked at, as written
+
+
+def first_values(path: str, column: str, rows: int) -> FirstValues:
+    """The first times of a file; those that are empty are left out. Raises :class:`DataError`."""
+    with _named(path), pq.ParquetFile(path) as file:
+        if column not in file.schema_arrow.names:
+            return FirstValues([], [])
+        kind = file.schema_arrow.field(column).type
+        batch = next(file.iter_batches(batch_size=rows, columns=[column], use_threads=False), None)
+        values = [] if batch is None else [value for value in _times(batch.column(0)) if value is not None]
+    if pa.types.is_timestamp(kind) or column.endswith("_ns"):
+        return FirstValues(values, [])
+    return FirstValues(None, [repr(value) if isinstance(value, float) else str(value) for value in values])
+
+
 def instruments_in(paths: Sequence[str], column: str) -> list[str]:
     """The instruments that files name, none where they have no such column. Raises :class:`DataError`."""
     found: dict[str, None] = {}

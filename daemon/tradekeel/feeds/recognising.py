@@ -7,6 +7,7 @@ for certain (whether 03/04 is in March) is asked for instead of guessed.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from itertools import pairwise
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tradekeel.domain.bars import parse_timeframe
-from tradekeel.domain.money import parse_amount
+from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.errors import InputError
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, TextReader, locate
 from tradekeel.feeds.layouts import MINUTE_COLUMNS
@@ -26,16 +27,20 @@ LINES = 50
 DELIMITERS = (",", ";", "\t", "|")
 _FRAME = re.compile(r"[0-9]{16,19} \{")
 _EPOCH = {10: "epoch_s", 13: "epoch_ms", 16: "epoch_us", 19: "epoch_ns"}
+_DAYS = ("%Y.%m.%d", "%d.%m.%Y", "%Y/%m/%d", "%Y%m%d")
+_CLOCKS = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
+_RUN_TOGETHER = {"%Y%m%d": 8, "%Y%m%d %H%M": 13, "%Y%m%d %H%M%S": 15}
+"""Patterns without a sign between hours and minutes, and how long such a time is: a shorter one could be read in several ways."""
 _PATTERNS = (
     "iso",
-    "%d.%m.%Y %H:%M:%S.%f",
-    "%d.%m.%Y %H:%M:%S",
-    "%Y.%m.%d %H:%M:%S.%f",
-    "%Y.%m.%d %H:%M:%S",
-    "%Y%m%d %H:%M:%S.%f",
-    "%Y%m%d %H:%M:%S",
+    *(f"{day} {clock}" for day in _DAYS for clock in _CLOCKS),
+    *_DAYS,
+    *_RUN_TOGETHER,
     "%Y%m%d %H%M%S%f",
 )
+_DAY = re.compile(r"[0-9]{4}([-./]?)[0-9]{2}\1[0-9]{2}|[0-9]{1,2}([./])[0-9]{1,2}\2[0-9]{4}")
+_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?|[0-9]{4}|[0-9]{6}|[0-9]{9}")
+_WHOLE_MINUTE = re.compile(r"[0-9]{1,2}:[0-9]{2}(:00([.,]0+)?)?|[0-9]{4}(00(000)?)?")
 _SPANS = ("1m", "2m", "3m", "5m", "10m", "15m", "20m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
 OHLC = ("open", "high", "low", "close")
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -43,9 +48,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "bid": ("bid", "bid price", "bid_price", "bidprice", "sell"),
     "ask": ("ask", "ask price", "ask_price", "askprice", "offer", "buy"),
     "bid_size": ("bid_size", "bidsize", "bid size", "bidvolume", "bid volume", "bid_volume", "bid_qty"),
-    **{part: (part, f"<{part}>", f"{part} price", f"{part}_price") for part in OHLC},
+    **{part: (part, f"{part} price", f"{part}_price") for part in OHLC},
     "ask_size": ("ask_size", "asksize", "ask size", "askvolume", "ask volume", "ask_volume", "ask_qty"),
 }
+"""What headers call a column, in small letters and without the angle brackets that MetaTrader and others write."""
 SAY = "say what it is: --format, --time-format, and the rest with --set (docs/feeds.md)"
 
 
@@ -54,10 +60,12 @@ def recognise(path: str, base: Path, given: Mapping[str, Any]) -> dict[str, Any]
     form = given.get("format")
     suffixes = (*SUFFIXES, *PARQUET_SUFFIXES) if form is None else PARQUET_SUFFIXES if form == "parquet" else SUFFIXES
     first = locate(path, base, suffixes)[0]
+    if form == "parquet":
+        return _columns_of(first, given)
     if form is not None and form != "csv":
         return {}
     if first.path.lower().endswith(PARQUET_SUFFIXES):
-        return {"format": "parquet"}
+        return {"format": "parquet", **_columns_of(first, given)}
     lines = _first_lines(first)
     if not lines:
         return {"format": "csv"}
@@ -79,7 +87,7 @@ def _rows(file: DataFile, lines: Sequence[str], given: Mapping[str, Any]) -> dic
     delimiter = given.get("delimiter") or max(DELIMITERS, key=lambda sign: min(line.count(sign) for line in lines))
     table = [[cell.strip().strip('"') for cell in line.split(delimiter)] for line in lines]
     header = given.get("header", not any(map(_is_number, table[0])))
-    body = table[1:] if header else table
+    body = _of_usual_width(table[1:] if header else table)
     if not body:
         return {"format": "csv", "delimiter": delimiter, "header": header}
     if not header and "format" not in given and "time_format" not in given and file.day is not None:
@@ -88,43 +96,114 @@ def _rows(file: DataFile, lines: Sequence[str], given: Mapping[str, Any]) -> dic
             return {"format": "quote"}
         if since_midnight and {len(row) for row in body} == {MINUTE_COLUMNS}:
             return {"format": "minute"}
-    columns: dict[str, Any] = dict(given.get("columns", {}))
-    bars = "bars" in given or (header and _has_bars(table[0]))
-    needed = ("time", *OHLC) if bars else ("time", "bid", "ask")
-    if header:
-        columns = _named(file, table[0], needed, columns) | columns
-        places = {what: table[0].index(name) for what, name in columns.items() if name in table[0]}
-    else:
-        columns = {what: place for place, what in enumerate(needed, start=1)} | columns
-        places = {what: int(place) - 1 for what, place in columns.items()}
+    columns, bars = _places(file, table[0] if header else None, body, given)
     found: dict[str, Any] = {"format": "csv", "delimiter": delimiter, "header": header, "columns": columns}
-    if "decimal_mark" not in given and delimiter != "," and needed[1] in places and "," in body[0][places[needed[1]]]:
+    cells = _Cells(table[0] if header else None, body, columns)
+    if "decimal_mark" not in given and delimiter != "," and "," in cells.first("open" if bars else "bid"):
         found["decimal_mark"] = ","
-    if "time_format" not in given and "time" in places:
-        found["time_format"] = _time_format(file, [row[places["time"]] for row in body])
-    if bars and "time" in places and "span" not in given.get("bars", {}):
+    times = cells.times()
+    if "time_format" not in given and times:
+        found["time_format"] = _time_format(file, times)
+    if bars and times and "span" not in given.get("bars", {}):
         form = found.get("time_format", given.get("time_format", "iso"))
-        found["bars"] = _bars(file, given.get("bars", {}), form, [row[places["time"]] for row in body])
+        found["bars"] = _bars(file, given.get("bars", {}), _moments(form, times))
     return found
+
+
+def _of_usual_width(rows: list[list[str]]) -> list[list[str]]:
+    """Those that have as many cells as most: a line that is cut off says nothing of the rest."""
+    widths = Counter(map(len, rows))
+    return [row for row in rows if len(row) == max(widths, key=widths.__getitem__)]
+
+
+class _Cells:
+    """The cells of rows by what they are."""
+
+    def __init__(self, header: Sequence[str] | None, body: Sequence[Sequence[str]], columns: Mapping[str, Any]) -> None:
+        self._body = body
+        self._at: dict[str, int] = {}
+        for what, name in columns.items():
+            if isinstance(name, int):
+                self._at[what] = name - 1
+            elif header is not None and name in header:
+                self._at[what] = header.index(name)
+
+    def first(self, what: str) -> str:
+        """The first cell of a column, nothing where that is not known."""
+        return self._of(self._body[0], what) if what in self._at else ""
+
+    def times(self) -> list[str]:
+        """As a feed reads them: behind their date where that stands apart. None where their column is not known."""
+        if "time" not in self._at:
+            return []
+        days = [f"{self._of(row, 'date')} " if "date" in self._at else "" for row in self._body]
+        return [day + self._of(row, "time") for day, row in zip(days, self._body, strict=True)]
+
+    def _of(self, row: Sequence[str], what: str) -> str:
+        place = self._at[what]
+        return row[place] if place < len(row) else ""
+
+
+def _places(
+    file: DataFile, header: Sequence[str] | None, body: Sequence[Sequence[str]], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], bool]:
+    """Where a file keeps what, and whether its rows are bars."""
+    said: dict[str, Any] = dict(given.get("columns", {}))
+    apart = None if {"date", "time"} & {*said} else _date_and_time(header, body)
+    before = 2 if apart is not None and header is None else 1
+    bars = "bars" in given or (
+        _has_bars(header) if header is not None else before == 2 and all(map(_looks_like_a_bar, body))
+    )
+    needed = ("time", *OHLC) if bars else ("time", "bid", "ask")
+    if header is None:
+        columns = {what: place for place, what in enumerate(needed[1:], start=before + 1)}
+        columns |= {"time": 1} if apart is None else {"date": 1, "time": 2}
+        return columns | said, bars
+    if apart is not None:
+        said |= {what: header[place] for what, place in zip(("date", "time"), apart, strict=True)}
+    return _named(file, header, needed, said) | said, bars
+
+
+def _date_and_time(header: Sequence[str] | None, body: Sequence[Sequence[str]]) -> tuple[int, int] | None:
+    """The columns of the day and of the time of day, where these stand apart."""
+    if header is None:
+        day, clock = 0, 1
+    else:
+        names = [_bare(name) for name in header]
+        if "date" not in names or "time" not in names:
+            return None
+        day, clock = names.index("date"), names.index("time")
+    is_apart = all(
+        len(row) > max(day, clock) and _DAY.fullmatch(row[day]) and _OF_DAY.fullmatch(row[clock]) for row in body
+    )
+    return (day, clock) if is_apart else None
+
+
+def _bare(name: str) -> str:
+    return name.strip().strip("<>").strip().lower()
 
 
 def _has_bars(header: Sequence[str]) -> bool:
     """Whether a file has the prices of bars, and no bid and ask."""
-    names = {name.lower() for name in header}
+    names = {_bare(name) for name in header}
     return all(names.intersection(_NAMES[part]) for part in OHLC) and not names.intersection(_NAMES["bid"])
 
 
-def _bars(file: DataFile, given: Mapping[str, Any], time_format: str, texts: Sequence[str]) -> dict[str, Any]:
+def _looks_like_a_bar(row: Sequence[str]) -> bool:
+    """Whether what stands behind a date and a time can only be open, high, low and close: no sizes are so near to a price."""
+    prices = row[2 : 2 + len(OHLC)]
+    if len(prices) < len(OHLC) or not all(map(_is_number, prices)) or not _WHOLE_MINUTE.fullmatch(row[1]):
+        return False
+    opens, high, low, close = (parse_amount(cell.replace(",", ".")) for cell in prices)
+    return ZERO < high / 2 < low <= min(opens, close) <= max(opens, close) <= high
+
+
+def _bars(file: DataFile, given: Mapping[str, Any], times_ns: Sequence[int]) -> dict[str, Any]:
     """How long bars last, by the smallest step between their times. What their spread is, nobody can see."""
     if "spread_pips" not in given:
         raise InputError(
             f"{file.name} has bars, which do not say how far bid and ask were apart: --set bars.spread_pips=…"
         )
-    read = time_reader(time_format, UTC).one
-    try:
-        times_ns = [read(text, -1) for text in texts]
-    except BadTime:
-        times_ns = []  # whoever reads it all says what is wrong
     steps_ns = [after - before for before, after in pairwise(times_ns) if after > before]
     span = next((text for text in _SPANS if min(steps_ns, default=0) == parse_timeframe(text).span_ns), None)
     if span is None:
@@ -132,8 +211,17 @@ def _bars(file: DataFile, given: Mapping[str, Any], time_format: str, texts: Seq
     return {"span": span}
 
 
+def _moments(time_format: str, texts: Sequence[str]) -> list[int]:
+    """Nanoseconds, as if they were UTC: for the steps between them. None where one is no time; whoever reads it all says so."""
+    read = time_reader(time_format, UTC).one
+    try:
+        return [read(text, -1) for text in texts]
+    except BadTime:
+        return []
+
+
 def _named(file: DataFile, header: Sequence[str], needed: Sequence[str], given: Mapping[str, Any]) -> dict[str, str]:
-    by_name = {name.lower(): name for name in header}
+    by_name = {_bare(name): name for name in header}
     sought = {*needed, "bid_size", "ask_size"} if "bid" in needed else {*needed}
     found = {
         what: next((by_name[name] for name in names if name in by_name), None)
@@ -149,12 +237,40 @@ def _named(file: DataFile, header: Sequence[str], needed: Sequence[str], given: 
     return {what: name for what, name in found.items() if name is not None}
 
 
+def _columns_of(file: DataFile, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a Parquet file: what its columns are that have other names than ours, and what its times count."""
+    try:
+        from tradekeel.feeds.parquet import first_values, names_in
+    except ImportError:  # whoever reads it says so
+        return {}
+    names, said = names_in(file.path), given.get("columns", {})
+    bars = "bars" in given or _has_bars(names)
+    columns = _named(file, names, ("time", *OHLC) if bars else ("time", "bid", "ask"), said) | said
+    if "ts_ns" in names and "time" not in said:
+        columns["time"] = "ts_ns"
+    values = first_values(file.path, columns["time"], LINES)
+    times_ns, found = values.times_ns, {}
+    if times_ns is None:
+        form = given.get("time_format", "iso")
+        if "time_format" not in given and values.texts:
+            form = _time_format(file, values.texts)
+        times_ns = _moments(form, values.texts)
+        found = {} if "time_format" in given or form == "iso" else {"time_format": form}
+    others = {what: name for what, name in columns.items() if name not in (what, "ts_ns") and what not in said}
+    found |= {"columns": others} if others else {}
+    if bars and "span" not in given.get("bars", {}):
+        found["bars"] = _bars(file, given.get("bars", {}), times_ns)
+    return found
+
+
 def _time_format(file: DataFile, texts: Sequence[str]) -> str:
     sample = texts[0]
     whole, _, fraction = sample.partition(".")
     if whole.isdigit() and (fraction.isdigit() or not fraction) and len(whole) in _EPOCH:
         return _EPOCH[len(whole)]
     for pattern in _PATTERNS:
+        if any(len(text) != _RUN_TOGETHER.get(pattern, len(text)) for text in texts):
+            continue
         read = time_reader(pattern, UTC).one
         if all(_reads(read, text) for text in texts):
             return pattern

@@ -223,6 +223,41 @@ class TestCheck:
         assert {"LONDON", "NY", "TOKYO"} <= {gap["session"] for gap in missed if gap["start"].startswith("2014-05-08")}
 
 
+class TestMetaTrader:
+    BARS = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
+    BARS += "".join(f"2024.01.02\t0{hour}:00:00\t1.1\t1.11\t1.09\t1.105\t9\t0\t3\n" for hour in range(5))
+    TICKS = (
+        "<DATE>\t<TIME>\t<BID>\t<ASK>\t<LAST>\t<VOLUME>\t<FLAGS>\n2024.01.02\t00:00:00.123\t1.10427\t1.10472\t0\t0\t6\n"
+    )
+
+    @pytest.mark.parametrize(
+        ("text", "words", "bars"),
+        [
+            (
+                BARS,
+                ["-s", "bars.spread_pips=1", "-s", "bars.prices=bid"],
+                'bars = { span = "1h", spread_pips = 1, prices = "bid" }\n',
+            ),
+            (TICKS, [], ""),
+        ],
+    )
+    def test_what_is_recognised_is_what_a_feed_takes(self, tmp_path, capsys, text, words, bars):
+        path = write(tmp_path / "EURUSD.csv", text)
+        found = asked(capsys, "info", path, *words)
+        names = ", ".join(f'{what} = "{name}"' for what, name in found["recognised"]["columns"].items())
+        table = f"""kind = "file"
+path = "EURUSD.csv"
+instrument = "EUR_USD"
+delimiter = "\\t"
+time_format = "{found["recognised"]["time_format"]}"
+columns = {{ {names} }}
+{bars}"""
+        configured = asked(capsys, "info", config(tmp_path, table))
+        assert configured["fingerprint"] == found["fingerprint"]
+        assert configured["ticks"] == found["ticks"] > 0
+        assert found["instruments"][0]["first"].startswith("2024-01-02T00:00:00")
+
+
 class TestConvert:
     def parquet_ticks(self, path: Path, symbol: str = "EUR_USD") -> Sequence[Any]:
         return run_loop(ticks_of, build("file", {"path": str(path), "instrument": symbol, "format": "parquet"}))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.feeds.reading import write
@@ -112,6 +115,123 @@ def test_bars_say_how_long_they_are_and_not_what_the_spread_was(tmp_path, text):
     prices = ("Date", "Open", "High", "Low", "Close") if header else range(1, 6)
     assert found["columns"] == dict(zip(("time", "open", "high", "low", "close"), prices, strict=True))
     assert "bars" not in seen(path, bars={"spread_pips": 1, "span": "4h"})
+
+
+MT5_BARS = "<DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> <TICKVOL> <VOL> <SPREAD>"
+MT5_NAMES = {part: f"<{part.upper()}>" for part in ("date", "time", "open", "high", "low", "close")}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("header", "days", "times", "time_format", "span"),
+    [
+        (MT5_BARS, ["2024.01.02"], ["00:00:00", "00:05:00", "00:15:00"], "%Y.%m.%d %H:%M:%S", "5m"),
+        (MT5_BARS, ["2024.01.02"], ["00:00", "01:00"], "%Y.%m.%d %H:%M", "1h"),
+        ("Date Time Open High Low Close Volume", ["2024-01-02"], ["00:00", "00:01"], "iso", "1m"),
+        ("DATE TIME OPEN HIGH LOW CLOSE", ["20240102"], ["000000", "001500"], "%Y%m%d %H%M%S", "15m"),
+        (
+            "Date Time Open High Low Close",
+            ["02.01.2024"],
+            ["00:00:00.000", "01:00:00.000"],
+            "%d.%m.%Y %H:%M:%S.%f",
+            "1h",
+        ),
+        ("Date Time Open High Low Close", ["20240102"], ["0000", "0130"], "%Y%m%d %H%M", None),
+    ],
+)
+def test_a_date_may_stand_apart_from_the_time_of_its_bars(tmp_path, delimiter, header, days, times, time_format, span):
+    lines = [
+        header.split(),
+        *([day, time, "1.2", "1.3", "1.1", "1.25", "7", "0", "3"] for day in days for time in times),
+    ]
+    wide = len(lines[0])
+    path = write(tmp_path / "x.csv", "".join(delimiter.join(line[:wide]) + "\n" for line in lines))
+    if span is None:
+        with pytest.raises(InputError, match="how long does one last"):
+            seen(path, bars={"spread_pips": 1})
+        return
+    found = seen(path, bars={"spread_pips": 1})
+    assert (found["delimiter"], found["header"], found["time_format"]) == (delimiter, True, time_format)
+    assert found["bars"] == {"span": span}
+    names = {name.strip("<>").lower(): name for name in lines[0]}
+    assert found["columns"] == {part: names[part] for part in MT5_NAMES}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_date_may_stand_apart_from_the_time_of_its_ticks(tmp_path, delimiter):
+    lines = ["<DATE> <TIME> <BID> <ASK> <LAST> <VOLUME> <FLAGS>", "2024.01.02 00:05:00.123 1.10427 1.10472 0 0 6"]
+    path = write(tmp_path / "x.csv", "".join(delimiter.join(line.split()) + "\n" for line in lines))
+    assert seen(path) == {
+        "format": "csv",
+        "delimiter": delimiter,
+        "header": True,
+        "columns": {"date": "<DATE>", "time": "<TIME>", "bid": "<BID>", "ask": "<ASK>"},
+        "time_format": "%Y.%m.%d %H:%M:%S.%f",
+    }
+
+
+def test_without_a_header_a_date_a_time_and_four_prices_are_bars_and_two_prices_are_ticks(tmp_path):
+    bars = write(tmp_path / "x.csv", "2024.01.02,00:00,1.2,1.3,1.1,1.25,7\n2024.01.02,00:30,1.2,1.3,1.1,1.25,7\n")
+    with pytest.raises(InputError, match=r"--set bars\.spread_pips=…"):
+        seen(bars)
+    found = seen(bars, bars={"spread_pips": 1})
+    assert found["columns"] == {"date": 1, "time": 2, "open": 3, "high": 4, "low": 5, "close": 6}
+    assert (found["bars"], found["time_format"], found["header"]) == ({"span": "30m"}, "%Y.%m.%d %H:%M", False)
+    ticks = write(tmp_path / "y.csv", "2024.01.02,00:00:01.5,1.2,1.3,0.75,1\n")
+    assert seen(ticks)["columns"] == {"date": 1, "time": 2, "bid": 3, "ask": 4}
+
+
+def test_a_time_that_is_whole_needs_no_date(tmp_path):
+    path = write(tmp_path / "x.csv", "date,time,bid,ask\n2024-01-02,2024-01-02T00:00:01Z,1,2\n")
+    assert (seen(path)["columns"], seen(path)["time_format"]) == (PLAIN, "iso")
+
+
+def test_a_line_that_is_cut_off_says_nothing_of_the_rest(tmp_path):
+    path = write(tmp_path / "x.csv", "time,bid,ask\n2024-01-02,1,2\n2024-01-03,1,2\n2024-01\n")
+    assert seen(path)["time_format"] == "iso"
+
+
+@pytest.mark.parametrize(
+    ("times", "name", "settings"),
+    [
+        ([0, 3_600], "ts_ns", {}),
+        ([1_704_153_600, 1_704_157_200], "time", {"time_format": "epoch_s"}),
+        ([1_704_153_600_000, 1_704_157_200_000], "time", {"time_format": "epoch_ms"}),
+        (["2024.01.02 00:00", "2024.01.02 01:00"], "time", {"time_format": "%Y.%m.%d %H:%M"}),
+        (["2024-01-02 00:00", "2024-01-02 01:00"], "time", {}),
+        ([datetime(2024, 1, 2, 0), datetime(2024, 1, 2, 1)], "time", {}),  # noqa: DTZ001 - as such files have them
+        (
+            [datetime(2024, 1, 2, 0, tzinfo=UTC), datetime(2024, 1, 2, 1, tzinfo=UTC)],
+            "Date",
+            {"columns": {"time": "Date"}},
+        ),
+    ],
+)
+def test_what_is_in_a_parquet_file(tmp_path, times, name, settings):
+    span = "1h"
+    if name == "ts_ns":
+        times = [time * 10**9 for time in times]
+    ticks, bars = tmp_path / "t.parquet", tmp_path / "b.parquet"
+    prices = ["1.2", "1.3"]
+    pq.write_table(pa.table({name: times, "bid": prices, "ask": prices}), ticks)
+    pq.write_table(pa.table({name: times, **dict.fromkeys(("Open", "High", "Low", "Close"), prices)}), bars)
+    assert seen(ticks) == {"format": "parquet", **settings}
+    with pytest.raises(InputError, match=r"b\.parquet has bars.*--set bars\.spread_pips"):
+        seen(bars)
+    found = seen(bars, bars={"spread_pips": 1})
+    assert found["bars"] == {"span": span}
+    assert found["columns"] == settings.get("columns", {}) | {
+        part.lower(): part for part in ("Open", "High", "Low", "Close")
+    }
+    assert found.get("time_format") == settings.get("time_format")
+
+
+def test_columns_of_a_parquet_file_that_nobody_can_know_are_asked_for(tmp_path):
+    pq.write_table(pa.table({"when": [1], "b": ["1"], "a": ["2"]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"which column is the time and the bid and the ask\? It has 'when', 'b', 'a'"):
+        seen(tmp_path / "x.parquet")
+    found = seen(tmp_path / "x.parquet", columns={"time": "when", "bid": "b", "ask": "a"}, time_format="epoch_ns")
+    assert found == {"format": "parquet"}
 
 
 def test_bars_of_which_no_two_are_there_are_asked_for(tmp_path):
