@@ -10,6 +10,7 @@ files. It walks in small steps, since an order between open and extreme would ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
 from decimal import ROUND_DOWN, Decimal
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -24,6 +25,7 @@ from tradekeel.errors import InputError
 from tradekeel.feeds.layouts import Numbers, places, texts_of, time_of
 from tradekeel.feeds.rows import BadRow, Quotes, Row, RowKind, Unfit
 from tradekeel.feeds.times import TimeReader
+from tradekeel.feeds.zones import WallClock
 
 STEPS_MAX = 50
 """Of a walk from one price to the next: the step is a fiftieth of the way at least, so that a wild candle has some 150 quotes."""
@@ -75,17 +77,23 @@ class CandleRows(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.span_ns > HOUR_NS
 
 
+def _corners_ns(span_ns: int) -> tuple[int, ...]:
+    """When the open is said again, when each extreme is reached, and when the close."""
+    return AGAIN_NS, span_ns // 3, 2 * span_ns // 3, span_ns - NS_PER_MS
+
+
 class CandlePath:
     """The quotes of candles, and a look at whether they last as long as the settings say."""
 
-    def __init__(self, rows: CandleRows, instrument: Instrument) -> None:
+    def __init__(self, rows: CandleRows, instrument: Instrument, zone: tzinfo = UTC) -> None:
+        """``zone`` is that of the clock on which bars begin: where it is put forward, a bar is an hour short."""
         span_ns = rows.span_ns
         self._span, self._span_ns = rows.span, span_ns
         self._last_ns: int | None = None
         self._was_short = False
-        shift_ns = span_ns if rows.stamped == "end" else 0
-        times_ns = (0, AGAIN_NS, span_ns // 3, 2 * span_ns // 3, span_ns - NS_PER_MS)
-        self._start_ns, *self._corners_ns = (time_ns - shift_ns for time_ns in times_ns)
+        self._by_end = rows.stamped == "end"
+        self._clock = WallClock(zone)
+        self._corners_ns = _corners_ns(span_ns)
         self._step = max(WORKING.multiply(rows.step_pips, instrument.pip_size), instrument.tick_size)
         self._tick_size = instrument.tick_size
         spread = WORKING.multiply(rows.spread_pips, instrument.pip_size)
@@ -103,15 +111,28 @@ class CandlePath:
     ) -> tuple[list[Row], BadRow | None]:
         """Those of one, and a complaint that a policy may overrule. Raises Unfit where bars do not last so long."""
         self._demand_span(time_ns)
+        lasts_ns = self._lasts_ns(time_ns)
+        start_ns = time_ns - lasts_ns if self._by_end else time_ns
+        corners_ns = self._corners_ns if lasts_ns == self._span_ns else _corners_ns(lasts_ns)
         way = (low, high) if close >= opens else (high, low)
-        rows = [self._quote(time_ns + self._start_ns, opens), self._quote(time_ns + self._corners_ns[0], opens)]
-        corners = list(zip(self._corners_ns, (opens, *way, close), strict=True))
+        rows = [self._quote(start_ns, opens), self._quote(start_ns + corners_ns[0], opens)]
+        corners = list(zip(corners_ns, (opens, *way, close), strict=True))
         for (from_ns, start), (to_ns, end) in pairwise(corners):
-            rows += self._walk(time_ns + from_ns, start, time_ns + to_ns, end)
+            rows += self._walk(start_ns + from_ns, start, start_ns + to_ns, end)
         if low <= opens <= high and low <= close <= high:
             return rows, None
         found = f"open {opens} or close {close} lies outside low {low} and high {high}"
         return rows, BadRow(RowKind.BAR_RANGE, found)
+
+    def _lasts_ns(self, time_ns: int) -> int:
+        """How long a bar lasts: an hour less than the others where clocks are put forward in it.
+
+        Where they are put back it lasts as long as the others, and nothing is told of the hour behind it.
+        """
+        if self._span_ns <= HOUR_NS:
+            return self._span_ns
+        away_ns = self._clock.behind_ns(time_ns, -self._span_ns if self._by_end else self._span_ns)
+        return min(self._span_ns, abs(away_ns - time_ns))
 
     def _demand_span(self, time_ns: int) -> None:
         """Bars that follow each other more closely than they last would be played into each other.

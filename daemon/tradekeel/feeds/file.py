@@ -254,7 +254,7 @@ def _parquet(settings: FileFeedSettings, instrument: Instrument) -> PartReader[D
     except ImportError as error:
         raise InputError(NO_PARQUET.format(error)) from None
     c = settings.columns
-    candles = None if settings.bars is None else CandlePath(settings.bars, instrument)
+    candles = None if settings.bars is None else CandlePath(settings.bars, instrument, parse_zone(settings.time_zone))
     prices = (c.bid, c.ask) if candles is None else (c.open, c.high, c.low, c.close)
     wanted = (None if c.time == "time" else c.time, prices, c.bid_size, c.ask_size, c.instrument)
     return ParquetRows(
@@ -280,7 +280,7 @@ def _layout(settings: FileFeedSettings, instrument: Instrument) -> Layout:
     c, times, mark = settings.columns, time_reader(settings.time_format, zone), settings.decimal_mark
     if settings.bars is not None:
         of_bars = map(_from_zero, (c.time, c.open, c.high, c.low, c.close, c.date))
-        path = CandlePath(settings.bars, instrument)
+        path = CandlePath(settings.bars, instrument, zone)
         return CandleLayout(times, CandleColumns(*of_bars), path, mark)  # type: ignore[arg-type]  # as below
     wanted = (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.date)
     columns = Columns(*map(_from_zero, wanted))  # type: ignore[arg-type]  # None stays None, and only where it may

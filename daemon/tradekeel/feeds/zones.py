@@ -105,6 +105,15 @@ class WallClock:
         utc_ns = wall_ns - first
         return utc_ns if utc_ns >= last_ns else max(utc_ns, wall_ns - second)
 
+    def behind_ns(self, utc_ns: int, span_ns: int) -> int:
+        """The moment (UTC) at which the wall shows a time so much later, or earlier below zero, than at ``utc_ns``."""
+        if self._constant_ns is not None:
+            return utc_ns + span_ns
+        moment = datetime.fromtimestamp(utc_ns // NS_PER_S, self.zone)
+        offset_ns = (moment.utcoffset() or timedelta(0)) // timedelta(seconds=1) * NS_PER_S
+        wall_ns = utc_ns + offset_ns + span_ns
+        return wall_ns - self._offsets[wall_ns // QUARTER_NS][0]
+
     def earliest_ns(self, wall_ns: int) -> int:
         """The first moment of UTC of a wall time, also of one that the clock has left out. Raises :class:`BadTime`."""
         return wall_ns - max(self._offsets[wall_ns // QUARTER_NS])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
@@ -186,6 +188,63 @@ async def test_two_hours_that_are_one_are_refused_and_a_clock_that_is_put_forwar
     local = csv_feed(path, time_zone="Europe/Berlin", bars={**BARS, "span": "1d"})
     await ticks_of(local)
     assert local.quality()["rows"] == 5
+
+
+ZONE_DAYS = (29, 30, 31, 32, 33)  # of March 2024; clocks in Berlin are put forward on the 31st
+
+
+@pytest.mark.parametrize("stamped", ["start", "end"])
+@pytest.mark.parametrize("written", ["local", "utc", "parquet"])
+async def test_a_day_of_23_hours_is_told_whole_and_so_is_the_next(tmp_path: Path, stamped: str, written: str) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    days = [datetime(2024, 3, 1, tzinfo=berlin) + timedelta(days=day - 1) for day in ZONE_DAYS]
+    starts = [int(day.timestamp()) * NS_PER_S for day in days]
+    times = days if stamped == "start" else [day + timedelta(days=1) for day in days]
+    settings: dict[str, Any] = {"instrument": "EUR_USD", "time_zone": "Europe/Berlin"}
+    settings["bars"] = {**BARS, "span": "1d", "stamped": stamped}
+    if written == "parquet":
+        columns = {
+            name: [price] * len(days) for name, price in zip(("open", "high", "low", "close"), FIRST, strict=True)
+        }
+        pq.write_table(
+            pa.table({"time": [time.replace(tzinfo=None) for time in times], **columns}), tmp_path / "d.parquet"
+        )
+        settings |= {"path": str(tmp_path / "d.parquet"), "format": "parquet"}
+    else:
+        told = (
+            f"{time:%Y-%m-%d %H:%M:%S}" if written == "local" else time.astimezone(UTC).isoformat() for time in times
+        )
+        path = write(tmp_path / "days.csv", HEADER + "".join(f"{time},{','.join(FIRST)},7\n" for time in told))
+        settings |= {"path": str(path)}
+    feed = build("file", settings)
+    ticks = await ticks_of(feed)
+    assert feed.quality() == {"rows": 5, "ticks": 5 * 6}
+    assert [tick.ts_ns for tick in ticks[::6]] == starts
+    lasted = [tick.ts_ns + NS_PER_MS - start for tick, start in zip(ticks[5::6], starts, strict=True)]
+    assert lasted == [24 * HOUR, 24 * HOUR, 23 * HOUR, 24 * HOUR, 24 * HOUR]
+
+
+async def test_a_day_of_25_hours_is_told_as_one_of_24(tmp_path: Path) -> None:
+    days = "".join(f"2024-10-{day} 00:00:00,{','.join(FIRST)},7\n" for day in (26, 27, 28))
+    settings: dict[str, Any] = {"time_zone": "Europe/Berlin", "bars": {**BARS, "span": "1d"}}
+    feed = csv_feed(write(tmp_path / "days.csv", HEADER + days), **settings)
+    ticks = await ticks_of(feed)
+    assert feed.quality() == {"rows": 3, "ticks": 18}
+    assert [after.ts_ns - before.ts_ns for before, after in zip(ticks[5::6], ticks[6::6], strict=False)] == [
+        NS_PER_MS,
+        HOUR + NS_PER_MS,
+    ]
+
+
+async def test_four_hours_are_three_where_clocks_are_put_forward(tmp_path: Path) -> None:
+    times = ("2024-03-30 20:00", "2024-03-31 00:00", "2024-03-31 04:00")
+    rows = "".join(f"{time},{','.join(FIRST)},7\n" for time in times)
+    settings: dict[str, Any] = {"time_zone": "Europe/Berlin", "bars": {**BARS, "span": "4h"}}
+    feed = csv_feed(write(tmp_path / "days.csv", HEADER + rows), **settings)
+    ticks = await ticks_of(feed)
+    assert feed.quality() == {"rows": 3, "ticks": 18}
+    assert ticks[11].ts_ns - ticks[6].ts_ns == 3 * HOUR - NS_PER_MS
+    assert ticks[12].ts_ns - ticks[6].ts_ns == 3 * HOUR
 
 
 async def test_bars_that_are_said_twice_or_out_of_order_are_bad_rows_as_ever(tmp_path: Path) -> None:
