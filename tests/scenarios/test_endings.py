@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.scenarios import support_bars as bars
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_requoting as requoting
 from tests.scenarios.support import Home, caught_signals, send_at
+from tradekeel.bootstrap.backtests import execute, prepare
 
 KINDS = ("Requotes", "Replaces")
 
@@ -73,4 +79,39 @@ def test_nor_where_that_end_is_cut_short_by_a_kill(point: str, tmp_path: Path) -
     assert _at_the_venue(home) == []
     assert home.trades("a") == reference.trades("a")
     assert _denied(home) == ["stopping"]
+    assert home.wrong("a") + home.unverified() == []
+
+
+def _heard(place: Path, ticks: int) -> Home:
+    file = Path(bars.__file__).resolve()
+    market = configs.market(ticks)
+    return Home(
+        place,
+        configs.head(cut_every_s=600) + market + configs.account("a") + configs.strategy("s", "a", f"{file}:Hears", ""),
+    )
+
+
+def _said(books: Path) -> list[Any]:
+    with closing(sqlite3.connect(books)) as db:
+        return [json.loads(data) for (data,) in db.execute("SELECT data FROM strategy_events ORDER BY sequence")]
+
+
+@pytest.mark.parametrize("ticks", [200, 199])
+def test_the_bar_of_the_very_last_tick_is_told_by_a_daemon_as_by_a_backtest(ticks: int, tmp_path: Path) -> None:
+    told = [{"position": position} for position in range(bars.TICKS_A_BAR, ticks + 1, bars.TICKS_A_BAR)]
+    home = _heard(tmp_path / "daemon", ticks)
+    assert home.live({}).code == 0
+    (prepared,) = prepare(home.config, {}, folder=tmp_path / "backtests")
+    assert _said(execute(prepared).folder / "books.db") == _said(home.books) == [*told, {"count": len(told)}]
+
+
+@pytest.mark.parametrize("point", ["feed.ending", "feed.ending.drained", "feed.ending.closed"])
+def test_nor_does_a_kill_at_the_end_take_that_bar_away_or_tell_it_twice(point: str, tmp_path: Path) -> None:
+    reference = _heard(tmp_path / "reference", 200)
+    assert reference.live({}).code == 0
+    home = _heard(tmp_path / "killed", 200)
+    with home.start({"TRADEKEEL_KILL_AT": f"{point}:1"}) as process:
+        assert process.end() == -signal.SIGKILL
+    home.live({})
+    assert _said(home.books) == _said(reference.books)
     assert home.wrong("a") + home.unverified() == []

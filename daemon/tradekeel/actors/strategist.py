@@ -31,7 +31,7 @@ from tradekeel.domain.protocol import (
     Where,
 )
 from tradekeel.domain.rows import Checkpoint
-from tradekeel.domain.ticks import TickWindow
+from tradekeel.domain.ticks import Bar, TickWindow
 from tradekeel.domain.view import View
 from tradekeel.errors import ErrorAction, TradekeelError, action_of, named, text_of
 from tradekeel.runtime.actor import Actor, ActorRef, Reply
@@ -86,8 +86,10 @@ class Core(Protocol):
     def confirm(self, window: TickWindow | None, stamp: int, told_to: int = 0) -> Decision | None:
         """Agree on a stamp."""
 
-    def stop(self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0) -> Decision | None:
-        """``on_stop``."""
+    def stop(
+        self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0, bars: Sequence[Bar] = ()
+    ) -> Decision | None:
+        """``on_stop``, behind the bars of the very last tick."""
 
     def save(self) -> bytes:
         """The state for a checkpoint."""
@@ -211,8 +213,8 @@ class Strategist(Actor):
                 return Stand(core.position, self._frontier, self._turn)
             case MissTicks(position, ts_ns, gap):
                 return self._miss(core, position, ts_ns, gap=gap)
-            case StopStrategy(ts_ns, reason, for_good):
-                return await self._decide(_own(core.stop, ts_ns, reason, for_good, self._told_to))
+            case StopStrategy(ts_ns, reason, for_good, bars):
+                return await self._decide(_own(core.stop, ts_ns, reason, for_good, self._told_to, bars))
             case GiveUp(reason):
                 await self._fail(reason)
                 return Taken.NOTHING

@@ -20,7 +20,7 @@ from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore, last_quotes
 from tradekeel.domain.records import sampled
 from tradekeel.domain.rows import FEED_HAS_ENDED
-from tradekeel.domain.ticks import NEVER_NS, Tick, TickWindow
+from tradekeel.domain.ticks import NEVER_NS, Bar, Tick, TickWindow
 from tradekeel.errors import Defect, InputError, TradekeelError, named
 from tradekeel.strategies.core import StrategistCore
 
@@ -143,12 +143,13 @@ class Kernel:
         self.monitor.follow(stamp)
         self._matcher.take_changes()  # nobody writes them into a ledger, and they are not to pile up
 
-    def end(self, reason: str = FEED_HAS_ENDED) -> None:
-        """The ticks are over: every strategy's ``on_stop``, and the execution is closed."""
+    def end(self, reason: str = FEED_HAS_ENDED, last_bars: Sequence[Bar] = ()) -> None:
+        """The ticks are over: every strategy's ``on_stop``, behind the bars of the last one, and the execution is closed."""
         self.rest()  # all have heard of the same, whether or not a state was saved here
         self.account.core.stopping = True
         for strategist in self.strategists:
-            last = _own(strategist, strategist.stop, self.account.last_ns, reason, True, self._told_to)
+            now_ns, told_to = self.account.last_ns, self._told_to
+            last = _own(strategist, strategist.stop, now_ns, reason, True, told_to, last_bars)
             self._take(last)
         self.account.settle(Stamp.after(self.position))
         self._take_snapshot(self.account.last_ns)

@@ -18,6 +18,7 @@ from tradekeel.backtest.source import TickDataSource
 from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.times import iso
 from tradekeel.errors import DataError
+from tradekeel.ports import last_bars_of
 
 CUT_TICKS = 200_000
 """Ticks between two saved states."""
@@ -92,7 +93,7 @@ def run(
             f"feed {source.info.name} ends before the start, {iso(setup.begins_ns)}: nothing can be tested on its "
             f"{position:,} ticks of warm-up"
         )
-    kernel.end()
+    kernel.end(last_bars=last_bars_of(source))
     _cut(kernel, journal)
     return Ran(kernel, completed=True)
 

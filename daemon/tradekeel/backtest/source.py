@@ -16,10 +16,10 @@ from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.money import on_grid
 from tradekeel.domain.sessions import closed_ns_between, market_open
-from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.errors import DataError, Defect, InputError
-from tradekeel.ports import BuildsBars, Feed, FeedInfo
+from tradekeel.ports import BuildsBars, Feed, FeedInfo, last_bars_of
 
 WINDOW_TICKS = 2_048
 """Ticks that are conducted at a time. What a backtest does is the same with any number."""
@@ -42,7 +42,8 @@ OFF_GRID = "off_grid_accepted"
 class TickDataSource(Protocol):
     """Ticks with positions from 1 on, without a gap, whose time never steps back, and the same each time they are read.
 
-    Strategies of bars want a source that :class:`~tradekeel.ports.BuildsBars`, too.
+    Strategies of bars want a source that :class:`~tradekeel.ports.BuildsBars`, too, and one that
+    :class:`~tradekeel.ports.TellsLastBars` where the very last of bars of so many ticks is to be told.
     """
 
     info: FeedInfo
@@ -87,6 +88,10 @@ class FeedSource:
         at_once(self._feed.open(after))
         while (window := at_once(self._feed.next_window(self._window_ticks))) is not None:
             yield window
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick."""
+        return last_bars_of(self._feed)
 
     def quality(self) -> Mapping[str, int]:
         """Rows by kind so far."""
@@ -137,10 +142,15 @@ class TicksSource:
     def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
         """Have windows these bars."""
         self._timeframes = dict(timeframes)
+        self._bars = BarSet({})
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick."""
+        return self._bars.finish()
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position; bars are built from the first tick on, whatever that is."""
-        bars = BarSet(self._timeframes)
+        bars = self._bars = BarSet(self._timeframes)
         if bars and after:
             bars.fill(self._ticks[:after])
         self._delivered = after
@@ -218,10 +228,16 @@ class CutSource:
     def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
         """Have windows these bars, of the ticks that are left."""
         self._timeframes = dict(timeframes)
+        self._bars = BarSet({})
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick before the end."""
+        return self._bars.finish()
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""
-        bars, position = BarSet(self._timeframes), 0
+        bars = self._bars = BarSet(self._timeframes)
+        position = 0
         self._over = False
         for window in self._source.windows():
             ticks = [
@@ -273,6 +289,10 @@ class HoursSource:
             if rest is not None:
                 yield rest
 
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Its last bars."""
+        return last_bars_of(self._source)
+
     def quality(self) -> Mapping[str, int]:
         """Its counts, and ours where there is any."""
         counts = self._source.quality()
@@ -319,6 +339,10 @@ class SpanSource:
                 f"feed {self.info.name} has no ticks between its start and its end: nothing can be tested on it. Its ticks are "
                 f"from {iso(first_ns)} to {iso(last_ns)}"
             )
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Its last bars."""
+        return last_bars_of(self._source)
 
     def quality(self) -> Mapping[str, int]:
         """Its counts."""
@@ -368,6 +392,10 @@ class WarmUpSource:
         if self._rests:
             lacks_ns -= closed_ns_between(self.asked_ns, self.first_ns)
         return lacks_ns > min((self._begins_ns - self.asked_ns) // 10, DAY_NS)
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Its last bars."""
+        return last_bars_of(self._source)
 
     def quality(self) -> Mapping[str, int]:
         """Rows by kind so far."""

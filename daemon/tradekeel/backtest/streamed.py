@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from tradekeel.backtest.source import WINDOW_TICKS
 from tradekeel.domain.bars import BarSet
-from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.errors import DataError
 from tradekeel.ports import FeedInfo
 from tradekeel.ports.ticks import Piece, SharedTicks, StreamGone, StreamReplaced
@@ -69,10 +69,15 @@ class RedisTickDataSource:
     def build_bars(self, timeframes: Mapping[str, Sequence[str]]) -> None:
         """Have windows these bars."""
         self._timeframes = dict(timeframes)
+        self._bars = BarSet({})
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick."""
+        return self._bars.finish()
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All windows behind a position."""
-        bars = BarSet(self._timeframes)
+        bars = self._bars = BarSet(self._timeframes)
         self._delivered = self._gaps = self._late = 0
         behind, position, latest_ns = self._first - 1, 0, 0
         while behind < self._last:
@@ -85,7 +90,7 @@ class RedisTickDataSource:
             for run in _consecutive(shared):
                 if run[0].position != behind + 1:
                     self._gaps += 1
-                    bars = BarSet(self._timeframes)
+                    bars = self._bars = BarSet(self._timeframes)
                 behind = run[-1].position
                 ticks = list(_ours(run, position, latest_ns))
                 self._late += sum(ours.ts_ns != theirs.ts_ns for ours, theirs in zip(ticks, run, strict=True))

@@ -235,7 +235,7 @@ class BarSet:
         return {i: (*before.get(i, ()), *at.get(i, ())) for i in sorted({*before, *at})}
 
     def finish(self) -> tuple[Bar, ...]:
-        """The feed has ended: the tick bars that its last tick completed. Time bars stay incomplete, and unsaid."""
+        """The feed has ended: the tick bars that its last tick completed, once. Time bars stay incomplete, and unsaid."""
         bars, self._waiting = tuple(self._waiting), []
         return bars
 

@@ -71,7 +71,7 @@ class TickWindow(Struct, frozen=True):
     """Consecutive ticks with consecutive positions. ``bars[i]`` are complete once ``ticks[i]`` is known: they come before it.
 
     A time bar is complete when the first tick at or after its end arrives; a tick bar with its last tick (and then comes
-    before the following tick; at the end of a feed it stands behind the last one, where no strategy is told of it).
+    before the following tick; at the end of a feed it stands behind the last one, and strategies are told of it with the end).
 
     ``instruments`` are those that may be among the ticks, where the feed says so: of a single one the last quote is that of the
     last tick.

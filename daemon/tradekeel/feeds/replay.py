@@ -92,6 +92,7 @@ class ReplayFeed:
         self._pacer = pacer
         self._elsewhere = elsewhere
         self._bars = BarSet({})
+        self._last_bars: tuple[Bar, ...] = ()
         self._buffer: list[Tick] = []
         self._at = 0  # the next tick to deliver, in the buffer
         self._position = 0  # of the last tick delivered
@@ -109,7 +110,7 @@ class ReplayFeed:
     async def open(self, after: int, seen: int = 0) -> None:
         """Be ready to deliver from position ``after + 1``. Raises :class:`DataError` if the feed is not that long."""
         assert after >= 0, "positions count from 1"
-        self._buffer, self._at, self._ended, self._failure = [], 0, False, None
+        self._buffer, self._at, self._ended, self._failure, self._last_bars = [], 0, False, None, ()
         if self._pacer is not None:
             self._pacer.reset()
         start = await self._seek(after)
@@ -139,6 +140,7 @@ class ReplayFeed:
         if stop == self._at:
             if self._failure is not None:
                 raise self._failure
+            self._last_bars += self._bars.finish()  # where nothing was left of it when it was opened
             return None
         if self._pacer is not None:
             stop = await self._pacer.due(self._buffer, self._at, stop)
@@ -148,8 +150,12 @@ class ReplayFeed:
         )  # whether it ends here; nothing is taken before the last wait, which may be cut short
         ticks, bars = self._take(count)
         if self._ended and self._at == len(self._buffer) and (last := self._bars.finish()):
-            bars = {**bars, len(ticks): last}
+            bars, self._last_bars = {**bars, len(ticks): last}, last
         return TickWindow(ticks, bars, instruments=self.info.instruments)
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick."""
+        return self._last_bars
 
     async def close(self) -> None:
         """Let go of everything."""

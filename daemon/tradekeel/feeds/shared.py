@@ -111,10 +111,11 @@ class SharedFeed:
         self._settings = settings
         self._timeframes = {symbol: tuple(texts) for symbol, texts in context.timeframes.items() if texts}
         # A tick bar is complete with its last tick, and comes before the next one or with the end. Of a live market nobody
-        # waits for either, and a bar that is complete with the very last tick is not told.
+        # waits for either.
         frames = (parse_timeframe(text) for texts in self._timeframes.values() for text in texts)
         self._looks_ahead = not info.live and any(frame.ticks for frame in frames)
         self._bars = BarSet(self._timeframes)
+        self._last_bars: tuple[Bar, ...] = ()
         self._buffer: list[SharedTick] = []  # read, and not delivered
         self._position = 0  # of the last tick that was delivered, or behind which it begins
         self._seen = 0
@@ -129,7 +130,7 @@ class SharedFeed:
         Where nobody has seen any of it, that is where the settings say. Raises DataError where the stream is another one.
         """
         assert after >= 0, "positions count from 1"
-        self._buffer, self._ended, self._anew = [], False, False
+        self._buffer, self._ended, self._anew, self._last_bars = [], False, False, ()
         begins = not after and not seen
         self._position = await self._beginning() if begins else after
         self._seen = max(seen, self._position)
@@ -150,6 +151,7 @@ class SharedFeed:
         if self._looks_ahead and count == len(self._buffer):
             await self._fill(count + 1)
         if not count:
+            self._last_bars += self._bars.finish()  # of a live market the end is not seen before it is there
             return None
         # Nothing is taken before the last wait, which may be cut short.
         lost = self._lost(self._buffer[0])
@@ -160,8 +162,12 @@ class SharedFeed:
         self._ticks += count
         bars: dict[int, tuple[Bar, ...]] = self._bars.fill(ticks) if self._bars else {}
         if self._ended and not self._buffer and (last := self._bars.finish()):
-            bars = {**bars, count: last}
+            bars, self._last_bars = {**bars, count: last}, last
         return TickWindow(ticks, bars, gap, lost if gap else None, self.info.instruments)
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick."""
+        return self._last_bars
 
     async def close(self) -> None:
         """Let go of the server."""

@@ -1,7 +1,7 @@
 """The sockets of the house: what venues, feeds, stores, caches and the log must offer, and nothing about how they do it."""
 
 from tradekeel.ports.cache import Cache, KeyPage
-from tradekeel.ports.feed import BuildsBars, FedByAnother, Feed, FeedInfo, waits_of
+from tradekeel.ports.feed import BuildsBars, FedByAnother, Feed, FeedInfo, TellsLastBars, last_bars_of, waits_of
 from tradekeel.ports.log import Say
 from tradekeel.ports.publication import Author, Board, Event, JournalSource, OpenTrades, Publication, Run
 from tradekeel.ports.registry import ChangeKind, Service, ServiceChange, ServiceRegistry
@@ -27,8 +27,10 @@ __all__ = [
     "Service",
     "ServiceChange",
     "ServiceRegistry",
+    "TellsLastBars",
     "TickMatcher",
     "Venue",
     "VenueCapabilities",
+    "last_bars_of",
     "waits_of",
 ]

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from tradekeel.domain.ticks import TickWindow
+from tradekeel.domain.ticks import Bar, TickWindow
 
 
 class FeedInfo(Struct, frozen=True, kw_only=True):
@@ -57,6 +57,20 @@ class BuildsBars(Protocol):
 
         Raises :class:`~tradekeel.errors.InputError` where they cannot be built.
         """
+
+
+@runtime_checkable
+class TellsLastBars(Protocol):
+    """A source of ticks that builds bars, and knows which were complete with its very last tick."""
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those bars, once there are no more ticks: no window begins behind them. To be asked once, then."""
+        ...
+
+
+def last_bars_of(source: object) -> tuple[Bar, ...]:
+    """What a source says of them; one that cannot be asked has none."""
+    return source.last_bars() if isinstance(source, TellsLastBars) else ()
 
 
 @runtime_checkable

@@ -42,7 +42,7 @@ from tradekeel.strategies.base import (
 )
 from tradekeel.strategies.contexts import Contexts, StrategySettings
 from tradekeel.strategies.news import Outcome, happenings, instrument_of
-from tradekeel.strategies.requests import check_requests
+from tradekeel.strategies.requests import check_requests, without_entries
 from tradekeel.strategies.saving import ExecutionState, StateCodec
 
 _ASKED: dict[type, str] = {Enter: "signals", Exit: "exits", Cancel: "cancels", MoveStop: "moves", Emit: "emits"}
@@ -348,15 +348,17 @@ class StrategistCore:
                 continue  # a timer that fired before it has set it anew
             fired = TimerFired(name=name, ts_ns=self.timers.pop(name))
             self._handle(self._call(self.strategy.on_timer, fired, None), tick.ts_ns, stamp, more=True)
-        for bar in bars:
-            if bar.instrument in self.settings.instruments and bar.timeframe in self._timeframes:
-                outcome = self._call(self.strategy.on_bar, bar, bar.instrument)
-                self._handle(outcome, tick.ts_ns, stamp, more=True)
+        for bar in filter(self._wants, bars):
+            outcome = self._call(self.strategy.on_bar, bar, bar.instrument)
+            self._handle(outcome, tick.ts_ns, stamp, more=True)
         if context is not None:
             self._account_ticks(1, (tick,), 1)
             if self._wants_ticks:
                 outcome = self._call(self.strategy.on_tick, tick, tick.instrument)
                 self._handle(outcome, tick.ts_ns, stamp, more=True)
+
+    def _wants(self, bar: Bar) -> bool:
+        return bar.instrument in self.settings.instruments and bar.timeframe in self._timeframes
 
     def _call(self, handle: Callable[..., Outcome], event: Any, symbol: str | None) -> Outcome:
         """What a handler answers to an event that is about an instrument, or about none."""
@@ -446,17 +448,20 @@ class StrategistCore:
         timers = dict(self.timers)
         return _Base(self.stamp, self.position, self.state, timers, self.ticks_processed, self.last_tick_ns, self.warm)
 
-    def stop(self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0) -> Decision | None:
-        """``on_stop``; returns a last decision, if the strategy takes one. Entries are left out of it, and said to be.
-
-        ``for_good``: the run is over, and a start that comes back to its end does not take it again.
+    def stop(
+        self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0, bars: Sequence[Bar] = ()
+    ) -> Decision | None:
+        """``on_stop``, behind the ``bars`` of the very last tick; returns a last decision, if the strategy takes one. Entries are
+        left out of it, and said to be. ``for_good``: the run is over; a start that comes back to its end does not do it again.
         """
         if self.over:
             return None
         self.over = for_good
-        state, requests = self._call(self.strategy.on_stop, Stopped(ts_ns=ts_ns, reason=reason), None)
-        kept = [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
-        self._handle((state, kept), ts_ns, self.stamp, more=True)
+        steps: list[tuple[Callable[..., Outcome], Any, str | None]]
+        steps = [(self.strategy.on_bar, bar, bar.instrument) for bar in filter(self._wants, bars)]
+        for handler, event, symbol in (*steps, (self.strategy.on_stop, Stopped(ts_ns=ts_ns, reason=reason), None)):
+            state, requests = self._call(handler, event, symbol)
+            self._handle((state, without_entries(requests, reason)), ts_ns, self.stamp, more=True)
         decision, self.held = self.held, None
         return None if decision is None else self._decided(decision, told_to)
 
@@ -492,8 +497,3 @@ class StrategistCore:
                 "are allowed; keep less history in State"
             )
         return data
-
-
-def _left_out(enter: Enter, reason: str) -> Emit:
-    data = {"instrument": enter.instrument, "side": enter.side.value, "quantity": str(enter.quantity)}
-    return Emit(type="entry_left_out", data={**data, "reason": f"the strategy is stopping: {reason}"})

@@ -209,3 +209,13 @@ EXIT_REASONS = (
     CloseReason.TIME.value,
 )
 """What a strategy may say of its own exits; the others are said by people, the venue and the books."""
+
+
+def without_entries(requests: Sequence[Request], reason: str) -> list[Request]:
+    """What a strategy that is being stopped asks for: nothing new is entered, and what it would have been is said."""
+    return [_left_out(request, reason) if isinstance(request, Enter) else request for request in requests]
+
+
+def _left_out(enter: Enter, reason: str) -> Emit:
+    data = {"instrument": enter.instrument, "side": enter.side.value, "quantity": str(enter.quantity)}
+    return Emit(type="entry_left_out", data={**data, "reason": f"the strategy is stopping: {reason}"})

@@ -28,7 +28,7 @@ from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.messages import Decision, VenueBalance
 from tradekeel.domain.protocol import Attach, Attached, FailStrategy, LookUp, Reached, Reconcile, Run, VenueSide
 from tradekeel.domain.rows import Mode
-from tradekeel.domain.ticks import TickWindow
+from tradekeel.domain.ticks import Bar, TickWindow
 from tradekeel.domain.view import View
 from tradekeel.errors import FAULT_TABLE, ErrorAction, TradekeelError, action_of
 from tradekeel.ports import VenueCapabilities
@@ -204,7 +204,9 @@ class Core:
     def confirm(self, window: TickWindow | None, stamp: int, told_to: int = 0) -> Decision | None:
         return None
 
-    def stop(self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0) -> Decision | None:
+    def stop(
+        self, ts_ns: int, reason: str, for_good: bool = False, told_to: int = 0, bars: Sequence[Bar] = ()
+    ) -> Decision | None:
         return None
 
     def save(self) -> bytes:

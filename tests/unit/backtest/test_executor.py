@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from tests.scenarios.support_bars import TICKS_A_BAR, Hears
 from tests.unit.backtest.bench import market, written
 from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.backtest import BacktestExecutor, FeedSource, TickDataSource, TicksSource
 from tradekeel.backtest.source import CutSource
 from tradekeel.domain.instruments import CATALOGUE
+from tradekeel.domain.rows import StrategyEvent
 from tradekeel.domain.tasks import TaskStatus
 from tradekeel.domain.ticks import Tick, TickWindow
 from tradekeel.errors import IllegalTransition, InputError
 from tradekeel.strategies.ema_cross import EmaCross, EmaCrossParameters
+from tradekeel.strategies.parameters import Parameters
 
 TICKS = 12_000
 
@@ -196,3 +199,36 @@ def test_ticks_with_a_price_off_its_step_are_counted(ticks: Sequence[Tick]) -> N
     found = backtest(ticks, instruments={"EUR_USD": coarse}).execute().quality
     assert off_grid > 0
     assert found == {"ticks": len(ticks), "off_grid_accepted": off_grid}
+
+
+def heard(source: Any, **more: Any) -> list[Any]:
+    """What a strategy of bars says of those that it has heard of."""
+    result = BacktestExecutor(source, Hears(Parameters()), "10000", **more).execute()
+    return [row.data for entry in result.entries for row in entry.rows if isinstance(row, StrategyEvent)]
+
+
+@pytest.mark.parametrize("kind", ["a list", "a part", "a feed"])
+def test_the_bar_of_the_very_last_tick_is_told_and_one_that_is_not_complete_is_not(
+    ticks: Sequence[Tick], kind: str
+) -> None:
+    for count in (TICKS_A_BAR * 3, TICKS_A_BAR * 3 - 1):
+        source: Any = ticks[:count]
+        if kind == "a part":
+            source = CutSource(TicksSource(ticks), None, ticks[count].ts_ns, {})
+        elif kind == "a feed":
+            source = market(count)
+        told = [{"position": position} for position in range(TICKS_A_BAR, count + 1, TICKS_A_BAR)]
+        assert heard(source) == [*told, {"count": len(told)}]
+
+
+def test_one_that_is_stopped_behind_its_very_last_tick_tells_its_last_bar_all_the_same(ticks: Sequence[Tick]) -> None:
+    source = TicksSource(ticks[: TICKS_A_BAR * 3])
+    journals = []
+    for stops in (False, True):
+        executor = BacktestExecutor(source, Hears(Parameters()), "10000")
+        if stops:
+            assert executor.execute(lambda position: executor.stop()).status is TaskStatus.PAUSED  # noqa: B023  # at once
+        result = executor.execute()
+        assert result.status is TaskStatus.COMPLETED
+        journals.append(written(result.entries))
+    assert journals[0] == journals[1]

@@ -94,7 +94,7 @@ class TestPolicies:
         assert quotes(await ticks_of(feed))[1] == (BASE + second * S, bid, ask)
         assert feed.quality()[f"{kind}_fixed"] == 1
 
-    @pytest.mark.parametrize("kind", [RowKind.CROSSED, RowKind.ZERO_SPREAD, RowKind.DUPLICATE, *USED])
+    @pytest.mark.parametrize("kind", [RowKind.CROSSED, RowKind.ZERO_SPREAD, *USED])
     async def test_accept_uses_the_row_as_it_is(self, tmp_path, kind):
         feed = feed_of(tmp_path, GOOD + BAD[kind] + LAST, bad_rows={str(kind): "accept"})
         _, bid, ask = BAD[kind].strip().split(",")

@@ -514,6 +514,25 @@ def test_the_last_decision_closes_and_enters_nothing() -> None:
     assert core.stop(START_NS, "again") is None
 
 
+def last_bar(timeframe: str = "5t", symbol: str = EUR) -> Bar:
+    price = Decimal("1.1")
+    return Bar(symbol, timeframe, START_NS, START_NS + 1, price, price, price, price, ticks=5, position=5)
+
+
+def test_the_bars_of_the_very_last_tick_come_before_the_end_and_nothing_is_entered_on_them() -> None:
+    core = core_of(Scribe({"bar 5t 5": (*SAY, buy(700))}, timeframes=("5t",)))
+    core.run(window(), Stamp.after(6))
+    bars = [last_bar(), last_bar("7t"), last_bar(symbol="USD_JPY")]
+
+    decision = core.stop(START_NS, "the feed has ended", for_good=True, bars=bars)
+
+    assert told(core)[-2:] == ["bar 5t 5", "stop the feed has ended"]
+    assert decision is not None
+    assert [request.type for request in decision.requests if isinstance(request, Emit)] == ["said", "entry_left_out"]
+    assert core.stop(START_NS, "the feed has ended", for_good=True, bars=bars) is None
+    assert told(core)[-1] == "stop the feed has ended"
+
+
 def test_the_end_of_the_run_is_taken_once_also_by_the_process_that_comes_back_to_it() -> None:
     script: dict[str, Any] = {"stop the feed has ended": SAY, "stop now": SAY}
     stopped = core_of(Scribe(script)).stop(START_NS, "now")

@@ -28,7 +28,7 @@ from tradekeel.domain.protocol import (
 )
 from tradekeel.domain.rows import FEED_HAS_ENDED, Latch
 from tradekeel.domain.ticks import TickWindow
-from tradekeel.ports import waits_of
+from tradekeel.ports import last_bars_of, waits_of
 from tradekeel.runtime.actor import Reply
 from tradekeel.runtime.clock import FOREVER_S, move_on_after
 from tradekeel.runtime.faults import point
@@ -274,9 +274,10 @@ class Feed(Conducting):
     async def _stop_strategies(self, reason: str, *, for_good: bool = False) -> None:
         """Each is told once: while one comes back after its death, the others know already."""
         stamp = Stamp.after(self._at)
+        bars = last_bars_of(self._source) if for_good else ()
         for ref in self._strategists:
             if ref.name not in self._have_stopped:
-                await self._strategist(ref, StopStrategy(self._last_ns, reason, for_good))
+                await self._strategist(ref, StopStrategy(self._last_ns, reason, for_good, bars))
                 self._have_stopped.add(ref.name)
         await self._settle(stamp)
 

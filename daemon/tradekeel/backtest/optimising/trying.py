@@ -21,9 +21,9 @@ from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.rows import Checkpoint
-from tradekeel.domain.ticks import Tick, TickWindow
+from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.errors import DataError
-from tradekeel.ports import FeedInfo
+from tradekeel.ports import FeedInfo, last_bars_of
 
 TICKS_HELD_MAX = 2_000_000
 """Ticks that a process holds in memory, some 450 bytes each; more are read again by each trial."""
@@ -109,15 +109,20 @@ class _Slice:
     def __init__(self, ticks: Sequence[Tick], info: FeedInfo, timeframes: Mapping[str, Sequence[str]]) -> None:
         self.info = info
         self._ticks, self._timeframes = ticks, dict(timeframes)
+        self._bars = BarSet({})
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """From the first tick on: a trial is never gone on with."""
         assert not after, "a trial begins at the first tick"
-        bars = BarSet(self._timeframes)
+        bars = self._bars = BarSet(self._timeframes)
         size = min(WINDOW_TICKS, max(1, len(self._ticks) // LOOKS))  # a look is between two windows
         for start in range(0, len(self._ticks), size):
             ticks = self._ticks[start : start + size]
             yield TickWindow(ticks, bars.fill(ticks) if bars else {}, instruments=self.info.instruments)
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those that were complete with the very last tick."""
+        return self._bars.finish()
 
     def quality(self) -> Mapping[str, int]:
         """All of it was examined when it was read."""
@@ -143,6 +148,10 @@ class _Read:
         for window in self._source.windows(after):
             self._passing()
             yield window
+
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Its last bars."""
+        return last_bars_of(self._source)
 
     def quality(self) -> Mapping[str, int]:
         """Its counts."""

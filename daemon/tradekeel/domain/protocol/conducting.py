@@ -11,7 +11,7 @@ from msgspec import Struct
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.records import TickSampled, Turn
 from tradekeel.domain.rows import Checkpoint
-from tradekeel.domain.ticks import Extremes, TickWindow
+from tradekeel.domain.ticks import Bar, Extremes, TickWindow
 
 # --- conductor → strategist -------------------------------------------------------------------------------------------
 
@@ -96,6 +96,7 @@ class StopStrategy(Struct, frozen=True):
     ts_ns: int
     reason: str
     for_good: bool = False  # the run is over: once, also where a kill comes in between
+    bars: tuple[Bar, ...] = ()  # complete with the feed's very last tick: they come first
 
 
 # --- conductor → venue session ----------------------------------------------------------------------------------------
