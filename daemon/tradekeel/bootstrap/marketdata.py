@@ -13,6 +13,7 @@ import msgspec
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtesting import HOURS_SAY_NOTHING
 from tradekeel.bootstrap.datachoice import Chosen
+from tradekeel.domain.counting import counted
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.money import parse_amount
 from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
@@ -174,7 +175,8 @@ def _shown(
 def _files(one: Measured) -> Iterator[dict[str, Any]]:
     for name, part in one.parts.items():
         if part.first_ns is not None:
-            yield {"file": name, "rows": part.rows, "first": iso(part.first_ns), "last": iso(part.last_ns)}
+            first, last = iso(part.first_ns), iso(part.last_ns)
+            yield {"file": name, "rows": part.rows, "quotes": part.quotes, "first": first, "last": last}
 
 
 def _bad(kind: RowKind, oddity: Oddity, failing: frozenset[str]) -> dict[str, Any]:
@@ -201,11 +203,12 @@ def _text(value: Decimal | None) -> str | None:
     return None if value is None else f"{value:f}"
 
 
-def _nothing(name: str, counts: Mapping[str, int]) -> str:
+def no_ticks(name: str, counts: Mapping[str, int]) -> str:
+    """What is said of data without a tick, and what became of its rows."""
     left = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count and kind not in ("ticks", "rows"))
     rows = counts.get("rows", 0)
-    why = f": of {rows:,} rows none was left" + (f" ({left})" if left else "") if rows else ": there are no rows"
-    return f"{name} has not a single tick{why}. Nothing was written"
+    why = f"of {counted(rows, 'row')} none was left" + (f" ({left})" if left else "") if rows else "there are no rows"
+    return f"{name} has not a single tick: {why}"
 
 
 def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
@@ -219,7 +222,7 @@ def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
     with TickFile(target) as file:
         about, counts = _read_all(chosen, chosen.settings, tell, file.write)
         if not file.rows:
-            raise InputError(_nothing(chosen.name, counts))
+            raise InputError(f"{no_ticks(chosen.name, counts)}. Nothing was written")
     return {
         "data": chosen.name,
         "file": str(target.absolute()),

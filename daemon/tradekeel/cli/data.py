@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tradekeel.cli.common import Json, say, write_json
+from tradekeel.cli.common import Json, complain, say, write_json
 from tradekeel.cli.database import in_bytes
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode, InputError
@@ -61,7 +61,7 @@ def info(source: Source, /, *, about: About | None = None, json: Json = False) -
         write_json(found)
     else:
         _show_info(found)
-    return ExitCode.DONE
+    return ExitCode.DONE if found["ticks"] else _nothing(found)
 
 
 def check(
@@ -82,8 +82,20 @@ def check(
         write_json(found)
     else:
         _show_check(found)
-    odd = any(one["problems"] for one in found["instruments"]) or not found["ticks"] or "gaps" in found["counts"]
+    if not found["ticks"]:
+        return _nothing(found)
+    odd = any(one["problems"] or not one["ticks"] for one in found["instruments"]) or "gaps" in found["counts"]
     return ExitCode.BAD_USAGE if strict and odd else ExitCode.DONE
+
+
+def _nothing(found: Any) -> int:
+    """Data without a tick is nothing to trade on, whatever is asked of it."""
+    from tradekeel.bootstrap.marketdata import no_ticks
+
+    complain(
+        f"{no_ticks(found['data'], found['counts'])}. Is it the right file, and are format, columns and times what they are?"
+    )
+    return ExitCode.BAD_USAGE
 
 
 def convert(
@@ -249,8 +261,6 @@ def _show_check(found: Any) -> None:
     gaps = found["counts"].get("gaps", 0)
     if gaps:
         say(f"in {gaps:,} places the stream is without ticks that its writer had")
-    if not found["ticks"]:
-        say("there is not a single tick")
     at_one_time = sum(one["ticks_at_one_time"] for one in found["instruments"])
     if at_one_time and found["kind"] == "sql":
         say(

@@ -110,6 +110,7 @@ class PartSpan(Struct, kw_only=True):
     """What stands in one file."""
 
     rows: int = 0
+    quotes: int = 0  # that were read from them: a bar is many
     first_ns: int | None = None
     last_ns: int = -1
 
@@ -256,11 +257,14 @@ class Examiner:
     def __init__(self, instruments: Mapping[str, Instrument], gap_ns: int | None) -> None:
         self.measured = {symbol: Measured(instrument, gap_ns) for symbol, instrument in instruments.items()}
 
-    def saw(self, instrument: str, part: str, times_ns: Sequence[int]) -> None:
+    def saw(self, instrument: str, part: str, rows: int, times_ns: Sequence[int]) -> None:
         """Rows of a file."""
         span = self.measured[instrument].parts.setdefault(part, PartSpan())
+        span.rows += rows
+        span.quotes += len(times_ns)
+        if not times_ns:
+            return
         first_ns = min(times_ns)
-        span.rows += len(times_ns)
         span.first_ns = first_ns if span.first_ns is None else min(span.first_ns, first_ns)
         span.last_ns = max(span.last_ns, *times_ns)
 

@@ -206,6 +206,9 @@ class _Places(NamedTuple):
     date: int | None
 
 
+_SAY = "say under columns which it is, or look at delimiter"
+
+
 def _place(wanted: int | str | None, names: dict[str, int] | None, file: str) -> int | None:
     if wanted is None or isinstance(wanted, int):
         return wanted
@@ -213,7 +216,7 @@ def _place(wanted: int | str | None, names: dict[str, int] | None, file: str) ->
         raise DataError(f"{file}: column {wanted!r} is named, but the file has no header: give its number, from 1")
     place = names.get(wanted.strip().lower())
     if place is None:
-        raise DataError(f"{file}: no column {wanted!r} in the header, which has {', '.join(map(repr, names))}")
+        raise DataError(f"{file}: no column {wanted!r} in the header, which has {', '.join(map(repr, names))}: {_SAY}")
     return place
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from tradekeel.domain.counting import counted
 from tradekeel.errors import DataError, StoreAway
 from tradekeel.feeds.rows import BadRow, Describe, Judge, Memory, Quotes, RefusedRow, Row, RowKind, Unfit, quotes_of
 
@@ -100,8 +101,8 @@ class PartReader(Protocol[P_contra]):
 class Watch(Protocol):
     """Looks on while a stream is read."""
 
-    def saw(self, instrument: str, part: str, times_ns: Sequence[int]) -> None:
-        """Rows of a part as they stand in it, before anything is left out."""
+    def saw(self, instrument: str, part: str, rows: int, times_ns: Sequence[int]) -> None:
+        """So many rows of a part, and the times of the quotes that were read from them, before anything is left out."""
 
     def complained(self, instrument: str, kind: RowKind, describe: Describe, policy: str) -> None:
         """A bad row, and what is done about it; ``describe``, asked at once, says where it is and what is wrong with it."""
@@ -128,7 +129,7 @@ class FirstBadRows:
         """As they were met."""
         return tuple(self._found.values())
 
-    def saw(self, instrument: str, part: str, times_ns: Sequence[int]) -> None:
+    def saw(self, instrument: str, part: str, rows: int, times_ns: Sequence[int]) -> None:
         """Rows of a part: whatever they are."""
 
     def complained(self, instrument: str, kind: RowKind, describe: Describe, policy: str) -> None:
@@ -159,11 +160,11 @@ class PartStream(Generic[P]):
         self._skip = 0  # quotes that were delivered before the stream went back behind them
         self._blocks: Iterator[Quotes] | None = None
         self._first_complaint = ""
-        self._saw: Callable[[str, Sequence[int]], None] | None = None
+        self._saw: Callable[[str, int, Sequence[int]], None] | None = None
 
     def watched(self, instrument: str, watch: Watch) -> None:
         """Let somebody look on."""
-        self._saw = lambda part, times_ns: watch.saw(instrument, part, times_ns)
+        self._saw = lambda part, rows, times_ns: watch.saw(instrument, part, rows, times_ns)
         self.judge.tally.complained = lambda kind, describe, policy: watch.complained(
             instrument, kind, describe, policy
         )
@@ -274,24 +275,24 @@ class PartStream(Generic[P]):
 
     def _judged(self, piece: Piece, name: str, where: str) -> Quotes:
         """The quotes of some rows that are to be used."""
-        block = piece.at_once()
+        block, before = piece.at_once(), self._counts["rows"]
         if block is None:
             parsed, numbers = self._one_by_one(piece, where)
             quotes = quotes_of(parsed)
-            self._tell(name, quotes)
+            self._tell(name, self._counts["rows"] - before, quotes)
             return self.judge.sift(quotes, numbers, where) if parsed else quotes
         quotes = block.quotes
         self._counts["rows"] += block.rows
         for kind, count in block.passed_over.items():
             self._counts[kind] += count
-        self._tell(name, quotes)
+        self._tell(name, block.rows, quotes)
         if not quotes.times_ns or self.judge.all_clean(quotes):
             return quotes
         return self.judge.sift(quotes, block.numbers(), where)
 
-    def _tell(self, name: str, quotes: Quotes) -> None:
-        if self._saw is not None and quotes.times_ns:
-            self._saw(name, quotes.times_ns)
+    def _tell(self, name: str, rows: int, quotes: Quotes) -> None:
+        if self._saw is not None and rows:
+            self._saw(name, rows, quotes.times_ns)
 
     def _one_by_one(self, piece: Piece, where: str) -> tuple[list[Row], list[int]]:
         """The rows of a piece that can be read, and their numbers."""
@@ -328,5 +329,5 @@ class PartStream(Generic[P]):
         rows = self._counts["rows"]
         if rows >= rows_min and sum(self._counts[kind] for kind in _UNREADABLE) == rows:
             raise DataError(
-                f"not one of {rows:,} rows could be read; the first: {self._first_complaint}. {self._reader.advice}"
+                f"not one of {counted(rows, 'row')} could be read; the first: {self._first_complaint}. {self._reader.advice}"
             )

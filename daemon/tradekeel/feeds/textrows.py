@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from tradekeel.domain.counting import counted
 from tradekeel.errors import DataError
 from tradekeel.feeds.files import DataFile, TextReader
 from tradekeel.feeds.layouts import Layout
@@ -130,7 +131,7 @@ class TextPiece:
         reader = self._reader
         cells = reader.cells(row)
         if len(cells) != reader.width or len(cells) < reader.least:
-            raise BadRow(RowKind.COLUMNS, f"{len(cells)} columns where {reader.width} belong: {row[:80]!r}")
+            raise BadRow(RowKind.COLUMNS, f"{counted(len(cells), 'column')} where {reader.width} belong: {row[:80]!r}")
         return reader.layout.row(cells, last_ns)
 
     def before(self, number: int) -> TextPiece | None:

@@ -109,7 +109,11 @@ def test_data_without_rows_is_refused(tmp_path: Path, kind: str) -> None:
     path = made(tmp_path, kind, [])
     done = call("backtest", path)
     assert (done.returncode, "feed f has no ticks (its data has no rows)" in done.stderr) == (2, True), done.stderr
-    assert "there is not a single tick" in call("data", "check", path).stdout
+    for command in ("info", "check"):
+        done = call("data", command, path)
+        assert (done.returncode, "feed f has not a single tick: there are no rows" in done.stderr) == (2, True), (
+            done.stderr
+        )
     done = call("data", "convert", path, tmp_path / "out.parquet")
     assert (done.returncode, "there are no rows. Nothing was written" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "out.parquet").exists()
@@ -121,8 +125,15 @@ def test_data_of_which_no_row_is_left_is_refused_with_what_became_of_them(tmp_pa
     done = call("backtest", path)
     assert "(of 40 rows in its data none is left: zero_spread_dropped 40)" in done.stderr
     assert done.returncode == 2
-    done = call("data", "convert", path, tmp_path / "out.parquet")
-    assert "of 40 rows none was left (zero_spread_dropped 40)" in done.stderr
+    for words in (
+        ("convert", path, tmp_path / "out.parquet"),
+        ("info", path),
+        ("check", path),
+        ("check", path, "--json"),
+    ):
+        done = call("data", *words)
+        assert "feed f has not a single tick: of 40 rows none was left (zero_spread_dropped 40)" in done.stderr
+        assert done.returncode == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -210,9 +210,29 @@ class TestCheck:
             found = asked(capsys, "check", path, "--instrument", symbol)
             assert found["instruments"][0]["ticks_on_weekends"] == count
 
-    def test_empty_data_is_odd(self, tmp_path, capsys):
+    @pytest.mark.parametrize("command", ["info", "check"])
+    def test_data_without_a_tick_is_an_error(self, tmp_path, capsys, command):
         path = write(tmp_path / "eurusd.csv", "time,bid,ask\n")
-        assert "there is not a single tick" in run(capsys, "check", path, "--strict", code=ExitCode.BAD_USAGE)
+        said = run(capsys, command, path, code=ExitCode.BAD_USAGE)
+        assert "eurusd.csv has not a single tick: there are no rows. Is it the right file" in said
+
+    def test_an_instrument_without_a_tick_is_odd(self, tmp_path, capsys):
+        sound(tmp_path)
+        write(tmp_path / "jpy.csv", HEADER)
+        table = 'kind = "file"\ninstruments = { EUR_USD = "eurusd.csv", USD_JPY = "jpy.csv" }\n'
+        path = config(tmp_path, table)
+        assert "USD_JPY: 0 ticks" in run(capsys, "check", path)
+        run(capsys, "check", path, "--strict", code=ExitCode.BAD_USAGE)
+
+    def test_rows_are_counted_as_rows_also_where_each_is_many_ticks(self, tmp_path, capsys):
+        bars = "time,open,high,low,close\n" + "".join(
+            f"2024-01-02T0{hour}:00:00Z,1.1,1.11,1.09,1.1\n" for hour in range(5)
+        )
+        path = write(tmp_path / "eurusd.csv", bars + "2024-01-02T09:00:00Z,x,1,1,1\n")
+        found = asked(capsys, "info", path, "-s", "bars.spread_pips=1")
+        (file,) = found["instruments"][0]["files"]
+        assert (file["rows"], found["rows"]) == (6, 6)
+        assert file["quotes"] == found["ticks"] > 100
 
     def test_a_day_that_is_missing(self, data_dir, tmp_path, capsys):
         for day in ("07", "09"):

@@ -126,5 +126,5 @@ class TestFiles:
     def test_one_that_begins_before_another_has_ended_overlaps(self):
         examiner = examining.Examiner({"EUR_USD": EURUSD}, GAP_NS)
         for name, times in (("a", (0, 9)), ("b", (10, 12)), ("c", (7, 20)), ("d", (20, 21))):
-            examiner.saw("EUR_USD", name, [second * S for second in times])
+            examiner.saw("EUR_USD", name, len(times), [second * S for second in times])
         assert examiner.measured["EUR_USD"].overlaps() == [("c", "b", 5 * S)]
