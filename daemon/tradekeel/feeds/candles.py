@@ -33,6 +33,9 @@ STEPS_MAX = 50
 AGAIN_NS = NS_PER_S
 """How long after its start a candle's open is said once more."""
 
+OHLC = ("open", "high", "low", "close")
+"""Its prices, by the usual names of their columns."""
+
 SPAN_NS_MIN = 60 * NS_PER_S
 HOUR_NS = 3_600 * NS_PER_S
 _HALF = Decimal("0.5")

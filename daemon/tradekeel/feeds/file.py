@@ -16,7 +16,7 @@ from tradekeel.domain.instruments import CATALOGUE, Instrument
 from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.binance import BinanceFrames, BinanceRows
-from tradekeel.feeds.candles import CandleColumns, CandleLayout, CandlePath, CandleRows
+from tradekeel.feeds.candles import OHLC, CandleColumns, CandleLayout, CandlePath, CandleRows
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, FileHashes, check_path, fingerprint, locate
 from tradekeel.feeds.layouts import Columns, Layout, MinuteLayout, QuoteLayout
@@ -326,7 +326,7 @@ def _fingerprint(
     if settings.columns.instrument is None:
         del options["columns"]["instrument"]  # it came later, too
     if settings.bars is None:
-        for name in ("open", "high", "low", "close"):
+        for name in OHLC:
             del options["columns"][name]  # and so did these
     sizes = {symbol: str(stream.judge.limits.tick_size) for symbol, stream in streams.items()}
     everything = [file for found in files.values() for file in found]

@@ -17,6 +17,7 @@ from typing import Any
 from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.errors import InputError
+from tradekeel.feeds.candles import OHLC
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, TextReader, locate
 from tradekeel.feeds.layouts import MINUTE_COLUMNS
 from tradekeel.feeds.times import time_reader
@@ -42,7 +43,6 @@ _DAY = re.compile(r"[0-9]{4}([-./]?)[0-9]{2}\1[0-9]{2}|[0-9]{1,2}([./])[0-9]{1,2
 _OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?|[0-9]{4}|[0-9]{6}|[0-9]{9}")
 _WHOLE_MINUTE = re.compile(r"[0-9]{1,2}:[0-9]{2}(:00([.,]0+)?)?|[0-9]{4}(00(000)?)?")
 _SPANS = ("1m", "2m", "3m", "5m", "10m", "15m", "20m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
-OHLC = ("open", "high", "low", "close")
 _NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "timestamp", "ts_ns", "ts", "datetime", "date_time", "gmt time", "utc time", "time (utc)", "date"),
     "bid": ("bid", "bid price", "bid_price", "bidprice", "sell"),

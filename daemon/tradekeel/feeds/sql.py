@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from tradekeel.domain.instruments import Instrument
 from tradekeel.errors import InputError, StoreAway
+from tradekeel.feeds.candles import OHLC, CandlePath, CandleRows
 from tradekeel.feeds.context import FeedContext, FeedSurroundings, Keys, Problem
 from tradekeel.feeds.elsewhere import ReadAside
 from tradekeel.feeds.file import below_root, gap_ns_of, instrument_of, judge_of, options_of
@@ -62,6 +63,10 @@ class SqlColumns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ask: Name = "ask"
     bid_size: Name | None = None
     ask_size: Name | None = None
+    open: Name = "open"  # where rows are bars these four take the place of bid and ask
+    high: Name = "high"
+    low: Name = "low"
+    close: Name = "close"
     instrument: Name | None = None  # of rows of several
     order: Name | None = None  # tells which of two rows at one time comes first
 
@@ -75,6 +80,7 @@ class SqlFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     instrument: str | None = None
     instruments: tuple[str, ...] = ()
     columns: SqlColumns = SqlColumns()
+    bars: CandleRows | None = None  # what they are, where rows are bars
     time_format: Literal["iso", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns"] = "iso"
     time_zone: Annotated[str, Meta(extra={"check": parse_zone})] = "UTC"
     floats: bool = False
@@ -108,8 +114,13 @@ class SqlFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def gap_ns(self) -> int | None:
-        """From which silence on there is a gap."""
-        return gap_ns_of(self.gap_s)
+        """From which silence on there is a gap: bars that follow each other are none, however long they last."""
+        return gap_ns_of(self.gap_s, 0 if self.bars is None else self.bars.silent_ns)
+
+    @property
+    def hides_hours(self) -> bool:
+        """Whether the hour of a tick says nothing of when it was traded at."""
+        return self.bars is not None and self.bars.hides_hours
 
 
 def sql_symbols(options: Mapping[str, Any]) -> dict[str, Keys]:
@@ -143,7 +154,8 @@ def sql_feed(settings: SqlFeedSettings, context: FeedContext) -> ReplayFeed:
     streams: dict[str, PartStream[Chunk]] = {}
     for symbol, instrument in symbols.items():
         judge = judge_of(settings, instrument, of_several=True)
-        streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol), judge)
+        path = None if settings.bars is None else CandlePath(settings.bars, instrument, parse_zone(settings.time_zone))
+        streams[symbol] = PartStream(chunks[symbol], SqlRows(source, symbol, path), judge)
     fingerprint = _fingerprint(settings, chunks, symbols)
     wait_max_s = None if settings.wait_max_s is None else float(settings.wait_max_s)
     elsewhere = None if context.aside is None else ReadAside(context, context.aside, f"the database of {settings.url}")
@@ -169,8 +181,11 @@ def _fingerprint(
 ) -> str:
     """A hash of all rows, and of every option that changes ticks; from which database they come does not matter."""
     sizes = {symbol: str(instrument.tick_size) for symbol, instrument in instruments.items()}
-    options = [options_of(settings, _NOT_TICKS, {}), sizes]
-    digest = hashlib.blake2b(msgspec.json.encode(options, order="sorted"), digest_size=16)
+    options = options_of(settings, _NOT_TICKS, {"bars": None})
+    if settings.bars is None:
+        for name in OHLC:
+            del options["columns"][name]  # they came later: without bars a fingerprint is what it was
+    digest = hashlib.blake2b(msgspec.json.encode([options, sizes], order="sorted"), digest_size=16)
     for symbol, found in chunks.items():
         digest.update(f"\n{symbol}\n{sum(chunk.size_bytes for chunk in found)}\n".encode())
         digest.update(found[-1].digest if found else b"")

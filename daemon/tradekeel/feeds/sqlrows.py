@@ -24,15 +24,18 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import quoted_name
 
 from tradekeel.errors import DataError, InputError, StoreAway, StoreDenied
+from tradekeel.feeds.candles import OHLC, CandlePath
 from tradekeel.feeds.rows import BadRow, Quotes, Row
 from tradekeel.feeds.stream import Block, Piece
-from tradekeel.feeds.typed import Amounts, Moments, moments_of, typed_row
+from tradekeel.feeds.typed import Amounts, Moments, moments_of, typed_row, typed_time
 from tradekeel.feeds.zones import BadTime, parse_zone
 
 if TYPE_CHECKING:
     from tradekeel.feeds.sql import SqlFeedSettings
 
 CHUNK_ROWS = 20_000
+PIECE_CANDLES = 1_000
+"""Of bars so many rows become quotes at a time: each is a hundred of them."""
 Values = tuple[Any, ...]
 
 
@@ -59,7 +62,8 @@ class Source:
         columns = settings.columns
         self.where = settings.table if settings.table is not None else "the query"
         self._engine = _engine(settings, base, password)
-        wanted = (columns.time, columns.bid, columns.ask, columns.bid_size, columns.ask_size)
+        prices = (columns.bid, columns.ask) if settings.bars is None else tuple(getattr(columns, name) for name in OHLC)
+        wanted = (columns.time, *prices, columns.bid_size, columns.ask_size)
         names = dict.fromkeys(name for name in (*wanted, columns.instrument, columns.order) if name is not None)
         self._rows = _selectable(settings, list(names))
         self._time = self._rows.c[columns.time]
@@ -160,9 +164,10 @@ class SqlRows:
     advice = "Look at columns, time_format and floats"
     share_read = 1.0  # a piece is read at once
 
-    def __init__(self, source: Source, symbol: str) -> None:
+    def __init__(self, source: Source, symbol: str, candles: CandlePath | None = None) -> None:
         self._source = source
         self._symbol = symbol
+        self.candles = candles  # the rows are bars, and played back so
         self.amounts = Amounts(floats=source.settings.floats)
 
     def span(self, part: Chunk) -> tuple[int, int] | None:
@@ -181,7 +186,9 @@ class SqlRows:
                 f"{part.name}: rows {part.first:,} to {last:,} have been changed since the feed was opened, or others have come "
                 "in between: a feed's data must stay as it is while it is traded on"
             )
-        yield RowPiece(self, self._source, rows, part.first)
+        size = len(rows) if self.candles is None else PIECE_CANDLES
+        for start in range(0, len(rows), size):
+            yield RowPiece(self, self._source, rows[start : start + size], part.first + start)
 
     def finish(self, counts: Mapping[str, int]) -> None:
         """An empty table is one."""
@@ -204,6 +211,8 @@ class RowPiece:
 
     def at_once(self) -> Block | None:
         """All rows by column, or None if one needs a closer look."""
+        if self._reader.candles is not None:
+            return None
         times, bids, asks, bid_sizes, ask_sizes = zip(*self._rows, strict=True)
         amounts = self._reader.amounts
         try:
@@ -225,9 +234,13 @@ class RowPiece:
         return ((number, (moments, row)) for number, row in enumerate(self._rows, start=self._first))
 
     def row(self, row: tuple[Moments, Values], last_ns: int) -> tuple[list[Row], BadRow | None] | str:
-        """The quote of a row."""
+        """The quote of a row, or those of a bar."""
         moments, values = row
-        return [typed_row(moments, self._reader.amounts, values, last_ns)], None
+        amounts, candles = self._reader.amounts, self._reader.candles
+        if candles is None:
+            return [typed_row(moments, amounts, values, last_ns)], None
+        time, *prices, _, _ = values
+        return candles.row(typed_time(moments, time, last_ns), *map(amounts.price, prices))
 
     def before(self, number: int) -> RowPiece | None:
         """The rows before one."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -370,3 +370,56 @@ class TestPostgres:
         with pytest.raises(StoreDenied, match="does not let us in") as raised:
             self.feed(wrong, table="t")
         assert "wrong-password" not in str(raised.value)
+
+
+class TestBars:
+    HOUR = 3_600 * S
+    BARS: ClassVar[dict[str, Any]] = {"span": "1h", "spread_pips": Decimal(1)}
+
+    def bars(self, folder: Path, count: int, more: str = "") -> Path:
+        path = folder / "bars.db"
+        rows = [
+            (AT + n * self.HOUR, f"1.{n % 7 + 1000}", "1.1010", "1.0990", f"1.{n % 5 + 1000}") for n in range(count)
+        ]
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE ticks (ts_ns, open, high, low, close, symbol)")
+            db.executemany("INSERT INTO ticks VALUES (?, ?, ?, ?, ?, 'EUR_USD')", rows)
+            if more:
+                db.execute(more)
+        text = "ts_ns,open,high,low,close\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+        (folder / "bars.csv").write_text(text)
+        return path
+
+    @pytest.mark.parametrize("count", [5, sqlrows.PIECE_CANDLES + 3])
+    async def test_they_are_played_back_as_those_of_a_file(self, tmp_path, count):
+        feed = sql_feed(self.bars(tmp_path, count), bars=self.BARS)
+        columns = {"time": "ts_ns"}
+        files = build(
+            "file",
+            {
+                "path": str(tmp_path / "bars.csv"),
+                "instrument": "EUR_USD",
+                "time_format": "epoch_ns",
+                "bars": self.BARS,
+                "columns": columns,
+            },
+        )
+        ticks = await ticks_of(feed)
+        assert ticks == await ticks_of(files)
+        assert feed.quality() == files.quality()
+        assert (await read(feed, after=len(ticks) // 2))[0] == ticks[len(ticks) // 2 :]
+
+    async def test_bad_bars_are_bad_rows(self, tmp_path):
+        more = f"INSERT INTO ticks VALUES ({AT + 9 * self.HOUR}, '1.2', '1.1010', '1.0990', '1.1', 'EUR_USD')"
+        feed = sql_feed(self.bars(tmp_path, 5, more), bars=self.BARS)
+        await ticks_of(feed)
+        assert feed.quality()["bar_range_dropped"] == 1
+
+    async def test_a_span_that_is_not_theirs_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match=r"ticks, row 2: the bar of 2014-05-08T01:00.*3600 s later"):
+            await ticks_of(sql_feed(self.bars(tmp_path, 5), bars={**self.BARS, "span": "4h"}))
+
+    async def test_what_they_are_is_of_the_fingerprint(self, tmp_path):
+        path = self.bars(tmp_path, 5)
+        wider = sql_feed(path, bars={**self.BARS, "spread_pips": Decimal(2)})
+        assert wider.info.fingerprint != sql_feed(path, bars=self.BARS).info.fingerprint
