@@ -68,6 +68,7 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     header: bool = True
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
     decimal_mark: Literal[".", ","] = "."
+    empty_prices: Literal["bad", "unchanged"] = "bad"  # unchanged: as in the row before it in the file
     time_format: TimeFormat = "iso"
     time_zone: TimeZone = "UTC"
     floats: bool = False  # whether a column of Parquet's floats is taken, each as its shortest number
@@ -101,6 +102,8 @@ class FileFeedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         if self.bars is not None and self.format not in ("csv", "parquet"):
             raise ValueError(f'bars are of format "csv" or "parquet": {self.format} files have rows of their own')
+        if self.empty_prices == "unchanged" and (self.format != "csv" or self.bars is not None):
+            raise ValueError('empty_prices = "unchanged" is of bid and ask in files of format "csv"')
         self._look_at_columns()
 
     def _look_at_columns(self) -> None:
@@ -284,7 +287,8 @@ def _layout(settings: FileFeedSettings, instrument: Instrument) -> Layout:
         return CandleLayout(times, CandleColumns(*of_bars), path, mark)  # type: ignore[arg-type]  # as below
     wanted = (c.time, c.bid, c.ask, c.bid_size, c.ask_size, c.date)
     columns = Columns(*map(_from_zero, wanted))  # type: ignore[arg-type]  # None stays None, and only where it may
-    return QuoteLayout(times, columns, width=None, decimal_mark=mark)
+    fills = settings.empty_prices == "unchanged"
+    return QuoteLayout(times, columns, width=None, decimal_mark=mark, fills=fills)
 
 
 def _from_zero(column: int | str | None) -> int | str | None:
@@ -302,7 +306,7 @@ def instrument_of(symbol: str, known: Mapping[str, Instrument]) -> Instrument:
 
 
 _NOT_TICKS = {"path", "instrument", "instruments", "speed", "wait_max_s"}
-_CAME_LATER = {"frames": BinanceFrames(), "floats": False, "bars": None}
+_CAME_LATER = {"frames": BinanceFrames(), "floats": False, "bars": None, "empty_prices": "bad"}
 """Options that versions before did not have, with their defaults: with these, a fingerprint is what it was."""
 
 

@@ -93,8 +93,12 @@ class QuoteLayout:
 
     quotes_per_row = 1
 
-    def __init__(self, times: TimeReader, columns: Columns, width: int | None, decimal_mark: str = ".") -> None:
+    def __init__(
+        self, times: TimeReader, columns: Columns, width: int | None, decimal_mark: str = ".", *, fills: bool = False
+    ) -> None:
+        """``fills``: an empty price is that of the row before (:meth:`filled`)."""
         self.times = times
+        self.fills = fills
         self.width = width
         self._wanted = columns
         self._prices = Numbers(decimal_mark)
@@ -105,6 +109,16 @@ class QuoteLayout:
     def prices_at(self) -> tuple[int, int]:
         """The columns of bid and ask, from 0, once they are bound."""
         return self._at.bid, self._at.ask
+
+    def filled(self, cells: list[str], before: Sequence[str]) -> tuple[bool, tuple[str, str]]:
+        """Put the bid and ask of before where they are empty; whether any was, and what they are now, as texts."""
+        is_filled, now = False, list(before)
+        for side, place in enumerate(self.prices_at):
+            if cells[place].strip():
+                now[side] = cells[place]
+            elif before[side]:
+                cells[place], is_filled = before[side], True
+        return is_filled, (now[0], now[1])
 
     def bind(self, header: Sequence[str] | None, file: str) -> int:
         self._at = _Places(*places(self._wanted, header, file))  # type: ignore[arg-type]  # None stays None, and only where it may

@@ -16,11 +16,12 @@ from typing import Any
 
 from tradekeel.domain.bars import parse_timeframe
 from tradekeel.domain.money import ZERO, parse_amount
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import InputError
 from tradekeel.feeds.candles import OHLC
 from tradekeel.feeds.files import PARQUET_SUFFIXES, SUFFIXES, DataFile, TextReader, locate
 from tradekeel.feeds.layouts import MINUTE_COLUMNS
-from tradekeel.feeds.times import time_reader
+from tradekeel.feeds.times import UNITS_NS, time_reader
 from tradekeel.feeds.typed import bare_symbol
 from tradekeel.feeds.zones import BadTime
 
@@ -42,6 +43,8 @@ _PATTERNS = (
 _DAY = re.compile(r"[0-9]{4}([-./]?)[0-9]{2}\1[0-9]{2}|[0-9]{1,2}([./])[0-9]{1,2}\2[0-9]{4}")
 _OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?|[0-9]{4}|[0-9]{6}|[0-9]{9}")
 _WHOLE_MINUTE = re.compile(r"[0-9]{1,2}:[0-9]{2}(:00([.,]0+)?)?|[0-9]{4}(00(000)?)?")
+_ZONE = re.compile(r"(?<=:[0-9]{2})(Z|[+-][0-9]{2}:?[0-9]{2})$|Z$")
+MINUTE_NS = 60 * NS_PER_S
 _SPANS = ("1m", "2m", "3m", "5m", "10m", "15m", "20m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
 _NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "timestamp", "ts_ns", "ts", "datetime", "date_time", "gmt time", "utc time", "time (utc)", "date"),
@@ -52,6 +55,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "ask_size": ("ask_size", "asksize", "ask size", "askvolume", "ask volume", "ask_volume", "ask_qty"),
 }
 """What headers call a column, in small letters and without the angle brackets that MetaTrader and others write."""
+METATRADER_TICKS = {"<BID>", "<ASK>", "<FLAGS>"}
+"""Columns of MetaTrader 5's ticks, which leave a price empty that is that of the row before."""
+
 SAY = "say what it is: --format, --time-format, and the rest with --set (docs/feeds.md)"
 
 
@@ -101,6 +107,8 @@ def _rows(file: DataFile, lines: Sequence[str], given: Mapping[str, Any]) -> dic
     cells = _Cells(table[0] if header else None, body, columns)
     if "decimal_mark" not in given and delimiter != "," and "," in cells.first("open" if bars else "bid"):
         found["decimal_mark"] = ","
+    if header and not bars and {*table[0]} >= METATRADER_TICKS:
+        found["empty_prices"] = "unchanged"
     times = cells.times()
     if "time_format" not in given and times:
         found["time_format"] = _time_format(file, times)
@@ -152,7 +160,7 @@ def _places(
     apart = None if {"date", "time"} & {*said} else _date_and_time(header, body)
     before = 2 if apart is not None and header is None else 1
     bars = "bars" in given or (
-        _has_bars(header) if header is not None else before == 2 and all(map(_looks_like_a_bar, body))
+        _has_bars(header) if header is not None else all(_looks_like_a_bar(row, before) for row in body)
     )
     needed = ("time", *OHLC) if bars else ("time", "bid", "ask")
     if header is None:
@@ -189,13 +197,23 @@ def _has_bars(header: Sequence[str]) -> bool:
     return all(names.intersection(_NAMES[part]) for part in OHLC) and not names.intersection(_NAMES["bid"])
 
 
-def _looks_like_a_bar(row: Sequence[str]) -> bool:
-    """Whether what stands behind a date and a time can only be open, high, low and close: no sizes are so near to a price."""
-    prices = row[2 : 2 + len(OHLC)]
-    if len(prices) < len(OHLC) or not all(map(_is_number, prices)) or not _WHOLE_MINUTE.fullmatch(row[1]):
+def _looks_like_a_bar(row: Sequence[str], start: int) -> bool:
+    """Whether what stands behind the time can only be open, high, low and close: no sizes are so near to a price, and ticks do
+    not come by the minute.
+    """
+    prices = row[start : start + len(OHLC)]
+    if len(prices) < len(OHLC) or not all(map(_is_number, prices)) or not _is_whole_minute(row[start - 1]):
         return False
     opens, high, low, close = (parse_amount(cell.replace(",", ".")) for cell in prices)
     return ZERO < high / 2 < low <= min(opens, close) <= max(opens, close) <= high
+
+
+def _is_whole_minute(text: str) -> bool:
+    """Whether a time, or what it says of the day, is one."""
+    if text.isdigit() and len(text) in _EPOCH:
+        return int(text) * UNITS_NS[_EPOCH[len(text)]] % MINUTE_NS == 0
+    clock = _ZONE.sub("", re.split("[ T]", text)[-1])
+    return bool(_WHOLE_MINUTE.fullmatch(clock) or _DAY.fullmatch(clock))
 
 
 def _bars(file: DataFile, given: Mapping[str, Any], times_ns: Sequence[int]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tradekeel.domain.counting import counted
 from tradekeel.errors import DataError
 from tradekeel.feeds.files import DataFile, TextReader
-from tradekeel.feeds.layouts import Layout
+from tradekeel.feeds.layouts import Layout, QuoteLayout
 from tradekeel.feeds.rows import BadRow, Row, RowKind, Unfit
 from tradekeel.feeds.stream import BLANK, Block, Piece
 from tradekeel.feeds.zones import BadTime
@@ -45,10 +45,29 @@ class TextRows:
         """Some thousand lines at a time."""
         self.layout.times.new_file(part.day)
         self._text = TextReader(part)
+        fill = self._fill() if isinstance(self.layout, QuoteLayout) and self.layout.fills else None
         for first, piece in self._text.pieces():
             text, line = self._begin(part, piece) if first == 1 else (piece, first)
             if text:
-                yield TextPiece(self, text, line)
+                yield TextPiece(self, text if fill is None else fill(text), line)
+
+    def _fill(self) -> Callable[[str], str]:
+        """What puts prices that have not changed where they are empty, piece by piece of one file."""
+        layout, before = self.layout, ("", "")
+        assert isinstance(layout, QuoteLayout), "others have no bid and ask"
+
+        def line_of(line: str) -> str:
+            nonlocal before
+            try:
+                cells = self.cells(line.rstrip("\r"))
+            except BadRow:  # whoever reads the row says so
+                return line
+            if len(cells) != self.width or len(cells) < self.least:
+                return line
+            is_filled, before = layout.filled(cells, before)
+            return self.delimiter.join(cells) if is_filled else line
+
+        return lambda text: "\n".join(map(line_of, text.split("\n")))
 
     def finish(self, counts: Mapping[str, int]) -> None:
         """An empty file is one."""

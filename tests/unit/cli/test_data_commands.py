@@ -247,21 +247,22 @@ class TestMetaTrader:
     BARS = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
     BARS += "".join(f"2024.01.02\t0{hour}:00:00\t1.1\t1.11\t1.09\t1.105\t9\t0\t3\n" for hour in range(5))
     TICKS = (
-        "<DATE>\t<TIME>\t<BID>\t<ASK>\t<LAST>\t<VOLUME>\t<FLAGS>\n2024.01.02\t00:00:00.123\t1.10427\t1.10472\t0\t0\t6\n"
+        "<DATE>\t<TIME>\t<BID>\t<ASK>\t<LAST>\t<VOLUME>\t<FLAGS>\n2024.01.02\t00:00:00.123\t1.10427\t1.10472\t\t\t6\n"
     )
+    TICKS += "2024.01.02\t00:00:00.456\t1.10428\t\t\t\t2\n2024.01.02\t00:00:01.789\t\t1.10470\t\t\t4\n"
 
     @pytest.mark.parametrize(
-        ("text", "words", "bars"),
+        ("text", "words", "more"),
         [
             (
                 BARS,
                 ["-s", "bars.spread_pips=1", "-s", "bars.prices=bid"],
                 'bars = { span = "1h", spread_pips = 1, prices = "bid" }\n',
             ),
-            (TICKS, [], ""),
+            (TICKS, [], 'empty_prices = "unchanged"\n'),
         ],
     )
-    def test_what_is_recognised_is_what_a_feed_takes(self, tmp_path, capsys, text, words, bars):
+    def test_what_is_recognised_is_what_a_feed_takes(self, tmp_path, capsys, text, words, more):
         path = write(tmp_path / "EURUSD.csv", text)
         found = asked(capsys, "info", path, *words)
         names = ", ".join(f'{what} = "{name}"' for what, name in found["recognised"]["columns"].items())
@@ -271,7 +272,7 @@ instrument = "EUR_USD"
 delimiter = "\\t"
 time_format = "{found["recognised"]["time_format"]}"
 columns = {{ {names} }}
-{bars}"""
+{more}"""
         configured = asked(capsys, "info", config(tmp_path, table))
         assert configured["fingerprint"] == found["fingerprint"]
         assert configured["ticks"] == found["ticks"] > 0

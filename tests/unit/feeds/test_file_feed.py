@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,60 @@ class TestSeveralInstruments:
         settings = {"instruments": {symbol: str(folder / symbol) for symbol in symbols}, "format": "quote"}
         ticks, _ = await read(build("file", settings), ticks_max=data.draw(st.integers(1, 20)))
         assert [(t.ts_ns, t.instrument, int(t.bid)) for t in ticks] == expected
+
+
+class TestPricesThatHaveNotChanged:
+    """MetaTrader 5 leaves a price empty that is that of the row before."""
+
+    ROWS = (("1.10000", "1.10010"), ("1.10001", ""), ("", "1.10012"), ("", ""), ("1.10005", "1.10015"))
+    WHOLE = (("1.10000", "1.10010"), ("1.10001", "1.10010"), ("1.10001", "1.10012"), ("1.10001", "1.10012"), ROWS[-1])
+
+    def text(self, rows: Sequence[tuple[str, str]], first: int = 0) -> str:
+        return HEADER + "".join(
+            f"2014-05-08T00:00:{second:02d}Z,{bid},{ask}\n" for second, (bid, ask) in enumerate(rows, start=first)
+        )
+
+    async def test_they_are_those_of_the_row_before_where_the_settings_say_so(self, tmp_path):
+        path = write(tmp_path / "q.csv", self.text(self.ROWS))
+        feed = csv_feed(path, empty_prices="unchanged")
+        assert [(bid, ask) for _, bid, ask in quotes(await ticks_of(feed))] == list(self.WHOLE)
+        assert feed.quality() == {"rows": 5, "ticks": 5}
+        plain = csv_feed(path)
+        assert len(await ticks_of(plain)) == 2
+        assert plain.quality()["non_numeric_dropped"] == 3
+
+    async def test_before_the_first_of_a_file_there_is_none(self, tmp_path):
+        for name in ("1", "2"):
+            write(tmp_path / "q" / f"{name}.csv", self.text([("", "1.10010"), *self.ROWS], first=10 * int(name)))
+        feed = csv_feed(tmp_path / "q", empty_prices="unchanged")
+        assert [(bid, ask) for _, bid, ask in quotes(await ticks_of(feed))] == [*self.WHOLE, *self.WHOLE]
+        assert feed.quality() == {"rows": 12, "ticks": 10, "non_numeric_dropped": 2}
+
+    @pytest.mark.parametrize("bad", ["2014-05-08T00:00:09Z,1.1\n", "yesterday,1.1,1.2\n", '"unfinished\n', "\n"])
+    async def test_rows_that_cannot_be_read_change_nothing_of_the_others(self, tmp_path, bad):
+        head, first, *rest = self.text(self.ROWS).splitlines(keepends=True)
+        feed = csv_feed(write(tmp_path / "q.csv", "".join([head, first, bad, *rest])), empty_prices="unchanged")
+        kept = [(bid, ask) for _, bid, ask in quotes(await ticks_of(feed))]
+        assert kept[-1] == self.WHOLE[-1]
+        assert len(kept) == 5
+
+    async def test_it_does_not_matter_where_a_feed_goes_back_to(self, tmp_path):
+        many = [
+            ("1.10000", "1.10010"),
+            *[(f"1.1{n % 997:04d}", "") if n % 3 else ("", f"1.2{n % 991:04d}") for n in range(9_000)],
+        ]
+        rows = "".join(
+            f"2014-05-08T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z,{b},{a}\n" for n, (b, a) in enumerate(many)
+        )
+        feed = csv_feed(write(tmp_path / "q.csv", HEADER + rows), empty_prices="unchanged")
+        ticks = await ticks_of(feed)
+        assert len(ticks) == len(many)
+        assert (await read(feed, after=7_777))[0] == ticks[7_777:]
+
+    @pytest.mark.parametrize("other", [{"format": "quote"}, {"bars": {"span": "1h", "spread_pips": 1}}])
+    def test_it_is_of_quotes_in_csv_files(self, tmp_path, other):
+        with pytest.raises(msgspec.ValidationError, match=r"empty_prices = .unchanged. is of bid and ask"):
+            csv_feed(tmp_path, empty_prices="unchanged", **other)
 
 
 class TestWhatItSaysAboutItself:

@@ -167,7 +167,29 @@ def test_a_date_may_stand_apart_from_the_time_of_its_ticks(tmp_path, delimiter):
         "header": True,
         "columns": {"date": "<DATE>", "time": "<TIME>", "bid": "<BID>", "ask": "<ASK>"},
         "time_format": "%Y.%m.%d %H:%M:%S.%f",
+        "empty_prices": "unchanged",  # so MetaTrader writes them
     }
+
+
+@pytest.mark.parametrize(
+    ("stamps", "time_format"),
+    [
+        (("20240102 000000", "20240102 000100"), "%Y%m%d %H%M%S"),
+        (("2024-01-02T00:00:00Z", "2024-01-02T00:01:00Z"), "iso"),
+        (("2024-01-02 00:00:00+01:00", "2024-01-02 00:01:00+01:00"), "iso"),
+        (("1704153600", "1704153660"), "epoch_s"),
+    ],
+)
+def test_without_a_header_four_prices_of_whole_minutes_are_bars(tmp_path, stamps, time_format):
+    rows = "".join(f"{stamp};1.306600;1.306700;1.306560;1.306560;0\n" for stamp in stamps)
+    path = write(tmp_path / "x.csv", rows)
+    with pytest.raises(InputError, match=r"--set bars\.spread_pips=…"):
+        seen(path)
+    found = seen(path, bars={"spread_pips": 1})
+    assert found["columns"] == {"time": 1, "open": 2, "high": 3, "low": 4, "close": 5}
+    assert (found["bars"], found["time_format"]) == ({"span": "1m"}, time_format)
+    ticks = write(tmp_path / "y.csv", f"{stamps[0]};1.3066;1.3067;250;750\n")
+    assert seen(ticks)["columns"] == {"time": 1, "bid": 2, "ask": 3}
 
 
 def test_without_a_header_a_date_a_time_and_four_prices_are_bars_and_two_prices_are_ticks(tmp_path):
