@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import dumps as encode_json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,7 +176,8 @@ def _show_recognised(found: Any) -> None:
 
 
 def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else f'"{value}"'
+    """As TOML writes it, and JSON likewise: a tab is ``"\\t"``."""
+    return encode_json(value, ensure_ascii=False)
 
 
 def _show_info(found: Any) -> None:
