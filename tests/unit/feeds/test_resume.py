@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.unit.feeds.reading import HEADER, build, read, write
 from tradekeel.errors import InputError
-from tradekeel.ports import Feed
+from tradekeel.ports import Feed, last_bars_of
 
 FRAMES = {"EUR_USD": ("5s", "1m", "7t", "1d"), "NZD_USD": ("3t", "1h")}
 
@@ -159,19 +159,19 @@ Make = Callable[[Path], Feed]
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("make", FEEDS)
-@given(share=st.floats(0, 1), ticks_max=st.integers(1, 300), first_max=st.integers(1, 300))
+@given(share=st.floats(0, 1) | st.just(1.0), ticks_max=st.integers(1, 300), first_max=st.integers(1, 300))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 async def test_from_any_position_the_rest_is_the_same(tmp_path, make: Make, share, ticks_max, first_max):
     feed = make(tmp_path)
     ticks, bars = await read(feed, ticks_max=first_max)
-    quality = feed.quality()
+    quality, last = feed.quality(), tuple(bar for at, bar in bars if at > len(ticks))
     after = round(share * len(ticks))
     expected = ticks[after:], [(at, bar) for at, bar in bars if at > after] if after < len(ticks) else []
     assert await read(feed, after, ticks_max) == expected  # the same object, gone back
-    assert feed.quality() == quality
+    assert (feed.quality(), last_bars_of(feed)) == (quality, last)
     fresh = make(tmp_path)
     assert await read(fresh, after, ticks_max) == expected  # a new process
-    assert fresh.quality() == quality
+    assert (fresh.quality(), last_bars_of(fresh)) == (quality, last)
 
 
 @pytest.mark.parametrize("make", FEEDS)

@@ -197,6 +197,23 @@ def built(streams: MemoryStreams | None, **settings: object) -> None:
     FEEDS["redis"].build(RedisFeedSettings(**table), FeedContext("reader", SystemClock(), stream=make))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("after", [0, 20, 21])
+async def test_the_bars_of_the_very_last_tick_are_known_at_the_end_wherever_it_was_begun(
+    live: bool, after: int
+) -> None:
+    frames = {"EUR_USD": ("7t",)}
+    ticks = ticks_of(21, symbols=["EUR_USD"])
+    feed = stream_feed(await written(ticks, live=live), timeframes=frames, start="oldest")
+    await feed.open(after, after)
+    while await feed.next_window(8) is not None:
+        pass
+    built = BarSet(frames)
+    built.fill(ticks)
+    assert feed.last_bars() == built.finish() != ()
+    await feed.close()
+
+
 async def test_no_server_no_stream_and_other_instruments_are_refused_with_what_to_do() -> None:
     with pytest.raises(InputError, match=r"reads from Redis, and no server is named: give redis\.url"):
         built(None)
