@@ -192,6 +192,10 @@ class CheckedSource:
         """Its counts."""
         return self._source.quality()
 
+    def last_bars(self) -> tuple[Bar, ...]:
+        """Those of its very last tick."""
+        return last_bars_of(self._source)
+
     def progress(self) -> float | None:
         """Share delivered."""
         return self._source.progress()
