@@ -42,7 +42,7 @@ def remarks(executed: Executed) -> list[str]:
     if summary is None:
         return []
     said = [counted(summary.orders, "order")]
-    came_to_nothing = refusals(summary.denied, summary.rejected)
+    came_to_nothing = refusals(summary.denied, summary.rejections)
     if came_to_nothing:
         said.append(came_to_nothing)
     if summary.trades_open:

@@ -199,7 +199,7 @@ def account_line(account: AccountSummary) -> str:
     """An account's result in one line of the log."""
     won = "" if account.win_rate is None else f", {account.trades_won} won ({account.win_rate * 100:.1f} %)"
     netting = "" if not account.attribution else f", netting booked {account.attribution:+f} differently"
-    refused = refusals(account.denied, account.rejected)
+    refused = refusals(account.denied, account.rejections)
     state = "" if account.latch == "open" else f"; {account.latch}: {account.latch_reason}"
     closed = counted(account.trades_closed, "trade")
     return (

@@ -88,7 +88,7 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         recount(db, row.execution, told_of.take)
         snapshots = [*archived.of(PerformanceSnapshot), *_rows(db, PerformanceSnapshot, row)]
         trades = {trade.trade_id: trade for trade in (*archived.of(Trade), *_rows(db, Trade, row))}
-        denied, rejected = refused(db, row)
+        denied, rejections = refused(db, row)
         ran_with = task.config.get("version") if task is not None else None
         report = RunReport(
             version=__version__,
@@ -105,7 +105,8 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
             stops=told_of.stops(),
             strategies=tuple(sorted(_rows(db, StrategyRow, row), key=lambda each: each.strategy)),
             denied=denied,
-            rejected=rejected,
+            rejected=sum(rejections.values()),
+            rejections=rejections,
             archived_trades=archived.lost["trades"],
         )
     if archived.unread:

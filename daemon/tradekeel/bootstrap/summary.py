@@ -5,7 +5,6 @@ Sums are computed in Decimal, from columns alone: a stop must not wait for whole
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +15,8 @@ from msgspec import Struct
 from tradekeel.domain.counting import counted
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
-from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionStarted, LatchChanged, Opening, Record, VenueReported
+from tradekeel.domain.refused import ARCHIVED, SHOWN_MAX, Refused, reasons
 from tradekeel.domain.rows import WIPED, ExecutionRow, Latch
 from tradekeel.errors import ExitCode, StoreCorrupt
 from tradekeel.storage.archives import ArchiveRow, Figures, newest_archive
@@ -62,6 +61,7 @@ class AccountSummary(Struct, frozen=True, kw_only=True):
     other: Decimal = ZERO  # of no trade: later deposits, and what the venue charged while nothing was held
     wiped: Decimal | None = None  # what the balance changed by before a wipe deleted the trades; None without one
     failed: Mapping[str, str] = {}  # strategies that were given up, and why
+    rejections: Mapping[str, int] = {}  # the rejected orders, by the venue's reason
 
 
 class FeedSummary(Struct, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
     orders = moved.orders + int(
         db.execute("SELECT count(*) FROM orders WHERE execution = ?", (row.execution,)).fetchone()[0]
     )
-    denied, rejected = _refused(db, row, moved)
+    denied, rejections = _refused(db, row, moved)
     return AccountSummary(
         account=row.account,
         execution=row.execution,
@@ -167,7 +167,7 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
         currency=row.currency,
         orders=orders,
         denied=denied,
-        rejected=rejected,
+        rejected=sum(rejections.values()),
         trades_open=opened,
         trades_closed=closed,
         trades_won=won,
@@ -185,44 +185,41 @@ def summary_of(db: Connection, row: ExecutionRow) -> AccountSummary:
         latch_reason=row.latch_reason,
         latched_by=latched_by(db, row),
         failed=dict(db.execute(_FAILED, (row.execution,)).fetchall()),
+        rejections=rejections,
     )
 
 
 _FAILED = "SELECT strategy, status_reason FROM strategies WHERE execution = ? AND status = 'failed' ORDER BY strategy"
 
 
-def refused(db: Connection, row: ExecutionRow) -> tuple[dict[str, int], int]:
-    """Orders that the gate denied, by the code of the reason, and how many the venue rejected; archived ones, too."""
+def refused(db: Connection, row: ExecutionRow) -> tuple[dict[str, int], dict[str, int]]:
+    """Orders that the gate denied, by the code of the reason, and that the venue rejected, by its reason; archived ones, too."""
     archive = _archive_of(db, row)
     is_in_it = archive is not None and row.close_reason != WIPED
     return _refused(db, row, archive.figures if archive is not None and is_in_it else Figures())
 
 
-def _refused(db: Connection, row: ExecutionRow, moved: Figures) -> tuple[dict[str, int], int]:
-    """Orders that the gate denied, by the code of the reason, the most frequent first; and how many the venue rejected."""
-    denied: Counter[str] = Counter(moved.denied)
-    rejected = moved.rejected
-    for status, reason in db.execute(
+def _refused(db: Connection, row: ExecutionRow, moved: Figures) -> tuple[dict[str, int], dict[str, int]]:
+    told = moved.rejections or {}
+    untold = moved.rejected - sum(told.values())  # in archives of an earlier version, which kept no reasons
+    counts = Refused(moved.denied, {**told, ARCHIVED: untold} if untold else told)
+    for status, reason in db.stream(
         "SELECT status, status_reason FROM orders WHERE execution = ? AND status IN ('denied', 'rejected')",
         (row.execution,),
     ):
-        if status == OrderStatus.REJECTED:
-            rejected += 1
-        else:
-            denied[reason.partition(":")[0]] += 1  # a denial's reason is its code, a colon and a sentence
-    return dict(sorted(denied.items(), key=lambda entry: (-entry[1], entry[0]))), rejected
+        counts.take(status, reason)
+    return counts.denied, counts.rejections
 
 
-def refusals(denied: Mapping[str, int], rejected: int) -> str:
-    """Orders that came to nothing, in words; an empty text where there are none."""
+def refusals(denied: Mapping[str, int], rejections: Mapping[str, int]) -> str:
+    """Such orders in words, by their reasons; an empty text where there are none."""
     said = []
     if denied:
-        reasons = ", ".join(f"{code} {count:,}" for code, count in denied.items())
-        said.append(f"{counted(sum(denied.values()), 'order')} denied ({reasons})")
-    if rejected:
-        said.append(
-            f"{rejected:,} rejected by the venue" if denied else f"{counted(rejected, 'order')} rejected by the venue"
-        )
+        said.append(f"{counted(sum(denied.values()), 'order')} denied ({reasons(denied)})")
+    if rejections:
+        total = sum(rejections.values())
+        how_many = f"{total:,}" if denied else counted(total, "order")
+        said.append(f"{how_many} rejected by the venue ({reasons(rejections, SHOWN_MAX)})")
     return ", ".join(said)
 
 

@@ -308,7 +308,7 @@ def summary_lines(summary: Summary) -> Sequence[Text]:
     lines: list[Text] = []
     for account in summary.accounts:
         lines.extend(Text(f"{account.account}: {sentence}", style="bold red") for sentence in failures(account))
-        refused = refusals(account.denied, account.rejected)
+        refused = refusals(account.denied, account.rejections)
         if refused:
             lines.append(Text(f"{account.account}: {refused}", style="yellow"))
         if account.attribution:

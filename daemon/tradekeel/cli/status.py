@@ -164,7 +164,7 @@ def print_account(out: Console, account: Row) -> None:
     line.append_text(standing(account))
     out.print(line)
     out.print(figures(account))
-    refused = refusals(account["denied"], account["rejected"])
+    refused = refusals(account["denied"], account["rejections"])
     if refused:
         out.print(Text(f"  {refused}", style="yellow"))
     for order in account["unknown_orders"]:

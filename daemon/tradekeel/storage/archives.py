@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.messages import Fill, Signal
@@ -56,6 +56,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     orders: int = 0
     rejected: int = 0
     denied: Mapping[str, int] = {}
+    rejections: Mapping[str, int] | UnsetType = UNSET  # by the venue's reason; unset: an earlier version kept none
     opening: Decimal = ZERO  # what the execution began with, the deposit that opened the account included
     positions: tuple[Position, ...] = ()  # what it held behind the last record: its opening and all fills up to there
     strategies: Mapping[

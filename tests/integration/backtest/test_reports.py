@@ -120,6 +120,7 @@ FIELDS = {
     "prices",
     "ran_by",
     "rejected",
+    "rejections",
     "run",
     "sources",
     "stops",

@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.unit.storage import samples
 from tradekeel.bootstrap.place import Place
 from tradekeel.domain.book import Book
-from tradekeel.domain.records import LatchChanged, Record
+from tradekeel.domain.messages import TransactionKind, VenueTransaction
+from tradekeel.domain.records import LatchChanged, Record, VenueReported
 from tradekeel.domain.rows import Latch
 from tradekeel.storage.store import Store
 
@@ -55,6 +56,21 @@ def fill_another(place: Place) -> None:
         desk = samples.Desk()
         desk.book = _recovered(store)
         store.commit([desk.filled(max(FILLED) + 1)])
+
+
+def reject(place: Place, number: int, reason: str) -> None:
+    """The venue rejects the order of one of the first account's decisions."""
+    with Store.open(place.statedir.books, now_ns=samples.START_NS) as store:
+        desk = samples.Desk()
+        desk.book = _recovered(store)
+        news = VenueTransaction(
+            sequence=desk.book.cursor + 1,
+            kind=TransactionKind.ORDER_REJECTED,
+            ts_ns=samples.START_NS + number * samples.SECOND + 5,
+            client_order_id=samples.order(number).client_order_id,
+            reason=reason,
+        )
+        store.commit([desk.group(VenueReported(ts_ns=news.ts_ns, transaction=news))])
 
 
 def _recovered(store: Store) -> Book:

@@ -17,6 +17,7 @@ from tests.unit.bootstrap.books import (
     fill_another,
     latch,
     open_second_account,
+    reject,
 )
 from tests.unit.storage import samples
 from tradekeel.bootstrap.launch import account_line, feed_line
@@ -66,6 +67,17 @@ def test_trades_that_were_open_when_a_run_ended_are_counted_when_they_are_archiv
     archive(backend_at(place.statedir.books), 2**62, place.statedir.archives, samples.START_NS)
     after = only(place)
     assert (after.trades_open, after.trades_closed, after.pnl) == (len(FILLED), 0, before.pnl)
+    assert verify(place.statedir.books, archives=place.statedir.archives).ok
+
+
+def test_why_orders_were_rejected_is_told_when_they_are_archived_too(place: Place) -> None:
+    for number in range(max(FILLED) + 1, DECISIONS + 1):
+        reject(place, number, "NO_PRICE")
+    before = only(place)
+    assert (before.rejected, before.rejections) == (2, {"NO_PRICE": 2})
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS + 1, reason="the feed has ended")])
+    archive(backend_at(place.statedir.books), 2**62, place.statedir.archives, samples.START_NS)
+    assert only(place).rejections == before.rejections
     assert verify(place.statedir.books, archives=place.statedir.archives).ok
 
 
@@ -180,12 +192,18 @@ def test_what_a_wiped_run_came_to_is_told_as_what_it_is(place: Place, is_archive
 
 
 def test_refused_orders_are_counted_by_reason() -> None:
-    assert refusals({}, 0) == ""
-    assert refusals({"paused": 2}, 0) == "2 orders denied (paused 2)"
-    assert refusals({"price_collar": 1_000, "paused": 2}, 3) == (
-        "1,002 orders denied (price_collar 1,000, paused 2), 3 rejected by the venue"
+    assert refusals({}, {}) == ""
+    assert refusals({"paused": 2}, {}) == "2 orders denied (paused 2)"
+    assert refusals({"price_collar": 1_000, "paused": 2}, {"INSUFFICIENT_MARGIN": 2, "NO_PRICE": 1}) == (
+        "1,002 orders denied (price_collar 1,000, paused 2), 3 rejected by the venue (INSUFFICIENT_MARGIN 2, NO_PRICE 1)"
     )
-    assert refusals({}, 1) == "1 order rejected by the venue"
+    assert refusals({}, {"NO_PRICE": 1}) == "1 order rejected by the venue (NO_PRICE 1)"
+
+
+def test_of_many_reasons_of_a_venue_a_line_names_the_most_frequent() -> None:
+    said = refusals({}, {f"reason {number}": 10 - number for number in range(8)})
+    assert said.startswith("52 orders rejected by the venue (reason 0 10, ")
+    assert said.endswith("reason 5 5, for other reasons 7)")
 
 
 def test_bad_rows_are_those_with_something_wrong() -> None:

@@ -109,6 +109,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     strategies: tuple[StrategyRow, ...]
     denied: Mapping[str, int]  # orders, by the code of the gate's reason
     rejected: int
+    rejections: Mapping[str, int]  # the same by the venue's reason
     archived_trades: int  # in archives that cannot be read: they are in the figures, and not among the trades
     configuration: Configuration = Configuration()
     sources: tuple[SourceFile, ...] = ()

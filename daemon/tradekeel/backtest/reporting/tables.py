@@ -18,6 +18,7 @@ from tradekeel.domain.performance_report import (
     PerformanceReport,
     PeriodFigures,
 )
+from tradekeel.domain.refused import reasons
 from tradekeel.domain.times import NS_PER_S, iso
 from tradekeel.domain.trades import Trade
 
@@ -489,7 +490,7 @@ def about_table(report: RunReport) -> Table:
             ("to", moment(task.until_ns)),
         ]
     if report.denied:
-        rows.append(("orders denied", Cell(", ".join(f"{code} {n:,}" for code, n in report.denied.items()))))
-    if report.rejected:
-        rows.append(("orders rejected", count(report.rejected)))
+        rows.append(("orders denied", Cell(reasons(report.denied))))
+    if report.rejections:
+        rows.append(("orders rejected by the venue", Cell(reasons(report.rejections))))
     return _pairs("about", "", rows)

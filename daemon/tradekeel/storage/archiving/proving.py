@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from tradekeel.domain.book import Book
 from tradekeel.domain.records import Record
@@ -150,8 +150,11 @@ def _prove_one(
             moved.setdefault(kind, []).append(_matched(path, kind, versions, row.execution, values, moved))
             findings.rows += 1
     found = figures_with(began.figures, kept, versions, moved, row.figures.removed)
-    # What strategies brought from executions before this one is in the books alone.
-    if structs.replace(found, strategies=row.figures.strategies) != row.figures:
+    # What strategies brought from executions before this one is in the books alone, and an earlier version kept no reasons.
+    found = structs.replace(found, strategies=row.figures.strategies)
+    if row.figures.rejections is UNSET:
+        found = structs.replace(found, rejections=UNSET)
+    if found != row.figures:
         raise StoreCorrupt(f"{path}: its rows come to other figures than were saved behind it")
     return versions.without(moved)
 

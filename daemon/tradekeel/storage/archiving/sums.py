@@ -11,6 +11,7 @@ from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.orders import Order, OrderStatus, Side
 from tradekeel.domain.positions import Position, PositionKey, book_fill
 from tradekeel.domain.records import ExecutionStarted, Record, VenueReported
+from tradekeel.domain.refused import Refused
 from tradekeel.domain.trades import Trade, TradeStatus
 from tradekeel.storage.archives import Figures, Kept, Turnover
 from tradekeel.storage.archiving.segments import Key, Rows, Versions
@@ -52,7 +53,8 @@ def figures_with(
     """
     gross, fees, financing, realised = before.gross, before.fees, before.financing, before.realised
     opened = before.opened
-    closed, won, rejected, denied = before.closed, before.won, before.rejected, dict(before.denied)
+    closed, won, rejected = before.closed, before.won, before.rejected
+    refused = Refused(before.denied, before.rejections or {})
     with ledger():
         for trade in moved.get(Trade, ()):
             gross += trade.gross_pnl
@@ -64,11 +66,8 @@ def figures_with(
         for fill in moved.get(Fill, ()):
             realised += fill.realised
     for order in moved.get(Order, ()):
-        if order.status is OrderStatus.REJECTED:
-            rejected += 1
-        elif order.status is OrderStatus.DENIED:
-            code = order.status_reason.partition(":")[0]
-            denied[code] = denied.get(code, 0) + 1
+        rejected += order.status is OrderStatus.REJECTED
+        refused.take(order.status, order.status_reason)
     held, of = _held(before, kept_before, versions, removed)
     return Figures(
         gross=gross,
@@ -80,7 +79,8 @@ def figures_with(
         won=won,
         orders=before.orders + len(moved.get(Order, ())),
         rejected=rejected,
-        denied=denied,
+        denied=refused.denied,
+        rejections=refused.rejections,
         opening=before.opening,
         positions=tuple(held.values()),
         strategies={name: tuple(positions.values()) for name, positions in sorted(of.items()) if positions},

@@ -93,6 +93,7 @@ def report(trades: list[Trade] | None = None, equities: list[str] | None = None,
         strategies=(samples.strategy(),),
         denied={"quantity_max": 2},
         rejected=1,
+        rejections={"INSUFFICIENT_MARGIN": 1},
         archived_trades=0,
     )
     return structs.replace(made, **changes)
@@ -112,6 +113,7 @@ def evil() -> RunReport:
         sources=(SourceFile(kind=EVIL, strategies=(EVIL,), path=EVIL, sha256="00", text=EVIL + "\ud800", note=EVIL),),
         notes=(EVIL,),
         denied={EVIL: 1},
+        rejections={EVIL: 1},
         ran_by=(EVIL,),
         where=EVIL,
     )
