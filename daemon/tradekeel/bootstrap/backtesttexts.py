@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tradekeel.backtest.reporting.held import OpenTrades
 from tradekeel.bootstrap.backtests import Executed, WarmedUp
 from tradekeel.bootstrap.summary import refusals
 from tradekeel.domain.counting import counted
@@ -36,8 +37,8 @@ def as_json(executed: Executed) -> dict[str, Any]:
     }
 
 
-def remarks(executed: Executed) -> list[str]:
-    """What its figures do not say: orders, what came of them, and what holds the account back."""
+def remarks(executed: Executed, held: OpenTrades | None) -> list[str]:
+    """What its figures do not say: orders, what came of them, what is open still, and what holds the account back."""
     summary = executed.summary
     if summary is None:
         return []
@@ -46,9 +47,14 @@ def remarks(executed: Executed) -> list[str]:
     if came_to_nothing:
         said.append(came_to_nothing)
     if summary.trades_open:
-        said.append(f"{counted(summary.trades_open, 'trade')} open")
-    held = [f"the account is {summary.latch}: {summary.latch_reason}"] if summary.latch != Latch.OPEN else []
-    return [f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}", *held]
+        unrealised = None if held is None else held.unrealised
+        worth = "" if unrealised is None else f" (unrealised {shown_amount(unrealised, summary.currency)})"
+        said.append(f"{counted(summary.trades_open, 'trade')} open{worth}")
+    latched = [f"the account is {summary.latch}: {summary.latch_reason}"] if summary.latch != Latch.OPEN else []
+    return [
+        f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}",
+        *latched,
+    ]
 
 
 def off_grid_words(executed: Executed) -> list[str]:

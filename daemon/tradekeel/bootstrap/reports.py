@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from tradekeel import __version__
 from tradekeel.backtest.reporting import curves, tables
+from tradekeel.backtest.reporting.cells import Cell, moment, sum_of
+from tradekeel.backtest.reporting.held import OpenTrades, open_trades
 from tradekeel.backtest.reporting.model import (
     FORMAT,
     AsOf,
@@ -36,9 +38,11 @@ from tradekeel.bootstrap.values import plain_row, plain_value
 from tradekeel.config import ConfigError, load_config
 from tradekeel.config.secrets import Secret
 from tradekeel.domain import records as r
+from tradekeel.domain.book import Book
 from tradekeel.domain.counting import counted
 from tradekeel.domain.monitor import MonitorState, report_of
 from tradekeel.domain.performance_report import PerformanceReport
+from tradekeel.domain.positions import Quote
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
@@ -53,6 +57,7 @@ from tradekeel.strategies.registry import BUILT_IN
 
 __all__ = [
     "as_json",
+    "brief_json",
     "demand_place",
     "group_table",
     "key_table",
@@ -80,7 +85,7 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
     task, told = _task(run)
     with one_moment(run.books, "making a report") as db:
         row, notes = run.row, _standing(told)
-        as_of, figures = _figures(db, row, notes)
+        known = _figures(db, row, notes)
         told_of = Recounted(row.execution)
         archived = read_archives(
             db, run.books, row.execution, run.place.statedir.archives, (Trade, PerformanceSnapshot), told_of.take
@@ -97,10 +102,11 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
             run=row,
             task=task,
             task_execution=told,
-            as_of=as_of,
-            figures=figures,
-            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, figures),
-            prices=told_of.prices(),
+            as_of=known.as_of,
+            figures=known.figures,
+            held=known.held,
+            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, known),
+            prices=_up_to_the_last(told_of.prices(), known.quotes),
             trades=tuple(sorted(trades.values(), key=lambda trade: (trade.created_ns, trade.trade_id))),
             stops=told_of.stops(),
             strategies=tuple(sorted(_rows(db, StrategyRow, row), key=lambda each: each.strategy)),
@@ -129,6 +135,7 @@ class Brief(Struct, frozen=True):
     account: str
     currency: str
     figures: PerformanceReport | None
+    held: OpenTrades | None  # None without figures
     notes: tuple[str, ...]
     as_of_ns: int | None = None  # market time of the last tick that they know of
     config: str = ""  # the name of the configuration's file, where that is known
@@ -140,10 +147,20 @@ def make_brief(run: Run) -> Brief:
     task, told = _task(run)
     notes = _standing(told)
     with one_moment(run.books, "making a report") as db:
-        as_of, figures = _figures(db, run.row, notes)
+        known = _figures(db, run.row, notes)
     file = task.config.get("file") if task is not None else run.place.config
     config = "" if file is None else Path(file).name
-    return Brief(str(run), run.row.account, run.row.currency, figures, tuple(notes), as_of.ts_ns, config, task)
+    return Brief(
+        name=str(run),
+        account=run.row.account,
+        currency=run.row.currency,
+        figures=known.figures,
+        held=known.held,
+        notes=tuple(notes),
+        as_of_ns=known.as_of.ts_ns,
+        config=config,
+        task=task,
+    )
 
 
 def _task(run: Run) -> tuple[TaskRow, TaskExecution] | tuple[None, None]:
@@ -167,14 +184,23 @@ def _standing(told: TaskExecution | None) -> list[str]:
 # --- figures ----------------------------------------------------------------------------------------------------------------
 
 
-def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> tuple[AsOf, PerformanceReport | None]:
+class _Known(Struct, frozen=True, kw_only=True):
+    """What a saved state of the account says."""
+
+    as_of: AsOf
+    figures: PerformanceReport | None = None
+    held: OpenTrades | None = None
+    quotes: Mapping[str, Quote] = {}
+
+
+def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> _Known:
     """The figures of the newest saved state that can be read, and up to where they go."""
     finished = row.status == "closed"
     state = _monitor_state(db, row.execution, notes)
     if state is None:
         notes.append("No state of the account was saved yet: there are no figures. The tables are as the books are.")
-        return AsOf(ts_ns=None, position=0, sequence=0, records_behind=0, finished=finished), None
-    saved, monitor = state
+        return _Known(as_of=AsOf(ts_ns=None, position=0, sequence=0, records_behind=0, finished=finished))
+    saved, book, monitor = state
     placeholders = ", ".join("?" * len(OF_TRADING))
     behind = int(
         db.execute(
@@ -183,7 +209,7 @@ def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> tuple[AsOf,
         ).fetchone()[0]
     )
     if behind or not finished:
-        when = tables.moment(saved.ts_ns).text
+        when = moment(saved.ts_ns).text
         later = f" {behind:,} records of trading came later." if behind else ""
         notes.append(
             f"The execution is {'closed' if finished else 'not over'}: figures are as of its last saved state, {when} UTC, tick "
@@ -192,10 +218,11 @@ def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> tuple[AsOf,
     as_of = AsOf(
         ts_ns=saved.ts_ns, position=saved.position, sequence=saved.inbox, records_behind=behind, finished=finished
     )
-    return as_of, report_of(monitor)
+    held = open_trades(book.trades.values(), monitor.quotes, row.currency)
+    return _Known(as_of=as_of, figures=report_of(monitor), held=held, quotes=monitor.quotes)
 
 
-def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Checkpoint, MonitorState] | None:
+def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Checkpoint, Book, MonitorState] | None:
     rows = db.execute(
         "SELECT sequence, position, inbox, ts_ns, version, state, crc FROM checkpoints "
         "WHERE execution = ? AND owner = ? ORDER BY id DESC",
@@ -214,9 +241,10 @@ def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Ch
         try:
             if checkpoint_crc(saved, sequence) != crc:
                 raise ValueError("its checksum is off")
-            monitor = decode_account_state(saved.state).monitor
-            if monitor:
-                return saved, msgspec.msgpack.decode(monitor, type=MonitorState)
+            account = decode_account_state(saved.state)
+            if account.monitor:
+                monitor = msgspec.msgpack.decode(account.monitor, type=MonitorState)
+                return saved, Book.load(account.book), monitor
         except (msgspec.MsgspecError, ValueError) as error:
             notes.append(f"The state saved at journal record {inbox:,} cannot be read and is left out: {error}.")
     return None
@@ -225,14 +253,14 @@ def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Ch
 # --- curves -----------------------------------------------------------------------------------------------------------------
 
 
-def _curve(
-    row: ExecutionRow, snapshots: Sequence[PerformanceSnapshot], told_of: Recounted, figures: PerformanceReport | None
-) -> Curve:
+def _curve(row: ExecutionRow, snapshots: Sequence[PerformanceSnapshot], told_of: Recounted, known: _Known) -> Curve:
+    figures = known.figures
     has_snapshots = len(snapshots) >= SNAPSHOTS_MIN
     if has_snapshots:
         source, equity = "snapshots", [CurvePoint(each.ts_ns, each.equity) for each in snapshots]
     else:
-        source, equity = "balances", told_of.balances()
+        source, equity = "balances", _from_the_first_tick(told_of.balances(), figures)
+    equity += _last_point(equity, figures)
     begins_with = equity[0].value if equity else row.opening_balance
     funds = told_of.funds(by_the_venue=not has_snapshots)
     moves = [move for move in funds if equity and move.ts_ns > equity[0].ts_ns]
@@ -240,9 +268,38 @@ def _curve(
         source=source,
         equity=tuple(equity),
         under_water=curves.under_water(equity, moves),
-        benchmark=curves.buy_and_hold(begins_with, _counted(told_of.prices(), figures), moves),
+        benchmark=curves.buy_and_hold(
+            begins_with, _counted(_up_to_the_last(told_of.prices(), known.quotes), figures), moves
+        ),
         rolling_sharpe=curves.rolling_sharpe(figures),
     )
+
+
+def _from_the_first_tick(balances: Sequence[CurvePoint], figures: PerformanceReport | None) -> list[CurvePoint]:
+    """What was booked before any tick is there at the first one: a market that is played back has no time before it."""
+    first_ns = 0 if figures is None or figures.first_ns is None else figures.first_ns
+    points = {max(point.ts_ns, first_ns): point for point in balances}
+    return [CurvePoint(ts_ns, point.value) for ts_ns, point in points.items()]
+
+
+def _last_point(equity: Sequence[CurvePoint], figures: PerformanceReport | None) -> list[CurvePoint]:
+    """The equity at the last tick that figures go up to, where the curve ends before it."""
+    if figures is None or figures.equity is None or figures.last_ns is None:
+        return []
+    is_behind = bool(equity) and figures.last_ns > equity[-1].ts_ns
+    return [CurvePoint(figures.last_ns, figures.equity)] if is_behind else []
+
+
+def _up_to_the_last(
+    prices: Mapping[str, tuple[PricePoint, ...]], quotes: Mapping[str, Quote]
+) -> dict[str, tuple[PricePoint, ...]]:
+    """The sampled prices, and behind them the last ones that the saved state knows."""
+    found = dict(prices)
+    for symbol, points in prices.items():
+        last = quotes.get(symbol)
+        if last is not None and points and last.ts_ns > points[-1].ts_ns:
+            found[symbol] = (*points, PricePoint(last.ts_ns, last.bid, last.ask))
+    return found
 
 
 def _counted(
@@ -342,32 +399,41 @@ def as_json(report: RunReport) -> dict[str, Any]:
     plain: dict[str, Any] = plain_value(report)
     run = plain_row(report.run)
     plain["run"] = run
-    plain["trades"] = [plain_row(trade) for trade in report.trades]
-    plain["layers"] = [plain_value(each) for each in curves.layers(report.trades)]
-    plain["cycles"] = [plain_value(each) for each in curves.cycles(report.trades)]
+    by_trade = {} if report.held is None else report.held.by_trade
+    plain["trades"] = [
+        plain_row(trade) | ({"unrealised": plain_value(by_trade[trade.trade_id])} if trade.trade_id in by_trade else {})
+        for trade in report.trades
+    ]
+    plain["layers"] = [plain_value(each) for each in curves.layers(report.trades, by_trade)]
+    plain["cycles"] = [plain_value(each) for each in curves.cycles(report.trades, by_trade)]
     return {"format": FORMAT, "name": report.name} | plain
+
+
+def brief_json(brief: Brief) -> dict[str, Any]:
+    """The figures for programs, without the rest of a report."""
+    return {"figures": plain_value(brief.figures), "held": plain_value(brief.held)}
 
 
 def key_table(brief: Brief) -> tables.Table | None:
     """Of what, and the dozen figures that people look at first; None where there are no figures yet."""
     if brief.figures is None:
         return None
-    table = tables.key_figures(brief.figures, brief.currency)
+    table = tables.key_figures(brief.figures, brief.held, brief.currency)
     return msgspec.structs.replace(table, rows=(*_of_what(brief, brief.figures), *table.rows))
 
 
-def _of_what(brief: Brief, figures: PerformanceReport) -> Iterator[tuple[tables.Cell, ...]]:
-    first, last = tables.moment(figures.first_ns).text, tables.moment(brief.as_of_ns).text
+def _of_what(brief: Brief, figures: PerformanceReport) -> Iterator[tuple[Cell, ...]]:
+    first, last = moment(figures.first_ns).text, moment(brief.as_of_ns).text
     told = [("configuration", brief.config), ("ticks (UTC)", f"{first} to {last}")]
     task = brief.task
     if task is not None:
-        since, until = (None if ns is None else tables.moment(ns).text for ns in (task.since_ns, task.until_ns))
+        since, until = (None if ns is None else moment(ns).text for ns in (task.since_ns, task.until_ns))
         asked = (("from", since), ("to", until), ("warm-up", task.config.get("warm_up")))
         told.append(("asked for", ", ".join(f"{word} {what}" for word, what in asked if what)))
         if "balance" in task.config:
-            told.append(("began with", tables.sum_of(Decimal(task.config["balance"]), brief.currency).text))
-    told.append(("balance", tables.sum_of(figures.balance, brief.currency).text))
-    return ((tables.Cell(name), tables.Cell(text)) for name, text in told if text)
+            told.append(("began with", sum_of(Decimal(task.config["balance"]), brief.currency).text))
+    told.append(("balance", sum_of(figures.balance, brief.currency).text))
+    return ((Cell(name), Cell(text)) for name, text in told if text)
 
 
 def refuse_groups(kinds_: Iterable[str]) -> None:
@@ -379,4 +445,4 @@ def refuse_groups(kinds_: Iterable[str]) -> None:
 
 def group_table(brief: Brief, kind: str) -> tables.Table | None:
     """The figures by a kind of group, see :func:`refuse_groups`."""
-    return None if brief.figures is None else tables.group_table(brief.figures, kind, brief.currency)
+    return None if brief.figures is None else tables.group_table(brief.figures, kind, brief.currency, brief.held)

@@ -97,7 +97,7 @@ def backtest(
         done, failed = _execute_all(prepared, restart, steering, describe, tell)
     pages, unwritten = _write_pages(report, done, len(prepared) > 1)
     if json:
-        write_json([as_json(each) | {"report": pages.get(each.task)} for each in done])
+        write_json([as_json(each) | _figures(each) | {"report": pages.get(each.task)} for each in done])
     else:
         for executed in done:
             _show(executed, kinds, pages.get(executed.task))
@@ -248,11 +248,21 @@ def _page(path: Path, executed: Executed, several: bool) -> Path | None:
     return own
 
 
+def _figures(executed: Executed) -> dict[str, Any]:
+    """Its figures for programs; None where nothing was saved of it."""
+    from tradekeel.bootstrap.reports import brief_json, make_brief, only_run
+
+    run = only_run(executed.folder, None, os.environ)
+    return {"figures": None, "held": None} if run is None else brief_json(make_brief(run))
+
+
 def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None:
     from tradekeel.bootstrap.backtesttexts import off_grid_words, remarks, warm_up_words
     from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
-    speed = f", {executed.ticks - executed.resumed_at:,} ticks in {executed.duration_s:.1f} s" if executed.ticks else ""
+    gone_through = executed.ticks - executed.resumed_at
+    ticks = f"{gone_through:,} tick{'' if gone_through == 1 else 's'}"
+    speed = f", {ticks} in {executed.duration_s:.1f} s" if executed.ticks else ""
     went_on = f" (went on behind tick {executed.resumed_at:,})" if executed.resumed_at else ""
     say(f"{executed.name}: backtest {executed.task[:12]} #{executed.number} is {executed.status}{speed}{went_on}")
     bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
@@ -271,12 +281,12 @@ def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None
             f"{closed:,} ticks while the market is closed, Friday to Sunday 17:00 in New York: is time_zone of the feed right?"
         )
     run = only_run(executed.folder, None, os.environ)
-    if run is not None:
-        brief = make_brief(run)
+    brief = None if run is None else make_brief(run)
+    if brief is not None:
         show_figures(key_table(brief))
         for kind in groups:
             show_figures(group_table(brief, kind))
-    say(*remarks(executed))
+    say(*remarks(executed, None if brief is None else brief.held))
     if page is not None:
         say(f"report: {page}")
     say(f"books: {executed.folder} (tradekeel trades --state …)")

@@ -117,6 +117,8 @@ def show_figures(table: Any) -> None:
         return
     shown = make_table(rows, columns, out.width)
     out.print(shown)
+    if table.note:
+        out.print(table.note, markup=False)
     titles = {column.header for column in shown.columns}
     left_out = [column.title for column in columns if column.title not in titles]
     if left_out:
@@ -184,6 +186,8 @@ def _show(found: dict[str, Any], limit: int) -> None:
         f"{found['pairs']:,} pairs: {found['same']:,} the same, {found['differing']:,} differ; "
         f"{found['missing']:,} missing in the second, {found['extra']:,} extra there"
     )
+    if any(each["open"] for each in totals):
+        say("pnl is what was booked: what the open trades would bring, `tradekeel report` says")
     for each in totals:
         if each["lacking"]:
             complain(f"{each['lacking']}: {each['archived']:,} older trades of {each['name']} were not compared")
@@ -220,6 +224,7 @@ def _change(change: Any) -> str:
 _TOTALS = (
     Column("execution", lambda row: row["name"]),
     Column("trades", lambda row: f"{row['trades']:,}", right=True),
+    Column("open", lambda row: f"{row['open']:,}", 1, right=True),
     Column("pnl", lambda row: f"{trimmed(row['pnl'])} {row['currency']}", right=True),
     Column("fees", lambda row: trimmed(row["fees"]), 2, right=True),
     Column("financing", lambda row: trimmed(row["financing"]), 3, right=True),

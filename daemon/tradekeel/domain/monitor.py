@@ -98,6 +98,7 @@ class MonitorCore:
         self.quotes: dict[str, Quote] = dict(state.quotes) if state else {}
         self.risk = RiskMonitor(limits, state.risk if state else None)
         self.tracker = PerformanceTracker(state.tracker if state else None, days_a_year)
+        self.tracker.balance_changed(view.balance)  # before anything is booked it is what the account was opened with
         self.watch.best.update(state.best if state else {})
         for order in view.orders.values():
             self.watch.claimed(order)

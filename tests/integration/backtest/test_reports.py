@@ -105,6 +105,86 @@ def test_figures_are_what_the_tables_add_up_to(home: Home) -> None:
     assert report["sources"][0]["text"].startswith('"""')
 
 
+@pytest.fixture(scope="module")
+def floor(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A backtest in layers, of which some are open at the end; its account nets, and takes fees."""
+    fees = 'commission = { model = "per_million", taker = "30" }'
+    account = configs.account("a", paper=fees)
+    text = configs.head(snapshot_s=60) + configs.market(2_500) + account + configs.strategy("f", "a", "floor", FLOOR)
+    home = Home(tmp_path_factory.mktemp("floor"), text)
+    backtest(home)
+    return home
+
+
+FLOOR = "initial_units = 2000, retracement_pips = 3, take_profit_pips = 2"
+
+
+def test_closed_and_open_trades_together_are_the_accounts_profit(floor: Home) -> None:
+    """Whatever netting has booked of it: what open trades would lose is as much a part of the result as what closed ones won."""
+    report = told("report", floor.config)
+    held, figures = report["held"], report["figures"]
+    still = [trade for trade in report["trades"] if trade["status"] == "OPEN"]
+    assert held["trades"] == len(still) > 1
+    assert held["by_trade"] == {trade["trade_id"]: trade["unrealised"] for trade in still}
+    assert all("unrealised" not in trade for trade in report["trades"] if trade["status"] == "CLOSED")
+    unrealised = sum(Decimal(trade["unrealised"]) for trade in still)
+    assert Decimal(held["unrealised"]) == unrealised != 0
+    booked = sum(Decimal(trade["pnl"]) for trade in still)  # their entries' fees
+    whole = Decimal(figures["trades"]["pnl"]) + unrealised + booked
+    assert abs(whole - Decimal(figures["returns"]["total_pnl"])) <= Decimal("0.0001") * len(still), "but for rounding"
+
+
+def test_what_is_open_is_said_beside_what_is_closed(floor: Home, tmp_path: Path) -> None:
+    held = told("report", floor.config)["held"]
+    shown = call("report", floor.config, "--groups", "side", "--html", tmp_path / "page.html")
+    assert shown.returncode == 0, shown.stderr
+    worth = f"{Decimal(held['unrealised']).normalize():f} USD"
+    beside = f"{held['trades']} open trades are not in it: unrealised {worth} at the last tick."
+    lines = shown.stdout.splitlines()
+    assert any(line.split("  ")[0] == "open trades, unrealised" and line.endswith(f" {worth}") for line in lines)
+    assert any(line.startswith("trades still open") and line.endswith(f" {held['trades']}") for line in lines)
+    assert beside in lines
+    page = (tmp_path / "page.html").read_text()
+    assert page.count(beside) > 5, "under the table of closed trades, each kind of groups, and their charts"
+    done = call("backtest", floor.config, "--restart")
+    assert f"{held['trades']} trades open (unrealised " in done.stdout
+    (told_of,) = told("backtest", floor.config, "--restart")
+    assert told_of["held"] == held
+    assert told_of["figures"]["balance"] == told_of["account"]["balance"]
+
+
+def test_a_comparison_says_what_is_open(floor: Home) -> None:
+    backtest(floor)
+    (task,) = {each["task"] for each in told("backtests", floor.config)}
+    one, other = f"{task}#1", f"{task}#2"
+    found = told("compare", one, other, floor.config)
+    held = told("report", one, floor.config)["held"]
+    assert found["first"]["open"] == found["second"]["open"] == held["trades"]
+    assert (
+        "pnl is what was booked: what the open trades would bring" in call("compare", one, other, floor.config).stdout
+    )
+
+
+def test_curves_and_prices_go_to_the_last_tick(floor: Home) -> None:
+    report = told("report", floor.config)
+    figures = report["figures"]
+    last = report["curve"]["equity"][-1]
+    assert (last["ts_ns"], last["value"]) == (figures["last_ns"], figures["equity"])
+    assert report["prices"]["EUR_USD"][-1]["ts_ns"] == figures["last_ns"]
+    assert report["curve"]["benchmark"][-1]["ts_ns"] == figures["last_ns"]
+
+
+def test_a_run_that_never_traded_has_its_deposit_as_its_balance_and_begins_with_its_first_tick(tmp_path: Path) -> None:
+    home = Home(tmp_path, toml().replace("slow = 34", "slow = 5000"))
+    backtest(home)
+    report = told("report", home.config)
+    assert Decimal(report["figures"]["balance"]) == Decimal(report["figures"]["equity"]) == 100_000
+    curve = report["curve"]
+    assert curve["source"] == "balances"
+    assert curve["equity"][0]["ts_ns"] == report["figures"]["first_ns"], "and not in 1970, where no tick was yet"
+    assert (report["held"]["trades"], report["held"]["unrealised"]) == (0, "0")
+
+
 FIELDS = {
     "archived_trades",
     "as_of",
@@ -114,6 +194,7 @@ FIELDS = {
     "denied",
     "figures",
     "format",
+    "held",
     "layers",
     "name",
     "notes",
@@ -621,4 +702,5 @@ def test_trades_that_were_wiped_are_in_no_report_also_where_an_archive_has_them(
     assert call("db", "wipe", home.config, "--confirm", "DELETE ALL TRADES").returncode == 0
     report = told("report", ids_of(before), home.config)
     assert (report["trades"], report["archived_trades"]) == ([], 0)
-    assert report["prices"] == before["prices"], "the journal stays"
+    sampled = {symbol: points[:-1] for symbol, points in before["prices"].items()}
+    assert report["prices"] == sampled, "the journal stays; the very last prices were those of a saved state"

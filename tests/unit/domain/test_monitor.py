@@ -421,6 +421,13 @@ def test_a_snapshot_tells_the_figures_and_changes_none() -> None:
     assert pair.monitor.save() == before
 
 
+def test_before_anything_is_booked_the_balance_is_what_the_account_was_opened_with() -> None:
+    monitor = Pair().monitor
+
+    assert monitor.snapshot("run-1", START_NS, None).snapshot.balance == monitor.view.balance == 10_000
+    assert monitor.report().balance == 10_000
+
+
 def test_without_a_price_a_snapshot_tells_the_last_equity_that_was_known() -> None:
     pair = Pair()
     pair.open()

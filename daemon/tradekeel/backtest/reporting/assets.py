@@ -75,7 +75,8 @@ SCRIPT = """
 
   function layout(own, found) {
     const narrow = window.innerWidth < 600;
-    const axis = { gridcolor: found.line, linecolor: found.line, zerolinecolor: found.line, automargin: true };
+    const axis = { gridcolor: found.line, linecolor: found.line, zerolinecolor: found.line, automargin: true,
+      ticklabelstandoff: 4 };
     const whole = painted(own, found, "");
     whole.xaxis = Object.assign({ nticks: narrow ? 5 : 12 }, axis, whole.xaxis);
     whole.yaxis = Object.assign({}, axis, whole.yaxis);

@@ -1,31 +1,28 @@
-"""The charts of a report, as plotly's own JSON: floats, since nobody reads a cent off a chart.
-
-Colours are names ("ink", "good", …) that the page replaces by those of its theme. Texts that come from outside are escaped,
-because plotly reads some HTML in them.
-"""
+"""The charts of a report; see :mod:`tradekeel.backtest.reporting.drawing` on what they are made of."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from msgspec import Struct
-
-from tradekeel.backtest.reporting.curves import held_ns, layer_of, layers, thinned
-from tradekeel.backtest.reporting.model import CurvePoint, PricePoint, RunReport, StopLevel
-from tradekeel.backtest.reporting.tables import visible
+from tradekeel.backtest.reporting.curves import held_ns
+from tradekeel.backtest.reporting.drawing import (
+    MARKS_MAX,
+    Chart,
+    Json,
+    last_moment,
+    line_of,
+    moment_of,
+    safe,
+    thinning,
+)
+from tradekeel.backtest.reporting.held import is_open, newest
+from tradekeel.backtest.reporting.layercharts import layer_times, profit_by_layer
+from tradekeel.backtest.reporting.model import CurvePoint, RunReport, StopLevel
+from tradekeel.backtest.reporting.tables import still_open
 from tradekeel.domain.money import ledger
 from tradekeel.domain.performance import middle
 from tradekeel.domain.performance_report import FallFigures, PerformanceReport
-from tradekeel.domain.times import NS_PER_MS, iso
 from tradekeel.domain.trades import Trade, TradeSide, TradeStatus
-
-POINTS_MAX = 2_000
-"""Of a curve: more than a screen has columns. Longer ones are thinned."""
-
-MARKS_MAX = 1_000
-"""Trades that are drawn into a price chart, the newest: more of them hide the prices."""
 
 DOTS_MAX = 5_000
 """Trades in a distribution or a scatter, the newest."""
@@ -37,64 +34,26 @@ DWARFED = 12
 """Where buy and hold moved so many times further than the equity, the equity would be a straight line beside it."""
 
 PRICE_CHARTS_MAX = 8
+
+SAMPLED = "The line goes through the ticks that the journal has kept; between two of them prices were elsewhere, too."
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-Json = dict[str, Any]
-
-
-class Chart(Struct, frozen=True, kw_only=True):
-    """One chart: a word for it, a heading, plotly's traces and layout, and a sentence below it."""
-
-    name: str
-    title: str
-    data: list[Json]
-    layout: Json
-    note: str = ""
 
 
 def all_charts(report: RunReport) -> tuple[Chart, ...]:
     """Those that there is anything for, in the order of the page."""
-    figures, trades = report.figures, report.trades
+    figures = report.figures
     charts = [
         _equity(report),
         _under_water(report.curve.under_water),
         None if figures is None else _months(figures),
         _rolling(report.curve.rolling_sharpe),
-        _distribution(trades, report.run.currency),
-        _durations(trades, report.run.currency),
+        _distribution(report),
+        _durations(report),
         *_prices(report),
-        _layers(trades, report.run.currency),
-        _layer_times(trades),
+        profit_by_layer(report),
+        layer_times(report),
     ]
     return tuple(chart for chart in charts if chart is not None)
-
-
-def safe(text: str) -> str:
-    """A text from outside for plotly."""
-    return html.escape(visible(text), quote=False)
-
-
-def _time(ns: int) -> str:
-    """To the millisecond: plotly's own resolution."""
-    return iso(ns // NS_PER_MS * NS_PER_MS)[:23]
-
-
-def _line(points: Sequence[CurvePoint], name: str, colour: str, **more: Any) -> Json:
-    shown = thinned(points, POINTS_MAX)
-    line = {"color": colour, "width": 1.6} | more.pop("line", {})
-    return {
-        "type": "scatter",
-        "mode": "lines" if len(shown) > 1 else "markers",
-        "name": name,
-        "x": [_time(point.ts_ns) for point in shown],
-        "y": [float(point.value) for point in shown],
-        "line": line,
-    } | more
-
-
-def _thinning(*curves: Sequence[CurvePoint]) -> str:
-    longest = max(map(len, curves), default=0)
-    return f"Thinned from {longest:,} points to {POINTS_MAX:,}." if longest > POINTS_MAX else ""
 
 
 # --- the account ------------------------------------------------------------------------------------------------------------
@@ -104,25 +63,27 @@ def _equity(report: RunReport) -> Chart | None:
     curve = report.curve
     if not curve.equity:
         return None
-    data = [_line(curve.equity, "equity", "main")]
+    data = [line_of(curve.equity, "equity", "main")]
     dwarfs = bool(curve.benchmark) and _height(curve.benchmark) > DWARFED * _height(curve.equity)
     if curve.benchmark:
         visible_ = "legendonly" if dwarfs else True
-        data.append(_line(curve.benchmark, "buy and hold", "faint", line={"dash": "dot"}, visible=visible_))
-    layout: Json = {"yaxis": {"title": {"text": report.run.currency}}, "xaxis": {"type": "date"}}
+        data.append(line_of(curve.benchmark, "buy and hold", "faint", line={"dash": "dot"}, visible=visible_))
+    axis = {"title": {"text": safe(report.run.currency)}, "tickformat": ",.10~g"}
+    layout: Json = {"yaxis": axis, "xaxis": {"type": "date"}}
     fall = None if report.figures is None else report.figures.drawdown.deepest
     if fall is not None:
         layout["shapes"] = _shaded(fall, curve.equity[-1].ts_ns)
     notes = []
     if curve.source == "balances":
         notes.append(
-            "There are no snapshots: this is the balance after each of the venue's entries, without open profit."
+            "There are no snapshots: this is the balance after each of the venue's entries, without open profit; the last point "
+            "is the equity."
         )
     if dwarfs:
         notes.append("Buy and hold moved much further: a click on its name shows it.")
     if layout.get("shapes"):
         notes.append("Shaded: the deepest fall, until its peak was reached again.")
-    notes.append(_thinning(curve.equity, curve.benchmark))
+    notes.append(thinning(curve.equity, curve.benchmark))
     return Chart(
         name="equity",
         title="Equity, drawdown and benchmark",
@@ -146,8 +107,8 @@ def _shaded(fall: FallFigures, last_ns: int) -> list[Json]:
             "type": "rect",
             "xref": "x",
             "yref": "paper",
-            "x0": _time(fall.peak_ns),
-            "x1": _time(until_ns),
+            "x0": moment_of(fall.peak_ns),
+            "x1": moment_of(until_ns),
             "y0": 0,
             "y1": 1,
             "fillcolor": "bad",
@@ -161,9 +122,12 @@ def _shaded(fall: FallFigures, last_ns: int) -> list[Json]:
 def _under_water(points: Sequence[CurvePoint]) -> Chart | None:
     if not points:
         return None
-    line = _line(points, "below the peak", "bad", fill="tozeroy", showlegend=False)
-    layout = {"yaxis": {"title": {"text": "% below the peak"}, "rangemode": "tozero"}, "xaxis": {"type": "date"}}
-    return Chart(name="under-water", title="Under water", data=[line], layout=layout, note=_thinning(points))
+    line = line_of(points, "below the peak", "bad", fill="tozeroy", showlegend=False)
+    axis: Json = {"title": {"text": "% below the peak"}, "rangemode": "tozero"}
+    if not any(point.value for point in points):
+        axis["range"] = [-1, 0]  # by itself an axis of zeros goes up to one
+    layout = {"yaxis": axis, "xaxis": {"type": "date"}}
+    return Chart(name="under-water", title="Under water", data=[line], layout=layout, note=thinning(points))
 
 
 def _months(figures: PerformanceReport) -> Chart | None:
@@ -207,7 +171,7 @@ def _rolling(points: Sequence[CurvePoint]) -> Chart | None:
         return None
     layout = {"yaxis": {"title": {"text": "Sharpe"}, "zeroline": True}, "xaxis": {"type": "date"}}
     note = "Of the last thirty trading days, annualised; of fewer at the beginning, from ten on."
-    line = _line(points, "Sharpe", "main", showlegend=False)
+    line = line_of(points, "Sharpe", "main", showlegend=False)
     return Chart(name="rolling-sharpe", title="Rolling Sharpe ratio", data=[line], layout=layout, note=note)
 
 
@@ -229,8 +193,8 @@ def _split(trades: Sequence[Trade]) -> list[tuple[str, str, list[Trade]]]:
     return [(name, tone, some) for name, tone, some in (("won", "good", won), ("lost", "bad", rest)) if some]
 
 
-def _distribution(trades: Sequence[Trade], currency: str) -> Chart | None:
-    closed = _closed(trades)
+def _distribution(report: RunReport) -> Chart | None:
+    closed, currency = _closed(report.trades), report.run.currency
     if not closed:
         return None
     data: list[Json] = [
@@ -249,11 +213,13 @@ def _distribution(trades: Sequence[Trade], currency: str) -> Chart | None:
         "xaxis": {"title": {"text": f"profit of a trade, {safe(currency)}"}},
         "yaxis": {"title": {"text": "trades"}},
     }
-    return Chart(name="distribution", title="Distribution of trades", data=data, layout=layout, note=_newest(trades))
+    return Chart(
+        name="distribution", title="Distribution of trades", data=data, layout=layout, note=_of_the_closed(report)
+    )
 
 
-def _durations(trades: Sequence[Trade], currency: str) -> Chart | None:
-    closed = [trade for trade in _closed(trades) if held_ns(trade) is not None]
+def _durations(report: RunReport) -> Chart | None:
+    closed = [trade for trade in _closed(report.trades) if held_ns(trade) is not None]
     if not closed:
         return None
     data: list[Json] = [
@@ -271,14 +237,15 @@ def _durations(trades: Sequence[Trade], currency: str) -> Chart | None:
     ]
     layout = {
         "xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": safe(currency)}, "zeroline": True},
+        "yaxis": {"title": {"text": safe(report.run.currency)}, "zeroline": True},
     }
-    return Chart(name="durations", title="Duration of trades", data=data, layout=layout, note=_newest(trades))
+    return Chart(name="durations", title="Duration of trades", data=data, layout=layout, note=_of_the_closed(report))
 
 
-def _newest(trades: Sequence[Trade]) -> str:
-    closed = sum(trade.status is TradeStatus.CLOSED for trade in trades)
-    return f"The newest {DOTS_MAX:,} of {closed:,}." if closed > DOTS_MAX else ""
+def _of_the_closed(report: RunReport) -> str:
+    closed = sum(trade.status is TradeStatus.CLOSED for trade in report.trades)
+    newest_ = f"The newest {DOTS_MAX:,} of {closed:,}." if closed > DOTS_MAX else ""
+    return " ".join(filter(None, (newest_, still_open(report.held, report.run.currency))))
 
 
 def _about(trade: Trade) -> str:
@@ -296,29 +263,24 @@ def _prices(report: RunReport) -> list[Chart]:
             by_symbol.setdefault(trade.symbol, []).append(trade)
     symbols = sorted(by_symbol, key=lambda symbol: (-len(by_symbol[symbol]), symbol))
     return [
-        _price(number, symbol, by_symbol[symbol], report.prices.get(symbol, ()), report.stops)
-        for number, symbol in enumerate(symbols[:PRICE_CHARTS_MAX])
+        _price(number, symbol, by_symbol[symbol], report) for number, symbol in enumerate(symbols[:PRICE_CHARTS_MAX])
     ]
 
 
-def _price(
-    number: int,
-    symbol: str,
-    trades: Sequence[Trade],
-    prices: Sequence[PricePoint],
-    stops: Mapping[str, Sequence[StopLevel]],
-) -> Chart:
-    shown = trades[-MARKS_MAX:]
+def _price(number: int, symbol: str, trades: Sequence[Trade], report: RunReport) -> Chart:
+    prices = report.prices.get(symbol, ())
+    shown = newest(trades, MARKS_MAX)
     points = [CurvePoint(point.ts_ns, middle(point.bid, point.ask)) for point in prices]
-    data = [_line(points, "middle", "faint", line={"width": 1.2})] if points else []
-    data += [mark for mark in (_stops(shown, stops, prices), *_entries(shown), _exits(shown)) if mark["x"]]
-    notes = [] if points else ["The journal has kept no ticks of it (storage.sample_ticks_every)."]
-    notes.append(_thinning(points))
-    if len(trades) > MARKS_MAX:
-        notes.append(f"The newest {MARKS_MAX:,} of {len(trades):,} trades.")
+    data = [line_of(points, "middle", "faint", line={"width": 1.2})] if points else []
+    until_ns = last_moment(report)
+    data += [mark for mark in (_stops(shown, report.stops, until_ns), *_entries(shown), _exits(shown)) if mark["x"]]
+    notes = [SAMPLED if points else "The journal has kept no ticks of it (storage.sample_ticks_every)."]
+    notes.append(thinning(points))
+    if len(trades) > len(shown):
+        notes.append(f"The newest {MARKS_MAX:,} of {len(trades):,} trades, and all open ones.")
     layout: Json = {"xaxis": {"type": "date"}, "yaxis": {"title": {"text": "price"}, "tickformat": ".6~g"}}
     if len(shown) > MARKS_AT_FIRST:
-        _zoom(layout, shown[-MARKS_AT_FIRST:])
+        _zoom(layout, shown[-MARKS_AT_FIRST:], points, until_ns)
         notes.append(f"At first the newest {MARKS_AT_FIRST:,} are shown; a double click shows all that are drawn.")
     return Chart(
         name=f"price-{number}",
@@ -329,12 +291,16 @@ def _price(
     )
 
 
-def _zoom(layout: Json, trades: Sequence[Trade]) -> None:
-    """Look at these trades, with a little room around them."""
+def _zoom(layout: Json, trades: Sequence[Trade], points: Sequence[CurvePoint], until_ns: int) -> None:
+    """Look at these trades and the prices meanwhile, with a little room around them; up to the end where one is open."""
     times = [ns for t in trades for ns in (t.entry_time_ns, t.exit_time_ns) if ns is not None]
+    first, last = min(times), max(times)
+    if any(is_open(trade) for trade in trades):
+        last = max(last, until_ns)
     levels = [float(p) for t in trades for p in (t.entry_price, t.exit_price) if p is not None]
-    across, up = (max(times) - min(times)) // 50 + 1, (max(levels) - min(levels)) / 10
-    layout["xaxis"]["range"] = [_time(min(times) - across), _time(max(times) + across)]
+    levels += [float(point.value) for point in points if first <= point.ts_ns <= last]
+    across, up = (last - first) // 50 + 1, (max(levels) - min(levels)) / 10
+    layout["xaxis"]["range"] = [moment_of(first - across), moment_of(last + across)]
     layout["yaxis"]["range"] = [min(levels) - up, max(levels) + up]
 
 
@@ -358,7 +324,7 @@ def _marks(name: str, trades: Sequence[Trade], symbol: str, colour: str, *, exit
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [_time((t.exit_time_ns if exits else t.entry_time_ns) or 0) for t in trades],
+        "x": [moment_of((t.exit_time_ns if exits else t.entry_time_ns) or 0) for t in trades],
         "y": [float((t.exit_price if exits else t.entry_price) or 0) for t in trades],
         "marker": {"symbol": symbol, "size": 7 if exits else 10, "color": colour},
         "text": [_about(t) for t in trades],
@@ -366,11 +332,10 @@ def _marks(name: str, trades: Sequence[Trade], symbol: str, colour: str, *, exit
     }
 
 
-def _stops(trades: Sequence[Trade], stops: Mapping[str, Sequence[StopLevel]], prices: Sequence[PricePoint]) -> Json:
-    """The stop of each trade as steps from its entry to its exit, all of them one broken line."""
+def _stops(trades: Sequence[Trade], stops: Mapping[str, Sequence[StopLevel]], end_ns: int) -> Json:
+    """The stop of each trade as steps from its entry to its exit, or to the end, all of them one broken line."""
     x: list[str | None] = []
     y: list[float | None] = []
-    end_ns = prices[-1].ts_ns if prices else 0
     for trade in trades:
         entered = trade.entry_time_ns or 0
         left = trade.exit_time_ns if trade.exit_time_ns is not None else max(end_ns, entered)
@@ -380,76 +345,10 @@ def _stops(trades: Sequence[Trade], stops: Mapping[str, Sequence[StopLevel]], pr
         ]
         for index, (since, level_price) in enumerate(levels):
             until = levels[index + 1][0] if index + 1 < len(levels) else left
-            x += [_time(since), _time(until)]
+            x += [moment_of(since), moment_of(until)]
             y += [float(level_price), float(level_price)]
         if levels:
             x.append(None)
             y.append(None)
     line = {"color": "warn", "width": 1, "dash": "dash"}
     return {"type": "scatter", "mode": "lines", "name": "stop", "x": x, "y": y, "line": line, "hoverinfo": "skip"}
-
-
-# --- layers -----------------------------------------------------------------------------------------------------------------
-
-
-def _layers(trades: Sequence[Trade], currency: str) -> Chart | None:
-    figures = layers(trades)
-    if not figures:
-        return None
-    data: list[Json] = []
-    for strategy, symbol in dict.fromkeys((layer.strategy, layer.symbol) for layer in figures):
-        own = [layer for layer in figures if (layer.strategy, layer.symbol) == (strategy, symbol)]
-        data.append(
-            {
-                "type": "bar",
-                "name": safe(f"{strategy} {symbol}"),
-                "x": [f"layer {layer.number}" for layer in own],
-                "y": [float(layer.pnl) for layer in own],
-                "text": [f"{layer.trades:,} trades" for layer in own],
-                "textposition": "auto",
-                "hovertemplate": "%{x}: %{y}, %{text}<extra></extra>",
-            }
-        )
-    data[0]["marker"] = {"color": "main"}
-    layout = {
-        "barmode": "group",
-        "xaxis": {"type": "category"},
-        "yaxis": {"title": {"text": f"profit, {safe(currency)}"}, "zeroline": True},
-    }
-    return Chart(name="layers", title="Profit by layer", data=data, layout=layout)
-
-
-def _layer_times(trades: Sequence[Trade]) -> Chart | None:
-    """Which layers were open when: a bar from entry to exit, as one broken line a layer."""
-    of: dict[int, list[Trade]] = {}
-    for trade in [trade for trade in trades if layer_of(trade) is not None][-MARKS_MAX:]:
-        of.setdefault(layer_of(trade) or 0, []).append(trade)
-    if not of:
-        return None
-    data: list[Json] = []
-    last_ns = max((trade.exit_time_ns or trade.entry_time_ns or 0) for some in of.values() for trade in some)
-    for layer, some in sorted(of.items()):
-        x: list[str | None] = []
-        y: list[int | None] = []
-        for trade in some:
-            x += [_time(trade.entry_time_ns or 0), _time(trade.exit_time_ns or last_ns), None]
-            y += [layer, layer, None]
-        line = {"color": "main", "width": 8}
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": f"layer {layer}",
-                "x": x,
-                "y": y,
-                "line": line,
-                "showlegend": False,
-                "hovertemplate": "%{x}<extra></extra>",
-            }
-        )
-    layout = {
-        "xaxis": {"type": "date"},
-        "yaxis": {"title": {"text": "layer"}, "dtick": 1, "range": [-0.6, max(of) + 0.6]},
-        "height": 180 + 26 * min(len(of), 20),
-    }
-    return Chart(name="layer-times", title="Layers open at a time", data=data, layout=layout)

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 
 from msgspec import Struct
 
+from tradekeel.backtest.reporting.held import is_open
 from tradekeel.backtest.reporting.model import Traded
 from tradekeel.domain.booknews import price_seen
 from tradekeel.domain.instruments import PIPS_STEP, shown_price
@@ -74,6 +75,9 @@ class Totals(Struct, frozen=True, kw_only=True):
     financing: Decimal
     archived: int = 0  # older trades in archives that cannot be read, and were not looked at
     lacking: str = ""  # which archives, and why
+    open: int = (
+        0  # trades that hold something still: what was booked of them is in pnl, and what they would bring is not
+    )
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -471,4 +475,5 @@ def _totals(traded: Traded, entered: Sequence[Trade]) -> Totals:
             financing=sum((trade.financing for trade in entered), ZERO),
             archived=traded.archived,
             lacking=traded.lacking,
+            open=sum(map(is_open, entered)),
         )

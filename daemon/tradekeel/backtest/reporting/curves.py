@@ -10,6 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from tradekeel.backtest.lttb import kept
+from tradekeel.backtest.reporting.held import total_of
 from tradekeel.backtest.reporting.model import CurvePoint, FundsMove, PricePoint
 from tradekeel.domain.money import WORKING, ZERO, Rounding, divide, ledger
 from tradekeel.domain.performance import middle
@@ -138,19 +139,24 @@ class LayerFigures(Struct, frozen=True, kw_only=True):
     open: int
     winning: int
     pnl: Decimal  # of closed trades
+    unrealised: Decimal | None  # of open ones at the last quotes; None where one of them is not known
     units: Decimal  # entered
     held_ns: int | None  # mean, of closed trades
     deepest: int  # layer: of a cycle how many it opened, less one
 
 
-def layers(trades: Iterable[Trade]) -> tuple[LayerFigures, ...]:
+Unrealised = Mapping[str, Decimal | None]
+"""Of each open trade by its id: see :mod:`tradekeel.backtest.reporting.held`."""
+
+
+def layers(trades: Iterable[Trade], unrealised: Unrealised) -> tuple[LayerFigures, ...]:
     """By layer, of the trades that say which one they were."""
-    return _by(trades, "layer")
+    return _by(trades, "layer", unrealised)
 
 
-def cycles(trades: Iterable[Trade]) -> tuple[LayerFigures, ...]:
+def cycles(trades: Iterable[Trade], unrealised: Unrealised) -> tuple[LayerFigures, ...]:
     """By cycle."""
-    return _by(trades, "cycle")
+    return _by(trades, "cycle", unrealised)
 
 
 def layer_of(trade: Trade) -> int | None:
@@ -160,16 +166,16 @@ def layer_of(trade: Trade) -> int | None:
     return layer if is_one else None
 
 
-def _by(trades: Iterable[Trade], name: str) -> tuple[LayerFigures, ...]:
+def _by(trades: Iterable[Trade], name: str, unrealised: Unrealised) -> tuple[LayerFigures, ...]:
     groups: dict[tuple[str, str, int], list[Trade]] = {}
     for trade in trades:
         number = trade.metadata.get(name)
         if layer_of(trade) is not None and isinstance(number, int):
             groups.setdefault((trade.strategy or "", trade.symbol, number), []).append(trade)
-    return tuple(_layer(key, groups[key]) for key in sorted(groups))
+    return tuple(_layer(key, groups[key], unrealised) for key in sorted(groups))
 
 
-def _layer(key: tuple[str, str, int], trades: Sequence[Trade]) -> LayerFigures:
+def _layer(key: tuple[str, str, int], trades: Sequence[Trade], unrealised: Unrealised) -> LayerFigures:
     closed = [trade for trade in trades if trade.status is TradeStatus.CLOSED]
     with ledger():
         pnl = sum((trade.pnl for trade in closed), ZERO)
@@ -185,6 +191,7 @@ def _layer(key: tuple[str, str, int], trades: Sequence[Trade]) -> LayerFigures:
         open=sum(trade.status in (TradeStatus.OPEN, TradeStatus.CLOSING) for trade in trades),
         winning=winning,
         pnl=pnl,
+        unrealised=total_of(trades, unrealised),
         units=units,
         held_ns=sum(times) // len(times) if times else None,
         deepest=max(layer_of(trade) or 0 for trade in trades),

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from tradekeel.backtest.reporting.held import OpenTrades
 from tradekeel.domain.messages import Signal
 from tradekeel.domain.orders import Order
 from tradekeel.domain.performance_report import PerformanceReport
@@ -102,6 +103,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     task_execution: TaskExecution | None
     as_of: AsOf
     figures: PerformanceReport | None
+    held: OpenTrades | None  # as of the same moment; None without figures
     curve: Curve
     prices: Mapping[str, tuple[PricePoint, ...]]
     trades: tuple[Trade, ...]  # by their decision

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tradekeel.backtest.reporting import assets, tables
-from tradekeel.backtest.reporting.charts import Chart, all_charts
+from tradekeel.backtest.reporting.cells import Cell, moment, visible
+from tradekeel.backtest.reporting.charts import all_charts
+from tradekeel.backtest.reporting.drawing import Chart
 from tradekeel.backtest.reporting.model import RunReport, SourceFile
-from tradekeel.backtest.reporting.tables import Cell, Table, visible
+from tradekeel.backtest.reporting.tables import Table
 from tradekeel.errors import InputError
 
 ROWS_MAX = 2_000
-"""Trades in the table of a page, the newest."""
+"""Trades in the table of a page: the newest, and open ones."""
 
 CYCLES_MAX = 500
 
@@ -54,12 +56,13 @@ def make_page(report: RunReport, script: str) -> str:
     """The whole file; ``script`` is plotly's."""
     charts = all_charts(report)
     title = report.name
+    by_trade = {} if report.held is None else report.held.by_trade
     sections = [
         ("charts", "Charts", _charts(charts)),
         ("figures", "Figures", _figures(report)),
         ("groups", "Groups", _groups(report)),
-        ("layers", "Layers", "".join(map(_table, tables.layer_tables(report.trades, CYCLES_MAX)))),
-        ("trades", "Trades", _table(tables.trade_table(report.trades, ROWS_MAX))),
+        ("layers", "Layers", "".join(map(_table, tables.layer_tables(report.trades, by_trade, CYCLES_MAX)))),
+        ("trades", "Trades", _table(tables.trade_table(report.trades, by_trade, ROWS_MAX))),
         ("run", "The run", _run(report)),
         ("code", "Code", "".join(map(_source, report.sources))),
     ]
@@ -84,7 +87,7 @@ def _head(report: RunReport, title: str) -> str:
     if report.task is not None:
         about += f"; {report.task.name}"
     until = report.as_of.ts_ns
-    span = f"{tables.moment(run.started_ns).text} to {tables.moment(until).text} UTC" if until is not None else ""
+    span = f"{moment(run.started_ns).text} to {moment(until).text} UTC" if until is not None else ""
     warnings = "".join(f'<p class="warning">{_text(note)}</p>' for note in report.notes)
     return f'<h1>{_text(title)}</h1><p class="soft">{_text(about)}<br>{span}</p>{warnings}{_key(report)}'
 
@@ -92,7 +95,7 @@ def _head(report: RunReport, title: str) -> str:
 def _key(report: RunReport) -> str:
     if report.figures is None:
         return ""
-    rows = tables.key_figures(report.figures, report.run.currency).rows
+    rows = tables.key_figures(report.figures, report.held, report.run.currency).rows
     boxes = "".join(
         f"<div><dt>{_text(what.text)}</dt><dd{_tone(cell)}>{_text(cell.text)}</dd></div>" for what, cell in rows
     )
@@ -130,7 +133,7 @@ def _inline(script: str) -> str:
 def _groups(report: RunReport) -> str:
     if report.figures is None:
         return ""
-    made = (tables.group_table(report.figures, kind, report.run.currency) for kind in tables.GROUPS)
+    made = (tables.group_table(report.figures, kind, report.run.currency, report.held) for kind in tables.GROUPS)
     return "".join(_table(table) for table in made if table.rows)
 
 

@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from tradekeel.backtest.reporting.curves import LayerFigures, cycles, held_ns, layers
+from tradekeel.backtest.reporting.cells import (
+    UNDEFINED,
+    Cell,
+    average,
+    count,
+    mean,
+    moment,
+    money,
+    percent,
+    price,
+    ratio,
+    share,
+    span,
+    sum_of,
+    word,
+)
+from tradekeel.backtest.reporting.curves import LayerFigures, Unrealised, cycles, held_ns, layers
+from tradekeel.backtest.reporting.held import OpenTrades, newest
 from tradekeel.backtest.reporting.model import RunReport
-from tradekeel.domain.instruments import shown_amount, shown_price
-from tradekeel.domain.money import ZERO, Rounding, ledger, plain, round_to
-from tradekeel.domain.performance_days import HUNDRED
+from tradekeel.domain.counting import counted
+from tradekeel.domain.money import ledger
 from tradekeel.domain.performance_report import (
     FallFigures,
     GroupFigures,
@@ -19,19 +35,11 @@ from tradekeel.domain.performance_report import (
     PeriodFigures,
 )
 from tradekeel.domain.refused import reasons
-from tradekeel.domain.times import NS_PER_S, iso
+from tradekeel.domain.sessions import DAY_NS
 from tradekeel.domain.trades import Trade
 
-UNDEFINED = "–"
-SECOND_ENDS = len("2026-01-31T00:00:00")
-
-
-class Cell(Struct, frozen=True):
-    """A value as it is shown, and as it is sorted by where that is another one."""
-
-    text: str
-    order: str = ""  # a number
-    tone: str = ""  # good, bad
+GROWTH_DAYS_MIN = 30
+"""Of a shorter run the growth of a year is not shown among the first figures."""
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -53,124 +61,53 @@ GROUPS = (
 PERIODS = frozenset(GROUPS[6:])
 
 
-# --- cells ------------------------------------------------------------------------------------------------------------------
-
-
-def money(value: Decimal | None, currency: str = "") -> Cell:
-    """An exact amount of profit or loss, in colour."""
-    return Cell(UNDEFINED) if value is None else structs.replace(sum_of(value, currency), tone=_tone(value))
-
-
-def sum_of(value: Decimal | None, currency: str = "") -> Cell:
-    """An exact amount of anything else."""
-    return Cell(UNDEFINED) if value is None else Cell(f"{_whole(plain(value))} {currency}".rstrip(), plain(value))
-
-
-def average(value: Decimal | None, currency: str) -> Cell:
-    """An amount that is a quotient: to the smallest step that is booked in its currency."""
-    return Cell(UNDEFINED) if value is None else _with_currency(mean(value, currency), currency)
-
-
-def mean(value: Decimal | None, currency: str) -> Cell:
-    """The same without the name of the currency."""
-    return Cell(UNDEFINED) if value is None else Cell(shown_amount(value, currency), plain(value), _tone(value))
-
-
-def _with_currency(cell: Cell, currency: str) -> Cell:
-    return structs.replace(cell, text=f"{cell.text} {currency}")
-
-
-def percent(value: Decimal | None, *, toned: bool = False) -> Cell:
-    """A percentage to two digits."""
-    if value is None:
-        return Cell(UNDEFINED)
-    return Cell(f"{_rounded(value, 2)} %", plain(value), _tone(value) if toned else "")
-
-
-def share(value: Decimal | None) -> Cell:
-    """A share of one, as a percentage."""
-    if value is None:
-        return Cell(UNDEFINED)
-    with ledger():
-        return percent(value * HUNDRED)
-
-
-def ratio(value: Decimal | None, digits: int = 3) -> Cell:
-    """A ratio."""
-    return Cell(UNDEFINED) if value is None else Cell(_rounded(value, digits), plain(value))
-
-
-def count(value: int) -> Cell:
-    """A number of things."""
-    return Cell(f"{value:,}", str(value))
-
-
-def span(ns: int | None) -> Cell:
-    """A stretch of time: 2d 03:14:05, or below a minute 5.250s."""
-    if ns is None:
-        return Cell(UNDEFINED)
-    if abs(ns) < 60 * NS_PER_S:
-        seconds = _rounded(Decimal(ns).scaleb(-9), 3)
-        return Cell(f"{seconds}s", str(ns))
-    whole = ns // NS_PER_S
-    days, rest = divmod(whole, 86_400)
-    clock = f"{rest // 3_600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
-    return Cell(f"{days}d {clock}" if days else clock, str(ns))
-
-
-def moment(ns: int | None) -> Cell:
-    """A time to the second, UTC."""
-    if ns is None:
-        return Cell(UNDEFINED)
-    return Cell(iso(ns)[:SECOND_ENDS].replace("T", " "), str(ns))
-
-
-def word(value: str | None) -> Cell:
-    """A text; an empty one is shown as none is."""
-    return Cell(value or UNDEFINED)
-
-
-def visible(text: str) -> str:
-    """A text from outside, with a mark in the place of each character that no page and no file of text may have."""
-    return "".join(c if c in "\n\t\u00a0" or c.isprintable() else "\ufffd" for c in text)
-
-
-def _rounded(value: Decimal, digits: int) -> str:
-    step = Decimal(1).scaleb(-digits)
-    shown = round_to(value, step, Rounding.DISPLAY)
-    return f"{shown or abs(shown):.{digits}f}"
-
-
-def _whole(text: str) -> str:
-    """Without the zeros at the end of a fraction: no digit that says anything is left out."""
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _tone(value: Decimal) -> str:
-    return "good" if value > ZERO else "bad" if value < ZERO else ""
-
-
 # --- figures ----------------------------------------------------------------------------------------------------------------
 
 
-def key_figures(figures: PerformanceReport, currency: str) -> Table:
-    """The dozen that people look at first."""
+def key_figures(figures: PerformanceReport, held: OpenTrades | None, currency: str) -> Table:
+    """The dozen that people look at first, and what is still open beside what is closed."""
     returns, trades = figures.returns, figures.trades
     rows = (
         ("profit and loss", money(returns.total_pnl, currency)),
+        ("closed trades", money(trades.pnl, currency)),
+        ("open trades, unrealised", money(None if held is None else held.unrealised, currency)),
         ("return", percent(returns.total_return_percent, toned=True)),
         ("buy and hold", percent(figures.market.buy_and_hold_percent)),
-        ("a year (CAGR)", percent(returns.cagr_percent)),
+        ("a year (CAGR)", _a_year(figures)),
         ("deepest fall", _fall(figures.drawdown.deepest, currency)),
         (f"Sharpe ({figures.days_a_year} days a year)", ratio(returns.sharpe)),
-        ("trades", count(trades.count)),
-        ("won", share(trades.win_rate)),
+        ("trades that closed", count(trades.count)),
+        ("trades still open", word(None) if held is None else count(held.trades)),
+        ("won, of the closed", share(trades.win_rate)),
         ("profit factor", ratio(trades.profit_factor)),
-        ("a trade brings", average(trades.expectancy, currency)),
+        ("a closed trade brings", average(trades.expectancy, currency)),
         ("fees", sum_of(figures.costs.fees, currency)),
         ("time in the market", percent(figures.exposure_percent)),
     )
     return _pairs("key", "Key figures", rows)
+
+
+def _a_year(figures: PerformanceReport) -> Cell:
+    """Growth of a few days, carried on for a year, is a number that nobody should look at first."""
+    days = _days(figures)
+    if figures.returns.cagr_percent is not None and days < GROWTH_DAYS_MIN:
+        return Cell(f"{UNDEFINED} ({counted(days, 'day')})")
+    return percent(figures.returns.cagr_percent)
+
+
+def _days(figures: PerformanceReport) -> int:
+    if figures.first_ns is None or figures.last_ns is None:
+        return 0
+    return (figures.last_ns - figures.first_ns) // DAY_NS
+
+
+def still_open(held: OpenTrades | None, currency: str) -> str:
+    """What to say beside figures of closed trades; an empty text where nothing is open."""
+    if held is None or not held.trades:
+        return ""
+    are = "is" if held.trades == 1 else "are"
+    unrealised = sum_of(held.unrealised, currency).text
+    return f"{counted(held.trades, 'open trade')} {are} not in it: unrealised {unrealised} at the last tick."
 
 
 def all_figures(report: RunReport) -> tuple[Table, ...]:
@@ -179,15 +116,15 @@ def all_figures(report: RunReport) -> tuple[Table, ...]:
     if figures is None:
         return ()
     return (
-        _returns(figures, currency),
+        _returns(figures, report.held, currency),
         _falls(figures, currency),
-        _trading(figures.trades, figures, currency),
+        _trading(figures.trades, figures, currency, still_open(report.held, currency)),
         _costs(figures, currency),
         _market(figures),
     )
 
 
-def _returns(figures: PerformanceReport, currency: str) -> Table:
+def _returns(figures: PerformanceReport, held: OpenTrades | None, currency: str) -> Table:
     r = figures.returns
     best, worst = r.best_day, r.worst_day
     return _pairs(
@@ -197,6 +134,8 @@ def _returns(figures: PerformanceReport, currency: str) -> Table:
             ("balance", sum_of(figures.balance, currency)),
             ("equity", sum_of(figures.equity, currency)),
             ("profit and loss", money(r.total_pnl, currency)),
+            ("of closed trades", money(figures.trades.pnl, currency)),
+            ("of open trades, unrealised", money(None if held is None else held.unrealised, currency)),
             ("return", percent(r.total_return_percent, toned=True)),
             ("a year (CAGR)", percent(r.cagr_percent)),
             ("volatility, a year", percent(r.volatility_percent)),
@@ -213,10 +152,18 @@ def _returns(figures: PerformanceReport, currency: str) -> Table:
             ("trading days", count(r.days)),
             ("winning days", count(r.winning_days)),
             ("losing days", count(r.losing_days)),
-            ("best day", word(None) if best is None else Cell(f"{best.day}: {_rounded(best.return_percent, 2)} %")),
-            ("worst day", word(None) if worst is None else Cell(f"{worst.day}: {_rounded(worst.return_percent, 2)} %")),
+            ("best day", word(None) if best is None else Cell(f"{best.day}: {percent(best.return_percent).text}")),
+            ("worst day", word(None) if worst is None else Cell(f"{worst.day}: {percent(worst.return_percent).text}")),
         ),
+        note=_of_few_days(figures),
     )
+
+
+def _of_few_days(figures: PerformanceReport) -> str:
+    days = _days(figures)
+    if days >= GROWTH_DAYS_MIN or figures.returns.cagr_percent is None:
+        return ""
+    return f"What is told for a year is carried on from {counted(days, 'day')}, and says little."
 
 
 def _falls(figures: PerformanceReport, currency: str) -> Table:
@@ -239,7 +186,7 @@ def _falls(figures: PerformanceReport, currency: str) -> Table:
     return _pairs("falls", "Falls", rows)
 
 
-def _trading(t: GroupFigures, figures: PerformanceReport, currency: str) -> Table:
+def _trading(t: GroupFigures, figures: PerformanceReport, currency: str, note: str) -> Table:
     streaks = figures.streaks
     return _pairs(
         "trading",
@@ -269,6 +216,7 @@ def _trading(t: GroupFigures, figures: PerformanceReport, currency: str) -> Tabl
             ("most losses in a row", count(streaks.longest_losing)),
             ("in a row now", count(streaks.current)),
         ),
+        note=note,
     )
 
 
@@ -299,21 +247,28 @@ def _market(figures: PerformanceReport) -> Table:
 def _fall(fall: FallFigures | None, currency: str) -> Cell:
     if fall is None:
         return Cell(UNDEFINED)
-    steep = UNDEFINED if fall.percent is None else f"{_rounded(fall.percent, 2)} %"
-    return Cell(f"{_whole(plain(fall.value))} {currency} ({steep})", plain(fall.value))
+    deep = sum_of(fall.value, currency)
+    return Cell(f"{deep.text} ({percent(fall.percent).text})", deep.order)
 
 
-def _pairs(name: str, title: str, rows: Iterable[tuple[str, Cell]]) -> Table:
+def _pairs(name: str, title: str, rows: Iterable[tuple[str, Cell]], note: str = "") -> Table:
     return Table(
-        name=name, title=title, columns=("figure", "value>"), rows=tuple((Cell(what), cell) for what, cell in rows)
+        name=name,
+        title=title,
+        columns=("figure", "value>"),
+        rows=tuple((Cell(what), cell) for what, cell in rows),
+        note=note,
     )
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------------
 
 
-def group_table(figures: PerformanceReport, kind: str, currency: str) -> Table:
-    """The figures by one of :data:`GROUPS`: all that there are, those that people look at first before the others."""
+def group_table(figures: PerformanceReport, kind: str, currency: str, held: OpenTrades | None) -> Table:
+    """The figures by one of :data:`GROUPS`: all that there are, those that people look at first before the others.
+
+    Days and longer have what open trades made in return and earned, and in nothing else.
+    """
     if kind in PERIODS:
         periods: Mapping[str, PeriodFigures] = getattr(figures.periods, f"by_{kind}")
         return Table(
@@ -345,6 +300,7 @@ def group_table(figures: PerformanceReport, kind: str, currency: str) -> Table:
             *("winners brought>", "losers cost>", "winners held>", "losers held>"),
         ),
         rows=tuple(_group(name, of, currency) for name, of in groups.items()),
+        note=still_open(held, currency),
     )
 
 
@@ -369,24 +325,28 @@ def _group(name: str, of: GroupFigures, currency: str) -> tuple[Cell, ...]:
 # --- trades -----------------------------------------------------------------------------------------------------------------
 
 
-def trade_table(trades: Sequence[Trade], rows_max: int) -> Table:
-    """The newest trades, the newest first."""
-    shown = sorted((t for t in trades if t.entry_time_ns is not None), key=lambda t: (t.entry_time_ns or 0, t.trade_id))
-    left_out = max(0, len(shown) - rows_max)
-    note = f"The newest {rows_max:,}; {left_out:,} older ones are in the books and in --json." if left_out else ""
+def trade_table(trades: Sequence[Trade], by_trade: Unrealised, rows_max: int) -> Table:
+    """The newest trades and all open ones, the newest first."""
+    entered = sorted(
+        (t for t in trades if t.entry_time_ns is not None), key=lambda t: (t.entry_time_ns or 0, t.trade_id)
+    )
+    shown = newest(entered, rows_max)
+    left_out = len(entered) - len(shown)
+    of = f"The newest {rows_max:,} and all open ones; {left_out:,} older ones are in the books and in --json."
+    note = of if left_out else ""
     return Table(
         name="trades",
         title="",
         columns=(
             *("entry", "exit", "strategy", "instrument", "side", "quantity>", "at>", "left at>", "stop>", "reason"),
-            *("R>", "pnl>", "fees>", "financing>", "held>", "tags"),
+            *("R>", "pnl>", "unrealised>", "fees>", "financing>", "held>", "tags"),
         ),
-        rows=tuple(_trade(trade) for trade in reversed(shown[left_out:])),
+        rows=tuple(_trade(trade, by_trade.get(trade.trade_id)) for trade in reversed(shown)),
         note=note,
     )
 
 
-def _trade(t: Trade) -> tuple[Cell, ...]:
+def _trade(t: Trade, unrealised: Decimal | None) -> tuple[Cell, ...]:
     with ledger():
         pnl, fees = t.pnl, t.entry_fee + t.exit_fee
     return (
@@ -396,6 +356,7 @@ def _trade(t: Trade) -> tuple[Cell, ...]:
         *(
             ratio(t.r_multiple, 2),
             money(pnl),
+            money(unrealised),
             sum_of(fees),
             sum_of(t.financing),
             span(held_ns(t)),
@@ -404,33 +365,29 @@ def _trade(t: Trade) -> tuple[Cell, ...]:
     )
 
 
-def price(value: Decimal | None, symbol: str) -> Cell:
-    """A price, or an average of prices."""
-    return Cell(UNDEFINED) if value is None else Cell(shown_price(value, symbol), plain(value))
-
-
 # --- layers, strategies -----------------------------------------------------------------------------------------------------
 
 
-def layer_tables(trades: Sequence[Trade], rows_max: int) -> tuple[Table, ...]:
+def layer_tables(trades: Sequence[Trade], by_trade: Unrealised, rows_max: int) -> tuple[Table, ...]:
     """By layer and by cycle, where there are any."""
-    by_layer = layers(trades)
+    by_layer = layers(trades, by_trade)
     if not by_layer:
         return ()
-    by_cycle = cycles(trades)
+    by_cycle = cycles(trades, by_trade)
     left_out = max(0, len(by_cycle) - rows_max)
+    of_both = ("trades>", "open>", "won>", "pnl>", "unrealised>", "units>", "held>")
     return (
         Table(
             name="layers",
             title="Layers",
-            columns=("strategy", "instrument", "layer>", "trades>", "open>", "won>", "pnl>", "units>", "held>"),
+            columns=("strategy", "instrument", "layer>", *of_both),
             rows=tuple(_layer_row(layer) for layer in by_layer),
         ),
         Table(
             name="cycles",
             title="Cycles",
             columns=(
-                *("strategy", "instrument", "cycle>", "trades>", "open>", "won>", "pnl>", "units>", "held>"),
+                *("strategy", "instrument", "cycle>", *of_both),
                 "deepest layer>",
             ),
             rows=tuple((*_layer_row(cycle), count(cycle.deepest)) for cycle in by_cycle[left_out:]),
@@ -442,7 +399,7 @@ def layer_tables(trades: Sequence[Trade], rows_max: int) -> tuple[Table, ...]:
 def _layer_row(of: LayerFigures) -> tuple[Cell, ...]:
     return (
         *(word(of.strategy), Cell(of.symbol), count(of.number), count(of.trades), count(of.open), count(of.winning)),
-        *(money(of.pnl), sum_of(of.units), span(of.held_ns)),
+        *(money(of.pnl), money(of.unrealised if of.open else None), sum_of(of.units), span(of.held_ns)),
     )
 
 

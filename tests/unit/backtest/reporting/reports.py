@@ -9,6 +9,7 @@ from msgspec import structs
 
 from tests.unit.storage import samples
 from tradekeel.backtest.reporting import curves
+from tradekeel.backtest.reporting.held import OpenTrades
 from tradekeel.backtest.reporting.model import (
     AsOf,
     Configuration,
@@ -48,6 +49,18 @@ def closed(number: int, pnl: str = "5", **changes: Any) -> Trade:
     return structs.replace(trade, **changes)
 
 
+def held(number: int, **changes: Any) -> Trade:
+    """A trade of a thousand units that is open."""
+    open_ = {
+        "status": TradeStatus.OPEN,
+        "exited_quantity": Decimal(0),
+        "exit_value": Decimal(0),
+        "gross_pnl": Decimal(0),
+    }
+    cost = {"open_cost": Decimal("1392.10"), "exit_time_ns": None, "exit_reason": None}
+    return structs.replace(closed(number), **(open_ | cost | changes))
+
+
 def figures_of(trades: list[Trade], equities: list[str] | None = None) -> PerformanceReport:
     """The figures of these trades, and of one equity a day."""
     tracker = PerformanceTracker()
@@ -80,6 +93,7 @@ def report(trades: list[Trade] | None = None, equities: list[str] | None = None,
         task_execution=None,
         as_of=AsOf(ts_ns=START_NS, position=10, sequence=20, records_behind=0, finished=True),
         figures=figures,
+        held=OpenTrades(trades=0, unrealised=Decimal(0), by_trade={}),
         curve=Curve(
             source="snapshots",
             equity=equity,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from tests.unit.backtest.reporting.reports import closed, figures_of, report
-from tradekeel.backtest.reporting import curves, tables
+from tests.unit.backtest.reporting.reports import closed, figures_of, held, report
+from tradekeel.backtest.reporting import cells, curves, tables
+from tradekeel.backtest.reporting.cells import UNDEFINED
+from tradekeel.backtest.reporting.held import OpenTrades
 from tradekeel.backtest.reporting.model import CurvePoint, FundsMove, PricePoint
-from tradekeel.backtest.reporting.tables import UNDEFINED, Table
+from tradekeel.backtest.reporting.tables import Table
 from tradekeel.domain.performance import PerformanceTracker
 from tradekeel.domain.performance_report import GroupFigures, PeriodFigures
 
@@ -20,27 +22,30 @@ def shown(table: Table) -> dict[str, str]:
 
 
 def test_a_dozen_key_figures() -> None:
-    table = tables.key_figures(figures_of([closed(1), closed(2, "-3")], ["10000", "10002"]), "USD")
-    assert len(table.rows) == 12
+    held = OpenTrades(trades=2, unrealised=Decimal("-7.5"), by_trade={})
+    table = tables.key_figures(figures_of([closed(1), closed(2, "-3")], ["10000", "10002"]), held, "USD")
+    assert len(table.rows) == 15
     figures = shown(table)
     assert figures["profit and loss"] == "2 USD"
-    assert figures["won"] == "50.00 %"
+    assert (figures["trades that closed"], figures["won, of the closed"]) == ("2", "50.00 %")
+    assert (figures["trades still open"], figures["open trades, unrealised"]) == ("2", "-7.5 USD")
     assert figures["profit factor"] == "1.667"
 
 
 def test_what_is_undefined_is_a_dash_and_never_zero() -> None:
-    figures = shown(tables.key_figures(figures_of([]), "USD"))
+    figures = shown(tables.key_figures(figures_of([]), None, "USD"))
     for name in (
         "profit and loss",
         "return",
         "Sharpe (252 days a year)",
-        "won",
+        "won, of the closed",
         "profit factor",
-        "a trade brings",
+        "a closed trade brings",
+        "open trades, unrealised",
         "deepest fall",
     ):
         assert figures[name] == UNDEFINED, name
-    assert figures["trades"] == "0"
+    assert figures["trades that closed"] == "0"
     assert all(cell.text for table in tables.all_figures(report([], [])) for row in table.rows for cell in row), (
         "no cell is empty"
     )
@@ -48,11 +53,11 @@ def test_what_is_undefined_is_a_dash_and_never_zero() -> None:
 
 def test_sums_of_money_keep_every_digit() -> None:
     exact = "1234567.123456789012"
-    cell = tables.money(Decimal(exact), "USD")
+    cell = cells.money(Decimal(exact), "USD")
     assert cell.text == f"{exact} USD"
     assert cell.order == exact
-    assert tables.money(Decimal("5.0000")).text == "5"
-    assert tables.money(Decimal("1E+3")).text == "1000"
+    assert cells.money(Decimal("5.0000")).text == "5"
+    assert cells.money(Decimal("1E+3")).text == "1000"
 
 
 @pytest.mark.parametrize(
@@ -66,14 +71,14 @@ def test_sums_of_money_keep_every_digit() -> None:
     ],
 )
 def test_stretches_of_time(ns: int | None, text: str) -> None:
-    assert tables.span(ns).text == text
+    assert cells.span(ns).text == text
 
 
 @pytest.mark.parametrize("kind", tables.GROUPS)
 def test_every_group_has_a_table(kind: str) -> None:
     made = report()
     assert made.figures is not None
-    table = tables.group_table(made.figures, kind, "USD")
+    table = tables.group_table(made.figures, kind, "USD", made.held)
     assert table.rows
     assert all(len(row) == len(table.columns) for row in table.rows)
 
@@ -81,7 +86,7 @@ def test_every_group_has_a_table(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "figures"), [("side", GroupFigures), ("month", PeriodFigures)])
 def test_a_group_has_every_figure_that_its_json_has(kind: str, figures: type[Struct]) -> None:
     made = figures_of([closed(1, entry_fee=Decimal("0.25")), closed(2, "-3", exit_fee=Decimal("0.5"))], ["10000"])
-    table = tables.group_table(made, kind, "USD")
+    table = tables.group_table(made, kind, "USD", None)
     assert len(table.columns) == 1 + len(figures.__struct_fields__)
     (row,) = table.rows
     cells = dict(zip(table.columns, (cell.text for cell in row), strict=True))
@@ -95,21 +100,62 @@ def test_a_group_has_every_figure_that_its_json_has(kind: str, figures: type[Str
 
 
 def test_of_too_many_trades_the_newest_are_listed_and_it_is_said() -> None:
-    table = tables.trade_table([closed(number) for number in range(5)], rows_max=2)
+    table = tables.trade_table([closed(number) for number in range(5)], {}, rows_max=2)
     assert [row[0].text for row in table.rows] == ["2014-05-13 20:53:20", "2014-05-13 19:53:20"]
     assert "3 older ones" in table.note
 
 
+def test_trades_that_are_open_are_listed_however_old_they_are_with_what_they_would_bring() -> None:
+    trades = [held(0), *(closed(number) for number in range(1, 5))]
+    table = tables.trade_table(trades, {trades[0].trade_id: Decimal("-12.5")}, rows_max=2)
+    unrealised = table.columns.index("unrealised>")
+    assert [row[unrealised].text for row in table.rows] == [UNDEFINED, UNDEFINED, "-12.5"]
+    assert "2 older ones" in table.note
+
+
+def test_beside_figures_of_closed_trades_stands_what_is_open() -> None:
+    made = figures_of([closed(1)], ["10000"])
+    some = OpenTrades(trades=2, unrealised=Decimal("-7.5"), by_trade={})
+    said = "2 open trades are not in it: unrealised -7.5 USD at the last tick."
+    assert tables.group_table(made, "side", "USD", some).note == said
+    (trading,) = (each for each in tables.all_figures(report(held=some)) if each.name == "trading")
+    assert trading.note == said
+    assert tables.still_open(structs.replace(some, trades=1, unrealised=None), "USD") == (
+        "1 open trade is not in it: unrealised – at the last tick."
+    )
+    assert tables.still_open(structs.replace(some, trades=0, unrealised=Decimal(0)), "USD") == ""
+
+
+@pytest.mark.parametrize(("days", "text"), [(6, "– (6 days)"), (30, "12.88 %")])
+def test_the_growth_of_a_few_days_is_not_carried_on_for_a_year_among_the_first_figures(days: int, text: str) -> None:
+    """One percent in six days are eighty in a year. The figures themselves have it all the same."""
+    made = figures_of([], ["10000", *["10100"] * days])
+    assert made.returns.cagr_percent is not None
+    assert shown(tables.key_figures(made, None, "USD"))["a year (CAGR)"] == text
+    (returns,) = (each for each in tables.all_figures(report(figures=made)) if each.name == "returns")
+    assert ("carried on from 6 days" in returns.note) is (days == 6)
+
+
+def test_layers_have_what_their_open_trades_would_bring() -> None:
+    trades = [closed(0, "3"), held(3), closed(1, "1")]
+    layer, cycle = tables.layer_tables(trades, {trades[1].trade_id: Decimal(-40)}, rows_max=10)
+    for table, first in ((layer, ("0", "2", "1", "3", "-40")), (cycle, ("1", "2", "0", "4", UNDEFINED))):
+        places = [2, 3, 4, 6, 7]
+        assert tuple(table.rows[0][place].text for place in places) == first
+    unknown, _ = tables.layer_tables(trades, {}, rows_max=10)
+    assert unknown.rows[0][7].text == UNDEFINED, "no price of it is known"
+
+
 def test_layers_and_cycles_of_a_floor_strategy() -> None:
     trades = [closed(number, "1.5" if number % 3 else "-1") for number in range(7)]
-    layer, cycle = tables.layer_tables(trades, rows_max=10)
+    layer, cycle = tables.layer_tables(trades, {}, rows_max=10)
     assert [(row[2].text, row[3].text, row[6].text) for row in layer.rows] == [
         ("0", "3", "-3"),
         ("1", "2", "3"),
         ("2", "2", "3"),
     ]
     assert [row[2].text for row in cycle.rows] == ["1", "2", "3"]
-    assert tables.layer_tables([closed(1, metadata={})], 10) == ()
+    assert tables.layer_tables([closed(1, metadata={})], {}, 10) == ()
 
 
 # --- curves -------------------------------------------------------------------------------------------------------------------
