@@ -187,7 +187,7 @@ def _show(found: dict[str, Any], limit: int) -> None:
         f"{found['missing']:,} missing in the second, {found['extra']:,} extra there"
     )
     if any(each["open"] for each in totals):
-        say("pnl is what was booked: what the open trades would bring, `tradekeel report` says")
+        say("pnl is what was booked; `tradekeel report` has what open trades would bring")
     for each in totals:
         if each["lacking"]:
             complain(f"{each['lacking']}: {each['archived']:,} older trades of {each['name']} were not compared")

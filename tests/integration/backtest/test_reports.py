@@ -161,7 +161,7 @@ def test_a_comparison_says_what_is_open(floor: Home) -> None:
     held = told("report", one, floor.config)["held"]
     assert found["first"]["open"] == found["second"]["open"] == held["trades"]
     assert (
-        "pnl is what was booked: what the open trades would bring" in call("compare", one, other, floor.config).stdout
+        "`tradekeel report` has what open trades would bring" in call("compare", one, other, floor.config).stdout
     )
 
 
