@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -21,7 +22,7 @@ from tradekeel.domain.orders import Order, Purpose
 from tradekeel.domain.times import iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
-from tradekeel.storage.archiving.reading import read_archives
+from tradekeel.storage.archiving.reading import Tell, read_archives
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.journal import JournalRow
 from tradekeel.storage.moment import one_moment
@@ -41,10 +42,11 @@ def compare_runs(
     tolerance_ns: int = TOLERANCE_NS,
     account: str | None = None,
     tell: Callable[[str], object] = lambda remark: None,
+    progress: Callable[[str, int, int], object] = lambda what, done, total: None,
 ) -> Comparison:
     """Compare what two words mean; see :func:`~tradekeel.bootstrap.runs.both_runs`. Raises InputError, StoreError.
 
-    ``tell`` is told what else could have been meant.
+    ``tell`` is told what else could have been meant, ``progress`` how much of what has been read.
     """
     runs = both_runs(first, second, place, account, environ)
     if runs[0].row.execution == runs[1].row.execution and str(runs[0].books) == str(runs[1].books):
@@ -58,7 +60,8 @@ def compare_runs(
         instrument = known.get(symbol)
         return None if instrument is None else instrument.pip_size
 
-    return compare(_traded(runs[0]), _traded(runs[1]), pips, tolerance_ns)
+    one, other = (_traded(run, partial(progress, f"archives of {run}")) for run in runs)
+    return compare(one, other, pips, tolerance_ns)
 
 
 def _instruments(places: list[Place], environ: Mapping[str, str]) -> Mapping[str, Instrument]:
@@ -90,12 +93,13 @@ class _Span:
         self.last_ns = max((ns for ns in (self.last_ns, last_ns) if ns is not None), default=None)
 
 
-def _traded(run: Run) -> Traded:
+def _traded(run: Run, tell: Tell) -> Traded:
     """Its trades with the signals and entry orders behind them, at one moment; those in archives, too."""
     span, execution = _Span(), run.row.execution
     with one_moment(run.books, "comparing executions") as db:
         folder = run.place.statedir.archives
-        archived = read_archives(db, run.books, execution, folder, (Trade, Signal, Order), span.take)
+        kinds, wanted = (Trade, Signal, Order), _is_wanted
+        archived = read_archives(db, run.books, execution, folder, kinds, span.take, wanted=wanted, tell=tell)
         marks = ", ".join("?" * len(BY_THE_CLOCK))
         in_books = db.execute(
             f"SELECT min(ts_ns), max(ts_ns) FROM journal WHERE execution = ? AND ts_ns <> 0 AND type NOT IN ({marks})",  # noqa: S608
@@ -107,7 +111,6 @@ def _traded(run: Run) -> Traded:
         orders = {
             order.client_order_id: order
             for order in (*archived.of(Order), *_rows(db, Order, execution, "AND purpose = 'entry'"))
-            if order.purpose is Purpose.ENTRY
         }
         return Traded(
             name=str(run),
@@ -119,7 +122,13 @@ def _traded(run: Run) -> Traded:
             last_ns=span.last_ns,
             archived=archived.lost["trades"],
             lacking=archived.lacking,
+            remedy=archived.unread[0].remedy if archived.unread else "",
         )
+
+
+def _is_wanted(row: Trade | Signal | Order) -> bool:
+    """Exits explain nothing that is compared, and there are as many of them as of entries."""
+    return not isinstance(row, Order) or row.purpose is Purpose.ENTRY
 
 
 RowT = TypeVar("RowT", bound=Struct)

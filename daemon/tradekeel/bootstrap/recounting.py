@@ -97,9 +97,22 @@ class Recounted:
         ]
 
 
-def recount(db: Connection, execution: str, take: Callable[[JournalRow], object]) -> None:
-    """Tell the records that are in the books."""
+TOLD_EVERY = 1_000
+
+
+def recount(
+    db: Connection,
+    execution: str,
+    take: Callable[[JournalRow], object],
+    tell: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
+    """Tell the records that are in the books; now and then ``tell`` is told the number of the record, and that of the last."""
+    first, last = db.execute(
+        "SELECT min(sequence), max(sequence) FROM journal WHERE execution = ?", (execution,)
+    ).fetchone()
     marks = ", ".join("?" * len(KINDS))
     asked = f"SELECT {COLUMNS} FROM journal WHERE execution = ? AND type IN ({marks}) ORDER BY sequence"  # noqa: S608  # our own words
-    for entry in db.stream(asked, (execution, *sorted(KINDS))):
+    for number, entry in enumerate(db.stream(asked, (execution, *sorted(KINDS)))):
+        if number % TOLD_EVERY == 0:
+            tell(entry[0] - first, last - first)
         take(entry)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, Perfo
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
-from tradekeel.storage.archiving.reading import read_archives
+from tradekeel.storage.archiving.reading import Unread, read_archives
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.moment import one_moment
@@ -80,7 +81,11 @@ OF_TRADING = tuple(r.record_type_of(kind) for kind in (r.DecisionTaken, r.VenueR
 RowT = TypeVar("RowT", bound=Struct)
 
 
-def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
+Tell = Callable[[str, int, int], object]
+"""Told now and then what is being read, how much of it is done, and how much there is."""
+
+
+def make_report(run: Run, environ: Mapping[str, str], tell: Tell = lambda what, done, total: None) -> RunReport:
     """Everything. Raises StoreError."""
     task, told = _task(run)
     with one_moment(run.books, "making a report") as db:
@@ -88,9 +93,15 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         known = _figures(db, row, notes)
         told_of = Recounted(row.execution)
         archived = read_archives(
-            db, run.books, row.execution, run.place.statedir.archives, (Trade, PerformanceSnapshot), told_of.take
+            db,
+            run.books,
+            row.execution,
+            run.place.statedir.archives,
+            (Trade, PerformanceSnapshot),
+            told_of.take,
+            tell=partial(tell, "archives"),
         )
-        recount(db, row.execution, told_of.take)
+        recount(db, row.execution, told_of.take, partial(tell, "journal"))
         snapshots = [*archived.of(PerformanceSnapshot), *_rows(db, PerformanceSnapshot, row)]
         trades = {trade.trade_id: trade for trade in (*archived.of(Trade), *_rows(db, Trade, row))}
         denied, rejections = refused(db, row)
@@ -115,9 +126,7 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
             rejections=rejections,
             archived_trades=archived.lost["trades"],
         )
-    if archived.unread:
-        lost = counted(report.archived_trades, "trade")
-        notes.append(f"{archived.lacking}: what it holds is in the figures, and not in tables and charts ({lost}).")
+    notes.extend(_unread(archived.unread))
     asked = task.config if task is not None else {}
     configuration, folder = _configuration(run, asked, environ)
     return msgspec.structs.replace(
@@ -126,6 +135,22 @@ def make_report(run: Run, environ: Mapping[str, str]) -> RunReport:
         sources=tuple(_sources(report.strategies, folder, asked.get("code", {}))),
         notes=tuple(notes),
     )
+
+
+def _unread(files: Sequence[Unread]) -> Iterator[str]:
+    """What could not be read, where that is, what is lacking for it, and what to do."""
+    for each in files[:UNREAD_NAMED_MAX]:
+        lost = ", ".join(counted(each.lost[table], one) for table, one in _LOST if each.lost.get(table))
+        yield (
+            f"The archive {each.why}: of its records {each.row.first:,} to {each.row.last:,} tables and charts lack "
+            f"{lost or 'something'}; the figures have all. {each.remedy}"
+        )
+    if len(files) > UNREAD_NAMED_MAX:
+        yield f"{counted(len(files) - UNREAD_NAMED_MAX, 'other archive')} cannot be read: `tradekeel verify` names them."
+
+
+UNREAD_NAMED_MAX = 5
+_LOST = (("trades", "trade"), ("performance_snapshots", "snapshot"), ("journal", "record"))
 
 
 class Brief(Struct, frozen=True):

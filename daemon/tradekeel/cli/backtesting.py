@@ -26,6 +26,7 @@ from tradekeel.cli.common import (
     words_of,
     write_json,
 )
+from tradekeel.cli.progress import Tell, progress_bars
 from tradekeel.cli.render import Column, cash, moment, print_table, text, time, time_of_year
 from tradekeel.cli.reporting import Groups, show_figures
 from tradekeel.errors import ExitCode, InputError
@@ -95,7 +96,8 @@ def backtest(
             for each in prepared:
                 demand_place(own_page(report, each.account.config.name, len(prepared) > 1))
         done, failed = _execute_all(prepared, restart, steering, describe, tell)
-    pages, unwritten = _write_pages(report, done, len(prepared) > 1)
+    with progress_bars(hidden=json) as progress:
+        pages, unwritten = _write_pages(report, done, len(prepared) > 1, progress)
     if json:
         write_json([as_json(each) | _figures(each) | {"report": pages.get(each.task)} for each in done])
     else:
@@ -219,7 +221,7 @@ def _progress(hidden: bool) -> Iterator[tuple[Callable[[str], None], Callable[[i
 
 
 def _write_pages(
-    report: Path | None, done: Sequence[Executed], several: bool
+    report: Path | None, done: Sequence[Executed], several: bool, progress: Tell
 ) -> tuple[dict[str, str], Exception | None]:
     """The file of each task's report, and what one that could not be written failed of: figures are shown all the same."""
     pages: dict[str, str] = {}
@@ -228,7 +230,7 @@ def _write_pages(
         return pages, unwritten
     for executed in done:
         try:
-            page = _page(report, executed, several)
+            page = _page(report, executed, several, progress)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is raised once all figures are shown
             unwritten = unwritten or error
         else:
@@ -236,7 +238,7 @@ def _write_pages(
     return pages, unwritten
 
 
-def _page(path: Path, executed: Executed, several: bool) -> Path | None:
+def _page(path: Path, executed: Executed, several: bool, progress: Tell) -> Path | None:
     """Its report as a file; None where nothing was saved of it."""
     from tradekeel.bootstrap.reports import make_report, only_run, own_page, write_page
 
@@ -244,7 +246,7 @@ def _page(path: Path, executed: Executed, several: bool) -> Path | None:
     if run is None:
         return None
     own = own_page(path, run.row.account, several)
-    write_page(make_report(run, os.environ), own)
+    write_page(make_report(run, os.environ, progress), own)
     return own
 
 

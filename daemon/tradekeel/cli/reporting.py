@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from tradekeel.cli.common import Account, Json, State, Target, complain, place, say, words_of, write_json
+from tradekeel.cli.progress import progress_bars
 from tradekeel.cli.render import Column, console, make_table, moment, print_table, trimmed
 from tradekeel.errors import ExitCode
 
@@ -70,7 +71,10 @@ def show_report(run: Run, *, html: Path | None, groups: tuple[str, ...], json: b
     if html is not None:
         reports.plotly_script()
         reports.demand_place(html)
-    made = reports.make_report(run, os.environ) if html is not None or json else None
+    made = None
+    if html is not None or json:
+        with progress_bars(hidden=json) as tell:
+            made = reports.make_report(run, os.environ, tell)
     if json and made is not None:
         write_json(reports.as_json(made))
     else:
@@ -167,7 +171,9 @@ def compare(
     if not 0 <= tolerance <= TOLERANCE_S_MAX:
         raise InputError(f"--tolerance {tolerance}: it is 0 to {TOLERANCE_S_MAX} seconds")
     searched = _searched(target, state)
-    found = compare_runs(first, second, searched, os.environ, round(tolerance * 1e9), account, tell=complain)
+    with progress_bars(hidden=json) as progress:
+        tolerance_ns = round(tolerance * 1e9)
+        found = compare_runs(first, second, searched, os.environ, tolerance_ns, account, complain, progress)
     plain = as_json(found)
     if json:
         write_json(plain)
@@ -190,7 +196,9 @@ def _show(found: dict[str, Any], limit: int) -> None:
         say("pnl is what was booked; `tradekeel report` has what open trades would bring")
     for each in totals:
         if each["lacking"]:
-            complain(f"{each['lacking']}: {each['archived']:,} older trades of {each['name']} were not compared")
+            complain(
+                f"{each['lacking']}: {each['archived']:,} older trades of {each['name']} were not compared. {each['remedy']}"
+            )
     if not found["differences"]:
         say("the trades are the same" if found["same_trades"] else "the trades that were compared are the same")
         return

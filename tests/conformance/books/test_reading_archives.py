@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,10 @@ from tests.unit.storage.samples import SNAPSHOT
 from tradekeel.domain import records as r
 from tradekeel.domain.rows import PerformanceSnapshot
 from tradekeel.domain.trades import Trade
+from tradekeel.storage.archives import archives_of
+from tradekeel.storage.archiving.file import file_checksum
 from tradekeel.storage.archiving.moving import Moved, archive
-from tradekeel.storage.archiving.reading import Archived, read_archives
+from tradekeel.storage.archiving.reading import OTHER_VERSION, PUT_BACK, Archived, read_archives
 from tradekeel.storage.backend import Backend, Connection
 from tradekeel.storage.journal import JournalRow
 from tradekeel.storage.rows import mapping_of
@@ -117,6 +123,69 @@ def test_a_file_that_was_changed_is_not_believed(home: Home) -> None:
     found, _ = home.read()
     assert "is not the file that was made" in found.lacking
     assert (found.of(Trade), found.lost["trades"]) == ([], moved[-1].row.counts["trades"])
+
+
+def rewritten(home: Home, moved: Moved, table: str, column: str, value: str) -> None:
+    """A file whose first row of a table says something that this version does not know, as one of a later version might."""
+    head, *lines, _ = gzip.decompress(moved.path.read_bytes()).splitlines(keepends=True)
+    place = [name for name, _ in json.loads(head)["tables"][table]].index(column) + 1
+    number = next(number for number, line in enumerate(lines) if json.loads(line)[0] == table)
+    row = json.loads(lines[number])
+    row[place] = value
+    lines[number] = json.dumps(row, separators=(",", ":")).encode() + b"\n"
+    trailer = {"rows": moved.row.counts, "sha256": sha256(b"".join([head, *lines])).hexdigest()}
+    moved.path.write_bytes(gzip.compress(b"".join([head, *lines, json.dumps(trailer).encode() + b"\n"])))
+    row_of = structs.replace(moved.row, sha256=file_checksum(moved.path))
+    with closing(home.at.connect()) as db:
+        (known,) = (each for each in archives_of(db, home.at, s.RUN) if each.first == row_of.first)
+        changed = structs.replace(known, sha256=row_of.sha256)
+        db.execute(home.at.begin_write)
+        db.execute(
+            "UPDATE journal_archives SET sha256 = ?, crc = ? WHERE execution = ? AND first = ?",
+            (changed.sha256, changed.crc(), s.RUN, changed.first),
+        )
+        db.execute("COMMIT")
+
+
+def test_behind_a_row_that_this_version_cannot_read_the_others_are_read(home: Home) -> None:
+    moved = home.archive(records_max=1_000)[0]
+    rewritten(home, moved, "trades", "status", "PONDERED")
+    found, entries = home.read()
+    assert len(found.of(Trade)) == TRIPS - 1
+    assert entries == home.journal[:-1]
+    assert found.lacking.startswith(f"The archive {moved.path.name} has a row that this version cannot read: trades (")
+    assert (found.lost["trades"], found.lost["journal"]) == (1, 0)
+    assert found.unread[0].remedy == OTHER_VERSION
+
+
+def test_of_a_file_that_is_not_there_it_is_said_what_is_lacking_and_what_to_do(home: Home) -> None:
+    gone = home.archive()[-1]
+    gone.path.unlink()
+    (unread,) = home.read()[0].unread
+    assert (unread.row.first, unread.row.last) == (gone.row.first, gone.row.last)
+    assert +unread.lost == Counter(gone.row.counts)
+    assert unread.remedy == PUT_BACK
+
+
+def test_only_what_is_wanted_is_kept_and_how_far_it_is_can_be_told(home: Home) -> None:
+    moved = home.archive()
+    told: list[tuple[int, int]] = []
+    wanted = by_id(home.trades)[2]
+    with home.reading() as db:
+        found = read_archives(
+            db,
+            home.at,
+            s.RUN,
+            home.folder,
+            (Trade,),
+            wanted=lambda trade: trade.trade_id == wanted.trade_id,
+            tell=lambda done, total: told.append((done, total)),
+        )
+    assert found.of(Trade) == [wanted]
+    rows = sum(sum(each.row.counts.values()) for each in moved)
+    assert told[0] == (0, rows)
+    assert told[-1] == (rows, rows)
+    assert told == sorted(told)
 
 
 def test_a_file_that_may_not_be_read_is_named(home: Home) -> None:

@@ -160,9 +160,7 @@ def test_a_comparison_says_what_is_open(floor: Home) -> None:
     found = told("compare", one, other, floor.config)
     held = told("report", one, floor.config)["held"]
     assert found["first"]["open"] == found["second"]["open"] == held["trades"]
-    assert (
-        "`tradekeel report` has what open trades would bring" in call("compare", one, other, floor.config).stdout
-    )
+    assert "`tradekeel report` has what open trades would bring" in call("compare", one, other, floor.config).stdout
 
 
 def test_curves_and_prices_go_to_the_last_tick(floor: Home) -> None:
@@ -684,6 +682,8 @@ def test_an_archive_that_is_missing_or_damaged_is_a_note_and_no_error(
     done = call("report", ids_of(before), home.config, "--html", page)
     assert done.returncode == 0, done.stderr
     assert f"{file} {why}" in done.stderr
+    assert f"tables and charts lack {len(before['trades'])} trades" in done.stderr
+    assert "Put an intact copy of the file there" in done.stderr
     assert why in page.read_text()
     report = told("report", ids_of(before), home.config)
     assert report["archived_trades"] == len(before["trades"])
@@ -694,7 +694,7 @@ def test_an_archive_that_is_missing_or_damaged_is_a_note_and_no_error(
     assert done.returncode == ExitCode.DIFFERENT
     assert why in done.stderr
     assert f": {len(before['trades'])} older trades of " in done.stderr
-    assert "were not compared" in done.stderr
+    assert "were not compared. Put an intact copy of the file there" in done.stderr
 
 
 def test_trades_that_were_wiped_are_in_no_report_also_where_an_archive_has_them(archived: tuple[Home, Any]) -> None:

@@ -75,6 +75,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     financing: Decimal
     archived: int = 0  # older trades in archives that cannot be read, and were not looked at
     lacking: str = ""  # which archives, and why
+    remedy: str = ""  # what to do about the first of them
     open: int = (
         0  # trades that hold something still: what was booked of them is in pnl, and what they would bring is not
     )
@@ -475,5 +476,6 @@ def _totals(traded: Traded, entered: Sequence[Trade]) -> Totals:
             financing=sum((trade.financing for trade in entered), ZERO),
             archived=traded.archived,
             lacking=traded.lacking,
+            remedy=traded.remedy,
             open=sum(map(is_open, entered)),
         )

@@ -136,3 +136,4 @@ class Traded(Struct, frozen=True, kw_only=True):
     last_ns: int | None
     archived: int = 0  # trades in archives that cannot be read, and so not among these
     lacking: str = ""  # which, and why
+    remedy: str = ""  # what to do about the first of them
