@@ -56,7 +56,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     orders: int = 0
     rejected: int = 0
     denied: Mapping[str, int] = {}
-    rejections: Mapping[str, int] | UnsetType = UNSET  # by the venue's reason; unset: an earlier version kept none
+    rejections: Mapping[str, int] | UnsetType = UNSET  # by the venue's reason; unset: none, or none were kept
     opening: Decimal = ZERO  # what the execution began with, the deposit that opened the account included
     positions: tuple[Position, ...] = ()  # what it held behind the last record: its opening and all fills up to there
     strategies: Mapping[

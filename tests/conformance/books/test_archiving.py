@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from tests.unit.storage import samples as s
 from tests.unit.storage.disks import fill, tiny_disk
@@ -263,22 +263,6 @@ def test_a_book_that_was_archived_before_it_had_a_field_is_the_same_book(books: 
         earlier = structs.replace(row, book=msgspec.msgpack.encode(state))
         db.execute(books.at.begin_write)
         db.execute(REPLACE, (earlier.book, earlier.kept, earlier.crc(), row.execution, row.first))
-        db.execute("COMMIT")
-    assert books.verify().ok
-
-
-def test_an_archive_that_was_made_before_reasons_of_rejections_were_kept_is_as_sound(books: Books) -> None:
-    over(books)
-    books.archive(records_max=7)
-    with closing(books.at.connect()) as db:
-        db.execute(books.at.begin_write)
-        for row in archives_of(db, books.at, s.RUN):
-            earlier = structs.replace(row, figures=structs.replace(row.figures, rejections=UNSET))
-            assert "rejections" not in earlier.values()[8]
-            db.execute(
-                "UPDATE journal_archives SET figures = ?, crc = ? WHERE execution = ? AND first = ?",
-                (earlier.values()[8], earlier.crc(), row.execution, row.first),
-            )
         db.execute("COMMIT")
     assert books.verify().ok
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import UNSET, structs
 
 from tests.unit.bootstrap.books import (
     DECISIONS,
@@ -34,10 +36,12 @@ from tradekeel.bootstrap.summary import (
 )
 from tradekeel.cli.status import figures
 from tradekeel.domain.records import ExecutionClosed, StrategyStatusChanged
+from tradekeel.domain.refused import ARCHIVED
 from tradekeel.domain.rows import Latch, StrategyStatus
 from tradekeel.domain.times import iso
 from tradekeel.errors import ExitCode
 from tradekeel.runtime.clock import SystemClock
+from tradekeel.storage.archives import archives_of
 from tradekeel.storage.archiving.moving import archive
 from tradekeel.storage.backend import backend_at
 from tradekeel.storage.moment import one_moment
@@ -78,6 +82,22 @@ def test_why_orders_were_rejected_is_told_when_they_are_archived_too(place: Plac
     append(place, [ExecutionClosed(ts_ns=samples.START_NS + 1, reason="the feed has ended")])
     archive(backend_at(place.statedir.books), 2**62, place.statedir.archives, samples.START_NS)
     assert only(place).rejections == before.rejections
+    assert verify(place.statedir.books, archives=place.statedir.archives).ok
+
+
+def test_an_archive_that_was_made_before_reasons_were_kept_is_as_sound_and_says_that_it_has_none(place: Place) -> None:
+    reject(place, max(FILLED) + 1, "NO_PRICE")
+    append(place, [ExecutionClosed(ts_ns=samples.START_NS + 1, reason="the feed has ended")])
+    books = backend_at(place.statedir.books)
+    archive(books, 2**62, place.statedir.archives, samples.START_NS)
+    with closing(books.connect()) as db:
+        [row] = archives_of(db, books, samples.RUN)
+        earlier = structs.replace(row, figures=structs.replace(row.figures, rejections=UNSET))
+        assert "rejections" not in earlier.values()[8]
+        db.execute(books.begin_write)
+        db.execute("UPDATE journal_archives SET figures = ?, crc = ?", (earlier.values()[8], earlier.crc()))
+        db.execute("COMMIT")
+    assert (only(place).rejected, only(place).rejections) == (1, {ARCHIVED: 1})
     assert verify(place.statedir.books, archives=place.statedir.archives).ok
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from tradekeel.domain.messages import Fill, TransactionKind
 from tradekeel.domain.money import ZERO, ledger
@@ -80,7 +80,7 @@ def figures_with(
         orders=before.orders + len(moved.get(Order, ())),
         rejected=rejected,
         denied=refused.denied,
-        rejections=refused.rejections,
+        rejections=refused.rejections or UNSET,
         opening=before.opening,
         positions=tuple(held.values()),
         strategies={name: tuple(positions.values()) for name, positions in sorted(of.items()) if positions},
