@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -34,7 +37,7 @@ def write_page(report: RunReport, path: Path) -> None:
     page = make_page(report, plotly_script())
     with _beside(path) as file:
         file.write(page)
-        file.close()
+        file.flush()  # and not closed: it is locked as long as it is open
         _refuse_other(path)  # it may have come while a backtest ran
         os.replace(file.name, path)
 
@@ -42,17 +45,57 @@ def write_page(report: RunReport, path: Path) -> None:
 @contextmanager
 def _beside(path: Path) -> Iterator[TextIO]:
     """A new file in the folder of a page, which is gone behind it unless it was moved. InputError where that cannot be."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    made = False
     try:
-        with beside.open("x", encoding="utf-8") as file:  # never through a link, and never into what is there
-            made = True
-            yield file
+        _sweep(path)
+        with _new(path) as file:
+            try:
+                yield file
+            finally:
+                Path(file.name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if made:
-            beside.unlink(missing_ok=True)
+
+
+def _new(path: Path) -> TextIO:
+    """A file that is ours as long as it is open: whoever sweeps leaves what is locked. Raises OSError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    for _ in range(TRIES_MAX):
+        file = beside.open("x", encoding="utf-8")  # never through a link, and never into what is there
+        with suppress(OSError):  # not every file system has locks, and then nobody sweeps there
+            if not _is_ours_alone(file.fileno()) or not os.fstat(file.fileno()).st_nlink:
+                file.close()  # somebody who swept saw it before it was locked, and takes it away
+                continue
+        return file
+    raise BlockingIOError(errno.EAGAIN, "somebody else writes it at this moment")
+
+
+TRIES_MAX = 5
+
+
+def _sweep(path: Path) -> None:
+    """Take away what processes have left that were killed while they wrote this page; their lock ended with them."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.new")
+    with os.scandir(path.parent) as entries:
+        found = [Path(entry.path) for entry in entries if left.fullmatch(entry.name)]
+    for beside in found:
+        with suppress(OSError):  # somebody else's, or gone meanwhile: it is in nobody's way
+            handle = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+                begun = BEGINNING.encode()
+                if is_file and begun.startswith(os.read(handle, len(begun))) and _is_ours_alone(handle):
+                    beside.unlink()
+            finally:
+                os.close(handle)
+
+
+def _is_ours_alone(handle: int) -> bool:
+    """Lock an open file; whether nobody else has. It is locked until it is closed."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refuse_other(path: Path) -> None:
