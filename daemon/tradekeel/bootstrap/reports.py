@@ -34,7 +34,7 @@ from tradekeel.bootstrap.pages import demand_place, own_page, write_page
 from tradekeel.bootstrap.plan import kinds
 from tradekeel.bootstrap.recounting import Recounted, recount
 from tradekeel.bootstrap.runs import Run, only_run, reported_run
-from tradekeel.bootstrap.summary import refused
+from tradekeel.bootstrap.summary import refusals, refused
 from tradekeel.bootstrap.values import plain_row, plain_value
 from tradekeel.config import ConfigError, load_config
 from tradekeel.config.secrets import Secret
@@ -165,6 +165,7 @@ class Brief(Struct, frozen=True):
     as_of_ns: int | None = None  # market time of the last tick that they know of
     config: str = ""  # the name of the configuration's file, where that is known
     task: TaskRow | None = None  # of a backtest
+    refused: str = ""  # orders that came to nothing, in words
 
 
 def make_brief(run: Run) -> Brief:
@@ -173,6 +174,7 @@ def make_brief(run: Run) -> Brief:
     notes = _standing(told)
     with one_moment(run.books, "making a report") as db:
         known = _figures(db, run.row, notes)
+        came_to_nothing = refusals(*refused(db, run.row))
     file = task.config.get("file") if task is not None else run.place.config
     config = "" if file is None else Path(file).name
     return Brief(
@@ -185,6 +187,7 @@ def make_brief(run: Run) -> Brief:
         as_of_ns=known.as_of.ts_ns,
         config=config,
         task=task,
+        refused=came_to_nothing,
     )
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,7 @@ from tradekeel.cli.common import (
     write_json,
 )
 from tradekeel.cli.progress import Tell, progress_bars
-from tradekeel.cli.render import Column, cash, moment, print_table, text, time, time_of_year
+from tradekeel.cli.render import Column, cash, console, moment, print_table, text, time, time_of_year
 from tradekeel.cli.reporting import Groups, show_figures
 from tradekeel.errors import ExitCode, InputError
 
@@ -288,7 +289,9 @@ def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None
         show_figures(key_table(brief))
         for kind in groups:
             show_figures(group_table(brief, kind))
-    say(*remarks(executed, None if brief is None else brief.held))
+    width = console().width
+    for remark in remarks(executed, None if brief is None else brief.held):
+        say(*wrap(remark, width, break_on_hyphens=False, break_long_words=False))
     if page is not None:
         say(f"report: {page}")
     say(f"books: {executed.folder} (tradekeel trades --state …)")

@@ -95,6 +95,8 @@ def _show_report(run: Run, notes: tuple[str, ...] | None, groups: tuple[str, ...
     for note in brief.notes if notes is None else notes:
         complain(note)
     show_figures(reports.key_table(brief))
+    if brief.refused:
+        say(*wrap(brief.refused, console().width, break_on_hyphens=False))
     for kind in groups:
         show_figures(reports.group_table(brief, kind))
 
@@ -116,13 +118,12 @@ def show_figures(table: Any) -> None:
     out = console()
     if table.name != "key":
         out.print(f"\n{table.title}", markup=False)
-    if not rows:
-        out.print("nothing yet")
-        return
-    shown = make_table(rows, columns, out.width)
-    out.print(shown)
+    shown = make_table(rows, columns, out.width) if rows else None
+    out.print("nothing yet" if shown is None else shown)
     if table.note:
         out.print(table.note, markup=False)
+    if shown is None:
+        return
     titles = {column.header for column in shown.columns}
     left_out = [column.title for column in columns if column.title not in titles]
     if left_out:

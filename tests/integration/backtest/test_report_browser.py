@@ -37,6 +37,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + configs.strategy("floor", "b", "floor", configs.FLOOR)
         + configs.strategy("ema", "b")
     )
+    return page_of(folder, toml)
+
+
+def page_of(folder: Path, toml: str) -> Path:
+    """The page of a backtest of this configuration."""
     config = folder / "report.toml"
     config.write_text(toml.replace("{state}", str(folder / "state")))
     (prepared,) = prepare(config, {})
@@ -60,6 +65,17 @@ def test_it_opens_without_network_and_without_an_error(page: Path, tmp_path: Pat
     assert {"equity", "under-water", "months", "distribution", "durations", "price-0", "layers", "layer-times"} <= set(
         drawn_charts(looked.dom)
     )
+
+
+@pytest.mark.parametrize("ticks", [1, 300])
+def test_a_run_without_a_trade_has_a_page_without_an_error(tmp_path: Path, ticks: int) -> None:
+    slow = configs.strategy("ema", "b", params="fast = 8, slow = 5000")
+    made = page_of(tmp_path, configs.head() + configs.market(ticks) + configs.account("b") + slow)
+    looked = look(made, tmp_path / "profile")
+    assert looked.console == []
+    assert {"equity", "under-water", "months"} <= set(drawn_charts(looked.dom))
+    assert "1970" not in re.sub("<script.*?</script>", "", looked.dom, flags=re.DOTALL)
+    assert "NaN" not in re.sub("<script.*?</script>", "", looked.dom, flags=re.DOTALL)
 
 
 def test_what_stands_in_the_books_does_nothing_in_a_browser(tmp_path: Path) -> None:

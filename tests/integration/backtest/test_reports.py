@@ -145,7 +145,7 @@ def test_what_is_open_is_said_beside_what_is_closed(floor: Home, tmp_path: Path)
     assert any(line.startswith("trades still open") and line.endswith(f" {held['trades']}") for line in lines)
     assert beside in lines
     page = (tmp_path / "page.html").read_text()
-    assert page.count(beside) > 5, "under the table of closed trades, each kind of groups, and their charts"
+    assert page.count(beside) == 4, "below the table of closed trades and their two charts, and above the groups"
     done = call("backtest", floor.config, "--restart")
     assert f"{held['trades']} trades open (unrealised " in done.stdout
     (told_of,) = told("backtest", floor.config, "--restart")

@@ -28,7 +28,11 @@ a { color: var(--main); }
 .side-by-side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 0 32px;
   align-items: start; }
 .side-by-side > * { min-width: 0; }
-.scroll { overflow-x: auto; max-width: 100%; }
+.scroll { overflow-x: auto; max-width: 100%; /* a shade at the side at which there is more of the table */
+  background: linear-gradient(to right, var(--paper) 30%, transparent) left / 40px 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 30%, transparent) right / 40px 100% no-repeat local,
+    linear-gradient(to right, var(--faint), transparent) left / 10px 100% no-repeat scroll,
+    linear-gradient(to left, var(--faint), transparent) right / 10px 100% no-repeat scroll; }
 .tall { max-height: 560px; overflow-y: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top;
@@ -90,6 +94,14 @@ SCRIPT = """
     }, whole);
   }
 
+  // Twelve months on a phone have no room for two digits behind the point: a touch shows them.
+  function traces(own, found) {
+    const painted_ = painted(own, found, "");
+    if (window.innerWidth >= 600) return painted_;
+    return painted_.map((trace) => trace.type !== "heatmap" ? trace
+      : Object.assign({}, trace, { texttemplate: "%{z:.1f}", textfont: { size: 8 } }));
+  }
+
   const config = { responsive: false, displaylogo: false, showLink: false, plotlyServerURL: "",
     displayModeBar: window.innerWidth < 600 ? false : "hover",
     modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]] };
@@ -99,7 +111,7 @@ SCRIPT = """
     for (const chart of charts) {
       const place = document.getElementById("chart-" + chart.name);
       try {
-        Plotly.react(place, painted(chart.data, found, ""), layout(chart.layout, found), config);
+        Plotly.react(place, traces(chart.data, found), layout(chart.layout, found), config);
       } catch (error) {
         place.textContent = "This chart could not be drawn: " + error;
         console.error(error);

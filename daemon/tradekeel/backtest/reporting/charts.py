@@ -82,7 +82,10 @@ def _equity(report: RunReport) -> Chart | None:
     if dwarfs:
         notes.append("Buy and hold moved much further: a click on its name shows it.")
     if layout.get("shapes"):
-        notes.append("Shaded: the deepest fall, until its peak was reached again.")
+        is_over = fall is not None and fall.recovered_ns is not None
+        notes.append(
+            f"Shaded: the deepest fall, {'until' if is_over else 'and'} its peak was {'' if is_over else 'not '}reached again."
+        )
     notes.append(thinning(curve.equity, curve.benchmark))
     return Chart(
         name="equity",
@@ -160,7 +163,7 @@ def _months(figures: PerformanceReport) -> Chart | None:
     ]
     layout = {
         "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
-        "xaxis": {"type": "category", "tickangle": 0, "showgrid": False},
+        "xaxis": {"type": "category", "tickangle": 0, "dtick": 1, "showgrid": False},
         "height": 130 + 34 * len(years),
     }
     return Chart(name="months", title="Return by month, in percent", data=data, layout=layout)
@@ -273,7 +276,7 @@ def _price(number: int, symbol: str, trades: Sequence[Trade], report: RunReport)
     points = [CurvePoint(point.ts_ns, middle(point.bid, point.ask)) for point in prices]
     data = [line_of(points, "middle", "faint", line={"width": 1.2})] if points else []
     until_ns = last_moment(report)
-    data += [mark for mark in (_stops(shown, report.stops, until_ns), *_entries(shown), _exits(shown)) if mark["x"]]
+    data += [mark for mark in (_stops(shown, report.stops, until_ns), _exits(shown), *_entries(shown)) if mark["x"]]
     notes = [SAMPLED if points else "The journal has kept no ticks of it (storage.sample_ticks_every)."]
     notes.append(thinning(points))
     if len(trades) > len(shown):
@@ -316,7 +319,8 @@ def _entries(trades: Sequence[Trade]) -> list[Json]:
 
 
 def _exits(trades: Sequence[Trade]) -> Json:
-    return _marks("exit", [t for t in trades if t.exit_time_ns is not None], "x", "ink", exits=True)
+    """Rings below the entries: where a strategy turns, one stands around the other."""
+    return _marks("exit", [t for t in trades if t.exit_time_ns is not None], "circle-open", "ink", exits=True)
 
 
 def _marks(name: str, trades: Sequence[Trade], symbol: str, colour: str, *, exits: bool) -> Json:
@@ -326,7 +330,7 @@ def _marks(name: str, trades: Sequence[Trade], symbol: str, colour: str, *, exit
         "name": name,
         "x": [moment_of((t.exit_time_ns if exits else t.entry_time_ns) or 0) for t in trades],
         "y": [float((t.exit_price if exits else t.entry_price) or 0) for t in trades],
-        "marker": {"symbol": symbol, "size": 7 if exits else 10, "color": colour},
+        "marker": {"symbol": symbol, "size": 12 if exits else 9, "color": colour},
         "text": [_about(t) for t in trades],
         "hovertemplate": "%{text}<br>%{x}<br>%{y}<extra></extra>",
     }

@@ -17,6 +17,8 @@ from tradekeel.backtest.reporting.charts import all_charts
 from tradekeel.backtest.reporting.drawing import Chart
 from tradekeel.backtest.reporting.model import RunReport, SourceFile
 from tradekeel.backtest.reporting.tables import Table
+from tradekeel.domain.counting import counted
+from tradekeel.domain.refused import SHOWN_MAX, reasons
 from tradekeel.errors import InputError
 
 ROWS_MAX = 2_000
@@ -89,7 +91,9 @@ def _head(report: RunReport, title: str) -> str:
     until = report.as_of.ts_ns
     span = f"{moment(run.started_ns).text} to {moment(until).text} UTC" if until is not None else ""
     warnings = "".join(f'<p class="warning">{_text(note)}</p>' for note in report.notes)
-    return f'<h1>{_text(title)}</h1><p class="soft">{_text(about)}<br>{span}</p>{warnings}{_key(report)}'
+    return (
+        f'<h1>{_text(title)}</h1><p class="soft">{_text(about)}<br>{span}</p>{warnings}{_key(report)}{_refused(report)}'
+    )
 
 
 def _key(report: RunReport) -> str:
@@ -100,6 +104,16 @@ def _key(report: RunReport) -> str:
         f"<div><dt>{_text(what.text)}</dt><dd{_tone(cell)}>{_text(cell.text)}</dd></div>" for what, cell in rows
     )
     return f'<dl class="key">{boxes}</dl>'
+
+
+def _refused(report: RunReport) -> str:
+    """Orders that came to nothing, near the top: they may be why a strategy did not do what was meant."""
+    said = [
+        f"{counted(sum(counts.values()), 'order')} {by} ({reasons(counts, SHOWN_MAX)})"
+        for counts, by in ((report.denied, "denied by the gate"), (report.rejections, "rejected by the venue"))
+        if counts
+    ]
+    return f'<p class="soft">{_text("; ".join(said))}.</p>' if said else ""
 
 
 def _figures(report: RunReport) -> str:
@@ -133,8 +147,9 @@ def _inline(script: str) -> str:
 def _groups(report: RunReport) -> str:
     if report.figures is None:
         return ""
-    made = (tables.group_table(report.figures, kind, report.run.currency, report.held) for kind in tables.GROUPS)
-    return "".join(_table(table) for table in made if table.rows)
+    made = [tables.group_table(report.figures, kind, report.run.currency, None) for kind in tables.GROUPS]
+    shown = "".join(_table(table) for table in made if table.rows)
+    return _note(tables.still_open(report.held, report.run.currency)) + shown if shown else ""
 
 
 def _run(report: RunReport) -> str:

@@ -82,6 +82,12 @@ def test_a_price_chart_that_is_zoomed_in_shows_the_prices_that_open_trades_have_
     assert over["yaxis"]["range"][0] > 1.39 - 0.2
 
 
+def test_whether_the_deepest_fall_is_over_is_said() -> None:
+    assert "Shaded: the deepest fall, and its peak was not reached again." in chart(report(), "equity").note
+    over = report(equities=["10000", "9990", "10001"])
+    assert "Shaded: the deepest fall, until its peak was reached again." in chart(over, "equity").note
+
+
 def test_an_account_that_never_fell_has_its_line_at_the_top_of_the_water() -> None:
     made = report()
     flat = structs.replace(made.curve, under_water=(CurvePoint(START_NS, Decimal(0)), CurvePoint(LAST_NS, Decimal(0))))

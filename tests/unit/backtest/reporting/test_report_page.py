@@ -101,6 +101,14 @@ def test_a_run_without_anything_has_a_page_all_the_same() -> None:
     assert "exec-1" in make_page(bare, SMALL)
 
 
+def test_orders_that_came_to_nothing_are_told_at_the_top_with_their_reasons() -> None:
+    """They may be why a strategy did not do what was meant."""
+    made = make_page(report(denied={"paused": 2}, rejections={"NO_PRICE": 3, "WRONG_SIDE": 1}), SMALL)
+    said = "2 orders denied by the gate (paused 2); 4 orders rejected by the venue (NO_PRICE 3, WRONG_SIDE 1)."
+    assert said in made.split("<nav>")[0]
+    assert "denied by the gate" not in make_page(report(denied={}, rejections={}), SMALL)
+
+
 def test_the_whole_of_plotly_is_in_it_once() -> None:
     made = make_page(report(), plotly_script())
     assert made.count("plotly.js v") == 1
