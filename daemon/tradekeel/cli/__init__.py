@@ -36,6 +36,10 @@ def main() -> int:
         import signal
 
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tradekeel trades | head` ends without a word
-    from tradekeel.cli.app import dispatch
+    try:
+        from tradekeel.cli.app import dispatch
 
-    return dispatch(words)
+        return dispatch(words)
+    except KeyboardInterrupt:  # while it is still being loaded
+        sys.stderr.write("tradekeel: interrupted\n")
+        return 130

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from textwrap import wrap
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -22,6 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 3
 """First changed decisions that are shown of each check; --json has all."""
+
+INTERRUPTED = "interrupted: nothing is kept of an analysis; the same command begins anew (fewer --cuts are quicker)"
 
 
 def analyze(
@@ -43,8 +42,9 @@ def analyze(
     are saved, or whose warm-up is too short. Ends with 1 where there is any.
     """
     from tradekeel.bootstrap.analysing import analyse, as_json
+    from tradekeel.bootstrap.interrupting import ended_at_once
 
-    with _ended_well(), progress_bars(hidden=json) as tell:
+    with ended_at_once(lambda: INTERRUPTED), progress_bars(hidden=json) as tell:
         analyses = analyse(
             config_of(target, "an analysis"),
             os.environ,
@@ -77,22 +77,6 @@ def _as_far_as(analyses: Iterator[Analysis]) -> tuple[list[Analysis], Exception 
             raise
         return found, error
     return found, None
-
-
-@contextmanager
-def _ended_well() -> Iterator[None]:
-    """SIGTERM, or the end of the terminal, ends it as Ctrl-C does: with its processes, and without leaving files."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in numbers}  # with nohup it is to outlive its terminal
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # --- what came of it ------------------------------------------------------------------------------------------------------

@@ -17,10 +17,10 @@ No order is lost, none is sent twice, and the books balance to the last cent.
 """
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 what was compared differs, or decisions change (analyze); 2 bad usage or configuration, or no such "
-    "daemon; 3 venue unreachable (check); 4 books do not match; 5 halted by risk; 6 another daemon has the state directory or an "
-    "account; 7 a backtest or a study was interrupted, and the same command goes on with it; 70 a bug of ours, the disk failed, "
-    "or a server does not answer or let us in."
+    "Exit codes: 0 done; 1 what was compared differs, or decisions change (analyze); 2 bad usage or configuration, no such "
+    "daemon, or no trial with a figure (optimize); 3 venue unreachable (check); 4 books do not match; 5 halted by risk; 6 "
+    "another daemon has the state directory or an account; 7 a backtest or a study was interrupted, and the same command goes on "
+    "with it; 70 a bug of ours, the disk failed, or a server does not answer or let us in; 130 interrupted."
 )
 
 RUN = Group("Run", sort_key=1)
@@ -97,6 +97,7 @@ def make_app() -> App:
         version=__version__,
         help_format="plaintext",
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # what an interrupt says is told by whoever calls us
     )
     for group, name, where, about in _COMMANDS:
         app.command(f"tradekeel.cli.{where}", name=name, group=group, help=about)

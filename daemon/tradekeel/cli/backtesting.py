@@ -75,6 +75,7 @@ def backtest(
     """
     from tradekeel.bootstrap.backtests import prepare
     from tradekeel.bootstrap.backtesttexts import as_json
+    from tradekeel.bootstrap.interrupting import ended_at_once
     from tradekeel.bootstrap.reports import demand_place, own_page, plotly_script, refuse_groups
 
     kinds = words_of(groups) or ()
@@ -83,16 +84,17 @@ def backtest(
         plotly_script()  # before an hour of work is done, and not behind it
     with steered() as steering, _progress(hidden=json) as (describe, tell):
         describe("reading the data")
-        prepared = prepare(
-            config_of(target, "a backtest"),
-            os.environ,
-            account=account,
-            start=start,
-            end=end,
-            balance=balance,
-            warm_up=warm_up,
-            folder=state,
-        )
+        with ended_at_once(lambda: "interrupted before the backtest was begun; the same command begins it"):
+            prepared = prepare(
+                config_of(target, "a backtest"),
+                os.environ,
+                account=account,
+                start=start,
+                end=end,
+                balance=balance,
+                warm_up=warm_up,
+                folder=state,
+            )
         if report is not None:
             for each in prepared:
                 demand_place(own_page(report, each.account.config.name, len(prepared) > 1))

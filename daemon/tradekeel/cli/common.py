@@ -71,8 +71,8 @@ def guarded(command: Callable[[], int], folder: Callable[[], Path | None] = lamb
     """Run a command; an operating error becomes a sentence and its exit code, a bug a note of where its traceback is."""
     try:
         return command()
-    except KeyboardInterrupt:
-        complain("")
+    except KeyboardInterrupt as interrupt:
+        complain(f"tradekeel: {interrupt}" if str(interrupt) else "tradekeel: interrupted")
         return 130
     except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is explained
         from tradekeel.bootstrap.launch import fail

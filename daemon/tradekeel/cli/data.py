@@ -20,6 +20,9 @@ Source = Annotated[
     str, Parameter(help="A file, a folder or a pattern; or a configuration file (NAME.toml), or the name of a service.")
 ]
 FILES_SHOWN, MISSED_SHOWN = 12, 5
+INTERRUPTED = (
+    "interrupted: nothing is kept of what was read; the same command begins anew (--start and --end read less)"
+)
 
 
 @Parameter(name="*")
@@ -111,9 +114,15 @@ def convert(
 
     Bad rows are met by their policies (--set bad_rows.crossed=fix), and counted.
     """
+    from tradekeel.bootstrap.interrupting import ended_at_once
     from tradekeel.bootstrap.marketdata import convert as write
 
-    with progress_bars(hidden=json) as progress:
+    def what_stays() -> str:
+        if target.exists():
+            return f"interrupted when {target} had just been written: it is whole"
+        return f"interrupted: {target} was not written; the same command begins anew"
+
+    with ended_at_once(what_stays), progress_bars(hidden=json) as progress:
         done = write(_chosen(source, about), target, progress)
     if json:
         write_json(done)
@@ -155,9 +164,10 @@ def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _examined(source: str, about: About | None, json: bool, spike_mads: str | None) -> Any:
+    from tradekeel.bootstrap.interrupting import ended_at_once
     from tradekeel.bootstrap.marketdata import examine
 
-    with progress_bars(hidden=json) as progress:
+    with ended_at_once(lambda: INTERRUPTED), progress_bars(hidden=json) as progress:
         return examine(_chosen(source, about), progress, spike_mads)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tradekeel.cli.backtesting import steered
+from tradekeel.bootstrap.counting import counted
+from tradekeel.cli.backtesting import Signals, steered
 from tradekeel.cli.common import Account, End, Json, Start, Target, WarmUp, complain, config_of, say, write_json
 from tradekeel.cli.progress import progress_bars
 from tradekeel.errors import ExitCode
@@ -16,7 +19,7 @@ from tradekeel.errors import ExitCode
 if TYPE_CHECKING:
     from tradekeel.bootstrap.optimising.results import Optimised, TrialResult, WindowResult
 
-BEST_SHOWN = 5
+BEST_SHOWN, REASONS_SHOWN = 5, 3
 
 WalkForward = Annotated[
     bool | None,
@@ -62,8 +65,9 @@ def optimize(
     What may be moved is in [optimize.parameters.STRATEGY]. Each trial is a backtest. Whoever runs the same command again, here or
     on another machine with the same --storage, joins the study and goes on with it; Ctrl-C and kill lose nothing.
     """
+    from tradekeel.bootstrap.interrupting import ended_at_once
     from tradekeel.bootstrap.optimising.conducting import optimise
-    from tradekeel.bootstrap.optimising.preparing import Asked
+    from tradekeel.bootstrap.optimising.preparing import Asked, prepare
     from tradekeel.bootstrap.optimising.results import as_json
     from tradekeel.bootstrap.optimising.writing import refuse_target, write_with
 
@@ -85,19 +89,57 @@ def optimize(
     if write is not None:
         refuse_target(config, write)  # before an hour of work is done, and not behind it
     with steered() as steering, progress_bars(hidden=json) as tell:
-        found = optimise(asked, os.environ, tell=tell, stops=lambda: steering.wants() == "stop")
+        with ended_at_once(lambda: "interrupted before a trial was begun; the same command begins anew"):
+            task = prepare(asked, os.environ)
+        found = optimise(task, os.environ, tell=tell, stops=lambda: _is_to_stop(steering))
     if json:
         write_json(as_json(found))
     else:
         _show(found)
+    if not found.completed:
+        complain("it was interrupted: the same command goes on with it")
+        return ExitCode.INTERRUPTED
     if write is not None and found.last is not None:
         write_with(config, write, found.task.space.values(found.last.marks))
         say(*([] if json else [f"written: {write}"]))
-    elif write is not None and found.completed:
+    return _code(found, write)
+
+
+def _is_to_stop(steering: Signals) -> bool:
+    """Asked until it is True: whoever has asked for the stop is answered at once, and what is under way is put away then."""
+    if steering.wants() != "stop":
+        return False
+    complain("stopping: trials that are over are kept, and those under way are run again by the same command")
+    return True
+
+
+def _code(found: Optimised, write: Path | None) -> int:
+    """Of one that is done: whoever goes on with the parameters is to hear where there are none."""
+    without = [each for each in found.results if each.best is None]
+    if not without:
+        return ExitCode.DONE
+    reasons = "; ".join(_reasons(without))
+    if len(without) == len(found.results):
+        complain(f"no trial has a figure, so nothing was found: {reasons}")
+    else:
+        numbers = ", ".join(str(each.window.number) for each in without)
+        complain(
+            f"in {len(without)} of {len(found.results)} windows no trial has a figure (window {numbers}): {reasons}"
+        )
+    if write is not None and found.last is None:
         complain(f"{write} was not written: no trial of the last window has a figure")
-    if not found.completed:
-        complain("it was interrupted: the same command goes on with it")
-    return ExitCode.DONE if found.completed else ExitCode.INTERRUPTED
+        return ExitCode.BAD_USAGE
+    return ExitCode.BAD_USAGE if len(without) == len(found.results) else ExitCode.DONE
+
+
+def _reasons(results: Sequence[WindowResult]) -> list[str]:
+    """The most frequent reasons of trials that failed, each with how often it was."""
+    counts = Counter(each.why for result in results for each in result.trials if each.status == "failed")
+    if not counts:
+        return ["all trials were pruned"]
+    shown = [f"{why} ({counted(count, 'trial')})" for why, count in counts.most_common(REASONS_SHOWN)]
+    more = len(counts) - len(shown)
+    return [*shown, *([f"{counted(more, 'other reason')}; --json has all"] if more > 0 else [])]
 
 
 # --- what came of it ------------------------------------------------------------------------------------------------------
@@ -140,8 +182,7 @@ def _show_window(result: WindowResult, found: Optimised) -> None:
     if result.best is None and not found.completed:
         return
     if result.best is None:
-        reasons = sorted({each.why for each in result.trials if each.status == "failed"})
-        say("  no trial has a figure: " + "; ".join(reasons[:3]))
+        say("  no trial has a figure: " + "; ".join(_reasons([result])))
         return
     if result.front:
         say(f"  the front of {len(result.front)}: no other trial is better in both")

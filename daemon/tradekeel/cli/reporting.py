@@ -29,6 +29,7 @@ Groups = Annotated[
 ]
 Html = Annotated[Path | None, Parameter(name="--html", help="Write the report into this file, for a browser.")]
 
+INTERRUPTED = "interrupted: the books are as they were, and no page is half written; the same command begins anew"
 
 Execution = Parameter(
     help="An execution's id or the beginning of it (ID#2 is a backtest's second one), a state directory, or a configuration (the "
@@ -51,10 +52,12 @@ def report(
 
     The key figures, and by --groups those of strategies, months and so on; --json has everything, --html one file with charts.
     """
+    from tradekeel.bootstrap.interrupting import ended_at_once
     from tradekeel.bootstrap.reports import reported_run
 
-    run = reported_run(execution, _searched(target, state), account, os.environ)
-    return show_report(run, html=html, groups=words_of(groups) or (), json=json)
+    with ended_at_once(lambda: INTERRUPTED):
+        run = reported_run(execution, _searched(target, state), account, os.environ)
+        return show_report(run, html=html, groups=words_of(groups) or (), json=json)
 
 
 def _searched(target: str | None, state: Path | None) -> Place | None:
@@ -167,12 +170,13 @@ def compare(
     Ends with 1 where there is any.
     """
     from tradekeel.bootstrap.comparisons import as_json, compare_runs
+    from tradekeel.bootstrap.interrupting import ended_at_once
     from tradekeel.errors import InputError
 
     if not 0 <= tolerance <= TOLERANCE_S_MAX:
         raise InputError(f"--tolerance {tolerance}: it is 0 to {TOLERANCE_S_MAX} seconds")
     searched = _searched(target, state)
-    with progress_bars(hidden=json) as progress:
+    with ended_at_once(lambda: INTERRUPTED), progress_bars(hidden=json) as progress:
         tolerance_ns = round(tolerance * 1e9)
         found = compare_runs(first, second, searched, os.environ, tolerance_ns, account, complain, progress)
     plain = as_json(found)

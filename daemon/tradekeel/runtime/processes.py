@@ -96,6 +96,11 @@ class Crew:
         with suppress(OSError):
             self._pipes[number].send(message)
 
+    def terminate(self) -> None:
+        """SIGTERM to all of them, which ends at once whoever has not said what else it is to do then."""
+        for process in self._processes.values():
+            process.terminate()
+
     def receive(self, timeout_s: float) -> Iterator[tuple[int, Any]]:
         """What has come by the end of the timeout, from whom; :class:`Gone` for a process that is no more there."""
         names = {id(pipe): number for number, pipe in self._pipes.items()}

@@ -22,6 +22,7 @@ import pytest
 from tests.integration.cli_daemon import Said, call, environment, read_json
 from tests.servers.postgres import PostgresServer, without_password
 from tradekeel.bootstrap.optimising.stores import StoreSettings, close_store, open_store
+from tradekeel.errors import ExitCode
 
 TIMEOUT_S = 240
 
@@ -262,6 +263,20 @@ def test_a_figure_that_is_undefined_is_a_failure_with_its_reason(tmp_path: Path)
     assert window["why_nothing_out_of_sample"] == "no trial has a figure"
 
 
+def test_one_of_which_every_trial_failed_ends_as_a_failure_and_one_that_found_something_as_done(tmp_path: Path) -> None:
+    words = ("--jobs", "1", "--no-walk-forward")
+    done = optimize(written(tmp_path, ticks=300, objective='"value_at_risk_percent"', more="trials = 2"), *words)
+    assert done.returncode == ExitCode.BAD_USAGE
+    assert "no trial has a figure, so nothing was found: value_at_risk_percent is undefined after" in done.stderr
+    again = optimize(tmp_path / "look.toml", *words, "--json")
+    assert (again.returncode, json.loads(again.stdout)["completed"]) == (ExitCode.BAD_USAGE, True)
+
+    picky = written(tmp_path, more=f"trials = {POINTS}\ntrades_min = 38", name="picky")
+    found = told(optimize(picky, *words, "--json"))
+    assert {each["status"] for each in found["windows"][0]["trials"]} == {"complete", "failed"}
+    assert told(optimize(picky, *words, "--json"))["windows"] == found["windows"], "gone on with it is the same"
+
+
 def test_where_nothing_can_be_written_that_is_said_before_the_work_and_where_nothing_was_found_behind_it(
     tmp_path: Path,
 ) -> None:
@@ -271,7 +286,7 @@ def test_where_nothing_can_be_written_that_is_said_before_the_work_and_where_not
     assert "exists already" in done.stderr
     assert not (tmp_path / "state").exists()
     done = optimize(config, "--jobs", "1", "--no-walk-forward", "--write", tmp_path / "found.toml")
-    assert done.returncode == 0
+    assert done.returncode == ExitCode.BAD_USAGE
     assert "found.toml was not written: no trial of the last window has a figure" in done.stderr
 
 

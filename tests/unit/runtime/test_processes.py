@@ -112,6 +112,13 @@ def test_one_that_does_not_end_when_told_is_killed() -> None:
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
+def test_those_that_are_terminated_are_not_waited_for() -> None:
+    with Crew(2, blocked_for_ever, end_timeout_s=10 * TIMEOUT_S) as crew:
+        hear(crew, 2)
+        crew.terminate()
+        assert {gone.code for _, gone in hear(crew, 2)} == {-signal.SIGTERM}
+
+
 def test_ctrl_c_waits_for_those_that_begin_and_for_nobody_else() -> None:
     with Crew(1, blocked) as crew:
         ((_, signals),) = hear(crew, 1)

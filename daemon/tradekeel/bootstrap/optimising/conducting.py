@@ -18,7 +18,7 @@ from tradekeel.backtest.optimising.space import Marks, key_of
 from tradekeel.backtest.optimising.stitching import Outcome
 from tradekeel.backtest.optimising.windows import Part, Window
 from tradekeel.bootstrap.optimising.messages import Broke, Came, Done, Ready, RunOnce, Stop, Told, TryOut
-from tradekeel.bootstrap.optimising.preparing import Asked, Task, prepare
+from tradekeel.bootstrap.optimising.preparing import Task
 from tradekeel.bootstrap.optimising.results import Optimised, WindowResult, best_of, importance_of, trials_of
 from tradekeel.bootstrap.optimising.stores import explained, opened_store
 from tradekeel.bootstrap.optimising.working import work
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 LOOK_S = 0.5
-"""How often the progress is looked up, and a request to stop at the latest."""
+"""How often the progress is looked up, at the latest."""
+
+HEED_S = 0.1
+"""How soon a request to stop is heard."""
 
 OUTCOME = "out of sample"
 INSIDE = "in sample"
@@ -47,7 +50,7 @@ class Interrupted(Exception):
 
 
 def optimise(
-    asked: Asked,
+    task: Task,
     environ: Mapping[str, str],
     *,
     tell: Tell = lambda step, done, total: None,
@@ -59,11 +62,11 @@ def optimise(
     Workers that are killed are done without, and where all of them are that is a stop. Raises ConfigError, InputError, DataError,
     StoreAway, StoreRefused, StoreUnavailable.
     """
-    task, clock = prepare(asked, environ), clock or SystemClock()
+    clock = clock or SystemClock()
     began_s = clock.monotonic()
     jobs = task.options.jobs or len(os.sched_getaffinity(0))
     with opened_store(task.store) as store:
-        with Crew(jobs, work, asked, dict(environ)) as crew:
+        with Crew(jobs, work, task.asked, dict(environ)) as crew:
             conductor = _Conductor(task, store, crew, tell, stops)
             try:
                 conductor.conduct()
@@ -95,9 +98,10 @@ class _Conductor:
             self._current = None
 
     def dismiss(self) -> None:
-        """Everybody is to come to an end."""
+        """Everybody is to come to an end: in order, or at once where the data is still being read."""
         for number in self._crew.members:
             self._crew.send(number, Stop())
+        self._crew.terminate()
 
     def result(self, jobs: int, duration_s: float) -> Optimised:
         """What there is, a window that is under way included."""
@@ -209,10 +213,8 @@ class _Conductor:
 
     def _heard(self) -> list[tuple[int, Any]]:
         """What workers have said by now. Raises what a worker ended of, and Interrupted."""
-        if self._stops():
-            raise Interrupted
         heard = []
-        for number, message in self._crew.receive(LOOK_S):
+        for number, message in self._received():
             if isinstance(message, Broke):
                 raise _as_error(message)
             if isinstance(message, Gone):
@@ -222,6 +224,15 @@ class _Conductor:
             elif not isinstance(message, Told):
                 heard.append((number, message))
         return heard
+
+    def _received(self) -> list[tuple[int, Any]]:
+        """The next that comes, or nothing when it is time to look."""
+        for _ in range(round(LOOK_S / HEED_S)):
+            if self._stops():
+                raise Interrupted
+            if received := list(self._crew.receive(HEED_S)):
+                return received
+        return []
 
 
 def _as_error(broke: Broke) -> TradekeelError:

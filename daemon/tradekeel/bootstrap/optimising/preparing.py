@@ -68,6 +68,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 class Task(Struct, frozen=True, kw_only=True):
     """See the module."""
 
+    asked: Asked  # from which every process prepares it
     plan: Plan
     account: AccountPlan
     options: OptimizeConfig
@@ -153,6 +154,7 @@ def prepare(asked: Asked, environ: Mapping[str, str]) -> Task:
     source.close()
     name = options.study or _hash(*identity.values())[:NAME_DIGITS]
     return Task(
+        asked=asked,
         plan=plan,
         account=account,
         options=options,

@@ -53,9 +53,9 @@ def work(pipe: Connection, number: int, asked: Asked, environ: Mapping[str, str]
     def stop(number: int, frame: FrameType | None) -> None:
         stops[0] = True
 
-    signal.signal(signal.SIGTERM, stop)
     try:
         worker = _Worker(pipe, number, prepare(asked, environ), stops)
+        signal.signal(signal.SIGTERM, stop)  # until the data is read there is nothing to put away: it ends at once
         worker.serve()
     except (Stopped, BrokenPipeError, EOFError):
         pass
