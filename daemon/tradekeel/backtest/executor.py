@@ -6,24 +6,37 @@ result = BacktestExecutor(data_source, strategy, Decimal(10_000)).execute()
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
 
 from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.given import (
+    amount_given,
+    given,
+    instruments_given,
+    name_of,
+    refuse_no_bool,
+    refuse_no_currency,
+    refuse_no_journal,
+    refuse_other,
+    refuse_unknown,
+    source_given,
+    strategies_given,
+    whole_given,
+)
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import Keeper, Ran, run
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import CheckedSource, FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.source import CheckedSource, TickDataSource, TicksSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of
 from tradekeel.domain.intents import AccountTerms
 from tradekeel.domain.matching import PaperAccount, PaperSettings
 from tradekeel.domain.messages import Fill
-from tradekeel.domain.money import parse_amount
 from tradekeel.domain.orders import Order
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import StrategyRow, StrategyStatus
@@ -32,7 +45,7 @@ from tradekeel.domain.ticks import Tick
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 from tradekeel.ports import BuildsBars, Feed
-from tradekeel.strategies.base import AnyStrategy, check_strategy_class
+from tradekeel.strategies.base import AnyStrategy
 
 ACCOUNT = "backtest"
 
@@ -64,7 +77,8 @@ class BacktestExecutor:
     trades ``instruments`` (those of the source). ``initial_balance`` is in ``currency``. Ticks before ``begins_ns`` (event time)
     warm the strategies up: nothing is entered there, and no figure counts them. The rest is what a configuration says of an
     account: see docs/configuration.md.
-    Raises :class:`~tradekeel.errors.InputError` for what cannot be tested.
+    Raises :class:`~tradekeel.errors.InputError` for what cannot be tested, and for whatever is of another kind than what is asked
+    for, with what to give instead.
     """
 
     def __init__(
@@ -77,27 +91,34 @@ class BacktestExecutor:
         instruments: Mapping[str, Instrument] | None = None,
         settings: PaperSettings | None = None,
         limits: RiskLimits | None = None,
-        leverage: Decimal | None = Decimal(30),
+        leverage: Decimal | int | str | None = Decimal(30),
         hedging: bool = False,
         exits_at_venue: bool = True,
         days_a_year: int | None = None,
         begins_ns: int = 0,
         journal: Keeper | None = None,
     ) -> None:
-        strategies = dict(strategy) if isinstance(strategy, Mapping) else {_name_of(strategy): strategy}
-        if not strategies:
-            raise InputError("a backtest needs a strategy")
-        for each in strategies.values():
-            check_strategy_class(type(each))
-        known = {**CATALOGUE, **(instruments or {})}
-        self._source, self._strategies = _source(data_source, known), strategies
+        strategies = strategies_given(strategy)
+        deposit = amount_given("initial_balance", initial_balance, "10000")
+        leverage = None if leverage is None else amount_given("leverage", leverage, "30")
+        refuse_no_currency("currency", currency)
+        for name, flag in (("hedging", hedging), ("exits_at_venue", exits_at_venue)):
+            refuse_no_bool(name, flag)
+        if settings is not None:
+            refuse_other("settings", settings, PaperSettings, "PaperSettings(latency_ms=50)")
+        if limits is not None:
+            refuse_other("limits", limits, RiskLimits, "RiskLimits(quantity_max=Decimal(20_000))")
+        if days_a_year is not None:
+            whole_given("days_a_year", days_a_year, 1, "such as 252")
+        whole_given("begins_ns", begins_ns, None, "nanoseconds UTC, as ts_ns of a tick")
+        if journal is not None:
+            refuse_no_journal(journal)
+        known = {**CATALOGUE, **({} if instruments is None else instruments_given(instruments))}
+        self._source, self._strategies = source_given(data_source, known), strategies
         _ask_for_bars(self._source, strategies)
         self._journal: Keeper = journal if journal is not None else MemoryJournal()
         symbols = self._source.info.instruments
-        _demand_known(symbols, known)
-        deposit = parse_amount(initial_balance) if isinstance(initial_balance, str) else Decimal(initial_balance)
-        if days_a_year is not None and days_a_year < 1:
-            raise InputError(f"days_a_year must be 1 or more, found {days_a_year}")
+        refuse_unknown(symbols, known)
         days = days_a_year or days_a_year_of(known[symbol] for symbol in symbols)
         rows = {name: _row(name, each, symbols) for name, each in strategies.items()}
         self.setup = Setup(
@@ -156,6 +177,8 @@ class BacktestExecutor:
 
     def run(self, tell: Callable[[int], object] = lambda position: None) -> Ran:
         """As :meth:`execute`, and gives the kernel as it stands at the end, with nothing gathered."""
+        if not callable(tell):
+            raise InputError(f"tell is {given(tell)}: give a function of one tick's position, such as print")
         self._set(TaskStatus.RUNNING)
         self._is_to_stop = False
         _ask_for_bars(
@@ -224,32 +247,15 @@ class BacktestExecutor:
         )
 
 
-def _name_of(strategy: AnyStrategy) -> str:
-    return strategy.kind or type(strategy).__name__
-
-
 def _row(name: str, strategy: AnyStrategy, symbols: Sequence[str]) -> StrategyRow:
     return StrategyRow(
         execution="",
         strategy=name,
-        kind=_name_of(strategy),
+        kind=name_of(strategy),
         status=StrategyStatus.ACTIVE,
         instruments=tuple(symbols),
         parameters={field: str(getattr(strategy.params, field)) for field in strategy.params.__struct_fields__},
     )
-
-
-def _demand_known(symbols: Iterable[str], known: Mapping[str, Instrument]) -> None:
-    unknown = [symbol for symbol in dict.fromkeys(symbols) if symbol not in known]
-    if unknown:
-        raise InputError(f"instrument {', '.join(unknown)} is not known: give it with instruments={{…}}")
-
-
-def _source(given: TickDataSource | Feed | Sequence[Tick], known: Mapping[str, Instrument]) -> TickDataSource:
-    if isinstance(given, Sequence):
-        _demand_known((tick.instrument for tick in given), known)
-        return TicksSource(given, steps={symbol: instrument.tick_size for symbol, instrument in known.items()})
-    return FeedSource(given) if isinstance(given, Feed) else given
 
 
 def _ask_for_bars(source: TickDataSource, strategies: Mapping[str, AnyStrategy]) -> None:

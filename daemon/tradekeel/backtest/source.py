@@ -24,6 +24,9 @@ from tradekeel.ports import BuildsBars, Feed, FeedInfo, last_bars_of
 WINDOW_TICKS = 2_048
 """Ticks that are conducted at a time. What a backtest does is the same with any number."""
 
+HOW_TO_TICK = 'make each with Tick("EUR_USD", 1_700_000_000_000_000_000, Decimal("1.1000"), Decimal("1.1001"), 1)'
+"""What to do where something else was given: instrument, nanoseconds UTC, bid, ask, and the position, which counts from 1."""
+
 DAY_NS = 86_400 * NS_PER_S
 
 T = TypeVar("T")
@@ -69,6 +72,10 @@ class FeedSource:
     """The ticks of a feed that never waits: a file, a made-up market at full speed. A :class:`TickDataSource`."""
 
     def __init__(self, feed: Feed, window_ticks: int = WINDOW_TICKS) -> None:
+        if not isinstance(feed, Feed):
+            raise InputError(
+                f"{type(feed).__name__} is no feed: `tick_data` of tradekeel.scripting makes a source of a file's path"
+            )
         if not feed.info.replayable:
             raise InputError(
                 f"feed {feed.info.name} cannot be replayed, so nothing can be tested on it: take one with a file or a seed"
@@ -125,6 +132,7 @@ class TicksSource:
         """``steps``: of each instrument's price; ticks that are off them are counted (:meth:`quality`)."""
         if not ticks:
             raise InputError(f"{name}: there are no ticks")
+        _check_kinds(ticks, name)
         _check(ticks, name)
         self._off_grid = 0 if steps is None else _off_grid(ticks, steps)
         self._ticks = ticks
@@ -183,6 +191,7 @@ class CheckedSource:
         """Its windows, each looked at before anybody trades on it."""
         last: Tick | None = None
         for window in self._source.windows(after):
+            _check_kinds(window.ticks[:1], self.info.name, after)  # the others are of the same hand
             _check(window.ticks, self.info.name, after, last)
             last = window.ticks[-1]
             after = last.position
@@ -423,6 +432,21 @@ def at_once(waiting: Coroutine[Any, Any, T]) -> T:
         return value
     waiting.close()
     raise Defect("a feed waits, and there is nobody else to wait for: it cannot be stepped")
+
+
+def _check_kinds(ticks: Sequence[Any], name: str, behind: int = 0) -> None:
+    """Of ticks that a program may have made of anything."""
+    for number, tick in enumerate(ticks, start=behind + 1):
+        if not isinstance(tick, Tick):
+            raise InputError(f"{name}: tick {number} is a {type(tick).__name__}: {HOW_TO_TICK}")
+        bid: Any = tick.bid
+        ask: Any = tick.ask
+        time: Any = tick.ts_ns
+        if not (isinstance(bid, Decimal) and isinstance(ask, Decimal) and isinstance(time, int)):
+            raise InputError(
+                f"{name}: tick {number} has the bid {bid!r}, the ask {ask!r} and the time {time!r}: prices are Decimal, and the "
+                f"time whole nanoseconds UTC. {HOW_TO_TICK}"
+            )
 
 
 def _check(ticks: Sequence[Tick], name: str, behind: int = 0, before: Tick | None = None) -> None:

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradekeel.bootstrap.tickdata import tick_data
     from tradekeel.scripting.adapter import DataAdapter
     from tradekeel.storage.repositories import (
         Database,
@@ -46,12 +47,14 @@ __all__ = [
     "SqlTradeRepository",
     "get_trade_store",
     "reset_trade_store",
+    "tick_data",
 ]
 
 _ELSEWHERE = {
     "DataAdapter": "tradekeel.scripting.adapter",
     "get_trade_store": "tradekeel.storage.tradestore",
     "reset_trade_store": "tradekeel.storage.tradestore",
+    "tick_data": "tradekeel.bootstrap.tickdata",
 }
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.integration.cli_daemon import copy_shipped_files, environment
 from tradekeel.domain.tasks import TaskStatus
@@ -43,8 +45,9 @@ def test_the_commands_run(tmp_path: Path) -> None:
         assert "completed" in done.stdout
 
 
-def test_the_program_runs(tmp_path: Path) -> None:
-    (program,) = blocks("python")
+@pytest.mark.parametrize("program", blocks("python"))
+def test_the_programs_run(program: str, tmp_path: Path) -> None:
+    copy_shipped_files(tmp_path)
     done = run(tmp_path, "-c", program)
     assert done.returncode == 0, done.stderr
     balance, trades, status = done.stdout.split()

@@ -24,24 +24,32 @@ Positive = Annotated[Decimal, Meta(extra={"gt": 0})]
 Share = Annotated[Decimal, Meta(extra={"ge": 0, "le": 1})]
 
 
+def _amount(owner: Struct, name: str) -> Decimal | None:
+    """The field of a Struct that a program may have made, which nobody has looked at. InputError for what is not exact."""
+    value = getattr(owner, name)
+    if value is not None and not isinstance(value, Decimal):
+        raise InputError(f'{name} is {value!r}: amounts are exact, write Decimal("{value}")')
+    return value
+
+
 def _not_negative(owner: Struct, *names: str) -> None:
     for name in names:
-        value = getattr(owner, name)
+        value = _amount(owner, name)
         if value is not None and not (value.is_finite() and value >= ZERO):
             raise InputError(f"{name} must be zero or more, found {value}")
 
 
 def _positive(owner: Struct, *names: str) -> None:
     for name in names:
-        value = getattr(owner, name)
+        value = _amount(owner, name)
         if value is not None and not (value.is_finite() and value > ZERO):
             raise InputError(f"{name} must be above zero, found {value}")
 
 
 def _share(owner: Struct, *names: str) -> None:
     for name in names:
-        value = getattr(owner, name)
-        if not (value.is_finite() and ZERO <= value <= ONE):
+        value = _amount(owner, name)
+        if value is None or not (value.is_finite() and ZERO <= value <= ONE):
             raise InputError(f"{name} must be from 0 to 1, found {value}")
 
 
