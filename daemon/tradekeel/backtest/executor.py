@@ -18,14 +18,11 @@ from tradekeel.backtest.given import (
     given,
     instruments_given,
     name_of,
-    refuse_no_bool,
-    refuse_no_currency,
     refuse_no_journal,
-    refuse_other,
     refuse_unknown,
+    refuse_wrong_terms,
     source_given,
     strategies_given,
-    whole_given,
 )
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import Keeper, Ran, run
@@ -101,18 +98,10 @@ class BacktestExecutor:
         strategies = strategies_given(strategy)
         deposit = amount_given("initial_balance", initial_balance, "10000")
         leverage = None if leverage is None else amount_given("leverage", leverage, "30")
-        refuse_no_currency("currency", currency)
-        for name, flag in (("hedging", hedging), ("exits_at_venue", exits_at_venue)):
-            refuse_no_bool(name, flag)
-        if settings is not None:
-            refuse_other("settings", settings, PaperSettings, "PaperSettings(latency_ms=50)")
-        if limits is not None:
-            refuse_other("limits", limits, RiskLimits, "RiskLimits(quantity_max=Decimal(20_000))")
-        if days_a_year is not None:
-            whole_given("days_a_year", days_a_year, 1, "such as 252")
-        whole_given("begins_ns", begins_ns, None, "nanoseconds UTC, as ts_ns of a tick")
-        if journal is not None:
-            refuse_no_journal(journal)
+        refuse_wrong_terms(
+            currency, settings, limits, days_a_year, begins_ns, hedging=hedging, exits_at_venue=exits_at_venue
+        )
+        refuse_no_journal(journal)
         known = {**CATALOGUE, **({} if instruments is None else instruments_given(instruments))}
         self._source, self._strategies = source_given(data_source, known), strategies
         _ask_for_bars(self._source, strategies)

@@ -17,7 +17,9 @@ from msgspec import Struct, structs
 
 from tradekeel.backtest.source import HOW_TO_TICK, FeedSource, TickDataSource, TicksSource
 from tradekeel.domain.instruments import Instrument
+from tradekeel.domain.matching import PaperSettings
 from tradekeel.domain.money import ZERO, parse_amount
+from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import InputError
 from tradekeel.ports import Feed, FeedInfo
@@ -161,28 +163,38 @@ def amount_given(name: str, value: object, example: str) -> Decimal:
     return found
 
 
-def whole_given(name: str, value: object, least: int | None, example: str) -> int:
-    """A whole number. Raises InputError."""
+def refuse_wrong_terms(
+    currency: object,
+    settings: object,
+    limits: object,
+    days_a_year: object,
+    begins_ns: object,
+    *,
+    hedging: object,
+    exits_at_venue: object,
+) -> None:
+    """InputError for what is not of the kind that :class:`~tradekeel.backtest.BacktestExecutor` asks for."""
+    if not (isinstance(currency, str) and _CURRENCY.fullmatch(currency)):
+        raise InputError(f'currency is {given(currency)}: give one in capitals, like "USD"')
+    for name, flag in (("hedging", hedging), ("exits_at_venue", exits_at_venue)):
+        if not isinstance(flag, bool):  # "no" would be taken for yes
+            raise InputError(f"{name} is {given(flag)}: give True or False")
+    if settings is not None:
+        _refuse_other("settings", settings, PaperSettings, "PaperSettings(latency_ms=50)")
+    if limits is not None:
+        _refuse_other("limits", limits, RiskLimits, "RiskLimits(quantity_max=Decimal(20_000))")
+    if days_a_year is not None and _whole("days_a_year", days_a_year, "such as 252") < 1:
+        raise InputError(f"days_a_year must be 1 or more, found {days_a_year}")
+    _whole("begins_ns", begins_ns, "nanoseconds UTC, as ts_ns of a tick")
+
+
+def _whole(name: str, value: object, example: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{name} is {given(value)}: give a whole number, {example}")
-    if least is not None and value < least:
-        raise InputError(f"{name} must be {least} or more, found {value}")
     return value
 
 
-def refuse_no_bool(name: str, value: object) -> None:
-    """InputError for whatever is neither True nor False: "no" would be taken for yes."""
-    if not isinstance(value, bool):
-        raise InputError(f"{name} is {given(value)}: give True or False")
-
-
-def refuse_no_currency(name: str, value: object) -> None:
-    """InputError for what is no currency's name."""
-    if not (isinstance(value, str) and _CURRENCY.fullmatch(value)):
-        raise InputError(f'{name} is {given(value)}: give a currency in capitals, like "USD"')
-
-
-def refuse_other(name: str, value: object, cls: type[Struct], example: str) -> None:
+def _refuse_other(name: str, value: object, cls: type[Struct], example: str) -> None:
     """InputError for what is no ``cls``, or has fields of another kind than it says."""
     if not isinstance(value, cls):
         raise InputError(f"{name} is {given(value)}: give {cls.__name__}, like {example}")
@@ -206,7 +218,9 @@ def instruments_given(value: object) -> dict[str, Instrument]:
 
 
 def refuse_no_journal(value: object) -> None:
-    """InputError for what cannot keep a run."""
+    """InputError for what cannot keep a run; None is none of one's own."""
+    if value is None:
+        return
     lacking = [name for name in JOURNAL_METHODS if not callable(getattr(value, name, None))]
     if isinstance(value, type) or lacking:
         lacks = f", which lacks {', '.join(lacking)}" if lacking else ""

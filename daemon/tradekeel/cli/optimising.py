@@ -96,9 +96,6 @@ def optimize(
         write_json(as_json(found))
     else:
         _show(found)
-    if not found.completed:
-        complain("it was interrupted: the same command goes on with it")
-        return ExitCode.INTERRUPTED
     if write is not None and found.last is not None:
         write_with(config, write, found.task.space.values(found.last.marks))
         say(*([] if json else [f"written: {write}"]))
@@ -114,7 +111,10 @@ def _is_to_stop(steering: Signals) -> bool:
 
 
 def _code(found: Optimised, write: Path | None) -> int:
-    """Of one that is done: whoever goes on with the parameters is to hear where there are none."""
+    """How it ends. Whoever goes on with the parameters is to hear where there are none."""
+    if not found.completed:
+        complain("it was interrupted: the same command goes on with it")
+        return ExitCode.INTERRUPTED
     without = [each for each in found.results if each.best is None]
     if not without:
         return ExitCode.DONE

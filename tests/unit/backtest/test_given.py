@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "true for money": (("initial_balance", True), "initial_balance is a bool, True"),
     "no money": (("initial_balance", 0), "initial_balance must be above zero, found 0"),
     "no number": (("initial_balance", Decimal("NaN")), "initial_balance must be above zero, found NaN"),
-    "small letters": (("currency", "usd"), "currency is a str, 'usd': give a currency in capitals, like \"USD\""),
+    "small letters": (("currency", "usd"), "currency is a str, 'usd': give one in capitals, like \"USD\""),
     "instruments in a list": (
         ("instruments", [EUR_USD]),
         "instruments is a list, [Instrument(symbol='EUR_USD', base='EUR'",
