@@ -255,6 +255,22 @@ def test_a_grid_has_every_point_that_the_strategy_takes_and_pruned_trials_say_wh
     assert all(each["why"].startswith("pruned at ") for each in pruned)
 
 
+def test_a_stretch_that_is_exhausted_shows_its_trials_and_nothing_else(tmp_path: Path) -> None:
+    config = written(tmp_path, ticks=400, more="trials = 40")
+    text = config.read_text().split("[optimize.parameters.ema]")[0]
+    config.write_text(text + '[optimize.parameters.ema]\nstop_loss_pips = { from = "30", to = "30.0004" }\n')
+    words = (config, "--jobs", "2", "--no-walk-forward", "--json")
+    for _ in range(2):
+        (window,) = told(optimize(*words))["windows"]
+        tried = [each for each in window["trials"] if each["status"] != "gave_way"]
+        assert [each["status"] for each in tried] == ["complete"] * 5
+        assert {each["parameters"]["ema.stop_loss_pips"] for each in tried} == {
+            "30.0",
+            *(f"30.000{n}" for n in range(1, 5)),
+        }
+        assert all(each["parameters"] for each in window["trials"])
+
+
 def test_a_figure_that_is_undefined_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     config = written(tmp_path, ticks=300, objective='"value_at_risk_percent"', more="trials = 2")
     done = optimize(config, "--jobs", "1", "--no-walk-forward")

@@ -17,7 +17,7 @@ without such a reason was lost, interrupted, or gave way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tradekeel.backtest.optimising.samplers import OWNER, Exhausted, distributions_of
 from tradekeel.backtest.optimising.space import Marks, Space, key_of
+from tradekeel.errors import InputError
 
 FAILED, SAME_AS, ENOUGH, BEAT, AGAIN, DROPPED = "failed", "same as", "enough", "beat", "again", "dropped"
 """What we write into trials, as Optuna's user attributes."""
@@ -116,7 +117,11 @@ class Board:
                 continue  # we were believed dead while we chose
             except Exhausted:
                 self._is_exhausted = True
+                self._put_away()
                 return None
+            except InputError:
+                self._put_away()
+                raise
             self._ours, self._beaten_s = trial.number, self._me.monotonic()
             try:
                 if self._is_ours(trial):
@@ -159,8 +164,15 @@ class Board:
         self.drop(trial)
         return False
 
+    def _put_away(self) -> None:
+        """Close the trial that was begun and for which no point was found: others wait for whoever still chooses."""
+        for each in self._trials():
+            if self._is_choosing(each) and each.user_attrs.get(OWNER) == self._me.owner:
+                with suppress(UpdateFinishedTrialError, ValueError):
+                    self.study.tell(each.number, state=TrialState.FAIL)
+
     def _is_choosing(self, trial: FrozenTrial) -> bool:
-        return trial.state is TrialState.RUNNING and not self._names <= parameters_of(trial).keys()
+        return trial.state is TrialState.RUNNING and not has_point(trial, self._names)
 
     # --- telling ----------------------------------------------------------------------------------------------------------
 
@@ -215,8 +227,8 @@ class Board:
     # --- looking ----------------------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
-        """How the study stands."""
-        return counts_of(self._trials())
+        """How the study stands. What has no point is no trial yet, or never became one."""
+        return counts_of([each for each in self._trials() if has_point(each, self._names)])
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -241,7 +253,7 @@ class Board:
     def _is_to_be_run_again(self, trial: FrozenTrial) -> bool:
         """Whether it was lost or interrupted, with its parameters chosen."""
         is_left = trial.state is TrialState.FAIL and not stands(trial) and not gave_way(trial)
-        return is_left and self._names <= parameters_of(trial).keys()
+        return is_left and has_point(trial, self._names)
 
     def _times_lost(self, point: Any) -> int:
         """How many processes were gone while they tried it."""
@@ -279,6 +291,11 @@ def parameters_of(trial: FrozenTrial) -> Marks:
     """Its point, also of one that waits in the queue, or was just taken from it: then its parameters are being written."""
     fixed: Marks = trial.system_attrs.get("fixed_params", {})
     return {**fixed, **trial.params}
+
+
+def has_point(trial: FrozenTrial, names: Collection[str]) -> bool:
+    """Whether all parameters of these names are chosen. One that was left before has nothing that could be told of it."""
+    return parameters_of(trial).keys() >= set(names)
 
 
 def gave_way(trial: FrozenTrial) -> bool:

@@ -97,11 +97,13 @@ class Optimised(Struct, frozen=True, kw_only=True):
 
 
 def trials_of(study: Study, task: Task) -> tuple[TrialResult, ...]:
-    """All trials of a study."""
-    from tradekeel.backtest.optimising.studies import ENOUGH, FAILED, SAME_AS, kind_of, parameters_of
+    """All trials of a study that have their parameters; one that was left before it had any is nothing."""
+    from tradekeel.backtest.optimising.studies import ENOUGH, FAILED, SAME_AS, has_point, kind_of, parameters_of
 
-    found = []
+    found, names = [], {each.name for each in task.space.ranges}
     for trial in study.get_trials(deepcopy=False):
+        if not has_point(trial, names):
+            continue
         marks = parameters_of(trial)
         said = trial.user_attrs
         same, pruned = said.get(SAME_AS), said.get("pruned at")
@@ -120,7 +122,7 @@ def trials_of(study: Study, task: Task) -> tuple[TrialResult, ...]:
                 number=trial.number,
                 status=kind,
                 marks=marks,
-                parameters=task.space.shown(marks) if len(marks) == len(task.space.ranges) else {},
+                parameters=task.space.shown(marks),
                 values=tuple(trial.values or ()) if kind == "complete" else (),
                 figures=said.get("figures", {}),
                 trades=said.get("trades"),

@@ -175,8 +175,11 @@ def test_a_stretch_of_few_values_ends_its_study_when_all_were_tried() -> None:
     board = World().board(space=narrow, wanted=100)
     points = run_all(board)
     assert len(points) == len(set(points)) == 10
+    assert [each.state for each in board.study.get_trials() if not each.params] == [TrialState.FAIL], (
+        "nobody waits for it"
+    )
+    assert summed(board) == Counts(complete=10), "what found no point is no trial"
     assert board.is_over()
-    assert summed(board).over == 10
 
 
 def test_what_the_strategy_refuses_is_never_asked_for() -> None:
@@ -188,6 +191,8 @@ def test_a_space_of_which_everything_is_refused_says_so() -> None:
     board = World().board(space=ENDLESS, wanted=3, allows=lambda marks: False)
     with pytest.raises(InputError, match="each was refused by the strategy"):
         board.claim()
+    assert (board.is_over(), summed(board)) == (False, Counts())
+    assert [each.state for each in board.study.get_trials()] == [TrialState.FAIL]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid"])
@@ -360,6 +365,7 @@ def test_a_process_that_was_killed_while_it_chose_keeps_nobody_waiting() -> None
     assert trial is not None
     assert trial.number > choosing.number
     assert world.now_s <= 0.1
+    assert summed(board) == Counts(running=1), "what had no parameters yet is not told of"
 
 
 def test_a_process_that_was_stopped_while_it_chose_keeps_nobody_waiting_for_ever() -> None:
