@@ -27,6 +27,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 import msgspec
 from msgspec import Meta, Struct
 
+from tradekeel.config.lines import NO_LINES, Lines
 from tradekeel.config.secrets import Secret, Vault
 from tradekeel.config.words import (
     DIGITS_MAX,
@@ -97,19 +98,24 @@ class Decoder:
         origins: Mapping[str, Origin],
         folder: Path | None = None,
         keys: Keys | None = None,
+        lines: Lines = NO_LINES,
     ) -> None:
         self.problems = problems
         self.vault = vault
         self.origins = origins
         self.folder = folder
         self.keys = keys or {}
+        self.lines = lines
 
     # --- problems ----------------------------------------------------------------------------------------------------
 
     def problem(self, path: str, sentence: str) -> Literal[_Invalid.INVALID]:
-        """Note a problem; where the environment set the value, say so."""
+        """Note a problem, with where the value stands: on which line of the file, or in the environment."""
         origin = self.origins.get(path)
-        source = f" (set by the environment variable {origin.variable})" if origin else ""
+        line = None if origin else self.lines.of(path)
+        source = (
+            f" (set by the environment variable {origin.variable})" if origin else f" (line {line})" if line else ""
+        )
         self.problems.append(printable(f"{path or 'the file'}: {sentence}{source}"))
         return INVALID
 
@@ -122,11 +128,11 @@ class Decoder:
 
     def fetching_nothing(self) -> Decoder:
         """The same, but secrets stay references; see :meth:`~tradekeel.config.secrets.Vault.fetched`."""
-        return Decoder(self.problems, Vault({}, fetches=False), self.origins, self.folder, self.keys)
+        return Decoder(self.problems, Vault({}, fetches=False), self.origins, self.folder, self.keys, self.lines)
 
     def _noting(self, problems: list[str]) -> Decoder:
         """The same, but for where problems are noted."""
-        return Decoder(problems, self.vault, self.origins, self.folder, self.keys)
+        return Decoder(problems, self.vault, self.origins, self.folder, self.keys, self.lines)
 
     # --- tables ------------------------------------------------------------------------------------------------------
 

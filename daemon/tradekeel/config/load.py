@@ -15,6 +15,7 @@ import msgspec
 
 from tradekeel.config.config import Config, flat_values
 from tradekeel.config.decode import INVALID, Decoder
+from tradekeel.config.lines import NO_LINES
 from tradekeel.config.model import (
     IN_MEMORY,
     NAME,
@@ -41,7 +42,7 @@ from tradekeel.config.model import (
 from tradekeel.config.optimize import OptimizeConfig, check_ranges
 from tradekeel.config.overrides import PREFIX, SEPARATOR, apply_overrides
 from tradekeel.config.secrets import Vault
-from tradekeel.config.source import read_table
+from tradekeel.config.source import read_file
 from tradekeel.config.tables import FileTables
 from tradekeel.config.words import did_you_mean, found, join_path, quoted, shown_path
 from tradekeel.errors import ConfigError, InputError
@@ -70,10 +71,10 @@ def load_config(
     """
     source = Path(path) if placed is None else placed
     problems: list[str] = []
-    table = read_table(Path(path))
+    table, lines = read_file(Path(path))
     origins = apply_overrides(table, environ, problems)
     vault = vault or Vault(environ, fetches=fetch_secrets)
-    decoder = Decoder(problems, vault, origins, source.parent, kinds.keys if kinds else None)
+    decoder = Decoder(problems, vault, origins, source.parent, kinds.keys if kinds else None, lines)
     reader = _Reader(table, source, decoder, environ)
     tables = reader.tables(kinds)
     if problems or tables is None:
@@ -121,12 +122,12 @@ def load_stores(path: Path | None, environ: Mapping[str, str]) -> Stores:
     :class:`ConfigError` with every problem.
     """
     problems: list[str] = []
-    table = {} if path is None else read_table(path)
+    table, lines = ({}, NO_LINES) if path is None else read_file(path)
     if path is None:
         environ = {name: text for name, text in environ.items() if not _is_of_others(name)}
     origins = apply_overrides(table, environ, problems)
     source = path or Path.cwd() / "environment.toml"
-    decoder = Decoder(problems, Vault(environ), origins, source.parent)
+    decoder = Decoder(problems, Vault(environ), origins, source.parent, lines=lines)
     daemon = decoder.struct(table.get("daemon", {}), DaemonConfig, "daemon")
     storage = decoder.struct(table.get("storage", {}), StorageConfig, "storage")
     server = table.get("redis", {})

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from tradekeel.config.lines import Lines
 from tradekeel.config.overrides import toml_number
 from tradekeel.config.words import nearest, shown_path
 from tradekeel.errors import ConfigError
@@ -19,6 +20,12 @@ NAMES_MAX: Final = 1_000  # file names among which the nearest is looked for
 
 def read_table(path: Path) -> dict[str, Any]:
     """The file as TOML, numbers exact. Raises :class:`ConfigError`."""
+    table, _ = read_file(path)
+    return table
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], Lines]:
+    """As :func:`read_table`, and on which lines all of it stands."""
     text = _read_text(path)
     try:
         table = tomllib.loads(text, parse_float=toml_number)
@@ -29,7 +36,7 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ConfigError([f"not TOML that can be read: {why}"], shown_path(path)) from None
     if _depth(table) > DEPTH_MAX:
         raise ConfigError([f"tables and arrays are nested deeper than {DEPTH_MAX}"], shown_path(path))
-    return table
+    return table, Lines(text)
 
 
 def _read_text(path: Path) -> str:

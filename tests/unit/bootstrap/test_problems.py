@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.integration.cli_daemon import call
 from tradekeel.bootstrap.checking import check
 from tradekeel.bootstrap.making import check_installed, why_closed
@@ -169,13 +170,13 @@ def test_a_misspelt_name_of_a_table_has_its_path_and_the_nearest_known_one(
 ) -> None:
     path = written(folder)
     path.write_text(f"{GOOD}\n{wrong}\n")
-    assert problems(path) == [f"accounts.two.{problem}"]
+    assert problems(path) == [f"accounts.two.{problem} (line 39)"]
 
 
 def test_of_a_venue_that_is_misspelt_the_table_is_no_problem_of_its_own(folder: Path) -> None:
     path = written(folder)
     path.write_text(GOOD.replace('[accounts.two]\nvenue = "paper"', '[accounts.two]\nvenue = "papr"\npaper = {}'))
-    assert problems(path) == ['accounts.two.venue: found "papr", which does not exist; did you mean "paper"?']
+    assert problems(path) == ['accounts.two.venue: found "papr", which does not exist; did you mean "paper"? (line 25)']
 
 
 def test_check_and_run_and_install_say_the_same(folder: Path) -> None:
@@ -334,14 +335,15 @@ def test_a_service_sees_no_homes_and_is_nobody_in_particular(folder: Path, image
     [problem] = installed(folder, image, "/home/a.csv")
     assert (
         problem
-        == "feeds.recorded.path: /home/a.csv lies in /home, which the service does not see; put it elsewhere, /srv for one"
+        == "feeds.recorded.path: /home/a.csv lies in /home, which the service does not see; put it elsewhere, /srv for one "
+        "(line 17)"
     )
     (image / "srv/ticks").chmod(0o750)
     (image / "etc/tradekeel/mine.py").chmod(0o600)
     closed = installed(folder, image, "/srv/ticks")
     assert closed == [
-        f"feeds.recorded.path: {image}/srv/ticks is closed to the service's user (mode 0750): chmod o+rx it",
-        f"strategies.own.kind: {image}/etc/tradekeel/mine.py is closed to the service's user (mode 0600): chmod o+r it",
+        f"feeds.recorded.path: {image}/srv/ticks is closed to the service's user (mode 0750): chmod o+rx it (line 17)",
+        f"strategies.own.kind: {image}/etc/tradekeel/mine.py is closed to the service's user (mode 0600): chmod o+r it (line 33)",
     ]
 
 
@@ -380,3 +382,13 @@ def test_a_service_is_told_of_places_that_its_sandbox_keeps_it_out_of_and_what_t
 
 def test_what_everybody_may_read_a_service_may() -> None:
     assert why_closed(Path("/etc/passwd")) is None
+
+
+def test_the_guides_example_is_what_is_said(folder: Path) -> None:
+    text = (ROOT / "config" / "demo.toml").read_text("utf-8")
+    before, trend, behind = text.replace("[daemon]\n", '[daemon]\non_stp = "keep"\n', 1).partition("[strategies.trend]")
+    behind = behind.replace('account = "paper"', 'account = "papr"', 1)
+    path = folder / "demo.toml"
+    path.write_text(before.replace("daily_loss_max = 1000", 'daily_loss_max = "a lot"') + trend + behind)
+    guide = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    assert [line.removeprefix("  - ") for line in guide.splitlines() if line.startswith("  - ")] == problems(path)

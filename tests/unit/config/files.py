@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,3 +57,8 @@ def problems(
     with pytest.raises(ConfigError) as caught:
         load(folder, text, environ, kinds)
     return caught.value.problems
+
+
+def without_lines(problems: list[str]) -> list[str]:
+    """Problems without where they stand in the file."""
+    return [re.sub(r" \(line \d+\)$", "", problem) for problem in problems]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from tests.unit.config.files import GOOD, load, problems, written
+from tests.unit.config.files import GOOD, load, problems, without_lines, written
 from tradekeel.config import ConfigError, DaemonConfig, Kinds, diff, load_config
 from tradekeel.config.load import state_dir_of
 from tradekeel.config.model import NAME_WORDS
@@ -87,7 +87,8 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
         .replace('name = "demo"', 'name = "Demo"')
         + "\n[loging]\nlevel = 'info'\n[instruments.EUR_USD]\npip_size = 0\n"
     )
-    assert problems(tmp_path, text, kinds=KINDS) == [
+    found = problems(tmp_path, text, kinds=KINDS)
+    assert without_lines(found) == [
         'loging: unknown section; did you mean "logging"?',
         'feeds.market.kind: found "synthetc", which does not exist; did you mean "synthetic"?',
         'accounts.paper-1.paper.latency: unknown key; did you mean "latency_ms"?',
@@ -96,6 +97,18 @@ def test_problems_of_every_section_and_kind_come_together(tmp_path: Path) -> Non
         "instruments.EUR_USD.pip_size: found 0 (an integer), allowed: a decimal number above 0",
         f'daemon.name: found "Demo", allowed: {NAME_WORDS}',
     ]
+    rows = text.splitlines()
+    lines = [int(problem.rpartition(" (line ")[2].rstrip(")")) for problem in found]
+    where = (
+        "[loging]",
+        'kind = "synthetc"',
+        "latency = 20",
+        "loss_dayly_max",
+        'kind = "flor"',
+        "pip_size = 0",
+        'name = "Demo"',
+    )
+    assert [word in rows[line - 1] for word, line in zip(where, lines, strict=True)] == [True] * 7
 
 
 @pytest.mark.parametrize(
@@ -321,7 +334,7 @@ def test_more_problems_than_anybody_reads_are_counted(tmp_path: Path) -> None:
 
 def test_more_accounts_than_a_daemon_can_have_are_refused(tmp_path: Path) -> None:
     accounts = "".join(f"[accounts.a{n}]\nvenue = 'paper'\nfeed = 'x'\n" for n in range(257))
-    assert "accounts: found 257 tables, allowed: at most 256" in problems(tmp_path, accounts)
+    assert "accounts: found 257 tables, allowed: at most 256" in without_lines(problems(tmp_path, accounts))
 
 
 # --- where the state is --------------------------------------------------------------------------------------------------

@@ -76,5 +76,5 @@ def test_a_daemon_keeps_nothing_in_memory_that_is_there_for_others(tmp_path: Pat
 
 def test_a_user_without_a_password_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, with_redis('url = "redis://cache"', 'username = "me"')) == [
-        "redis: username is given without password; say where that is, or leave the username out"
+        "redis: username is given without password; say where that is, or leave the username out (line 27)"
     ]
