@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +15,7 @@ from tradekeel.backtest.analysing.warmup import WarmUp, compared_behind, leads_o
 from tradekeel.bootstrap.analysisprocesses import Processes
 from tradekeel.bootstrap.analysisruns import Job, Outcome, named_in
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of
+from tradekeel.bootstrap.ownfolder import own_folder
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.values import plain_value
 from tradekeel.domain.messages import Enter, Stamp
@@ -31,6 +30,9 @@ CUTS = 8
 CUTS_MAX = 200
 RESUMED_MAX = 4
 """Of the cuts, from so many it is gone on to the end."""
+
+FOLDER_PREFIX = "tradekeel-analysis-"
+"""Of the folders, in the one for temporary files, in which the runs of an account find their jobs."""
 
 OTHER_PORTIONS = 97
 """Ticks that are handed out at a time in the second run: few enough for short data, too, and no divisor of what is usual."""
@@ -117,18 +119,11 @@ def analyse(
     for chosen in accounts_of(plan, account):
         job, total = _job(plan, chosen, config, start, end)
         with (
-            _own_folder() as folder,
+            own_folder(FOLDER_PREFIX) as folder,
             Processes(folder, environ, workers) as processes,
         ):
             analysis = _Analyst(plan, chosen, job, processes, folder, cuts, tell).analyse(total or 0)
         yield analysis
-
-
-@contextmanager
-def _own_folder() -> Iterator[Path]:
-    """By its real path, as that of whatever strategies open is told: what lies in here is none of their doing."""
-    with tempfile.TemporaryDirectory(prefix="tradekeel-analysis-") as name:
-        yield Path(name).resolve()
 
 
 def _job(plan: Plan, account: AccountPlan, config: Path, start: str | None, end: str | None) -> tuple[Job, int | None]:

@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_commands_find_what_the_page_says(tmp_path: Path) -> None:
     copy_shipped_files(tmp_path)
-    (program,), (config,), (commands,) = blocks("python"), blocks("toml"), blocks("sh")
+    (program,), (config,), commands = blocks("python"), blocks("toml"), "".join(blocks("sh"))
     (tmp_path / "config" / "peeker.py").write_text(program)
     (tmp_path / "config" / "peeker.toml").write_text(config)
     for line, shown in zip(commands.splitlines(), blocks("text"), strict=True):
