@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 
 from tests.benchmarks.report import Result, reaches, standalone, stays_within
-from tradekeel.runtime.actor import Actor, ActorRef, Envelope, MailboxLimits, Reply
+from tradekeel.runtime.actor import Actor, ActorRef, MailboxLimits, Reply
 from tradekeel.runtime.clock import SystemClock
 from tradekeel.runtime.loop import BlockingWorker, run
 from tradekeel.runtime.mailbox import Mailbox
@@ -85,13 +85,6 @@ class Relay(Actor):
             await self.system.ref(self.to).send(message)
 
 
-class BatchRelay(Relay):
-    """Passes whole batches on."""
-
-    async def handle_batch(self, envelopes: list[Envelope]) -> None:
-        await self.system.ref(self.to).send_many([envelope.message for envelope in envelopes])
-
-
 class Sink(Actor):
     """Counts, and answers requests."""
 
@@ -113,8 +106,9 @@ async def with_actors(relay: Callable[[], Actor], work: Callable[[ActorSystem, S
     system, sink = ActorSystem(), Sink()
     children = [ChildSpec("sink", lambda: sink), ChildSpec("relay", relay)]
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(system.run, Supervisor("root", children=children))
-        await system.wait_started()
+        started = anyio.Event()
+        tasks.start_soon(system.run, Supervisor("root", children=children), started.set)
+        await started.wait()
         await work(system, sink)
         await system.stop()
 
@@ -203,7 +197,6 @@ def measure_all(count: int) -> list[Result]:
     floor = count / best(lambda: seconds(floor_messages, count))
     bare = count / best(lambda: seconds(mailbox_messages, count))
     by_one = count / best(lambda: two_hops(count, lambda: Relay("sink")))
-    by_batch = count / best(lambda: two_hops(count, lambda: BatchRelay("sink")))
     ask_us = best(lambda: requests(few)) / few * 1e6
     ask_floor_us = best(lambda: seconds(floor_requests, few)) / few * 1e6
     hop_us = best(lambda: seconds(hops, few)) / few * 1e6
@@ -211,8 +204,7 @@ def measure_all(count: int) -> list[Result]:
     deque_floor: dict[str, Any] = {"floor": floor, "floor_name": "bare deque"}
     return [
         reaches("mailbox: one mailbox", bare, "msg/s", minimum=400_000, **deque_floor),
-        reaches("mailbox: two actors, one by one", by_one, "msg/s", minimum=400_000, **deque_floor),
-        reaches("mailbox: two actors, whole batches", by_batch, "msg/s", minimum=400_000, **deque_floor),
+        reaches("mailbox: two actors", by_one, "msg/s", minimum=400_000, **deque_floor),
         stays_within("mailbox: request", ask_us, "µs", maximum=100, floor=ask_floor_us, floor_name="bare future"),
         stays_within("worker: one call", hop_us, "µs", maximum=100, floor=hop_floor_us, floor_name="executor"),
     ]

@@ -18,7 +18,6 @@ class VenueCapabilities(Struct, frozen=True, kw_only=True):
 
     proof: Proof
     hedging: bool = False
-    attached_exits: bool = False
     matches_ticks: bool = False  # it is driven by our own feed: see TickMatcher
     keeps_order: bool = False  # requests arrive in the order in which they were begun, answered or not
     request_timeout_s: float = 10.0

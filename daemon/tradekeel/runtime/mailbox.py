@@ -118,16 +118,6 @@ class Mailbox:
             self._wake(self._receiver)
         return True
 
-    def put_some(self, messages: list[Any]) -> int:
-        """Queue as many of ``messages`` as there is room for, in order; returns how many those were."""
-        if self._sealed:
-            return 0
-        room = max(0, self._reliable_max - len(self._reliable))
-        self._reliable.extend([Envelope(m) for m in (messages if len(messages) <= room else messages[:room])])
-        if self._receiver is not None and self._reliable:
-            self._wake(self._receiver)
-        return min(room, len(messages))
-
     def put_waiting(self, message: Any, reply: Reply | None = None) -> asyncio.Future[bool]:
         """Queue behind the full reliable lane. The future says True once the mail moved in, False if it never will."""
         admitted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

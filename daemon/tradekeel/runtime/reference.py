@@ -85,24 +85,6 @@ class ActorRef:
             return True
         return await self._send_slowly(box, message)
 
-    def try_send(self, message: Any) -> bool:
-        """Send on the reliable lane if there is room. False: nothing was queued, the sender still has the message."""
-        box = self._directory.boxes.get(self.name)
-        return box is not None and box.put(message)
-
-    async def send_many(self, messages: list[Any]) -> int:
-        """Send all of ``messages`` in order on the reliable lane; returns how many did not become dead letters."""
-        box = self._directory.boxes.get(self.name)
-        at = delivered = 0 if box is None else box.put_some(messages)
-        while at < len(messages):
-            delivered += await self.send(messages[at])  # waits for room; then a whole batch may fit again
-            at += 1
-            box = self._directory.boxes.get(self.name)
-            if box is not None and at < len(messages):
-                moved = box.put_some(messages[at:])
-                at, delivered = at + moved, delivered + moved
-        return delivered
-
     def control(self, message: Any) -> bool:
         """Send on the control lane. Raises MailboxFull when it is full; False: it became a dead letter."""
         box = self._directory.boxes.get(self.name)

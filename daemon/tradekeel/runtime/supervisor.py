@@ -102,19 +102,12 @@ class Supervisor:
     # --- what others call
     # ----------------------------------------------------------------------------------------
 
-    async def add_child(self, spec: ChildSpec) -> None:
-        """Start another child after the ones there are; raises StartFailed (and forgets it) if it does not start."""
-        await self._ask(partial(self._add, spec))
-
-    async def remove_child(self, name: str) -> None:
-        """Stop a child in order and forget it; raises LookupError if there is none of this name."""
-        await self._ask(partial(self._remove, name))
-
     async def restart_child(self, name: str) -> None:
         """Stop a child in order and start it again, outside of the intensity; it alone, whatever the
         strategy.
 
-        Raises StartFailed if it does not start; it is then treated like any child that failed.
+        Raises StartFailed if it does not start; it is then treated like any child that failed. Raises LookupError if there is
+        none of this name.
         """
         await self._ask(partial(self._restart, name))
 
@@ -354,24 +347,6 @@ class Supervisor:
             raise
         else:
             _settle(done, None)
-
-    async def _add(self, spec: ChildSpec) -> None:
-        if spec.name in self.children:
-            raise LookupError(f"{self.name} has a child named {spec.name} already")
-        slot = _Slot(spec)
-        self._slots.append(slot)
-        if not await self._start(slot):
-            cell = await self._see_out(slot)
-            self._slots.remove(slot)
-            self._report(cell, cell.ending(), Action.FORGET)
-            if cell.ending() is Ending.NORMAL:
-                return  # it had nothing to do and finished at once
-            raise StartFailed(spec.name, repr(cell.error)) from cell.error
-
-    async def _remove(self, name: str) -> None:
-        slot = self._find(name)
-        await self._stop_slots([slot], Action.STOP)
-        self._slots.remove(slot)
 
     async def _restart(self, name: str) -> None:
         slot = self._find(name)

@@ -50,22 +50,22 @@ class ActorSystem:
         self.supervisors: dict[str, Supervisor] = {}
         self._directory = Directory(self.clock, self.dead_letters)
         self._root: Cell | None = None
-        self._ready = asyncio.Event()
         self._over = asyncio.Event()
 
     # --- the tree
     # ------------------------------------------------------------------------------------------------
 
     async def run(self, root: Supervisor, on_started: Callable[[], object] | None = None) -> None:
-        """Run the tree until it is stopped; raises what its root fails with (RestartsExhausted, StuckActor, ...)."""
+        """Run the tree until it is stopped; raises what its root fails with (RestartsExhausted, StuckActor, ...).
+
+        ``on_started`` is called when every child was started, or gave up its first try.
+        """
         assert self._root is None, "a system runs once"
         waker = Waker(self.clock)
         cell = self._root = Cell(root.name, lambda: root, self, waker, self.grace_s)
         try:
-            if await cell.start(None, lambda: False):
-                self._ready.set()
-                if on_started is not None:
-                    on_started()
+            if await cell.start(None, lambda: False) and on_started is not None:
+                on_started()
             await waker.until(lambda: cell.ended)
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -74,15 +74,8 @@ class ActorSystem:
             raise
         finally:
             self._over.set()
-            self._ready.set()
         if cell.error is not None:
             raise cell.error
-
-    async def wait_started(self) -> None:
-        """Wait until every child was started (or gave up its first try); raises ActorDied if the tree failed."""
-        await self._ready.wait()
-        if self._over.is_set():
-            raise ActorDied("the system", "it is over")
 
     def request_stop(self) -> None:
         """Begin to stop the tree in order. Actors call this one: waiting for one's own end never ends."""

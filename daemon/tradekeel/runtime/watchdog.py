@@ -57,16 +57,10 @@ class Watchdog:
         self._on_stuck = on_stuck
         self._looked_s: float | None = None
         self._seen: dict[str, _Seen] = {}
-        self._stuck: tuple[Stuck, ...] = ()
 
     def healthy(self) -> bool:
         """Look, and say whether every actor makes progress."""
         return not self.look()
-
-    @property
-    def stuck(self) -> tuple[Stuck, ...]:
-        """Who made no progress at the last look."""
-        return self._stuck
 
     def look(self) -> tuple[Stuck, ...]:
         """Who has made no progress for longer than the limit; reports each of them once."""
@@ -85,8 +79,7 @@ class Watchdog:
             if not seen.reported and self._on_stuck is not None:
                 self._on_stuck(report)
             seen.reported = True
-        self._stuck = tuple(stuck)
-        return self._stuck
+        return tuple(stuck)
 
     async def run(self, interval_s: float) -> None:
         """Look for ever, once an interval; a stuck actor is noticed within the limit and two intervals."""

@@ -53,11 +53,10 @@ HANDLERS = (
     "on_stop",
 )
 
-ORDER_NEWS = frozenset({"accepted", "denied", "rejected", "canceled", "expired", "not_sent", "unknown"})
-"""The words of :attr:`OrderUpdate.event`."""
-
 ORDER_ENDED = frozenset({"denied", "rejected", "canceled", "expired", "not_sent"})
-"""Those after which nothing more of the order fills (late fills, which a venue reports after the end, excepted)."""
+"""Of the words of :attr:`OrderUpdate.event` those after which nothing more of the order fills (late fills, which a venue reports
+after the end, excepted).
+"""
 
 
 class StrategyContext(Struct, frozen=True, kw_only=True):
@@ -104,10 +103,10 @@ class FillEvent(Struct, frozen=True, kw_only=True, tag="fill"):
 
 
 class OrderUpdate(Struct, frozen=True, kw_only=True, tag="order"):
-    """Something other than a fill happened to an order of the strategy: see :data:`ORDER_NEWS`."""
+    """Something other than a fill happened to an order of the strategy."""
 
     order: Order
-    event: str
+    event: str  # accepted or unknown, or one of ORDER_ENDED
     reason: str = ""
     ts_ns: int
 

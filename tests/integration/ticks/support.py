@@ -102,8 +102,9 @@ async def sharing(
         market, RedisTicks(settings_of(url, deadline_s), name), run=run, ticks_max=ticks_max, waiting_max=waiting_max
     )
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(share.system.run, share.root())
-        await share.system.wait_started()
+        started = anyio.Event()
+        tasks.start_soon(share.system.run, share.root(), started.set)
+        await started.wait()
         try:
             yield share
         finally:

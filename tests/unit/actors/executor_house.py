@@ -77,9 +77,7 @@ class InMemory:
     """The paper venue's rules without its file; each call can be held up, or fail. It tells what reached it."""
 
     name, account = "paper", "paper-1"
-    capabilities = VenueCapabilities(
-        proof=Proof.CURSOR, attached_exits=True, matches_ticks=True, keeps_order=True, lag_margin_s=0.0
-    )
+    capabilities = VenueCapabilities(proof=Proof.CURSOR, matches_ticks=True, keeps_order=True, lag_margin_s=0.0)
 
     def __init__(self, before: Before) -> None:
         self.matcher, self.record = before.matcher, before.record

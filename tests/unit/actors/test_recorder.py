@@ -131,7 +131,7 @@ async def test_a_thread_that_hangs_in_the_disk_is_noticed_though_the_books_are_l
         for _ in range(30):
             await w.clock.advance(1)
             watchdog.look()
-        assert [stuck.actor for stuck in watchdog.stuck] == ([] if asks else ["recorder"])
+        assert [stuck.actor for stuck in watchdog.look()] == ([] if asks else ["recorder"])
         asked.close()
 
 

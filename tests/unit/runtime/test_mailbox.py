@@ -76,7 +76,6 @@ operations = st.lists(
         st.tuples(st.just("control")),
         st.tuples(st.just("result")),
         st.tuples(st.just("reliable")),
-        st.tuples(st.just("some"), st.integers(0, 8)),
         st.tuples(st.just("latest"), st.integers(0, 5)),
         st.tuples(st.just("take"), st.integers(1, 12)),
     ),
@@ -107,11 +106,6 @@ def perform(box: Mailbox, twin: Twin, number: int, operation: tuple[Any, ...]) -
             if not room:
                 box.put_waiting(message)
             (twin.reliable if room else twin.senders).append(message)
-        case ("some", count):
-            many = [(*message, i) for i in range(count)]
-            fits = 0 if twin.senders else min(count, LIMITS.reliable_max - len(twin.reliable))
-            assert box.put_some(many) == fits
-            twin.reliable += many[:fits]
         case ("latest", key):
             if twin.put_latest(key, message):
                 box.put_latest(key, message)
@@ -247,7 +241,6 @@ async def test_a_sealed_mailbox_takes_in_who_waits_and_nothing_after_that_but_re
     assert messages(box.seal()) == ["stale soon"]
     assert waits.result() is True
     assert not box.put("too late")
-    assert box.put_some(["too late"]) == 0
     box.put_result("came back")
     assert messages(await box.receive(10)) == ["came back", 0, 1, 2, 3, 4, "waits"]
     assert await box.receive(10) == []

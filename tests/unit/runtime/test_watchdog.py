@@ -47,9 +47,8 @@ async def test_a_hung_handler_is_reported_by_name_once_and_is_unhealthy_as_long_
         await w.clock.advance(1)
         assert not watchdog.healthy()
         await w.clock.advance(1)
-        assert not watchdog.healthy()
+        assert [stuck.for_s for stuck in watchdog.look()] == [12.0]
         assert reported == [Stuck("a", 1, 11.0, True, 0)]
-        assert [stuck.for_s for stuck in watchdog.stuck] == [12.0]
         await w.clock.advance(20)
         assert watchdog.healthy()
 
@@ -72,8 +71,6 @@ async def test_a_restart_is_progress():
             await w.clock.advance(1)
             assert watchdog.healthy()
             await w.clock.advance(8)
-            await w.system.supervisor("root").add_child(ChildSpec("c", lambda: Diarist(w)))
-            await w.system.supervisor("root").remove_child("c")
             w.system.actors["a"]._cell.cancel()
             await w.clock.settle()
             assert watchdog.healthy()
@@ -108,7 +105,7 @@ async def test_time_in_which_the_whole_process_stood_still_is_nobodys_fault():
         for _ in range(4):
             await w.clock.advance(5)
             watchdog.look()
-        assert [stuck.actor for stuck in watchdog.stuck] == ["a"], "what hangs is found all the same"
+        assert [stuck.actor for stuck in watchdog.look()] == ["a"], "what hangs is found all the same"
 
 
 class Opening(Diarist):

@@ -17,7 +17,7 @@ from msgspec import NODEFAULT
 from tests.unit.domain.executor_desk import ExecutorDesk, buy
 from tests.unit.strategies.driver import D, Market, enters
 from tradekeel.domain.effects import PlaceOrder
-from tradekeel.strategies.base import HANDLERS, ORDER_NEWS
+from tradekeel.strategies.base import HANDLERS, ORDER_ENDED
 from tradekeel.strategies.registry import BUILT_IN, KindInfo, catalogue, load_strategy_class
 
 PAGE = Path(__file__).parents[3] / "docs" / "strategies.md"
@@ -96,7 +96,7 @@ def test_the_tables_are_those_of_the_catalogue():
     assert rewritten(text) == text, "run python -m tests.unit.strategies.test_docs"
 
 
-@pytest.mark.parametrize("word", [*HANDLERS, *sorted(ORDER_NEWS)])
+@pytest.mark.parametrize("word", [*HANDLERS, "accepted", "unknown", *sorted(ORDER_ENDED)])
 def test_every_handler_and_every_news_is_on_the_page(word: str):
     assert word in PAGE.read_text(encoding="utf-8")
 

@@ -35,7 +35,6 @@ def test_it_is_a_venue_and_a_tick_matcher(file: Path):
     assert isinstance(venue, TickMatcher)
     assert (venue.name, venue.account) == ("paper", "paper-1")
     assert venue.capabilities.proof is Proof.CURSOR
-    assert venue.capabilities.attached_exits
     assert venue.capabilities.matches_ticks
     assert not venue.capabilities.hedging
 

@@ -55,7 +55,6 @@ class PaperVenue:
         self.capabilities = VenueCapabilities(
             proof=Proof.CURSOR,
             hedging=account.hedging,
-            attached_exits=True,
             matches_ticks=True,
             keeps_order=True,
             lag_margin_s=0.0,
