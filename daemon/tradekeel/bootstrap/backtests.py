@@ -43,6 +43,9 @@ LOOK_AGAIN_S = 0.1
 IS_BEING_RUN = (
     "it is being run: one process at a time. Wait for it, or stop it (Ctrl-C, or SIGTERM) and run this again to go on"
 )
+COMMAND_IS_AT_IT = (
+    "process {} is a command at its books, as `tradekeel db` has, and ends by itself: wait for it, and run this again"
+)
 
 
 class Steering(Protocol):
@@ -343,12 +346,14 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _locked(folder: Path, number: int) -> StateDir:
-    """The folder of an execution, taken. AlreadyRunning beside a process that is at it."""
+    """The folder of an execution, taken. AlreadyRunning beside a process that is at it, with whether that runs it."""
     place = StateDir(folder / str(number))
     try:
         place.lock()
     except AlreadyRunning:
-        raise AlreadyRunning(f"backtest {folder.name} #{number}: {IS_BEING_RUN}") from None
+        holder = place.holder()
+        says = COMMAND_IS_AT_IT.format(holder) if holder and place.is_at_work else IS_BEING_RUN
+        raise AlreadyRunning(f"backtest {folder.name} #{number}: {says}") from None
     return place
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,8 @@ from tests.scenarios.support import Home
 from tradekeel.bootstrap.backtestbooks import FileBooks
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.tasks import TaskRow, TaskStatus, TaskType
-from tradekeel.errors import StoreCorrupt
+from tradekeel.errors import AlreadyRunning, StoreCorrupt
+from tradekeel.statedir import A_COMMAND_IS_ALONE, StateDir
 
 SIGNALS = """
 import os
@@ -155,6 +157,20 @@ def test_of_two_that_are_begun_at_once_one_runs_and_the_other_is_refused(
     assert "it is being run: one process at a time." in said[codes.index(6)]
     first = {"nothing": [], "interrupted": [(1, "stopped")] if words else [], "completed": [(1, "completed")]}[before]
     assert listed(home) == [*first, (len(first) + 1, "completed")]
+
+
+def test_a_command_at_its_books_is_not_told_as_a_run(tmp_path: Path) -> None:
+    home = interrupted(tmp_path)
+    held = StateDir(books_of(home).parent)
+    held.lock(A_COMMAND_IS_ALONE)
+    try:
+        with pytest.raises(
+            AlreadyRunning, match=rf"#1: process {os.getpid()} is a command at its books, .* and run this again"
+        ):
+            execute(prepare(home.config, {})[0])
+    finally:
+        held.release()
+    assert execute(prepare(home.config, {})[0]).status is TaskStatus.COMPLETED
 
 
 def test_books_that_a_kill_has_left_half_made_are_made(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def optimise(
     """Join the study of each window, or make it; what came of all of them, as far as they are when ``stops`` says so.
 
     Workers that are killed are done without, and where all of them are that is a stop. Raises ConfigError, InputError, DataError,
-    StoreAway, StoreRefused, StoreUnavailable.
+    StoreAway, StoreRefused, StoreUnavailable, and StoreCorrupt where a Redis server has lost a part of the study.
     """
     clock = clock or SystemClock()
     began_s = clock.monotonic()
