@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.backtest.test_analysis import minding
 from tests.integration.cli_daemon import PROGRAM, environment
 
 TIMEOUT_S = 60
@@ -58,9 +59,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def interrupted(words: Sequence[str], folder: Path, is_under_way: Callable[[], bool]) -> tuple[int, str]:
     """The exit code, and what was said on standard error."""
-    process = subprocess.Popen(
-        (*PROGRAM, *words), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    with minding(signal.SIGINT):
+        process = subprocess.Popen(
+            (*PROGRAM, *words), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
     try:
         while not is_under_way():
             assert process.poll() is None, process.communicate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +12,15 @@ from tradekeel.cli.common import guarded
 from tradekeel.runtime.loop import run
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _minding() -> Iterator[None]:
+    """Signals mean here what they mean on a terminal, also where we run under nohup or in the background."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in HEEDED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("uvloop", [True, False])
