@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -166,3 +166,13 @@ class Daemon:
             return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
         self.until(catches, f"it never caught {number.name}")
+
+
+@contextlib.contextmanager
+def minding(number: signal.Signals) -> Iterator[None]:
+    """What is started here minds a signal, also where we run under nohup, whose children ignore SIGHUP."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.backtest.test_analysis import minding
-from tests.integration.cli_daemon import PROGRAM, environment
+from tests.integration.cli_daemon import PROGRAM, environment, minding
 
 TIMEOUT_S = 60
 ROWS = 1_000_000

@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pytest
 from msgspec import structs
 
 from tests.integration.backtest import suspects
-from tests.integration.cli_daemon import Said, call, environment
+from tests.integration.cli_daemon import Said, call, environment, minding
 from tests.scenarios import support_configs as configs
 from tradekeel.backtest.analysing.asked import Asked, Run
 from tradekeel.bootstrap.analysisruns import ENCODER, Job, Watch, perform
@@ -233,16 +232,6 @@ def test_what_is_laid_out_below_a_link_is_none_of_a_strategys_doing(folder: Path
     assert done.returncode == ExitCode.DIFFERENT, done.stderr
     (analysis,) = json.loads(done.stdout)
     assert analysis["touched"] == [f"suspects.py opens {folder / 'ticks.csv'}"]
-
-
-@contextmanager
-def minding(number: signal.Signals) -> Iterator[None]:
-    """What is started here minds a signal, also where we run under nohup, whose children ignore SIGHUP."""
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
