@@ -191,6 +191,8 @@ class CheckedSource:
         """Its windows, each looked at before anybody trades on it."""
         last: Tick | None = None
         for window in self._source.windows(after):
+            if not window.ticks:
+                continue  # whoever filters ticks may have none left of some
             _check_kinds(window.ticks[:1], self.info.name, after)  # the others are of the same hand
             _check(window.ticks, self.info.name, after, last)
             last = window.ticks[-1]

@@ -130,6 +130,7 @@ def test_closed_and_open_trades_together_are_the_accounts_profit(floor: Home) ->
     unrealised = sum(Decimal(trade["unrealised"]) for trade in still)
     assert Decimal(held["unrealised"]) == unrealised != 0
     booked = sum(Decimal(trade["pnl"]) for trade in still)  # their entries' fees
+    assert Decimal(held["booked"]) == booked < 0
     whole = Decimal(figures["trades"]["pnl"]) + unrealised + booked
     assert abs(whole - Decimal(figures["returns"]["total_pnl"])) <= Decimal("0.0001") * len(still), "but for rounding"
 

@@ -192,6 +192,11 @@ def test_a_source_of_ones_own_is_refused_where_its_time_steps_back_or_a_tick_is_
     assert backtest(_Given(ticks, first, second, third)).execute().ticks == 300
 
 
+def test_a_window_without_a_tick_is_none(ticks: Sequence[Tick]) -> None:
+    given = backtest(_Given(ticks, [], ticks[:100], [], ticks[100:300])).execute()
+    assert written(given.entries) == written(backtest(_Given(ticks, ticks[:100], ticks[100:300])).execute().entries)
+
+
 def test_ticks_with_a_price_off_its_step_are_counted(ticks: Sequence[Tick]) -> None:
     assert backtest(ticks).execute().quality == {"ticks": len(ticks)}
     coarse = structs.replace(CATALOGUE["EUR_USD"], tick_size=Decimal("0.0003"), pip_size=Decimal("0.0003"))

@@ -15,14 +15,17 @@ from tradekeel.domain.trades import Trade, TradeStatus
 class OpenTrades(Struct, frozen=True, kw_only=True):
     """Trades that hold something, and what each would win or lose if it were closed at the last quotes.
 
-    In account currency, before what the exits would cost; the fees of their entries are booked already. With the results of
-    closed trades they come to the account's profit, whatever netting has booked of it: on an account that nets, its equity less
-    its balance is another number, since an exit there realises the average price of the whole position.
+    In account currency, before what the exits would cost. With what these trades have booked already and the results of closed
+    ones it comes to the account's profit, whatever netting has booked of it: on an account that nets, its equity less its
+    balance is another number, since an exit there realises the average price of the whole position.
     """
 
     trades: int
     unrealised: Decimal | None  # the sum; None where a price or a rate is missing
-    by_trade: Mapping[str, Decimal | None]
+    booked: (
+        Decimal  # what their partial exits and their financing have brought by then, less the fees that they have paid
+    )
+    by_trade: Mapping[str, Decimal | None]  # unrealised
 
 
 def open_trades(trades: Iterable[Trade], quotes: Mapping[str, Quote], currency: str) -> OpenTrades:
@@ -30,7 +33,8 @@ def open_trades(trades: Iterable[Trade], quotes: Mapping[str, Quote], currency: 
     held = [trade for trade in trades if is_open(trade) and trade.open_quantity]
     with ledger():
         by_trade = {trade.trade_id: _unrealised(trade, quotes, currency) for trade in held}
-    return OpenTrades(trades=len(held), unrealised=total_of(held, by_trade), by_trade=by_trade)
+        booked = sum((trade.pnl for trade in held), ZERO)
+    return OpenTrades(trades=len(held), unrealised=total_of(held, by_trade), booked=booked, by_trade=by_trade)
 
 
 _HOLDING = (TradeStatus.OPEN, TradeStatus.CLOSING)

@@ -24,7 +24,7 @@ from tradekeel.backtest.reporting.cells import (
     word,
 )
 from tradekeel.backtest.reporting.curves import LayerFigures, Unrealised, cycles, held_ns, layers
-from tradekeel.backtest.reporting.held import OpenTrades, newest
+from tradekeel.backtest.reporting.held import OpenTrades, is_open, newest
 from tradekeel.backtest.reporting.model import RunReport
 from tradekeel.domain.counting import counted
 from tradekeel.domain.money import ledger
@@ -70,7 +70,7 @@ def key_figures(figures: PerformanceReport, held: OpenTrades | None, currency: s
     rows = (
         ("profit and loss", money(returns.total_pnl, currency)),
         ("closed trades", money(trades.pnl, currency)),
-        ("open trades, unrealised", money(None if held is None else held.unrealised, currency)),
+        *_of_open("open trades, {}", held, currency),
         ("return", percent(returns.total_return_percent, toned=True)),
         ("buy and hold", percent(figures.market.buy_and_hold_percent)),
         ("a year (CAGR)", _a_year(figures)),
@@ -85,6 +85,14 @@ def key_figures(figures: PerformanceReport, held: OpenTrades | None, currency: s
         ("time in the market", percent(figures.exposure_percent)),
     )
     return _pairs("key", "Key figures", rows)
+
+
+def _of_open(name: str, held: OpenTrades | None, currency: str) -> list[tuple[str, Cell]]:
+    """What is open, in two parts: with closed trades they come to the account's profit. Most often nothing of it is booked."""
+    rows = [(name.format("unrealised"), money(None if held is None else held.unrealised, currency))]
+    if held is not None and held.booked:
+        rows.append((name.format("booked already"), money(held.booked, currency)))
+    return rows
 
 
 def _a_year(figures: PerformanceReport) -> Cell:
@@ -135,7 +143,7 @@ def _returns(figures: PerformanceReport, held: OpenTrades | None, currency: str)
             ("equity", sum_of(figures.equity, currency)),
             ("profit and loss", money(r.total_pnl, currency)),
             ("of closed trades", money(figures.trades.pnl, currency)),
-            ("of open trades, unrealised", money(None if held is None else held.unrealised, currency)),
+            *_of_open("of open trades, {}", held, currency),
             ("return", percent(r.total_return_percent, toned=True)),
             ("a year (CAGR)", percent(r.cagr_percent)),
             ("volatility, a year", percent(r.volatility_percent)),
@@ -341,7 +349,9 @@ def trade_table(trades: Sequence[Trade], by_trade: Unrealised, rows_max: int) ->
             *("entry", "exit", "strategy", "instrument", "side", "quantity>", "at>", "left at>", "stop>", "reason"),
             *("R>", "pnl>", "unrealised>", "fees>", "financing>", "held>", "tags"),
         ),
-        rows=tuple(_trade(trade, by_trade.get(trade.trade_id)) for trade in reversed(shown)),
+        rows=tuple(
+            _trade(trade, by_trade.get(trade.trade_id) if is_open(trade) else None) for trade in reversed(shown)
+        ),
         note=note,
     )
 

@@ -93,7 +93,7 @@ def report(trades: list[Trade] | None = None, equities: list[str] | None = None,
         task_execution=None,
         as_of=AsOf(ts_ns=START_NS, position=10, sequence=20, records_behind=0, finished=True),
         figures=figures,
-        held=OpenTrades(trades=0, unrealised=Decimal(0), by_trade={}),
+        held=OpenTrades(trades=0, unrealised=Decimal(0), booked=Decimal(0), by_trade={}),
         curve=Curve(
             source="snapshots",
             equity=equity,

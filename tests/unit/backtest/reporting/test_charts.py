@@ -27,7 +27,7 @@ def chart(made: RunReport, name: str) -> Chart:
 def with_open(trades: list[Trade], each: str = "-40") -> RunReport:
     by_trade = {trade.trade_id: Decimal(each) for trade in trades if trade.exit_time_ns is None}
     total = sum(by_trade.values(), Decimal(0))
-    return report(trades, held=OpenTrades(trades=len(by_trade), unrealised=total, by_trade=by_trade))
+    return report(trades, held=OpenTrades(trades=len(by_trade), unrealised=total, booked=Decimal(0), by_trade=by_trade))
 
 
 def test_a_layer_that_is_open_is_drawn_to_the_last_tick() -> None:

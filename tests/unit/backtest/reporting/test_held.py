@@ -28,6 +28,13 @@ def test_what_is_left_of_a_trade_counts_with_what_it_has_cost() -> None:
     assert open_trades([half], QUOTES, "USD").unrealised == Decimal("-0.84")
 
 
+def test_what_a_trade_has_booked_while_it_is_open_is_neither_closed_nor_unrealised() -> None:
+    half = held(
+        1, gross_pnl=Decimal("3.1"), entry_fee=Decimal("0.2"), exit_fee=Decimal("0.1"), financing=Decimal("-0.5")
+    )
+    assert open_trades([half, held(2), closed(3)], QUOTES, "USD").booked == Decimal("2.3") + held(2).pnl
+
+
 def test_it_is_converted_into_the_account_currency() -> None:
     yen = held(1, symbol="USD_JPY", open_cost=Decimal(99_490))
     assert open_trades([yen], QUOTES, "USD").unrealised == Decimal("5.0000"), "500 yen at 100"

@@ -22,7 +22,7 @@ def shown(table: Table) -> dict[str, str]:
 
 
 def test_a_dozen_key_figures() -> None:
-    held = OpenTrades(trades=2, unrealised=Decimal("-7.5"), by_trade={})
+    held = OpenTrades(trades=2, unrealised=Decimal("-7.5"), booked=Decimal(0), by_trade={})
     table = tables.key_figures(figures_of([closed(1), closed(2, "-3")], ["10000", "10002"]), held, "USD")
     assert len(table.rows) == 15
     figures = shown(table)
@@ -111,11 +111,21 @@ def test_trades_that_are_open_are_listed_however_old_they_are_with_what_they_wou
     unrealised = table.columns.index("unrealised>")
     assert [row[unrealised].text for row in table.rows] == [UNDEFINED, UNDEFINED, "-12.5"]
     assert "2 older ones" in table.note
+    closed_since = tables.trade_table(trades, {trades[4].trade_id: Decimal("-12.5")}, rows_max=5)
+    assert {row[unrealised].text for row in closed_since.rows} == {UNDEFINED}, "what it came to stands in its pnl"
+
+
+def test_what_open_trades_have_booked_stands_beside_what_they_would_bring_where_there_is_any() -> None:
+    half = OpenTrades(trades=1, unrealised=Decimal("-7.5"), booked=Decimal("3.2"), by_trade={})
+    figures = figures_of([closed(1)], ["10000"])
+    assert shown(tables.key_figures(figures, half, "USD"))["open trades, booked already"] == "3.2 USD"
+    (returns,) = (each for each in tables.all_figures(report(held=half)) if each.name == "returns")
+    assert shown(returns)["of open trades, booked already"] == "3.2 USD"
 
 
 def test_beside_figures_of_closed_trades_stands_what_is_open() -> None:
     made = figures_of([closed(1)], ["10000"])
-    some = OpenTrades(trades=2, unrealised=Decimal("-7.5"), by_trade={})
+    some = OpenTrades(trades=2, unrealised=Decimal("-7.5"), booked=Decimal(0), by_trade={})
     said = "2 open trades are not in it: unrealised -7.5 USD at the last tick."
     assert tables.group_table(made, "side", "USD", some).note == said
     (trading,) = (each for each in tables.all_figures(report(held=some)) if each.name == "trading")
