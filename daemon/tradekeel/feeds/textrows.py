@@ -14,6 +14,8 @@ from tradekeel.feeds.rows import BadRow, Row, RowKind, Unfit
 from tradekeel.feeds.stream import BLANK, Block, Piece
 from tradekeel.feeds.zones import BadTime
 
+QUOTE = '"'
+
 
 class TextRows:
     """Reads such files. A :class:`~tradekeel.feeds.stream.PartReader`."""
@@ -65,9 +67,16 @@ class TextRows:
             if len(cells) != self.width or len(cells) < self.least:
                 return line
             is_filled, before = layout.filled(cells, before)
-            return self.delimiter.join(cells) if is_filled else line
+            return self._line_of(cells) if is_filled else line
 
         return lambda text: "\n".join(map(line_of, text.split("\n")))
+
+    def _line_of(self, cells: list[str]) -> str:
+        """What :meth:`cells` makes these cells of."""
+        told = (
+            f'"{cell.replace(QUOTE, QUOTE * 2)}"' if self.delimiter in cell or QUOTE in cell else cell for cell in cells
+        )
+        return self.delimiter.join(told)
 
     def finish(self, counts: Mapping[str, int]) -> None:
         """An empty file is one."""

@@ -305,6 +305,14 @@ class TestPricesThatHaveNotChanged:
         assert kept[-1] == self.WHOLE[-1]
         assert len(kept) == 5
 
+    async def test_cells_in_quotation_marks_stay_whole(self, tmp_path):
+        text = 'time,note,bid,ask\n2014-05-08T00:00:01Z,"a, b",1.1,1.2\n2014-05-08T00:00:02Z,"a ""c"", d",,1.3\n'
+        feed = csv_feed(write(tmp_path / "q.csv", text), empty_prices="unchanged")
+        assert [(str(bid), str(ask)) for _, bid, ask in quotes(await ticks_of(feed))] == [
+            ("1.1", "1.2"),
+            ("1.1", "1.3"),
+        ]
+
     async def test_it_does_not_matter_where_a_feed_goes_back_to(self, tmp_path):
         many = [
             ("1.10000", "1.10010"),
