@@ -17,7 +17,8 @@ class OpenTrades(Struct, frozen=True, kw_only=True):
 
     In account currency, before what the exits would cost. With what these trades have booked already and the results of closed
     ones it comes to the account's profit, whatever netting has booked of it: on an account that nets, its equity less its
-    balance is another number, since an exit there realises the average price of the whole position.
+    balance is another number, since an exit there realises the average price of the whole position. Only where a long and a
+    short of one instrument are held against each other there, the account has more, by their spread: it would not pay that.
     """
 
     trades: int

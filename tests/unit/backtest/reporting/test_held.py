@@ -20,7 +20,9 @@ def test_a_long_is_worth_the_bid_and_a_short_the_ask() -> None:
     found = open_trades([long, short, closed(3)], QUOTES, "USD")
     # 1,000 units at 1.3921 that could be sold at 1.3900, and bought back at 1.3902
     assert found.by_trade == {long.trade_id: Decimal("-2.10"), short.trade_id: Decimal("1.90")}
-    assert (found.trades, found.unrealised) == (2, Decimal("-0.20"))
+    assert (found.trades, found.unrealised) == (2, Decimal("-0.20")), (
+        "the spread, which an account that nets would not pay"
+    )
 
 
 def test_what_is_left_of_a_trade_counts_with_what_it_has_cost() -> None:
