@@ -183,8 +183,12 @@ class Judge:
 
     def all_clean(self, quotes: Quotes) -> bool:
         """Whether nothing at all is wrong with a block of quotes; if so they count as seen."""
+        return self._all_sound(quotes) and self._clean_but_for_prices(quotes)
+
+    def _clean_but_for_prices(self, quotes: Quotes) -> bool:
+        """The same, each price by itself left aside."""
         times_ns, bids, asks = quotes[:3]
-        if not self._all_sound(quotes) or not self._in_time(quotes) or not all(map(lt, bids, asks)):
+        if not self._in_time(quotes) or not all(map(lt, bids, asks)):
             return False
         if times_ns[0] == self._latest_ns and _row(quotes, 0) == self._row:
             return False
@@ -221,10 +225,14 @@ class Judge:
     def sift(self, quotes: Quotes, lines: Sequence[int], where: str) -> Quotes:
         """The quotes that are to be used; ``lines`` are their numbers in ``where``, such as "ticks.csv, line"."""
         self._where = where
+        strays = self._strays(quotes)
+        if self._only_strays(quotes, strays):
+            for stray in strays:
+                self._policy(RowKind.OFF_GRID, _row(quotes, stray), lines[stray])
+            return quotes
         rows = _rows(quotes)
         kept: list[Row] = []
         passed = 0
-        strays = self._strays(quotes)
         for index in (*self._suspects(quotes, rows, strays), len(rows)):
             if index > passed:
                 kept += rows[passed:index]
@@ -258,6 +266,16 @@ class Judge:
         known = self._sound
         pairs = zip(quotes.bids, quotes.asks, strict=True)
         return [i for i, (bid, ask) in enumerate(pairs) if bid not in known or ask not in known]
+
+    def _only_strays(self, quotes: Quotes, strays: Sequence[int]) -> bool:
+        """Whether nothing is wrong but prices off the grid, which are used; if so the block counts as seen."""
+        return (
+            bool(strays)
+            and self.tally.policies[RowKind.OFF_GRID] == "accept"
+            and min(quotes.bids) > ZERO
+            and min(quotes.asks) > ZERO
+            and self._clean_but_for_prices(quotes)
+        )
 
     def _suspects(self, quotes: Quotes, rows: Sequence[Row], strays: Sequence[int]) -> Sequence[int]:
         """The rows that must be looked at one by one: those that look wrong, and the one after each, whose neighbour may go.
