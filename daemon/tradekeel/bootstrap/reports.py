@@ -17,7 +17,7 @@ from msgspec import Struct
 from tradekeel import __version__
 from tradekeel.backtest.reporting import curves, tables
 from tradekeel.backtest.reporting.cells import Cell, moment, sum_of
-from tradekeel.backtest.reporting.held import OpenTrades, is_open, open_trades
+from tradekeel.backtest.reporting.held import OpenTrades, open_trades
 from tradekeel.backtest.reporting.model import (
     FORMAT,
     AsOf,
@@ -428,9 +428,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
     run = plain_row(report.run)
     plain["run"] = run
     by_trade = {} if report.held is None else report.held.by_trade
-    held = {trade.trade_id for trade in report.trades if is_open(trade)}.intersection(
-        by_trade
-    )  # some were closed since
+    held = {trade.trade_id for trade in report.trades if trade.holds}.intersection(by_trade)  # some were closed since
     plain["trades"] = [
         plain_row(trade) | ({"unrealised": plain_value(by_trade[trade.trade_id])} if trade.trade_id in held else {})
         for trade in report.trades

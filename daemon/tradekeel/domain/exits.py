@@ -19,9 +19,7 @@ from msgspec import Struct
 from tradekeel.domain.money import ZERO
 from tradekeel.domain.orders import Order
 from tradekeel.domain.ticks import NEVER_NS, Extremes, Tick, TickWindow
-from tradekeel.domain.trades import CloseReason, Trade, TradeSide, TradeStatus
-
-_HOLDING = (TradeStatus.OPEN, TradeStatus.CLOSING)
+from tradekeel.domain.trades import HOLDING_STATES, CloseReason, Trade, TradeSide
 
 
 class Levels(Struct):
@@ -98,7 +96,7 @@ class ExitWatch:
             if trade.is_open and trade.trade_id not in self.turns:
                 self._next_turn += 1
                 self.turns[trade.trade_id] = self._next_turn
-            if trade.status in _HOLDING and _watched(trade) and self._unclaimed(trade) > ZERO:
+            if trade.status in HOLDING_STATES and _watched(trade) and self._unclaimed(trade) > ZERO:
                 self.trades[trade.trade_id] = trade
                 if _trails(trade) and trade.best_price is not None:
                     self.best[trade.trade_id] = _better(trade, self.best.get(trade.trade_id), trade.best_price)

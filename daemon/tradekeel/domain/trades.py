@@ -59,6 +59,9 @@ class TradeStatus(StrEnum):
 OPEN_STATES = (TradeStatus.PENDING, TradeStatus.OPEN, TradeStatus.CLOSING)
 """A trade in one of these holds, or may still come to hold, something."""
 
+HOLDING_STATES = (TradeStatus.OPEN, TradeStatus.CLOSING)
+"""A trade in one of these holds something."""
+
 
 class TradeEvent(StrEnum):
     """What can happen to a trade."""
@@ -160,6 +163,11 @@ class Trade(Struct, frozen=True, kw_only=True):
     def open_quantity(self) -> Decimal:
         """Units still held."""
         return self.entered_quantity - self.exited_quantity
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was entered and is not left altogether: of those that are open a pending one holds nothing yet."""
+        return self.status in HOLDING_STATES
 
     @property
     def is_open(self) -> bool:

@@ -99,6 +99,10 @@ class TestStates:
     def test_it_is_open_while_it_may_hold_something(self, status, is_open):
         assert trade(status=status).is_open is is_open
 
+    @pytest.mark.parametrize(("status", "holds"), [(s, s in (T.OPEN, T.CLOSING)) for s in T])
+    def test_it_holds_nothing_before_its_entry_and_behind_its_exits(self, status, holds):
+        assert trade(status=status).holds is holds
+
     def test_further_fields_change_with_the_event(self):
         assert entered(status=T.PENDING).tags == ()
         assert enter(trade(), ONE, ONE, ZERO, 1, liquidity="taker").liquidity == "taker"

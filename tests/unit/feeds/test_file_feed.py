@@ -298,7 +298,7 @@ class TestPricesThatHaveNotChanged:
         assert feed.quality() == {"rows": 12, "ticks": 10, "non_numeric_dropped": 2}
 
     @pytest.mark.parametrize("bad", ["2014-05-08T00:00:09Z,1.1\n", "yesterday,1.1,1.2\n", '"unfinished\n', "\n"])
-    async def test_rows_that_cannot_be_read_change_nothing_of_the_others(self, tmp_path, bad):
+    async def test_rows_that_cannot_be_read_take_no_other_along(self, tmp_path, bad):
         head, first, *rest = self.text(self.ROWS).splitlines(keepends=True)
         feed = csv_feed(write(tmp_path / "q.csv", "".join([head, first, bad, *rest])), empty_prices="unchanged")
         kept = [(bid, ask) for _, bid, ask in quotes(await ticks_of(feed))]

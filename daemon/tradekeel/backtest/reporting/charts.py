@@ -15,7 +15,7 @@ from tradekeel.backtest.reporting.drawing import (
     safe,
     thinning,
 )
-from tradekeel.backtest.reporting.held import is_open, newest
+from tradekeel.backtest.reporting.held import newest
 from tradekeel.backtest.reporting.layercharts import layer_times, profit_by_layer
 from tradekeel.backtest.reporting.model import CurvePoint, RunReport, StopLevel
 from tradekeel.backtest.reporting.tables import still_open
@@ -298,7 +298,7 @@ def _zoom(layout: Json, trades: Sequence[Trade], points: Sequence[CurvePoint], u
     """Look at these trades and the prices meanwhile, with a little room around them; up to the end where one is open."""
     times = [ns for t in trades for ns in (t.entry_time_ns, t.exit_time_ns) if ns is not None]
     first, last = min(times), max(times)
-    if any(is_open(trade) for trade in trades):
+    if any(trade.holds for trade in trades):
         last = max(last, until_ns)
     levels = [float(p) for t in trades for p in (t.entry_price, t.exit_price) if p is not None]
     levels += [float(point.value) for point in points if first <= point.ts_ns <= last]

@@ -14,7 +14,6 @@ from heapq import heappop, heappush
 
 from msgspec import Struct
 
-from tradekeel.backtest.reporting.held import is_open
 from tradekeel.backtest.reporting.model import Traded
 from tradekeel.domain.booknews import price_seen
 from tradekeel.domain.instruments import PIPS_STEP, shown_price
@@ -76,9 +75,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     archived: int = 0  # older trades in archives that cannot be read, and were not looked at
     lacking: str = ""  # which archives, and why
     remedy: str = ""  # what to do about the first of them
-    open: int = (
-        0  # trades that hold something still: what was booked of them is in pnl, and what they would bring is not
-    )
+    open: int = 0  # that hold something still: what they have booked is in pnl, and what they would bring is not
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -477,5 +474,5 @@ def _totals(traded: Traded, entered: Sequence[Trade]) -> Totals:
             archived=traded.archived,
             lacking=traded.lacking,
             remedy=traded.remedy,
-            open=sum(map(is_open, entered)),
+            open=sum(trade.holds for trade in entered),
         )

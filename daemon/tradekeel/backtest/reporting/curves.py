@@ -188,7 +188,7 @@ def _layer(key: tuple[str, str, int], trades: Sequence[Trade], unrealised: Unrea
         symbol=key[1],
         number=key[2],
         trades=len(trades),
-        open=sum(trade.status in (TradeStatus.OPEN, TradeStatus.CLOSING) for trade in trades),
+        open=sum(trade.holds for trade in trades),
         winning=winning,
         pnl=pnl,
         unrealised=total_of(trades, unrealised),

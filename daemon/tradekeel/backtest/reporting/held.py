@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tradekeel.domain.money import ZERO, ledger
 from tradekeel.domain.positions import Quote, conversion_rate, convert
-from tradekeel.domain.trades import Trade, TradeStatus
+from tradekeel.domain.trades import Trade
 
 
 class OpenTrades(Struct, frozen=True, kw_only=True):
@@ -31,14 +31,11 @@ class OpenTrades(Struct, frozen=True, kw_only=True):
 
 def open_trades(trades: Iterable[Trade], quotes: Mapping[str, Quote], currency: str) -> OpenTrades:
     """Of ``trades`` those that are open, as of the moment of the latest ``quotes``."""
-    held = [trade for trade in trades if is_open(trade) and trade.open_quantity]
+    held = [trade for trade in trades if trade.holds and trade.open_quantity]
     with ledger():
         by_trade = {trade.trade_id: _unrealised(trade, quotes, currency) for trade in held}
         booked = sum((trade.pnl for trade in held), ZERO)
     return OpenTrades(trades=len(held), unrealised=total_of(held, by_trade), booked=booked, by_trade=by_trade)
-
-
-_HOLDING = (TradeStatus.OPEN, TradeStatus.CLOSING)
 
 
 def _unrealised(trade: Trade, quotes: Mapping[str, Quote], currency: str) -> Decimal | None:
@@ -51,20 +48,15 @@ def _unrealised(trade: Trade, quotes: Mapping[str, Quote], currency: str) -> Dec
     return convert((price * trade.open_quantity - trade.open_cost) * trade.side.sign, rate, currency)
 
 
-def is_open(trade: Trade) -> bool:
-    """Whether it holds something, as the tables have it."""
-    return trade.status in _HOLDING
-
-
 def newest(trades: Sequence[Trade], count: int) -> list[Trade]:
     """The last ``count``, and of those before them the ones that are open, as many at most: they are the news of a run's end."""
     first = max(0, len(trades) - count)
-    return [*[trade for trade in trades[:first] if is_open(trade)][-count:], *trades[first:]]
+    return [*[trade for trade in trades[:first] if trade.holds][-count:], *trades[first:]]
 
 
 def total_of(trades: Iterable[Trade], by_trade: Mapping[str, Decimal | None]) -> Decimal | None:
     """The sum over those of the trades that are open; None where one of them is not known."""
-    held = [by_trade.get(trade.trade_id) for trade in trades if is_open(trade)]
+    held = [by_trade.get(trade.trade_id) for trade in trades if trade.holds]
     known = [value for value in held if value is not None]
     if len(known) < len(held):
         return None

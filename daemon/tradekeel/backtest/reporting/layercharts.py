@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from tradekeel.backtest.reporting.curves import LayerFigures, layer_of, layers
 from tradekeel.backtest.reporting.drawing import MARKS_MAX, Chart, Json, last_moment, moment_of, safe
-from tradekeel.backtest.reporting.held import is_open, newest
+from tradekeel.backtest.reporting.held import newest
 from tradekeel.backtest.reporting.model import RunReport
 from tradekeel.domain.counting import counted
 from tradekeel.domain.trades import Trade
@@ -72,7 +72,7 @@ def layer_times(report: RunReport) -> Chart | None:
         x: list[str | None] = []
         y: list[int | None] = []
         for trade in some:
-            ended_ns = last_ns if is_open(trade) else trade.exit_time_ns
+            ended_ns = last_ns if trade.holds else trade.exit_time_ns
             x += [moment_of(trade.entry_time_ns or 0), moment_of(ended_ns or last_ns), None]
             y += [layer, layer, None]
         line = {"color": "main", "width": 8}

@@ -24,7 +24,7 @@ from tradekeel.backtest.reporting.cells import (
     word,
 )
 from tradekeel.backtest.reporting.curves import LayerFigures, Unrealised, cycles, held_ns, layers
-from tradekeel.backtest.reporting.held import OpenTrades, is_open, newest
+from tradekeel.backtest.reporting.held import OpenTrades, newest
 from tradekeel.backtest.reporting.model import RunReport
 from tradekeel.domain.counting import counted
 from tradekeel.domain.money import ledger
@@ -349,9 +349,7 @@ def trade_table(trades: Sequence[Trade], by_trade: Unrealised, rows_max: int) ->
             *("entry", "exit", "strategy", "instrument", "side", "quantity>", "at>", "left at>", "stop>", "reason"),
             *("R>", "pnl>", "unrealised>", "fees>", "financing>", "held>", "tags"),
         ),
-        rows=tuple(
-            _trade(trade, by_trade.get(trade.trade_id) if is_open(trade) else None) for trade in reversed(shown)
-        ),
+        rows=tuple(_trade(trade, by_trade.get(trade.trade_id) if trade.holds else None) for trade in reversed(shown)),
         note=note,
     )
 

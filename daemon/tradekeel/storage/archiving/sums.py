@@ -60,7 +60,7 @@ def figures_with(
             gross += trade.gross_pnl
             fees += trade.entry_fee + trade.exit_fee
             financing += trade.financing
-            opened += trade.status in (TradeStatus.OPEN, TradeStatus.CLOSING)
+            opened += trade.holds
             closed += trade.status is TradeStatus.CLOSED
             won += trade.status is TradeStatus.CLOSED and trade.pnl > 0
         for fill in moved.get(Fill, ()):
