@@ -116,7 +116,7 @@ def make_report(run: Run, environ: Mapping[str, str], tell: Tell = lambda what, 
             as_of=known.as_of,
             figures=known.figures,
             held=known.held,
-            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, known),
+            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, known, _deposit(task)),
             prices=_up_to_the_last(told_of.prices(), known.quotes),
             trades=tuple(sorted(trades.values(), key=lambda trade: (trade.created_ns, trade.trade_id))),
             stops=told_of.stops(),
@@ -281,11 +281,18 @@ def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Ch
 # --- curves -----------------------------------------------------------------------------------------------------------------
 
 
-def _curve(row: ExecutionRow, snapshots: Sequence[PerformanceSnapshot], told_of: Recounted, known: _Known) -> Curve:
+def _curve(
+    row: ExecutionRow,
+    snapshots: Sequence[PerformanceSnapshot],
+    told_of: Recounted,
+    known: _Known,
+    deposit: Decimal | None,
+) -> Curve:
     figures = known.figures
     has_snapshots = len(snapshots) >= SNAPSHOTS_MIN
     if has_snapshots:
         source, equity = "snapshots", [CurvePoint(each.ts_ns, each.equity) for each in snapshots]
+        equity = _first_point(deposit, equity[0].ts_ns, figures) + equity
     else:
         source, equity = "balances", _from_the_first_tick(told_of.balances(), figures)
     equity += _last_point(equity, figures)
@@ -308,6 +315,20 @@ def _from_the_first_tick(balances: Sequence[CurvePoint], figures: PerformanceRep
     first_ns = 0 if figures is None or figures.first_ns is None else figures.first_ns
     points = {max(point.ts_ns, first_ns): point for point in balances}
     return [CurvePoint(ts_ns, point.value) for ts_ns, point in points.items()]
+
+
+def _deposit(task: TaskRow | None) -> Decimal | None:
+    """What a backtest begins with; None of a daemon's execution, which may begin with open trades."""
+    return None if task is None else Decimal(task.config["balance"])
+
+
+def _first_point(
+    deposit: Decimal | None, first_snapshot_ns: int, figures: PerformanceReport | None
+) -> list[CurvePoint]:
+    """A backtest's deposit at the first tick that counts: by the first snapshot it may have lost, or won, much of it."""
+    if deposit is None or figures is None or figures.first_ns is None or figures.first_ns >= first_snapshot_ns:
+        return []
+    return [CurvePoint(figures.first_ns, deposit)]
 
 
 def _last_point(equity: Sequence[CurvePoint], figures: PerformanceReport | None) -> list[CurvePoint]:

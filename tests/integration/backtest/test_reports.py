@@ -173,6 +173,20 @@ def test_curves_and_prices_go_to_the_last_tick(floor: Home) -> None:
     assert report["curve"]["benchmark"][-1]["ts_ns"] == figures["last_ns"]
 
 
+def test_the_curve_of_a_backtest_begins_with_its_deposit_at_the_first_tick_and_not_with_the_first_snapshot(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path, toml().replace("snapshot_schedule = 0", "snapshot_schedule = 300"))
+    backtest(home)
+    report = told("report", home.config)
+    curve = report["curve"]
+    assert curve["source"] == "snapshots"
+    first, second = curve["equity"][:2]
+    assert (first["ts_ns"], first["value"]) == (report["figures"]["first_ns"], "100000")
+    assert second["ts_ns"] - first["ts_ns"] <= 300 * 10**9
+    assert curve["under_water"][0]["value"] == "0"
+
+
 def test_a_run_that_never_traded_has_its_deposit_as_its_balance_and_begins_with_its_first_tick(tmp_path: Path) -> None:
     home = Home(tmp_path, toml().replace("slow = 34", "slow = 5000"))
     backtest(home)

@@ -417,7 +417,7 @@ def _why_not(trade: Trade, having: _Side, lacking: _Side, paired: Collection[str
     if first_ns is None or last_ns is None:
         return f"{name} has no journal"
     if decided < first_ns:
-        return f"{name} began later, at {_moment(first_ns)}"
+        return f"{name} had not begun, or had done nothing yet: its journal begins at {_moment(first_ns)}"
     signal = lacking.nearest_wish(_key(trade), decided, tolerance_ns, paired)
     if signal is None:
         return _not_wanted(trade, lacking, decided, tolerance_ns)

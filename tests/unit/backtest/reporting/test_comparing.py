@@ -194,7 +194,7 @@ def test_what_came_before_or_after_the_other_one_says_so() -> None:
     ended = structs.replace(other, last_ns=samples.START_NS + 5)
     began = structs.replace(other, first_ns=ENDED_NS)
     assert only(compare(side("a", [one]), ended, pips)).why[0].startswith("b had ended, or has not come so far")
-    assert only(compare(side("a", [one]), began, pips)).why[0].startswith("b began later")
+    assert only(compare(side("a", [one]), began, pips)).why[0].startswith("b had not begun, or had done nothing yet")
 
 
 def test_an_extra_one_is_explained_by_the_first() -> None:
