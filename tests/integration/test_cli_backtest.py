@@ -172,9 +172,9 @@ def test_a_warm_up_that_is_only_partly_there_is_said(tmp_path: Path) -> None:
     span = ("--start", "2024-01-03T13:10:00Z", "--warm-up")
     done = tradekeel("backtest", config, *span, "2h")
     assert done.returncode == 0, done.stderr
-    assert "the warm-up is shorter than asked for: the data begins at 2024-01-03T13:00:0" in done.stderr
-    assert ", and not at 2024-01-03T11:10:00" in done.stderr
-    assert re.search(r"warm-up: [\d,]+ ticks before the start, from 2024-01-03T13:00:0\S+ on", done.stdout)
+    assert "the warm-up is shorter than asked for: the data begins at 2024-01-03 13:00:0" in done.stderr
+    assert ", and not at 2024-01-03 11:10:00" in done.stderr
+    assert re.search(r"warm-up: [\d,]+ ticks before the start, from 2024-01-03 13:00:0\d on", done.stdout)
     done = tradekeel("backtest", config, *span, "10m")
     assert "warm-up: " in done.stdout
     assert "shorter" not in done.stderr

@@ -13,6 +13,7 @@ from msgspec import structs
 from tradekeel import __version__
 from tradekeel.actors.scheduler import EPOCH, NS_PER_US, Trigger
 from tradekeel.backtest.kernel import Snapshots, every
+from tradekeel.backtest.leaps import LeapsSource
 from tradekeel.backtest.setup import Setup, Traded
 from tradekeel.backtest.source import CutSource, FeedSource, HoursSource, SpanSource, TickDataSource
 from tradekeel.backtest.streamed import RedisTickDataSource
@@ -123,6 +124,8 @@ def _feed_source(
         password=password_of(feed),
     )
     source: TickDataSource = FeedSource(FEEDS[feed.kind].build(settings, context))
+    if not _is_made_up(settings):
+        source = LeapsSource(source)
     if not _is_made_up(settings) and not any(getattr(settings, name, False) for name in HOURS_SAY_NOTHING):
         resting = [s for s in source.info.instruments if plan.instruments[s].days_a_year < EVERY_DAY_A_YEAR]
         source = HoursSource(source, resting)

@@ -23,6 +23,7 @@ from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
+from tradekeel.bootstrap.withinbars import WithinBars, within_bars
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
 from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
@@ -95,6 +96,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     bad_rows: Mapping[str, int]
     first_bad: Sequence[FirstBad]  # of each kind and instrument, where the feed has rows
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
+    within_bars: tuple[WithinBars, ...]  # strategies that decide on less than the data says
     warm_up: WarmedUp | None  # None: none was asked for
     summary: AccountSummary | None
 
@@ -267,6 +269,7 @@ class _Execution:
             without_ticks=tuple(
                 symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
             ),
+            within_bars=within_bars(backtest.plan, backtest.account),
             warm_up=None if backtest.warm_up is None else _warmed_up(backtest.warm_up),
             summary=summary,
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tradekeel.backtest.leaps import LEAPS
 from tradekeel.backtest.reporting.held import OpenTrades
 from tradekeel.bootstrap.backtests import Executed, WarmedUp
 from tradekeel.bootstrap.summary import refusals
 from tradekeel.domain.counting import counted
 from tradekeel.domain.instruments import shown_amount
 from tradekeel.domain.rows import Latch
-from tradekeel.domain.times import iso
+from tradekeel.domain.times import to_the_second
 from tradekeel.feeds.rows import RowKind
 
 OFF_GRID_ADVICE = "Is it the right instrument, and its tick_size? bad_rows.off_grid says what a feed makes of such rows"
@@ -32,6 +33,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "quality": executed.quality,
         "first_bad_rows": executed.first_bad,
         "instruments_without_ticks": executed.without_ticks,
+        "within_bars": executed.within_bars,
         "warm_up": executed.warm_up,
         "account": executed.summary,
     }
@@ -68,11 +70,21 @@ def off_grid_words(executed: Executed) -> list[str]:
     return [f"{said}. {OFF_GRID_ADVICE}"]
 
 
+def leap_words(executed: Executed) -> list[str]:
+    """What is complained of prices that leap from one tick to the next."""
+    leaps = executed.quality.get(LEAPS, 0)
+    if not leaps:
+        return []
+    times = "once" if leaps == 1 else f"{leaps:,} times"
+    said = f"the price leapt by more than a fifth from one tick to the next, {times}: `tradekeel data check` shows where (spikes)"
+    return [f"{said}. Where that is a wrong row or a split, what was traded there means nothing"]
+
+
 def warm_up_words(warm: WarmedUp) -> tuple[list[str], list[str]]:
     """What is told of a warm-up, and what is complained of."""
     if warm.from_ns is None:
         return [], ["the data begins no earlier than the start: there was nothing to warm strategies up with"]
-    begins, asked = iso(warm.from_ns), iso(warm.asked_from_ns)
+    begins, asked = to_the_second(warm.from_ns), to_the_second(warm.asked_from_ns)
     short = [f"the warm-up is shorter than asked for: the data begins at {begins}, and not at {asked}"]
     return [
         f"warm-up: {counted(warm.ticks, 'tick')} before the start, from {begins} on"

@@ -16,6 +16,7 @@ from tradekeel.bootstrap.ending import explain
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.publishing import prepare_publishing, redis_settings
 from tradekeel.bootstrap.sharing import needs_a_secret, password_of, stream_of
+from tradekeel.bootstrap.withinbars import within_bars
 from tradekeel.config import RedisConfig
 from tradekeel.domain.counting import counted
 from tradekeel.domain.matching import Matcher
@@ -78,6 +79,9 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
         findings.append(_redis(plan.config.redis))
     feeds: dict[str, Looked] = run_loop(_outside, plan, use_uvloop=False)
     findings.extend(looked.finding for looked in feeds.values())
+    for account in plan.accounts:
+        subject = f"account {account.config.name}"
+        findings.extend(Finding(subject, True, str(peek), warning=True) for peek in within_bars(plan, account))
     if isinstance(books, Backend):
         known = {a.config.name: feeds[a.config.feed].fingerprint for a in plan.accounts}
         fingerprints = {name: data for name, data in known.items() if data is not None}

@@ -262,7 +262,7 @@ def _figures(executed: Executed) -> dict[str, Any]:
 
 
 def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None:
-    from tradekeel.bootstrap.backtesttexts import off_grid_words, remarks, warm_up_words
+    from tradekeel.bootstrap.backtesttexts import leap_words, off_grid_words, remarks, warm_up_words
     from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
     gone_through = executed.ticks - executed.resumed_at
@@ -276,6 +276,7 @@ def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None
     complain(*off_grid_words(executed))
     if executed.without_ticks:
         complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
+    complain(*leap_words(executed), *map(str, executed.within_bars))
     if executed.warm_up is not None:
         said, complaint = warm_up_words(executed.warm_up)
         say(*said)

@@ -12,6 +12,11 @@ SPANS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def to_the_second(ns: int) -> str:
+    """A moment in UTC, for people: ``2024-01-05 00:00:00``. What lies within the second is left out."""
+    return f"{_EPOCH + timedelta(seconds=ns // NS_PER_S):%Y-%m-%d %H:%M:%S}"
+
+
 def iso(ns: int) -> str:
     """A moment as ISO 8601 in UTC, exact to the nanosecond."""
     seconds, rest = divmod(ns, NS_PER_S)

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -31,6 +32,7 @@ LINE_BYTES_MAX = 1024 * 1024
 SUFFIXES = (".csv", ".txt", ".tsv", ".gz", ".zip")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 PARQUET_MARK = b"PAR1"
+ENTRIES_LOOKED_AT_MAX = 10_000
 _DATE = re.compile(r"(?<![0-9])((?:19|20)[0-9]{2})[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12][0-9]|3[01])(?![0-9])")
 _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -73,6 +75,7 @@ def _located(path: str, place: Path, suffixes: Sequence[str]) -> list[DataFile]:
     if place.is_dir():
         names = [entry for entry in place.iterdir() if entry.is_file() and _is_data(entry, suffixes)]
         nothing = f"the folder {place} has no files of market data: looked for names ending in {', '.join(suffixes)}"
+        nothing += "" if names else _further_down(place, suffixes)
     elif place.is_file():
         names, nothing = [place], ""
     elif any(sign in path for sign in "*?["):
@@ -186,6 +189,13 @@ class TextReader:
         else:
             with path.open("rb") as stored:
                 yield stored, stored, self.file.size_bytes
+
+
+def _further_down(folder: Path, suffixes: Sequence[str]) -> str:
+    """Where data lies instead, if it is among the first entries of the folders in this one: they may be of other instruments."""
+    first = islice(folder.rglob("*"), ENTRIES_LOOKED_AT_MAX)
+    found = next((entry for entry in first if _is_data(entry, suffixes) and entry.is_file()), None)
+    return "" if found is None else f". Folders in it are not looked into: there are some in {found.parent}"
 
 
 def _is_data(entry: Path, suffixes: Sequence[str]) -> bool:

@@ -195,6 +195,16 @@ def test_files_that_overlap_are_named_and_the_rows_behind_counted(tmp_path: Path
     assert "files overlap" in call("data", "check", path).stdout
 
 
+def test_a_price_in_the_wrong_place_is_told_of_and_one_of_the_market_s_is_not(tmp_path: Path) -> None:
+    table = rows()
+    ts_ns, bid, ask = table[20]
+    table[20] = (ts_ns, f"{float(bid) * 100:.5f}", f"{float(ask) * 100:.5f}")
+    done = call("backtest", made(tmp_path, "csv", table))
+    assert "the price leapt by more than a fifth from one tick to the next, 2 times" in done.stderr
+    assert done.returncode == 0
+    assert "leapt" not in call("backtest", made(tmp_path, "csv", rows())).stderr
+
+
 def test_a_wrong_time_zone_shows_in_ticks_while_the_market_is_closed(tmp_path: Path) -> None:
     path = made(tmp_path, "csv", rows(start=SATURDAY))
     done = call("backtest", path)

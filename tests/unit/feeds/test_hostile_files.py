@@ -36,6 +36,12 @@ class TestNothingThere:
         with pytest.raises(InputError, match=r"has no files of market data: looked for names ending in \.csv"):
             csv_feed(tmp_path)
 
+    def test_a_folder_whose_data_is_further_down(self, tmp_path):
+        (tmp_path / "eurusd").mkdir()
+        write(tmp_path / "eurusd" / "q.csv", HEADER + ROWS)
+        with pytest.raises(InputError, match=f"not looked into: there are some in {tmp_path / 'eurusd'}$"):
+            csv_feed(tmp_path)
+
     def test_a_zip_without_files(self, tmp_path):
         zipfile.ZipFile(tmp_path / "q.zip", "w").close()
         with pytest.raises(InputError, match=r"q\.zip: the zip holds no file"):
