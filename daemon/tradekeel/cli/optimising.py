@@ -146,6 +146,7 @@ def _reasons(results: Sequence[WindowResult]) -> list[str]:
 
 
 def _show(found: Optimised) -> None:
+    from tradekeel.bootstrap.optimising.results import looking_within_bars
     from tradekeel.bootstrap.optimising.writing import lines_of
 
     task = found.task
@@ -167,6 +168,7 @@ def _show(found: Optimised) -> None:
             "chance, or keeps something from one run to the next, and no figure here can be believed; `tradekeel analyze` looks "
             "for what it is"
         )
+    complain(*map(str, looking_within_bars(found)))
     if found.killed:
         complain(f"workers that were killed: {found.killed}; what they were at is run again")
 

@@ -462,3 +462,22 @@ def test_a_configuration_without_ranges_is_told_what_to_write(tmp_path: Path) ->
     done = optimize(config)
     assert done.returncode == 2
     assert "[optimize.parameters.STRATEGY]" in done.stderr
+
+
+def test_who_looks_within_the_bars_of_the_data_is_named_with_what_was_found(tmp_path: Path) -> None:
+    prices = [1.1 + (hour * 7 % 41) / 1e4 for hour in range(96)]
+    rows = [
+        f"2024-01-{2 + hour // 24:02d}T{hour % 24:02d}:00,{price:.4f},{price + 0.001:.4f},{price - 0.001:.4f},{price:.4f}"
+        for hour, price in enumerate(prices)
+    ]
+    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close", *rows, ""]))
+    path = written(tmp_path, more='trials = 2\nsampler = "random"\nwalk_forward = false')
+    feed = 'kind = "file"\npath = "bars.csv"\ninstrument = "EUR_USD"\nbars = { span = "1h", spread_pips = 1 }\n'
+    head, rest = path.read_text().split('kind = "synthetic"')
+    path.write_text(head + feed + "\n[accounts.a]" + rest.split("[accounts.a]")[1])
+    done = optimize(path)
+    assert done.returncode == 0, done.stderr
+    assert "strategy ema decides on every tick, and feed m makes its ticks up from bars of 1h" in done.stderr
+    assert told(optimize(path, "--json"))["within_bars"] == [
+        {"strategy": "ema", "feed": "m", "span": "1h", "timeframe": ""}
+    ]

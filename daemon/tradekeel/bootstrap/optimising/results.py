@@ -13,6 +13,7 @@ from tradekeel.backtest.optimising.space import Marks, key_of
 from tradekeel.backtest.optimising.stitching import Outcome, Stitched, efficiency, kept, stitched
 from tradekeel.backtest.optimising.windows import Window
 from tradekeel.bootstrap.values import plain_value
+from tradekeel.bootstrap.withinbars import WithinBars, within_bars
 from tradekeel.domain.goals import Goal
 from tradekeel.domain.times import iso
 
@@ -214,9 +215,17 @@ def as_json(optimised: Optimised) -> dict[str, Any]:
         "windows": [_window(each, task) for each in optimised.results],
         "out_of_sample": plain_value(optimised.together),
         "walk_forward_efficiency": plain_value(optimised.efficiency),
+        "within_bars": looking_within_bars(optimised),
         "parameters": None if optimised.last is None else plain_value(optimised.last.parameters),
         "duration_s": optimised.duration_s,
     }
+
+
+def looking_within_bars(optimised: Optimised) -> tuple[WithinBars, ...]:
+    """Strategies that decide on less than their data says, with the parameters that were found, or as they stand."""
+    task = optimised.task
+    chosen = task.account if optimised.last is None else task.chosen(optimised.last.marks)
+    return within_bars(task.plan, chosen)
 
 
 def _window(result: WindowResult, task: Task) -> dict[str, Any]:
