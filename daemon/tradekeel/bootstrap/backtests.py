@@ -21,6 +21,7 @@ from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import TickDataSource, WarmUpSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
+from tradekeel.bootstrap.misnamed import misnamed
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
 from tradekeel.bootstrap.withinbars import WithinBars, within_bars
@@ -96,6 +97,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     bad_rows: Mapping[str, int]
     first_bad: Sequence[FirstBad]  # of each kind and instrument, where the feed has rows
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
+    misnamed: tuple[str, ...]  # of files that are named after another instrument
     within_bars: tuple[WithinBars, ...]  # strategies that decide on less than the data says
     warm_up: WarmedUp | None  # None: none was asked for
     summary: AccountSummary | None
@@ -269,6 +271,7 @@ class _Execution:
             without_ticks=tuple(
                 symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
             ),
+            misnamed=misnamed(backtest.plan, backtest.account),
             within_bars=within_bars(backtest.plan, backtest.account),
             warm_up=None if backtest.warm_up is None else _warmed_up(backtest.warm_up),
             summary=summary,

@@ -33,6 +33,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "quality": executed.quality,
         "first_bad_rows": executed.first_bad,
         "instruments_without_ticks": executed.without_ticks,
+        "misnamed": executed.misnamed,
         "within_bars": executed.within_bars,
         "warm_up": executed.warm_up,
         "account": executed.summary,

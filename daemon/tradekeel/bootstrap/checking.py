@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from tradekeel.bootstrap.books import books_of, ledgers_of
 from tradekeel.bootstrap.checks import Outlook, other_balance, outlook
 from tradekeel.bootstrap.ending import explain
+from tradekeel.bootstrap.misnamed import misnamed
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.publishing import prepare_publishing, redis_settings
 from tradekeel.bootstrap.sharing import needs_a_secret, password_of, stream_of
@@ -82,6 +83,7 @@ def check(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     for account in plan.accounts:
         subject = f"account {account.config.name}"
         findings.extend(Finding(subject, True, str(peek), warning=True) for peek in within_bars(plan, account))
+        findings.extend(Finding(subject, True, said, warning=True) for said in misnamed(plan, account))
     if isinstance(books, Backend):
         known = {a.config.name: feeds[a.config.feed].fingerprint for a in plan.accounts}
         fingerprints = {name: data for name, data in known.items() if data is not None}

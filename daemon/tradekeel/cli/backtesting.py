@@ -276,7 +276,7 @@ def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None
     complain(*off_grid_words(executed))
     if executed.without_ticks:
         complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
-    complain(*leap_words(executed), *map(str, executed.within_bars))
+    complain(*leap_words(executed), *executed.misnamed, *map(str, executed.within_bars))
     if executed.warm_up is not None:
         said, complaint = warm_up_words(executed.warm_up)
         say(*said)
