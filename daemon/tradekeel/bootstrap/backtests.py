@@ -21,13 +21,14 @@ from tradekeel.backtest.setup import Setup
 from tradekeel.backtest.source import TickDataSource, WarmUpSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
+from tradekeel.bootstrap.doubts import data_doubts
 from tradekeel.bootstrap.misnamed import misnamed
 from tradekeel.bootstrap.plan import AccountPlan, Plan, read_plan
 from tradekeel.bootstrap.summary import AccountSummary, bad_rows, summary_of
 from tradekeel.bootstrap.withinbars import WithinBars, within_bars
 from tradekeel.domain.money import ZERO, parse_amount
 from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
-from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
+from tradekeel.domain.tasks import DOUBTS, PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType
 from tradekeel.errors import AlreadyRunning, InputError, StoreError, named
 from tradekeel.feeds.stream import FirstBad, FirstBadRows
 from tradekeel.feeds.zones import parse_instant
@@ -99,6 +100,7 @@ class Executed(Struct, frozen=True, kw_only=True):
     without_ticks: tuple[str, ...]  # instruments that are traded, and of which none has come
     misnamed: tuple[str, ...]  # of files that are named after another instrument
     within_bars: tuple[WithinBars, ...]  # strategies that decide on less than the data says
+    doubts: tuple[str, ...]  # sentences: all of these that make one doubt what came out
     warm_up: WarmedUp | None  # None: none was asked for
     summary: AccountSummary | None
 
@@ -243,10 +245,20 @@ class _Execution:
                 books.last_cut()  # what came behind it is forgotten again
 
     def _end(self, ran: Ran) -> None:
+        state = {**(self._books.told.state or {}), DOUBTS: self._doubts(ran)}
         if ran.completed:
-            self._books.tell(TaskStatus.COMPLETED, progress=PROGRESS_MAX)
-        elif self._books.told.status is not TaskStatus.PAUSED:
-            self._books.tell(TaskStatus.PAUSED)
+            self._books.tell(TaskStatus.COMPLETED, progress=PROGRESS_MAX, state=state)
+        else:
+            self._books.tell(TaskStatus.PAUSED, state=state)
+
+    def _doubts(self, ran: Ran) -> list[str]:
+        backtest = self._backtest
+        of_data = data_doubts(backtest.source.quality(), backtest.first_bad.found, self._without_ticks(ran))
+        of_plan = misnamed(backtest.plan, backtest.account), within_bars(backtest.plan, backtest.account)
+        return [*of_data, *of_plan[0], *map(str, of_plan[1])]
+
+    def _without_ticks(self, ran: Ran) -> tuple[str, ...]:
+        return tuple(symbol for symbol in self._backtest.task.instruments if symbol not in ran.kernel.monitor.quotes)
 
     def _executed(self, told: TaskExecution, ran: Ran, resumed_at: int) -> Executed:
         backtest = self._backtest
@@ -268,11 +280,10 @@ class _Execution:
             quality=quality,
             bad_rows=bad_rows(quality),
             first_bad=backtest.first_bad.found,
-            without_ticks=tuple(
-                symbol for symbol in backtest.task.instruments if symbol not in ran.kernel.monitor.quotes
-            ),
+            without_ticks=self._without_ticks(ran),
             misnamed=misnamed(backtest.plan, backtest.account),
             within_bars=within_bars(backtest.plan, backtest.account),
+            doubts=tuple((told.state or {}).get(DOUBTS, ())),
             warm_up=None if backtest.warm_up is None else _warmed_up(backtest.warm_up),
             summary=summary,
         )

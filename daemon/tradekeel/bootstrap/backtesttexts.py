@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradekeel.backtest.leaps import LEAPS
 from tradekeel.backtest.reporting.held import OpenTrades
 from tradekeel.bootstrap.backtests import Executed, WarmedUp
 from tradekeel.bootstrap.summary import refusals
@@ -12,9 +11,6 @@ from tradekeel.domain.counting import counted
 from tradekeel.domain.instruments import shown_amount
 from tradekeel.domain.rows import Latch
 from tradekeel.domain.times import to_the_second
-from tradekeel.feeds.rows import RowKind
-
-OFF_GRID_ADVICE = "Is it the right instrument, and its tick_size? bad_rows.off_grid says what a feed makes of such rows"
 
 
 def as_json(executed: Executed) -> dict[str, Any]:
@@ -35,6 +31,7 @@ def as_json(executed: Executed) -> dict[str, Any]:
         "instruments_without_ticks": executed.without_ticks,
         "misnamed": executed.misnamed,
         "within_bars": executed.within_bars,
+        "doubts": executed.doubts,
         "warm_up": executed.warm_up,
         "account": executed.summary,
     }
@@ -58,27 +55,6 @@ def remarks(executed: Executed, held: OpenTrades | None) -> list[str]:
         f"balance {shown_amount(summary.balance, summary.currency)} {summary.currency}, {', '.join(said)}",
         *latched,
     ]
-
-
-def off_grid_words(executed: Executed) -> list[str]:
-    """What is complained of prices that are no whole steps of their instrument's, and what to look at."""
-    strays = [bad for bad in executed.first_bad if bad.kind is RowKind.OFF_GRID]
-    if not strays:
-        return []
-    counts = (executed.quality.get(f"{RowKind.OFF_GRID}_{done}", 0) for done in ("accepted", "dropped"))
-    places = "; ".join(f"{bad.instrument} in {bad.where}: {bad.found}" for bad in strays)
-    said = f"{counted(sum(counts), 'quote')} with a price off the instrument's step. The first of {places}"
-    return [f"{said}. {OFF_GRID_ADVICE}"]
-
-
-def leap_words(executed: Executed) -> list[str]:
-    """What is complained of prices that leap from one tick to the next."""
-    leaps = executed.quality.get(LEAPS, 0)
-    if not leaps:
-        return []
-    times = "once" if leaps == 1 else f"{leaps:,} times"
-    said = f"the price leapt by more than a fifth from one tick to the next, {times}: `tradekeel data check` shows where (spikes)"
-    return [f"{said}. Where that is a wrong row or a split, what was traded there means nothing"]
 
 
 def warm_up_words(warm: WarmedUp) -> tuple[list[str], list[str]]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -21,23 +18,19 @@ from tradekeel.backtest.reporting.held import OpenTrades, open_trades
 from tradekeel.backtest.reporting.model import (
     FORMAT,
     AsOf,
-    Configuration,
     Curve,
     CurvePoint,
     PricePoint,
     RunReport,
-    SourceFile,
 )
 from tradekeel.backtest.reporting.page import plotly_script
 from tradekeel.bootstrap.backtestbooks import look
 from tradekeel.bootstrap.pages import demand_place, own_page, write_page
-from tradekeel.bootstrap.plan import kinds
+from tradekeel.bootstrap.ranwith import configuration_of, sources_of
 from tradekeel.bootstrap.recounting import Recounted, recount
 from tradekeel.bootstrap.runs import Run, only_run, reported_run
 from tradekeel.bootstrap.summary import refusals, refused
 from tradekeel.bootstrap.values import plain_row, plain_value
-from tradekeel.config import ConfigError, load_config
-from tradekeel.config.secrets import Secret
 from tradekeel.domain import records as r
 from tradekeel.domain.book import Book
 from tradekeel.domain.counting import counted
@@ -46,7 +39,7 @@ from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.positions import Quote
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint, ExecutionRow, PerformanceSnapshot, StrategyRow
-from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
+from tradekeel.domain.tasks import DOUBTS, TaskExecution, TaskRow, TaskStatus
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 from tradekeel.storage.archiving.reading import Unread, read_archives
@@ -54,7 +47,6 @@ from tradekeel.storage.backend import Connection
 from tradekeel.storage.checksums import checkpoint_crc
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
-from tradekeel.strategies.registry import BUILT_IN
 
 __all__ = [
     "as_json",
@@ -128,11 +120,11 @@ def make_report(run: Run, environ: Mapping[str, str], tell: Tell = lambda what, 
         )
     notes.extend(_unread(archived.unread))
     asked = task.config if task is not None else {}
-    configuration, folder = _configuration(run, asked, environ)
+    configuration, folder = configuration_of(run, asked, environ)
     return msgspec.structs.replace(
         report,
         configuration=configuration,
-        sources=tuple(_sources(report.strategies, folder, asked.get("code", {}))),
+        sources=tuple(sources_of(report.strategies, folder, asked.get("code", {}))),
         notes=tuple(notes),
     )
 
@@ -199,14 +191,21 @@ def _task(run: Run) -> tuple[TaskRow, TaskExecution] | tuple[None, None]:
 
 
 def _standing(told: TaskExecution | None) -> list[str]:
-    """Of a backtest that did not come to the end of its data: how far it came, and what became of it."""
-    if told is None or told.status is TaskStatus.COMPLETED:
+    """Of a backtest: how far it came where that is not the end of its data, and what became of it; what makes one doubt it."""
+    if told is None:
         return []
+    doubts = [_sentence(doubt) for doubt in (told.state or {}).get(DOUBTS, ())]
+    if told.status is TaskStatus.COMPLETED:
+        return doubts
     became = {
         TaskStatus.FAILED: f"It failed: {told.error}",
         TaskStatus.STOPPED: "It was left for a new one.",
     }.get(told.status, "It was interrupted or killed, or runs; the same command goes on with it.")
-    return [f"The backtest has come to {told.progress} % of its data, and so have all figures. {became}"]
+    return [f"The backtest has come to {told.progress} % of its data, and so have all figures. {became}", *doubts]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}{'' if words[-1] in '.?' else '.'}"
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------------
@@ -362,82 +361,6 @@ def _counted(
 def _rows(db: Connection, kind: type[RowT], run: ExecutionRow) -> Iterator[RowT]:
     mapping = mapping_of(kind)
     return map(mapping.decode, db.stream(f"{mapping.select_sql} WHERE execution = ?", (run.execution,)))
-
-
-# --- configuration and code ---------------------------------------------------------------------------------------------------
-
-
-def _configuration(run: Run, task: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Configuration, Path | None]:
-    """The values that the execution ran with, and the folder of the file: where the file still is what it was."""
-    path = run.place.config
-    if path is None:
-        named = task.get("file")
-        path = Path(named) if named else None
-    if path is None or not path.is_file():
-        return Configuration(note="No configuration was named, so none is shown; parameters are as in the books."), None
-    try:
-        config = load_config(path, environ, kinds(), fetch_secrets=False)
-    except (ConfigError, InputError) as error:
-        return Configuration(source=str(path), note=f"{path} cannot be read now: {error}"), path.parent
-    if config.fingerprint != run.row.config_fingerprint:
-        note = (
-            f"{path} says something else now than what the execution began with (its fingerprint is "
-            f"{config.fingerprint}), so it is not shown; parameters are as in the books."
-        )
-        return Configuration(source=str(path), note=note), path.parent
-    values = {name: _shown(value) for name, value in sorted(config.values.items())}
-    return Configuration(
-        source=str(path), values=values, note="All values, defaults included; secrets are not in it."
-    ), path.parent
-
-
-def _shown(value: Any) -> str:
-    """A value as text. Of a secret only where it comes from."""
-    if isinstance(value, Secret):
-        return value.reference
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_shown(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple | set | frozenset):
-        each = sorted(map(_shown, value)) if isinstance(value, set | frozenset) else map(_shown, value)
-        return "[" + ", ".join(each) + "]"
-    plain = plain_value(value)
-    return "" if plain is None else str(plain)
-
-
-def _sources(strategies: tuple[StrategyRow, ...], folder: Path | None, ran: Mapping[str, str]) -> Iterator[SourceFile]:
-    """The code of each kind once; ``ran`` is what a backtest has kept of it by strategy: see :func:`load_strategy`."""
-    by_kind: dict[str, list[str]] = {}
-    for row in strategies:
-        by_kind.setdefault(row.kind, []).append(row.strategy)
-    for kind, names in by_kind.items():
-        yield _source(kind, tuple(names), folder, next((ran[name] for name in names if name in ran), ""))
-
-
-def _source(kind: str, names: tuple[str, ...], folder: Path | None, ran: str) -> SourceFile:
-    built_in = BUILT_IN.get(kind)
-    if built_in is not None:
-        module = sys.modules[built_in.__module__]
-        text, path, note = inspect.getsource(module), built_in.__module__, f"It comes with Tradekeel {__version__}."
-    else:
-        file = kind.rpartition(":")[0]
-        path, note, text = file, "As the file is now; the books do not keep what it was.", ""
-        if folder is None:
-            note = "Where its file lies is not known without the configuration."
-        else:
-            path = str(folder / file)
-            try:
-                text = Path(path).read_text(encoding="utf-8")
-            except (OSError, ValueError) as error:
-                note = f"It cannot be read now: {error}"
-    digest = hashlib.sha256(text.encode("utf-8")).hexdigest() if text else ""
-    if ran and digest:
-        is_the_same = digest.startswith(ran)
-        note = (
-            "It is what ran."
-            if is_the_same
-            else f"As the file is now. What ran was another one: its SHA-256 begins with {ran}."
-        )
-    return SourceFile(kind=kind, strategies=names, path=path, sha256=digest, text=text, note=note)
 
 
 # --- as what it is given ------------------------------------------------------------------------------------------------------

@@ -262,7 +262,7 @@ def _figures(executed: Executed) -> dict[str, Any]:
 
 
 def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None:
-    from tradekeel.bootstrap.backtesttexts import leap_words, off_grid_words, remarks, warm_up_words
+    from tradekeel.bootstrap.backtesttexts import remarks, warm_up_words
     from tradekeel.bootstrap.reports import group_table, key_table, make_brief, only_run
 
     gone_through = executed.ticks - executed.resumed_at
@@ -270,22 +270,11 @@ def _show(executed: Executed, groups: tuple[str, ...], page: str | None) -> None
     speed = f", {ticks} in {executed.duration_s:.1f} s" if executed.ticks else ""
     went_on = f" (went on behind tick {executed.resumed_at:,})" if executed.resumed_at else ""
     say(f"{executed.name}: backtest {executed.task[:12]} #{executed.number} is {executed.status}{speed}{went_on}")
-    bad = ", ".join(f"{kind} {count:,}" for kind, count in executed.bad_rows.items())
-    if bad:
-        complain(f"bad rows of the data: {bad}")
-    complain(*off_grid_words(executed))
-    if executed.without_ticks:
-        complain(f"not one tick has come of {', '.join(executed.without_ticks)}: it could not be traded")
-    complain(*leap_words(executed), *executed.misnamed, *map(str, executed.within_bars))
+    complain(*executed.doubts)
     if executed.warm_up is not None:
         said, complaint = warm_up_words(executed.warm_up)
         say(*said)
         complain(*complaint)
-    closed = executed.quality.get("market_closed", 0)
-    if closed:
-        complain(
-            f"{closed:,} ticks while the market is closed, Friday to Sunday 17:00 in New York: is time_zone of the feed right?"
-        )
     run = only_run(executed.folder, None, os.environ)
     brief = None if run is None else make_brief(run)
     if brief is not None:

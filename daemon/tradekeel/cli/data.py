@@ -283,7 +283,7 @@ def _show_check(found: Any) -> None:
         one["instrument"] for one in found["instruments"] for bad in one["bad_rows"] if bad["kind"] == "off_grid"
     ]
     if off_grid:
-        from tradekeel.bootstrap.backtesttexts import OFF_GRID_ADVICE
+        from tradekeel.bootstrap.doubts import OFF_GRID_ADVICE
 
         say(f"prices off the step of {', '.join(off_grid)}. {OFF_GRID_ADVICE}")
     if any(gap for one in found["instruments"] for gap in [one["ticks_on_weekends"]]):

@@ -66,6 +66,10 @@ def refuse_status(before: TaskStatus, wanted: TaskStatus) -> None:
         raise IllegalTransition("execution of a task", before, wanted)
 
 
+DOUBTS = "doubts"
+"""In the state of a backtest's execution: sentences, what makes one doubt what it came to."""
+
+
 class TaskRow(Struct, frozen=True, kw_only=True):
     """What somebody asked to be run, over which stretch of time (nanoseconds UTC, the end excluded), with which settings."""
 

@@ -205,6 +205,23 @@ def test_a_price_in_the_wrong_place_is_told_of_and_one_of_the_market_s_is_not(tm
     assert "leapt" not in call("backtest", made(tmp_path, "csv", rows())).stderr
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_makes_one_doubt_a_run_is_in_its_report_too(tmp_path: Path, interrupted: bool) -> None:
+    path = made(tmp_path, "csv", rows(4_500, start=SATURDAY, zero_every=50), "bad_rows.zero_spread = 'fix'\n")
+    doubts = ("bad rows of the data: zero_spread_fixed 90", "4,500 ticks while the market is closed")
+    if interrupted:
+        assert execute(prepare(path, {})[0], steering=Leaves()).status is TaskStatus.PAUSED
+    done = call("backtest", path, "--report", tmp_path / "run.html")
+    told = call("report", path)
+    for doubt in doubts:
+        assert done.stderr.count(doubt) == 1
+        assert f"{doubt[0].upper()}{doubt[1:]}" in told.stderr
+        assert f"{doubt[0].upper()}{doubt[1:]}" in (tmp_path / "run.html").read_text(encoding="utf-8")
+    sound = made(tmp_path, "csv", rows(100))
+    assert call("backtest", sound).returncode == 0
+    assert call("report", sound).stderr == ""
+
+
 def test_a_wrong_time_zone_shows_in_ticks_while_the_market_is_closed(tmp_path: Path) -> None:
     path = made(tmp_path, "csv", rows(start=SATURDAY))
     done = call("backtest", path)
