@@ -90,6 +90,12 @@ class Kernel:
         """How many of the ticks up to there were no warm-up."""
         return self.monitor.tracker.state.ticks
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the execution is closed: nothing follows any more."""
+        row = self.account.book.execution
+        return row is not None and row.closed_ns is not None
+
     def start(self) -> None:
         """Every strategy's ``on_start``, and all that follows from it."""
         self.account.equity_seen(self.monitor.seen())

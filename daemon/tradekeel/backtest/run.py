@@ -93,8 +93,9 @@ def run(
             f"feed {source.info.name} ends before the start, {iso(setup.begins_ns)}: nothing can be tested on its "
             f"{position:,} ticks of warm-up"
         )
-    kernel.end(last_bars=last_bars_of(source))
-    _cut(kernel, journal)
+    if not kernel.is_over:  # a kill may have come behind the last cut, before anybody was told that it was the last
+        kernel.end(last_bars=last_bars_of(source))
+        _cut(kernel, journal)
     return Ran(kernel, completed=True)
 
 

@@ -151,6 +151,17 @@ def test_behind_the_last_tick_it_goes_on_as_if_it_had_not_been_interrupted(name:
 
 
 @pytest.mark.parametrize("name", SETUPS)
+def test_behind_its_last_saved_state_nothing_is_left_to_do(name: str) -> None:
+    """The process was killed before it could say that it had come to the end."""
+    make, journal = SETUPS[name], MemoryJournal()
+    assert run(make(), source(), journal).completed
+    again = run(make(), source(), journal)
+    assert again.completed
+    assert again.kernel.position == TICKS
+    assert bench.written(journal.entries) == undisturbed(make())
+
+
+@pytest.mark.parametrize("name", SETUPS)
 def test_how_many_ticks_are_conducted_at_a_time_changes_nothing(name: str) -> None:
     make, wanted = SETUPS[name], undisturbed(SETUPS[name]())
     for window_ticks in (1, 7, 2_048):
