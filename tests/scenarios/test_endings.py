@@ -14,7 +14,7 @@ import pytest
 from tests.scenarios import support_bars as bars
 from tests.scenarios import support_configs as configs
 from tests.scenarios import support_requoting as requoting
-from tests.scenarios.support import Home, caught_signals, send_at
+from tests.scenarios.support import Home, caught_signals, fail_at, send_at
 from tradekeel.bootstrap.backtests import execute, prepare
 
 KINDS = ("Requotes", "Replaces")
@@ -82,12 +82,12 @@ def test_nor_where_that_end_is_cut_short_by_a_kill(point: str, tmp_path: Path) -
     assert home.wrong("a") + home.unverified() == []
 
 
-def _heard(place: Path, ticks: int) -> Home:
+def _heard(place: Path, ticks: int, cut_every_s: float = 600) -> Home:
     file = Path(bars.__file__).resolve()
     market = configs.market(ticks)
     return Home(
         place,
-        configs.head(cut_every_s=600) + market + configs.account("a") + configs.strategy("s", "a", f"{file}:Hears", ""),
+        configs.head(cut_every_s) + market + configs.account("a") + configs.strategy("s", "a", f"{file}:Hears", ""),
     )
 
 
@@ -115,3 +115,15 @@ def test_nor_does_a_kill_at_the_end_take_that_bar_away_or_tell_it_twice(point: s
     home.live({})
     assert _said(home.books) == _said(reference.books)
     assert home.wrong("a") + home.unverified() == []
+
+
+def test_a_feed_that_comes_back_behind_its_last_tick_knows_what_time_it_is_there(tmp_path: Path) -> None:
+    """Everybody's state has been saved at the last tick, so there is none any more from which it could be told."""
+    reference = _heard(tmp_path / "reference", 200, cut_every_s=0.001)
+    life = reference.live({})
+    assert life.code == 0, life.log
+    for number, cut in enumerate(range(life.passed["feed.after_cut"], 0, -1)[:2]):
+        home = _heard(tmp_path / str(number), 200, cut_every_s=0.001)
+        home.live_to_the_end({"feed.after_cut": fail_at(cut)})
+        assert home.story("a") == reference.story("a")
+        assert home.wrong("a") + home.unverified() == []

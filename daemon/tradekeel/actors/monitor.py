@@ -107,7 +107,7 @@ class Monitor(Actor):
                 reply.send(core.save())
             case Where():
                 assert reply is not None
-                reply.send(Stand(core.position, self._frontier, self._turn))
+                reply.send(Stand(core.position, self._frontier, self._turn, self._last_ns))
             case MissTicks(position):
                 assert reply is not None
                 core.skip(position)

@@ -155,6 +155,8 @@ class Conducting(Actor):
         self._journal_to = await self._executor_side(self._executor, Settle(0))
         self._last_cut_s, self._last_cut_sequence = self.clock.monotonic(), self._journal_to
         self._at, self._window, self._furthest = lowest, None, max(positions)
+        # There may be no tick any more from which it could be told what time it is.
+        self._last_ns = max(self._last_ns, *(stand.ts_ns for stand in stands))
         point("feed.open")
         self._arrived = False
         if not await self._open(lowest, max(seen, lowest)):

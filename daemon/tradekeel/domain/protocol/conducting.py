@@ -71,6 +71,7 @@ class Stand(Struct, frozen=True):
     position: int
     frontier: int  # a stamp
     turn: Turn | None = None  # the last decision
+    ts_ns: int = 0  # event time there, as the monitor knows it; a strategy knows its own instruments' alone
 
 
 class MissTicks(Struct, frozen=True):
