@@ -266,10 +266,12 @@ def latched_by(db: Connection, row: ExecutionRow) -> str:
 
 
 def _up_to(db: Connection, row: ExecutionRow) -> Iterator[ExecutionRow]:
-    """An account's runs up to this one, the newest first."""
-    mapping = mapping_of(ExecutionRow)
-    order = f"WHERE account = ? AND {A_DAEMONS} AND number <= ? ORDER BY number DESC"
-    return map(mapping.decode, db.execute(f"{mapping.select_sql} {order}", (row.account, row.number)))
+    """A run and those of its account that it took over from, the newest first; a backtest took over from none."""
+    yield row
+    if row.mode.is_a_daemons:
+        mapping = mapping_of(ExecutionRow)
+        order = f"WHERE account = ? AND {A_DAEMONS} AND number < ? ORDER BY number DESC"
+        yield from map(mapping.decode, db.execute(f"{mapping.select_sql} {order}", (row.account, row.number)))
 
 
 def opening_of_fills(db: Connection, run: ExecutionRow) -> Opening | None:

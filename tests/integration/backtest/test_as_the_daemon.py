@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.campaigns.kill.books import Ours, read_ours
 from tests.campaigns.kill.story import differences, story_of
@@ -17,6 +18,7 @@ from tests.unit.backtest import bench, disorder
 from tests.unit.backtest.lively import market
 from tradekeel.backtest.source import FeedSource
 from tradekeel.bootstrap.backtests import execute, prepare
+from tradekeel.bootstrap.summary import AccountSummary, read_summaries
 from tradekeel.domain.tasks import TaskStatus
 from tradekeel.domain.ticks import Tick
 from tradekeel.errors import ExitCode
@@ -40,13 +42,14 @@ BY_RUN = frozenset(
 )
 
 
-def backtested(config: Path, account: str, folder: Path) -> Ours:
-    """A backtest of one account, in books of its own."""
+def backtested(config: Path, account: str, folder: Path) -> tuple[Ours, AccountSummary]:
+    """A backtest of one account, in books of its own, and what it came to in figures."""
     (prepared,) = prepare(config, {}, account=account, folder=folder / "backtests")
     executed = execute(prepared)
     assert executed.status is TaskStatus.COMPLETED
     assert verify(executed.folder / "books.db").ok
-    return read_ours(executed.folder / "books.db", account)
+    assert executed.summary is not None
+    return read_ours(executed.folder / "books.db", account), executed.summary
 
 
 def orders_of(ours: Ours) -> list[list[tuple[str, str]]]:
@@ -66,10 +69,12 @@ def compare(toml: str, folder: Path, *accounts: str) -> None:
     life = home.live()
     assert life.code in (ExitCode.DONE, ExitCode.HALTED_BY_RISK), life.log
     for account in accounts:
-        theirs, ours = home.ours(account), backtested(home.config, account, folder)
+        theirs, (ours, came_to) = home.ours(account), backtested(home.config, account, folder)
         assert theirs.trades, "nothing was traded, so nothing is shown"
         assert list(differences(story_of(theirs), story_of(ours))) == []
         assert orders_of(ours) == orders_of(theirs)
+        (there,) = read_summaries(home.books, [account])
+        assert structs.replace(there, execution=came_to.execution) == came_to
 
 
 BAD_LINE = """latency_ms = 120
@@ -133,6 +138,9 @@ SCENARIOS = {
         LIMITS,
         configs.strategy("ema", "a"),
         configs.strategy("floor", "a", "floor", configs.FLOOR),
+    ),
+    "a limit that holds to the end": scenario(
+        configs.account("a"), '[accounts.a.risk]\ndrawdown_max = "0.5"\n', configs.strategy("ema", "a")
     ),
     "bars": scenario(
         configs.account("a", exits="monitor"),
@@ -227,6 +235,6 @@ def test_where_rows_come_too_late_and_the_daemon_dies_on_the_way(tmp_path: Path,
     points = {"executor.after_commit": 40, "executor.decide.before": 120, "executor.before_commit": 200}
     home.live_to_the_end({point: fail_at(passes) for point, passes in points.items()})
     assert len(home.records("a", "daemon_started")) == 1 + len(points), "it died at each of them"
-    ours = backtested(home.config, "a", tmp_path)
+    ours, _ = backtested(home.config, "a", tmp_path)
     assert any(order["status"] == "denied" for order in ours.orders), "a limit was met"
     assert list(differences(home.story("a"), story_of(ours))) == []
