@@ -104,10 +104,13 @@ class Account(Struct):
         self.take(self.core.recover(self.last_ns))
         self.core.ready = True
 
-    def close(self, reason: str) -> None:
-        """Expire what works, and close the execution."""
+    def expire(self, reason: str) -> None:
+        """End what works, and take nothing new."""
         self.take(self.core.end(reason, self.last_ns))
         self.settle(self.core.stamp)
+
+    def close(self, reason: str) -> None:
+        """Close the execution; nothing is recorded behind that."""
         self.take(self.core.note(r.ExecutionClosed(ts_ns=self.last_ns, stamp=self.core.stamp, reason=reason)))
 
     # --- steps ------------------------------------------------------------------------------------------------------------

@@ -159,6 +159,8 @@ class Kernel:
             self._take(last)
         self.account.settle(Stamp.after(self.position))
         self._take_snapshot(self.account.last_ns)
+        self.account.expire(reason)
+        self.rest()  # what strategies answer to that comes to nothing, and before the end
         self.account.close(reason)
 
     def _take_snapshot(self, now_ns: int) -> None:

@@ -20,6 +20,7 @@ from tradekeel.backtest.source import FeedSource
 from tradekeel.bootstrap.backtesting import snapshots_of
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.matching import Commission, FinancingRate, PaperSettings, Slippage
+from tradekeel.domain.records import ExecutionClosed
 from tradekeel.domain.risk_limits import RiskLimits
 from tradekeel.domain.rows import Checkpoint
 
@@ -158,6 +159,9 @@ def test_behind_its_last_saved_state_nothing_is_left_to_do(name: str) -> None:
     again = run(make(), source(), journal)
     assert again.completed
     assert again.kernel.position == TICKS
+    assert isinstance(journal.entries[-1].record, ExecutionClosed), (
+        "whatever strategies answer to their end comes before it"
+    )
     assert bench.written(journal.entries) == undisturbed(make())
 
 
