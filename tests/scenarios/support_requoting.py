@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tradekeel.domain.messages import Enter, Request
+from tradekeel.domain.messages import Cancel, Enter, Request
 from tradekeel.domain.orders import OrderType, Side
 from tradekeel.domain.ticks import Tick
-from tradekeel.strategies.base import OrderUpdate, Strategy, StrategyContext
+from tradekeel.strategies.base import OrderUpdate, Stopped, Strategy, StrategyContext
 
 FAR = Decimal("0.01")
 UNITS = Decimal(1_000)
@@ -58,3 +58,10 @@ class Replaces(Requotes):
 
     def next(self, instrument: str, price: Decimal) -> Enter:
         return Enter(instrument=instrument, side=Side.BUY, quantity=UNITS)
+
+
+class Withdraws(Requotes):
+    """The same, but its last word is to cancel what it has in the market."""
+
+    def on_stop(self, event: Stopped, state: Quoting, context: StrategyContext) -> tuple[Quoting, Sequence[Request]]:
+        return state, [Cancel(client_order_id=order.client_order_id) for order in context.working_orders]

@@ -82,6 +82,18 @@ def test_nor_where_that_end_is_cut_short_by_a_kill(point: str, tmp_path: Path) -
     assert home.wrong("a") + home.unverified() == []
 
 
+def test_nor_where_a_kill_comes_between_its_last_words_and_the_end(tmp_path: Path) -> None:
+    reference = _home(tmp_path / "reference", "Withdraws")
+    assert reference.live({}).code == 0
+    home = _home(tmp_path / "killed", "Withdraws")
+    with home.start({"TRADEKEEL_KILL_AT": "feed.ending:1"}) as process:
+        assert process.end() == -signal.SIGKILL
+    assert home.live({}).code == 0
+    assert _denied(home) == _denied(reference) == ["stopping"]
+    assert home.story("a") == reference.story("a")
+    assert home.wrong("a") + home.unverified() == []
+
+
 def _heard(place: Path, ticks: int, cut_every_s: float = 600) -> Home:
     file = Path(bars.__file__).resolve()
     market = configs.market(ticks)

@@ -36,6 +36,7 @@ class View(Struct):
     trades: dict[str, Trade] = {}
     orders: dict[str, Order] = {}
     positions: dict[PositionKey, Position] = {}
+    ending: bool = False  # the run is over: nothing is sent any more but cancels
     renewed: set[str] = set()  # never-sent orders whose decision was taken again: no news for the strategy
 
     @staticmethod
@@ -50,6 +51,7 @@ class View(Struct):
             trades={k: t for k, t in book.trades.items() if strategy is None or t.strategy == strategy},
             orders={k: o for k, o in book.orders.items() if strategy is None or o.strategy == strategy},
             positions=dict(book.positions),
+            ending=book.ending,
         )
         if row is not None:
             view.paused, view.latch = row.paused, row.latch
@@ -68,6 +70,8 @@ class View(Struct):
             self.positions = {(p.instrument, p.ref): p for p in record.opening.positions}
         elif isinstance(record, r.OrdersIntended) and self.strategy is not None:
             self.renewed.update(o.renews for o in record.orders if o.renews is not None)
+        elif isinstance(record, r.ExecutionEnding):
+            self.ending = True
         for row in entry.rows:
             kind = type(row)
             if kind is Order:

@@ -41,7 +41,7 @@ from tradekeel.strategies.base import (
     overrides,
 )
 from tradekeel.strategies.contexts import Contexts, StrategySettings
-from tradekeel.strategies.news import Outcome, happenings, instrument_of
+from tradekeel.strategies.news import Outcome, happenings, instrument_of, told_from
 from tradekeel.strategies.requests import check_requests, without_entries
 from tradekeel.strategies.saving import ExecutionState, StateCodec
 
@@ -165,11 +165,11 @@ class StrategistCore:
         """
         if self.held is not None:
             return self.stamp
-        if self.news:
+        if told_from(self.news, self.view, is_over=self.over) < NEVER_NS:
             due = min(until, Stamp.before(self.position + 1))
             self._take_news(due, sys.maxsize if told_to is None else told_to)
         self._base = None
-        next_news = self.news[0].record.stamp if self.news else NEVER_NS
+        next_news = told_from(self.news, self.view, is_over=self.over)
         if window is not None and self._undecided:
             self._take_ticks(window, min(until, next_news))
         if next_news > until > self.stamp and self._undecided:
@@ -178,7 +178,7 @@ class StrategistCore:
 
     def has_more(self, until: int) -> bool:
         """Whether a decision is held, or news is due by ``until`` that must be taken before anything else happens."""
-        return self.held is not None or bool(self.news and self.news[0].record.stamp <= until)
+        return self.held is not None or told_from(self.news, self.view, is_over=self.over) <= until
 
     @property
     def _undecided(self) -> bool:

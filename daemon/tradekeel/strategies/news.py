@@ -9,7 +9,9 @@ from tradekeel.domain import records as r
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.messages import Request, TransactionKind
 from tradekeel.domain.orders import Order, OrderEvent, OrderStatus
+from tradekeel.domain.ticks import NEVER_NS
 from tradekeel.domain.trades import Trade
+from tradekeel.domain.view import View
 from tradekeel.strategies.base import FillEvent, OrderUpdate, Paused, Resumed
 
 Outcome = tuple[Any, Sequence[Request]]
@@ -44,6 +46,19 @@ def happenings(entry: Entry, name: str, renewed: Container[str], *, paused_befor
             return [("on_pause", Paused(ts_ns=record.ts_ns, reason=record.reason))]
         return [("on_resume", Resumed(ts_ns=record.ts_ns, reason=record.reason))]
     return []
+
+
+def told_from(news: Sequence[Entry], view: View, *, is_over: bool) -> int:
+    """The stamp of the next journal entry that a strategy is to hear of; NEVER_NS for none.
+
+    What came of its last words is told with the end of the execution, and so it is behind a kill between the two: what it
+    answers comes to nothing.
+    """
+    if not news:
+        return NEVER_NS
+    if is_over and not (view.ending or any(isinstance(entry.record, r.ExecutionEnding) for entry in news)):
+        return NEVER_NS
+    return news[0].record.stamp
 
 
 def instrument_of(event: Any) -> str | None:
