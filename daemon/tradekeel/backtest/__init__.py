@@ -7,7 +7,7 @@
     kernel     one sequence of ticks, conducted through an account in the daemon's order of events
     setup      what all of that is made of;   saving: its state between two ticks
     proof      our books and the venue's are the same, or the run is not to be believed
-    source     where the ticks come from
+    source     where the ticks come from;   around: what is looked at and counted on the way;   leaps: prices that leap
     run        from the first tick to the last, with the states that a run goes on from
     executor   all of it for programs: data, a strategy, a balance
 

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.around import CheckedSource
 from tradekeel.backtest.given import (
     amount_given,
     given,
@@ -27,7 +28,7 @@ from tradekeel.backtest.given import (
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import Keeper, Ran, run
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import CheckedSource, TickDataSource, TicksSource
+from tradekeel.backtest.source import TickDataSource, TicksSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of
@@ -170,9 +171,8 @@ class BacktestExecutor:
             raise InputError(f"tell is {given(tell)}: give a function of one tick's position, such as print")
         self._set(TaskStatus.RUNNING)
         self._is_to_stop = False
-        _ask_for_bars(
-            self._source, self._strategies
-        )  # another backtest may have asked the same source for others since
+        # Another backtest may have asked the same source for others since.
+        _ask_for_bars(self._source, self._strategies)
 
         def goes_on(position: int) -> bool:
             self.ticks = position

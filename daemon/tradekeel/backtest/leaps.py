@@ -5,13 +5,13 @@ No bad row shows it, since each price may be right by itself: it is seen between
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
+from tradekeel.backtest.around import CountingSource
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.domain.money import WORKING
-from tradekeel.domain.ticks import Bar, TickWindow
-from tradekeel.ports import last_bars_of
+from tradekeel.domain.ticks import TickWindow
 
 LEAPS = "leaps"
 """What they are counted as: bids that are more than a fifth above, or a sixth below, that of the tick before."""
@@ -20,23 +20,16 @@ FAR = Decimal("1.2")
 """The greater bid over the smaller one, of two that follow each other. Hardly a market does that between two ticks."""
 
 
-class LeapsSource:
+class LeapsSource(CountingSource):
     """Another source, and how often its prices leap."""
 
     def __init__(self, source: TickDataSource) -> None:
-        self.info = source.info
-        self._source = source
+        super().__init__(source)
         self._last: dict[str, Decimal] = {}  # bid of the latest tick, by instrument
         self._leaps = 0
 
-    def windows(self, after: int = 0) -> Iterator[TickWindow]:
-        """Its windows. What lies before ``after`` is gone through, too: it counts wherever a run goes on from."""
+    def _begin(self) -> None:
         self._last, self._leaps = {}, 0
-        for window in self._source.windows():
-            self._look_at(window)
-            rest = window.behind(after)
-            if rest is not None:
-                yield rest
 
     def _look_at(self, window: TickWindow) -> None:
         """The range of a window says of nearly every one that no price leaps in it."""
@@ -59,22 +52,10 @@ class LeapsSource:
                 if not missing:
                     return
 
-    def last_bars(self) -> tuple[Bar, ...]:
-        """Its last bars."""
-        return last_bars_of(self._source)
-
     def quality(self) -> Mapping[str, int]:
         """Its counts, and ours where there is any."""
-        counts = self._source.quality()
+        counts = super().quality()
         return {**counts, LEAPS: self._leaps} if self._leaps else counts
-
-    def progress(self) -> float | None:
-        """Share delivered."""
-        return self._source.progress()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._source.close()
 
 
 def _bids(window: TickWindow) -> dict[str, tuple[Decimal, Decimal]]:

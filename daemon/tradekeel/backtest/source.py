@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
@@ -15,10 +14,8 @@ import msgspec
 from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.money import on_grid
-from tradekeel.domain.sessions import closed_ns_between, market_open
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.domain.times import NS_PER_S, iso
-from tradekeel.errors import DataError, Defect, InputError
+from tradekeel.errors import Defect, InputError
 from tradekeel.ports import BuildsBars, Feed, FeedInfo, last_bars_of
 
 WINDOW_TICKS = 2_048
@@ -27,15 +24,9 @@ WINDOW_TICKS = 2_048
 HOW_TO_TICK = 'make each with Tick("EUR_USD", 1_700_000_000_000_000_000, Decimal("1.1000"), Decimal("1.1001"), 1)'
 """What to do where something else was given: instrument, nanoseconds UTC, bid, ask, and the position, which counts from 1."""
 
-DAY_NS = 86_400 * NS_PER_S
-
 T = TypeVar("T")
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
-
-
-MARKET_CLOSED = "market_closed"
-"""Among a source's counts: ticks from Friday to Sunday 17:00 in New York, of markets that rest then."""
 
 
 OFF_GRID = "off_grid_accepted"
@@ -132,8 +123,8 @@ class TicksSource:
         """``steps``: of each instrument's price; ticks that are off them are counted (:meth:`quality`)."""
         if not ticks:
             raise InputError(f"{name}: there are no ticks")
-        _check_kinds(ticks, name)
-        _check(ticks, name)
+        check_kinds(ticks, name)
+        check_order(ticks, name)
         self._off_grid = 0 if steps is None else _off_grid(ticks, steps)
         self._ticks = ticks
         self.build_bars(timeframes or {})
@@ -178,42 +169,6 @@ class TicksSource:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-class CheckedSource:
-    """A source that may be anybody's. InputError where it is not what it has to be: see :class:`TicksSource`."""
-
-    def __init__(self, source: TickDataSource) -> None:
-        self.info = source.info
-        self._source = source
-
-    def windows(self, after: int = 0) -> Iterator[TickWindow]:
-        """Its windows, each looked at before anybody trades on it."""
-        last: Tick | None = None
-        for window in self._source.windows(after):
-            if not window.ticks:
-                continue  # whoever filters ticks may have none left of some
-            _check_kinds(window.ticks[:1], self.info.name, after)  # the others are of the same hand
-            _check(window.ticks, self.info.name, after, last)
-            last = window.ticks[-1]
-            after = last.position
-            yield window
-
-    def quality(self) -> Mapping[str, int]:
-        """Its counts."""
-        return self._source.quality()
-
-    def last_bars(self) -> tuple[Bar, ...]:
-        """Those of its very last tick."""
-        return last_bars_of(self._source)
-
-    def progress(self) -> float | None:
-        """Share delivered."""
-        return self._source.progress()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._source.close()
 
 
 class CutSource:
@@ -283,148 +238,6 @@ class CutSource:
         self._source.close()
 
 
-class HoursSource:
-    """Another source, and how many of its ticks came while their market is closed: of more than a few the time zone is wrong."""
-
-    def __init__(self, source: TickDataSource, resting: Collection[str]) -> None:
-        """``resting`` are the instruments whose market rests at the weekend."""
-        self.info = source.info
-        self._source = source
-        self._resting = frozenset(resting)
-        self._closed = 0
-
-    def windows(self, after: int = 0) -> Iterator[TickWindow]:
-        """Its windows. What lies before ``after`` is gone through, too: it counts wherever a run goes on from."""
-        self._closed = 0
-        for window in self._source.windows():
-            ticks = window.ticks
-            if self._resting and closed_ns_between(ticks[0].ts_ns, ticks[-1].ts_ns + 1):
-                self._closed += sum(tick.instrument in self._resting and not market_open(tick.ts_ns) for tick in ticks)
-            rest = window.behind(after)
-            if rest is not None:
-                yield rest
-
-    def last_bars(self) -> tuple[Bar, ...]:
-        """Its last bars."""
-        return last_bars_of(self._source)
-
-    def quality(self) -> Mapping[str, int]:
-        """Its counts, and ours where there is any."""
-        counts = self._source.quality()
-        return {**counts, MARKET_CLOSED: self._closed} if self._closed else counts
-
-    def progress(self) -> float | None:
-        """Share delivered."""
-        return self._source.progress()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._source.close()
-
-
-class SpanSource:
-    """A source that was cut. Where nothing is left of it, it is refused with from when to when there is something."""
-
-    def __init__(self, source: TickDataSource, whole: Callable[[], TickDataSource]) -> None:
-        """``whole`` opens the same before it was cut: to find where that ends is to read all of it."""
-        self.info = source.info
-        self._source = source
-        self._whole = whole
-
-    def windows(self, after: int = 0) -> Iterator[TickWindow]:
-        """Its windows. DataError where it has none, and the whole has some."""
-        is_empty = not after  # behind the last tick there is none either
-        for window in self._source.windows(after):
-            is_empty = False
-            yield window
-        if is_empty:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        whole = self._whole()
-        try:
-            first_ns = last_ns = None
-            for window in whole.windows():
-                first_ns = window.ticks[0].ts_ns if first_ns is None else first_ns
-                last_ns = window.ticks[-1].ts_ns
-        finally:
-            whole.close()
-        if first_ns is not None and last_ns is not None:
-            raise DataError(
-                f"feed {self.info.name} has no ticks between its start and its end: nothing can be tested on it. Its ticks are "
-                f"from {iso(first_ns)} to {iso(last_ns)}"
-            )
-
-    def last_bars(self) -> tuple[Bar, ...]:
-        """Its last bars."""
-        return last_bars_of(self._source)
-
-    def quality(self) -> Mapping[str, int]:
-        """Its counts."""
-        return self._source.quality()
-
-    def progress(self) -> float | None:
-        """Share delivered."""
-        return self._source.progress()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._source.close()
-
-
-class WarmUpSource:
-    """Another source that is read from before the start on, and how much of what was asked for there is in it."""
-
-    def __init__(self, source: TickDataSource, asked_ns: int, begins_ns: int, *, rests: bool) -> None:
-        """Asked for are the ticks from ``asked_ns`` to ``begins_ns`` (event time); ``rests``: the market does at the weekend."""
-        self.info = source.info
-        self.asked_ns = asked_ns
-        self.first_ns: int | None = None  # of the source's first tick, wherever that is
-        self.ticks = 0  # before the start, so far
-        self._begins_ns = begins_ns
-        self._rests = rests
-        self._source = source
-
-    def windows(self, after: int = 0) -> Iterator[TickWindow]:
-        """Its windows. What lies before ``after`` is gone through, too: it counts wherever a run goes on from."""
-        self.first_ns, self.ticks = None, 0
-        for window in self._source.windows():
-            ticks = window.ticks
-            if self.first_ns is None:
-                self.first_ns = ticks[0].ts_ns
-            if ticks[0].ts_ns < self._begins_ns:
-                self.ticks += bisect_left(ticks, self._begins_ns, key=lambda tick: tick.ts_ns)
-            rest = window.behind(after)
-            if rest is not None:
-                yield rest
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the data begins clearly later than asked: a tenth of the warm-up, a day at most, and no weekend counts."""
-        if self.first_ns is None:
-            return False
-        lacks_ns = self.first_ns - self.asked_ns
-        if self._rests:
-            lacks_ns -= closed_ns_between(self.asked_ns, self.first_ns)
-        return lacks_ns > min((self._begins_ns - self.asked_ns) // 10, DAY_NS)
-
-    def last_bars(self) -> tuple[Bar, ...]:
-        """Its last bars."""
-        return last_bars_of(self._source)
-
-    def quality(self) -> Mapping[str, int]:
-        """Rows by kind so far."""
-        return self._source.quality()
-
-    def progress(self) -> float | None:
-        """Share delivered."""
-        return self._source.progress()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._source.close()
-
-
 def at_once(waiting: Coroutine[Any, Any, T]) -> T:
     """What a coroutine comes to that never waits for anything. Defect if it does."""
     try:
@@ -436,7 +249,7 @@ def at_once(waiting: Coroutine[Any, Any, T]) -> T:
     raise Defect("a feed waits, and there is nobody else to wait for: it cannot be stepped")
 
 
-def _check_kinds(ticks: Sequence[Any], name: str, behind: int = 0) -> None:
+def check_kinds(ticks: Sequence[Any], name: str, behind: int = 0) -> None:
     """Of ticks that a program may have made of anything."""
     for number, tick in enumerate(ticks, start=behind + 1):
         if not isinstance(tick, Tick):
@@ -451,7 +264,7 @@ def _check_kinds(ticks: Sequence[Any], name: str, behind: int = 0) -> None:
             )
 
 
-def _check(ticks: Sequence[Tick], name: str, behind: int = 0, before: Tick | None = None) -> None:
+def check_order(ticks: Sequence[Tick], name: str, behind: int = 0, before: Tick | None = None) -> None:
     """Ticks that follow position ``behind``, and the tick before them where there is one."""
     before = before or ticks[0]
     for number, tick in enumerate(ticks, start=behind + 1):

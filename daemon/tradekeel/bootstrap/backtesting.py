@@ -12,10 +12,11 @@ from msgspec import structs
 
 from tradekeel import __version__
 from tradekeel.actors.scheduler import EPOCH, NS_PER_US, Trigger
+from tradekeel.backtest.around import HoursSource, SpanSource
 from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.leaps import LeapsSource
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import CutSource, FeedSource, HoursSource, SpanSource, TickDataSource
+from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
 from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
 from tradekeel.bootstrap.schedule import trigger_of

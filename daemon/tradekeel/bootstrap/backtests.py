@@ -16,9 +16,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from tradekeel import __version__
+from tradekeel.backtest.around import WarmUpSource
 from tradekeel.backtest.run import Ran, run
 from tradekeel.backtest.setup import Setup
-from tradekeel.backtest.source import TickDataSource, WarmUpSource
+from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtestbooks import FileBooks, look
 from tradekeel.bootstrap.backtesting import accounts_of, setup_of, source_of, warmed_up
 from tradekeel.bootstrap.doubts import data_doubts

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tradekeel.backtest.around import MARKET_CLOSED
 from tradekeel.backtest.leaps import LEAPS
-from tradekeel.backtest.source import MARKET_CLOSED
 from tradekeel.bootstrap.summary import bad_rows
 from tradekeel.domain.counting import counted
 from tradekeel.feeds.rows import RowKind

@@ -11,10 +11,11 @@ from msgspec import Struct, structs
 from tests.unit.backtest import bench
 from tests.unit.backtest.scene import EUR, Played, account, buy, play, sell
 from tradekeel.backtest.account import MemoryJournal
+from tradekeel.backtest.around import DAY_NS, WarmUpSource
 from tradekeel.backtest.executor import BacktestExecutor
 from tradekeel.backtest.run import run
 from tradekeel.backtest.setup import Setup
-from tradekeel.backtest.source import DAY_NS, TicksSource, WarmUpSource
+from tradekeel.backtest.source import TicksSource
 from tradekeel.domain import records as r
 from tradekeel.domain.messages import Fill, Request
 from tradekeel.domain.orders import Order, OrderStatus

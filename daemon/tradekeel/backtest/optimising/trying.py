@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from msgspec import Struct, structs
 
+from tradekeel.backtest.around import AroundSource
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.optimising.windows import Part
 from tradekeel.backtest.run import CUT_TICKS, Ran, run
@@ -23,7 +24,7 @@ from tradekeel.domain.performance_report import PerformanceReport
 from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
 from tradekeel.errors import DataError
-from tradekeel.ports import FeedInfo, last_bars_of
+from tradekeel.ports import FeedInfo
 
 TICKS_HELD_MAX = 2_000_000
 """Ticks that a process holds in memory, some 450 bytes each; more are read again by each trial."""
@@ -136,30 +137,18 @@ class _Slice:
         """The ticks stay."""
 
 
-class _Read:
+class _Read(AroundSource):
     """A source that is read from its beginning by each trial, and stays open for the next."""
 
     def __init__(self, source: TickDataSource, passing: Passing) -> None:
-        self.info = source.info
-        self._source, self._passing = source, passing
+        super().__init__(source)
+        self._passing = passing
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """All of its windows."""
         for window in self._source.windows(after):
             self._passing()
             yield window
-
-    def last_bars(self) -> tuple[Bar, ...]:
-        """Its last bars."""
-        return last_bars_of(self._source)
-
-    def quality(self) -> Mapping[str, int]:
-        """Its counts."""
-        return self._source.quality()
-
-    def progress(self) -> float | None:
-        """Share delivered."""
-        return self._source.progress()
 
     def close(self) -> None:
         """It stays open."""

@@ -23,9 +23,8 @@ class OpenTrades(Struct, frozen=True, kw_only=True):
 
     trades: int
     unrealised: Decimal | None  # the sum; None where a price or a rate is missing
-    booked: (
-        Decimal  # what their partial exits and their financing have brought by then, less the fees that they have paid
-    )
+    booked: Decimal
+    """What their partial exits and their financing have brought by then, less the fees that they have paid."""
     by_trade: Mapping[str, Decimal | None]  # unrealised
 
 
