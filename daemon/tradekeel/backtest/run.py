@@ -15,6 +15,7 @@ from tradekeel.backtest.proof import prove
 from tradekeel.backtest.saving import save
 from tradekeel.backtest.setup import Setup, begin, resume
 from tradekeel.backtest.source import TickDataSource
+from tradekeel.domain.counting import each_counted
 from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.times import iso
 from tradekeel.errors import DataError
@@ -103,7 +104,7 @@ def _why_none(source: TickDataSource) -> str:
     """What became of the rows, where they are counted."""
     counts = {kind: count for kind, count in source.quality().items() if kind != "ticks"}
     rows = counts.pop("rows", None)
-    told = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count)
+    told = each_counted(counts)
     if rows is None:
         return ""
     return (

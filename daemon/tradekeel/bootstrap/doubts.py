@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from tradekeel.backtest.around import MARKET_CLOSED
 from tradekeel.backtest.leaps import LEAPS
-from tradekeel.bootstrap.summary import bad_rows
+from tradekeel.bootstrap.summary import bad_row_words
 from tradekeel.domain.counting import counted
 from tradekeel.feeds.rows import RowKind
 from tradekeel.feeds.stream import FirstBad
@@ -31,7 +31,7 @@ def data_doubts(
 
 
 def _bad(quality: Mapping[str, int]) -> list[str]:
-    bad = ", ".join(f"{kind} {count:,}" for kind, count in bad_rows(quality).items())
+    bad = bad_row_words(quality)
     return [f"bad rows of the data: {bad}"] if bad else []
 
 

@@ -25,7 +25,15 @@ from tradekeel.bootstrap.desk import Desk
 from tradekeel.bootstrap.ending import explain, save_traceback
 from tradekeel.bootstrap.onlooker import Onlooker, View
 from tradekeel.bootstrap.plan import Plan, read_plan
-from tradekeel.bootstrap.summary import AccountSummary, FeedSummary, Summary, failures, read_summaries, refusals
+from tradekeel.bootstrap.summary import (
+    AccountSummary,
+    FeedSummary,
+    Summary,
+    bad_row_words,
+    failures,
+    read_summaries,
+    refusals,
+)
 from tradekeel.domain.counting import counted
 from tradekeel.errors import AlreadyRunning, ExitCode, InputError, StoreCorrupt, StoreError
 from tradekeel.runtime.clock import SystemClock, pause
@@ -212,8 +220,7 @@ def account_line(account: AccountSummary) -> str:
 def feed_line(feed: FeedSummary) -> str:
     """What an account's feed delivered, in one line of the log."""
     rate = "" if feed.ticks_per_s is None else f", {feed.ticks_per_s:,.0f} ticks/s"
-    bad = ", ".join(f"{kind} {count}" for kind, count in sorted(feed.bad_rows.items())) or "none"
-    return f"{feed.account}: feed at tick {feed.position}{rate}; bad rows: {bad}"
+    return f"{feed.account}: feed at tick {feed.position}{rate}; bad rows: {bad_row_words(feed.quality) or 'none'}"
 
 
 # --- the log ------------------------------------------------------------------------------------------------------------

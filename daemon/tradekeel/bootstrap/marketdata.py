@@ -13,7 +13,7 @@ import msgspec
 from tradekeel.backtest.source import TickDataSource
 from tradekeel.bootstrap.backtesting import HOURS_SAY_NOTHING
 from tradekeel.bootstrap.datachoice import Chosen
-from tradekeel.domain.counting import counted
+from tradekeel.domain.counting import counted, each_counted
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.money import parse_amount
 from tradekeel.domain.sessions import EVERY_DAY_A_YEAR
@@ -205,7 +205,7 @@ def _text(value: Decimal | None) -> str | None:
 
 def no_ticks(name: str, counts: Mapping[str, int]) -> str:
     """What is said of data without a tick, and what became of its rows."""
-    left = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count and kind not in ("ticks", "rows"))
+    left = each_counted({kind: count for kind, count in counts.items() if kind not in ("ticks", "rows")})
     rows = counts.get("rows", 0)
     why = f"of {counted(rows, 'row')} none was left" + (f" ({left})" if left else "") if rows else "there are no rows"
     return f"{name} has not a single tick: {why}"

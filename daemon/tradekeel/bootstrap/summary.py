@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from tradekeel.domain.counting import counted
+from tradekeel.domain.counting import counted, each_counted
 from tradekeel.domain.messages import TransactionKind
 from tradekeel.domain.money import ZERO, Rounding, divide, ledger
 from tradekeel.domain.records import ExecutionStarted, LatchChanged, Opening, Record, VenueReported
@@ -73,11 +73,6 @@ class FeedSummary(Struct, frozen=True, kw_only=True):
     ticks_per_s: float | None
     quality: Mapping[str, int]
 
-    @property
-    def bad_rows(self) -> dict[str, int]:
-        """Rows with something wrong, by kind and what was done about them: ``crossed_dropped``."""
-        return bad_rows(self.quality)
-
 
 def bad_rows(quality: Mapping[str, int]) -> dict[str, int]:
     """Of a feed's counts, those of rows with something wrong. Rows outside of `start` and `end` are left out as asked."""
@@ -89,6 +84,11 @@ def bad_rows(quality: Mapping[str, int]) -> dict[str, int]:
 
 
 _DONE_ABOUT = ("_dropped", "_fixed", "_accepted", "_failed")
+
+
+def bad_row_words(quality: Mapping[str, int]) -> str:
+    """The same for people, by name: ``4 crossed dropped, 1 gap accepted``; empty where nothing was wrong."""
+    return each_counted(bad_rows(quality))
 
 
 class Summary(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from tradekeel.bootstrap.counting import each_counted
 from tradekeel.cli.common import Json, complain, say, write_json
 from tradekeel.cli.database import in_bytes
 from tradekeel.cli.progress import progress_bars
@@ -133,7 +134,7 @@ def convert(
     say(f"{done['ticks']:,} ticks of {', '.join(done['instruments'])} written to {target}, {size}{before}")
     left = {kind: count for kind, count in done["counts"].items() if kind not in ("ticks", "rows")}
     if left:
-        say("of the rows: " + ", ".join(f"{kind} {count:,}" for kind, count in left.items()))
+        say("of the rows: " + each_counted(left))
     return ExitCode.DONE
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradekeel.cli.render import Column, Row, amount, cash, in_currency, make_table, money, print_table, text, trimmed
-from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, bad_rows, rate, redis_lines, store_lines
+from tradekeel.cli.status import ACTOR_COLUMNS, LATCH_STYLES, rate, redis_lines, store_lines
 
 if TYPE_CHECKING:
     from tradekeel.bootstrap.summary import Summary
@@ -194,6 +194,8 @@ def _headline(status: Mapping[str, Any]) -> Text:
 
 def feed_bar(account: str, feed: Row) -> RenderableType:
     """How far a feed is: a bar where its length is known."""
+    from tradekeel.bootstrap.summary import bad_rows
+
     line = Table.grid(padding=(0, 1))
     cells: list[RenderableType] = [Text(f"feed of {account}")]
     if feed["share"] is not None:
@@ -206,7 +208,7 @@ def feed_bar(account: str, feed: Row) -> RenderableType:
         cells.append(Text(f"no tick for {feed['silent_s']:,} s", style="bold yellow"))
     if feed.get("waits"):
         cells.append(Text("it waits", style="bold yellow"))
-    bad = sum(count for _, count in bad_rows(feed["quality"]))
+    bad = sum(bad_rows(feed["quality"]).values())
     if bad:
         cells.append(Text(f"{bad:,} bad rows", style="yellow"))
     line.add_row(*cells)
@@ -303,7 +305,7 @@ def _signed(value: Decimal, currency: str) -> str:
 
 def summary_lines(summary: Summary) -> Sequence[Text]:
     """What does not fit a table: netting, feeds, bad rows, halts, duration."""
-    from tradekeel.bootstrap.summary import failures, refusals
+    from tradekeel.bootstrap.summary import bad_row_words, failures, refusals
 
     lines: list[Text] = []
     for account in summary.accounts:
@@ -325,7 +327,7 @@ def summary_lines(summary: Summary) -> Sequence[Text]:
     for feed in summary.feeds:
         rate = "" if feed.ticks_per_s is None else f", {feed.ticks_per_s:,.0f} ticks/s"
         lines.append(Text(f"feed of {feed.account}: {feed.position:,} ticks{rate}"))
-        bad = ", ".join(f"{kind} {count:,}" for kind, count in bad_rows(feed.quality))
+        bad = bad_row_words(feed.quality)
         lines.append(Text(f"  bad rows: {bad or 'none'}", style="yellow" if bad else ""))
     lines.append(Text(f"{summary.duration_s:.1f} s", style="dim"))
     return lines

@@ -268,6 +268,8 @@ def print_feeds(out: Console, feeds: Mapping[str, Any]) -> None:
 
 def feed_line(account: str, feed: Row) -> Text:
     """One feed."""
+    from tradekeel.bootstrap.summary import bad_row_words
+
     line = Text(f"\nfeed of {account}: tick {feed['position']:,}")
     if feed["total"]:
         line.append(f" of {feed['total']:,}")
@@ -285,9 +287,9 @@ def feed_line(account: str, feed: Row) -> Text:
         line.append(f"\n  it waits: {feed['waits']}", style="bold yellow")
     if "shared" in feed["quality"]:
         line.append("\n  " + ", ".join(shared_words(feed["quality"])))
-    bad = dict(bad_rows(feed["quality"]))
+    bad = bad_row_words(feed["quality"])
     if bad:
-        line.append("\n  bad rows: " + ", ".join(f"{kind} {count:,}" for kind, count in bad.items()), style="yellow")
+        line.append(f"\n  bad rows: {bad}", style="yellow")
     return line
 
 
@@ -303,15 +305,6 @@ def rate(feed: Row) -> str:
     """Ticks a second, as of the last seconds; of few a digit more."""
     ticks_per_s = feed["ticks_per_s"]
     return f"{ticks_per_s:.1f}" if 0 < ticks_per_s < 10 else f"{ticks_per_s:,.0f}"
-
-
-def bad_rows(quality: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """What was wrong with rows and what was done about it, as words."""
-    from tradekeel.bootstrap.summary import bad_rows as of_quality
-
-    for kind, count in sorted(of_quality(quality).items()):
-        what, _, done = kind.rpartition("_")
-        yield f"{what.replace('_', ' ')} {done}", count
 
 
 def print_actors(out: Console, actors: Mapping[str, Row], dead_letters: int) -> None:

@@ -123,7 +123,7 @@ def test_data_without_rows_is_refused(tmp_path: Path, kind: str) -> None:
 def test_data_of_which_no_row_is_left_is_refused_with_what_became_of_them(tmp_path: Path, kind: str) -> None:
     path = made(tmp_path, kind, rows(zero_every=1))
     done = call("backtest", path)
-    assert "(of 40 rows in its data none is left: zero_spread_dropped 40)" in done.stderr
+    assert "(of 40 rows in its data none is left: 40 zero spread dropped)" in done.stderr
     assert done.returncode == 2
     for words in (
         ("convert", path, tmp_path / "out.parquet"),
@@ -132,7 +132,7 @@ def test_data_of_which_no_row_is_left_is_refused_with_what_became_of_them(tmp_pa
         ("check", path, "--json"),
     ):
         done = call("data", *words)
-        assert "feed f has not a single tick: of 40 rows none was left (zero_spread_dropped 40)" in done.stderr
+        assert "feed f has not a single tick: of 40 rows none was left (40 zero spread dropped)" in done.stderr
         assert done.returncode == 2
 
 
@@ -154,7 +154,7 @@ def test_rows_in_disorder_are_dropped_and_counted_and_a_zero_spread_too(tmp_path
     table = rows(zero_every=4)
     done = call("backtest", made(tmp_path, kind, [*table[20:], *table[:20]]))
     assert done.returncode == 0, done.stderr
-    assert "bad rows of the data: zero_spread_dropped 5, out_of_order_dropped 20" in done.stderr
+    assert "bad rows of the data: 20 out of order dropped, 5 zero spread dropped" in done.stderr
 
 
 def test_a_database_is_asked_in_order(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_files_that_overlap_are_named_and_the_rows_behind_counted(tmp_path: Path
     (tmp_path / "20240103.csv").write_bytes(text(rows()))
     (tmp_path / "20240104.csv").write_bytes(text(rows(start="2024-01-03T13:00:30Z")))
     path = config(tmp_path, FILE.format("*.csv"))
-    assert "bad rows of the data: out_of_order_dropped 9" in call("backtest", path).stderr
+    assert "bad rows of the data: 9 out of order dropped" in call("backtest", path).stderr
     (overlap,) = json.loads(call("data", "check", path, "--json").stdout)["instruments"][0]["overlaps"]
     assert overlap["seconds"] == "9.000"
     assert "files overlap" in call("data", "check", path).stdout
@@ -208,7 +208,7 @@ def test_a_price_in_the_wrong_place_is_told_of_and_one_of_the_market_s_is_not(tm
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_what_makes_one_doubt_a_run_is_in_its_report_too(tmp_path: Path, interrupted: bool) -> None:
     path = made(tmp_path, "csv", rows(4_500, start=SATURDAY, zero_every=50), "bad_rows.zero_spread = 'fix'\n")
-    doubts = ("bad rows of the data: zero_spread_fixed 90", "4,500 ticks while the market is closed")
+    doubts = ("bad rows of the data: 90 zero spread fixed", "4,500 ticks while the market is closed")
     if interrupted:
         assert execute(prepare(path, {})[0], steering=Leaves()).status is TaskStatus.PAUSED
     done = call("backtest", path, "--report", tmp_path / "run.html")
@@ -241,7 +241,7 @@ def test_prices_off_the_step_of_their_instrument_are_counted_and_the_first_is_na
         )
     done = call("backtest", path)
     assert done.returncode == 0, done.stderr
-    assert "bad rows of the data: off_grid_accepted 40" in done.stderr
+    assert "bad rows of the data: 40 off grid accepted" in done.stderr
     assert "40 quotes with a price off the instrument's step. The first of USD_JPY in " in done.stderr
     assert " 1: bid 1.10000 and ask 1.10010 are not both whole steps of 0.001. Is it the right" in done.stderr.replace(
         ", line 2:", ", line 1:"

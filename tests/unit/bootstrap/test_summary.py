@@ -237,7 +237,7 @@ def test_the_log_has_one_line_an_account_and_a_feed(place: Place) -> None:
     assert "fees 0.1500" in line
     assert "reduce_only: the day's loss" in line
     feed = FeedSummary(account="a", position=90, ticks=90, ticks_per_s=1234.5, quality=QUALITY)
-    assert feed_line(feed) == "a: feed at tick 90, 1,234 ticks/s; bad rows: crossed_dropped 4, gap_accepted 1"
+    assert feed_line(feed) == "a: feed at tick 90, 1,234 ticks/s; bad rows: 4 crossed dropped, 1 gap accepted"
 
 
 def test_the_status_of_a_daemon_that_is_down_comes_from_the_books(place: Place) -> None:

@@ -287,7 +287,7 @@ class TestConvert:
         target = tmp_path / "q.parquet"
         said = run(capsys, "convert", dirty(tmp_path), target)
         assert f"123 ticks of EUR_USD written to {target}, " in said
-        assert "crossed_dropped 1, zero_spread_dropped 1" in said.partition("of the rows: ")[2]
+        assert "1 crossed dropped, 1 gap accepted, 1 out of order dropped" in said.partition("of the rows: ")[2]
         found = asked(capsys, "info", target)
         assert (found["ticks"], found["format"]) == (123, "parquet")
 

@@ -185,7 +185,7 @@ def test_log_lines_wait_until_they_are_drawn_above_the_picture() -> None:
         "900 ticks/s",
     ):
         assert word in ended, word
-    assert "crossed dropped 3" in ended
+    assert "3 crossed dropped" in ended
     assert "5.6 s" in ended
 
 

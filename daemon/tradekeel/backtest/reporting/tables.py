@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.backtest.reporting.cells import (
     UNDEFINED,
@@ -38,8 +38,8 @@ from tradekeel.domain.refused import reasons
 from tradekeel.domain.sessions import DAY_NS
 from tradekeel.domain.trades import Trade
 
-GROWTH_DAYS_MIN = 30
-"""Of a shorter run the growth of a year is not shown among the first figures."""
+DAYS_MIN = 30
+"""Of a shorter run the growth of a year is not shown among the first figures, and a ratio of its days only with their number."""
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ def key_figures(figures: PerformanceReport, held: OpenTrades | None, currency: s
         ("buy and hold", percent(figures.market.buy_and_hold_percent)),
         ("a year (CAGR)", _a_year(figures)),
         ("deepest fall", _fall(figures.drawdown.deepest, currency)),
-        (f"Sharpe ({figures.days_a_year} days a year)", ratio(returns.sharpe)),
+        (f"Sharpe ({figures.days_a_year} days a year)", _of_days(ratio(returns.sharpe), figures)),
         ("trades that closed", count(trades.count)),
         ("trades still open", word(None) if held is None else count(held.trades)),
         ("won, of the closed", share(trades.win_rate)),
@@ -98,9 +98,17 @@ def _of_open(name: str, held: OpenTrades | None, currency: str) -> list[tuple[st
 def _a_year(figures: PerformanceReport) -> Cell:
     """Growth of a few days, carried on for a year, is a number that nobody should look at first."""
     days = _days(figures)
-    if figures.returns.cagr_percent is not None and days < GROWTH_DAYS_MIN:
+    if figures.returns.cagr_percent is not None and days < DAYS_MIN:
         return Cell(f"{UNDEFINED} ({counted(days, 'day')})")
     return percent(figures.returns.cagr_percent)
+
+
+def _of_days(cell: Cell, figures: PerformanceReport) -> Cell:
+    """A ratio of a few days says of how few."""
+    days = _days(figures)
+    if cell.text == UNDEFINED or days >= DAYS_MIN:
+        return cell
+    return structs.replace(cell, text=f"{cell.text} ({counted(days, 'day')})")
 
 
 def _days(figures: PerformanceReport) -> int:
@@ -169,7 +177,7 @@ def _returns(figures: PerformanceReport, held: OpenTrades | None, currency: str)
 
 def _of_few_days(figures: PerformanceReport) -> str:
     days = _days(figures)
-    if days >= GROWTH_DAYS_MIN or figures.returns.cagr_percent is None:
+    if days >= DAYS_MIN or figures.returns.cagr_percent is None:
         return ""
     return f"What is told for a year is carried on from {counted(days, 'day')}, and says little."
 

@@ -146,6 +146,13 @@ def test_the_growth_of_a_few_days_is_not_carried_on_for_a_year_among_the_first_f
     assert ("carried on from 6 days" in returns.note) is (days == 6)
 
 
+@pytest.mark.parametrize(("days", "few"), [(6, True), (30, False)])
+def test_a_ratio_of_a_few_days_says_of_how_few(days: int, few: bool) -> None:
+    equity = [str(10_000 + 50 * (day % 2)) for day in range(days + 1)]
+    figures = shown(tables.key_figures(figures_of([], equity), None, "USD"))
+    assert figures["Sharpe (252 days a year)"].endswith(f"({days} days)") is few
+
+
 def test_layers_have_what_their_open_trades_would_bring() -> None:
     trades = [closed(0, "3"), held(3), closed(1, "1")]
     layer, cycle = tables.layer_tables(trades, {trades[1].trade_id: Decimal(-40)}, rows_max=10)
