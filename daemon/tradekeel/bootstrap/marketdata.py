@@ -223,6 +223,7 @@ def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
         about, counts = _read_all(chosen, chosen.settings, tell, file.write)
         if not file.rows:
             raise InputError(f"{no_ticks(chosen.name, counts)}. Nothing was written")
+    bars = getattr(chosen.settings, "bars", None)
     return {
         "data": chosen.name,
         "file": str(target.absolute()),
@@ -230,6 +231,7 @@ def convert(chosen: Chosen, target: Path, tell: Tell) -> dict[str, Any]:
         "bytes_read": about.total_bytes if chosen.kind == "file" else None,
         "ticks": file.rows,
         "instruments": list(about.instruments),
+        "made_of_bars": None if bars is None else bars.span,
         "counts": counts,
         "recognised": dict(chosen.recognised),
     }

@@ -135,6 +135,12 @@ def convert(
     left = {kind: count for kind, count in done["counts"].items() if kind not in ("ticks", "rows")}
     if left:
         say("of the rows: " + each_counted(left))
+    span = done["made_of_bars"]
+    if span is not None:
+        complain(
+            f"these ticks are made up from bars of {span}, which the file does not say. What reads it warns of nothing: "
+            f"let strategies decide on bars of {span} or longer"
+        )
     return ExitCode.DONE
 
 

@@ -125,6 +125,15 @@ class TestInfo:
         told = run(capsys, "check", path, "--set", "bars.spread_pips=2")
         assert re.search(r"market closed +[\d,]+ +100\.00 %", told), "of the ticks, and not of the rows"
 
+    def test_whoever_converts_bars_is_told_what_the_file_will_not_say(self, tmp_path, capsys):
+        hours = "".join(f"2014-05-07T{hour:02d}:00:00Z,1.1,1.2,1.0,1.1\n" for hour in range(24))
+        path = write(tmp_path / "eurusd.csv", "time,open,high,low,close\n" + hours)
+        said = run(capsys, "convert", path, tmp_path / "q.parquet", "--set", "bars.spread_pips=2")
+        assert "made up from bars of 1h" in said
+        assert "decide on bars of 1h or longer" in " ".join(said.split())
+        quotes = asked(capsys, "convert", dirty(tmp_path), tmp_path / "other.parquet")
+        assert quotes["made_of_bars"] is None
+
     @pytest.mark.parametrize("kind", ["synthetic", "sql"])
     def test_feeds_of_other_kinds(self, tmp_path, capsys, kind):
         with closing(sqlite3.connect(tmp_path / "t.db")) as db, db:
