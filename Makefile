@@ -109,6 +109,10 @@ systemd-test: .venv/.installed-dev  ## the unit under a real systemd (TRADEKEEL_
 	@test "$$(id -u)" = 0 || { echo "A machine with a real systemd needs root."; exit 1; }
 	@$(PY) -m pytest -q -rA tests/integration/test_systemd_box.py $(ARGS)
 
+.PHONY: pictures
+pictures: .venv/.installed-dev  ## the pictures of the documentation, taken anew of the demo (needs Chromium)
+	@$(PY) -m tests.pictures
+
 .PHONY: clone
 clone: .venv/.installed-dev  ## the README's commands in a fresh clone of the last commit, everything installed anew
 	@TRADEKEEL_FRESH_CLONE=1 $(PY) -m pytest -q tests/integration/test_fresh_clone.py $(ARGS)

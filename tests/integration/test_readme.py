@@ -47,6 +47,12 @@ def start(folder: Path, *words: str, **extra: str) -> subprocess.CompletedProces
     )
 
 
+def test_its_pictures_are_there() -> None:
+    """Taken by tests/pictures.py (`make pictures`); one that is of no use any more goes with the line that showed it."""
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert sorted(shown) == sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "images").iterdir())
+
+
 def test_every_command_runs_as_written(copy: Path) -> None:
     demo = start(copy, "run", "config/demo.toml", **SHORT_DEMO)  # what `make run` does, quicker
     assert demo.returncode == 0, demo.stderr

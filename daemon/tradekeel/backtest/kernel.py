@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from tradekeel.backtest.account import Account
+from tradekeel.backtest.snapshots import Snapshots
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore, last_quotes
 from tradekeel.domain.records import sampled
@@ -32,20 +33,6 @@ ROUNDS_MAX = 100_000
 position_of = attrgetter("position")
 
 T = TypeVar("T")
-
-
-class Snapshots(Struct, frozen=True):
-    """When snapshots of the account's figures are taken, by the market's time."""
-
-    after: Callable[[int], int]
-    """The first time that is later than this one, both in nanoseconds; NEVER_NS for never again."""
-    with_metrics: bool = False
-    """Whether each saves the state that figures come from, too: half a millisecond, six kilobytes of books."""
-
-
-def every(interval_ns: int) -> Callable[[int], int]:
-    """At equal intervals, counted from 1970 on."""
-    return lambda now_ns: (now_ns // interval_ns + 1) * interval_ns
 
 
 class Kernel:
@@ -182,7 +169,8 @@ class Kernel:
             )
             account.note(structs.replace(taken, stamp=stamp))
             account.sample(sampled(tick) for tick in sorted(self._matcher.marks.values(), key=position_of))
-        self.snapshot_due_ns = snapshots.after(now_ns)
+        first_ns = self.monitor.tracker.state.curve.first_ns
+        self.snapshot_due_ns = snapshots.after(now_ns, now_ns if first_ns is None else first_ns)
 
     # --- one tick at a time, many ticks at once ---------------------------------------------------------------------------
 

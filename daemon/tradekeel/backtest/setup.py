@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from tradekeel.backtest.account import Account, Hears, Journal
 from tradekeel.backtest.exchange import Exchange
-from tradekeel.backtest.kernel import Kernel, Snapshots
+from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.saving import decode_state
+from tradekeel.backtest.snapshots import Snapshots
 from tradekeel.domain.book import Book
 from tradekeel.domain.execution import ExecutorCore
 from tradekeel.domain.instruments import Instrument

@@ -13,9 +13,9 @@ from msgspec import structs
 from tradekeel import __version__
 from tradekeel.actors.scheduler import EPOCH, NS_PER_US, Trigger
 from tradekeel.backtest.around import HoursSource, SpanSource
-from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.leaps import LeapsSource
 from tradekeel.backtest.setup import Setup, Traded
+from tradekeel.backtest.snapshots import Snapshots, every, thinning
 from tradekeel.backtest.source import CutSource, FeedSource, TickDataSource
 from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.bootstrap.plan import AccountPlan, Plan, account_instruments, strategy_row
@@ -35,9 +35,6 @@ from tradekeel.feeds import FEEDS, FeedContext
 from tradekeel.feeds.stream import Watch
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime.loop import Stepper
-
-SNAPSHOT_EVERY_NS = 3_600 * NS_PER_S
-"""Event time between two points of a curve, where the configuration has no schedule."""
 
 FULL_SPEED = {"speed": "max", "wait_max_s": None}
 """A backtest waits for nobody."""
@@ -228,9 +225,9 @@ def setup_of(
 
 
 def snapshots_of(schedule: float | str | None) -> Snapshots | None:
-    """The daemon's schedule by the market's time, with what it saves at each; without one each hour, for the curve alone."""
+    """The daemon's schedule by the market's time, with what it saves at each; without one only what curves need."""
     if schedule is None:
-        return Snapshots(every(SNAPSHOT_EVERY_NS))
+        return Snapshots(thinning)
     trigger = trigger_of(schedule)
     if trigger is None:
         return None
@@ -239,7 +236,7 @@ def snapshots_of(schedule: float | str | None) -> Snapshots | None:
     return Snapshots(every(int(Decimal(str(schedule)) * NS_PER_S)), with_metrics=True)
 
 
-def _fires_after(trigger: Trigger, now_ns: int) -> int:
+def _fires_after(trigger: Trigger, now_ns: int, first_ns: int) -> int:
     now = EPOCH + timedelta(microseconds=now_ns // NS_PER_US)
     due = trigger.after(now, now)
     return NEVER_NS if due is None else (due - EPOCH) // timedelta.resolution * NS_PER_US

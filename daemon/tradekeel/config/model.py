@@ -179,7 +179,7 @@ DatabaseUrl = Annotated[str, Meta(max_length=1_000, extra={"check": check_databa
 
 
 SNAPSHOTS_S: Final = 60.0
-"""Between two snapshots of a daemon whose file has no schedule. A backtest has an hour of the market's time then."""
+"""Between two snapshots of a daemon whose file has no schedule. A backtest has steps of its own."""
 
 
 class StorageConfig(Struct, frozen=True, kw_only=True):

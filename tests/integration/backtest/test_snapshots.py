@@ -25,7 +25,7 @@ def ran(folder: Path, schedule: str) -> Path:
 
 
 def minutes(folder: Path) -> list[str]:
-    rows = json.loads(call("snapshots", "--state", folder, "--json").stdout)
+    rows = json.loads(call("snapshots", "--state", folder, "--limit", "1000", "--json").stdout)
     return sorted(iso(int(row["ts_ns"]))[11:16] for row in rows)
 
 
@@ -48,7 +48,8 @@ def test_a_backtest_follows_the_schedule_of_the_file_and_saves_what_a_daemon_doe
 
 def test_without_a_schedule_there_is_a_curve_and_no_saved_figures(tmp_path: Path) -> None:
     folder = ran(tmp_path, "")
-    assert minutes(folder) == ["13:12"]
+    taken = minutes(folder)
+    assert (taken[0], taken[-1], len(taken)) == ("13:00", "13:12", 75), "each ten seconds at first"
     assert saved_figures(folder) == []
 
 

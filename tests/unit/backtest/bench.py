@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import structs
 
 from tests.unit.backtest.scene import EUR, account
-from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup
+from tradekeel.backtest.snapshots import Snapshots, every
 from tradekeel.backtest.source import FeedSource
 from tradekeel.bootstrap.backtesting import NO_CLOCK
 from tradekeel.domain.entries import Entry

@@ -18,8 +18,8 @@ from tests.unit.backtest import bench
 from tests.unit.backtest.lively import MIDS, World, market
 from tests.unit.backtest.scene import EUR, Nothing, Played, account, alone, buy, filled, leave, play, tape
 from tradekeel.backtest.account import MemoryJournal
-from tradekeel.backtest.kernel import Snapshots, every
 from tradekeel.backtest.setup import Setup, begin
+from tradekeel.backtest.snapshots import Snapshots, every
 from tradekeel.backtest.source import TicksSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.matching import PaperSettings

@@ -88,8 +88,9 @@ def _head(report: RunReport, title: str) -> str:
     about = f"{run.mode.value} on {run.venue}, account {run.account} in {run.currency}"
     if report.task is not None:
         about += f"; {report.task.name}"
-    until = report.as_of.ts_ns
-    span = f"{moment(run.started_ns).text} to {moment(until).text} UTC" if until is not None else ""
+    first_ns, until_ns = run.started_ns if report.figures is None else report.figures.first_ns, report.as_of.ts_ns
+    has_span = first_ns is not None and until_ns is not None
+    span = f"{moment(first_ns).text} to {moment(until_ns).text} UTC" if has_span else ""
     warnings = "".join(f'<p class="warning">{_text(note)}</p>' for note in report.notes)
     return (
         f'<h1>{_text(title)}</h1><p class="soft">{_text(about)}<br>{span}</p>{warnings}{_key(report)}{_refused(report)}'

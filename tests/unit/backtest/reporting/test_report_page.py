@@ -12,8 +12,10 @@ from html.parser import HTMLParser
 from msgspec import structs
 
 from tests.unit.backtest.reporting.reports import evil, report
+from tradekeel.backtest.reporting.cells import moment
 from tradekeel.backtest.reporting.charts import all_charts
 from tradekeel.backtest.reporting.page import make_page, plotly_script
+from tradekeel.domain.times import NS_PER_S
 
 
 class Seen(HTMLParser):
@@ -41,6 +43,8 @@ class Seen(HTMLParser):
         self.text.append(data)
 
 
+YEAR_NS = 365 * 86_400 * NS_PER_S
+
 SMALL = "var Plotly = {}; // </script> <!-- "
 """In the place of plotly's five megabytes, which a parser takes seconds for."""
 
@@ -51,6 +55,16 @@ def test_whatever_the_books_say_is_text() -> None:
     assert not {"img", "iframe", "object", "base"} & seen.elements.keys()
     assert not {name for name in seen.attributes if name.startswith("on")}
     assert "alert(1)" in "".join(seen.text), "it is shown, as text"
+
+
+def test_its_head_has_the_times_of_the_market_that_was_played_and_not_when_that_was() -> None:
+    plain = report()
+    assert plain.figures is not None
+    played_later = structs.replace(
+        plain, run=structs.replace(plain.run, started_ns=plain.run.started_ns + 10 * YEAR_NS)
+    )
+    first = moment(plain.figures.first_ns).text
+    assert f"{first} to {moment(plain.as_of.ts_ns).text} UTC" in make_page(played_later, SMALL)
 
 
 def test_what_no_text_may_have_is_marked_and_the_page_can_be_written() -> None:
