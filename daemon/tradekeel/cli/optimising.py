@@ -231,8 +231,8 @@ def _show_together(found: Optimised) -> None:
     say(
         "",
         f"together: return {_figure(together.total_return_percent)} %, sharpe {_figure(together.sharpe)}, "
-        f"max drawdown {_figure(together.max_drawdown_percent)} % from day to day, {together.trades} trades, "
-        f"profit factor {_figure(together.profit_factor)}, pnl {_figure(together.pnl)}",
+        f"max drawdown {_figure(together.max_drawdown_percent)} % from day to day",
+        f"closed trades: {together.trades}, profit factor {_figure(together.profit_factor)}, pnl {_figure(together.pnl)}",
         f"walk-forward efficiency: {_figure(found.efficiency)} (return a year out of sample over that in sample)",
     )
 

@@ -162,7 +162,13 @@ def test_it_walks_forward_and_writes_what_it_found(tmp_path: Path) -> None:
     assert {f"ema.{name}": params[name] for name in ("fast", "slow")} == found["parameters"]
 
     again = optimize(config, "--jobs", "1")
-    for line in ("window 2: in sample", "5 complete\n", "out of sample, window by window", "together: return"):
+    for line in (
+        "window 2: in sample",
+        "5 complete\n",
+        "out of sample, window by window",
+        "together: return",
+        "closed trades: ",
+    ):
         assert line in again.stdout
     more = told(optimize(config, "--jobs", "1", "--json", "--trials", "7"))
     assert [len(each["trials"]) for each in more["windows"]] == [7, 7]
