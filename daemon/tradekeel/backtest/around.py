@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from tradekeel.backtest.source import TickDataSource, check_kinds, check_order
+from tradekeel.backtest.source import TickDataSource
+from tradekeel.backtest.tickchecks import check_instruments, check_kinds, check_order
 from tradekeel.domain.sessions import closed_ns_between, market_open
-from tradekeel.domain.ticks import Bar, Tick, TickWindow
+from tradekeel.domain.ticks import Bar, TickWindow
 from tradekeel.domain.times import NS_PER_S, iso
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 from tradekeel.ports import last_bars_of
 
 DAY_NS = 86_400 * NS_PER_S
@@ -71,17 +73,46 @@ class CountingSource(AroundSource):
 class CheckedSource(AroundSource):
     """A source that may be anybody's. InputError where it is not what it has to be: see :class:`TicksSource`."""
 
+    def __init__(self, source: TickDataSource, reached: int = 0) -> None:
+        """``reached`` is the tick that it has got to before: it has no fewer when it is read again."""
+        super().__init__(source)
+        self._reached = reached
+
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """Its windows, each looked at before anybody trades on it."""
-        last: Tick | None = None
-        for window in self._source.windows(after):
-            if not window.ticks:
+        name, last = self.info.name, None
+        for window in self._given(after):
+            ticks = window.ticks
+            if not ticks:
                 continue  # whoever filters ticks may have none left of some
-            check_kinds(window.ticks[:1], self.info.name, after)  # the others are of the same hand
-            check_order(window.ticks, self.info.name, after, last)
-            last = window.ticks[-1]
+            check_kinds(ticks, name, after)
+            check_instruments(ticks, name, self.info.instruments, after)
+            check_order(ticks, name, after, last)
+            last = ticks[-1]
             after = last.position
             yield window
+        if after < self._reached:
+            raise InputError(
+                f"{name} has ended behind tick {after:,}, and was at tick {self._reached:,} before: windows(after) is to give "
+                "the same ticks each time; those of an iterator that was gone through are not there again"
+            )
+
+    def _given(self, after: int) -> Iterator[TickWindow]:
+        """What the source gives, as far as it is windows."""
+        name = self.info.name
+        given: Any = self._source.windows(after)
+        if not isinstance(given, Iterable):
+            raise InputError(f"{name}: windows(after) gave a {type(given).__name__}: it is to {_HOW_TO_WINDOW}")
+        for window in given:
+            if not isinstance(window, TickWindow):
+                raise InputError(f"{name}: windows(after) gave a {type(window).__name__}: it is to {_HOW_TO_WINDOW}")
+            ticks: Any = window.ticks
+            if not isinstance(ticks, Sequence):
+                raise InputError(f"{name}: a window has a {type(ticks).__name__} for its ticks: give them as a list")
+            yield window
+
+
+_HOW_TO_WINDOW = "yield windows of ticks, each made with TickWindow(ticks)"
 
 
 class HoursSource(CountingSource):

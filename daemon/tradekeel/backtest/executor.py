@@ -183,7 +183,7 @@ class BacktestExecutor:
                 self._set(TaskStatus.RUNNING)
             return not self._is_to_stop
 
-        source = self._source if isinstance(self._source, TicksSource) else CheckedSource(self._source)
+        source = self._source if isinstance(self._source, TicksSource) else CheckedSource(self._source, self.ticks)
         try:
             ran = run(self.setup, source, self._journal, goes_on=goes_on)
         except Exception:

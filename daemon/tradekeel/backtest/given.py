@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from tradekeel.backtest.source import HOW_TO_TICK, FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.tickchecks import HOW_TO_TICK
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperSettings
 from tradekeel.domain.money import ZERO, parse_amount
@@ -75,7 +76,8 @@ def source_given(value: object, known: Mapping[str, Instrument]) -> TickDataSour
     if isinstance(value, type):
         raise InputError(f"data_source is {given(value)}: give one that is made, such as TicksSource(ticks)")
     if isinstance(value, Sequence):
-        refuse_unknown((tick.instrument for tick in value if isinstance(tick, Tick)), known)
+        symbols: Iterator[Any] = (tick.instrument for tick in value if isinstance(tick, Tick))
+        refuse_unknown((symbol for symbol in symbols if isinstance(symbol, str)), known)
         return TicksSource(value, steps={symbol: instrument.tick_size for symbol, instrument in known.items()})
     if isinstance(value, Feed):
         return FeedSource(value)
@@ -93,6 +95,9 @@ def source_given(value: object, known: Mapping[str, Instrument]) -> TickDataSour
             f"data_source is {given(value)}, which lacks {', '.join(lacking)}: a source of ticks has all that TickDataSource has "
             "(tradekeel.backtest)"
         )
+    refuse_wrong_fields("data_source: info", source.info)
+    if not source.info.instruments:
+        raise InputError("data_source: its info names no instruments: name those of its ticks")
     found: TickDataSource = source
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import deque
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from tradekeel.backtest.tickchecks import check_kinds, check_order, crossed
 from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.money import on_grid
@@ -21,9 +23,6 @@ from tradekeel.ports import BuildsBars, Feed, FeedInfo, last_bars_of
 WINDOW_TICKS = 2_048
 """Ticks that are conducted at a time. What a backtest does is the same with any number."""
 
-HOW_TO_TICK = 'make each with Tick("EUR_USD", 1_700_000_000_000_000_000, Decimal("1.1000"), Decimal("1.1001"), 1)'
-"""What to do where something else was given: instrument, nanoseconds UTC, bid, ask, and the position, which counts from 1."""
-
 T = TypeVar("T")
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
@@ -31,6 +30,9 @@ _ENCODER = msgspec.msgpack.Encoder(decimal_format="string")
 
 OFF_GRID = "off_grid_accepted"
 """Among a source's counts, as feeds count it: ticks with a price that is no whole number of its instrument's steps."""
+
+CROSSED = "crossed_accepted"
+"""Likewise: ticks with a bid above their ask."""
 
 
 class TickDataSource(Protocol):
@@ -123,8 +125,10 @@ class TicksSource:
         """``steps``: of each instrument's price; ticks that are off them are counted (:meth:`quality`)."""
         if not ticks:
             raise InputError(f"{name}: there are no ticks")
+        ticks = list(ticks) if isinstance(ticks, deque) else ticks  # which has no parts
         check_kinds(ticks, name)
         check_order(ticks, name)
+        self._crossed = crossed(ticks)
         self._off_grid = 0 if steps is None else _off_grid(ticks, steps)
         self._ticks = ticks
         self.build_bars(timeframes or {})
@@ -159,9 +163,9 @@ class TicksSource:
             yield TickWindow(ticks, bars.fill(ticks) if bars else {}, instruments=self.info.instruments)
 
     def quality(self) -> Mapping[str, int]:
-        """Ticks delivered; and of all ticks, those with a price off its step."""
-        off_grid = {OFF_GRID: self._off_grid} if self._off_grid else {}
-        return {"ticks": self._delivered, **off_grid}
+        """Ticks delivered; and of all ticks, those with a price off its step, and those with a bid above their ask."""
+        odd = {OFF_GRID: self._off_grid, CROSSED: self._crossed}
+        return {"ticks": self._delivered, **{kind: count for kind, count in odd.items() if count}}
 
     def progress(self) -> float | None:
         """Share delivered."""
@@ -247,36 +251,6 @@ def at_once(waiting: Coroutine[Any, Any, T]) -> T:
         return value
     waiting.close()
     raise Defect("a feed waits, and there is nobody else to wait for: it cannot be stepped")
-
-
-def check_kinds(ticks: Sequence[Any], name: str, behind: int = 0) -> None:
-    """Of ticks that a program may have made of anything."""
-    for number, tick in enumerate(ticks, start=behind + 1):
-        if not isinstance(tick, Tick):
-            raise InputError(f"{name}: tick {number} is a {type(tick).__name__}: {HOW_TO_TICK}")
-        bid: Any = tick.bid
-        ask: Any = tick.ask
-        time: Any = tick.ts_ns
-        if not (isinstance(bid, Decimal) and isinstance(ask, Decimal) and isinstance(time, int)):
-            raise InputError(
-                f"{name}: tick {number} has the bid {bid!r}, the ask {ask!r} and the time {time!r}: prices are Decimal, and the "
-                f"time whole nanoseconds UTC. {HOW_TO_TICK}"
-            )
-
-
-def check_order(ticks: Sequence[Tick], name: str, behind: int = 0, before: Tick | None = None) -> None:
-    """Ticks that follow position ``behind``, and the tick before them where there is one."""
-    before = before or ticks[0]
-    for number, tick in enumerate(ticks, start=behind + 1):
-        if tick.position != number:
-            raise InputError(
-                f"{name}: tick {number} has position {tick.position}; positions count from 1 without a gap"
-            )
-        if tick.ts_ns < before.ts_ns:
-            raise InputError(
-                f"{name}: tick {number} is earlier than the one before it ({tick.ts_ns} after {before.ts_ns})"
-            )
-        before = tick
 
 
 def _off_grid(ticks: Sequence[Tick], steps: Mapping[str, Decimal]) -> int:

@@ -197,6 +197,85 @@ def test_a_window_without_a_tick_is_none(ticks: Sequence[Tick]) -> None:
     assert written(given.entries) == written(backtest(_Given(ticks, ticks[:100], ticks[100:300])).execute().entries)
 
 
+class _Gives(_Bare):
+    """A source whose windows are whatever it was made with."""
+
+    def __init__(self, said: Sequence[Tick], windows: Any) -> None:
+        super().__init__(TicksSource(said))
+        self._windows = windows
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        given: Iterator[TickWindow] = self._windows
+        return given
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (
+            lambda ticks: None,
+            r"windows\(after\) gave a NoneType: it is to yield windows of ticks, each made with TickWindow",
+        ),
+        (lambda ticks: ticks, r"windows\(after\) gave a Tick: it is to yield windows"),
+        (lambda ticks: [TickWindow(ticks), None], r"windows\(after\) gave a NoneType"),
+        (lambda ticks: [TickWindow(iter(ticks))], "a window has a list_iterator for its ticks: give them as a list"),
+    ],
+)
+def test_a_source_of_ones_own_that_gives_no_windows_is_told_what_to_give(
+    ticks: Sequence[Tick], what: Any, why: str
+) -> None:
+    run = backtest(_Gives(ticks, what(ticks[:100])))
+    with pytest.raises(InputError, match=why):
+        run.execute()
+    assert run.status is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"bid": 1.1}, r"tick 151 has the bid 1\.1, the ask Decimal"),
+        ({"bid": "1.1"}, r"tick 151 has the bid '1\.1', the ask Decimal"),
+        ({"ask": Decimal("NaN")}, r"tick 151 has the bid .* and the ask NaN: prices are above zero"),
+        ({"ts_ns": 2**63 - 1}, "tick 151 has the time 9223372036854775807, which is not between 1970 and 2200"),
+        (
+            {"ask_size": Decimal(-1)},
+            r"tick 151 has the sizes None and Decimal\('-1'\): sizes are Decimal, not below zero",
+        ),
+        ({"instrument": "GBP_USD"}, "tick 151 is of GBP_USD, and the source says that it has EUR_USD"),
+    ],
+)
+def test_every_tick_of_a_source_of_ones_own_is_looked_at(ticks: Sequence[Tick], wrong: Any, why: str) -> None:
+    first, second = ticks[:100], list(ticks[100:200])
+    second[50] = structs.replace(second[50], **wrong)
+    run = backtest(_Given(ticks, first, second))
+    with pytest.raises(InputError, match=why):
+        run.execute()
+    assert run.status is TaskStatus.FAILED
+
+
+def test_a_source_that_can_be_gone_through_once_is_refused_where_it_would_end_early(ticks: Sequence[Tick]) -> None:
+    run = backtest(_Gives(ticks, iter([TickWindow(ticks[start : start + 100]) for start in range(0, 500, 100)])))
+
+    def interrupt_at_the_end(position: int) -> None:
+        if position == 100:
+            run.stop()
+        if position == 500:
+            raise KeyboardInterrupt
+
+    assert run.execute(interrupt_at_the_end).ticks == 100
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(interrupt_at_the_end)
+    with pytest.raises(
+        InputError, match=r"has ended behind tick 100, and was at tick 500 before: windows\(after\) is to give"
+    ):
+        run.execute()
+
+
+def test_ticks_with_a_bid_above_their_ask_are_counted(ticks: Sequence[Tick]) -> None:
+    crossed = structs.replace(ticks[50], bid=ticks[50].ask, ask=ticks[50].bid)
+    assert backtest([*ticks[:50], crossed, *ticks[51:100]]).execute().quality == {"ticks": 100, "crossed_accepted": 1}
+
+
 def test_ticks_with_a_price_off_its_step_are_counted(ticks: Sequence[Tick]) -> None:
     assert backtest(ticks).execute().quality == {"ticks": len(ticks)}
     coarse = structs.replace(CATALOGUE["EUR_USD"], tick_size=Decimal("0.0003"), pip_size=Decimal("0.0003"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.unit.feeds.markets import ticks_of
 from tradekeel.backtest import BacktestExecutor, FeedSource, TicksSource
@@ -44,6 +45,14 @@ class Half:
 
     def windows(self, after: int = 0) -> Sequence[Any]:
         return ()
+
+
+class About(TicksSource):
+    """A source that says something else about itself."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(TICKS)
+        self.info = structs.replace(self.info, **said)
 
 
 class Nobody:
@@ -110,6 +119,43 @@ WRONG: dict[str, tuple[Any, str]] = {
         "and the time '2024': prices are Decimal, and the time whole nano",
     ),
     "no tick": (("data_source", []), "there are no ticks"),
+    "no number for a price": (
+        ("data_source", price(Decimal("NaN"))),
+        "tick 1 has the bid NaN and the ask 1.1: prices are",
+    ),
+    "a price without end": (
+        ("data_source", price(Decimal("Infinity"))),
+        "the bid Infinity and the ask 1.1: prices are above",
+    ),
+    "a price of nothing": (
+        ("data_source", price(Decimal(0))),
+        "tick 1 has the bid 0 and the ask 1.1: prices are above zero",
+    ),
+    "a time in another unit": (
+        ("data_source", price(Decimal("1.1"), 2**70)),
+        "tick 1 has the time 1180591620717411303424, which is not between 1970 and 2200: it is nanoseconds UTC",
+    ),
+    "a time before 1970": (
+        ("data_source", price(Decimal("1.1"), -5)),
+        "tick 1 has the time -5, which is not between 1970",
+    ),
+    "true for a time": (
+        ("data_source", price(Decimal("1.1"), True)),
+        "and the time True: prices are Decimal, and the time",
+    ),
+    "nothing for an instrument": (
+        ("data_source", [structs.replace(TICKS[0], instrument=unlike(None))]),
+        "tick 1 has the instrument None, which is no text: make each with Tick(",
+    ),
+    "a binary size": (
+        ("data_source", [structs.replace(TICKS[0], bid_size=unlike(1.5))]),
+        "tick 1 has the sizes 1.5 and Decimal('0.10'): sizes are Decimal, not below zero, or None",
+    ),
+    "a source of no instruments": (("data_source", About(instruments=())), "its info names no instruments"),
+    "one of letters": (
+        ("data_source", About(instruments="EUR_USD")),
+        "info: instruments is a str, 'EUR_USD': expected",
+    ),
     "a strategy's class": (
         ("strategy", EmaCross),
         "strategy is the class EmaCross: give an instance of it, EmaCross(EmaCrossParameters(…))",
@@ -212,6 +258,7 @@ def test_what_is_of_another_kind_is_refused_with_what_to_give(which: str) -> Non
         {"initial_balance": "10000.50", "leverage": 30},
         {"leverage": None, "days_a_year": 365, "hedging": True},
         {"data_source": tuple(TICKS), "instruments": {"EUR_USD": EUR_USD}},
+        {"data_source": deque(TICKS)},
         {
             "limits": RiskLimits(quantity_max=unlike(20_000)),
             "settings": PaperSettings(slippage=Slippage(model="fixed", pips=Decimal(1))),
