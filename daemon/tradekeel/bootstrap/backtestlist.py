@@ -15,6 +15,7 @@ from tradekeel.domain.book import Book
 from tradekeel.domain.recovery import decode_account_state
 from tradekeel.domain.rows import ACCOUNT_OWNER, ExecutionRow, Mode
 from tradekeel.errors import StoreError
+from tradekeel.storage.archives import newest_archive
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -60,13 +61,15 @@ def _came_to(db: Connection) -> Iterator[CameTo]:
         closed = db.execute(
             "SELECT count(*) FROM trades WHERE execution = ? AND status = 'CLOSED'", (run.execution,)
         ).fetchone()
+        archive = newest_archive(db, "the books", run.execution)  # whose trades are no rows any more
+        moved = 0 if archive is None else archive.figures.closed
         balance = Book.load(decode_account_state(bytes(saved[1])).book).money.balance
         yield CameTo(
             first_ns=run.started_ns,
             last_ns=saved[0],
             currency=run.currency,
             end_balance=f"{balance:f}",
-            trades=int(closed[0]),
+            trades=moved + int(closed[0]),
         )
 
 

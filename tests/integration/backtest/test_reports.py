@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -666,6 +667,17 @@ def test_what_is_in_archives_is_in_tables_charts_and_comparisons(archived: tuple
     done = call("compare", home.state, home.state / "backtests")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the trades are the same" in done.stdout
+
+
+def test_a_backtest_that_was_archived_has_its_trades_in_the_list(home: Home, tmp_path: Path) -> None:
+    root = tmp_path / "backtests"
+    shutil.copytree(home.state / "backtests", root)
+    (before,) = told("backtests", "--state", root)
+    (folder,) = root.glob("*/1")
+    assert call("db", "archive", "--state", folder, "--before", "9999-12-31").returncode == 0
+    assert told("trades", "--state", folder) == [], "the books have none"
+    (after,) = told("backtests", "--state", root)
+    assert (before["trades"] > 10, after) == (True, before)
 
 
 def test_an_archive_that_is_elsewhere_is_found_in_the_folder_of_archives(archived: tuple[Home, Any]) -> None:
