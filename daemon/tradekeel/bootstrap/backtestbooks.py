@@ -139,6 +139,8 @@ def read_execution(db: Connection, task_id: str | None = None) -> TaskExecution 
 
 def look(path: Path) -> tuple[TaskRow, TaskExecution] | None:
     """Which task a file's books are of, and how its execution stands; None for other books, and for such as are not made yet."""
+    if not path.exists():  # a kill may have come between the folder and its books
+        return None
     mapping = mapping_of(TaskRow)
     try:
         with one_moment(path) as db:

@@ -35,7 +35,7 @@ from tradekeel.feeds.stream import FirstBad, FirstBadRows
 from tradekeel.feeds.zones import parse_instant
 from tradekeel.runtime import collector
 from tradekeel.runtime.clock import Clock, SystemClock, pause
-from tradekeel.statedir import StateDir
+from tradekeel.statedir import A_BACKTEST_IS_ALONE, StateDir
 from tradekeel.storage.moment import one_moment
 
 TASK_DIGITS = 12
@@ -367,7 +367,7 @@ def _locked(folder: Path, number: int) -> StateDir:
     """The folder of an execution, taken. AlreadyRunning beside a process that is at it, with whether that runs it."""
     place = StateDir(folder / str(number))
     try:
-        place.lock()
+        place.lock(A_BACKTEST_IS_ALONE)
     except AlreadyRunning:
         holder = place.holder()
         says = COMMAND_IS_AT_IT.format(holder) if holder and place.is_at_work else IS_BEING_RUN

@@ -16,7 +16,7 @@ from tradekeel.bootstrap.backtests import TASK_DIGITS, listed
 from tradekeel.bootstrap.place import Place, find_place, is_service
 from tradekeel.domain.counting import counted
 from tradekeel.domain.rows import ExecutionRow, Mode
-from tradekeel.domain.tasks import TaskExecution, TaskRow
+from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
 from tradekeel.errors import InputError
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.moment import one_moment
@@ -143,18 +143,26 @@ def _unreadable(place: Place) -> str:
 
 
 def _unsaved(place: Place, account: str | None, after_ns: int = 0) -> str:
-    """What to say of the newest backtest that began after that and failed before anything of it was saved; "" for none."""
-    failed = [
+    """What to say of the newest backtest that began after that and of which nothing was saved, but for those that were left for
+    a new one; "" for none.
+    """
+    unsaved = [
         each
         for root in _roots(place)
         for each in listed(root)
-        if each.name and each.error and not each.has_execution and (each.started_ns or 0) > after_ns
+        if each.name and not each.has_execution and (each.started_ns or 0) > after_ns
+        if each.status is not TaskStatus.STOPPED
         if _is_of(each.config, place.config) and (account is None or each.name.endswith(f"/{account}"))
     ]
-    if not failed:
+    if not unsaved:
         return ""
-    newest = max(failed, key=lambda each: each.started_ns or 0)
-    return f"backtest {newest.task}#{newest.number} has failed before anything of it was saved: {newest.error}"
+    newest = max(unsaved, key=lambda each: each.started_ns or 0)
+    what = f"backtest {newest.task}#{newest.number}"
+    if newest.error:
+        return f"{what} has failed before anything of it was saved: {newest.error}"
+    if newest.alive:
+        return f"{what} is being run, and nothing of it was saved yet"
+    return f"{what} was interrupted before anything of it was saved: the same command begins it again"
 
 
 def _roots(place: Place) -> tuple[Path, Path]:

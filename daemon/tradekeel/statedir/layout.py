@@ -66,8 +66,13 @@ A_DAEMON_IS_ALONE = (
 A_COMMAND_IS_ALONE = "this command changes books that nobody else uses meanwhile. Stop it first (tradekeel stop)"
 """Why a state directory has one process at a time: what a daemon is told that finds another, and what a command is."""
 
-_COMMAND = b"command"
-"""Stands in the lock behind the process id of one that is no daemon."""
+A_BACKTEST_IS_ALONE = "one process at a time runs it"
+ITS_END = "Wait for it, or stop it (Ctrl-C, or SIGTERM)"
+"""Of a backtest's folder: what `tradekeel stop` asks for reaches daemons only."""
+
+_COMMAND, _BACKTEST = b"command", b"backtest"
+"""Stand in the lock behind the process id of one that is no daemon."""
+_WORDS = {A_COMMAND_IS_ALONE: _COMMAND, A_BACKTEST_IS_ALONE: _BACKTEST}
 
 
 class StateDir:
@@ -270,12 +275,14 @@ class StateDir:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise StoreUnavailable(explain(error, self.path / "lock")) from error
+            if _word_in(descriptor) == _BACKTEST:
+                why = f"one process at a time is at a backtest's books. {ITS_END}"
             raise AlreadyRunning(f"{_said_in(descriptor)} holds {self.path}: {why}") from None
         self._hold_folder()
         with explained(self.commands):  # before anybody can see that we are here, and give us one
             self.left_over = frozenset(os.listdir(self.commands))
         with explained(self.path / "lock"):
-            said = f"{os.getpid():<10}\n".encode() + (_COMMAND if why == A_COMMAND_IS_ALONE else b"")
+            said = f"{os.getpid():<10}\n".encode() + _WORDS.get(why, b"")
             os.pwrite(descriptor, said, 0)
             os.ftruncate(descriptor, len(said))
             os.fsync(descriptor)
@@ -362,5 +369,11 @@ def _read_pid(descriptor: int) -> int | None:
 
 
 def _said_in(descriptor: int) -> str:
-    pid, who = _read_pid(descriptor), os.pread(descriptor, 32, 0).split()[1:]
-    return f"{'a command' if who == [_COMMAND] else 'a daemon'}{f' (process {pid})' if pid else ''}"
+    pid, word = _read_pid(descriptor), _word_in(descriptor)
+    who = f"a {word.decode()}" if word in (_COMMAND, _BACKTEST) else "a daemon"
+    return f"{who}{f' (process {pid})' if pid else ''}"
+
+
+def _word_in(descriptor: int) -> bytes:
+    """What the holder of a lock says that it is; empty of a daemon."""
+    return b"".join(os.pread(descriptor, 32, 0).split()[1:])

@@ -401,6 +401,7 @@ _REFUSALS = {
     "SQLITE_TOOBIG": "rule",
 }
 
+_NO_DAEMONS = (b"command", b"backtest")  # what stands behind the process id in a lock that another holds
 _LOCK = struct.Struct("hhqqi")  # struct flock of <fcntl.h>: type, whence, start, length, pid
 
 
@@ -415,8 +416,9 @@ def holder_of(lock: Path) -> str | None:
         kind = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
         if kind == fcntl.F_UNLCK:
             return None
-        written = os.pread(descriptor, 10, 0).strip()
-        return f"a daemon (process {written.decode()})" if written.isdigit() else "a daemon"
+        pid, *words = os.pread(descriptor, 32, 0).split() or (b"",)
+        who = f"a {words[0].decode()}" if words and words[0] in _NO_DAEMONS else "a daemon"
+        return f"{who} (process {pid.decode()})" if pid.isdigit() else who
     finally:
         os.close(descriptor)
 

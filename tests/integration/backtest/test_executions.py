@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -171,6 +172,56 @@ def test_a_command_at_its_books_is_not_told_as_a_run(tmp_path: Path) -> None:
     finally:
         held.release()
     assert execute(prepare(home.config, {})[0]).status is TaskStatus.COMPLETED
+
+
+class Asks:
+    """Somebody who asks a question behind the first window, before anything was saved."""
+
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._asks = [ask]
+
+    def wants(self) -> str:
+        while self._asks:
+            self._asks.pop()()
+        return ""
+
+
+def test_a_command_at_the_books_of_a_run_is_told_that_it_is_no_daemons(tmp_path: Path) -> None:
+    home = Home(tmp_path, configs.head() + configs.market(3_000) + configs.account("a") + configs.strategy("ema", "a"))
+    said: list[str] = []
+
+    def ask() -> None:
+        folder = books_of(home).parent
+        archived = call("db", "archive", "--state", folder, "--before", "9999-12-31")
+        said.extend(" ".join(done.stderr.split()) for done in (archived, call("report", home.config)))
+
+    execute(prepare(home.config, {})[0], steering=Asks(ask))
+    assert f"a backtest (process {os.getpid()}) holds" in said[0]
+    assert "Wait for it, or stop it (Ctrl-C, or SIGTERM)" in said[0]
+    assert "tradekeel stop" not in said[0]
+    assert "#1 is being run, and nothing of it was saved yet" in said[1]
+
+
+def test_a_folder_without_books_that_a_kill_has_left_is_no_backtest_yet(tmp_path: Path) -> None:
+    home = interrupted(tmp_path)
+    for each in books_of(home).parent.glob("books.db*"):
+        each.unlink()
+    assert listed(home) == []
+    (prepared,) = prepare(home.config, {})
+    assert (execute(prepared).number, listed(home)) == (1, [(1, "completed")])
+
+
+def test_a_report_of_one_that_was_killed_before_anything_was_saved_says_so(tmp_path: Path) -> None:
+    home = Home(tmp_path, configs.head() + configs.market(3_000) + configs.account("a") + configs.strategy("ema", "a"))
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(prepare(home.config, {})[0], steering=Asks(die))
+    said = " ".join(call("report", home.config).stderr.split())
+    assert "#1 was interrupted before anything of it was saved: the same command begins it again" in said
+    assert execute(prepare(home.config, {})[0]).number == 1
 
 
 def test_books_that_a_kill_has_left_half_made_are_made(tmp_path: Path) -> None:
