@@ -15,7 +15,7 @@ from msgspec import structs
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.records import Group
 from tradekeel.domain.rows import ACCOUNT_OWNER, Checkpoint
-from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus, refuse_status
+from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus, gone_on, refuse_status
 from tradekeel.errors import StoreCorrupt, StoreEmpty
 from tradekeel.storage.backend import Connection
 from tradekeel.storage.moment import one_moment
@@ -102,13 +102,7 @@ class FileBooks:
         self.close()
 
     def _say(self, **said: Any) -> None:
-        now_ns = self._now_ns()
-        status = said.get("status", self.told.status)
-        if status is TaskStatus.RUNNING and self.told.started_ns is None:
-            said["started_ns"] = now_ns
-        if status.is_over:
-            said["completed_ns"] = now_ns
-        self.told = structs.replace(self.told, updated_ns=now_ns, **said)
+        self.told = gone_on(self.told, self._now_ns(), **said)
 
     def _mark(self, db: Connection) -> Callable[[], object]:
         """Write down how far the execution is."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradekeel.errors import IllegalTransition
 
@@ -96,3 +96,17 @@ class TaskExecution(Struct, frozen=True, kw_only=True):
     state: dict[str, Any] | None = None
     error: str = ""
     updated_ns: int = 0
+
+
+def gone_on(before: TaskExecution, now_ns: int, **said: Any) -> TaskExecution:
+    """An execution behind what is ``said`` of it at a time (nanoseconds UTC, by the wall's clock), with when it began and ended.
+
+    That clock may have been set back meanwhile: nothing of an execution is told as earlier than its begin.
+    """
+    now_ns = max(now_ns, before.started_ns or 0)
+    status: TaskStatus = said.get("status", before.status)
+    if status is TaskStatus.RUNNING and before.started_ns is None:
+        said["started_ns"] = now_ns
+    if status.is_over:
+        said["completed_ns"] = now_ns
+    return structs.replace(before, updated_ns=now_ns, **said)

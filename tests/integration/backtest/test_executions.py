@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from tests.scenarios.support import Home
 from tradekeel.bootstrap.backtestbooks import FileBooks
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.tasks import TaskRow, TaskStatus, TaskType
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.errors import AlreadyRunning, StoreCorrupt
+from tradekeel.runtime.clock import SystemClock
 from tradekeel.statedir import A_COMMAND_IS_ALONE, StateDir
 
 SIGNALS = """
@@ -222,6 +225,25 @@ def test_a_report_of_one_that_was_killed_before_anything_was_saved_says_so(tmp_p
     said = " ".join(call("report", home.config).stderr.split())
     assert "#1 was interrupted before anything of it was saved: the same command begins it again" in said
     assert execute(prepare(home.config, {})[0]).number == 1
+
+
+class SetBack(SystemClock):
+    """A clock on the wall that shows an hour less each time that somebody looks at it."""
+
+    def __init__(self) -> None:
+        self._hours = count()
+
+    def now_ns(self) -> int:
+        return 1_700_000_000 * NS_PER_S - next(self._hours) * 3_600 * NS_PER_S
+
+
+def test_one_whose_clock_is_set_back_comes_to_its_end_and_is_over_no_earlier_than_it_began(tmp_path: Path) -> None:
+    home = Home(tmp_path, configs.head() + configs.market(3_000) + configs.account("a") + configs.strategy("ema", "a"))
+    (prepared,) = prepare(home.config, {})
+    assert execute(prepared, clock=SetBack(), steering=Leaves()).status is TaskStatus.PAUSED
+    assert execute(prepared, clock=SetBack()).status is TaskStatus.COMPLETED
+    (row,) = json.loads(call("backtests", home.config, "--json").stdout)
+    assert row["completed_ns"] == row["started_ns"]
 
 
 def test_books_that_a_kill_has_left_half_made_are_made(tmp_path: Path) -> None:

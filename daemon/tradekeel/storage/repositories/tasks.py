@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Unpack
 from msgspec import structs
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
-from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType, refuse_status
+from tradekeel.domain.tasks import PROGRESS_MAX, TaskExecution, TaskRow, TaskStatus, TaskType, gone_on, refuse_status
 from tradekeel.errors import AlreadyExists, InputError
 from tradekeel.ports.repositories.paging import Page, Paging, Span, Timed
 from tradekeel.storage import tables
@@ -138,11 +138,7 @@ class SqlTaskRepository(Repository[TaskRow]):
             if wanted is not None:
                 refuse_status(before.status, wanted)
             fields: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-            if wanted is TaskStatus.RUNNING and before.started_ns is None:
-                fields["started_ns"] = change.now_ns
-            if wanted is not None and wanted.is_over:
-                fields["completed_ns"] = change.now_ns
-            after = checked(structs.replace(before, updated_ns=change.now_ns, **fields))
+            after = checked(gone_on(before, change.now_ns, **fields))
             mapping = mapping_of(TaskExecution)
             runs = bare(mapping)
             changing = update(runs).where(runs.c.task_id == task_id, runs.c.number == number)
