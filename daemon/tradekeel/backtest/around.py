@@ -88,6 +88,8 @@ class CheckedSource(AroundSource):
             check_kinds(ticks, name, after)
             check_instruments(ticks, name, self.info.instruments, after)
             check_order(ticks, name, after, last)
+            if last is None:
+                self._refuse_wrong_counts()
             last = ticks[-1]
             after = last.position
             yield window
@@ -95,6 +97,19 @@ class CheckedSource(AroundSource):
             raise InputError(
                 f"{name} has ended behind tick {after:,}, and was at tick {self._reached:,} before: windows(after) is to give "
                 "the same ticks each time; those of an iterator that was gone through are not there again"
+            )
+
+    def _refuse_wrong_counts(self) -> None:
+        """Before all of the work is done: they are asked for behind it, too."""
+        quality: Any = self._source.quality()
+        progress: Any = self._source.progress()
+        if not isinstance(quality, Mapping):
+            raise InputError(
+                f"{self.info.name}: quality() gave a {type(quality).__name__}: give counts by kind, or {{}}"
+            )
+        if progress is not None and not isinstance(progress, (int, float)):
+            raise InputError(
+                f"{self.info.name}: progress() gave a {type(progress).__name__}: give the share from 0 to 1, or None"
             )
 
     def _given(self, after: int) -> Iterator[TickWindow]:

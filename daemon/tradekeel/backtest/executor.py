@@ -149,6 +149,7 @@ class BacktestExecutor:
         self._may_go_on = threading.Event()
         self._may_go_on.set()
         self._is_to_stop = False
+        self._is_run = threading.Lock()
 
     @property
     def progress(self) -> int:
@@ -161,7 +162,7 @@ class BacktestExecutor:
         """Run to the end of the ticks, or until :meth:`stop`; executing again goes on from there.
 
         ``tell`` hears now and then which tick was reached. Raises InputError for what a strategy does wrong, DataError for data
-        that is refused: the status is FAILED then.
+        that is refused: the status is FAILED then. Raises InputError, too, while it is being run, which goes on undisturbed.
         """
         return self._result(self.run(tell).kernel)
 
@@ -169,8 +170,18 @@ class BacktestExecutor:
         """As :meth:`execute`, and gives the kernel as it stands at the end, with nothing gathered."""
         if not callable(tell):
             raise InputError(f"tell is {given(tell)}: give a function of one tick's position, such as print")
+        if not self._is_run.acquire(blocking=False):
+            raise InputError("this backtest is being run: two at a time would write one journal. Make another executor")
+        try:
+            return self._run(tell)
+        finally:
+            self._is_to_stop = (
+                False  # behind the run, and not before it: whoever stops it may come before its first tick
+            )
+            self._is_run.release()
+
+    def _run(self, tell: Callable[[int], object]) -> Ran:
         self._set(TaskStatus.RUNNING)
-        self._is_to_stop = False
         # Another backtest may have asked the same source for others since.
         _ask_for_bars(self._source, self._strategies)
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
-from tradekeel.backtest.tickchecks import HOW_TO_TICK
+from tradekeel.backtest.tickchecks import HOW_TO_TICK, TIMES_NS
 from tradekeel.domain.instruments import Instrument
 from tradekeel.domain.matching import PaperSettings
 from tradekeel.domain.money import ZERO, parse_amount
@@ -190,7 +190,8 @@ def refuse_wrong_terms(
         _refuse_other("limits", limits, RiskLimits, "RiskLimits(quantity_max=Decimal(20_000))")
     if days_a_year is not None and _whole("days_a_year", days_a_year, "such as 252") < 1:
         raise InputError(f"days_a_year must be 1 or more, found {days_a_year}")
-    _whole("begins_ns", begins_ns, "nanoseconds UTC, as ts_ns of a tick")
+    if _whole("begins_ns", begins_ns, "nanoseconds UTC, as ts_ns of a tick") not in TIMES_NS:
+        raise InputError(f"begins_ns is {begins_ns}, which is not between 1970 and 2200: it is nanoseconds UTC")
 
 
 def _whole(name: str, value: object, example: str) -> int:

@@ -18,7 +18,7 @@ from tradekeel.backtest.source import TickDataSource
 from tradekeel.domain.counting import each_counted
 from tradekeel.domain.rows import Checkpoint
 from tradekeel.domain.times import iso
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 from tradekeel.ports import last_bars_of
 
 CUT_TICKS = 200_000
@@ -64,10 +64,12 @@ def run(
 
     ``goes_on`` is asked behind each window, with the position that was reached. Where it says no, the state is saved and the run
     interrupted. ``look`` is asked likewise behind each ``cut_ticks``, with the kernel at rest, and may read its figures.
-    Raises what a strategy raises, DataError for data that is refused, what the journal raises, and Defect where the books and the
+    Raises what a strategy raises, InputError for the journal of another execution,
+    DataError for data that is refused, what the journal raises, and Defect where the books and the
     venue's do not agree (:mod:`tradekeel.backtest.proof`).
     """
-    saved = journal.last_cut()
+    saved = journal.last_cut() or ()
+    _refuse_other(saved, setup)
     kernel = resume(setup, journal, saved) if saved else None
     position = last_look = 0 if kernel is None else kernel.position
     saved_to = 0 if kernel is None else kernel.account.book.sequence
@@ -98,6 +100,16 @@ def run(
         kernel.end(last_bars=last_bars_of(source))
         _cut(kernel, journal)
     return Ran(kernel, completed=True)
+
+
+def _refuse_other(saved: Sequence[Checkpoint], setup: Setup) -> None:
+    """To go on from the states of another run would give that one's trades and balance, and nobody would be told."""
+    others = {each.execution for each in saved} - {setup.execution}
+    if others:
+        raise InputError(
+            f"the journal is that of another backtest ({', '.join(sorted(others))}), on other data or terms than this one "
+            f"({setup.execution}): give each a journal of its own"
+        )
 
 
 def _why_none(source: TickDataSource) -> str:

@@ -14,6 +14,7 @@ from tests.scenarios.support_bars import TICKS_A_BAR, Hears
 from tests.unit.backtest.bench import market, written
 from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.backtest import BacktestExecutor, FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.account import MemoryJournal
 from tradekeel.backtest.source import CutSource
 from tradekeel.domain.instruments import CATALOGUE
 from tradekeel.domain.rows import StrategyEvent
@@ -87,6 +88,45 @@ def test_one_that_is_paused_waits_until_it_may_go_on(ticks: Sequence[Tick], undi
     run.resume()
     thread.join(30)
     assert entries == undisturbed
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda journal, ticks: backtest(ticks[:2_000], journal=journal),
+        lambda journal, ticks: backtest(ticks, journal=journal, hedging=True),
+        lambda journal, ticks: BacktestExecutor(
+            ticks, EmaCross(EmaCrossParameters(fast=6, slow=20)), "10000", journal=journal
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_over", [False, True])
+def test_the_journal_of_another_backtest_is_refused(ticks: Sequence[Tick], is_over: bool, other: Any) -> None:
+    journal = MemoryJournal()
+    run = backtest(ticks, journal=journal)
+    run.execute(lambda position: is_over or run.stop())
+    written_by_it = written(journal.entries)
+    with pytest.raises(InputError, match=r"the journal is that of another backtest \(\w+\), on other data or terms"):
+        other(journal, ticks).execute()
+    assert written(journal.entries) == written_by_it
+    assert backtest(ticks, journal=journal).execute().balance == backtest(ticks).execute().balance
+
+
+def test_one_that_is_being_run_is_not_run_beside_itself(ticks: Sequence[Tick], undisturbed: list[bytes]) -> None:
+    run = backtest(ticks)
+
+    def again(position: int) -> None:
+        with pytest.raises(InputError, match="this backtest is being run"):
+            run.execute()
+
+    assert written(run.execute(again).entries) == undisturbed
+
+
+def test_a_stop_that_comes_before_the_first_tick_is_heeded(ticks: Sequence[Tick], undisturbed: list[bytes]) -> None:
+    run = backtest(ticks)
+    run.stop()
+    assert run.execute().status is TaskStatus.PAUSED
+    assert written(run.execute().entries) == undisturbed
 
 
 def test_one_that_is_over_is_not_run_again(ticks: Sequence[Tick]) -> None:
@@ -251,6 +291,36 @@ def test_every_tick_of_a_source_of_ones_own_is_looked_at(ticks: Sequence[Tick], 
     with pytest.raises(InputError, match=why):
         run.execute()
     assert run.status is TaskStatus.FAILED
+
+
+class _Counts(_Bare):
+    """A source that counts nothing, and says so in its own way."""
+
+    def __init__(self, ticks: Sequence[Tick], quality: Any, progress: Any) -> None:
+        super().__init__(TicksSource(ticks))
+        self._said = quality, progress
+
+    def quality(self) -> dict[str, int]:
+        said: dict[str, int] = self._said[0]
+        return said
+
+    def progress(self) -> float | None:
+        said: float | None = self._said[1]
+        return said
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ((None, None), r"quality\(\) gave a NoneType: give counts"),
+        (({}, "half"), r"progress\(\) gave a str: give the share"),
+    ],
+)
+def test_counts_of_another_kind_are_refused_before_the_work_is_done(ticks: Sequence[Tick], said: Any, why: str) -> None:
+    run = backtest(_Counts(ticks, *said))
+    with pytest.raises(InputError, match=why):
+        run.execute()
+    assert run.ticks == 0
 
 
 def test_a_source_that_can_be_gone_through_once_is_refused_where_it_would_end_early(ticks: Sequence[Tick]) -> None:

@@ -235,6 +235,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a number for yes": (("exits_at_venue", 0), "exits_at_venue is an int, 0: give True or False"),
     "a fraction of days": (("days_a_year", 252.0), "days_a_year is a float, 252.0: give a whole number, such as 252"),
     "a date": (("begins_ns", datetime(2024, 1, 2, tzinfo=UTC)), "begins_ns is a datetime, datetime.datetime(2024"),
+    "a start in another unit": (("begins_ns", 2**80), "which is not between 1970 and 2200: it is nanoseconds UTC"),
     "seconds with a fraction": (("begins_ns", 1.7e9), "give a whole number, nanoseconds UTC, as ts_ns of a tick"),
     "a path for a journal": (
         ("journal", Path("books.db")),
