@@ -64,9 +64,8 @@ def run(
 
     ``goes_on`` is asked behind each window, with the position that was reached. Where it says no, the state is saved and the run
     interrupted. ``look`` is asked likewise behind each ``cut_ticks``, with the kernel at rest, and may read its figures.
-    Raises what a strategy raises, InputError for the journal of another execution,
-    DataError for data that is refused, what the journal raises, and Defect where the books and the
-    venue's do not agree (:mod:`tradekeel.backtest.proof`).
+    Raises what a strategy raises, InputError for the journal of another execution, DataError for data that is refused, what the
+    journal raises, and Defect where the books and the venue's do not agree (:mod:`tradekeel.backtest.proof`).
     """
     saved = journal.last_cut() or ()
     _refuse_other(saved, setup)

@@ -17,7 +17,7 @@ from tradekeel.bootstrap.place import Place, find_place, is_service
 from tradekeel.domain.counting import counted
 from tradekeel.domain.rows import ExecutionRow, Mode
 from tradekeel.domain.tasks import TaskExecution, TaskRow, TaskStatus
-from tradekeel.errors import InputError
+from tradekeel.errors import InputError, StoreError
 from tradekeel.storage.backend import Backend
 from tradekeel.storage.moment import one_moment
 from tradekeel.storage.rows import mapping_of
@@ -50,6 +50,10 @@ def runs_at(place: Place) -> Iterator[Run]:
     """Every execution of a place that can be read, in no order. Raises StoreError for a daemon's books that cannot."""
     if place.has_books:
         yield from _in_books(place)
+    yield from _backtests_at(place)
+
+
+def _backtests_at(place: Place) -> Iterator[Run]:
     folders = dict.fromkeys(each.folder for root in _roots(place) for each in listed(root) if each.name)
     for folder in folders:
         yield from _in_books(Place(folder, place.config, environ=place.environ))
@@ -91,7 +95,13 @@ def find_run(
 
     Raises InputError where there is none, or where several could be meant.
     """
-    runs = [run for run in runs_at(place) if account is None or run.row.account == account]
+    try:
+        found = list(runs_at(place))
+    except StoreError:  # the daemon's may be on a server that is away
+        found = _backtests_named(place, execution)
+        if not found:
+            raise
+    runs = [run for run in found if account is None or run.row.account == account]
     if not runs:
         failed = _unsaved(place, account)
         whose = "" if account is None else f" of account {account!r}"
@@ -106,6 +116,14 @@ def find_run(
     run = _newest([run for run in runs if _is_of(run.file, place.config)] or runs, preferred)
     failed = _unsaved(place, account, run.began_ns)
     return structs.replace(run, remarks=(*run.remarks, failed)) if failed else run
+
+
+def _backtests_named(place: Place, words: str | None) -> list[Run]:
+    """The backtests of an id: their books are files, wherever the daemon's are."""
+    beginning = "" if words is None else words.partition("#")[0]
+    if len(beginning) < ID_DIGITS_MIN:
+        return []
+    return [run for run in _backtests_at(place) if run.row.execution.startswith(beginning)]
 
 
 def _newest(runs: list[Run], preferred: str | None) -> Run:

@@ -669,6 +669,21 @@ def test_what_is_in_archives_is_in_tables_charts_and_comparisons(archived: tuple
     assert "the trades are the same" in done.stdout
 
 
+def test_a_backtest_is_told_of_while_the_server_of_the_daemons_books_is_away(tmp_path: Path) -> None:
+    """Port 1 of this machine: nobody listens there."""
+    away = '[storage]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
+    head = configs.head().replace("[storage]\n", away)
+    home = Home(tmp_path, head + configs.market(2_000) + configs.account("a") + configs.strategy("ema", "a"))
+    for _ in range(2):
+        assert execute(prepare(home.config, {})[0]).summary is not None
+    task = told("backtests", home.config)[0]["task"]
+    assert told("report", f"{task}#1", home.config)["name"].startswith(f"{task}#1 ")
+    assert call("compare", f"{task}#1", f"{task}#2", home.config).returncode == 0
+    for words in (("report", home.config), ("report", "abcdefgh", home.config)):
+        done = call(*words)
+        assert (done.returncode, "cannot be reached" in done.stderr) == (70, True), done.stderr
+
+
 def test_a_backtest_that_was_archived_has_its_trades_in_the_list(home: Home, tmp_path: Path) -> None:
     root = tmp_path / "backtests"
     shutil.copytree(home.state / "backtests", root)

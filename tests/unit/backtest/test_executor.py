@@ -104,7 +104,7 @@ def test_one_that_is_paused_waits_until_it_may_go_on(ticks: Sequence[Tick], undi
 def test_the_journal_of_another_backtest_is_refused(ticks: Sequence[Tick], is_over: bool, other: Any) -> None:
     journal = MemoryJournal()
     run = backtest(ticks, journal=journal)
-    run.execute(lambda position: is_over or run.stop())
+    run.execute(lambda position: None if is_over else run.stop())
     written_by_it = written(journal.entries)
     with pytest.raises(InputError, match=r"the journal is that of another backtest \(\w+\), on other data or terms"):
         other(journal, ticks).execute()
