@@ -162,7 +162,8 @@ class BacktestExecutor:
         """Run to the end of the ticks, or until :meth:`stop`; executing again goes on from there.
 
         ``tell`` hears now and then which tick was reached. Raises InputError for what a strategy does wrong, DataError for data
-        that is refused: the status is FAILED then. Raises InputError, too, while it is being run, which goes on undisturbed.
+        that is refused: the status is FAILED then. What a source, a journal or ``tell`` raises beside that is raised as it is,
+        and executing again goes on from the last saved state. Raises InputError, too, while it is being run, which goes on.
         """
         return self._result(self.run(tell).kernel)
 
@@ -197,8 +198,11 @@ class BacktestExecutor:
         source = self._source if isinstance(self._source, TicksSource) else CheckedSource(self._source, self.ticks)
         try:
             ran = run(self.setup, source, self._journal, goes_on=goes_on)
-        except Exception:
+        except InputError:
             self._set(TaskStatus.FAILED)
+            raise
+        except Exception:  # a server that is away, or what a source, a journal or ``tell`` of one's own has thrown
+            self._set(TaskStatus.PAUSED)
             raise
         self._set(TaskStatus.COMPLETED if ran.completed else TaskStatus.PAUSED)
         return ran

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from tradekeel.backtest.source import WINDOW_TICKS
 from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ticks import Bar, Tick, TickWindow
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 from tradekeel.ports import FeedInfo
 from tradekeel.ports.ticks import Piece, SharedTicks, StreamGone, StreamReplaced
 
@@ -33,7 +33,8 @@ class RedisTickDataSource:
 
     Positions count from 1 with the oldest that is there. Ticks that the writer left out are gaps: they are counted, and bars
     begin anew behind them. Where the clock of a live market's writer was set back between two of its lives, ticks have the time
-    of the latest before them, and are counted, too. Closing it closes the stream and the steps. Raises DataError where there is
+    of the latest before them, and are counted, too. Closing it closes the stream and the steps, and nothing is read behind that
+    (InputError). Raises DataError where there is
     no such stream, or it is another one by now.
     """
 
@@ -48,6 +49,7 @@ class RedisTickDataSource:
         self._stream, self._step = stream, step
         self.build_bars(timeframes or {})
         self._window_ticks = window_ticks
+        self._is_closed = False
         try:
             head = stream.look()
         except StreamGone:
@@ -113,10 +115,14 @@ class RedisTickDataSource:
 
     def close(self) -> None:
         """Let go of the server."""
-        self._step(self._stream.close())
-        self._step.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._step(self._stream.close())
+            self._step.close()
 
     def _read(self, after: int, count: int) -> Piece:
+        if self._is_closed:
+            raise InputError(f"{self._stream.described}: this source was closed, make another one")
         try:
             return self._step(self._stream.read(self._run, after, count))
         except (StreamGone, StreamReplaced):

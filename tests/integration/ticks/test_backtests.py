@@ -18,7 +18,7 @@ from tests.unit.feeds.markets import Market, ticks_of
 from tradekeel.backtest import RedisTickDataSource
 from tradekeel.domain.bars import BarSet
 from tradekeel.domain.ticks import Bar, Tick
-from tradekeel.errors import DataError
+from tradekeel.errors import DataError, InputError
 from tradekeel.runtime.loop import Stepper
 from tradekeel.storage.redis.ticks import RedisTicks
 
@@ -105,6 +105,14 @@ def test_no_stream_and_one_that_has_become_another_are_said(redis_url: str) -> N
             admin.flushall()
         with pytest.raises(DataError, match="is another one by now"):
             list(windows)
+
+
+def test_a_source_that_was_closed_says_so(redis_url: str) -> None:
+    shared(redis_url, ticks_of(50))
+    with source(redis_url) as data:
+        data.close()
+        with pytest.raises(InputError, match="this source was closed, make another one"):
+            list(data.windows())
 
 
 CONFIG = """

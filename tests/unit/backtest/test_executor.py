@@ -72,6 +72,30 @@ def test_one_that_was_interrupted_between_two_saved_states_goes_on_likewise(
     assert written(run.execute().entries) == undisturbed
 
 
+class _Fails(TicksSource):
+    """A source that cannot be reached a few times."""
+
+    fails = 2
+
+    def windows(self, after: int = 0) -> Iterator[TickWindow]:
+        for window in super().windows(after):
+            if window.last_position > 6_000 and self.fails:
+                self.fails -= 1
+                raise OSError("out of reach")
+            yield window
+
+
+def test_one_whose_source_threw_goes_on_when_it_is_executed_again(
+    ticks: Sequence[Tick], undisturbed: list[bytes]
+) -> None:
+    run = backtest(_Fails(ticks))
+    for _ in range(_Fails.fails):
+        with pytest.raises(OSError, match="out of reach"):
+            run.execute()
+        assert run.status is TaskStatus.PAUSED
+    assert written(run.execute().entries) == undisturbed
+
+
 def test_one_that_is_paused_waits_until_it_may_go_on(ticks: Sequence[Tick], undisturbed: list[bytes]) -> None:
     run, reached = backtest(ticks), threading.Event()
     entries: list[bytes] = []
