@@ -225,7 +225,12 @@ def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> _Known:
     finished = row.status == "closed"
     state = _monitor_state(db, row.execution, notes)
     if state is None:
-        notes.append("No state of the account was saved yet: there are no figures. The tables are as the books are.")
+        why = (
+            "No saved state of the account is there any more, as behind `tradekeel db wipe`"
+            if finished
+            else "No state of the account was saved yet"
+        )
+        notes.append(f"{why}: there are no figures. The tables are as the books are.")
         return _Known(as_of=AsOf(ts_ns=None, position=0, sequence=0, records_behind=0, finished=finished))
     saved, book, monitor = state
     placeholders = ", ".join("?" * len(OF_TRADING))

@@ -744,5 +744,6 @@ def test_trades_that_were_wiped_are_in_no_report_also_where_an_archive_has_them(
     assert call("db", "wipe", home.config, "--confirm", "DELETE ALL TRADES").returncode == 0
     report = told("report", ids_of(before), home.config)
     assert (report["trades"], report["archived_trades"]) == ([], 0)
+    assert [note for note in report["notes"] if "as behind `tradekeel db wipe`: there are no figures" in note]
     sampled = {symbol: points[:-1] for symbol, points in before["prices"].items()}
     assert report["prices"] == sampled, "the journal stays; the very last prices were those of a saved state"
