@@ -73,10 +73,13 @@ class CountingSource(AroundSource):
 class CheckedSource(AroundSource):
     """A source that may be anybody's. InputError where it is not what it has to be: see :class:`TicksSource`."""
 
-    def __init__(self, source: TickDataSource, reached: int = 0) -> None:
-        """``reached`` is the tick that it has got to before: it has no fewer when it is read again."""
+    def __init__(self, source: TickDataSource, reached: int = 0, *, judged: bool = False) -> None:
+        """``reached`` is the tick that it has got to before: it has no fewer when it is read again. Of ticks that were ``judged``
+        one by one before they came, only the first of each window is looked at again: the others are of the same hand.
+        """
         super().__init__(source)
         self._reached = reached
+        self._is_judged = judged
 
     def windows(self, after: int = 0) -> Iterator[TickWindow]:
         """Its windows, each looked at before anybody trades on it."""
@@ -85,7 +88,7 @@ class CheckedSource(AroundSource):
             ticks = window.ticks
             if not ticks:
                 continue  # whoever filters ticks may have none left of some
-            check_kinds(ticks, name, after)
+            check_kinds(ticks[:1] if self._is_judged else ticks, name, after)
             check_instruments(ticks, name, self.info.instruments, after)
             check_order(ticks, name, after, last)
             if last is None:

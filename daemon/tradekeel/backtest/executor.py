@@ -28,7 +28,8 @@ from tradekeel.backtest.given import (
 from tradekeel.backtest.kernel import Kernel
 from tradekeel.backtest.run import Keeper, Ran, run
 from tradekeel.backtest.setup import Setup, Traded
-from tradekeel.backtest.source import TickDataSource, TicksSource
+from tradekeel.backtest.source import FeedSource, TickDataSource, TicksSource
+from tradekeel.backtest.streamed import RedisTickDataSource
 from tradekeel.domain.entries import Entry
 from tradekeel.domain.ids import derived_id
 from tradekeel.domain.instruments import CATALOGUE, Instrument, days_a_year_of
@@ -41,7 +42,7 @@ from tradekeel.domain.rows import StrategyRow, StrategyStatus
 from tradekeel.domain.tasks import TaskStatus, refuse_status
 from tradekeel.domain.ticks import Tick
 from tradekeel.domain.trades import Trade
-from tradekeel.errors import InputError
+from tradekeel.errors import Defect, InputError
 from tradekeel.ports import BuildsBars, Feed
 from tradekeel.strategies.base import AnyStrategy
 
@@ -176,9 +177,8 @@ class BacktestExecutor:
         try:
             return self._run(tell)
         finally:
-            self._is_to_stop = (
-                False  # behind the run, and not before it: whoever stops it may come before its first tick
-            )
+            # Behind the run, and not before it: whoever stops it may come before its first tick.
+            self._is_to_stop = False
             self._is_run.release()
 
     def _run(self, tell: Callable[[int], object]) -> Ran:
@@ -195,10 +195,10 @@ class BacktestExecutor:
                 self._set(TaskStatus.RUNNING)
             return not self._is_to_stop
 
-        source = self._source if isinstance(self._source, TicksSource) else CheckedSource(self._source, self.ticks)
+        source = _looked_at(self._source, self.ticks)
         try:
             ran = run(self.setup, source, self._journal, goes_on=goes_on)
-        except InputError:
+        except (InputError, Defect):
             self._set(TaskStatus.FAILED)
             raise
         except Exception:  # a server that is away, or what a source, a journal or ``tell`` of one's own has thrown
@@ -260,6 +260,13 @@ def _row(name: str, strategy: AnyStrategy, symbols: Sequence[str]) -> StrategyRo
         instruments=tuple(symbols),
         parameters={field: str(getattr(strategy.params, field)) for field in strategy.params.__struct_fields__},
     )
+
+
+def _looked_at(source: TickDataSource, reached: int) -> TickDataSource:
+    """The source, behind checks of what a program of somebody's own may give; a list was looked at when it was given."""
+    if isinstance(source, TicksSource):
+        return source
+    return CheckedSource(source, reached, judged=isinstance(source, (FeedSource, RedisTickDataSource)))
 
 
 def _ask_for_bars(source: TickDataSource, strategies: Mapping[str, AnyStrategy]) -> None:
