@@ -70,7 +70,7 @@ def key_figures(figures: PerformanceReport, held: OpenTrades | None, currency: s
     rows = (
         ("profit and loss", money(returns.total_pnl, currency)),
         ("closed trades", money(trades.pnl, currency)),
-        *_of_open("open trades, {}", held, currency),
+        *_of_open("open trades, {}", figures, held, currency),
         ("return", percent(returns.total_return_percent, toned=True)),
         ("buy and hold", percent(figures.market.buy_and_hold_percent)),
         ("a year (CAGR)", _a_year(figures)),
@@ -87,11 +87,21 @@ def key_figures(figures: PerformanceReport, held: OpenTrades | None, currency: s
     return _pairs("key", "Key figures", rows)
 
 
-def _of_open(name: str, held: OpenTrades | None, currency: str) -> list[tuple[str, Cell]]:
-    """What is open, in two parts: with closed trades they come to the account's profit. Most often nothing of it is booked."""
+def _of_open(name: str, figures: PerformanceReport, held: OpenTrades | None, currency: str) -> list[tuple[str, Cell]]:
+    """What is open, in two parts, and what is left: with closed trades these come to the account's profit, to the last digit.
+    Most often nothing of it is booked, and nothing left: only where an account nets does it book by other steps than its trades.
+    """
     rows = [(name.format("unrealised"), money(None if held is None else held.unrealised, currency))]
-    if held is not None and held.booked:
+    if held is None:
+        return rows
+    if held.booked:
         rows.append((name.format("booked already"), money(held.booked, currency)))
+    profit = figures.returns.total_pnl
+    if profit is not None and held.unrealised is not None:
+        with ledger():
+            left = profit - figures.trades.pnl - held.unrealised - held.booked
+        if left:
+            rows.append(("netting and rounding", money(left, currency)))
     return rows
 
 
@@ -151,7 +161,7 @@ def _returns(figures: PerformanceReport, held: OpenTrades | None, currency: str)
             ("equity", sum_of(figures.equity, currency)),
             ("profit and loss", money(r.total_pnl, currency)),
             ("of closed trades", money(figures.trades.pnl, currency)),
-            *_of_open("of open trades, {}", held, currency),
+            *_of_open("of open trades, {}", figures, held, currency),
             ("return", percent(r.total_return_percent, toned=True)),
             ("a year (CAGR)", percent(r.cagr_percent)),
             ("volatility, a year", percent(r.volatility_percent)),

@@ -23,10 +23,10 @@ def shown(table: Table) -> dict[str, str]:
 
 def test_a_dozen_key_figures() -> None:
     held = OpenTrades(trades=2, unrealised=Decimal("-7.5"), booked=Decimal(0), by_trade={})
-    table = tables.key_figures(figures_of([closed(1), closed(2, "-3")], ["10000", "10002"]), held, "USD")
+    table = tables.key_figures(figures_of([closed(1), closed(2, "-3")], ["10000", "9994.5"]), held, "USD")
     assert len(table.rows) == 15
     figures = shown(table)
-    assert figures["profit and loss"] == "2 USD"
+    assert figures["profit and loss"] == "-5.5 USD"
     assert (figures["trades that closed"], figures["won, of the closed"]) == ("2", "50.00 %")
     assert (figures["trades still open"], figures["open trades, unrealised"]) == ("2", "-7.5 USD")
     assert figures["profit factor"] == "1.667"
@@ -121,6 +121,18 @@ def test_what_open_trades_have_booked_stands_beside_what_they_would_bring_where_
     assert shown(tables.key_figures(figures, half, "USD"))["open trades, booked already"] == "3.2 USD"
     (returns,) = (each for each in tables.all_figures(report(held=half)) if each.name == "returns")
     assert shown(returns)["of open trades, booked already"] == "3.2 USD"
+
+
+@pytest.mark.parametrize(("unrealised", "left"), [("-3", None), ("-2.9998", "-0.0002 USD"), (None, None)])
+def test_what_is_left_between_trades_and_account_is_said_to_the_last_digit(
+    unrealised: str | None, left: str | None
+) -> None:
+    """The account has won 2, and its closed trade 5."""
+    made = figures_of([closed(1, "5")], ["10000", "10002"])
+    some = OpenTrades(
+        trades=1, unrealised=None if unrealised is None else Decimal(unrealised), booked=Decimal(0), by_trade={}
+    )
+    assert shown(tables.key_figures(made, some, "USD")).get("netting and rounding") == left
 
 
 def test_beside_figures_of_closed_trades_stands_what_is_open() -> None:
