@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import cradle
 from tests.servers import fixtures
 from tests.servers.fixtures import (  # noqa: F401 - pytest finds them here
     own_postgres,
@@ -67,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the profile; a name that does not exist stops the run."""
     if PROFILE not in PROFILES:
         raise pytest.UsageError(f"TRADEKEEL_PROFILE={PROFILE!r}: choose one of {', '.join(PROFILES)}")
+    cradle.is_wanted = PROFILE != "campaign"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # So a shell starts what goes on behind it, and what we start inherits it: an interrupted daemon would run for ever.
         signal.signal(signal.SIGINT, signal.default_int_handler)

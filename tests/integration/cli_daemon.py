@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests import cradle
 from tests.conftest import ROOT
 from tradekeel.cli.app import dispatch
 
@@ -80,11 +82,17 @@ def environment(**extra: str) -> dict[str, str]:
     return kept | {"PYTHONWARNINGS": "error"} | extra
 
 
-def start(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run one command in a process of its own, to its end."""
-    return subprocess.run(
-        [*PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=DEADLINE_S, env=environment(), check=False
+def start(*words: str | Path, loaded: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run one command in a process of its own, to its end; what is not ``loaded`` begins with nothing, as a person's does."""
+    begin = partial(cradle.begin, loaded=cradle.COMMANDS) if loaded else cradle.begin_anew
+    return cradle.to_its_end(
+        begin(["tradekeel", *map(str, words)], **cradle.HEARD, env=environment(**extra)), DEADLINE_S
     )
+
+
+def start_anew(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one as a person does, with nothing loaded before."""
+    return start(*words, loaded=False)
 
 
 class Said(NamedTuple):
@@ -113,12 +121,13 @@ def read_json(*words: str | Path) -> Any:
 class Daemon:
     """A `tradekeel run` in the background. Use as a context manager: it is gone afterwards, whatever happened."""
 
-    def __init__(self, config: Path, *words: str, **extra: str) -> None:
+    def __init__(self, config: Path, *words: str, loaded: bool = True, **extra: str) -> None:
         self.config = config
         self.log = config.with_name("daemon.log")
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*PROGRAM, "run", str(config), *words],
+            begin = cradle.begin if loaded else cradle.begin_anew
+            self.process = begin(
+                ["tradekeel", "run", str(config), *words],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests import cradle
 from tests.campaigns.kill.reading import reading
 from tests.integration.cli_daemon import Said, call, environment
 from tests.scenarios import support_configs as configs
@@ -38,22 +38,18 @@ def configuration(folder: Path, *, ticks: int = 2_000, accounts: int = 1) -> Pat
     return path
 
 
-def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "tradekeel", *map(str, words)]
+def begun(*words: str | Path) -> subprocess.Popen[str]:
+    return cradle.begin(["tradekeel", *map(str, words)], loaded=cradle.COMMANDS, env=environment(), **cradle.HEARD)
 
 
 def tradekeel(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words), env=environment(), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
-    )
+    return cradle.to_its_end(begun(*words), COMMAND_TIMEOUT_S)
 
 
 @contextmanager
 def started(config: Path, books: Path) -> Iterator[subprocess.Popen[str]]:
     """A backtest that is under way: its books are there."""
-    process = subprocess.Popen(
-        command("backtest", config), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = begun("backtest", config)
     try:
         while status_in(books) != "running":
             assert process.poll() is None, process.communicate()

@@ -26,7 +26,7 @@ from tests.integration.cli_daemon import (
     call,
     environment,
     read_json,
-    start,
+    start_anew,
     write_config,
 )
 
@@ -34,7 +34,7 @@ from tests.integration.cli_daemon import (
 def test_a_run_to_the_end_of_its_feed_and_everything_that_can_be_read_afterwards(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=SHORT)
 
-    done = start("run", config)
+    done = start_anew("run", config)
 
     assert done.returncode == 0, done.stderr
     assert "recovered 0 orders and 0 trades from sqlite" in done.stderr
@@ -72,7 +72,7 @@ def test_a_run_to_the_end_of_its_feed_and_everything_that_can_be_read_afterwards
 
 
 def test_logs_are_json_on_request_and_each_line_is_an_object(tmp_path: Path) -> None:
-    done = start("run", write_config(tmp_path, feed=SHORT), "--json-logs")
+    done = start_anew("run", write_config(tmp_path, feed=SHORT), "--json-logs")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 0
     assert all({"time", "level", "message"} <= line.keys() for line in lines)
@@ -81,7 +81,7 @@ def test_logs_are_json_on_request_and_each_line_is_an_object(tmp_path: Path) -> 
 def test_the_log_says_what_was_traded_with_ids_that_lead_to_the_books(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=SHORT, risk="quantity_max = 500").rename(tmp_path / "denied.toml")
     config.write_text(config.read_text().replace("quantity_max = 20000", ""))
-    denied = start("run", config, "--json-logs")
+    denied = start_anew("run", config, "--json-logs")
     lines = [json.loads(line) for line in denied.stderr.splitlines()]
     orders = read_json("orders", config, "-n", "0")
     warned = [line for line in lines if "order denied" in line["message"]]
@@ -93,7 +93,7 @@ def test_the_log_says_what_was_traded_with_ids_that_lead_to_the_books(tmp_path: 
     assert f"{len(orders)} orders denied" in call("status", config).stdout
 
     config = write_config(tmp_path, feed=SHORT)
-    done = start("run", config, "--fresh", "--json-logs")
+    done = start_anew("run", config, "--fresh", "--json-logs")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     trades = {trade["trade_id"]: trade for trade in read_json("trades", config, "-n", "0")}
     told = [line for line in lines if "trade_id" in line]
@@ -127,8 +127,8 @@ def test_nothing_is_told_again_by_the_process_after_a_kill(tmp_path: Path) -> No
 
 def test_a_wrong_configuration_is_told_whole_and_ends_with_2(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = -1", daemon='on_stp = "keep"', params="slwo = 3")
-    for run in (start, call):
-        done = run("run" if run is start else "check", config)
+    for run in (start_anew, call):
+        done = run("run" if run is start_anew else "check", config)
         assert done.returncode == 2
         said = done.stderr + done.stdout
         assert "on_stp" in said
@@ -146,14 +146,14 @@ def test_bad_usage_ends_with_2(tmp_path: Path) -> None:
         ["run", str(tmp_path / "none.toml")],
         ["trades", "a", "b"],
     ):
-        assert (start if words[0] == "run" else call)(*words).returncode == 2, words
-    assert start("run", config, "--log-level", "loud").returncode == 2
+        assert (start_anew if words[0] == "run" else call)(*words).returncode == 2, words
+    assert start_anew("run", config, "--log-level", "loud").returncode == 2
     assert call("pause", config).returncode == 2
     assert call("trades", config, "--since", "yesterday").returncode == 2
 
 
 def test_a_tripped_risk_limit_ends_with_5_and_the_reason(tmp_path: Path) -> None:
-    done = start("run", write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 0.5"))
+    done = start_anew("run", write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 0.5"))
     assert done.returncode == 5, done.stderr
     assert "reduce_only" in done.stderr
 
@@ -161,7 +161,7 @@ def test_a_tripped_risk_limit_ends_with_5_and_the_reason(tmp_path: Path) -> None
 def test_with_a_loss_limit_the_first_order_is_taken_like_any_other(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed=SHORT, risk="daily_loss_max = 1000")
     config.write_text(config.read_text().replace("ema_cross", "floor").replace("fast = 5\nslow = 20", ""))
-    assert start("run", config).returncode == 0
+    assert start_anew("run", config).returncode == 0
     assert read_json("orders", config, "--status", "filled")
     assert read_json("orders", config, "--status", "denied") == []
 
@@ -197,7 +197,7 @@ def _fills(folder: Path) -> int:
 
 def test_a_flipped_byte_in_the_journal_is_found_and_named(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = 100")
-    assert start("run", config).returncode == 0
+    assert start_anew("run", config).returncode == 0
     with sqlite3.connect(tmp_path / "state" / "books.db") as db:
         db.execute("DROP TRIGGER journal_refuses_update")
         db.execute("UPDATE journal SET payload = zeroblob(length(payload)) WHERE sequence = 3")
@@ -207,7 +207,7 @@ def test_a_flipped_byte_in_the_journal_is_found_and_named(tmp_path: Path) -> Non
 
 
 def test_a_stop_before_recovery_is_done_saves_nothing_and_ends_with_0(tmp_path: Path) -> None:
-    with Daemon(write_config(tmp_path, feed=LONG)) as daemon:
+    with Daemon(write_config(tmp_path, feed=LONG), loaded=False) as daemon:
         daemon.until_catching(signal.SIGTERM)
         daemon.send(signal.SIGTERM)
         assert daemon.wait() == 0
@@ -225,7 +225,7 @@ def test_a_second_request_to_stop_ends_the_process_at_once(tmp_path: Path) -> No
 
 def test_no_state_directory_can_be_made_where_nobody_may_write(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
-    done = start("run", write_config(tmp_path, feed=SHORT))
+    done = start_anew("run", write_config(tmp_path, feed=SHORT))
     assert done.returncode == 70
     assert "a file is where a folder should be" in done.stderr
     assert "Traceback" not in done.stderr
@@ -233,10 +233,10 @@ def test_no_state_directory_can_be_made_where_nobody_may_write(tmp_path: Path) -
 
 def test_books_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = 50")
-    assert start("run", config).returncode == 0
+    assert start_anew("run", config).returncode == 0
     with sqlite3.connect(tmp_path / "state" / "books.db") as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
-    for done in (start("run", config), call("trades", config), call("verify", config)):
+    for done in (start_anew("run", config), call("trades", config), call("verify", config)):
         assert done.returncode == 2, done
         assert "newer Tradekeel" in done.stderr
         assert "Traceback" not in done.stderr

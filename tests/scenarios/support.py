@@ -11,7 +11,6 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 from collections import Counter
@@ -24,6 +23,7 @@ from typing import Any, Self
 import msgspec
 from loguru import logger
 
+from tests import cradle
 from tests.campaigns.kill.books import Ours, check_always, check_ended, read_ours, read_theirs
 from tests.campaigns.kill.reading import has_tables, reading
 from tests.campaigns.kill.stores import BooksStore, Files
@@ -120,9 +120,9 @@ class Home:
             lives.append(self.live())
         return lives
 
-    def start(self, environ: Mapping[str, str] | None = None, *words: str) -> Process:
-        """Start `tradekeel run` as a process of its own."""
-        return Process(self, environ or {}, ["tradekeel", "run", "--plain", str(self.config), *words])
+    def start(self, environ: Mapping[str, str] | None = None, *words: str, loaded: bool = True) -> Process:
+        """Start `tradekeel run` as a process of its own; what is not ``loaded`` begins with nothing, as a person's does."""
+        return Process(self, environ or {}, ["tradekeel", "run", "--plain", str(self.config), *words], loaded=loaded)
 
     def start_by_a_clock(self, step_s: int, when: Path) -> Process:
         """Start a daemon whose wall clock is set this much further as soon as there is such a file."""
@@ -272,15 +272,16 @@ def caught_signals() -> Iterator[SignalInbox]:
 class Process:
     """A daemon as a process of its own, with its points traced into a file."""
 
-    def __init__(self, home: Home, environ: Mapping[str, str], module: Sequence[str]) -> None:
-        """``module`` is run with the words behind it."""
+    def __init__(self, home: Home, environ: Mapping[str, str], module: Sequence[str], *, loaded: bool = True) -> None:
+        """``module`` is run with the words behind it; where it is ``loaded``, the way to there is shorter (tests/cradle.py)."""
         self._trace = home.folder / "points"
         self._trace.unlink(missing_ok=True)
         self._log = home.folder / "log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TRADEKEEL_", "NOTIFY_", "WATCHDOG_"))}
         with self._log.open("wb") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *module],
+            begin = cradle.begin if loaded else cradle.begin_anew
+            self._process = begin(
+                module,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

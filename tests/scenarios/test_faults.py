@@ -12,14 +12,13 @@ The first and the last pass of every point, and random ones, are for `python -m 
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import cradle
 from tests.campaigns import faults as rounds
 from tests.campaigns.faults import CASES, Outcome, Reference, Shot, run_reference, shoot
 from tests.campaigns.workplace import workplace
@@ -239,9 +238,9 @@ def test_whatever_hangs_ends_the_process_and_the_next_one_goes_on(
         'speed = "max"', 'speed = "20"'
     )  # a feed conducts on beside its handler: it must not be done first
     home = Home(place / what.replace(" ", "-").replace(",", ""), paced if "feed" in what else toml)
-    command = [sys.executable, "-m", "tests.scenarios.support_hang", str(home.config), how, point, str(count)]
+    words = ["tests.scenarios.support_hang", str(home.config), how, point, str(count)]
     began_s = time.monotonic()
-    hung = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    hung = cradle.to_its_end(cradle.begin(words, **cradle.HEARD), 60)
     assert hung.returncode == rounds.CRASH, hung.stderr
     assert "; the process ends" in hung.stderr
     who = "the event loop has not turned" if "loop" in what else f"{point.partition(':')[0]} has made no progress"
@@ -260,16 +259,8 @@ def test_a_child_that_swallows_its_cancellation_while_it_is_stopped_does_not_kee
     reference = references["pair"]
     toml = reference.case.toml.replace("stall_limit_s = 60", "stall_limit_s = 60\nstop_timeout_s = 1")
     home = Home(place / "stop", toml)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.scenarios.support_hang",
-        str(home.config),
-        "stubborn",
-        "a/monitor:Save",
-        "1",
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    words = ["tests.scenarios.support_hang", str(home.config), "stubborn", "a/monitor:Save", "1"]
+    process = cradle.begin(words, **cradle.HEARD)
     try:
         time.sleep(2)  # by then it hangs in its first cut; one moment is as good as another
         process.terminate()

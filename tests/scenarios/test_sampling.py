@@ -53,7 +53,8 @@ def test_after_a_failure_none_is_missing_and_none_is_there_twice(
 
 
 def test_without_a_word_about_it_one_in_a_thousand_and_with_zero_none(place: Path) -> None:
-    toml = configs.pair(2_500)
+    seldom = configs.strategy("ema", "a", params="fast = 300, slow = 1500")  # what it trades is no matter
+    toml = configs.head() + configs.market(2_100) + configs.account("a") + seldom
     line = f"sample_ticks_every = {EVERY}\n"
     assert line in toml
     for name, change, expected in (("default", "", [1_000, 2_000]), ("none", "sample_ticks_every = 0\n", [])):

@@ -152,7 +152,7 @@ def test_a_stop_before_recovery_is_done_saves_nothing(moment: str, place: Path, 
 def test_a_stop_that_comes_while_modules_are_imported_ends_it_in_order_or_before_it_began(place: Path) -> None:
     home = Home(place, PACED)
     for delay_s in (0.0, 0.1, 0.3):
-        with home.start() as daemon:
+        with home.start(loaded=False) as daemon:
             daemon.wait_s(delay_s)
             daemon.send(signal.SIGTERM)
             assert daemon.end() in (0, -signal.SIGTERM), daemon.log

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import cradle
 from tradekeel.runtime.faults import KILL_AT, POINTS_TO
 
 LIFE_MAX_S = 180.0
@@ -69,8 +69,8 @@ def live(
     began = time.monotonic()
     hung = asked = False
     with log.open("wb") as out, beside or nullcontext():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tradekeel", "run", str(config)],
+        process = cradle.begin(
+            ["tradekeel", "run", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli_daemon import PROGRAM, call, environment
+from tests import cradle
+from tests.integration.cli_daemon import call, environment, start
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home
+from tradekeel.backtest.source import WINDOW_TICKS
 from tradekeel.bootstrap.backtestbooks import FileBooks
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.tasks import TaskRow, TaskStatus, TaskType
@@ -98,8 +100,11 @@ class Leaves:
 
 
 def interrupted(folder: Path) -> Home:
-    """One that is not over, with a state that was saved."""
-    home = Home(folder, configs.head() + configs.market(20_000) + configs.account("a") + configs.strategy("ema", "a"))
+    """One that is not over, with a state that was saved; it has a second window, and ends in a third one."""
+    home = Home(
+        folder,
+        configs.head() + configs.market(2 * WINDOW_TICKS + 300) + configs.account("a") + configs.strategy("ema", "a"),
+    )
     (prepared,) = prepare(home.config, {})
     assert execute(prepared, steering=Leaves()).status is TaskStatus.PAUSED
     return home
@@ -119,14 +124,7 @@ def test_a_pause_while_the_data_is_read_is_one_of_the_run_and_leaves_nothing_out
     (tmp_path / "mine.py").write_text(SIGNALS)
     own = configs.strategy("mine", "a", kind="mine.py:Mine", params="")
     home = Home(tmp_path, configs.head() + configs.market(300) + configs.account("a") + own)
-    done = subprocess.run(
-        [*PROGRAM, "backtest", str(home.config)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = start("backtest", home.config)
     assert (done.returncode, "is completed" in done.stdout) == (0, True), done
 
 
@@ -137,7 +135,7 @@ def test_of_two_that_are_begun_at_once_one_runs_and_the_other_is_refused(
 ) -> None:
     (tmp_path / "mine.py").write_text(TOGETHER)
     own = configs.strategy("mine", "a", kind="mine.py:Mine", params="")
-    home = Home(tmp_path, configs.head() + configs.market(20_000) + configs.account("a") + own)
+    home = Home(tmp_path, configs.head() + configs.market(WINDOW_TICKS + 300) + configs.account("a") + own)
     signs = [tmp_path / name for name in ("ready.a", "ready.b", "one-has-ended")]
     if before != "nothing":
         for sign in signs:
@@ -146,8 +144,8 @@ def test_of_two_that_are_begun_at_once_one_runs_and_the_other_is_refused(
         for sign in tmp_path.glob("ready.*"):
             sign.unlink()
         signs[-1].unlink()
-    command = [*PROGRAM, "backtest", str(home.config), *words]
-    both = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    command = ["tradekeel", "backtest", str(home.config), *words]
+    both = [cradle.begin(command, loaded=cradle.COMMANDS, env=environment(), **cradle.HEARD) for _ in range(2)]
 
     def end(process: subprocess.Popen[str]) -> str:
         said = process.communicate(timeout=60)[1]

@@ -17,6 +17,7 @@ from tests.integration.cli_daemon import call
 from tests.scenarios import support_configs as configs
 from tests.scenarios.support import Home, fail_at
 from tradekeel.backtest.reporting.page import BEGINNING
+from tradekeel.backtest.source import WINDOW_TICKS
 from tradekeel.bootstrap.backtests import execute, prepare
 from tradekeel.domain.times import iso
 from tradekeel.errors import ExitCode, InputError
@@ -350,7 +351,7 @@ class Leaves:
 
 
 def test_a_backtest_that_was_interrupted_says_how_far_it_came(tmp_path: Path) -> None:
-    home = Home(tmp_path, toml().replace(f"ticks = {TICKS}", "ticks = 20_000"))
+    home = Home(tmp_path, toml().replace(f"ticks = {TICKS}", f"ticks = {WINDOW_TICKS + 300}"))
     (prepared,) = prepare(home.config, {})
     execute(prepared, steering=Leaves())
     done = call("report", home.config)
@@ -415,32 +416,32 @@ def test_one_that_failed_unsaved_is_not_passed_over_in_silence(tmp_path: Path) -
 
 
 def beside_another(text: str) -> str:
-    """On one account with a strategy that trades, for 10,000 ticks."""
+    """On one account with a strategy that trades, for 4,800 ticks."""
     shared = text.replace('exits = "venue"', 'exits = "monitor"\nshare_instruments = true')
-    return shared.replace(f"ticks = {TICKS}", "ticks = 10_000") + configs.strategy("ema", "a")
+    return shared.replace(f"ticks = {TICKS}", "ticks = 4_800") + configs.strategy("ema", "a")
 
 
 def test_a_backtest_that_failed_is_kept_behind_the_last_window_that_went_well(tmp_path: Path) -> None:
     sound, thrown = (
         Home(tmp_path / name, beside_another(own(tmp_path / name, throws_at=tick)))
-        for name, tick in (("sound", 0), ("thrown", 7_000))
+        for name, tick in (("sound", 0), ("thrown", 4_500))
     )
     whole = told("report", "--state", backtest(sound))
 
     done = call("backtest", thrown.config)
 
     assert done.returncode == 2
-    assert "threw at tick 7,000" in done.stderr
-    assert "#1 has failed at 61 % of its data; what it came to until then is kept" in done.stderr
+    assert "threw at tick 4,500" in done.stderr
+    assert "#1 has failed at 85 % of its data; what it came to until then is kept" in done.stderr
     (row,) = told("backtests", thrown.config)
-    assert (row["status"], row["progress_percent"]) == ("failed", 61)
+    assert (row["status"], row["progress_percent"]) == ("failed", 85)
     shown = call("report", thrown.config)
     assert (
-        "The backtest has come to 61 % of its data, and so have all figures. It failed: strategy mine threw"
+        "The backtest has come to 85 % of its data, and so have all figures. It failed: strategy mine threw"
         in shown.stderr
     )
     report = told("report", thrown.config)
-    assert report["as_of"]["position"] == 3 * 2_048
+    assert report["as_of"]["position"] == 2 * WINDOW_TICKS
     assert 0 < len(report["trades"]) < len(whole["trades"])
     closed = [trade for trade in report["trades"] if trade["status"] == "CLOSED"]
     facts = ("entry_time_ns", "exit_time_ns", "pnl")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from optuna import Trial
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import DBAPIError
 
+from tests import cradle
 from tests.integration.cli_daemon import environment
 from tests.integration.optimising.contender import POINTS, board_of
 from tests.servers.postgres import connected
@@ -42,12 +42,8 @@ def contender(
     url: str, folder: Path, *, sampler: str = "random", trials: int = POINTS, seconds: float = 0, where: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
     words = [url, str(folder), "study", sampler, str(trials), str(seconds), where]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.optimising.contender", *words],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    process = cradle.begin(
+        ["tests.integration.optimising.contender", *words], loaded=cradle.STUDIES, env=environment(), **cradle.HEARD
     )
     try:
         yield process

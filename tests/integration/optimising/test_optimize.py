@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import optuna
 import pytest
 
+from tests import cradle
 from tests.integration.cli_daemon import Said, call, environment, read_json
 from tests.servers.postgres import PostgresServer, without_password
 from tradekeel.bootstrap.optimising.stores import StoreSettings, close_store, open_store
@@ -77,10 +78,6 @@ def written(
     return path
 
 
-def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "tradekeel", "optimize", *map(str, words)]
-
-
 def optimize(*words: str | Path) -> Said:
     """The command in the tests' own process; its workers are processes all the same."""
     return call("optimize", *words)
@@ -94,9 +91,8 @@ def told(done: Said) -> dict[str, Any]:
 
 @contextmanager
 def started(*words: str | Path, **extra: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command(*words), env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    asked = ["tradekeel", "optimize", *map(str, words)]
+    process = cradle.begin(asked, loaded=cradle.STUDIES, env=environment(**extra), **cradle.HEARD)
     try:
         yield process
     finally:
