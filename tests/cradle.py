@@ -42,18 +42,27 @@ DISPOSED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """Signals that a program minds or ignores as whoever starts it does."""
 
 DAEMON = (
-    "tradekeel.cli.running",
-    "tradekeel.bootstrap.launch",
-    "sqlalchemy.dialects.sqlite",
-    "psycopg",
-    "redis.asyncio",
+    *("tradekeel.cli.running", "tradekeel.bootstrap.launch", "sqlalchemy.dialects.sqlite", "uvloop"),
+    *("anyio._backends._asyncio", "psycopg", "redis.asyncio"),
 )
 """What `tradekeel run` loads; libraries for servers are loaded where there are some."""
 
-COMMANDS = (*DAEMON, "tradekeel.cli.app")
+COMMANDS = (
+    *(*DAEMON, "tradekeel.cli.app", "tradekeel.bootstrap.backtests", "tradekeel.bootstrap.reports"),
+    *("tradekeel.cli.backtesting", "rich.progress"),
+)
 """And with it all other commands."""
 
-STUDIES = (*COMMANDS, "optuna", "optuna.storages", "tradekeel.bootstrap.optimising")
+STUDIES = (
+    *(*COMMANDS, "optuna.storages", "optuna.storages._rdb.storage", "numpy.random", "alembic.command"),
+    *(
+        "alembic.config",
+        "alembic.migration",
+        "sqlalchemy.orm",
+        "sqlalchemy.dialects.postgresql",
+        "tradekeel.bootstrap.optimising.working",
+    ),
+)
 """And those who try something in a study."""
 
 is_wanted = False

@@ -55,6 +55,9 @@ class Origin(Struct, frozen=True):
     text: str
 
 
+STRUCTS_KNOWN_MAX: Final = 256
+"""Whose fields are kept: msgspec evaluates annotations each time it is asked, which took a third of a decoding."""
+
 Keys = Mapping[tuple[type[Struct], str], Collection[str]]
 """Which keys the table in a Struct's field may have, by the Struct and the field's name, where its type takes any text."""
 
@@ -86,6 +89,12 @@ def decode(
     decoder = Decoder(problems, vault or Vault({}, fetches=False), origins or {}, folder)
     value = decoder.struct(table, type_, path)
     return None if value is INVALID else value
+
+
+@functools.lru_cache(STRUCTS_KNOWN_MAX)
+def _fields(type_: type[Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """A Struct's fields by their keys in the file."""
+    return {field.encode_name: field for field in msgspec.structs.fields(type_)}
 
 
 class Decoder:
@@ -145,7 +154,7 @@ class Decoder:
         """
         if not isinstance(table, Mapping):
             return self._mismatch(path, table, type_, [])
-        fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+        fields = _fields(type_)
         right = self._known_keys(table, [*fields, *beside], path)
         values: dict[str, Any] = {}
         for key, field in fields.items():
