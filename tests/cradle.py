@@ -53,6 +53,9 @@ COMMANDS = (
 )
 """And with it all other commands."""
 
+STORE = ("tradekeel.storage.store", "tradekeel.storage.spool", "tradekeel.storage.verify", "alembic.command", "psycopg")
+"""What those load who write books, or change them."""
+
 STUDIES = (
     *(*COMMANDS, "optuna.storages", "optuna.storages._rdb.storage", "numpy.random", "alembic.command"),
     *(
@@ -74,7 +77,7 @@ _one_at_a_time = threading.Lock()
 
 
 def begin(words: Sequence[str], *, loaded: Sequence[str] = DAEMON, **how: Any) -> subprocess.Popen[Any]:
-    """Start ``python -m WORDS``; ``how`` is for `subprocess.Popen`: files, folder, environment, ``start_new_session``."""
+    """Start ``python -m WORDS``, or ``python -c CODE`` where they begin so; ``how`` is for `subprocess.Popen`."""
     if not is_wanted or sys.platform != "linux":
         return begin_anew(words, **how)
     return _Begun(words, loaded, **how)
@@ -82,7 +85,11 @@ def begin(words: Sequence[str], *, loaded: Sequence[str] = DAEMON, **how: Any) -
 
 def begin_anew(words: Sequence[str], **how: Any) -> subprocess.Popen[Any]:
     """Start it without a cradle, where the way to there matters."""
-    return subprocess.Popen([sys.executable, "-m", *words], **how)
+    return subprocess.Popen(_command(words), **how)
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, *(() if words[0] == "-c" else ("-m",)), *words]
 
 
 HEARD: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -104,7 +111,8 @@ class _Begun(subprocess.Popen[Any]):
 
     def __init__(self, words: Sequence[str], loaded: Sequence[str], **how: Any) -> None:
         self._loaded = tuple(loaded)
-        super().__init__([sys.executable, "-m", *words], **how)
+        self._words = list(words)
+        super().__init__(_command(words), **how)
 
     def _execute_child(self, *args: Any) -> None:
         mine: Any = super()
@@ -112,7 +120,7 @@ class _Begun(subprocess.Popen[Any]):
         ends = [asked[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
         environ = dict(os.environ if asked["env"] is None else asked["env"])
         request = {
-            "words": asked["args"][2:],
+            "words": self._words,
             "folder": os.fspath(asked["cwd"] or Path.cwd()),
             "environ": environ,
             "session": asked["start_new_session"],
@@ -244,8 +252,13 @@ def main() -> None:
         with suppress(ImportError):  # an extra that is not installed
             importlib.import_module(name)
     module, *words = _serve(asked)
-    sys.argv[1:] = words
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if module == "-c":
+        sys.argv[:] = words
+        sys.argv[0] = module
+        exec(compile(words[0], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv[1:] = words
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

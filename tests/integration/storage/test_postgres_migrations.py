@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,6 +13,7 @@ from threading import Event
 import psycopg
 import pytest
 
+from tests import cradle
 from tests.conformance.books.revisions import COLOUR, HEAD, NEXT, with_one_more
 from tests.servers.postgres import connected
 from tests.unit.storage import samples as s
@@ -199,15 +199,8 @@ def test_a_kill_anywhere_in_a_migration_leaves_the_books_as_they_were_or_as_they
     backups = tmp_path / "backups"
 
     def migrated(kill_at: int) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.integration.storage.migrator",
-            postgres_url,
-            str(versions),
-            str(backups),
-        ]
-        return subprocess.run([*command, str(kill_at)], capture_output=True, text=True, timeout=120, check=False)
+        words = ["tests.integration.storage.migrator", postgres_url, str(versions), str(backups), str(kill_at)]
+        return cradle.to_its_end(cradle.begin(words, loaded=cradle.STORE, **cradle.HEARD), 120)
 
     whole = migrated(0)
     assert whole.returncode == 0, whole.stderr

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import cradle
 from tests.unit.storage import samples as s
 from tests.unit.storage.committer import GROUPS
 from tests.unit.storage.disks import tiny_disk
@@ -32,8 +33,8 @@ KILLS = {"dev": 4, "ci": 8, "campaign": 200}
 
 
 def start(path: Path, point: str = "-", bytes_max: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.unit.storage.committer", str(path), point, str(bytes_max)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    words = ["tests.unit.storage.committer", str(path), point, str(bytes_max)]
+    return cradle.begin(words, loaded=cradle.STORE, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def said(process: subprocess.Popen[str]) -> list[str]:

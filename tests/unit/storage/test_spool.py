@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests import cradle
 from tests.unit.storage import disks
 from tests.unit.storage import samples as s
 from tests.unit.storage.disks import tiny_disk
@@ -443,8 +444,8 @@ def test_killed_at_any_point_nothing_is_lost(folder, name):
     for times in (1, 3):
         for file in folder.glob("*"):
             file.unlink()
-        command = [sys.executable, "-c", KILLED_BY_POINT, str(folder), name, str(times)]
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        words = ["-c", KILLED_BY_POINT, str(folder), name, str(times)]
+        ended = cradle.to_its_end(cradle.begin(words, loaded=LOADED, cwd=ROOT, **cradle.HEARD), TIMEOUT_S)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert_whole(folder, ended.stdout.split())
 
@@ -462,6 +463,8 @@ def assert_whole(folder: Path, said: Sequence[str]) -> None:
     assert drained < found[0] <= max(acknowledged - 1, 1), "and what was under way may be done with"
 
 
+TIMEOUT_S = 60
+LOADED = (*cradle.STORE, "tests.unit.storage.test_spool")
 KILLS = {"dev": 3, "ci": 6, "campaign": 200}
 
 
@@ -470,8 +473,8 @@ def test_killed_at_any_moment_nothing_is_lost(folder, seed, profile):
     for _ in range(KILLS[profile]):
         for file in folder.glob("*"):
             file.unlink()
-        command = [sys.executable, "-c", KILLED_BY_POINT, str(folder), "never", "0"]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        words = ["-c", KILLED_BY_POINT, str(folder), "never", "0"]
+        with cradle.begin(words, loaded=LOADED, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(chance.randrange(1, 300))]
             process.kill()
