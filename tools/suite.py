@@ -31,29 +31,31 @@ class Share(NamedTuple):
     folders: tuple[str, ...]
     without: tuple[str, ...] = ()
     measured: bool = True
-    """Whether coverage looks on. Nearly all that scenarios run is in daemons of their own, where it does not; and random days run
-    lines that the cores' own tests run."""
+    """Whether coverage looks on. Nearly all that scenarios run is in daemons of their own, where it does not; and random days,
+    whole backtests and recorded days run lines that others' own tests run."""
 
     def __str__(self) -> str:
         return " ".join([*self.folders, *(f"without {folder}" for folder in self.without)])
 
 
 RECKONED = ("tests/unit/domain", "tests/unit/strategies", "tests/unit/storage")
-OF_BACKTESTS = ("tests/integration/backtest", "tests/integration/optimising")
+OF_BACKTESTS = ("tests/integration/backtest", "tests/acceptance")
+STUDIES = "tests/integration/optimising"
 WITH_SERVERS = ("tests/integration/storage", "tests/integration/ticks", "tests/integration/servers")
 LISTS = "tests/conformance/repositories"
 AWAY = "tests/scenarios/servers/test_server_away.py"
 DAYS = "tests/unit/domain/test_execution_property.py"
 
 PARTS = (
-    Share(OF_BACKTESTS),
     Share(("tests/scenarios",), without=("tests/scenarios/servers",), measured=False),
     Share(("tests/scenarios/servers",), without=(AWAY,), measured=False),
     Share((LISTS,)),
+    Share((STUDIES,)),
     Share(WITH_SERVERS),
     Share(("tests/unit",), without=RECKONED),
     Share(RECKONED, without=(DAYS,)),
-    Share(("tests/integration", "tests/acceptance"), without=(*WITH_SERVERS, *OF_BACKTESTS)),
+    Share(OF_BACKTESTS, measured=False),
+    Share(("tests/integration",), without=(*WITH_SERVERS, *OF_BACKTESTS, STUDIES)),
     Share(("tests/conformance",), without=(LISTS,)),
     Share((AWAY,), measured=False),
     Share((DAYS,), measured=False),

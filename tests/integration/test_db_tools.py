@@ -199,11 +199,7 @@ def test_a_killed_wipe_has_deleted_everything_or_nothing(tmp_path: Path, point: 
     config = write_config(tmp_path, feed=SHORT)
     assert start("run", config).returncode == 0
     fills = len(read_json("fills", config, "-n", "0", "--all-runs"))
-    died = subprocess.run(
-        [*PROGRAM, "db", "wipe", str(config), "--confirm", "DELETE ALL TRADES"],
-        env=environment(TRADEKEEL_KILL_AT=f"{point}:1"),
-        check=False,
-    )
+    died = start("db", "wipe", config, "--confirm", "DELETE ALL TRADES", TRADEKEEL_KILL_AT=f"{point}:1")
     assert died.returncode == -signal.SIGKILL
     assert len(read_json("fills", config, "-n", "0", "--all-runs")) == (0 if point == "wipe.after_commit" else fills)
     assert read_json("verify", config)["ok"]
@@ -266,11 +262,7 @@ def test_a_killed_import_has_read_everything_or_nothing(tmp_path: Path, point: s
     assert start("run", config).returncode == 0
     first = exported(config, tmp_path / "first", "jsonl")
     other = tmp_path / "other"
-    died = subprocess.run(
-        [*PROGRAM, "db", "import", str(tmp_path / "first"), "--state", str(other)],
-        env=environment(TRADEKEEL_KILL_AT=f"{point}:1"),
-        check=False,
-    )
+    died = start("db", "import", tmp_path / "first", "--state", other, TRADEKEEL_KILL_AT=f"{point}:1")
     assert died.returncode == -signal.SIGKILL
     again = call("db", "import", tmp_path / "first", "--state", other)
     assert again.returncode == (0 if point == "import.before_commit" else ExitCode.BAD_USAGE)
@@ -452,9 +444,7 @@ def test_a_killed_archive_has_moved_everything_or_nothing(tmp_path: Path, point:
     config = write_config(tmp_path, feed=SHORT)
     assert start("run", config).returncode == 0
     before, fills = figures(config), len(read_json("fills", config, "-n", "0"))
-    died = subprocess.run(
-        [*PROGRAM, "db", "archive", str(config), *ALL], env=environment(TRADEKEEL_KILL_AT=f"{point}:1"), check=False
-    )
+    died = start("db", "archive", config, *ALL, TRADEKEEL_KILL_AT=f"{point}:1")
     assert died.returncode == -signal.SIGKILL
     is_done = point == "archive.after_commit"
     assert len(read_json("fills", config, "-n", "0")) == (0 if is_done else fills)

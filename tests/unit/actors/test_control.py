@@ -447,7 +447,7 @@ async def test_what_a_signal_asks_for_takes_nothing_away_of_what_a_server_that_i
     signal_first: bool, number: signal.Signals, command: Command
 ) -> None:
     """Of an account that can take neither for now: one that waits for that server, say."""
-    desk, executor = Drawer(), Loading(3_600.0)
+    desk, executor = Drawer(), Loading(900.0)
     away = StoreStands(mode="away", reason="it does not answer")
 
     async with world(tree(desk, executor, [], on_store_failure="halt")) as w:
@@ -460,7 +460,7 @@ async def test_what_a_signal_asks_for_takes_nothing_away_of_what_a_server_that_i
             control.control(SignalArrived(number))
         await w.clock.advance(60)
         control.latest("store", StoreStands(mode="direct"))
-        for _ in range(60):
+        for _ in range(15):
             await w.clock.advance(60)
         assert sorted(executor.heard) == sorted([Command.KILL, command])
 

@@ -88,6 +88,7 @@ class TestInfo:
         assert (one["spread_min"], one["spread_median"], one["spread_max"]) == ("0.00010",) * 3
         assert [file["rows"] for file in one["files"]] == [60]
 
+    @pytest.mark.untraced
     def test_tables_fit_80_columns(self, tmp_path, capsys, data_dir):
         for path in (data_dir / "oanda/tick/eurusd/2014050*.zip", dirty(tmp_path)):
             for command in ("info", "check"):
@@ -202,6 +203,7 @@ class TestCheck:
         assert found["overlaps"][0]["seconds"] == "29.000"
         assert "files overlap" in run(capsys, "check", tmp_path)
 
+    @pytest.mark.untraced
     def test_a_wrong_time_zone_shows_in_ticks_while_the_market_is_closed(self, data_dir, capsys):
         path = data_dir / "fxcm/tick/eurusd"
         wrong, right = asked(capsys, "check", path), asked(capsys, "check", path, "--time-zone", "UTC-05:00")
