@@ -269,7 +269,7 @@ def test_one_that_was_being_left_when_the_kill_came_is_left(tmp_path: Path) -> N
 def test_a_saved_state_that_cannot_be_read_is_not_gone_on_from_an_earlier_one(tmp_path: Path) -> None:
     home = interrupted(tmp_path)
     (prepared,) = prepare(home.config, {})
-    execute(prepared, steering=Leaves())
+    assert execute(prepared, steering=Leaves()).status is TaskStatus.PAUSED
     with closing(sqlite3.connect(books_of(home))) as db, db:
         db.execute(
             "UPDATE checkpoints SET crc = crc + 1 WHERE id IN (SELECT max(id) FROM checkpoints WHERE owner = 'ema')"
