@@ -71,6 +71,8 @@ STUDIES = (
 is_wanted = False
 """Whether there are cradles. Tests say so; what else starts processes with `begin` has each begin anew."""
 
+READ_EARLY = ("PYTHON", "LC_", "LANG", "TZ", "LOGURU")
+
 _cradles: dict[tuple[object, ...], _Cradle] = {}
 _turns: Counter[tuple[str, ...]] = Counter()
 _one_at_a_time = threading.Lock()
@@ -134,13 +136,13 @@ class _Begun(subprocess.Popen[Any]):
 
 
 def _next_cradle(loaded: tuple[str, ...], environ: Mapping[str, str]) -> _Cradle:
-    """The one whose turn it is. Python reads its own variables when it starts, so for others there are others."""
-    of_python = {key: value for key, value in environ.items() if key.startswith("PYTHON")}
+    """The one whose turn it is. Some variables are read when Python starts or loads, so for others there are others."""
+    of_python = {key: value for key, value in environ.items() if key.startswith(READ_EARLY)}
     with _one_at_a_time:
         _turns[loaded] += 1
         key = (os.getpid(), loaded, tuple(sorted(of_python.items())), _turns[loaded] % TURNS)
         if key not in _cradles:
-            others = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "TRADEKEEL"))}
+            others = {key: value for key, value in os.environ.items() if not key.startswith((*READ_EARLY, "TRADEKEEL"))}
             _cradles[key] = _Cradle(loaded, others | of_python)
         return _cradles[key]
 
