@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-TRACED_EXAMPLES = 5
+TRACED_EXAMPLES = 10
 """Of a property."""
 
-TRACED_CASES = 8
+TRACED_CASES = 24
 """Of a test with parameters, whichever they are."""
 
 _cases_so_far = pytest.StashKey[Counter[str]]()
