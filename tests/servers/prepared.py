@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.postgres import connected, drop_database, new_database
+from tests.servers.postgres import CONNECT_TIMEOUT_S, drop_database, new_database
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,6 +28,8 @@ class Prepared:
         self._make = make
         self._free: list[str] = []
         self._as_made: dict[str, tuple[dict[str, list[Any]], dict[str, int | None]]] = {}
+        self._connections: dict[str, psycopg.Connection[Any]] = {}
+        """One stays with each database: a new one would have to read of every table anew what it is."""
 
     @contextmanager
     def lent(self) -> Iterator[str]:
@@ -47,34 +49,37 @@ class Prepared:
             self._drop(self._free.pop())
 
     def _new(self) -> str:
+        import psycopg
+
         url = new_database(self._admin_url())
         self._make(url)
-        with connected(url) as connection:
-            self._as_made[url] = _content(connection), _counters(connection)
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        self._connections[url] = connection
+        connection.execute(f"SET lock_timeout = '{PATIENCE}'")
+        connection.execute("SET session_replication_role = replica")  # no trigger keeps rows from being deleted
+        self._as_made[url] = _content(connection), _counters(connection)
         return url
 
     def _drop(self, url: str) -> None:
         self._as_made.pop(url, None)
+        self._connections.pop(url).close()
         drop_database(self._admin_url(), url)
 
     def _is_restored(self, url: str) -> bool:
         """Take out what a test put in. Where that is not the whole of it (other tables, a lock), say no."""
         import psycopg
 
-        before, counters = self._as_made[url]
+        (before, counters), connection = self._as_made[url], self._connections[url]
         try:
-            with connected(url) as connection:
-                connection.execute(f"SET lock_timeout = '{PATIENCE}'")
-                connection.execute("SET session_replication_role = replica")  # no trigger keeps rows from being deleted
-                with connection.transaction():
-                    if _tables(connection) != before.keys():
-                        return False
-                    emptied = [f"DELETE FROM {name}" for name, rows in before.items() if not rows]
-                    connection.execute(";".join(emptied).encode())  # one exchange with the server for all of them
-                    for name, last in _counters(connection).items():
-                        if last is not None and counters[name] is None:
-                            connection.execute("SELECT setval(%s::regclass, 1, false)", (name,))
-                return _content(connection) == before
+            with connection.transaction():
+                if _tables(connection) != before.keys():
+                    return False
+                emptied = [f"DELETE FROM {name}" for name, rows in before.items() if not rows]
+                connection.execute(";".join(emptied).encode())  # one exchange with the server for all of them
+                for name, last in _counters(connection).items():
+                    if last is not None and counters[name] is None:
+                        connection.execute("SELECT setval(%s::regclass, 1, false)", (name,))
+            return _content(connection) == before
         except psycopg.Error:
             return False
 
