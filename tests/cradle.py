@@ -28,6 +28,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -201,7 +202,7 @@ def _serve(asked: socket.socket) -> list[str]:
         files.frombytes(ancillary[0][2])
         request = json.loads(data.decode("utf-8", "surrogateescape"))
         told, tells = os.pipe()
-        between = os.fork()
+        between = _fork()
         if not between:
             asked.close()
             os.close(told)
@@ -216,10 +217,18 @@ def _serve(asked: socket.socket) -> list[str]:
             os.close(each)
 
 
+def _fork() -> int:
+    """From 3.12 on Python warns of threads, such as libraries that are written in C begin; none of Python's own run here."""
+    assert threading.active_count() == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def _leave_alone(tells: int) -> None:
     """Between the cradle and what is begun: begin it, tell its number, and end. Returns in what is begun, when it is adopted."""
     parent = os.getpid()
-    child = os.fork()
+    child = _fork()
     if child:
         os.write(tells, str(child).encode())
         os._exit(0)
