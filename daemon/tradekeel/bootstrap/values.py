@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradekeel.domain.money import ledger, plain
-from tradekeel.domain.times import NS_PER_S, SPANS_S, iso
+from tradekeel.domain.times import NS_PER_S, SPANS_S, instant_ns, iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 
@@ -83,10 +83,8 @@ def moment_ns(text: str, now_ns: int) -> int:
     if is_span(text):
         return now_ns - span_ns(text)
     try:
-        moment = datetime.fromisoformat(text)
+        return instant_ns(text)
     except ValueError:
         raise InputError(
             f"{text!r} is no time: write 2014-05-08, 2014-05-08T13:30, or how long ago, like 15m, 2h or 3d"
         ) from None
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1) * 1_000

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Meta
 
-from tradekeel.domain.times import NS_PER_S
+from tradekeel.domain.times import NS_PER_S, instant_ns
 from tradekeel.errors import InputError
 
 QUARTER_NS = 900 * NS_PER_S  # offsets change on quarter hours, so one lookup serves all rows of a quarter
@@ -52,15 +52,11 @@ def parse_zone(text: str) -> tzinfo:
 def parse_instant(text: str) -> int:
     """An ISO date or date and time as UTC nanoseconds; without a zone it is UTC. Raises :class:`InputError`."""
     try:
-        moment = datetime.fromisoformat(text)
+        return instant_ns(text)
     except ValueError:
         raise InputError(
             f'{text!r} is not a time: write "2014-05-08", "2014-05-08T07:30:00" or "2014-05-08T07:30:00+02:00"'
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta // timedelta(microseconds=1)) * 1_000
 
 
 Instant = Annotated[str, Meta(extra={"check": parse_instant})]

@@ -210,6 +210,8 @@ def test_with_a_warm_up_it_still_is_what_a_backtest_comes_to(tmp_path: Path) -> 
     (backtest,) = read_json("backtest", tmp_path / "found.toml", *stretch)
     assert backtest["account"]["trades_closed"] == window["out_of_sample_trades"] > 0
     assert float(backtest["account"]["pnl"]) == float(window["out_of_sample_figures"]["pnl"])
+    returned = backtest["figures"]["returns"]["total_return_percent"]
+    assert returned == window["out_of_sample_figures"]["total_return_percent"], "its last tick is there, too"
     assert window["in_sample"] == cold["in_sample"], "parts are as they were"
     assert figures(window) != figures(cold)
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradekeel.bootstrap.values import moment_ns
+from tradekeel.domain.times import iso
 from tradekeel.errors import InputError
 from tradekeel.feeds.times import time_reader
 from tradekeel.feeds.zones import BadTime, parse_instant, parse_zone
@@ -258,7 +260,27 @@ class TestInstants:
     def test_without_a_zone_they_are_utc(self, text):
         assert parse_instant(text) == MOMENT_S_NS
 
-    @pytest.mark.parametrize("text", ["", "yesterday", "2014-13-01", "08.05.2014"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "2014-05-08T07:30:00.123456789Z",
+            "2014-05-08T09:30:00.123456789+02:00",
+            "20140508T073000,123456789",
+            iso(MOMENT_NS),
+        ],
+    )
+    def test_they_are_read_to_the_nanosecond(self, text):
+        assert parse_instant(text) == moment_ns(text, 0) == MOMENT_NS
+
+    @given(st.integers(0, 4_000_000_000_000_000_000))
+    def test_what_we_write_ourselves_is_what_we_read(self, moment):
+        assert parse_instant(iso(moment)) == moment
+
+    @pytest.mark.parametrize(("digits", "nanoseconds"), [("5", 500_000_000), ("1234567", 123_456_700)])
+    def test_any_number_of_digits_up_to_nine_will_do(self, digits, nanoseconds):
+        assert parse_instant(f"2014-05-08T07:30:00.{digits}Z") == MOMENT_S_NS + nanoseconds
+
+    @pytest.mark.parametrize("text", ["", "yesterday", "2014-13-01", "08.05.2014", "2014-05-08T07:30:00.1234567891Z"])
     def test_anything_else_is_refused_with_an_example(self, text):
         with pytest.raises(InputError, match="is not a time: write"):
             parse_instant(text)
