@@ -70,8 +70,8 @@ def asked(
 class Orders:
     """The end of a pipe: orders come one by one, when the one before is done, and behind the last nobody is there."""
 
-    def __init__(self, *orders: Any) -> None:
-        self._orders = list(orders)
+    def __init__(self, *orders: Any, end: Exception | None = None) -> None:
+        self._orders, self._end = list(orders), end or EOFError()
         self.said: list[Any] = []
 
     def poll(self) -> bool:
@@ -79,7 +79,7 @@ class Orders:
 
     def recv(self) -> Any:
         if not self._orders:
-            raise EOFError
+            raise self._end
         return self._orders.pop(0)
 
     def send(self, message: Any) -> None:
@@ -114,6 +114,13 @@ def test_it_runs_every_trial_and_tells_of_each(tmp_path: Path) -> None:
     assert [each.status for each in found] == ["complete"] * 4
     assert {each.parameters["ema.fast"] for each in found} == {4, 12, 20, 28}
     assert said(order, TryOut(window))[1:] == [Done()], "nothing is left"
+
+
+@pytest.mark.parametrize("end", [EOFError(), ConnectionResetError(104, "Connection reset by peer"), BrokenPipeError()])
+def test_it_comes_to_an_end_in_silence_where_the_command_was_killed(tmp_path: Path, end: Exception) -> None:
+    pipe = Orders(end=end)
+    work(cast(Connection, pipe), 0, asked(tmp_path), {})
+    assert [type(each) for each in pipe.said] == [Ready], "nothing is thrown, and nobody is told"
 
 
 def test_what_is_run_once_is_what_the_trial_was(tmp_path: Path) -> None:

@@ -57,7 +57,11 @@ def work(pipe: Connection, number: int, asked: Asked, environ: Mapping[str, str]
         worker = _Worker(pipe, number, prepare(asked, environ), stops)
         signal.signal(signal.SIGTERM, stop)  # until the data is read there is nothing to put away: it ends at once
         worker.serve()
-    except (Stopped, BrokenPipeError, EOFError):
+    except (
+        Stopped,
+        ConnectionError,
+        EOFError,
+    ):  # reset: the command was killed with words of ours that it had not read
         pass
     except TradekeelError as error:
         _say(pipe, Broke(type(error).__name__, str(error)))
