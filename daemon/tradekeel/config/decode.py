@@ -133,7 +133,11 @@ class Decoder:
 
     def takes(self, value: object, type_: Any) -> bool:
         """Whether a value would be right, noting nothing."""
-        return self._noting([]).value(value, type_, "") is not INVALID
+        return self.taken(value, type_) is not INVALID
+
+    def taken(self, value: object, type_: Any) -> Any:
+        """What a value would be taken as, noting nothing; INVALID for one that is refused."""
+        return self._noting([]).value(value, type_, "")
 
     def fetching_nothing(self) -> Decoder:
         """The same, but secrets stay references; see :meth:`~tradekeel.config.secrets.Vault.fetched`."""

@@ -142,6 +142,8 @@ class Decoding(Protocol):
     """The part of :class:`~tradekeel.config.decode.Decoder` that is asked here."""
 
     def problem(self, path: str, sentence: str) -> Any: ...
+    def taken(self, value: object, type_: Any) -> Any: ...
+
     def takes(self, value: object, type_: Any) -> bool: ...
 
 
@@ -191,9 +193,15 @@ def is_whole(type_: Any) -> bool:
 
 def _refused(range_: RangeTable, type_: Any, decoder: Decoding) -> Iterator[str]:
     if range_.choices is not None:
+        values: list[Any] = []
         for choice in range_.choices:
             if not decoder.takes(choice, type_):
                 yield f"the strategy refuses the choice {choice}; see `tradekeel strategies` for what it takes"
+                continue
+            value = decoder.taken(choice, type_)
+            if value in values:  # 5 and "5.0" would be tried as two points
+                yield f"the choice {choice} is named twice, in other words"
+            values.append(value)
         return
     ends = {"from": range_.from_, "to": range_.to} | ({} if range_.step is None else {"step": range_.step})
     whole = is_whole(type_)

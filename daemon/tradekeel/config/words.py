@@ -112,7 +112,7 @@ def allowed(type_: Any, meta: Iterable[Meta] = ()) -> str:
     if origin in (Union, UnionType):
         return " or ".join(allowed(member, bounds) for member in get_args(type_) if member is not NoneType)
     if origin in (list, tuple, set, frozenset, Sequence):
-        items = [item for item in get_args(type_) if item is not Ellipsis]
+        items = [item for item in get_args(type_) if item not in (Ellipsis, Any)]
         return _limited("an array", bounds) + (f", each {allowed(items[0])}" if items else "")
     if origin in (dict, Mapping) or type_ is dict or (isinstance(type_, type) and issubclass(type_, Struct)):
         return "a table"

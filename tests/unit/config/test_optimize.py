@@ -94,6 +94,14 @@ def test_nobody_fetches_its_password_who_only_reads_the_file(tmp_path: Path) -> 
         ("[optimize.parameters.floor]\nmax_layers = { from = 5 }\n", "max_layers: say from and to, or choices"),
         ("[optimize.parameters.floor]\nmax_layers = { choices = [2, 2] }\n", "max_layers: a choice is named twice"),
         (
+            '[optimize.parameters.floor]\ntake_profit_pips = { choices = [5, "5.0"] }\n',
+            "take_profit_pips: the choice 5.0 is named twice, in other words",
+        ),
+        (
+            "[optimize.parameters.floor]\nmax_layers = { choices = [] }\n",
+            "max_layers.choices: found an array of 0, allowed: an array 1 to 1000 long (",
+        ),
+        (
             "[optimize.parameters.floor]\nmax_layers = { choices = [2, { of = [-inf] }] }\n",
             "optimize.parameters.floor.max_layers: nan and inf are no choice",
         ),
