@@ -167,8 +167,8 @@ class _Analyst:
             determinism=determinism,
         )
         if analysis.is_judged and whole.ticks > 1:
-            look_ahead, cuts = self._look_ahead(whole)
-            resumption = self._resumption(whole, cuts)
+            look_ahead = self._look_ahead(whole)
+            resumption = self._resumption(whole)
             found, failed = self._warm_up(whole, names)
             analysis = structs.replace(
                 analysis, look_ahead=look_ahead, resumption=resumption, warm_up=found, begun_later=failed
@@ -221,8 +221,8 @@ class _Analyst:
         portions = structs.replace(finding, what="ticks in other portions")
         return whole, (process,) if not process.is_same else (process, portions)
 
-    def _look_ahead(self, whole: Run) -> tuple[tuple[Finding, ...], list[Run]]:
-        """The data cut off behind a tick, and the opposite market behind it. Also the runs up to the cuts, for their states."""
+    def _look_ahead(self, whole: Run) -> tuple[Finding, ...]:
+        """The data cut off behind a tick, and the opposite market behind it."""
         places = [place for place in cut_places(whole, self._cuts) for _ in range(2)]
         jobs: list[Job] = []
         for number, (position, ts_ns) in enumerate(places):
@@ -232,32 +232,43 @@ class _Analyst:
                 last = position + LOOK_BEHIND_TICKS
                 jobs.append(structs.replace(job, until=last, mirrored_behind=position))
             else:
-                jobs.append(structs.replace(job, until=position, saves=True))
-        cuts: list[Run] = []
+                jobs.append(structs.replace(job, until=position))
 
         def read(number: int, outcome: Outcome) -> Finding:
             position, ts_ns = places[number]
             what = "replaced behind" if number % 2 else "cut off behind"
-            if not number % 2 and outcome.run is not None and outcome.run.ticks == position:
-                cuts.append(structs.replace(outcome.run, asked=()))
             finding = _compared(what, position, whole.asked, outcome)
             return structs.replace(finding, position=position, ts_ns=ts_ns)
 
-        findings = self._run("cut off, and replaced", jobs, sum(job.until or 0 for job in jobs), read)
-        return tuple(findings), sorted(cuts, key=lambda cut: cut.ticks)
+        return tuple(self._run("cut off, and replaced", jobs, sum(job.until or 0 for job in jobs), read))
 
-    def _resumption(self, whole: Run, cuts: Sequence[Run]) -> tuple[Finding, ...]:
-        """What was saved at a cut is read in a new process, which goes on to the end."""
-        chosen = cuts[:: -(-len(cuts) // RESUMED_MAX) or 1]
-        jobs = [structs.replace(self._job, saved=cut.saved, saved_at=cut.ticks, hash_seed=2) for cut in chosen]
+    def _resumption(self, whole: Run) -> tuple[Finding, ...]:
+        """What was saved right before a cut is read in a new process, which goes on to the end.
+
+        Before it, since most cuts are entries: what is kept beside the state for a few ticks only is there again soon, and would
+        show at no later decision.
+        """
+        places = [position - 1 for position, _ in cut_places(whole, self._cuts) if position > 1]
+        chosen = places[:: -(-len(places) // RESUMED_MAX) or 1]
+        jobs = [structs.replace(self._job, until=position, saves=True, hash_seed=2) for position in chosen]
+
+        def saved(number: int, outcome: Outcome) -> Run | Finding:
+            if outcome.run is None:
+                return Finding(what="saved behind", position=chosen[number], error=outcome.error)
+            return structs.replace(outcome.run, asked=())
+
+        found = self._run("saved", jobs, sum(chosen), saved)
+        failed = tuple(each for each in found if isinstance(each, Finding))
+        cuts = [each for each in found if isinstance(each, Run)]
+        jobs = [structs.replace(self._job, saved=cut.saved, saved_at=cut.ticks, hash_seed=2) for cut in cuts]
 
         def read(number: int, outcome: Outcome) -> Finding:
-            cut = chosen[number]
+            cut = cuts[number]
             finding = _compared("gone on behind", whole.ticks, behind(cut.ticks, whole.asked), outcome)
             return structs.replace(finding, position=cut.ticks, ts_ns=cut.last_ns)
 
-        total = sum(whole.ticks - cut.ticks for cut in chosen)
-        return tuple(self._run("saved and gone on with", jobs, total, read))
+        total = sum(whole.ticks - cut.ticks for cut in cuts)
+        return (*failed, *self._run("saved and gone on with", jobs, total, read))
 
     def _warm_up(self, whole: Run, names: Sequence[str]) -> tuple[tuple[WarmUp, ...], tuple[Finding, ...]]:
         """The data begun later. Also the runs that did not come to an end."""

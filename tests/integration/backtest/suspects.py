@@ -99,6 +99,21 @@ class Forgetful(Honest):
         return self.entered % 3 == 0
 
 
+class Shortsighted(Honest):
+    """Keeps its last three prices beside its state: three ticks behind a restart nothing of that shows any more."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.prices: list[Decimal] = []
+
+    def on_tick(self, tick: Tick, state: SuspectState, context: StrategyContext) -> Answer:
+        self.prices = [*self.prices, tick.bid][-3:]
+        return super().on_tick(tick, state, context)
+
+    def buys(self, tick: Tick, state: SuspectState) -> bool:
+        return len(self.prices) > 2 and tick.bid > self.prices[0]
+
+
 class Impatient(Honest):
     """An average of many ticks, and warm after a few."""
 

@@ -172,6 +172,12 @@ def test_whoever_counts_what_he_is_shown_is_found_out_by_other_portions(folder: 
     assert changed([portions]) == {"counting"}
 
 
+def test_what_is_kept_beside_the_state_for_a_few_ticks_shows_at_the_first_decision(folder: Path) -> None:
+    analysis = found(configuration(folder, "Shortsighted"), ExitCode.DIFFERENT)
+    assert analysis["judged"]
+    assert changed(analysis["resumption"]) == {"shortsighted"}
+
+
 def test_a_run_that_comes_to_no_end_has_changed(folder: Path) -> None:
     done = analyze(configuration(folder, "Throwing"), "--cuts", "1", "--end", "2024-01-03T13:06:00Z")
     assert done.returncode == ExitCode.DIFFERENT
