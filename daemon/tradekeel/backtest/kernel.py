@@ -19,7 +19,7 @@ from tradekeel.backtest.account import Account
 from tradekeel.backtest.snapshots import Snapshots
 from tradekeel.domain.messages import Decision, Emit, Stamp
 from tradekeel.domain.monitor import MonitorCore, last_quotes
-from tradekeel.domain.records import sampled
+from tradekeel.domain.records import next_sample, sampled
 from tradekeel.domain.rows import FEED_HAS_ENDED
 from tradekeel.domain.ticks import NEVER_NS, Bar, Tick, TickWindow
 from tradekeel.errors import Defect, InputError, TradekeelError, named
@@ -120,11 +120,12 @@ class Kernel:
         if not every:
             return calm
         first = window.first_position
-        return min(calm, -(-(first + index) // every) * every - first + 1)
+        return min(calm, next_sample(first + index, every) - first + 1)
 
     def _sample(self, tick: Tick) -> None:
         """One tick in so many becomes a record, behind all that happened at it."""
-        if self._sample_every and not tick.position % self._sample_every:
+        every = self._sample_every
+        if every and next_sample(tick.position, every) == tick.position:
             self.account.core.at(Stamp.after(tick.position))
             self.account.sample((sampled(tick),))
 

@@ -207,13 +207,35 @@ class TickSampled(_Record, frozen=True, kw_only=True, tag="tick_sampled"):
     ask: Decimal
 
 
+SAMPLES_STRIDE = 619
+"""A prime: how far each sample lies further from the end of its stretch than the one before."""
+
+
+def next_sample(position: int, every: int) -> int:
+    """The first position from this one on whose tick is sampled: one in each ``every``, each at another place of its stretch.
+
+    Instruments often take turns, and always the same place would be always the same instrument: of two, the other one would
+    have no prices in a report, and would be missing in its benchmark.
+    """
+    stretch = -(-max(position, 1) // every)
+    place = _sample_of(stretch, every)
+    return place if place >= position else _sample_of(stretch + 1, every)
+
+
+def _sample_of(stretch: int, every: int) -> int:
+    return stretch * every - stretch * SAMPLES_STRIDE % every
+
+
 def samples(window: TickWindow, start: int, stop: int, every: int) -> tuple[TickSampled, ...]:
-    """One tick in so many of ``[start, stop)``, for orientation when the journal is read by a person. None with 0."""
+    """One tick in so many of ``[start, stop)``: where the market was, for people and for charts. None with 0."""
     if not every:
         return ()
-    first = window.first_position
-    places = range((-(first + start)) % every + start, stop, every)
-    return tuple(sampled(window.ticks[place]) for place in places)
+    first, found = window.first_position, []
+    place = next_sample(first + start, every) - first
+    while place < stop:
+        found.append(sampled(window.ticks[place]))
+        place = next_sample(first + place + 1, every) - first
+    return tuple(found)
 
 
 def sampled(tick: Tick) -> TickSampled:
