@@ -108,7 +108,7 @@ def make_report(run: Run, environ: Mapping[str, str], tell: Tell = lambda what, 
             as_of=known.as_of,
             figures=known.figures,
             held=known.held,
-            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, known, _deposit(task)),
+            curve=_curve(row, sorted(snapshots, key=lambda each: each.ts_ns), told_of, known),
             prices=_up_to_the_last(told_of.prices(), known.quotes),
             trades=tuple(sorted(trades.values(), key=lambda trade: (trade.created_ns, trade.trade_id))),
             stops=told_of.stops(),
@@ -216,6 +216,7 @@ class _Known(Struct, frozen=True, kw_only=True):
 
     as_of: AsOf
     figures: PerformanceReport | None = None
+    first_equity: Decimal | None = None
     held: OpenTrades | None = None
     quotes: Mapping[str, Quote] = {}
 
@@ -251,7 +252,8 @@ def _figures(db: Connection, row: ExecutionRow, notes: list[str]) -> _Known:
         ts_ns=saved.ts_ns, position=saved.position, sequence=saved.inbox, records_behind=behind, finished=finished
     )
     held = open_trades(book.trades.values(), monitor.quotes, row.currency)
-    return _Known(as_of=as_of, figures=report_of(monitor), held=held, quotes=monitor.quotes)
+    first_equity = monitor.tracker.curve.first_equity
+    return _Known(as_of=as_of, figures=report_of(monitor), first_equity=first_equity, held=held, quotes=monitor.quotes)
 
 
 def _monitor_state(db: Connection, execution: str, notes: list[str]) -> tuple[Checkpoint, Book, MonitorState] | None:
@@ -290,13 +292,12 @@ def _curve(
     snapshots: Sequence[PerformanceSnapshot],
     told_of: Recounted,
     known: _Known,
-    deposit: Decimal | None,
 ) -> Curve:
     figures = known.figures
     has_snapshots = len(snapshots) >= SNAPSHOTS_MIN
     if has_snapshots:
         source, equity = "snapshots", [CurvePoint(each.ts_ns, each.equity) for each in snapshots]
-        equity = _first_point(deposit, equity[0].ts_ns, figures) + equity
+        equity = _first_point(known, equity[0].ts_ns) + equity
     else:
         source, equity = "balances", _from_the_first_tick(told_of.balances(), figures)
     equity += _last_point(equity, figures)
@@ -321,18 +322,12 @@ def _from_the_first_tick(balances: Sequence[CurvePoint], figures: PerformanceRep
     return [CurvePoint(ts_ns, point.value) for ts_ns, point in points.items()]
 
 
-def _deposit(task: TaskRow | None) -> Decimal | None:
-    """What a backtest begins with; None of a daemon's execution, which may begin with open trades."""
-    return None if task is None else Decimal(task.config["balance"])
-
-
-def _first_point(
-    deposit: Decimal | None, first_snapshot_ns: int, figures: PerformanceReport | None
-) -> list[CurvePoint]:
-    """A backtest's deposit at the first tick that counts: by the first snapshot it may have lost, or won, much of it."""
-    if deposit is None or figures is None or figures.first_ns is None or figures.first_ns >= first_snapshot_ns:
+def _first_point(known: _Known, first_snapshot_ns: int) -> list[CurvePoint]:
+    """The equity at the first tick that counts, which profit is told from: by the first snapshot it may be another one."""
+    first_ns = None if known.figures is None else known.figures.first_ns
+    if known.first_equity is None or first_ns is None or first_ns >= first_snapshot_ns:
         return []
-    return [CurvePoint(figures.first_ns, deposit)]
+    return [CurvePoint(first_ns, known.first_equity)]
 
 
 def _last_point(equity: Sequence[CurvePoint], figures: PerformanceReport | None) -> list[CurvePoint]:

@@ -189,6 +189,19 @@ def test_the_curve_of_a_backtest_begins_with_its_deposit_at_the_first_tick_and_n
     assert curve["under_water"][0]["value"] == "0"
 
 
+def test_the_curve_of_a_daemon_begins_where_its_profit_does(tmp_path: Path) -> None:
+    text = toml().replace("snapshot_schedule = 0", "snapshot_schedule = 1")
+    home = Home(tmp_path, text.replace('speed = "max"', "speed = 200"))  # four seconds of ours
+    life = home.live()
+    assert life.code == 0, life.log
+    report = told("report", home.config)
+    curve = report["curve"]
+    assert curve["source"] == "snapshots"
+    assert curve["equity"][0]["ts_ns"] == report["figures"]["first_ns"]
+    first, last = (Decimal(curve["equity"][place]["value"]) for place in (0, -1))
+    assert last - first == Decimal(report["figures"]["returns"]["total_pnl"]) != 0
+
+
 def test_a_run_that_never_traded_has_its_deposit_as_its_balance_and_begins_with_its_first_tick(tmp_path: Path) -> None:
     home = Home(tmp_path, toml().replace("slow = 34", "slow = 5000"))
     backtest(home)
