@@ -316,10 +316,10 @@ def _stretch(row: Mapping[str, Any]) -> str:
 
 
 def _short_stretch(row: Mapping[str, Any]) -> str:
-    """Without the years, where it is one."""
+    """With the year once, where it is one: the market's is most often not that of the clock beside it."""
     ends = _stretch(row).split(" – ")
     is_of_one_year = len(ends) == 2 and ends[0][:4] == ends[1][:4]
-    return " – ".join(end[5:] for end in ends) if is_of_one_year and len(ends[0]) > 5 else " – ".join(ends)
+    return f"{ends[0]} – {ends[1][5:]}" if is_of_one_year and len(ends[0]) > 5 else " – ".join(ends)
 
 
 def _asked(time: str | None) -> str:

@@ -196,4 +196,7 @@ def coloured(value: str | None) -> Text:
 
 def rounded(value: str | None, digits: int) -> str:
     """A ratio for the eye; never an amount of money."""
-    return "" if value is None else f"{float(value):.{digits}f}"
+    if value is None:
+        return ""
+    near = round(float(value), digits)
+    return f"{near or abs(near):.{digits}f}"  # minus nothing is nothing

@@ -230,8 +230,8 @@ def _by(difference: str) -> str:
 
 def _change(change: Any) -> str:
     if change["by"]:
-        return f"{change['what']} {_by(change['by'])}"
-    return f"{change['what']} {change['first'] or 'none'} and {change['second'] or 'none'}"
+        return f"{change['what']} {_by(trimmed(change['by']))}"
+    return f"{change['what']} {trimmed(change['first']) or 'none'} and {trimmed(change['second']) or 'none'}"
 
 
 _TOTALS = (

@@ -111,3 +111,4 @@ def test_moments_and_ratios() -> None:
     assert moment("2014-05-08T13:30:01.123456789Z") == "2014-05-08 13:30:01"
     assert moment(None) == ""
     assert (rounded("1.2345", 2), rounded(None, 2)) == ("1.23", "")
+    assert rounded("-0.004", 2) == "0.00", "minus nothing is nothing"

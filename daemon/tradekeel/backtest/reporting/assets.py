@@ -84,13 +84,15 @@ SCRIPT = """
     const whole = painted(own, found, "");
     whole.xaxis = Object.assign({ nticks: narrow ? 5 : 12 }, axis, whole.xaxis);
     whole.yaxis = Object.assign({}, axis, whole.yaxis);
+    // Without a distance of its own a title stands where there is room, which may be on the numbers.
+    for (const each of [whole.xaxis, whole.yaxis]) if (each.title) each.title = Object.assign({ standoff: 8 }, each.title);
     return Object.assign({
       height: narrow ? 300 : 360, autosize: true, hovermode: "closest",
       margin: { l: narrow ? 44 : 60, r: 12, t: 30, b: 40 },
       paper_bgcolor: found.paper, plot_bgcolor: found.paper,
       font: { color: found.ink, size: narrow ? 11 : 12, family: "system-ui, sans-serif" },
       colorway: [found.main, found.warn, found.good, found.bad, found.faint],
-      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" }
+      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", traceorder: "normal", bgcolor: "rgba(0,0,0,0)" }
     }, whole);
   }
 

@@ -33,6 +33,13 @@ def sum_of(value: Decimal | None, currency: str = "") -> Cell:
     return Cell(UNDEFINED) if value is None else Cell(f"{_whole(plain(value))} {currency}".rstrip(), plain(value))
 
 
+def measured(value: Decimal | None, currency: str, *, named: bool = True) -> Cell:
+    """An amount that nobody books, at the rates of the moment: to the smallest step that is booked in its currency."""
+    if value is None:
+        return Cell(UNDEFINED)
+    return Cell(f"{shown_amount(value, currency)} {currency if named else ''}".rstrip(), plain(value))
+
+
 def average(value: Decimal | None, currency: str) -> Cell:
     """An amount that is a quotient: to the smallest step that is booked in its currency."""
     return Cell(UNDEFINED) if value is None else _with_currency(mean(value, currency), currency)

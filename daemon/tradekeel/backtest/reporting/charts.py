@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tradekeel.backtest.reporting.curves import held_ns
 from tradekeel.backtest.reporting.drawing import (
+    AMOUNTS,
     MARKS_MAX,
     Chart,
     Json,
@@ -22,6 +23,7 @@ from tradekeel.backtest.reporting.tables import still_open
 from tradekeel.domain.money import ledger
 from tradekeel.domain.performance import middle
 from tradekeel.domain.performance_report import FallFigures, PerformanceReport
+from tradekeel.domain.times import NS_PER_S
 from tradekeel.domain.trades import Trade, TradeSide, TradeStatus
 
 DOTS_MAX = 5_000
@@ -34,6 +36,10 @@ DWARFED = 12
 """Where buy and hold moved so many times further than the equity, the equity would be a straight line beside it."""
 
 PRICE_CHARTS_MAX = 8
+
+UNITS = (("days", 86_400 * NS_PER_S), ("hours", 3_600 * NS_PER_S), ("minutes", 60 * NS_PER_S), ("seconds", NS_PER_S))
+UNITS_MIN = 3
+"""Of a unit that times are told in: two hours are a hundred and twenty minutes, and three days are days."""
 
 SAMPLED = "The line goes through the ticks that the journal has kept; between two of them prices were elsewhere, too."
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -68,7 +74,7 @@ def _equity(report: RunReport) -> Chart | None:
     if curve.benchmark:
         visible_ = "legendonly" if dwarfs else True
         data.append(line_of(curve.benchmark, "buy and hold", "faint", line={"dash": "dot"}, visible=visible_))
-    axis = {"title": {"text": safe(report.run.currency)}, "tickformat": ",.10~g"}
+    axis = {"title": {"text": safe(report.run.currency)}, "tickformat": AMOUNTS}
     layout: Json = {"yaxis": axis, "xaxis": {"type": "date"}}
     fall = None if report.figures is None else report.figures.drawdown.deepest
     if fall is not None:
@@ -213,8 +219,9 @@ def _distribution(report: RunReport) -> Chart | None:
     ]
     layout = {
         "barmode": "stack",
-        "xaxis": {"title": {"text": f"profit of a trade, {safe(currency)}"}},
+        "xaxis": {"title": {"text": f"profit of a trade, {safe(currency)}"}, "tickformat": AMOUNTS},
         "yaxis": {"title": {"text": "trades"}},
+        "showlegend": True,
     }
     return Chart(
         name="distribution", title="Distribution of trades", data=data, layout=layout, note=_of_the_closed(report)
@@ -225,24 +232,31 @@ def _durations(report: RunReport) -> Chart | None:
     closed = [trade for trade in _closed(report.trades) if held_ns(trade) is not None]
     if not closed:
         return None
+    unit, unit_ns = _unit_of(max(held_ns(trade) or 0 for trade in closed))
     data: list[Json] = [
         {
             "type": "scatter",
             "mode": "markers",
             "name": name,
-            "x": [(held_ns(trade) or 0) / 60e9 for trade in some],
+            "x": [(held_ns(trade) or 0) / unit_ns for trade in some],
             "y": [_profit(trade) for trade in some],
             "marker": {"color": tone, "size": 6, "opacity": 0.7},
             "text": [_about(trade) for trade in some],
-            "hovertemplate": "%{text}<br>%{x:.2f} min, %{y}<extra></extra>",
+            "hovertemplate": f"%{{text}}<br>%{{x:.2f}} {unit}, %{{y}}<extra></extra>",
         }
         for name, tone, some in _split(closed)
     ]
     layout = {
-        "xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": safe(report.run.currency)}, "zeroline": True},
+        "xaxis": {"title": {"text": f"held, {unit}"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": safe(report.run.currency)}, "tickformat": AMOUNTS, "zeroline": True},
+        "showlegend": True,
     }
     return Chart(name="durations", title="Duration of trades", data=data, layout=layout, note=_of_the_closed(report))
+
+
+def _unit_of(longest_ns: int) -> tuple[str, int]:
+    """What times up to this one are told in, and how many nanoseconds that is: a handful of units at least."""
+    return next((unit for unit in UNITS if longest_ns >= UNITS_MIN * unit[1]), UNITS[-1])
 
 
 def _of_the_closed(report: RunReport) -> str:

@@ -100,10 +100,14 @@ def _bought(shares: Decimal, amount: Decimal, grown: Collection[Decimal]) -> Dec
 
 
 def rolling_sharpe(figures: PerformanceReport | None, days: int = ROLLING_DAYS) -> tuple[CurvePoint, ...]:
-    """The Sharpe ratio of the last ``days`` days at the end of each; :func:`~tradekeel.domain.performance_days.sharpe`."""
+    """The Sharpe ratio of the last ``days`` days at the end of each; :func:`~tradekeel.domain.performance_days.sharpe`.
+
+    Of trading days that are over, as the run's own: the last one may have begun an hour before the end.
+    """
     if figures is None:
         return ()
     rows = [(day, row.return_percent) for day, row in figures.periods.by_day.items() if row.return_percent is not None]
+    rows = rows[: figures.returns.days]
     points = []
     for index in range(ROLLING_DAYS_MIN - 1, len(rows)):
         gains = [gain for _, gain in rows[max(0, index + 1 - days) : index + 1]]

@@ -23,6 +23,9 @@ POINTS_MAX = 2_000
 MARKS_MAX = 1_000
 """Trades that are drawn into a price chart, the newest: more of them hide the prices."""
 
+AMOUNTS = ",.10~g"
+"""How an axis tells money: in full, as the tables do, and not in thousands."""
+
 Json = dict[str, Any]
 
 

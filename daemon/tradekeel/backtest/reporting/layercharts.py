@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from tradekeel.backtest.reporting.curves import LayerFigures, layer_of, layers
-from tradekeel.backtest.reporting.drawing import MARKS_MAX, Chart, Json, last_moment, moment_of, safe
+from tradekeel.backtest.reporting.drawing import AMOUNTS, MARKS_MAX, Chart, Json, last_moment, moment_of, safe
 from tradekeel.backtest.reporting.held import newest
 from tradekeel.backtest.reporting.model import RunReport
 from tradekeel.domain.counting import counted
@@ -33,7 +33,7 @@ def profit_by_layer(report: RunReport) -> Chart | None:
     layout = {
         "barmode": "group",
         "xaxis": {"type": "category", "categoryorder": "array", "categoryarray": _layer_names(figures)},
-        "yaxis": {"title": {"text": f"profit, {safe(report.run.currency)}"}, "zeroline": True},
+        "yaxis": {"title": {"text": f"profit, {safe(report.run.currency)}"}, "tickformat": AMOUNTS, "zeroline": True},
         "showlegend": True,
     }
     is_any_open = any(layer.open for layer in figures)
@@ -53,6 +53,8 @@ def _bars(name: str, some: Sequence[tuple[LayerFigures, Decimal, int]]) -> Json:
         "y": [float(profit) for _, profit, _ in some],
         "text": [counted(trades, "trade") for _, _, trades in some],
         "textposition": "auto",
+        "textangle": 0,
+        "cliponaxis": False,  # what stands above the highest bar is outside of the axes
         "hovertemplate": "%{x}: %{y}, %{text}<extra></extra>",
     }
 

@@ -13,6 +13,7 @@ from tradekeel.backtest.reporting.cells import (
     average,
     count,
     mean,
+    measured,
     moment,
     money,
     percent,
@@ -237,7 +238,7 @@ def _trading(t: GroupFigures, figures: PerformanceReport, currency: str, note: s
             ("winners held", span(t.average_win_ns)),
             ("losers held", span(t.average_loss_ns)),
             ("fees", sum_of(t.fees, currency)),
-            ("slippage", sum_of(t.slippage_cost, currency)),
+            ("slippage", measured(t.slippage_cost, currency)),
             ("most wins in a row", count(streaks.longest_winning)),
             ("most losses in a row", count(streaks.longest_losing)),
             ("in a row now", count(streaks.current)),
@@ -254,10 +255,10 @@ def _costs(figures: PerformanceReport, currency: str) -> Table:
         (
             ("fees", sum_of(c.fees, currency)),
             ("financing", money(c.financing, currency)),
-            ("slippage", sum_of(c.slippage_cost, currency)),
+            ("slippage", measured(c.slippage_cost, currency)),
             ("fills", count(c.fills)),
             ("fills without a price seen", count(c.fills_unpriced)),
-            ("turnover", sum_of(c.turnover, currency)),
+            ("turnover", measured(c.turnover, currency)),
             ("turnover, times the equity", ratio(c.turnover_ratio)),
             ("time in the market", percent(figures.exposure_percent)),
         ),
@@ -340,7 +341,12 @@ def _period(name: str, of: PeriodFigures) -> tuple[Cell, ...]:
 def _group(name: str, of: GroupFigures, currency: str) -> tuple[Cell, ...]:
     return (
         *(word(name), count(of.count), share(of.win_rate), money(of.pnl), ratio(of.profit_factor)),
-        *(mean(of.expectancy, currency), sum_of(of.fees), sum_of(of.slippage_cost), share(of.kelly)),
+        *(
+            mean(of.expectancy, currency),
+            sum_of(of.fees),
+            measured(of.slippage_cost, currency, named=False),
+            share(of.kelly),
+        ),
         *(ratio(of.payoff), ratio(of.sqn), money(of.best), money(of.worst)),
         *(mean(of.average_win, currency), mean(of.average_loss, currency), count(of.winning), count(of.losing)),
         *(money(of.gross_profit), money(of.gross_loss)),

@@ -93,3 +93,26 @@ def test_an_account_that_never_fell_has_its_line_at_the_top_of_the_water() -> No
     flat = structs.replace(made.curve, under_water=(CurvePoint(START_NS, Decimal(0)), CurvePoint(LAST_NS, Decimal(0))))
     assert chart(structs.replace(made, curve=flat), "under-water").layout["yaxis"]["range"] == [-1, 0]
     assert "range" not in chart(made, "under-water").layout["yaxis"]
+
+
+def held_for(seconds: int) -> Chart:
+    one = closed(0)
+    return chart(with_open([structs.replace(one, exit_time_ns=START_NS + seconds * samples.SECOND)]), "durations")
+
+
+def test_how_long_trades_were_held_is_told_in_a_unit_that_the_longest_has_a_few_of() -> None:
+    for seconds, unit, value in (
+        (90, "seconds", 90),
+        (7_200, "minutes", 120),
+        (86_400, "hours", 24),
+        (432_000, "days", 5),
+    ):
+        drawn = held_for(seconds)
+        assert drawn.layout["xaxis"]["title"]["text"] == f"held, {unit}"
+        assert drawn.data[0]["x"] == [value]
+        assert f" {unit}, " in drawn.data[0]["hovertemplate"]
+
+
+def test_where_all_trades_won_or_lost_a_chart_says_which() -> None:
+    for name in ("distribution", "durations"):
+        assert chart(report([closed(0)]), name).layout["showlegend"]

@@ -257,10 +257,20 @@ def test_funds_that_come_between_two_quotes_or_before_the_first_are_in_the_bench
 
 
 def test_the_rolling_ratio_over_all_days_is_the_ratio_of_the_run() -> None:
-    """The day that is not over is in the rolling one, so the run's is asked for one day later."""
+    """Both are of trading days that are over: the last one here has just begun."""
     equities = [str(10_000 + (n * 37) % 11 + 3 * n) for n in range(16)]
-    rolling = curves.rolling_sharpe(figures_of([], equities))
-    days = figures_of([], equities).periods.by_day
-    assert len(rolling) == len(days) - curves.ROLLING_DAYS_MIN + 1
+    figures = figures_of([], equities)
+    rolling = curves.rolling_sharpe(figures)
+    assert len(figures.periods.by_day) == figures.returns.days + 1
+    assert len(rolling) == figures.returns.days - curves.ROLLING_DAYS_MIN + 1
+    assert round(rolling[-1].value, 3) == round(figures.returns.sharpe or 0, 3)
     assert curves.rolling_sharpe(figures_of([], equities[:5])) == ()
     assert curves.rolling_sharpe(None) == ()
+
+
+def test_what_nobody_books_has_no_more_digits_than_what_is_booked() -> None:
+    """Slippage at the rates of the moment: sixteen digits of it would push the other columns off a terminal."""
+    cost = Decimal("9.6726957587755848")
+    assert cells.measured(cost, "EUR") == cells.Cell("9.6727 EUR", str(cost))
+    assert cells.measured(cost, "EUR", named=False).text == "9.6727"
+    assert cells.measured(None, "EUR").text == cells.UNDEFINED
