@@ -53,7 +53,6 @@ def _bars(name: str, some: Sequence[tuple[LayerFigures, Decimal, int]]) -> Json:
         "y": [float(profit) for _, profit, _ in some],
         "text": [counted(trades, "trade") for _, _, trades in some],
         "textposition": "auto",
-        "textangle": 0,
         "cliponaxis": False,  # what stands above the highest bar is outside of the axes
         "hovertemplate": "%{x}: %{y}, %{text}<extra></extra>",
     }
