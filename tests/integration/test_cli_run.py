@@ -14,7 +14,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.integration.cli_daemon import (
@@ -188,7 +188,7 @@ def _fills(folder: Path) -> int:
     books = folder / "state" / "books.db"
     if not books.exists():
         return 0
-    with sqlite3.connect(f"file:{books}?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{books}?mode=ro", uri=True)) as db:
         try:
             return int(db.execute("SELECT count(*) FROM fills").fetchone()[0])
         except sqlite3.OperationalError:
@@ -198,7 +198,7 @@ def _fills(folder: Path) -> int:
 def test_a_flipped_byte_in_the_journal_is_found_and_named(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = 100")
     assert start_anew("run", config).returncode == 0
-    with sqlite3.connect(tmp_path / "state" / "books.db") as db:
+    with closing(sqlite3.connect(tmp_path / "state" / "books.db")) as db, db:
         db.execute("DROP TRIGGER journal_refuses_update")
         db.execute("UPDATE journal SET payload = zeroblob(length(payload)) WHERE sequence = 3")
     done = call("verify", config)
@@ -234,7 +234,7 @@ def test_no_state_directory_can_be_made_where_nobody_may_write(tmp_path: Path) -
 def test_books_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
     config = write_config(tmp_path, feed="ticks = 50")
     assert start_anew("run", config).returncode == 0
-    with sqlite3.connect(tmp_path / "state" / "books.db") as db:
+    with closing(sqlite3.connect(tmp_path / "state" / "books.db")) as db, db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
     for done in (start_anew("run", config), call("trades", config), call("verify", config)):
         assert done.returncode == 2, done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from tests.integration.cli_daemon import call
@@ -30,9 +31,8 @@ def minutes(folder: Path) -> list[str]:
 
 
 def saved_figures(folder: Path) -> list[PerformanceTracker]:
-    with sqlite3.connect(folder / "books.db") as books:
+    with closing(sqlite3.connect(folder / "books.db")) as books:
         found = books.execute("SELECT data FROM metrics_checkpoints ORDER BY id").fetchall()
-    books.close()
     return [PerformanceTracker.load(data) for (data,) in found]
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from zlib import crc32
 
@@ -228,7 +229,8 @@ class TestDamage:
 
     async def test_of_an_entry_is_noticed_on_reading(self, file: Path):
         await filled(file)
-        payload = sqlite3.connect(file).execute("SELECT payload FROM transactions WHERE sequence = 3").fetchone()[0]
+        with closing(sqlite3.connect(file)) as db:
+            payload = db.execute("SELECT payload FROM transactions WHERE sequence = 3").fetchone()[0]
         change(file, "UPDATE transactions SET payload = ? WHERE sequence = 3", payload[:-1] + bytes([payload[-1] ^ 1]))
         venue = paper(file)
         await venue.connect()

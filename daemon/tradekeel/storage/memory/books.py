@@ -6,6 +6,7 @@ import sqlite3
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import finalize
 
 from tradekeel.storage import files
 from tradekeel.storage.backend import Engines
@@ -28,6 +29,9 @@ class Memory(Sqlite):
         super().__init__(Path(f"memory-{number}"))
         self._address = f"file:tradekeel-memory-{number}?mode=memory&cache=shared"
         self._keeper = self._connected()
+        # Nobody has to close it: who lets go of the object lets go of the books. (From 3.13 on Python warns of connections that
+        # are left to the garbage collector.)
+        self._forgotten = finalize(self, self._keeper.close)
 
     def __str__(self) -> str:
         return "memory"
@@ -68,7 +72,7 @@ class Memory(Sqlite):
 
     def close(self) -> None:
         """Forget everything, once all other connections are closed."""
-        self._keeper.close()
+        self._forgotten()
 
     def engines(self) -> Engines:
         # One connection for all: those that share a database in memory would lock each other out of its tables.
