@@ -16,6 +16,7 @@ from tradekeel.bootstrap.holdings import positions_of
 from tradekeel.bootstrap.place import Place
 from tradekeel.bootstrap.values import Row, moment_ns, plain_row
 from tradekeel.config.words import did_you_mean
+from tradekeel.domain.account import SAMPLES_WAITING_MAX
 from tradekeel.domain.messages import SignalStatus
 from tradekeel.domain.orders import OrderStatus
 from tradekeel.domain.records import ExecutionClosed, Record
@@ -216,8 +217,10 @@ async def _times(books: Reader, query: Query, executions: Sequence[ExecutionRow]
 
 
 async def _market_ns(books: Reader, execution: str) -> int:
-    """The market's time of the newest record. What `--fresh` has closed has a last record by the clock."""
-    last = await books.journal(execution, before=_LAST_SEQUENCE, limit=2)
+    """The market's time of the newest record. What `--fresh` has closed has a last record by the clock, and sampled ticks may
+    stand behind what came later.
+    """
+    last = await books.journal(execution, before=_LAST_SEQUENCE, limit=SAMPLES_WAITING_MAX + 2)
     return max((entry.ts_ns for entry in last if not isinstance(entry.record, ExecutionClosed)), default=0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from tradekeel.domain.account import SAMPLES_WAITING_MAX
 from tradekeel.domain.messages import Fill
 from tradekeel.domain.records import (
     Administered,
@@ -59,14 +60,18 @@ def newest_time_ns(db: Connection, books: Backend) -> int | None:
     """
     which = f" WHERE {not_elsewhere(books)}" if books.daemon else ""
     runs = db.execute(f"SELECT execution FROM executions{which}").fetchall()  # noqa: S608  # our own words
-    newest = [db.execute(_NEWEST, (execution, *_BY_THE_CLOCK)).fetchone() for (execution,) in runs]
-    return max((row[0] for row in newest if row is not None), default=None)
+    newest = [
+        db.execute(_NEWEST, (execution, *_BY_THE_CLOCK, SAMPLES_WAITING_MAX + 1)).fetchone() for (execution,) in runs
+    ]
+    return max((row[0] for row in newest if row[0] is not None), default=None)
 
 
 _BY_THE_CLOCK = tuple(record_type_of(kind) for kind in (ExecutionClosed, Administered))
 _NEWEST = (
-    "SELECT ts_ns FROM journal WHERE execution = ? AND type NOT IN (?, ?) AND ts_ns <> 0 ORDER BY sequence DESC LIMIT 1"
+    "SELECT max(ts_ns) FROM (SELECT ts_ns FROM journal WHERE execution = ? AND type NOT IN (?, ?) AND ts_ns <> 0 "
+    "ORDER BY sequence DESC LIMIT ?) AS newest"
 )
+"""Sampled ticks may stand behind what came later: they are written many at a time."""
 
 
 def read_records(

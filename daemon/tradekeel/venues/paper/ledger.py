@@ -21,6 +21,7 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
+from weakref import finalize
 from zlib import crc32
 
 import msgspec
@@ -170,6 +171,7 @@ class PaperLedger:
             self._connection = connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False, timeout=5.0
             )
+            finalize(self, connection.close)  # of a venue that has crashed nobody asks it
             self._queued.clear()
             self._batches_queued = self._batches_durable = 0
             connection.execute("PRAGMA journal_mode = WAL")
