@@ -23,9 +23,11 @@ from tests import cradle
 from tests.integration.cli_daemon import environment
 from tests.integration.optimising.contender import POINTS, board_of
 from tests.servers.postgres import connected
+from tests.servers.process import until
 from tradekeel.backtest.optimising.samplers import OWNER
 from tradekeel.backtest.optimising.studies import Board, Counts, counts_of
 from tradekeel.bootstrap.optimising.stores import StoreSettings, close_store, open_store, opened_store
+from tradekeel.errors import StoreRefused
 
 TIMEOUT_S = 120
 COUNTS, TOO_LATE = "counts", "too late"
@@ -210,3 +212,17 @@ def test_what_was_over_when_all_were_killed_is_not_run_again(tmp_path: Path) -> 
         again = {line.split(" ", 1)[1] for line in ran(last)}
     assert not before & again
     assert len(complete_points("", tmp_path)) == POINTS
+
+
+@pytest.mark.postgres
+def test_a_storage_that_cannot_be_used_leaves_no_connection_behind(postgres_url: str, tmp_path: Path) -> None:
+    """Its way to the error may be the race of two that make the tables, of which one is often tried again."""
+    with connected(postgres_url) as db:
+        db.execute("CREATE TABLE alembic_version (something_else text)")
+        with pytest.raises(StoreRefused):
+            open_store(StoreSettings(postgres_url, None, tmp_path))
+        ours = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name = 'tradekeel-optimize' AND datname = current_database()"
+        )
+        until(lambda: db.execute(ours).fetchone() == (0,), "it holds a connection still")

@@ -17,6 +17,16 @@ from optuna.storages._rdb.models import TrialModel
 class PostgresStudies(RDBStorage):
     """See the module."""
 
+    def __init__(self, *args: Any, **how: Any) -> None:
+        """As Optuna's own; where it comes to nothing, no connection is left."""
+        try:
+            super().__init__(*args, **how)
+        except BaseException:
+            engine = getattr(self, "engine", None)
+            if engine is not None:
+                engine.dispose()
+            raise
+
     def _set_trial_attr_without_commit(self, session: Any, model_cls: Any, trial_id: int, key: str, value: Any) -> None:
         TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
         super()._set_trial_attr_without_commit(session, model_cls, trial_id, key, value)
