@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -20,7 +19,6 @@ from tradekeel.domain.times import NS_PER_S, SPANS_S, instant_ns, iso
 from tradekeel.domain.trades import Trade
 from tradekeel.errors import InputError
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _DERIVED: dict[type[Struct], tuple[str, ...]] = {
     Trade: ("entry_price", "exit_price", "pnl", "pnl_percentage", "r_multiple", "risk_reward_ratio", "open_quantity"),

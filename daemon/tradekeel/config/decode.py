@@ -56,7 +56,7 @@ class Origin(Struct, frozen=True):
 
 
 STRUCTS_KNOWN_MAX: Final = 256
-"""Whose fields are kept: msgspec evaluates annotations each time it is asked, which took a third of a decoding."""
+"""Whose fields are kept: msgspec evaluates their annotations each time that it is asked."""
 
 Keys = Mapping[tuple[type[Struct], str], Collection[str]]
 """Which keys the table in a Struct's field may have, by the Struct and the field's name, where its type takes any text."""

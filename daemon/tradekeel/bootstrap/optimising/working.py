@@ -57,12 +57,8 @@ def work(pipe: Connection, number: int, asked: Asked, environ: Mapping[str, str]
         worker = _Worker(pipe, number, prepare(asked, environ), stops)
         signal.signal(signal.SIGTERM, stop)  # until the data is read there is nothing to put away: it ends at once
         worker.serve()
-    except (
-        Stopped,
-        ConnectionError,
-        EOFError,
-    ):  # reset: the command was killed with words of ours that it had not read
-        pass
+    except (Stopped, ConnectionError, EOFError):
+        pass  # the command is gone, or was killed with words of ours that it had not read: there is nobody to tell
     except TradekeelError as error:
         _say(pipe, Broke(type(error).__name__, str(error)))
     except Exception as error:  # whatever it is, the command says it, and ends of it
