@@ -401,7 +401,7 @@ _REFUSALS = {
     "SQLITE_TOOBIG": "rule",
 }
 
-_NO_DAEMONS = (b"command", b"backtest")  # what stands behind the process id in a lock that another holds
+_NO_DAEMONS = (b"command", b"backtest")  # behind the process id in a lock, as statedir/layout.py writes it there
 _LOCK = struct.Struct("hhqqi")  # struct flock of <fcntl.h>: type, whence, start, length, pid
 
 
